@@ -1,0 +1,1 @@
+"""The service: one model behind POST /predict."""

@@ -1,0 +1,35 @@
+"""`python -m app`: serve the trained model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+from app.errors import ListenError, SettingsError
+from app.settings import Settings
+
+
+def main() -> int:
+    """Serve until SIGTERM and return the exit status: 0, 1 for a port in use, 2 for a wrong setting."""
+    signal.signal(signal.SIGTERM, _stop)
+    # Imported with the handler in place: as process 1 a signal without a handler would be lost.
+    from app.server import serve
+
+    try:
+        serve(Settings.from_environment(os.environ))
+    except (ListenError, SettingsError) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, SettingsError) else 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
