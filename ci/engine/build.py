@@ -1,0 +1,95 @@
+"""Directory.dockerBuild: a Dockerfile built by Buildah, its base images resolved as `from` resolves them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.calls import key_of
+from engine.errors import ExecError, StoreError
+from engine.images import Image
+from engine.process import run
+from engine.state import ContainerState
+from engine.store import option_list, store_error
+from engine.trees import Place
+
+if TYPE_CHECKING:
+    from engine.session import Session
+
+FROM = re.compile(r"^(?P<head>\s*FROM\s+(?:--\S+\s+)*)(?P<name>\S+)(?P<tail>(?:\s+AS\s+(?P<alias>\S+))?\s*)$", re.I | re.M)
+FAILED_STEP = re.compile(r"building at STEP \"(?P<step>.*?)\": .*?exit status (?P<status>\d+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class DockerBuild:
+    """What to build: a context, the Dockerfile in it, build arguments, and the target stage."""
+
+    context: Place
+    dockerfile: str
+    arguments: tuple[tuple[str, str], ...]
+    target: str
+
+    async def run(self, session: Session) -> ContainerState:
+        """Return the built container; ExecError when a RUN step failed."""
+        text = self.context.below(self.dockerfile).on_disk.read_text()
+        bases = {name: await session.images.get(name) for name in base_images(text)}
+        stand_ins = frozenset(mark for base in bases.values() for mark in base.stand_ins)
+        ids = {name: base.image for name, base in bases.items()}
+        key = key_of("build", self.context.key, self.dockerfile, self.arguments, self.target, ids)
+        with session.progress.step(f"build {self.dockerfile}") as step:
+            async with session.results.alone(key):
+                kept = session.results.get(key)
+                image = str(kept["image"]) if kept else ""
+                if image and session.store.has(image):
+                    step.cached()
+                else:
+                    image = await self._built(session, with_bases(text, ids))
+                    session.results.put(key, {"image": image})
+        return self._state(key, await session.images.described(image, stand_ins))
+
+    def _state(self, key: str, built: Image) -> ContainerState:
+        return ContainerState(
+            content=key, image=built.image, image_config=built.config, config=built.config, stand_ins=built.stand_ins
+        )
+
+    async def _built(self, session: Session, text: str) -> str:
+        folder = session.trees.new_folder()
+        dockerfile = folder / "Dockerfile"
+        dockerfile.write_text(text)
+        ids = folder / "image"
+        options = ["--layers", "--pull-never", "--quiet", "--file", str(dockerfile), "--iidfile", str(ids)]
+        options += option_list("--build-arg", dict(self.arguments))
+        options += ["--target", self.target] if self.target else []
+        options += [item for volume in session.trust.build_volumes() for item in ("--volume", volume)]
+        words = session.store.command("build", *options, str(self.context.on_disk))
+        environment = {**session.store.environment, "CONTAINERS_CONF": str(session.resolver({}))}
+        done = await run((*session.network.prefix, *words), env=environment)
+        if done.status:
+            raise self._failure(done.stdout, done.stderr) or store_error("build", done)
+        return ids.read_text().strip().removeprefix("sha256:")
+
+    def _failure(self, stdout: str, stderr: str) -> ExecError | StoreError | None:
+        if not (failed := FAILED_STEP.search(stderr)):
+            return None
+        return ExecError((failed["step"],), int(failed["status"]), stdout, stderr)
+
+
+def base_images(dockerfile: str) -> list[str]:
+    """Return the images that a Dockerfile starts from; neither stages nor `scratch`."""
+    stages: set[str] = {"scratch"}
+    found: list[str] = []
+    for match in FROM.finditer(dockerfile):
+        if match["name"].lower() not in stages and match["name"] not in found:
+            found.append(match["name"])
+        if match["alias"]:
+            stages.add(match["alias"].lower())
+    return found
+
+
+def with_bases(dockerfile: str, ids: Mapping[str, str]) -> str:
+    """Return the Dockerfile with the store's image ids in place of its base images."""
+    return FROM.sub(lambda m: f"{m['head']}{ids.get(m['name'], m['name'])}{m['tail']}", dockerfile)
+
+

@@ -1,0 +1,103 @@
+"""Base images: from their registry when it answers, else a stand-in, said loudly."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.calls import key_of
+from engine.errors import ImageError, StoreError
+from engine.standin import StandIn, stand_in_for
+from engine.state import STAND_IN_LABEL, Config
+
+if TYPE_CHECKING:
+    from engine.session import Session
+
+DEFAULT_REGISTRY = "registry-1.docker.io"
+ANSWER_SECONDS = 3.0
+ASK_AGAIN_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image in the store, and the stand-ins that it came from."""
+
+    image: str
+    config: Config
+    stand_ins: frozenset[str] = frozenset()
+
+
+class Images:
+    """Images by reference, for one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def get(self, reference: str) -> Image:
+        """Return the image for a reference such as python:3.11@sha256:…; ImageError when it can't be had.
+
+        A pinned image that is in the store is used as it is. A tag is asked for in its registry once a session.
+        """
+        key = key_of("image", reference)
+        async with self._session.results.alone(key):
+            kept = self._session.results.get(key)
+            if kept and self._session.store.has(str(kept["image"])) and _fresh(reference, kept):
+                stand_in = bool(kept["stand_in"])
+                image = str(kept["image"])
+            else:
+                image, stand_in = await self._fetched(reference)
+                self._session.results.put(key, {"image": image, "stand_in": stand_in, "time": time.time()})
+        if stand_in:
+            self._session.progress.note(
+                f"STAND-IN: no registry gave {reference.partition('@')[0]}; made from Debian's packages instead"
+            )
+        return await self.described(image, frozenset({reference} if stand_in else ()))
+
+    async def described(self, image: str, stand_ins: frozenset[str] = frozenset()) -> Image:
+        """Return an image of the store with its configuration; the mark of a stand-in is taken from its labels."""
+        config = Config.of_image(await self._session.store.configuration(image))
+        marks = dict(config.labels).get(STAND_IN_LABEL, "").split()
+        return Image(image, config, stand_ins | frozenset(marks))
+
+    async def _fetched(self, reference: str) -> tuple[str, bool]:
+        host = registry_of(reference)
+        refused = ""
+        if await _answers(host):
+            with self._session.progress.step(f"pull {reference}"):
+                try:
+                    return await self._session.store.run("pull", "--quiet", f"docker://{reference}"), False
+                except StoreError as error:
+                    refused = str(error)
+        stand_in = stand_in_for(reference)
+        if stand_in is None:
+            why = refused or f"{host} can't be reached"
+            raise ImageError(f"image {reference}: {why}, and there is no stand-in for it")
+        return await self._made(reference, stand_in), True
+
+    async def _made(self, reference: str, stand_in: StandIn) -> str:
+        with self._session.progress.step(f"make a stand-in for {reference.partition('@')[0]} from Debian's packages"):
+            return await stand_in.make(self._session.store)
+
+
+def registry_of(reference: str) -> str:
+    """Return the host (and port) of a reference's registry."""
+    first, slash, _ = reference.partition("/")
+    named = slash and ("." in first or ":" in first or first == "localhost")
+    return DEFAULT_REGISTRY if not named or first == "docker.io" else first
+
+
+def _fresh(reference: str, kept: dict[str, object]) -> bool:
+    pinned_and_real = "@" in reference and not kept["stand_in"]
+    return pinned_and_real or time.time() - float(str(kept["time"])) < ASK_AGAIN_SECONDS
+
+
+async def _answers(host: str) -> bool:
+    name, _, port = host.partition(":")
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(name, int(port or 443)), ANSWER_SECONDS)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True

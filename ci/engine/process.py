@@ -1,0 +1,84 @@
+"""Child processes whose lives are tied to ours."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+# Ends the child when the engine ends, however it does.
+TIED = ("setpriv", "--pdeathsig", "KILL", "--")
+# Its own processes and mounts: whatever it starts or mounts ends with it.
+CONTAINED = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a process ended, with both its streams."""
+
+    status: int
+    stdout: str
+    stderr: str
+    combined: str
+
+
+async def start(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: int | None = None, cwd: Path | None = None
+) -> asyncio.subprocess.Process:
+    """Start `command` in a session of its own, so that the terminal's Ctrl-C is ours to handle."""
+    return await asyncio.create_subprocess_exec(
+        *command,
+        env=dict(os.environ if env is None else env),
+        stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=cwd,
+        start_new_session=True,
+    )
+
+
+async def run(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: str = "", cwd: Path | None = None
+) -> Completed:
+    """Run `command` to its end; killed, with all of its group, when the caller is cancelled."""
+    process = await start(command, env=env, stdin=asyncio.subprocess.PIPE if stdin else None, cwd=cwd)
+    written: list[tuple[int, bytes]] = []
+    try:
+        await asyncio.gather(
+            _feed(process, stdin), _collect(process.stdout, 1, written), _collect(process.stderr, 2, written)
+        )
+        status = await process.wait()
+    except BaseException:
+        await kill(process)
+        raise
+    out, err, both = (_text(written, streams) for streams in ((1,), (2,), (1, 2)))
+    return Completed(status, out, err, both)
+
+
+async def _feed(process: asyncio.subprocess.Process, text: str) -> None:
+    if process.stdin:
+        with suppress(BrokenPipeError, ConnectionResetError):  # a command may end without reading it all
+            process.stdin.write(text.encode())
+            await process.stdin.drain()
+        process.stdin.close()
+
+
+async def _collect(stream: asyncio.StreamReader | None, number: int, written: list[tuple[int, bytes]]) -> None:
+    while stream and (chunk := await stream.read(1 << 16)):
+        written.append((number, chunk))
+
+
+def _text(written: list[tuple[int, bytes]], streams: tuple[int, ...]) -> str:
+    return b"".join(chunk for number, chunk in written if number in streams).decode(errors="replace")
+
+
+async def kill(process: asyncio.subprocess.Process) -> None:
+    """Kill a process with its group and wait for its end."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()

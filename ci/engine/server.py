@@ -1,0 +1,87 @@
+"""Dagger's API over HTTP, as its SDKs speak to it: POST /query with basic authentication."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+
+Answer = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+MAX_BODY = 64 << 20
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the command line."""
+        yield
+
+
+@asynccontextmanager
+async def serving(answer: Answer, listening: socket.socket, token: str) -> AsyncIterator[None]:
+    """Answer requests on a listening socket while the block runs."""
+    config = uvicorn.Config(_Application(answer, token), log_level="error", lifespan="off", ws="none", http="h11")
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield
+    finally:
+        server.should_exit = server.force_exit = True
+        await task
+
+
+class _Application:
+    def __init__(self, answer: Answer, token: str) -> None:
+        self._answer, self._token = answer, token
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        status, body = await self._respond(scope, receive)
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _respond(self, scope: dict[str, Any], receive: Receive) -> tuple[int, bytes]:
+        if not self._trusted(dict(scope["headers"]).get(b"authorization", b"")):
+            return 401, b'{"errors":[{"message":"the session token is missing or wrong"}]}'
+        if (scope["method"], scope["path"]) != ("POST", "/query"):
+            return 404, b'{"errors":[{"message":"only POST /query is served"}]}'
+        body = await _body(receive)
+        if body is None:
+            return 413, b'{"errors":[{"message":"the query is too large"}]}'
+        try:
+            request = json.loads(body)
+            request["query"]
+        except (ValueError, KeyError, TypeError):
+            return 400, b'{"errors":[{"message":"the body is no GraphQL request"}]}'
+        return 200, json.dumps(await self._answer(request)).encode()
+
+    def _trusted(self, header: bytes) -> bool:
+        scheme, _, value = header.partition(b" ")
+        try:
+            user = base64.b64decode(value).partition(b":")[0]
+        except binascii.Error:
+            return False
+        return scheme.lower() == b"basic" and secrets.compare_digest(user, self._token.encode())
+
+
+async def _body(receive: Receive) -> bytes | None:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
+            return None
+        if not message.get("more_body"):
+            return body

@@ -1,0 +1,225 @@
+"""Containers that run as services in the session's network, and the host's ports that lead to them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine import process
+from engine.calls import key_of
+from engine.errors import NetworkError, ServiceError
+from engine.state import ContainerState, Port
+
+if TYPE_CHECKING:
+    from engine.session import Session
+
+HOST = "127.0.0.1"
+POLL_SECONDS = 0.02
+STOP_SECONDS = 10.0
+KEPT_OUTPUT = 20_000
+
+
+@dataclass(frozen=True)
+class Service:
+    """A container and the command that it serves with."""
+
+    container: ContainerState
+    command: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """What stands for the service in a cache key."""
+        state = self.container
+        return key_of("service", state.rootfs_key, state.config, list(state.mounts), list(self.command))
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """The exposed ports."""
+        return self.container.config.ports
+
+
+@dataclass
+class Running:
+    """A started service: its process, what it said last, and who uses it."""
+
+    process: asyncio.subprocess.Process
+    resources: AsyncExitStack
+    output: bytearray = field(default_factory=bytearray)
+    readers: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def said(self) -> str:
+        """Return the end of what it wrote to both streams, once it has ended."""
+        await asyncio.gather(*self.readers)
+        return self.output.decode(errors="replace")
+
+
+class Services:
+    """The running services of a session; equal services are one."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._running: dict[str, Running] = {}
+        self._users: Counter[str] = Counter()
+        self._starting: dict[str, asyncio.Lock] = {}
+
+    @asynccontextmanager
+    async def used(self, service: Service) -> AsyncIterator[None]:
+        """Keep a service running while the block runs; the last user's end stops it."""
+        await self.start(service)
+        try:
+            yield
+        finally:
+            await asyncio.shield(self.stop(service))
+
+    async def start(self, service: Service) -> None:
+        """Count one more user of a service; start it and wait for its ports when it is the first."""
+        key = service.key
+        async with self._starting.setdefault(key, asyncio.Lock()):
+            if key not in self._running:
+                with self._session.progress.step(f"start service {' '.join(service.command)}"):
+                    self._running[key] = await self._launched(service)
+            self._users[key] += 1
+
+    async def stop(self, service: Service, *, kill: bool = False) -> None:
+        """Count one user less; stop the service when none is left, or at once when killed."""
+        key = service.key
+        async with self._starting.setdefault(key, asyncio.Lock()):
+            self._users[key] -= 1
+            if (kill or self._users[key] <= 0) and (running := self._running.pop(key, None)):
+                del self._users[key]
+                await _end(running, kill=kill)
+
+    async def stop_all(self) -> None:
+        """Stop whatever still runs."""
+        running, self._running = list(self._running.values()), {}
+        await asyncio.gather(*(_end(each) for each in running))
+
+    async def _launched(self, service: Service) -> Running:
+        executor, state = self._session.executor, service.container
+        async with AsyncExitStack() as stack:
+            for _, call in state.bindings:
+                await stack.enter_async_context(self.used(await self._session.evaluate(call)))
+            working = await stack.enter_async_context(self._session.store.working(state.image))
+            words, _ = await executor.prepared(working, state)
+            command = (*words, "--", working.name, *service.command)
+            started = await process.start(command, env=executor.environment(state))
+            stack.push_async_callback(process.kill, started)
+            running = Running(started, AsyncExitStack())
+            running.readers = [
+                asyncio.create_task(_read(stream, running.output)) for stream in (started.stdout, started.stderr)
+            ]
+            await self._healthy(service, running)
+            running.resources = stack.pop_all()
+        return running
+
+    async def _healthy(self, service: Service, running: Running) -> None:
+        waited = [p.port for p in service.ports if p.protocol == "TCP" and not p.experimental_skip_healthcheck]
+        for port in waited:
+            while not await self._listens(port):
+                if running.process.returncode is not None:
+                    raise ServiceError(_ended(service, running.process.returncode, await running.said()))
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _listens(self, port: int) -> bool:
+        try:
+            (await self._session.network.connect(port)).close()
+        except OSError:
+            return False
+        return True
+
+    async def up(self, service: Service, forwards: Iterable[dict[str, object]], *, random: bool) -> None:
+        """Start a service, forward ports of the host's loopback to it, and stay until it ends.
+
+        Raises NetworkError when a port of the host is taken, before anything starts; ServiceError when the service
+        ends by itself.
+        """
+        pairs = _pairs(service.ports, forwards, random=random)
+        async with AsyncExitStack() as stack:
+            for frontend, backend in pairs:
+                taken = await self._forward(frontend, backend)
+                await stack.enter_async_context(taken)
+                port = taken.sockets[0].getsockname()[1]
+                self._session.progress.note(f"http://localhost:{port} leads to port {backend} of the service")
+            await stack.enter_async_context(self.used(service))
+            self._session.progress.note("the service is up; Ctrl-C stops it")
+            running = self._running[service.key]
+            status = await running.process.wait()
+            raise ServiceError(_ended(service, status, await running.said()))
+
+    async def _forward(self, frontend: int, backend: int) -> asyncio.Server:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                inside = await self._session.network.connect(backend)
+            except OSError:
+                writer.close()
+                return
+            there_reader, there_writer = await asyncio.open_connection(sock=inside)
+            await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
+
+        try:
+            return await asyncio.start_server(serve, HOST, frontend)
+        except OSError as refused:
+            raise NetworkError(
+                f"port {frontend} of this host is taken ({os.strerror(refused.errno or 0)}): "
+                f"choose another one with --ports PORT:{backend}"
+            ) from refused
+
+
+def _pairs(
+    ports: Iterable[Port], forwards: Iterable[dict[str, object]], *, random: bool
+) -> list[tuple[int, int]]:
+    wanted = [(forward.get("frontend"), int(str(forward["backend"]))) for forward in forwards]
+    wanted = wanted or [(None, port.port) for port in ports]
+    if not wanted:
+        raise NetworkError("the service exposes no port: say which one with --ports HOST_PORT:SERVICE_PORT")
+    return [(0 if random else int(str(frontend or backend)), backend) for frontend, backend in wanted]
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):  # either side may hang up; the other then gets the end of its stream
+        while chunk := await reader.read(1 << 16):
+            writer.write(chunk)
+            await writer.drain()
+    with suppress(ConnectionError):
+        writer.write_eof()
+
+
+async def _read(stream: asyncio.StreamReader | None, output: bytearray) -> None:
+    while stream and (chunk := await stream.read(1 << 16)):
+        output += chunk
+        del output[:-KEPT_OUTPUT]
+
+
+async def _end(running: Running, *, kill: bool = False) -> None:
+    if not kill and running.process.returncode is None:
+        for pid in _commands(running.process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(running.process.wait()), STOP_SECONDS)
+    await running.resources.aclose()
+    await asyncio.gather(*running.readers)
+
+
+def _commands(pid: int) -> list[int]:
+    """Return the leaves of a process's tree: the service itself, below Buildah's own processes."""
+    children = [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in _words(path)]
+    return [leaf for child in children for leaf in _commands(child)] or [pid]
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except (FileNotFoundError, ProcessLookupError):  # the thread ended meanwhile
+        return []
+
+
+def _ended(service: Service, status: int, said: str) -> str:
+    return f"the service {' '.join(service.command)!r} ended with exit status {status}; it said:\n{said.rstrip()}"

@@ -1,0 +1,217 @@
+"""A session: one user's call, with its network, its services and everything it has evaluated."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import graphql
+
+from engine.api import Api, data_of, field_method, load_schema, snake
+from engine.cache import Cache
+from engine.calls import ROOT, Call
+from engine.containers import Containers
+from engine.directories import Directories, Files
+from engine.errors import EngineError, PathError
+from engine.execution import Executor
+from engine.images import Images
+from engine.network import NAME_SERVER, Network, private_network
+from engine.patterns import Filter
+from engine.progress import Progress
+from engine.roots import CurrentModules, Hosts, Items, Queries, Secrets, ServiceFields, item_of
+from engine.server import serving
+from engine.services import Services
+from engine.trees import Place, copy_entry, copy_into
+from engine.trust import Trust
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who asks: where its relative paths begin, and whether it is held inside of that folder."""
+
+    workdir: Path
+    confined: bool
+
+    def path(self, path: str) -> Path:
+        """Return the place of a path on the client's file system; PathError when it may not go there."""
+        found = Path(os.path.normpath(self.workdir / Path(path).expanduser()))
+        if self.confined and not found.resolve().is_relative_to(self.workdir.resolve()):
+            raise PathError(f"{path!r} lies outside of the module's working directory")
+        return found
+
+    def write_file(self, source: Path, path: str, *, into_folders: bool) -> str:
+        """Write a file for the client; returns its absolute path."""
+        target = self.path(path)
+        if target.is_dir() and into_folders:
+            target = target / source.name
+        if target.is_dir():
+            raise PathError(f"{path}: is a directory")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy_entry(source, target, (os.getuid(), os.getgid()))
+        return str(target)
+
+    def write_folder(self, source: Path, path: str, *, wipe: bool) -> str:
+        """Merge a folder into the client's; returns its absolute path."""
+        target = self.path(path)
+        if target.exists() and not target.is_dir():
+            raise PathError(f"{path}: not a directory")
+        if wipe and target.exists():
+            shutil.rmtree(target)
+        copy_into(source, target, owner=(os.getuid(), os.getgid()))
+        return str(target)
+
+
+@dataclass(frozen=True)
+class ModuleClient:
+    """How a module's process is started: its environment, its folder, and the words before its command."""
+
+    env: Mapping[str, str]
+    workdir: Path
+    prefix: tuple[str, ...]
+
+
+class Session:
+    """Evaluates calls, each once, with the cache that all sessions share."""
+
+    platform = "linux/" + {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+
+    def __init__(self, cache: Cache, network: Network, progress: Progress, project: Path) -> None:
+        self.schema: graphql.GraphQLSchema = load_schema()
+        self.store, self.trees, self.results = cache.store, cache.trees, cache.results
+        self.scratch, self.network, self.progress = cache.scratch, network, progress
+        self.module_source, self.module_name = project, project.name
+        self.trust = Trust.of_host(cache.scratch)
+        self.executor, self.images, self.services = Executor(self), Images(self), Services(self)
+        self._cache = cache
+        self._api = Api(self, self.schema)
+        self._user = Client(Path.cwd(), confined=False)
+        self._calls: dict[str, Call] = {ROOT.id: ROOT}
+        self._running: dict[str, asyncio.Task[Any]] = {}
+        self._fields: dict[str, object] = {
+            name: kind(self)
+            for name, kind in {
+                **{"Query": Queries, "Host": Hosts, "CurrentModule": CurrentModules, "Secret": Secrets},
+                **{"Container": Containers, "Directory": Directories, "File": Files, "Service": ServiceFields},
+                **{"EnvVariable": Items, "Label": Items, "Port": Items, "CacheVolume": Items},
+            }.items()
+        }
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, *, cache: Path, project: Path, progress: Progress) -> AsyncIterator[Session]:
+        """Open a session on the cache folder; at the end nothing of it runs any more."""
+        async with AsyncExitStack() as stack:
+            kept = await stack.enter_async_context(Cache.open(cache))
+            network = await stack.enter_async_context(private_network())
+            session = cls(kept, network, progress, project)
+            stack.push_async_callback(session._close)
+            yield session
+
+    async def _close(self) -> None:
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await self.services.stop_all()
+
+    async def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Answer a query of the user's own; ApiError when it fails."""
+        return data_of(await self._api.execute(self._user, document, variables))
+
+    @asynccontextmanager
+    async def module_client(self) -> AsyncIterator[ModuleClient]:
+        """Serve the API to a module's process, inside the session's network, while the block runs."""
+        workdir = self.trees.new_folder()
+        token, listening = secrets.token_urlsafe(32), await self.network.listen()
+        port = listening.getsockname()[1]
+        client = Client(workdir, confined=True)
+
+        async def answer(request: Mapping[str, Any]) -> dict[str, Any]:
+            return await self._api.execute(
+                client, request["query"], request.get("variables"), request.get("operationName")
+            )
+
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        env = {**kept, "DAGGER_SESSION_PORT": str(port), "DAGGER_SESSION_TOKEN": token}
+        name_server = self.text_file("resolv.conf", f"nameserver {NAME_SERVER}\n").on_disk
+        bind = ("sh", "-c", f'mount --bind {name_server} /etc/resolv.conf && exec "$@"', "sh")
+        async with serving(answer, listening, token):
+            yield ModuleClient(env, workdir, (*self.network.prefix, *bind))
+
+    # Calls
+
+    def remembered(self, call: Call) -> Call:
+        """Return the one call with this ID, which `call` finds from now on."""
+        return self._calls.setdefault(call.id, call)
+
+    def call(self, id_: str) -> Call:
+        """Return the call with an ID; EngineError when nobody got it in this session."""
+        if id_ not in self._calls:
+            raise EngineError(f"no object has the ID {id_!r} in this session")
+        return self._calls[id_]
+
+    async def evaluate(self, call: Call) -> Any:
+        """Return the value behind a call; whoever asks meanwhile or later gets the same one."""
+        if call is ROOT:
+            return None
+        if call.id not in self._running:
+            task = asyncio.create_task(self.ask(call))
+            self._running[call.id] = task
+            task.add_done_callback(lambda done: self._forget_failure(call.id, done))
+        return await asyncio.shield(self._running[call.id])
+
+    def _forget_failure(self, id_: str, done: asyncio.Task[Any]) -> None:
+        if done.cancelled() or done.exception():
+            self._running.pop(id_, None)
+
+    async def ask(self, call: Call, **extra: object) -> Any:
+        """Return what a field gives on its evaluated parent, without remembering it."""
+        parent = call.parent or ROOT
+        value = await self.evaluate(parent)
+        if call.field == "item":
+            return item_of(value, call)
+        fields = self._fields[parent.type]
+        if isinstance(fields, Items):
+            return value[call.field] if isinstance(value, dict) else getattr(value, snake(call.field))
+        arguments = {snake(name): given for name, given in call.arguments.items()}
+        return await field_method(fields, call.field)(value, **arguments, **extra)
+
+    async def place(self, call: Call) -> Place:
+        """Return the place of a directory or file."""
+        found: Place = await self.evaluate(call)
+        return found
+
+    async def service_key(self, call: Call) -> str:
+        """Return what stands for a service in a cache key."""
+        service = await self.evaluate(call)
+        key: str = service.key
+        return key
+
+    # What steps need
+
+    def filtered(self, place: Place, kept: Filter) -> Place:
+        """Return what a filter leaves of a directory."""
+        if kept == Filter():
+            return place
+        return self.trees.ingest(place.on_disk, kept, owned=True)
+
+    def text_file(self, name: str, text: str) -> Place:
+        """Keep a text as a file."""
+        return self.trees.write_file(name, text, 0o644)
+
+    def volume(self, key: str) -> Path:
+        """Return the folder of a cache volume."""
+        return self._cache.volume(key)
+
+    def resolver(self, names: Mapping[str, str]) -> Path:
+        """Return a Buildah configuration with which containers resolve `names` and, outside, through the network."""
+        hosts = "".join(f"{address} {name}\n" for name, address in {"localhost": "127.0.0.1", **names}.items())
+        place = self.text_file("hosts", hosts)
+        text = f'[containers]\ndns_servers = ["{NAME_SERVER}"]\nbase_hosts_file = "{place.on_disk}"\n'
+        return self.text_file("containers.conf", text).on_disk

@@ -1,0 +1,119 @@
+"""Images and working containers, kept by Buildah in one folder of ours.
+
+Every working container is named after the session that made it, so that a session can find and remove what an
+earlier one left behind when it was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from engine.errors import StoreError
+from engine.process import TIED, Completed, run
+
+FULL = ("no space left on device", "disk quota exceeded")
+
+
+@dataclass(frozen=True)
+class Store:
+    """Buildah's store below `folder`; working containers of this session are called `prefix`-N."""
+
+    folder: Path
+    scratch: Path
+    prefix: str
+    _numbers: count[int]
+
+    @classmethod
+    def at(cls, folder: Path, scratch: Path, prefix: str) -> Store:
+        """Return the store below `folder`, made by Buildah at first use; `scratch` holds temporary files."""
+        return cls(folder, scratch, prefix, count(1))
+
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        """Return the argument list of a Buildah command on this store."""
+        roots = ("--root", str(self.folder / "root"), "--runroot", str(self.folder / "run"))
+        return ("buildah", *roots, "--storage-driver", "overlay", *arguments)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Buildah's environment: temporary files and cache mounts stay in our folder."""
+        return {**os.environ, "TMPDIR": str(self.scratch), "BUILDAH_ISOLATION": "chroot", "STORAGE_OPTS": ""}
+
+    async def run(self, *arguments: str, prefix: Sequence[str] = TIED, stdin: str = "") -> str:
+        """Run a Buildah command, return its output without the last newline; StoreError when it fails."""
+        done = await run((*prefix, *self.command(*arguments)), env=self.environment, stdin=stdin)
+        if done.status:
+            raise store_error(arguments[0], done)
+        return done.stdout.rstrip("\n")
+
+    def has(self, image: str) -> bool:
+        """Whether the image with this id is in the store."""
+        return (self.folder / "root/overlay-images" / image).is_dir()
+
+    @asynccontextmanager
+    async def working(self, image: str | None, *options: str) -> AsyncIterator[Working]:
+        """A working container from `image` (None: an empty one), removed at the end."""
+        name = f"{self.prefix}-{next(self._numbers)}"
+        try:
+            await self.run("from", "--pull-never", "--name", name, *options, image or "scratch")
+            yield Working(self, name)
+        finally:
+            await asyncio.shield(self.remove(name))
+
+    async def remove(self, name: str) -> None:
+        """Remove a working container; nothing happens when there is none."""
+        done = await run(self.command("rm", name), env=self.environment)
+        if done.status and "not known" not in done.stderr and "no such" not in done.stderr.lower():
+            raise store_error("rm", done)
+
+    async def configuration(self, image: str) -> dict[str, object]:
+        """Return an image's OCI configuration (`config` of the image's JSON)."""
+        told = json.loads(await self.run("inspect", "--type", "image", image))
+        config: dict[str, object] = told["OCIv1"].get("config", {})
+        return config
+
+    async def working_containers(self) -> list[str]:
+        """Return the names of all working containers in the store, of any session."""
+        told = await self.run("containers", "--all", "--json")
+        return [item["containername"] for item in json.loads(told or "null") or []]
+
+
+@dataclass(frozen=True)
+class Working:
+    """A working container: a file system that can be changed, run in, and committed."""
+
+    store: Store
+    name: str
+
+    async def mount(self) -> Path:
+        """Return the folder at which its file system is mounted, in this mount namespace."""
+        return Path(await self.store.run("mount", self.name))
+
+    async def configure(self, options: Sequence[str]) -> None:
+        """Set the image configuration with `buildah config`'s options."""
+        if options:
+            await self.store.run("config", *options, self.name)
+
+    async def commit(self, *options: str) -> str:
+        """Keep the file system as an image; returns its id."""
+        return await self.store.run("commit", "--quiet", *options, self.name)
+
+
+def store_error(action: str, done: Completed) -> StoreError:
+    """Say what Buildah refused, in one sentence that says what to do when we know."""
+    text = " ".join(done.stderr.split()) or f"exit status {done.status}"
+    if any(sign in text.lower() for sign in FULL):
+        return StoreError(f"the disk is full ({action}): free some space, or remove the cache folder, and call again")
+    return StoreError(f"buildah {action} failed: {re.sub(r'^Error: ', '', text)[-600:]}")
+
+
+def option_list(name: str, values: Mapping[str, str]) -> list[str]:
+    """Return `name KEY=VALUE` for each pair."""
+    return [item for key, value in values.items() for item in (name, f"{key}={value}")]
