@@ -8,17 +8,21 @@ import sys
 from types import FrameType
 
 from app.errors import ListenError, SettingsError
+from app.listener import listen
 from app.settings import Settings
 
 
 def main() -> int:
     """Serve until SIGTERM and return the exit status: 0, 1 for a port in use, 2 for a wrong setting."""
     signal.signal(signal.SIGTERM, _stop)
-    # Imported with the handler in place: as process 1 a signal without a handler would be lost.
-    from app.server import serve
-
     try:
-        serve(Settings.from_environment(os.environ))
+        settings = Settings.from_environment(os.environ)
+        with listen(settings.port) as listener:
+            # Imported only now: it is slow, a wrong port is told at once, and as process 1 a SIGTERM
+            # that comes before its handler would be lost.
+            from app.server import serve
+
+            serve(settings, listener)
     except (ListenError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1

@@ -42,7 +42,7 @@ def parse_features(body: bytes, count: int) -> list[float]:
         raise InvalidInput("body", "a JSON object", _shown(document))
     for name in document:
         if name != "features":
-            raise InvalidInput(_shown(name), "no field other than `features`", "this field")
+            raise InvalidInput(_name(name), "no field but features", "one more field")
     if "features" not in document:
         raise InvalidInput("features", f"a list of {count} numbers", "no such field")
     return _numbers(document["features"], count)
@@ -83,7 +83,7 @@ def _parse(text: str) -> object:
             object_pairs_hook=_unique,
         )
     except json.JSONDecodeError as error:
-        raise InvalidInput("body", "JSON", f"at character {error.pos}: {error.msg}") from None
+        raise InvalidInput("body", "JSON", f"an error at character {error.pos}: {error.msg}") from None
     except RecursionError:
         raise InvalidInput("body", "a JSON object", "nesting too deep to read") from None
 
@@ -98,9 +98,13 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields: dict[str, object] = {}
     for name, value in pairs:
         if name in fields:
-            raise InvalidInput(_shown(name), "each field once", "a duplicate")
+            raise InvalidInput(_name(name), "each field once", "the field again")
         fields[name] = value
     return fields
+
+
+def _name(field: str) -> str:
+    return _shown(field).strip('"')
 
 
 def _shown(value: object) -> str:

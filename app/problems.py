@@ -7,6 +7,7 @@ from typing import Literal
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from starlette.requests import ClientDisconnect
 
 from app.errors import AppError, ArtifactError, InvalidInput, ModelError, NotReady, RequestError, TooLarge
 
@@ -60,6 +61,7 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(404, _not_found)
     app.add_exception_handler(405, _method_not_allowed)
+    app.add_exception_handler(ClientDisconnect, _client_left)
     app.add_exception_handler(Exception, _internal_error)
 
 
@@ -74,7 +76,7 @@ async def _app_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _not_found(request: Request, error: Exception) -> JSONResponse:
     path = request.url.path[:80]
-    expected = "a path of /openapi.json"
+    expected = f"one of {', '.join(request.app.openapi()['paths'])}"
     problem = Problem(
         code="not_found",
         message=f"path: expected {expected}, got {path}",
@@ -96,6 +98,11 @@ async def _method_not_allowed(request: Request, error: Exception) -> JSONRespons
         received=request.method,
     )
     return answer(405, problem, headers)
+
+
+async def _client_left(request: Request, error: Exception) -> JSONResponse:
+    # Nobody reads this answer; without it the log would tell of a failure of ours.
+    return answer(400, Problem(code="invalid_input", message="the client left before its body was read"))
 
 
 async def _internal_error(request: Request, error: Exception) -> JSONResponse:

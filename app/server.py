@@ -1,4 +1,4 @@
-"""Listen on a port and serve until told to stop."""
+"""Serve on a listening socket until told to stop."""
 
 from __future__ import annotations
 
@@ -8,42 +8,29 @@ import socket
 import uvicorn
 
 from app.app import create_app
-from app.errors import ListenError
 from app.settings import Settings
 
 # Cloud Run and Docker kill ten seconds after SIGTERM: what is still in flight then is cut off by us.
 GRACE_SECONDS = 8
-BACKLOG = 2048
 
 log = logging.getLogger("uvicorn.error")
 
 
-def listen(port: int) -> socket.socket:
-    """Return a socket that listens on every address. Raises ListenError when the port is not to be had."""
-    try:
-        return socket.create_server(("0.0.0.0", port), backlog=BACKLOG)
-    except OSError as error:
-        raise ListenError(
-            f"server: cannot listen on port {port}: {error.strerror}; set PORT to another"
-        ) from error
-
-
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT; then accept nothing new and answer what is in flight.
 
     uvicorn raises the signal again when it is done: the caller's handler decides how the process ends.
     """
-    with listen(settings.port) as listener:
-        config = uvicorn.Config(
-            create_app(settings),
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
-        host, port = listener.getsockname()
-        log.info("listening on http://%s:%d, model %s", host, port, settings.model_version)
-        uvicorn.Server(config).run(sockets=[listener])
+    config = uvicorn.Config(
+        create_app(settings),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    host, port = listener.getsockname()
+    log.info("listening on http://%s:%d, model %s", host, port, settings.model_version)
+    uvicorn.Server(config).run(sockets=[listener])
