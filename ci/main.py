@@ -1,0 +1,171 @@
+"""The pipeline: what `dagger call` and `./daggerw call` offer for this project."""
+
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import anyio
+import dagger
+from dagger import BuildArg, DefaultPath, Doc, Ignore, dag, object_type
+
+import layout
+import reference
+import smoke
+from registry import connect
+
+if TYPE_CHECKING:
+    Method = TypeVar("Method", bound=Callable[..., object])
+
+    # The SDK's decorator loses a method's type in mypy, and its overloads lack `cache`.
+    def function(*, cache: str | None = None) -> Callable[[Method], Method]: ...
+else:
+    from dagger import function
+
+BASE = "python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91"
+REGISTRY = "registry:3.0.0@sha256:6c5666b861f3505b116bb9aa9b25175e71210414bd010d92035ff64018f9457e"
+WORKFLOW = ".github/workflows/milestone2-ci.yml"
+
+# What a model is trained from, and what the image is built from. One's own data is a CSV file beside
+# pyproject.toml or in data/.
+MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "*.csv"]
+IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/runtime_tree.py"]
+CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
+CHECKED_FILES += [".gitignore", "CHANGELOG.md", "README.md", "requirements-dev.in", "requirements-dev.txt"]
+SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
+SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
+
+LINTERS = {
+    "ruff": ["ruff", "check", "."],
+    "ruff format": ["ruff", "format", "--check", "."],
+    "mypy": ["mypy", "."],
+    "hadolint": ["hadolint", "Dockerfile"],
+    "shellcheck": ["shellcheck", "daggerw", ".ci/run"],
+    "workflow schema": ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", WORKFLOW],
+    "zizmor": ["zizmor", "--offline", "--no-progress", WORKFLOW],
+}
+
+Tag = Annotated[str, Doc("The version to release: vMAJOR.MINOR.PATCH, also with a pre-release suffix")]
+
+
+@object_type
+class Ci:
+    """Train, test, build, release and serve the model of this repository."""
+
+    source: Annotated[dagger.Directory, DefaultPath("/"), Ignore(SOURCE), Doc("The repository")]
+
+    @function()
+    async def test(self) -> str:
+        """Run the tests and print pytest's report."""
+        command = ["pytest", "--ignore=tests/engine", "--cov", "--registry-url=http://registry:5000"]
+        registry = _registry().as_service(use_entrypoint=True)
+        return await self._checked().with_service_binding("registry", registry).with_exec(command).stdout()
+
+    @function()
+    async def lint(self) -> str:
+        """Check code, types, Dockerfile, shell scripts and workflow, and print each tool's verdict."""
+        checked, verdicts = self._checked(), []
+        for name, command in LINTERS.items():
+            output = (await checked.with_exec(command).stdout()).strip()
+            verdicts.append(f"{name}: {output.splitlines()[-1] if output else 'no findings'}")
+        return "\n".join(verdicts)
+
+    @function()
+    def train(self) -> dagger.Directory:
+        """Train the model and return the folder with the model and its card."""
+        files = self.source.filter(include=MODEL_FILES)
+        trained = self._prepared().with_directory(".", files).with_exec(["python", "train_model.py"])
+        return trained.directory("model")
+
+    @function()
+    async def build(self, tag: Tag = "v0.0.0-dev") -> dagger.Container:
+        """Build the image of one version."""
+        version = BuildArg("VERSION", reference.release_tag(tag))
+        arguments = [BuildArg("NAME", await self._name()), version]
+        return self.source.filter(include=IMAGE_FILES).docker_build(build_args=arguments)
+
+    @function()
+    async def serve(self, tag: Tag = "v0.0.0-dev") -> dagger.Service:
+        """Serve the image of one version on port 8080."""
+        return _service(await self.build(tag))
+
+    @function()
+    def registry(self) -> dagger.Service:
+        """Serve the local registry, which keeps what is published to it, on port 5000."""
+        kept = dag.cache_volume("registry")
+        return _registry().with_mounted_cache("/var/lib/registry", kept).as_service(use_entrypoint=True)
+
+    @function(cache="never")
+    async def publish(
+        self,
+        tag: Tag,
+        registry: Annotated[
+            str, Doc("Where to push to: HOST[:PORT][/PATH]; localhost:5000 is the local registry")
+        ] = reference.LOCAL_REGISTRY,
+    ) -> str:
+        """Lint, test, build, try and push one version, and print its name with its digest."""
+        destination = reference.destination(registry, tag)
+        target = destination.image(await self._name())
+        async with connect(await self._address(target), target.repository) as repository:
+            await repository.check()
+            await _together(self.lint, self.test)
+            built = await self.build(tag)
+            await _try(built, tag)
+            await built.as_tarball().export("image.tar")
+            image = layout.read(Path("image.tar"))
+            if not await repository.publish(image, tag):
+                print(f"{target} is {image.digest} already; nothing to push", file=sys.stderr)
+        return f"{target}@{image.digest}"
+
+    async def _name(self) -> str:
+        return reference.project_name(await self.source.file("pyproject.toml").contents())
+
+    async def _address(self, target: reference.Image) -> str:
+        if not target.local:
+            return f"https://{target.host}"
+        service = await self.registry().start()
+        return await service.endpoint(port=5000, scheme="http")
+
+    def _prepared(self) -> dagger.Container:
+        """Return the base of every step: what is installed first changes least."""
+        requirements = self.source.file("requirements-dev.txt")
+        install = ["pip", "install", "--disable-pip-version-check", "--require-hashes"]
+        return (
+            dag.container()
+            .from_(BASE)
+            .with_workdir("/src")
+            .with_mounted_cache("/root/.cache/pip", dag.cache_volume("pip"))
+            .with_file("requirements-dev.txt", requirements)
+            .with_exec([*install, "-r", "requirements-dev.txt"])
+        )
+
+    def _checked(self) -> dagger.Container:
+        return self._prepared().with_directory(".", self.source)
+
+
+def _registry() -> dagger.Container:
+    # Version 3 sends traces to a collector unless told not to, and logs that there is none.
+    quiet = dag.container().from_(REGISTRY).with_env_variable("OTEL_TRACES_EXPORTER", "none")
+    return quiet.with_exposed_port(5000)
+
+
+def _service(image: dagger.Container) -> dagger.Service:
+    return image.with_exposed_port(8080).as_service(use_entrypoint=True)
+
+
+async def _try(image: dagger.Container, tag: str) -> None:
+    service = await _service(image).start()
+    try:
+        await smoke.predict(await service.endpoint(port=8080, scheme="http"), tag)
+    finally:
+        await service.stop()
+
+
+async def _together(*steps: Callable[[], Coroutine[object, object, object]]) -> None:
+    """Run steps at the same time; when one fails end the others and raise its error as it is."""
+    try:
+        async with anyio.create_task_group() as group:
+            for step in steps:
+                group.start_soon(step)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None

@@ -1,0 +1,134 @@
+"""What a release is called: tags, registries and image names, checked without asking anyone.
+
+The grammar of registries and repositories is the OCI distribution specification's; that of tags is stricter,
+because a tag here is a release and never moves.
+"""
+
+import re
+import tomllib
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from errors import InvalidReference
+
+LOCAL_REGISTRY = "localhost:5000"
+_NUMBER = r"(?:0|[1-9]\d*)"
+_IDENTIFIER = rf"(?:{_NUMBER}|\d*[A-Za-z-][0-9A-Za-z-]*)"
+_PRERELEASE = rf"{_IDENTIFIER}(?:\.{_IDENTIFIER})*"
+_TAG = re.compile(rf"v{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_PRERELEASE})?", re.ASCII)
+_LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*(?::([0-9]{{1,5}}))?", re.ASCII)
+_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
+_MAX_TAG, _MAX_REPOSITORY = 128, 255
+
+
+@dataclass(frozen=True)
+class Image:
+    """Where one release goes: a registry's host, a repository in it, and a tag."""
+
+    host: str
+    repository: str
+    tag: str
+
+    @property
+    def local(self) -> bool:
+        """Whether it goes to the registry that the pipeline keeps itself."""
+        return self.host == LOCAL_REGISTRY
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.repository}:{self.tag}"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a release goes before the image's name is known: below a registry's path, which may be empty."""
+
+    host: str
+    path: str
+    tag: str
+
+    def image(self, name: str) -> Image:
+        """Return the image of that name there; raises InvalidReference when it cannot name a repository."""
+        repository = f"{self.path}/{name}" if self.path else name
+        _check_repository(repository)
+        return Image(self.host, repository, self.tag)
+
+
+def release_tag(tag: str) -> str:
+    """Return the tag unchanged; raises InvalidReference unless it is vMAJOR.MINOR.PATCH[-PRERELEASE]."""
+    if tag == "latest":
+        raise InvalidReference("tag: 'latest' moves and a release never does; use a version such as 'v1.0.0'")
+    if not _TAG.fullmatch(tag) or len(tag) > _MAX_TAG:
+        raise InvalidReference(
+            f"tag: {tag!r} is not vMAJOR.MINOR.PATCH; use one such as 'v1.0.0' or 'v1.0.0-rc.1'"
+        )
+    return tag
+
+
+def destination(registry: str, tag: str) -> Destination:
+    """Return where a registry given as HOST[:PORT][/PATH] and a tag lead.
+
+    Raises InvalidReference when a part is malformed, or when the host is this machine but not LOCAL_REGISTRY:
+    the pipeline runs in a container, from where nothing else on this machine can be seen.
+    """
+    host, slash, path = registry.partition("/")
+    _check_host(registry, host)
+    if slash:
+        _check_repository(path)
+    return Destination(host, path, release_tag(tag))
+
+
+def project_name(pyproject: str) -> str:
+    """Return [tool.milestone2] name from the text of pyproject.toml: the image is called after it.
+
+    Raises InvalidReference when it is missing or not text.
+    """
+    try:
+        name = tomllib.loads(pyproject)["tool"]["milestone2"]["name"]
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise InvalidReference(
+            f"pyproject.toml: has no [tool.milestone2] name for the image: {error!r}"
+        ) from error
+    if not isinstance(name, str):
+        raise InvalidReference(f"pyproject.toml: [tool.milestone2] name is {name!r}; write it as text")
+    return name
+
+
+def next_free(tag: str, taken: Collection[str]) -> str:
+    """Return the first version from the tag on that is not taken: pre-releases count up, else patches do."""
+    while tag in taken:
+        tag = _successor(tag)
+    return tag
+
+
+def _successor(tag: str) -> str:
+    version, _, prerelease = tag.partition("-")
+    head, _, last = (prerelease or version).rpartition(".")
+    if not prerelease:
+        return f"{head}.{int(last) + 1}"
+    if not last.isdigit():
+        return f"{tag}.1"
+    return f"{version}-{head}.{int(last) + 1}" if head else f"{version}-{int(last) + 1}"
+
+
+def _check_repository(repository: str) -> None:
+    if len(repository) > _MAX_REPOSITORY or not all(map(_COMPONENT.fullmatch, repository.split("/"))):
+        raise InvalidReference(
+            f"registry: {repository!r} cannot name a repository; use lower-case letters, digits and single "
+            ". _ - in parts divided by /"
+        )
+
+
+def _check_host(registry: str, host: str) -> None:
+    match = _HOST.fullmatch(host)
+    name = host.partition(":")[0]
+    if host != LOCAL_REGISTRY and (name == "localhost" or name.startswith("127.")):
+        raise InvalidReference(
+            f"registry: {host!r} is this machine, which the pipeline's container cannot see; leave "
+            f"--registry out to publish to the local registry, {LOCAL_REGISTRY!r}"
+        )
+    if not match or not {".", ":"} & set(host) or (match[1] and not 0 < int(match[1]) < 65536):
+        raise InvalidReference(
+            f"registry: {registry!r} does not start with a host; use HOST[:PORT][/PATH] without a scheme, "
+            "such as 'us-central1-docker.pkg.dev/PROJECT/REPOSITORY'"
+        )

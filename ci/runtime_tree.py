@@ -1,0 +1,117 @@
+"""Gather what the running interpreter needs into a folder that can be the root of an image.
+
+    python runtime_tree.py TREE
+
+Copies the interpreter, its standard library and every shared library that these and the installed packages
+are linked with, each to its own path below TREE. Nothing here knows a path: the interpreter is asked
+(`sysconfig`) and so is the loader (`ldd`), because Python lies under /usr/local in one base image and under
+/usr in another. The installed packages themselves are not copied.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+# Parts of the standard library that a service never imports, and other tools' packages that lie beside it.
+LEFT_OUT = frozenset(
+    {"__pycache__", "dist-packages", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "site-packages"}
+    | {"test", "tests", "tkinter", "turtledemo"}
+)
+# The base images have Tk's extension module without Tk; config-* serves to embed Python elsewhere.
+LEFT_OUT_STARTS = ("_tkinter.", "config-")
+_FOUND = re.compile(r"^\s+(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
+_MISSING = re.compile(r"^\s+(\S+) => not found$", re.MULTILINE)
+
+
+class MissingLibrary(Exception):
+    """The loader does not find a library that something is linked with, or cannot be asked."""
+
+
+def left_out(_folder: str, names: Iterable[str]) -> set[str]:
+    """Return which of a folder's names stay out of the tree, in the form `shutil.copytree` asks for."""
+    return {name for name in names if name in LEFT_OUT or name.startswith(LEFT_OUT_STARTS)}
+
+
+def extensions(folder: Path) -> Iterator[Path]:
+    """Yield the extension modules below a folder.
+
+    The libraries that wheels bring along for them (`libgfortran-….so.5`) count through the modules only: many
+    are found by the path of the module that loads them and by no other.
+    """
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(set(folders) - left_out(root, folders))
+        for name in sorted(set(names) - left_out(root, names)):
+            if name.endswith(".so"):
+                yield Path(root, name)
+
+
+def libraries(report: str) -> set[Path]:
+    """Return the libraries that a report of `ldd` names; raises MissingLibrary when one was not found."""
+    if missing := sorted(set(_MISSING.findall(report))):
+        raise MissingLibrary(
+            f"runtime tree: the loader has no {', '.join(missing)}; install it in the builder"
+        )
+    return {Path(os.path.normpath(path)) for path in _FOUND.findall(report)}
+
+
+def linked(binaries: Iterable[Path]) -> set[Path]:
+    """Return every library that the binaries are linked with, directly or not."""
+    ldd = subprocess.run(["ldd", *map(str, binaries)], capture_output=True, text=True, check=False)
+    # A binary that needs nothing makes ldd end with 1 and is told on stdout; failures are told on stderr.
+    if ldd.stderr.strip():
+        raise MissingLibrary(f"runtime tree: ldd failed: {ldd.stderr.strip()}")
+    return libraries(ldd.stdout)
+
+
+def copy(path: Path, tree: Path) -> None:
+    """Copy a file or a folder to its own path below the tree; a link is copied as a link, with its target."""
+    place = _folder(path.parent, tree) / path.name
+    if path.is_symlink():
+        copy(_link(path, place), tree)
+    elif path.is_dir():
+        shutil.copytree(path, place, symlinks=True, ignore=left_out, dirs_exist_ok=True)
+    else:
+        shutil.copy2(path, place)
+
+
+def _folder(path: Path, tree: Path) -> Path:
+    """Make a folder below the tree and return where it lies there with links (/lib to usr/lib) followed."""
+    if path == path.parent:
+        return tree
+    place = _folder(path.parent, tree) / path.name
+    if path.is_symlink():
+        return _folder(_link(path, place), tree)
+    place.mkdir(exist_ok=True)
+    return place
+
+
+def _link(link: Path, place: Path) -> Path:
+    """Repeat a symbolic link at its place in the tree and return the path that it points to."""
+    if not place.is_symlink():
+        place.symlink_to(link.readlink())
+    return Path(os.path.normpath(link.parent.resolve() / link.readlink()))
+
+
+def gather(tree: Path, executable: Path, standard: set[Path], packages: Path) -> None:
+    """Fill the tree with an interpreter, its standard library and what these and the packages link."""
+    tree.mkdir(parents=True)
+    binaries = [executable, *(file for folder in (*standard, packages) for file in extensions(folder))]
+    bundled = packages.resolve()
+    needed = {path for path in linked(binaries) if not path.resolve().is_relative_to(bundled)}
+    for path in sorted({executable, *standard, *needed}):
+        copy(path, tree)
+
+
+def standard_library() -> set[Path]:
+    """Return the folders of the running interpreter's standard library, a virtual environment's aside."""
+    base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+    return {Path(sysconfig.get_path(name, vars=base)) for name in ("stdlib", "platstdlib")}
+
+
+if __name__ == "__main__":
+    gather(Path(sys.argv[1]), Path(sys.executable), standard_library(), Path(sysconfig.get_path("platlib")))
