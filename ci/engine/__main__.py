@@ -1,0 +1,7 @@
+"""`python -m engine`: the command line as a program."""
+
+import sys
+
+from engine.cli import main
+
+sys.exit(main())

@@ -1,0 +1,244 @@
+"""The command line of the embedded engine: takes dagger's words, ends with dagger's statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from engine import core_types, module, usage
+from engine.arguments import (
+    OPTIONS,
+    Call,
+    Parsed,
+    UsageError,
+    check,
+    functions,
+    parse,
+    peek,
+    split,
+    suggestion,
+)
+from engine.chain import Chain, completed
+from engine.errors import EngineError, NotOfferedError
+from engine.module import Module, ModuleProcess
+from engine.typedefs import Catalogue, TypeRef
+from engine.values import Host
+
+if TYPE_CHECKING:
+    from engine.progress import Mode
+
+T = TypeVar("T")
+NAME = "daggerw"
+PROJECT = Path(__file__).resolve().parents[2]
+HELP = {"-h", "--help"}
+# What the real command line has besides.
+OTHERS = {
+    *("check", "checks", "cloud", "completion", "config", "core", "develop", "generate", "init", "install"),
+    *("listen", "login", "logout", "mcp", "query", "run", "session", "shell", "uninstall", "up", "update"),
+}
+FAILED, BROKEN_PIPE, INTERRUPTED, TERMINATED = 1, 141, 130, 143
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls: the words, the folder, the environment. Read once, here in `main`."""
+
+    words: Sequence[str]
+    folder: Path
+    environment: Mapping[str, str]
+
+    @property
+    def cache(self) -> Path:
+        base = self.environment.get("XDG_CACHE_HOME") or Path(self.environment.get("HOME", "/root"), ".cache")
+        return Path(base, NAME)
+
+
+def main() -> int:
+    """Run the process's command line and return its exit status."""
+    caller = Caller(sys.argv[1:], Path.cwd(), os.environ)
+    try:
+        return _run(caller)
+    except KeyboardInterrupt:
+        return _say("Canceled.", INTERRUPTED)
+    except Terminated:
+        return _say("Terminated.", TERMINATED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except UsageError as error:
+        _say(f"Error: {error}", FAILED)
+        return _say(f"Run '{error.command or NAME} --help' for usage.", FAILED)
+    except EngineError as error:
+        return _report(error)
+
+
+def _say(text: str, status: int) -> int:
+    print(text, file=sys.stderr)
+    return status
+
+
+def _report(error: EngineError) -> int:
+    """Print an error; a failed command's whole output with it, whose status becomes ours."""
+    _say(f"Error: {error}", FAILED)
+    extensions = error.extensions
+    if extensions.get("_type") != "EXEC_ERROR":
+        return FAILED
+    for title, key in (("Stdout:", "stdout"), ("Stderr:", "stderr")):
+        if text := str(extensions.get(key) or ""):
+            _say(f"{title}\n{text}", FAILED)
+    status = extensions.get("exitCode")
+    return status if isinstance(status, int) and status > 0 else FAILED
+
+
+def _run(caller: Caller) -> int:
+    wants_help = not HELP.isdisjoint(caller.words)
+    options, words = split([word for word in caller.words if word not in HELP], OPTIONS, NAME)
+    command, *rest = words or ["help"]
+    if command == "help" and rest:
+        wants_help, (command, *rest) = True, rest
+    if command == "version":
+        return _print(f"{NAME} v{module.sdk_version()} (embedded engine)\n")
+    if command == "help":
+        return _print(usage.overview())
+    if command in OTHERS:
+        raise NotOfferedError(f"command {command!r}")
+    if command not in {"call", "functions"}:
+        raise UsageError(f"unknown command {command!r} for {NAME!r}{suggestion(command, usage.COMMANDS)}")
+    found = _module(caller)
+    catalogue = _catalogue(caller, found)
+    parsed = parse(rest, catalogue, options, f"{NAME} {command}")
+    if command == "functions" and not wants_help:
+        return _list(parsed, catalogue)
+    if wants_help or len(parsed.levels) == 1:
+        return _print(usage.page(parsed, catalogue))
+    return _call(caller, found, catalogue, parsed)
+
+
+def _module(caller: Caller) -> Module:
+    named = peek(caller.words, "mod")
+    return module.load((caller.folder / named).resolve()) if named else module.find(caller.folder, PROJECT)
+
+
+def _catalogue(caller: Caller, found: Module) -> Catalogue:
+    verbose = peek(caller.words, "verbose") is not None
+    types = module.types(found, caller.cache, verbose=verbose)
+    return Catalogue(types, lambda: core_types.types(caller.cache))
+
+
+def _list(parsed: Parsed, catalogue: Catalogue) -> int:
+    owner = catalogue.object(parsed.last.returns.name)
+    if owner is None:
+        raise UsageError(f"{parsed.command!r} gives no object with functions", parsed.command)
+    return _print(usage.listing(functions(owner, catalogue)))
+
+
+def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -> int:
+    output = parsed.options.get("output", [None])[-1]
+    mode = _progress(parsed)
+    calls = check(parsed, found, catalogue, Host(caller.folder, caller.environment))
+    returns = parsed.last.returns
+    is_object = catalogue.object(returns.name) is not None
+    if is_object:
+        calls = completed(calls, catalogue, output, parsed.command)
+    if os.geteuid() != 0:
+        raise EngineError(
+            f"the embedded engine needs root; with Docker, ./{NAME} --install gives the other one"
+        )
+    verbose = "verbose" in parsed.options
+    result = _until_signal(_evaluate(caller, found, catalogue, calls, mode, verbose=verbose))
+    if is_object and output is not None:
+        return _say(f"Saved to {json.dumps(result)}.", 0)
+    text = _identities(result, returns) if is_object else _text(result, as_json="json" in parsed.options)
+    if output is not None:
+        _save(caller.folder / output, text)
+    return _print(text)
+
+
+def _progress(parsed: Parsed) -> Mode:
+    if parsed.options.keys() & {"quiet", "silent"}:
+        return "silent"
+    match parsed.options.get("progress", ["auto"])[-1]:
+        case "auto":
+            return "auto"
+        case "plain":
+            return "plain"
+        case other:
+            raise UsageError(f"--progress: expected auto or plain, not {other!r}", parsed.command)
+
+
+async def _evaluate(
+    caller: Caller, found: Module, catalogue: Catalogue, calls: Sequence[Call], mode: Mode, *, verbose: bool
+) -> object:
+    # Imported late: what only prints help needs neither a server nor a GraphQL library.
+    from engine.progress import Progress
+    from engine.session import Session
+
+    async with (
+        Session.open(cache=caller.cache, project=found.source, progress=Progress(mode=mode)) as session,
+        session.module_client() as client,
+        ModuleProcess.start(found, client, verbose=verbose) as process,
+    ):
+        return await Chain(catalogue, session, process).run(calls)
+
+
+def _until_signal(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end; SIGTERM and Ctrl-C cancel it, so that it puts everything away first."""
+
+    async def guarded() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
+    try:
+        return asyncio.run(guarded())
+    except asyncio.CancelledError as error:
+        raise Terminated from error
+
+
+def _identities(result: object, returns: TypeRef, head: str = "") -> str:
+    """Return a line for each object, as Dagger prints what has no text: its type and a digest."""
+    if isinstance(result, list):
+        return "".join(_identities(entry, returns, "- ") for entry in result)
+    digest = hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
+    return f"{head}{returns.name}@sha256:{digest}\n"
+
+
+def _text(result: object, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(result, indent=4, ensure_ascii=False) + "\n"
+    if isinstance(result, list):
+        return "".join(_text(entry, as_json=False) for entry in result)
+    if result is None:
+        return ""
+    if not isinstance(result, str):
+        result = re.sub(r"\.0$", "", json.dumps(result))
+    return result if result.endswith("\n") else f"{result}\n"
+
+
+def _save(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        raise EngineError(f"--output: {error}") from error
+    _say(f"Saved output to {json.dumps(str(path))}.", 0)
+
+
+def _print(text: str) -> int:
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+    return 0

@@ -1,0 +1,98 @@
+"""A module with one function for every kind of argument, result and failure that the tests ask for."""
+
+import enum
+from typing import Annotated, Self
+
+import dagger
+from dagger import DefaultPath, Doc, Ignore, field, function, object_type
+
+
+@dagger.enum_type
+class Speed(enum.Enum):
+    """How fast."""
+
+    SLOW = "slow"
+    FAST = "fast"
+
+
+@object_type
+class Step:
+    """One step of a plan."""
+
+    title: str = field()
+
+    @function
+    def shout(self) -> str:
+        """The title, loudly."""
+        return self.title.upper()
+
+
+@object_type
+class Example:
+    """Functions of every shape."""
+
+    source: Annotated[
+        dagger.Directory, DefaultPath("/"), Ignore(["*", "!source"]), Doc("Where the sources are")
+    ]
+    greeting: Annotated[str, Doc("What to say first")] = "hello"
+
+    @function
+    def greet(
+        self,
+        name: Annotated[str, Doc("Whom to greet")],
+        times: Annotated[int, Doc("How often")] = 1,
+        loud: Annotated[bool, Doc("In capitals")] = False,
+        speed: Annotated[Speed, Doc("How fast to speak")] = Speed.SLOW,
+    ) -> str:
+        """Greet somebody.
+
+        As often as wanted.
+        """
+        print("printed by the module")
+        text = f"{self.greeting} {name} {speed.name}" * times
+        return text.upper() if loud else text
+
+    @function
+    def total(self, numbers: list[int], factor: float | None = None) -> float:
+        """Add numbers up."""
+        return sum(numbers) * (factor or 1.0)
+
+    @function
+    def words(self) -> list[str]:
+        """Return two words."""
+        return [self.greeting, "world"]
+
+    @function
+    def twice(self) -> Self:
+        """Say the greeting twice."""
+        self.greeting += self.greeting
+        return self
+
+    @function
+    def plan(self) -> list[Step]:
+        """Return two steps."""
+        return [Step(title="build"), Step(title="push")]
+
+    @function
+    def sources(self) -> dagger.Directory:
+        """Return the sources."""
+        return self.source
+
+    @function
+    def nothing(self) -> None:
+        """Do nothing."""
+
+    @function
+    async def e2e(self, token: dagger.Secret, timeout_seconds: int = 3) -> str:
+        """Need a secret."""
+        return await token.plaintext()
+
+    @function
+    def explode(self) -> str:
+        """Fail."""
+        raise ValueError("the tank is empty")
+
+    @function
+    def vanish(self) -> str:
+        """End the process that runs this module."""
+        raise SystemExit(3)
