@@ -10,6 +10,11 @@ from pathlib import Path
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the address of a registry for tests/ci; the pipeline's `test` gives one."""
+    parser.addoption("--registry-url", help="a registry to test against; else one is started if installed")
+
+
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the default model, trained once."""

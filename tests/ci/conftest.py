@@ -1,0 +1,109 @@
+"""A real registry, and image archives of every kind."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+CONFIG = """
+version: 0.1
+log: {level: info, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: %s}}
+http: {addr: "127.0.0.1:0"}
+"""
+
+
+@pytest.fixture(scope="session")
+def registry_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the address of a running distribution registry."""
+    given: str | None = request.config.getoption("--registry-url")
+    if given:
+        yield given
+        return
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("no --registry-url is given and docker-registry is not installed")
+    folder = tmp_path_factory.mktemp("registry")
+    (folder / "config.yml").write_text(CONFIG % (folder / "images"))
+    with subprocess.Popen(
+        [program, "serve", str(folder / "config.yml")], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr
+        try:
+            yield f"http://{_address(process.stderr)}"
+        finally:
+            process.terminate()
+
+
+def _address(log: IO[str]) -> str:
+    """Return where the registry says it listens, and read its log on so that it never blocks."""
+    for line in log:
+        if "listening on " in line:
+            threading.Thread(target=log.read, daemon=True).start()
+            return line.split("listening on ")[1].split('"')[0].split(",")[0]
+    pytest.fail("docker-registry ended before it listened")
+
+
+class Archive:
+    """An image archive in the making: files by name, then written as a tar."""
+
+    def __init__(self, path: Path) -> None:
+        """Start without files, to be written to the path."""
+        self.path = path
+        self.files: dict[str, bytes] = {}
+
+    def add(self, content: bytes, kind: str = "application/octet-stream") -> dict[str, object]:
+        """Add a blob and return its descriptor."""
+        digest = hashlib.sha256(content).hexdigest()
+        self.files[f"blobs/sha256/{digest}"] = content
+        return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(content)}
+
+    def add_manifest(self, *layers: bytes) -> dict[str, object]:
+        """Add an image of some layers and return its manifest's descriptor."""
+        config = self.add(
+            b'{"architecture":"amd64","os":"linux"}', "application/vnd.oci.image.config.v1+json"
+        )
+        kind = "application/vnd.oci.image.layer.v1.tar"
+        described = [self.add(layer, kind) for layer in layers]
+        document = {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": config,
+            "layers": described,
+        }
+        return self.add(json.dumps(document).encode(), "application/vnd.oci.image.manifest.v1+json")
+
+    def add_index(self, *manifests: dict[str, object]) -> dict[str, object]:
+        """Add an index of manifests and return its descriptor."""
+        kind = "application/vnd.oci.image.index.v1+json"
+        document = {"schemaVersion": 2, "mediaType": kind, "manifests": manifests}
+        return self.add(json.dumps(document).encode(), kind)
+
+    def index(self, *manifests: dict[str, object]) -> None:
+        """Make the manifests those of index.json."""
+        self.files["index.json"] = json.dumps({"schemaVersion": 2, "manifests": manifests}).encode()
+
+    def write(self, prefix: str = "") -> Path:
+        """Write the files as a tar and return its path."""
+        with tarfile.open(self.path, "w") as tar:
+            for name, content in self.files.items():
+                member = tarfile.TarInfo(prefix + name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        return self.path
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    """Return an empty image archive."""
+    return Archive(tmp_path / "image.tar")

@@ -1,0 +1,127 @@
+"""The pipeline as its users see it, and what it refuses before it asks the engine for anything."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated, get_args, get_origin, get_type_hints
+
+import anyio
+import dagger
+import pytest
+from dagger import DefaultPath, Doc, Ignore
+
+import main
+from errors import InvalidReference
+from main import Ci
+
+FUNCTIONS = Ci.__dagger_module__.get_object("Ci").functions  # type: ignore[attr-defined]
+
+
+class Untouchable(dagger.Directory):
+    """A source that must not be asked for anything."""
+
+    def __init__(self) -> None:
+        """Need no engine."""
+
+    def file(self, path: str) -> dagger.File:
+        """Fail the test."""
+        raise AssertionError(f"the source was asked for {path}")
+
+
+@pytest.fixture
+def pipeline() -> Ci:
+    """Return the pipeline over a source that must not be used."""
+    # mypy does not see that the SDK makes a dataclass of the class.
+    return Ci(source=Untouchable())  # type: ignore[call-arg]
+
+
+def test_users_can_call_these_functions_and_no_others() -> None:
+    assert set(FUNCTIONS) == {"test", "lint", "train", "build", "publish", "serve", "registry"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_says_in_one_line_what_it_does(name: str) -> None:
+    doc = inspect.getdoc(getattr(Ci, name))
+    assert doc
+    assert "\n" not in doc
+    assert doc.endswith(".")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_argument_is_documented(name: str) -> None:
+    hints = get_type_hints(getattr(Ci, name), include_extras=True)
+    for argument in inspect.signature(getattr(Ci, name)).parameters:
+        if argument != "self":
+            assert get_origin(hints[argument]) is Annotated
+            assert any(isinstance(item, Doc) for item in get_args(hints[argument]))
+
+
+def test_only_publish_has_an_effect_outside_and_is_never_cached() -> None:
+    assert {name: found.cache_policy for name, found in FUNCTIONS.items() if found.cache_policy} == {
+        "publish": "never"
+    }
+
+
+def test_the_source_is_the_repository_without_what_is_not_allowed() -> None:
+    metadata = get_args(get_type_hints(Ci, include_extras=True)["source"])
+    assert DefaultPath("/") in metadata
+    patterns = next(item.patterns for item in metadata if isinstance(item, Ignore))
+    assert patterns[0] == "*"
+    assert not [pattern for pattern in patterns if pattern in ("!.git", "!.", "!*", "!**")]
+    assert "**/gha-creds-*.json" in patterns[-5:]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("tag", ["latest", "1.0.0", "v1.0", "v1.0.0+x", ""])
+async def test_publish_refuses_a_tag_that_is_no_version_before_anything_starts(
+    pipeline: Ci, tag: str
+) -> None:
+    with pytest.raises(InvalidReference, match="tag: "):
+        await pipeline.publish(tag)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("registry", ["https://ghcr.io", "localhost:5001", "", "ghcr.io/UPPER"])
+async def test_publish_refuses_a_malformed_registry_before_anything_starts(
+    pipeline: Ci, registry: str
+) -> None:
+    with pytest.raises(InvalidReference, match="registry: "):
+        await pipeline.publish("v1.0.0", registry)
+
+
+@pytest.mark.anyio
+async def test_build_and_serve_refuse_a_tag_that_is_no_version_before_anything_starts(pipeline: Ci) -> None:
+    with pytest.raises(InvalidReference, match="'latest' moves"):
+        await pipeline.build("latest")
+    with pytest.raises(InvalidReference, match="'v1' is not"):
+        await pipeline.serve("v1")
+
+
+@pytest.mark.anyio
+async def test_together_ends_the_others_and_raises_the_first_failure_as_it_is() -> None:
+    ended = anyio.Event()
+
+    async def wait() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    async def fail() -> None:
+        raise InvalidReference("tag: wrong")
+
+    with pytest.raises(InvalidReference, match="tag: wrong"):
+        await main._together(wait, fail)
+    assert ended.is_set()
+
+
+@pytest.mark.anyio
+async def test_together_waits_for_every_step() -> None:
+    done: list[int] = []
+
+    async def step() -> None:
+        await anyio.lowlevel.checkpoint()
+        done.append(1)
+
+    await main._together(step, step)
+    assert done == [1, 1]
