@@ -34,7 +34,7 @@ def test_release_tag_takes_a_semantic_version(tag: str) -> None:
         "v1.0.0 ",
         " v1.0.0",
         "v1.0.0\n",
-        "v١.0.0",
+        "v\u0661.0.0",
         "v1.0.0-é",
         "main",
         "v1.0.0/x",
