@@ -28,7 +28,7 @@ import math
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -82,7 +82,7 @@ class Table:
 
     source: str
     sha256: str
-    columns: dict[str, Sequence[str]]
+    columns: Mapping[str, Sequence[str]]
     lines: Sequence[int]
 
     def column(self, name: str) -> list[tuple[str, str]]:
@@ -147,80 +147,71 @@ def _csv_file(path: Path) -> Table:
     for line, row in rows:
         if len(row) != len(header):
             raise BadData(f"{path}, line {line}: {len(row)} values under {len(header)} columns")
-    columns = zip(*(row for _, row in rows), strict=True)
-    return Table(
-        str(path),
-        artifact.sha256(content),
-        dict(zip(header, columns, strict=True)),
-        [line for line, _ in rows],
-    )
+    columns = dict(zip(header, zip(*(row for _, row in rows), strict=True), strict=True))
+    return Table(str(path), artifact.sha256(content), columns, [line for line, _ in rows])
 
 
 def feature_names(table: Table, settings: Settings) -> list[str]:
     """Return the settings' features, or every column but the target. Raises BadData."""
     names = settings.features or [name for name in table.columns if name != settings.target]
     if settings.target in names or len(set(names)) != len(names) or not names:
-        raise BadData(
-            f"features: expected different columns, none the target, got {', '.join(names) or 'none'}"
-        )
+        raise BadData(f"features: expected different columns, none the target, got {', '.join(names)}")
     return names
 
 
 def read_examples(table: Table, settings: Settings, *, regression: bool) -> Examples:
     """Return the table's columns as numbers and classes. Raises BadData."""
     columns = [_numbers(table, name) for name in feature_names(table, settings)]
-    x = np.ascontiguousarray(np.array(columns, dtype=np.float64).T)
-    if regression:
-        values = _numbers(table, settings.target)
-        if len(set(values)) < 2 or len(values) < 2 * ROWS_NEEDED:
-            raise BadData(f"{table.source}: {settings.target!r} needs {2 * ROWS_NEEDED} rows and two values")
-        return Examples(x, np.array(values), ())
-    labels, classes = _labels(table, settings)
-    return Examples(x, np.array([classes.index(label) for label in labels]), classes)
+    x = np.ascontiguousarray(np.array(columns).T)
+    target, positive = settings.target, settings.positive
+    y, classes = (_quantities(table, target), ()) if regression else _classes(table, target)
+    if positive is not None and (len(classes) != 2 or positive not in classes):
+        there = ", ".join(classes) or "none"
+        raise BadData(f"positive: expected one of two classes, got {positive!r}; there are {there}")
+    return Examples(x, y, classes)
 
 
 def _numbers(table: Table, name: str) -> list[float]:
-    values = []
-    for text, where in table.column(name):
-        try:
-            values.append(float(text))
-        except ValueError:
-            values.append(math.nan)
-        if not math.isfinite(values[-1]):
-            raise BadData(f"{where}: expected a finite number, got {text!r}")
+    for text, place in table.column(name):
+        if not math.isfinite(_number(text)):
+            raise BadData(f"{place}: expected a finite number, got {text!r}")
+    return [_number(text) for text in table.columns[name]]
+
+
+def _quantities(table: Table, name: str) -> NDArray[np.float64]:
+    values = np.array(_numbers(table, name))
+    if len(values) < 2 * ROWS_NEEDED or values.min() == values.max():
+        raise BadData(f"{table.source}, column {name!r}: needs {2 * ROWS_NEEDED} rows and two values")
     return values
 
 
-def _labels(table: Table, settings: Settings) -> tuple[list[str], tuple[str, ...]]:
-    """Return the target column and its classes, in the order of their numbers when all are numbers."""
-    column = table.column(settings.target)
-    for text, place in column:
+def _classes(table: Table, name: str) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+    for text, place in table.column(name):
         if not text:
             raise BadData(f"{place}: expected a label, got nothing")
-    labels = [text for text, _ in column]
-    counts = Counter(labels)
-    _check_classes(counts, settings.positive, f"{table.source}, column {settings.target!r}")
-    return labels, tuple(sorted(counts, key=_by_number_then_text))
-
-
-def _check_classes(counts: Counter[str], positive: str | None, where: str) -> None:
+    counts = Counter(table.columns[name])
     rarest, rows = counts.most_common()[-1]
     if len(counts) < 2:
-        raise BadData(f"{where}: only one class, {rarest!r}")
+        raise BadData(f"{table.source}, column {name!r}: only one class, {rarest!r}")
     if rows < ROWS_NEEDED:
+        reason = f"class {rarest!r} has {rows} of the {ROWS_NEEDED} rows needed"
         raise BadData(
-            f"{where}: class {rarest!r} has {rows} of the {ROWS_NEEDED} rows needed; "
-            "if the target is a quantity, let make_model() return a regressor"
+            f"{table.source}, column {name!r}: {reason}; for a quantity let make_model() return a regressor"
         )
-    if positive is not None and positive not in counts:
-        raise BadData(f"{where}: no class {positive!r} (positive); there are {', '.join(sorted(counts))}")
+    classes = tuple(sorted(counts, key=_by_number_then_text))
+    return np.array([classes.index(label) for label in table.columns[name]]), classes
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _by_number_then_text(label: str) -> tuple[float, str]:
-    try:
-        return float(label), label
-    except ValueError:
-        return math.inf, label
+    number = _number(label)
+    return (math.inf if math.isnan(number) else number), label
 
 
 def train(table: Table, settings: Settings) -> tuple[bytes, Card]:
@@ -241,9 +232,7 @@ def train(table: Table, settings: Settings) -> tuple[bytes, Card]:
     metrics = evaluate(model, Examples(x_test, y_test, examples.classes))
     score, value = next(iter(metrics.items()))
     if not value >= settings.minimum_score:
-        raise BelowMinimum(
-            f"{score} is {value:.4f} on the rows held out, the minimum is {settings.minimum_score}"
-        )
+        raise BelowMinimum(f"{score} on the rows held out is {value:.4f}, below {settings.minimum_score}")
     content = artifact.serialize(model)
     names = feature_names(table, settings)
     binary = len(examples.classes) == 2
@@ -274,9 +263,7 @@ def evaluate(model: Estimator, held_out: Examples) -> dict[str, float]:
     metrics = {"accuracy": float(accuracy_score(y, predicted))}
     if len(held_out.classes) == 2:
         if not hasattr(model, "predict_proba"):
-            raise BadData(
-                "make_model(): a two-class estimator needs predict_proba, its answer is a probability"
-            )
+            raise BadData("make_model(): two classes need an estimator with predict_proba")
         metrics["roc_auc"] = float(roc_auc_score(y, model.predict_proba(x)[:, 1]))
     return metrics
 
@@ -290,12 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train, write model and card, and return the exit status."""
     parser = argparse.ArgumentParser(description="Train the model that the service serves.")
     parser.add_argument("--output", type=Path, default=Path("model"), help="folder to write to (model)")
-    parser.add_argument(
-        "--settings",
-        type=Path,
-        default=Path(__file__).with_name("pyproject.toml"),
-        help="TOML file (pyproject.toml)",
-    )
+    beside = Path(__file__).with_name("pyproject.toml")
+    parser.add_argument("--settings", type=Path, default=beside, help="TOML file (pyproject.toml)")
     options = parser.parse_args(arguments)
     try:
         settings = read_settings(options.settings)
@@ -305,9 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"train_model: {error}", file=sys.stderr)
         return 2 if isinstance(error, BadData) else 1
     figures = ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items())
-    print(
-        f"{options.output / artifact.MODEL_FILE}: {card.name}, {figures}, sha256 {card.artifact_sha256[:12]}"
-    )
+    print(f"{options.output / artifact.MODEL_FILE}: {figures}, sha256 {card.artifact_sha256}")
     return 0
 
 

@@ -132,6 +132,13 @@ def test_more_classes_are_served_as_an_index_in_the_order_of_their_numbers(proje
     assert (prediction, type(prediction)) == (2, int)
 
 
+def test_a_positive_class_is_refused_when_there_are_not_two(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.data(lambda i: i // 10).settings(positive="0")
+    refused(project, capsys, "positive: expected one of two classes, got '0'; there are 0, 1, 2, 3")
+
+
 def test_a_regressor_is_served_by_its_value(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     make(monkeypatch, LinearRegression())
     predictor = project.data(lambda i: 2 * i + 0.5).predictor()
@@ -164,7 +171,7 @@ def test_a_spreadsheets_csv_is_read(project: Project) -> None:
 def test_training_needs_the_minimum_score(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project.data(lambda i: i % 2).settings(minimum_score=0.99)
     assert project.train() == 1
-    assert "accuracy is 0." in capsys.readouterr().err
+    assert "accuracy on the rows held out is 0." in capsys.readouterr().err
     assert not (project.folder / "model").exists()
 
 
@@ -185,7 +192,7 @@ BAD_DATA: dict[str, tuple[str | bytes, str]] = {
     "a ragged row": ("a,y\n1,x\n2\n", "data.csv, line 3: 1 values under 2 columns"),
     "a repeated column": ("a,a,y\n1,2,x\n", "data.csv: the header names a column twice"),
     "no target": ("a,b\n1,2\n", "data.csv: no column 'y'; there are a, b"),
-    "no features": ("y\nx\n", "features: expected different columns, none the target, got none"),
+    "no features": ("y\nx\n", "features: expected different columns, none the target, got \n"),
     "text in a number": (
         "a,y\n1,x\n\nten,x\n",
         "data.csv, column 'a', line 4: expected a finite number, got 'ten'",
@@ -196,7 +203,7 @@ BAD_DATA: dict[str, tuple[str | bytes, str]] = {
     "one class": ("a,y\n1,x\n2,x\n", "data.csv, column 'y': only one class, 'x'"),
     "a rare class": (
         "a,y\n" + LABELS + "1,2\n",
-        "column 'y': class '2' has 1 of the 4 rows needed; if the target",
+        "column 'y': class '2' has 1 of the 4 rows needed; for a quantity",
     ),
 }
 
@@ -229,7 +236,7 @@ def test_a_missing_file_is_one_line_and_status_2(
         ({"features": ["a", "c"]}, "data.csv: no column 'c'; there are a, b, y"),
         ({"features": ["a", "a"]}, "features: expected different columns, none the target, got a, a"),
         ({"features": ["a", "y"]}, "features: expected different columns, none the target, got a, y"),
-        ({"positive": "2"}, "column 'y': no class '2' (positive); there are 0, 1"),
+        ({"positive": "2"}, "positive: expected one of two classes, got '2'; there are 0, 1"),
         ({"target": None}, "[tool.milestone2] target: Field required"),
         ({"targets": "y"}, "[tool.milestone2] targets: Extra inputs are not permitted"),
         ({"name": "Not A Name"}, "[tool.milestone2] name: String should match pattern"),
@@ -274,7 +281,9 @@ def test_a_regression_needs_rows_and_different_values(
 ) -> None:
     make(monkeypatch, LinearRegression())
     refused(
-        project.data(lambda i: value.format(i), rows), capsys, "data.csv: 'y' needs 8 rows and two values"
+        project.data(lambda i: value.format(i), rows),
+        capsys,
+        "data.csv, column 'y': needs 8 rows and two values",
     )
 
 
@@ -289,4 +298,8 @@ def test_two_classes_need_an_estimator_with_probabilities(
     project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(monkeypatch, LinearSVC())
-    refused(project.data(lambda i: i // 20), capsys, "a two-class estimator needs predict_proba")
+    refused(
+        project.data(lambda i: i // 20),
+        capsys,
+        "make_model(): two classes need an estimator with predict_proba",
+    )
