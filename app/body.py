@@ -7,9 +7,12 @@ import math
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
 
+import anyio
+
 from app.errors import InvalidInput, TooLarge
 
 MAX_BODY = 64 * 1024
+BODY_SECONDS = 5  # less than a stopping server waits, so that a stalled client is told before it is cut off
 SHOWN = 80  # characters of a refused value that are sent back
 
 
@@ -23,15 +26,21 @@ class NotANumber:
 async def read_body(chunks: AsyncIterable[bytes], announced: str | None) -> bytes:
     """Return the whole body, or raise TooLarge as soon as it is known to pass MAX_BODY.
 
-    `announced` is the Content-Length header; a chunked body has none.
+    `announced` is the Content-Length header; a chunked body has none. Raises InvalidInput when the
+    body is not all there after BODY_SECONDS.
     """
     if announced is not None and int(announced) > MAX_BODY:
         raise TooLarge("body", f"at most {MAX_BODY} bytes", f"{announced} bytes")
     body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise TooLarge("body", f"at most {MAX_BODY} bytes", "more")
+    try:
+        with anyio.fail_after(BODY_SECONDS):
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > MAX_BODY:
+                    raise TooLarge("body", f"at most {MAX_BODY} bytes", "more")
+    except TimeoutError:
+        expected = f"all of it within {BODY_SECONDS} seconds"
+        raise InvalidInput("body", expected, f"{len(body)} bytes and no end") from None
     return bytes(body)
 
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app import artifact
+from app import artifact, body, server
 from app.app import Served, create_app
 from app.body import MAX_BODY
 from app.predictor import Predictor
@@ -252,8 +252,24 @@ def test_predict_stops_reading_a_chunked_body_past_the_limit(client: Client) -> 
     assert error_of(client.post("/predict", content=endless()), 413)["received"] == "more"
 
 
+def test_predict_gives_up_on_a_body_that_does_not_end(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"{"
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(body, "BODY_SECONDS", 0)
+    error = error_of(client.post("/predict", content=stalled()), 400)
+    assert error["message"] == "body: expected all of it within 0 seconds, got 1 bytes and no end"
+
+
+def test_a_stopping_server_waits_longer_than_for_a_body() -> None:
+    assert body.BODY_SECONDS < server.GRACE_SECONDS
+
+
 @pytest.mark.anyio
-async def test_predict_does_not_answer_a_client_that_left(app: FastAPI) -> None:
+async def test_predict_takes_a_client_that_left_for_no_failure(app: FastAPI) -> None:
     sent: list[Any] = []
 
     async def receive() -> dict[str, str]:
@@ -369,3 +385,4 @@ def test_openapi_documents_the_contract(client: Client) -> None:
     assert (body["required"], body["additionalProperties"]) == (["features"], False)
     assert "503" in document["paths"]["/readyz"]["get"]["responses"]
     assert "422" not in json.dumps(document)
+# x

@@ -136,7 +136,7 @@ def test_a_positive_class_is_refused_when_there_are_not_two(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project.data(lambda i: i // 10).settings(positive="0")
-    refused(project, capsys, "positive: expected one of two classes, got '0'; there are 0, 1, 2, 3")
+    assert_refused(project, capsys, "positive: expected one of two classes, got '0'; there are 0, 1, 2, 3")
 
 
 def test_a_regressor_is_served_by_its_value(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,10 +212,10 @@ BAD_DATA: dict[str, tuple[str | bytes, str]] = {
 def test_bad_data_is_one_line_and_status_2(
     project: Project, capsys: pytest.CaptureFixture[str], content: str | bytes, message: str
 ) -> None:
-    refused(project.file("data.csv", content), capsys, message)
+    assert_refused(project.file("data.csv", content), capsys, message)
 
 
-def refused(project: Project, capsys: pytest.CaptureFixture[str], message: str) -> None:
+def assert_refused(project: Project, capsys: pytest.CaptureFixture[str], message: str) -> None:
     """Check that training ends with status 2 and one line that holds the message."""
     assert project.train() == 2
     output = capsys.readouterr()
@@ -227,7 +227,9 @@ def refused(project: Project, capsys: pytest.CaptureFixture[str], message: str) 
 def test_a_missing_file_is_one_line_and_status_2(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refused(project, capsys, "data.csv: not readable as CSV in UTF-8: [Errno 2] No such file or directory")
+    assert_refused(
+        project, capsys, "data.csv: not readable as CSV in UTF-8: [Errno 2] No such file or directory"
+    )
 
 
 @pytest.mark.parametrize(
@@ -247,7 +249,7 @@ def test_a_missing_file_is_one_line_and_status_2(
 def test_wrong_settings_are_one_line_and_status_2(
     project: Project, capsys: pytest.CaptureFixture[str], changes: dict[str, object], message: str
 ) -> None:
-    refused(project.data(lambda i: i // 20).settings(**changes), capsys, message)
+    assert_refused(project.data(lambda i: i // 20).settings(**changes), capsys, message)
 
 
 @pytest.mark.parametrize(
@@ -262,13 +264,13 @@ def test_wrong_settings_are_one_line_and_status_2(
 def test_a_settings_file_without_settings_is_one_line_and_status_2(
     project: Project, capsys: pytest.CaptureFixture[str], content: bytes, message: str
 ) -> None:
-    refused(project.file("pyproject.toml", content), capsys, message)
+    assert_refused(project.file("pyproject.toml", content), capsys, message)
 
 
 def test_a_missing_settings_file_is_one_line_and_status_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refused(Project(tmp_path), capsys, "pyproject.toml: not readable as TOML: [Errno 2] No such file")
+    assert_refused(Project(tmp_path), capsys, "pyproject.toml: not readable as TOML: [Errno 2] No such file")
 
 
 @pytest.mark.parametrize(("rows", "value"), [(7, "{}"), (40, "1")])
@@ -280,7 +282,7 @@ def test_a_regression_needs_rows_and_different_values(
     value: str,
 ) -> None:
     make(monkeypatch, LinearRegression())
-    refused(
+    assert_refused(
         project.data(lambda i: value.format(i), rows),
         capsys,
         "data.csv, column 'y': needs 8 rows and two values",
@@ -291,14 +293,14 @@ def test_an_estimator_that_cannot_be_fitted_is_one_line(
     project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(monkeypatch, RandomForestRegressor(n_estimators=-1))
-    refused(project.data(lambda i: i), capsys, "make_model()'s estimator cannot be fitted: ")
+    assert_refused(project.data(lambda i: i), capsys, "make_model()'s estimator cannot be fitted: ")
 
 
 def test_two_classes_need_an_estimator_with_probabilities(
     project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(monkeypatch, LinearSVC())
-    refused(
+    assert_refused(
         project.data(lambda i: i // 20),
         capsys,
         "make_model(): two classes need an estimator with predict_proba",
