@@ -385,4 +385,3 @@ def test_openapi_documents_the_contract(client: Client) -> None:
     assert (body["required"], body["additionalProperties"]) == (["features"], False)
     assert "503" in document["paths"]["/readyz"]["get"]["responses"]
     assert "422" not in json.dumps(document)
-# x
