@@ -1,5 +1,6 @@
 """A module with one function for every kind of argument, result and failure that the tests ask for."""
 
+import asyncio
 import enum
 from typing import Annotated, Self
 
@@ -91,6 +92,13 @@ class Example:
     def explode(self) -> str:
         """Fail."""
         raise ValueError("the tank is empty")
+
+    @function
+    async def wait(self) -> str:
+        """Never come back."""
+        print("waiting")
+        await asyncio.Event().wait()
+        return "never"
 
     @function
     def vanish(self) -> str:

@@ -1,0 +1,77 @@
+"""The example module, what can be called on it, and the embedded engine's command line as a process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine import core_types, module
+from engine.typedefs import Catalogue
+
+ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def engine_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that stands for the user's cache folder."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the example module outside of this repository, whose Git it would be part of."""
+    folder = tmp_path_factory.mktemp("example") / "example"
+    shutil.copytree(
+        ROOT / "tests/engine/example_module", folder, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def catalogue(example: Path, engine_home: Path) -> Catalogue:
+    """Return what can be called on the example module and on the engine."""
+    types = module.types(module.load(example), engine_home / "daggerw", verbose=False)
+    return Catalogue(types, lambda: core_types.types(engine_home / "daggerw"))
+
+
+@pytest.fixture(scope="session")
+def command(engine_home: Path) -> Callable[..., tuple[list[str], dict[str, str]]]:
+    """Return what starts the command line with some words: its arguments and its environment."""
+
+    def start(*words: str) -> tuple[list[str], dict[str, str]]:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(engine_home),
+            "XDG_CACHE_HOME": str(engine_home),
+            "PYTHONPATH": str(ROOT / "ci"),
+            "PYTHONPYCACHEPREFIX": str(engine_home / "daggerw/bytecode"),
+        }
+        return ["unshare", "--mount", "--", sys.executable, "-P", "-m", "engine", *words], environment
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def run(command: Callable[..., tuple[list[str], dict[str, str]]], example: Path) -> Run:
+    """Return a function that runs the command line, in the example module's folder, to its end."""
+
+    def run(*words: str, cwd: Path = example, **environment: str) -> subprocess.CompletedProcess[str]:
+        words_to_run, base = command(*words)
+        return subprocess.run(
+            words_to_run,
+            cwd=cwd,
+            env={**base, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run

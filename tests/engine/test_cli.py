@@ -1,0 +1,238 @@
+"""The command line as a process: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from engine import cli
+from engine.errors import ApiError
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., tuple[list[str], dict[str, str]]]
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["help"], []])
+def test_help_is_the_answer_to_no_command(words: list[str], run: Run) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "USAGE\n  daggerw [options] <command>\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["call", "greet", "--help"],
+        ["call", "greet", "-h"],
+        ["help", "call", "greet"],
+        ["--help", "call", "greet"],
+    ],
+)
+def test_help_may_stand_anywhere(words: list[str], run: Run) -> None:
+    assert "USAGE\n  daggerw call greet [arguments]\n" in run(*words).stdout
+
+
+def test_call_without_a_function_shows_what_can_be_called(run: Run) -> None:
+    assert "\nFUNCTIONS\n" in run("call").stdout
+
+
+def test_version_is_that_of_the_api(run: Run) -> None:
+    assert run("version").stdout == "daggerw v0.21.8 (embedded engine)\n"
+
+
+def test_functions_follows_a_chain(run: Run) -> None:
+    assert run("functions", "plan").stdout == "Name    Description\nshout   The title, loudly.\ntitle   -\n"
+
+
+def test_another_folders_module_is_named_with_mod(run: Run, example: Path, tmp_path: Path) -> None:
+    assert "greet " in run("functions", "-m", str(example), cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "cal",
+            "Error: unknown command 'cal' for 'daggerw'; did you mean call?\n"
+            "Run 'daggerw --help' for usage.\n",
+        ),
+        (
+            "call gret",
+            "Error: unknown command 'gret' for 'daggerw call'; did you mean greet?\n"
+            "Run 'daggerw call --help' for usage.\n",
+        ),
+        (
+            "call greet --nam x",
+            "Error: unknown flag: --nam; did you mean --name?\nRun 'daggerw call greet --help' for usage.\n",
+        ),
+        (
+            "call greet",
+            "Error: required flag(s) --name not set\nRun 'daggerw call greet --help' for usage.\n",
+        ),
+        (
+            "call words --progress dots",
+            "Error: --progress: expected auto or plain, not 'dots'\n"
+            "Run 'daggerw call words --help' for usage.\n",
+        ),
+        (
+            "call plan -o out",
+            "Error: --output: a Step can't be saved\nRun 'daggerw call plan --help' for usage.\n",
+        ),
+        (
+            "query",
+            "Error: command 'query' isn't offered by the embedded engine; "
+            "the Dagger engine has it (DAGGERW_ENGINE=dagger)\n",
+        ),
+    ],
+)
+def test_wrong_usage_ends_with_one_and_a_hint(words: str, told: str, run: Run) -> None:
+    done = run(*words.split())
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        ("call --greeting hi greet --name you --speed fast --loud", "HI YOU FAST\n"),
+        ("call total --numbers 1,2", "3\n"),
+        ("call twice words --json", '[\n    "hellohello",\n    "world"\n]\n'),
+        ("call plan shout", "BUILD\nPUSH\n"),
+        ("call nothing", ""),
+        ("call sources entries", "source/\n"),
+        ("call sources with-new-file --path new --contents text file --path new contents", "text\n"),
+    ],
+)
+def test_a_result_is_all_that_stands_on_stdout(words: str, printed: str, run: Run) -> None:
+    done = run(*words.split())
+    assert (done.returncode, done.stdout) == (0, printed), done.stderr
+
+
+@needs_root
+def test_what_the_module_prints_goes_to_stderr(run: Run) -> None:
+    assert "printed by the module\n" in run("call", "greet", "--name", "x").stderr
+
+
+@needs_root
+def test_an_object_is_printed_as_its_type_and_a_digest(run: Run) -> None:
+    kind, _, digest = run("call", "sources").stdout.partition("@sha256:")
+    assert (kind, len(digest.strip())) == ("Directory", 64)
+
+
+@needs_root
+def test_a_secret_is_read_from_the_callers_environment(run: Run) -> None:
+    assert run("call", "e2e", "--token", "env:TOKEN", TOKEN="hunter2").stdout == "hunter2\n"
+
+
+@needs_root
+def test_output_saves_a_folder(run: Run, example: Path, tmp_path: Path) -> None:
+    done = run("call", "-m", str(example), "sources", "-o", "out", cwd=tmp_path)
+    assert f'Saved to "{tmp_path}/out".' in done.stderr
+    assert (tmp_path / "out/source/example.py").read_bytes() == (example / "source/example.py").read_bytes()
+
+
+@needs_root
+def test_output_saves_a_text(run: Run, example: Path, tmp_path: Path) -> None:
+    run("call", "-m", str(example), "words", "-o", "new/words", cwd=tmp_path)
+    assert (tmp_path / "new/words").read_text() == "hello\nworld\n"
+
+
+@needs_root
+def test_an_exception_is_one_line_and_its_traceback_only_shows_when_asked_for(run: Run) -> None:
+    done = run("call", "explode")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "Error: FunctionError: the tank is empty\n")
+    assert "line" in run("call", "explode", "-v").stderr
+
+
+@needs_root
+def test_a_module_that_ends_is_told(run: Run) -> None:
+    done = run("call", "vanish")
+    assert done.returncode == 1
+    assert done.stderr == "Error: module: its process ended with status 3 before it answered\n"
+
+
+def test_a_failed_commands_status_and_output_are_the_callers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], example: Path, engine_home: Path
+) -> None:
+    failed = {"_type": "EXEC_ERROR", "cmd": ["make"], "exitCode": 42, "stdout": "out\n", "stderr": "err\n"}
+
+    async def fail(*_: object, **__: object) -> None:
+        raise ApiError("make did not work", failed)
+
+    monkeypatch.setattr(cli, "_evaluate", fail)
+    monkeypatch.setattr(sys, "argv", ["daggerw", "call", "words"])
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(engine_home))
+    monkeypatch.chdir(example)
+    assert cli.main() == 42
+    assert capsys.readouterr().err == "Error: make did not work\nStdout:\nout\n\nStderr:\nerr\n\n"
+
+
+@contextmanager
+def waiting(command: Start, example: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a call that never ends, until it is well inside of the module's function."""
+    words, environment = command("call", "wait")
+    with subprocess.Popen(
+        words, cwd=example, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert "waiting\n" in iter(process.stderr.readline, "")
+        yield process
+
+
+def descendants(pid: int) -> set[int]:
+    """Return the processes below `pid`, from /proc."""
+    children = [
+        int(child)
+        for path in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in path.read_text().split()
+    ]
+    return {*children, *(below for child in children for below in descendants(child))}
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("sent", "status", "told"),
+    [(signal.SIGINT, 130, "Canceled.\n"), (signal.SIGTERM, 143, "Terminated.\n"), (signal.SIGKILL, -9, "")],
+)
+def test_a_signal_ends_everything_with_one_line(
+    sent: signal.Signals, status: int, told: str, command: Start, example: Path
+) -> None:
+    with waiting(command, example) as process:
+        below = descendants(process.pid)
+        assert below
+        ends = [os.pidfd_open(pid) for pid in below]
+        process.send_signal(sent)
+        _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr) == (status, told)
+    for end in ends:
+        assert select.select([end], [], [], 10)[0], "a process is left"
+        os.close(end)
+
+
+@needs_root
+def test_a_reader_that_goes_away_is_no_error(command: Start, example: Path) -> None:
+    words, environment = command("call", "words")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        words,
+        cwd=example,
+        env=environment,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
