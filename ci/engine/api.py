@@ -57,7 +57,7 @@ class Api:
         done = result if isinstance(result, graphql.ExecutionResult) else await result
         return dict(done.formatted)
 
-    def _resolve(self, source: Any, info: graphql.GraphQLResolveInfo, **arguments: Any) -> Any:
+    def _resolve(self, source: Any, info: graphql.GraphQLResolveInfo, /, **arguments: Any) -> Any:
         if not isinstance(source, Call):
             return _plain(source, info.field_name)
         if info.field_name == "id":

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from engine.arguments import Call, UsageError
 from engine.errors import ApiError
 from engine.typedefs import Catalogue
 from engine.values import LOADERS, Loaded
 
-
-class Api(Protocol):
-    """Who answers GraphQL queries."""
-
-    async def query(self, document: str, variables: dict[str, object] | None = None) -> dict[str, object]: ...
-
-
-class Functions(Protocol):
-    """Who runs the module's functions."""
-
-    async def invoke(self, parent: str, state: object, name: str, inputs: Mapping[str, object]) -> object: ...
+if TYPE_CHECKING:
+    from engine.module import ModuleProcess
+    from engine.session import Session
 
 
 def completed(calls: Sequence[Call], catalogue: Catalogue, output: str | None, command: str) -> list[Call]:
@@ -41,8 +33,8 @@ def completed(calls: Sequence[Call], catalogue: Catalogue, output: str | None, c
 class Chain:
     """The calls of one command line, run one after the other."""
 
-    def __init__(self, catalogue: Catalogue, api: Api, functions: Functions) -> None:
-        self._catalogue, self._api, self._functions = catalogue, api, functions
+    def __init__(self, catalogue: Catalogue, session: Session, process: ModuleProcess) -> None:
+        self._catalogue, self._session, self._process = catalogue, session, process
 
     async def run(self, calls: Sequence[Call]) -> object:
         """Return what the last call gives: a value, an ID or an own object's state, or a list of them."""
@@ -62,7 +54,7 @@ class Chain:
             return await asyncio.gather(*map(self._load, value))
         if not isinstance(value, Loaded):
             return value
-        answer: object = await self._api.query(LOADERS[value.type], dict(value.variables))
+        answer: object = await self._session.query(LOADERS[value.type], dict(value.variables))
         while isinstance(answer, dict):
             (answer,) = answer.values()
         return answer
@@ -73,7 +65,7 @@ class Chain:
         if parent is None:
             raise ApiError(f"{call.function.name}: there is no {call.owner.name} to call it on")
         if call.owner.name in self._catalogue.module.objects:
-            return await self._functions.invoke(call.owner.name, parent, call.function.name, inputs)
+            return await self._process.invoke(call.owner.name, parent, call.function.name, inputs)
         return await self._query(call, parent, inputs)
 
     async def _query(self, call: Call, parent: object, inputs: Mapping[str, object]) -> object:
@@ -87,7 +79,7 @@ class Chain:
         field = f"{function.name}{f'({given})' if given else ''}{' { id }' if is_object else ''}"
         on_parent = f"... on {call.owner.name} {{ {field} }}"
         document = f"query ($node: ID!{declared}) {{ node(id: $node) {{ {on_parent} }} }}"
-        answer = await self._api.query(document, {"node": parent, **inputs})
+        answer = await self._session.query(document, {"node": parent, **inputs})
         return _pick(answer, ["node", function.name, *(["id"] if is_object else [])])
 
 

@@ -14,11 +14,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import ApiError, EngineError, NotOfferedError
 from engine.process import kill
 from engine.typedefs import Types, kept_types
+
+if TYPE_CHECKING:
+    from engine.session import ModuleClient
 
 PROCESS = Path(__file__).with_name("module_process.py")
 MAX_REPLY_BYTES = 1 << 30
@@ -159,17 +162,6 @@ def _result(reply: bytes, end: str) -> object:
     return message["result"]
 
 
-class Client(Protocol):
-    """How a module's process reaches its session: what `Session.module_client` gives."""
-
-    @property
-    def env(self) -> Mapping[str, str]: ...
-    @property
-    def workdir(self) -> Path: ...
-    @property
-    def prefix(self) -> Sequence[str]: ...
-
-
 class ModuleProcess:
     """A module's running process; answers one request at a time."""
 
@@ -179,7 +171,9 @@ class ModuleProcess:
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, module: Module, client: Client, *, verbose: bool) -> AsyncIterator[ModuleProcess]:
+    async def start(
+        cls, module: Module, client: ModuleClient, *, verbose: bool
+    ) -> AsyncIterator[ModuleProcess]:
         """Start the process, which then imports the module on its own; ended with the block."""
         process = await asyncio.create_subprocess_exec(
             *client.prefix,

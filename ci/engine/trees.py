@@ -13,6 +13,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from engine.errors import PathError
@@ -38,13 +39,22 @@ class Place:
 
     @property
     def key(self) -> str:
-        """What stands for the content in a cache key."""
-        return f"{self.digest}:{self.path}"
+        """What stands for the content in a cache key: the same wherever equal content comes from."""
+        return self.digest if self.path == "/" else _key_below(self.root, self.path)
 
     def below(self, path: str) -> Place:
         """Return a place further down; PathError when nothing is there."""
         found = existing(self.root, f"{self.path}/{path}")
         return Place(self.digest, self.root, f"/{found.relative_to(self.root)}")
+
+
+@lru_cache(maxsize=4096)
+def _key_below(root: Path, path: str) -> str:
+    found = existing(root, path)
+    if found.is_dir():
+        return digest_of(found)
+    info = found.stat()
+    return f"file {stat.S_IMODE(info.st_mode):o} {info.st_uid}:{info.st_gid} {file_digest(found)}"
 
 
 def entries(folder: Path, kept: Filter = EVERYTHING) -> Iterator[tuple[str, os.DirEntry[str]]]:

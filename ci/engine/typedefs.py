@@ -106,7 +106,9 @@ class Catalogue:
 
     @property
     def constructor(self) -> Function:
-        return self.main.constructor or Function("", TypeRef(self.module.main))
+        """The main object's: the first function of every chain."""
+        assert self.main.constructor is not None
+        return self.main.constructor
 
     def object(self, name: str) -> ObjectType | None:
         return self.module.objects.get(name) or self.engine.objects.get(name)
