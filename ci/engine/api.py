@@ -1,4 +1,4 @@
-"""Dagger's GraphQL API over a session: chains are recorded as calls, and evaluated when a value is asked for."""
+"""Dagger's GraphQL API over a session: chains are recorded, and evaluated when a value is asked for."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from engine.roots import RELATIVE_TO_CALLER
 
 if TYPE_CHECKING:
     from engine.session import Client, Session
+
+    ResolveInfo = graphql.GraphQLResolveInfo[Any]
 
 SDL = Path(__file__).with_name("schema.graphqls")
 UNKNOWN_FIELD = re.compile(r"Cannot query field '(?P<field>\w+)' on type '(?P<type>\w+)'")
@@ -35,7 +37,11 @@ class Api:
         self._session, self._schema = session, schema
 
     async def execute(
-        self, client: Client, document: str, variables: Mapping[str, Any] | None = None, operation: str | None = None
+        self,
+        client: Client,
+        document: str,
+        variables: Mapping[str, Any] | None = None,
+        operation: str | None = None,
     ) -> dict[str, Any]:
         """Return a GraphQL answer: `data`, and `errors` when something went wrong."""
         try:
@@ -57,7 +63,7 @@ class Api:
         done = result if isinstance(result, graphql.ExecutionResult) else await result
         return dict(done.formatted)
 
-    def _resolve(self, source: Any, info: graphql.GraphQLResolveInfo, /, **arguments: Any) -> Any:
+    def _resolve(self, source: Any, info: ResolveInfo, /, **arguments: Any) -> Any:
         if not isinstance(source, Call):
             return _plain(source, info.field_name)
         if info.field_name == "id":
@@ -66,13 +72,15 @@ class Api:
             return self._session.call(arguments["id"])
         called = self._call(source, info, arguments)
         named = graphql.get_named_type(info.return_type)
-        if graphql.is_list_type(graphql.get_nullable_type(info.return_type)) and graphql.is_object_type(named):
+        if graphql.is_list_type(graphql.get_nullable_type(info.return_type)) and graphql.is_object_type(
+            named
+        ):
             return self._elements(called)
         if graphql.is_object_type(named):
             return called
         return self._value(called, source, info)
 
-    def _call(self, source: Call, info: graphql.GraphQLResolveInfo, arguments: dict[str, Any]) -> Call:
+    def _call(self, source: Call, info: ResolveInfo, arguments: dict[str, Any]) -> Call:
         client: Client = info.context
         field = info.parent_type.fields[info.field_name]
         given = {name: self._loaded(value, field.args[name]) for name, value in arguments.items()}
@@ -88,7 +96,7 @@ class Api:
             return [self._session.call(each) for each in value]
         return self._session.call(value)
 
-    async def _value(self, called: Call, source: Call, info: graphql.GraphQLResolveInfo) -> Any:
+    async def _value(self, called: Call, source: Call, info: ResolveInfo) -> Any:
         extra = {"client": info.context} if info.field_name in ACTS_FOR_CALLER else {}
         value = await self._session.ask(called, **extra)
         return source.id if graphql.get_named_type(info.return_type).name == "ID" else value
@@ -107,7 +115,9 @@ def _named(error: graphql.GraphQLError) -> dict[str, Any]:
     if unknown := UNKNOWN_FIELD.search(error.message):
         return {"message": str(NotOfferedError(f"{unknown['type']}.{unknown['field']}"))}
     if unknown := UNKNOWN_ARGUMENT.search(error.message):
-        return {"message": str(NotOfferedError(f"the argument {unknown['argument']!r} of {unknown['field']}"))}
+        return {
+            "message": str(NotOfferedError(f"the argument {unknown['argument']!r} of {unknown['field']}"))
+        }
     return dict(error.formatted)
 
 

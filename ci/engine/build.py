@@ -18,7 +18,9 @@ from engine.trees import Place
 if TYPE_CHECKING:
     from engine.session import Session
 
-FROM = re.compile(r"^(?P<head>\s*FROM\s+(?:--\S+\s+)*)(?P<name>\S+)(?P<tail>(?:\s+AS\s+(?P<alias>\S+))?\s*)$", re.I | re.M)
+FROM = re.compile(
+    r"^(?P<head>\s*FROM\s+(?:--\S+\s+)*)(?P<name>\S+)(?P<tail>(?:\s+AS\s+(?P<alias>\S+))?\s*)$", re.I | re.M
+)
 FAILED_STEP = re.compile(r"building at STEP \"(?P<step>.*?)\": .*?exit status (?P<status>\d+)", re.DOTALL)
 
 
@@ -51,7 +53,11 @@ class DockerBuild:
 
     def _state(self, key: str, built: Image) -> ContainerState:
         return ContainerState(
-            content=key, image=built.image, image_config=built.config, config=built.config, stand_ins=built.stand_ins
+            content=key,
+            image=built.image,
+            image_config=built.config,
+            config=built.config,
+            stand_ins=built.stand_ins,
         )
 
     async def _built(self, session: Session, text: str) -> str:
@@ -91,5 +97,3 @@ def base_images(dockerfile: str) -> list[str]:
 def with_bases(dockerfile: str, ids: Mapping[str, str]) -> str:
     """Return the Dockerfile with the store's image ids in place of its base images."""
     return FROM.sub(lambda m: f"{m['head']}{ids.get(m['name'], m['name'])}{m['tail']}", dockerfile)
-
-

@@ -1,9 +1,9 @@
 """The one folder that the engine keeps everything in, shared by all sessions.
 
-    trees/      folders by their content          results/   what steps gave, by their keys
-    store/      Buildah's images                  volumes/   cache volumes
-    sessions/   one locked file and one folder    tmp/       Buildah's temporary files and the
-                for temporary files a session                cache mounts of Dockerfiles
+trees/      folders by their content          results/   what steps gave, by their keys
+store/      Buildah's images                  volumes/   cache volumes
+sessions/   one locked file and one folder    tmp/       Buildah's temporary files and the
+            for temporary files a session                cache mounts of Dockerfiles
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class Cache:
             fcntl.flock(held, fcntl.LOCK_EX)
             scratch.mkdir(mode=0o700)
             store = Store.at(folder / "store", folder / "tmp", name)
-            opened = cls(folder, scratch, store, Trees(folder / "trees", scratch), Results(folder / "results"))
+            opened = cls(
+                folder, scratch, store, Trees(folder / "trees", scratch), Results(folder / "results")
+            )
             try:
                 await opened._sweep()
                 yield opened

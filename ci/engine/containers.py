@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from engine.calls import Call
 from engine.errors import EngineError, PathError
-from engine.patterns import Filter
 from engine.paths import absolute
+from engine.patterns import Filter
 from engine.services import Service
 from engine.state import Config, ContainerState, Mount, Outcome, Port, Remove, Write, with_pair
 from engine.trees import Place
@@ -170,11 +170,15 @@ class Containers:
         place = await self._session.place(source)
         return _mounted(state, Mount(at(state, path, expand), place, owner, read_only))
 
-    async def with_mounted_file(self, state: State, path: str, source: Call, owner: str, expand: bool) -> State:
+    async def with_mounted_file(
+        self, state: State, path: str, source: Call, owner: str, expand: bool
+    ) -> State:
         place = await self._session.place(source)
         return _mounted(state, Mount(at(state, path, expand), place, owner))
 
-    async def with_mounted_cache(self, state: State, path: str, cache: Call, sharing: str, expand: bool) -> State:
+    async def with_mounted_cache(
+        self, state: State, path: str, cache: Call, sharing: str, expand: bool
+    ) -> State:
         volume: str = await self._session.evaluate(cache)
         return _mounted(state, Mount(at(state, path, expand), volume))
 
@@ -204,14 +208,14 @@ class Containers:
     ) -> Place:
         return await self._work.tarball(state, compress=forced_compression != "Uncompressed")
 
-    async def export(
-        self, state: State, client: Client, path: str, expand: bool, **packing: str
-    ) -> str:
+    async def export(self, state: State, client: Client, path: str, expand: bool, **packing: str) -> str:
         tarball = await self.as_tarball(state, packing["media_types"], packing.get("forced_compression"))
         return client.write_file(tarball.on_disk, path, into_folders=False)
 
     async def as_service(self, state: State, args: list[str], use_entrypoint: bool, expand: bool) -> Service:
-        return Service(state, command_of(state, args, use_entrypoint=use_entrypoint or not args, expand=expand))
+        return Service(
+            state, command_of(state, args, use_entrypoint=use_entrypoint or not args, expand=expand)
+        )
 
     async def up(
         self,
@@ -274,7 +278,9 @@ def command_of(state: State, args: Sequence[str], *, use_entrypoint: bool, expan
     words = tuple(state.expanded(word, expand) for word in args) or state.config.args
     command = (*state.config.entrypoint, *words) if use_entrypoint else words
     if not command:
-        raise EngineError("no command: give arguments, or default arguments or an entrypoint in the container")
+        raise EngineError(
+            "no command: give arguments, or default arguments or an entrypoint in the container"
+        )
     return command
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from engine.build import DockerBuild
 from engine.calls import Call
 from engine.errors import PathError
-from engine.patterns import Filter
 from engine.paths import resolve_in
+from engine.patterns import Filter
 from engine.state import ContainerState
 from engine.trees import Place, copy_entry, copy_into, digest_of, entries, file_digest
 
@@ -39,7 +39,9 @@ class Directories:
 
     async def entries(self, place: Place, path: str | None = None) -> list[str]:
         found = await self.directory(place, path or ".")
-        return sorted(e.name + ("/" if e.is_dir(follow_symlinks=False) else "") for e in os.scandir(found.on_disk))
+        return sorted(
+            e.name + ("/" if e.is_dir(follow_symlinks=False) else "") for e in os.scandir(found.on_disk)
+        )
 
     async def glob(self, place: Place, pattern: str) -> list[str]:
         wanted = Filter.of(include=[pattern])
@@ -154,7 +156,9 @@ class Files:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def contents(self, place: Place, offset_lines: int | None = None, limit_lines: int | None = None) -> str:
+    async def contents(
+        self, place: Place, offset_lines: int | None = None, limit_lines: int | None = None
+    ) -> str:
         text = place.on_disk.read_text(errors="replace")
         if offset_lines is None and limit_lines is None:
             return text
@@ -186,4 +190,8 @@ def _same(one: Path, other: Path) -> bool:
         return False
     if one.is_symlink():
         return os.readlink(one) == os.readlink(other)
-    return one.is_file() and one.stat().st_mode == other.stat().st_mode and file_digest(one) == file_digest(other)
+    return (
+        one.is_file()
+        and one.stat().st_mode == other.stat().st_mode
+        and file_digest(one) == file_digest(other)
+    )

@@ -48,7 +48,9 @@ class ExecError(EngineError):
     stderr: str = field(repr=False)
 
     def __str__(self) -> str:
-        return f"process {' '.join(self.command)!r} did not complete successfully: exit code: {self.exit_code}"
+        return (
+            f"process {' '.join(self.command)!r} did not complete successfully: exit code: {self.exit_code}"
+        )
 
     @property
     def extensions(self) -> dict[str, object]:

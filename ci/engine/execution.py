@@ -1,7 +1,7 @@
 """Evaluation of containers: commands run, changes committed, files taken out, images packed and built.
 
-Every step has a key over all that goes into it. A key that is known gives what was kept; otherwise the step runs
-once, alone among all sessions, and what it gave is kept under its key. Failures are not kept.
+Every step has a key over all that goes into it. A key that is known gives what was kept; otherwise the step
+runs once, alone among all sessions, and what it gave is kept under its key. Failures are not kept.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ class Executor:
     ) -> ContainerState:
         async with AsyncExitStack() as stack:
             for _, call in state.bindings:
-                await stack.enter_async_context(self._session.services.used(await self._session.evaluate(call)))
+                await stack.enter_async_context(
+                    self._session.services.used(await self._session.evaluate(call))
+                )
             await stack.enter_async_context(self._turns)
             working = await stack.enter_async_context(self._session.store.working(state.image))
             folders, outcome = await self.run_in(working, state, command, stdin)
@@ -111,18 +113,16 @@ class Executor:
                 raise ExecError(tuple(command), outcome.exit_code, outcome.stdout, outcome.stderr)
             trees = [self._session.trees.ingest(folder, owned=True) for folder in folders]
             image = await working.commit()
-        kept = {"image": image, "outcome": vars(outcome), "mounts": [tree.digest for tree in trees]}
-        self._session.results.put(key, kept)
+        digests = [tree.digest for tree in trees]
+        self._session.results.put(key, {"image": image, "outcome": vars(outcome), "mounts": digests})
         return self._after(key, state, image, outcome, trees)
 
     async def run_in(
         self, working: Working, state: ContainerState, command: Sequence[str], stdin: str = ""
     ) -> tuple[list[Path], Outcome]:
-        """Run a command in a working container; returns the folders behind its writable mounts, and how it ended."""
+        """Run a command in a working container; returns its writable mounts' folders, and how it ended."""
         arguments, folders = await self.prepared(working, state)
-        done = await run(
-            (*arguments, "--", working.name, *command), env=self.environment(state), stdin=stdin
-        )
+        done = await run((*arguments, "--", working.name, *command), env=self.environment(state), stdin=stdin)
         return folders, _outcome(command, done)
 
     async def prepared(self, working: Working, state: ContainerState) -> tuple[list[str], list[Path]]:
@@ -136,7 +136,9 @@ class Executor:
         folders, volumes = self._mounts(state)
         options = option_list("--env", {**self._session.trust.environment(root), **state.env})
         options += ["--workingdir", workdir, "--user", state.config.user or "root"]
-        options += [item for volume in (*volumes, *self._session.trust.volumes(root)) for item in ("--volume", volume)]
+        options += [
+            item for volume in (*volumes, *self._session.trust.volumes(root)) for item in ("--volume", volume)
+        ]
         words = self._session.store.command("run", "--add-history=false", *options)
         return [*self._session.network.prefix, *words], folders
 
@@ -190,7 +192,9 @@ class Executor:
         labels = self.labels(state)
         key = key_of("tarball", state.rootfs_key, state.config, labels, compress)
         async with self._session.results.alone(key):
-            if (kept := self._session.results.get(key)) and (tree := self._session.trees.get(str(kept["tree"]))):
+            if (kept := self._session.results.get(key)) and (
+                tree := self._session.trees.get(str(kept["tree"]))
+            ):
                 return tree.below("image.tar")
             with self._session.progress.step("pack image"):
                 tree = await self._packed(state, labels, compress)
@@ -215,7 +219,12 @@ def _options(state: ContainerState, labels: Iterable[tuple[str, str]]) -> list[s
     before, now = state.image_config, state.config
     gone = [f"{name}-" for name in dict(before.env) if name not in state.env]
     options = option_list("--env", state.env) + [item for name in gone for item in ("--env", name)]
-    options += [item for name in dict(before.labels) if name not in dict(now.labels) for item in ("--label", f"{name}-")]
+    options += [
+        item
+        for name in dict(before.labels)
+        if name not in dict(now.labels)
+        for item in ("--label", f"{name}-")
+    ]
     options += option_list("--label", dict(labels))
     ports = {port.text for port in now.ports}
     options += [item for p in before.ports if p.text not in ports for item in ("--port", f"{p.text}-")]
@@ -239,6 +248,4 @@ def _mounted_at(mounts: Iterable[Mount], path: str) -> tuple[Mount, str] | None:
 def _outcome(command: Sequence[str], done: Completed) -> Outcome:
     if not_started := NOT_STARTED.search(done.stderr):
         raise ExecError(tuple(command), 127, done.stdout, f"{command[0]}: {not_started[1].strip()}")
-    return Outcome(
-        done.status, done.stdout, TRAILER.sub("", done.stderr), TRAILER.sub("", done.combined)
-    )
+    return Outcome(done.status, done.stdout, TRAILER.sub("", done.stderr), TRAILER.sub("", done.combined))

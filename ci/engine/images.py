@@ -38,46 +38,53 @@ class Images:
     async def get(self, reference: str) -> Image:
         """Return the image for a reference such as python:3.11@sha256:…; ImageError when it can't be had.
 
-        A pinned image that is in the store is used as it is. A tag is asked for in its registry once a session.
+        A pinned image that is in the store is used as it is; a tag or a stand-in for a day, then its registry
+        is asked again.
         """
         key = key_of("image", reference)
         async with self._session.results.alone(key):
             kept = self._session.results.get(key)
-            if kept and self._session.store.has(str(kept["image"])) and _fresh(reference, kept):
-                stand_in = bool(kept["stand_in"])
-                image = str(kept["image"])
-            else:
-                image, stand_in = await self._fetched(reference)
-                self._session.results.put(key, {"image": image, "stand_in": stand_in, "time": time.time()})
-        if stand_in:
+            if not kept or not self._session.store.has(str(kept["image"])):
+                kept = await self._fetched(reference, None)
+            elif not _fresh(reference, kept):
+                kept = await self._fetched(reference, kept)
+            self._session.results.put(key, kept)
+        if kept["stand_in"]:
             self._session.progress.note(
-                f"STAND-IN: no registry gave {reference.partition('@')[0]}; made from Debian's packages instead"
+                f"STAND-IN: no registry gave {reference.partition('@')[0]}; made from Debian's packages"
             )
-        return await self.described(image, frozenset({reference} if stand_in else ()))
+        return await self.described(str(kept["image"]), frozenset({reference} if kept["stand_in"] else ()))
 
     async def described(self, image: str, stand_ins: frozenset[str] = frozenset()) -> Image:
-        """Return an image of the store with its configuration; the mark of a stand-in is taken from its labels."""
-        config = Config.of_image(await self._session.store.configuration(image))
+        """Return an image of the store with its configuration; its labels tell of stand-ins, too."""
+        key = key_of("configuration", image)
+        if (told := self._session.results.get(key)) is None:
+            told = await self._session.store.configuration(image)
+            self._session.results.put(key, told)
+        config = Config.of_image(told)
         marks = dict(config.labels).get(STAND_IN_LABEL, "").split()
         return Image(image, config, stand_ins | frozenset(marks))
 
-    async def _fetched(self, reference: str) -> tuple[str, bool]:
-        host = registry_of(reference)
-        refused = ""
+    async def _fetched(self, reference: str, older: dict[str, object] | None) -> dict[str, object]:
+        host, refused = registry_of(reference), ""
         if await _answers(host):
             with self._session.progress.step(f"pull {reference}"):
                 try:
-                    return await self._session.store.run("pull", "--quiet", f"docker://{reference}"), False
+                    image = await self._session.store.run("pull", "--quiet", f"docker://{reference}")
+                    return {"image": image, "stand_in": False, "time": time.time()}
                 except StoreError as error:
                     refused = str(error)
+        if older:
+            return {**older, "time": time.time()}
         stand_in = stand_in_for(reference)
         if stand_in is None:
             why = refused or f"{host} can't be reached"
             raise ImageError(f"image {reference}: {why}, and there is no stand-in for it")
-        return await self._made(reference, stand_in), True
+        return {"image": await self._made(reference, stand_in), "stand_in": True, "time": time.time()}
 
     async def _made(self, reference: str, stand_in: StandIn) -> str:
-        with self._session.progress.step(f"make a stand-in for {reference.partition('@')[0]} from Debian's packages"):
+        name = reference.partition("@")[0]
+        with self._session.progress.step(f"make a stand-in for {name} from Debian's packages"):
             return await stand_in.make(self._session.store)
 
 

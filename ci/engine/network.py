@@ -1,7 +1,7 @@
 """One private network a session: nothing in it is seen from the host, and no port of the host is taken.
 
-Processes inside see each other on 127.0.0.1 and have a way out through slirp4netns. Sockets made by `connect` and
-`listen` belong to that network though the process that holds them doesn't live there.
+Processes inside see each other on 127.0.0.1 and have a way out through slirp4netns. Sockets made by `connect`
+and `listen` belong to that network though the process that holds them doesn't live there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Network:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """The words before a command that put it into this network, contained, and tied to the engine's life."""
+        """The words before a command that put it into this network, contained, tied to the engine's life."""
         return (*TIED, "nsenter", f"--net=/proc/{self.holder}/ns/net", "--", *CONTAINED)
 
     async def listen(self) -> socket.socket:
@@ -77,7 +77,9 @@ async def _unshared(pid: int) -> None:
     deadline = asyncio.get_running_loop().time() + READY_SECONDS
     while os.readlink(f"/proc/{pid}/ns/net") == own:
         if asyncio.get_running_loop().time() > deadline:
-            raise NetworkError("unshare --net made no network: this machine doesn't allow new network namespaces")
+            raise NetworkError(
+                "unshare --net made no network: this machine doesn't allow new network namespaces"
+            )
         await asyncio.sleep(0.002)
 
 

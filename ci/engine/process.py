@@ -27,7 +27,11 @@ class Completed:
 
 
 async def start(
-    command: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: int | None = None, cwd: Path | None = None
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: int | None = None,
+    cwd: Path | None = None,
 ) -> asyncio.subprocess.Process:
     """Start `command` in a session of its own, so that the terminal's Ctrl-C is ours to handle."""
     return await asyncio.create_subprocess_exec(
@@ -67,7 +71,9 @@ async def _feed(process: asyncio.subprocess.Process, text: str) -> None:
         process.stdin.close()
 
 
-async def _collect(stream: asyncio.StreamReader | None, number: int, written: list[tuple[int, bytes]]) -> None:
+async def _collect(
+    stream: asyncio.StreamReader | None, number: int, written: list[tuple[int, bytes]]
+) -> None:
     while stream and (chunk := await stream.read(1 << 16)):
         written.append((number, chunk))
 

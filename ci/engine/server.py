@@ -8,9 +8,8 @@ import binascii
 import json
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -32,7 +31,9 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def serving(answer: Answer, listening: socket.socket, token: str) -> AsyncIterator[None]:
     """Answer requests on a listening socket while the block runs."""
-    config = uvicorn.Config(_Application(answer, token), log_level="error", lifespan="off", ws="none", http="h11")
+    config = uvicorn.Config(
+        _Application(answer, token), log_level="error", lifespan="off", ws="none", http="h11"
+    )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
@@ -80,7 +81,7 @@ async def _body(receive: Receive) -> bytes | None:
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if len(body) > MAX_BODY:
             return None
         if not message.get("more_body"):

@@ -113,14 +113,17 @@ class Services:
             stack.push_async_callback(process.kill, started)
             running = Running(started, AsyncExitStack())
             running.readers = [
-                asyncio.create_task(_read(stream, running.output)) for stream in (started.stdout, started.stderr)
+                asyncio.create_task(_read(stream, running.output))
+                for stream in (started.stdout, started.stderr)
             ]
             await self._healthy(service, running)
             running.resources = stack.pop_all()
         return running
 
     async def _healthy(self, service: Service, running: Running) -> None:
-        waited = [p.port for p in service.ports if p.protocol == "TCP" and not p.experimental_skip_healthcheck]
+        waited = [
+            p.port for p in service.ports if p.protocol == "TCP" and not p.experimental_skip_healthcheck
+        ]
         for port in waited:
             while not await self._listens(port):
                 if running.process.returncode is not None:
@@ -137,8 +140,8 @@ class Services:
     async def up(self, service: Service, forwards: Iterable[dict[str, object]], *, random: bool) -> None:
         """Start a service, forward ports of the host's loopback to it, and stay until it ends.
 
-        Raises NetworkError when a port of the host is taken, before anything starts; ServiceError when the service
-        ends by itself.
+        Raises NetworkError when a port of the host is taken, before anything starts; ServiceError when the
+        service ends by itself.
         """
         pairs = _pairs(service.ports, forwards, random=random)
         async with AsyncExitStack() as stack:
@@ -222,4 +225,5 @@ def _words(path: Path) -> list[str]:
 
 
 def _ended(service: Service, status: int, said: str) -> str:
-    return f"the service {' '.join(service.command)!r} ended with exit status {status}; it said:\n{said.rstrip()}"
+    command = " ".join(service.command)
+    return f"the service {command!r} ended with exit status {status}; it said:\n{said.rstrip()}"

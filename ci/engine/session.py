@@ -98,7 +98,12 @@ class Session:
             name: kind(self)
             for name, kind in {
                 **{"Query": Queries, "Host": Hosts, "CurrentModule": CurrentModules, "Secret": Secrets},
-                **{"Container": Containers, "Directory": Directories, "File": Files, "Service": ServiceFields},
+                **{
+                    "Container": Containers,
+                    "Directory": Directories,
+                    "File": Files,
+                    "Service": ServiceFields,
+                },
                 **{"EnvVariable": Items, "Label": Items, "Port": Items, "CacheVolume": Items},
             }.items()
         }
@@ -210,8 +215,10 @@ class Session:
         return self._cache.volume(key)
 
     def resolver(self, names: Mapping[str, str]) -> Path:
-        """Return a Buildah configuration with which containers resolve `names` and, outside, through the network."""
-        hosts = "".join(f"{address} {name}\n" for name, address in {"localhost": "127.0.0.1", **names}.items())
+        """Return a Buildah configuration with which containers resolve `names`, and the rest of the world."""
+        hosts = "".join(
+            f"{address} {name}\n" for name, address in {"localhost": "127.0.0.1", **names}.items()
+        )
         place = self.text_file("hosts", hosts)
         text = f'[containers]\ndns_servers = ["{NAME_SERVER}"]\nbase_hosts_file = "{place.on_disk}"\n'
         return self.text_file("containers.conf", text).on_disk

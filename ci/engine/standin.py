@@ -8,6 +8,7 @@ import tomllib
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from engine.errors import ImageError
 from engine.process import TIED, run
@@ -21,7 +22,13 @@ SLIM = (
     "--dpkgopt=force-unsafe-io",
     '--aptopt=Acquire::Languages "none"',
 )
-NO_NETWORK = ("could not resolve", "temporary failure", "could not connect", "connection timed out", "unable to connect")
+NO_NETWORK = (
+    "could not resolve",
+    "temporary failure",
+    "could not connect",
+    "connection timed out",
+    "unable to connect",
+)
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,15 @@ class StandIn:
             path.write_text(text.lstrip())
 
     def _configuration(self) -> list[str]:
-        options = option_list("--env", self.env) + [item for port in self.ports for item in ("--port", str(port))]
+        options = option_list("--env", self.env) + [
+            item for port in self.ports for item in ("--port", str(port))
+        ]
         entrypoint = json.dumps(self.entrypoint) if self.entrypoint else ""
         return [*options, "--entrypoint", entrypoint, "--cmd", shlex.join(self.args)]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def stand_in_for(reference: str, table: Path = TABLE) -> StandIn | None:
@@ -79,5 +92,6 @@ def stand_in_for(reference: str, table: Path = TABLE) -> StandIn | None:
     name = reference.partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
     for entry in tomllib.loads(table.read_text())["image"]:
         if fnmatchcase(name, entry["match"]):
-            return StandIn(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
+            given: dict[str, Any] = {key: _frozen(value) for key, value in entry.items()}
+            return StandIn(**given)
     return None

@@ -67,7 +67,15 @@ class Config:
     @property
     def key(self) -> object:
         """What stands for it in a cache key."""
-        return [self.env, self.user, self.workdir, self.entrypoint, self.args, self.labels, [p.text for p in self.ports]]
+        return [
+            self.env,
+            self.user,
+            self.workdir,
+            self.entrypoint,
+            self.args,
+            self.labels,
+            [p.text for p in self.ports],
+        ]
 
 
 @dataclass(frozen=True)
@@ -128,8 +136,8 @@ class Outcome:
 class ContainerState:
     """A container, evaluated.
 
-    `content` stands for the file system in cache keys: it is the image's digest or the key of the step that made
-    it. `image` is the id of that image in Buildah's store; None is the empty file system.
+    `content` stands for the file system in cache keys: it is the image's digest or the key of the step that
+    made it. `image` is the id of that image in Buildah's store; None is the empty file system.
     """
 
     content: str = "scratch"
@@ -171,7 +179,9 @@ class ContainerState:
         return re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda m: self.env.get(m[1] or m[2], ""), text)
 
 
-def with_pair(pairs: tuple[tuple[str, str], ...], name: str, value: str | None) -> tuple[tuple[str, str], ...]:
+def with_pair(
+    pairs: tuple[tuple[str, str], ...], name: str, value: str | None
+) -> tuple[tuple[str, str], ...]:
     """Return `pairs` with one set in its place, or without it when `value` is None."""
     found = dict(pairs)
     if value is None:

@@ -110,7 +110,9 @@ def store_error(action: str, done: Completed) -> StoreError:
     """Say what Buildah refused, in one sentence that says what to do when we know."""
     text = " ".join(done.stderr.split()) or f"exit status {done.status}"
     if any(sign in text.lower() for sign in FULL):
-        return StoreError(f"the disk is full ({action}): free some space, or remove the cache folder, and call again")
+        return StoreError(
+            f"the disk is full ({action}): free some space, or remove the cache folder, and call again"
+        )
     return StoreError(f"buildah {action} failed: {re.sub(r'^Error: ', '', text)[-600:]}")
 
 

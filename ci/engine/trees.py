@@ -1,7 +1,7 @@
 """Folders kept by their content: the engine's Directory and File values on disk.
 
-A tree is a read-only folder under `trees/`, named by the SHA-256 over its sorted entries (kind, mode, owner, path,
-content). Equal content is one tree, so a tree's name is all that a cache key needs. Times don't count.
+A tree is a read-only folder under `trees/`, named by the SHA-256 over its sorted entries (kind, mode, owner,
+path, content). Equal content is one tree, so a tree's name is all that a cache key needs. Times don't count.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from engine.errors import PathError
-from engine.patterns import Filter
 from engine.paths import existing, resolve_in
+from engine.patterns import Filter
 
 EVERYTHING = Filter()
 CHUNK = 1 << 20
@@ -58,7 +58,7 @@ def _key_below(root: Path, path: str) -> str:
 
 
 def entries(folder: Path, kept: Filter = EVERYTHING) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield the kept entries below `folder` with their relative paths, sorted, folders before their content."""
+    """Yield the kept entries below `folder` with relative paths, sorted, folders before their content."""
     yield from _entries(str(folder), "", kept)
 
 
@@ -89,7 +89,11 @@ def digest_of(folder: Path, kept: Filter = EVERYTHING) -> str:
             kind = "d"
         else:
             kind, content = "f", file_digest(Path(entry.path))
-        total.update(f"{kind} {mode:o} {info.st_uid}:{info.st_gid} {path}\0{content}\n".encode(errors="surrogateescape"))
+        total.update(
+            f"{kind} {mode:o} {info.st_uid}:{info.st_gid} {path}\0{content}\n".encode(
+                errors="surrogateescape"
+            )
+        )
     return total.hexdigest()
 
 
@@ -107,7 +111,7 @@ def copy_into(
     root: Path | None = None,
     owner: tuple[int, int] | None = None,
 ) -> None:
-    """Merge what is kept of the folder `source` into `target`, with modes, owners (or one `owner`), times and links.
+    """Merge what is kept of the folder `source` into `target`, with modes, owners (or `owner`), times, links.
 
     `root` is the file system that `target` lies in: links inside it are followed without leaving it.
     """
@@ -209,4 +213,3 @@ class Trees:
         (folder / name).write_text(contents)
         (folder / name).chmod(permissions)
         return self.adopt(folder).below(name)
-

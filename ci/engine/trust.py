@@ -1,7 +1,7 @@
 """The host's trusted certificate authorities, lent to every command.
 
-Where TLS is intercepted, only the host knows the interceptor's certificate. It is mounted over the container's
-own bundle and named by the variables that common clients read; no image and no cache key holds it.
+Where TLS is intercepted, only the host knows the interceptor's certificate. It is mounted over the
+container's own bundle and named by the variables that common clients read; no image and no key holds it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Trust:
         return dict.fromkeys(VARIABLES, BUNDLE) if self._fits(root) else {}
 
     def volumes(self, root: Path) -> list[str]:
-        """Return the volumes for a command in the file system at `root`; none where it has no bundle itself."""
+        """Return the volumes for a command in the file system at `root`; none where that has no bundle."""
         return [f"{self.bundle}:{BUNDLE}:ro"] if self._fits(root) else []
 
     def build_volumes(self) -> list[str]:

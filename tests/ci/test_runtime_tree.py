@@ -106,3 +106,8 @@ def test_the_running_interpreter_starts_from_its_tree_alone(tmp_path: Path) -> N
     environment = {"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))}
     started = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (started.stdout, started.stderr) == ("up\n", "")
+
+
+def test_the_standard_library_is_the_base_interpreter_s_also_in_a_virtual_environment() -> None:
+    for folder in runtime_tree.standard_library():
+        assert (folder / "json").is_dir() or (folder / "lib-dynload").is_dir()

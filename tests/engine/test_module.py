@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from engine import module
 from engine.errors import ApiError, NotOfferedError
 from engine.module import ModuleError, ModuleProcess
+from engine.session import ModuleClient
 from engine.typedefs import Catalogue, TypeRef, Types
 
 
@@ -135,19 +134,10 @@ def test_a_module_that_ends_its_process_is_told(copy: Path, tmp_path: Path) -> N
         describe(copy, tmp_path)
 
 
-@dataclass(frozen=True)
-class Unconnected:
-    """A client of no session: enough for a process that fails before it asks anything."""
-
-    workdir: Path
-    env: Mapping[str, str]
-    prefix: tuple[str, ...] = ()
-
-
 @pytest.mark.anyio
 async def test_a_process_that_cannot_start_serving_says_why(copy: Path, tmp_path: Path) -> None:
     (copy / "source/example.py").write_text("import nothing_like_this")
-    client = Unconnected(tmp_path, {"PATH": os.defpath})
+    client = ModuleClient({"PATH": os.defpath}, tmp_path, prefix=())
     async with ModuleProcess.start(module.load(copy), client, verbose=False) as process:
         with pytest.raises(ApiError, match="No module named 'nothing_like_this'"):
             await process.invoke("Example", {}, "", {})
