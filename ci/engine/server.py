@@ -8,13 +8,13 @@ import binascii
 import json
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
 
-Answer = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+Answer = Callable[[Mapping[str, Any]], Coroutine[Any, Any, dict[str, Any]]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -31,9 +31,8 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def serving(answer: Answer, listening: socket.socket, token: str) -> AsyncIterator[None]:
     """Answer requests on a listening socket while the block runs."""
-    config = uvicorn.Config(
-        _Application(answer, token), log_level="error", lifespan="off", ws="none", http="h11"
-    )
+    application = _Application(answer, token)
+    config = uvicorn.Config(application, log_level="error", lifespan="off", ws="none", http="h11")
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
@@ -41,11 +40,19 @@ async def serving(answer: Answer, listening: socket.socket, token: str) -> Async
     finally:
         server.should_exit = server.force_exit = True
         await task
+        await application.close()
 
 
 class _Application:
     def __init__(self, answer: Answer, token: str) -> None:
         self._answer, self._token = answer, token
+        self._answering: set[asyncio.Task[Any]] = set()
+
+    async def close(self) -> None:
+        """Give up what is still being answered: whoever asked is gone."""
+        for task in self._answering:
+            task.cancel()
+        await asyncio.gather(*self._answering, return_exceptions=True)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         status, body = await self._respond(scope, receive)
@@ -66,7 +73,13 @@ class _Application:
             request["query"]
         except (ValueError, KeyError, TypeError):
             return 400, b'{"errors":[{"message":"the body is no GraphQL request"}]}'
-        return 200, json.dumps(await self._answer(request)).encode()
+        task = asyncio.create_task(self._answer(request))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+        await asyncio.wait([task])
+        if task.cancelled():
+            return 503, b'{"errors":[{"message":"the session has ended"}]}'
+        return 200, json.dumps(task.result()).encode()
 
     def _trusted(self, header: bytes) -> bool:
         scheme, _, value = header.partition(b" ")
