@@ -83,7 +83,7 @@ class Repository:
     async def _taken(self, tag: str, present: str, offered: str) -> TagTaken:
         free = next_free(tag, {tag, *await self.tags()})
         return TagTaken(
-            f"registry {self._host}: {self.name}:{tag} is {present} already, this build is {offered}; "
+            f"registry: {self.name}:{tag} is {present} already, this build is {offered}; "
             f"releases never change, publish it as {free}"
         )
 
@@ -129,7 +129,7 @@ class Repository:
             )
         except httpx.HTTPError as error:
             raise RegistryUnreachable(
-                f"registry {self._host}: no answer to {method} {url}: {error!r}"
+                f"registry {self._host}: no answer to {method} {url}: {error!r}; check its name and the network"
             ) from error
         if answer.status_code not in expected:
             raise self._refusal(method, answer)
