@@ -43,7 +43,7 @@ HELP = {"-h", "--help"}
 # What the real command line has besides.
 OTHERS = {
     *("check", "checks", "cloud", "completion", "config", "core", "develop", "generate", "init", "install"),
-    *("listen", "login", "logout", "mcp", "query", "run", "session", "shell", "uninstall", "up", "update"),
+    *("listen", "login", "logout", "mcp", "query", "run", "shell", "uninstall", "up", "update"),
 }
 FAILED, BROKEN_PIPE, INTERRUPTED, TERMINATED = 1, 141, 130, 143
 
@@ -104,6 +104,8 @@ def _report(error: EngineError) -> int:
 
 
 def _run(caller: Caller) -> int:
+    if caller.words[:1] == ["session"]:  # with whatever labels an SDK gives it
+        return _session(caller)
     wants_help = not HELP.isdisjoint(caller.words)
     options, words = split([word for word in caller.words if word not in HELP], OPTIONS, NAME)
     command, *rest = words or ["help"]
@@ -153,10 +155,7 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
     is_object = catalogue.object(returns.name) is not None
     if is_object:
         calls = completed(calls, catalogue, output, parsed.command)
-    if os.geteuid() != 0:
-        raise EngineError(
-            f"the embedded engine needs root; with Docker, ./{NAME} --install gives the other one"
-        )
+    _refuse_users()
     verbose = "verbose" in parsed.options
     result = _until_signal(_evaluate(caller, found, catalogue, calls, mode, verbose=verbose))
     if is_object and output is not None:
@@ -165,6 +164,21 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
     if output is not None:
         _save(caller.folder / output, text)
     return _print(text)
+
+
+def _session(caller: Caller) -> int:
+    from engine.sdk_session import serve
+
+    _refuse_users()
+    _until_signal(serve(caller.cache, caller.folder))
+    return 0
+
+
+def _refuse_users() -> None:
+    if os.geteuid() != 0:
+        raise EngineError(
+            f"the embedded engine needs root; with Docker, ./{NAME} --install gives the other one"
+        )
 
 
 def _progress(parsed: Parsed) -> Mode:

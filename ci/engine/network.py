@@ -37,7 +37,7 @@ class Network:
 
     async def listen(self) -> socket.socket:
         """Return a listening socket on a free port of 127.0.0.1 in here."""
-        return await self._in_here(_listener)
+        return await self._in_here(listener)
 
     async def connect(self, port: int) -> socket.socket:
         """Return a socket connected to `port` in here; OSError when nobody listens."""
@@ -115,7 +115,8 @@ def _enter(pid: int) -> None:
             raise OSError(ctypes.get_errno(), "setns")
 
 
-def _listener() -> socket.socket:
+def listener() -> socket.socket:
+    """Return a listening socket on a free port of this network's loopback."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen(128)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from engine.directories import Directories, Files
 from engine.errors import EngineError, PathError
 from engine.execution import Executor
 from engine.images import Images
-from engine.network import NAME_SERVER, Network, private_network
+from engine.network import NAME_SERVER, Network, listener, private_network
 from engine.patterns import Filter
 from engine.progress import Progress
 from engine.roots import CurrentModules, Hosts, Items, Queries, Secrets, ServiceFields, item_of
@@ -133,21 +134,29 @@ class Session:
     async def module_client(self) -> AsyncIterator[ModuleClient]:
         """Serve the API to a module's process, inside the session's network, while the block runs."""
         workdir = self.trees.new_folder()
-        token, listening = secrets.token_urlsafe(32), await self.network.listen()
-        port = listening.getsockname()[1]
-        client = Client(workdir, confined=True)
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        name_server = self.text_file("resolv.conf", f"nameserver {NAME_SERVER}\n").on_disk
+        bind = ("sh", "-c", f'mount --bind {name_server} /etc/resolv.conf && exec "$@"', "sh")
+        listening = await self.network.listen()
+        async with self._served(Client(workdir, confined=True), listening) as address:
+            yield ModuleClient({**kept, **address}, workdir, (*self.network.prefix, *bind))
 
+    @asynccontextmanager
+    async def user_client(self) -> AsyncIterator[dict[str, str]]:
+        """Serve the API on the host's loopback; yields what an SDK's environment needs to find it."""
+        async with self._served(self._user, listener()) as address:
+            yield address
+
+    @asynccontextmanager
+    async def _served(self, client: Client, listening: socket.socket) -> AsyncIterator[dict[str, str]]:
         async def answer(request: Mapping[str, Any]) -> dict[str, Any]:
             return await self._api.execute(
                 client, request["query"], request.get("variables"), request.get("operationName")
             )
 
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        env = {**kept, "DAGGER_SESSION_PORT": str(port), "DAGGER_SESSION_TOKEN": token}
-        name_server = self.text_file("resolv.conf", f"nameserver {NAME_SERVER}\n").on_disk
-        bind = ("sh", "-c", f'mount --bind {name_server} /etc/resolv.conf && exec "$@"', "sh")
+        token, port = secrets.token_urlsafe(32), listening.getsockname()[1]
         async with serving(answer, listening, token):
-            yield ModuleClient(env, workdir, (*self.network.prefix, *bind))
+            yield {"DAGGER_SESSION_PORT": str(port), "DAGGER_SESSION_TOKEN": token}
 
     # Calls
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "call": "Call one or more functions, interconnected into a pipeline",
     "functions": "List available functions",
     "help": "Show this page",
+    "session": "Serve the API to a program until its end of standard input",
     "version": "Print the version",
 }
 SCALARS = {"String": "string", "Int": "int", "Float": "float", "Boolean": "bool"}
