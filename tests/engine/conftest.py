@@ -20,8 +20,12 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def engine_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder that stands for the user's cache folder."""
-    return tmp_path_factory.mktemp("cache")
+    """Return the folder that stands for the user's cache folder.
+
+    ENGINE_TEST_CACHE names one to keep, so that base images needn't be made again for every run.
+    """
+    kept = os.environ.get("ENGINE_TEST_CACHE")
+    return Path(kept) if kept else tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")
