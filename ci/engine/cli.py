@@ -40,6 +40,7 @@ T = TypeVar("T")
 NAME = "daggerw"
 PROJECT = Path(__file__).resolve().parents[2]
 HELP = {"-h", "--help"}
+OWN_VARIABLES = ("PYTHONPATH", "PYTHONPYCACHEPREFIX")
 # What the real command line has besides.
 OTHERS = {
     *("check", "checks", "cloud", "completion", "config", "core", "develop", "generate", "init", "install"),
@@ -68,6 +69,8 @@ class Caller:
 
 def main() -> int:
     """Run the process's command line and return its exit status."""
+    for name in OWN_VARIABLES:  # how we were started is nothing for what we start, least of all in images
+        os.environ.pop(name, None)
     caller = Caller(sys.argv[1:], Path.cwd(), os.environ)
     try:
         return _run(caller)
