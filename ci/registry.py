@@ -129,7 +129,7 @@ class Repository:
             )
         except httpx.HTTPError as error:
             raise RegistryUnreachable(
-                f"registry {self._host}: no answer to {method} {url}: {error!r}; check its name and the network"
+                f"registry {self._host}: no answer to {method} {url}: {error!r}; check name and network"
             ) from error
         if answer.status_code not in expected:
             raise self._refusal(method, answer)
