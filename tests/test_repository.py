@@ -137,7 +137,6 @@ def test_what_the_image_runs_to_gather_the_interpreter_needs_nothing_installed()
     assert {name.split(".")[0] for name in imports(ROOT / "ci/runtime_tree.py")} <= sys.stdlib_module_names
 
 
-@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="there is no README.md")
 def test_every_pipeline_call_in_the_readme_is_a_function() -> None:
     calls = re.findall(r"(?:daggerw|dagger) call (?!--)([\w-]+)", (ROOT / "README.md").read_text())
     assert calls
