@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.calls import key_of
-from engine.errors import ExecError, StoreError
+from engine.errors import ExecError
 from engine.images import Image
 from engine.process import run
 from engine.state import ContainerState
-from engine.store import option_list, store_error
+from engine.store import option_list, store_error, tells_full
 from engine.trees import Place
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ class DockerBuild:
             raise self._failure(done.stdout, done.stderr) or store_error("build", done)
         return ids.read_text().strip().removeprefix("sha256:")
 
-    def _failure(self, stdout: str, stderr: str) -> ExecError | StoreError | None:
-        if not (failed := FAILED_STEP.search(stderr)):
+    def _failure(self, stdout: str, stderr: str) -> ExecError | None:
+        if tells_full(stderr) or not (failed := FAILED_STEP.search(stderr)):
             return None
         return ExecError((failed["step"],), int(failed["status"]), stdout, stderr)
 

@@ -2,8 +2,8 @@
 
 trees/      folders by their content          results/   what steps gave, by their keys
 store/      Buildah's images                  volumes/   cache volumes
-sessions/   one locked file and one folder    tmp/       Buildah's temporary files and the
-            for temporary files a session                cache mounts of Dockerfiles
+sessions/   one locked file and one folder    mounts/    cache mounts of Dockerfiles
+            for temporary files a session
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
-from engine.errors import StoreError
 from engine.results import Results
 from engine.store import Store
 from engine.trees import Trees
+
+SESSION = "session-"
 
 
 @dataclass(frozen=True)
@@ -38,22 +40,15 @@ class Cache:
     @asynccontextmanager
     async def open(cls, folder: Path) -> AsyncIterator[Cache]:
         """Open the cache for a session; what killed sessions left behind is removed."""
-        try:
-            for name in ("trees", "results", "store", "volumes", "sessions", "tmp"):
-                (folder / name).mkdir(parents=True, exist_ok=True)
-        except OSError as refused:
-            raise StoreError(f"cache folder {folder}: {refused.strerror}") from refused
-        name = f"session-{os.getpid()}-{os.urandom(4).hex()}"
-        scratch = folder / "sessions" / name
-        lock = scratch.with_suffix(".lock")
-        with lock.open("w") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)
+        _make_folders(folder)
+        with _new_lock(folder / "sessions") as lock:
+            scratch = lock.with_suffix("")
             scratch.mkdir(mode=0o700)
-            store = Store.at(folder / "store", folder / "tmp", name)
-            opened = cls(
-                folder, scratch, store, Trees(folder / "trees", scratch), Results(folder / "results")
-            )
+            store = Store.at(folder / "store", scratch, scratch.name)
+            store.keep_cache_mounts(folder / "mounts")
+            trees, results = Trees(folder / "trees", scratch), Results(folder / "results", scratch)
             try:
+                opened = cls(folder, scratch, store, trees, results)
                 await opened._sweep()
                 yield opened
             finally:
@@ -61,14 +56,26 @@ class Cache:
                 lock.unlink()
 
     async def _sweep(self) -> None:
-        for lock in (self.folder / "sessions").glob("*.lock"):
-            if lock.stem == self.scratch.name or not _abandoned(lock):
-                continue
-            for name in await self.store.working_containers():
-                if name.startswith(f"{lock.stem}-"):
+        """Remove the containers, folders and locks of sessions that are no more.
+
+        A Dockerfile's containers don't tell whose they are: they go when no other session lives. Containers
+        are listed before locks are tried, so that whoever owns a listed one already held its lock.
+        """
+        containers = await self.store.working_containers()
+        with ExitStack() as held:
+            locks = [lock for lock in self._others() if not _taken(lock, held)]
+            dead = {lock.stem for lock in locks}
+            alive = {lock.stem for lock in self._others()} - dead
+            for name in containers:
+                owner = name.rpartition("-")[0]
+                if owner not in alive and (not alive or owner.startswith(SESSION)):
                     await self.store.remove(name)
-            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-            lock.unlink(missing_ok=True)
+            for lock in locks:
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink()
+
+    def _others(self) -> list[Path]:
+        return [lock for lock in self.scratch.parent.glob("*.lock") if lock.stem != self.scratch.name]
 
     def volume(self, key: str) -> Path:
         """Return the folder of the cache volume with this key."""
@@ -77,10 +84,35 @@ class Cache:
         return folder
 
 
-def _abandoned(lock: Path) -> bool:
+def _make_folders(folder: Path) -> None:
+    for name in ("trees", "results", "store", "volumes", "sessions", "mounts"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # what lies in it may be secret, and runs as root
+
+
+@contextmanager
+def _new_lock(sessions: Path) -> Iterator[Path]:
+    """Hold a new lock file while the block runs."""
+    while True:
+        path = sessions / f"{SESSION}{os.getpid()}-{os.urandom(4).hex()}.lock"
+        with path.open("w") as file:
+            # A sweep between these lines takes it for a dead session's.
+            if _flocked(file) and path.exists():
+                yield path
+                return
+
+
+def _taken(lock: Path, held: ExitStack) -> bool:
+    """Whether a session lives that holds the lock; else we hold it from now on."""
     try:
-        with lock.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, FileNotFoundError):
+        return not _flocked(held.enter_context(lock.open()))
+    except FileNotFoundError:  # it ended, and put everything away
+        return True
+
+
+def _flocked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
     return True

@@ -13,8 +13,12 @@ EngineError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class EngineError(Exception):
@@ -83,6 +87,25 @@ class ImageError(EngineError):
 
 class StoreError(EngineError):
     """Buildah, or the disk under it, refused."""
+
+    @classmethod
+    def full(cls, what: str) -> StoreError:
+        """Say that the disk is full, what met that, and what to do."""
+        return cls(f"the disk is full ({what}): free some space, or remove the cache folder, and call again")
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Make what the operating system refuses inside the block a StoreError."""
+    try:
+        yield
+    except OSError as refused:
+        if refused.errno is None:
+            raise
+        place = refused.filename2 or refused.filename
+        if refused.errno in FULL:
+            raise StoreError.full(f"writing {place}" if place else "writing") from refused
+        raise StoreError(f"{place}: {refused.strerror}" if place else str(refused)) from refused
 
 
 class NetworkError(EngineError):

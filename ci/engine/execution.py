@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 from engine.calls import key_of
 from engine.changes import apply, copy_owned
-from engine.errors import EngineError, ExecError
+from engine.errors import EngineError, ExecError, StoreError
 from engine.paths import existing, resolve_in
 from engine.process import Completed, run
 from engine.state import STAND_IN_LABEL, ContainerState, Mount, Outcome
-from engine.store import Working, option_list
+from engine.store import Working, option_list, tells_full
 from engine.trees import Place
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ class Executor:
             folders, outcome = await self.run_in(working, state, command, stdin)
             ended_well = outcome.exit_code == 0
             if expect != "ANY" and ended_well != (expect == "SUCCESS"):
+                if tells_full(outcome.stderr):
+                    raise StoreError.full(f"exec {' '.join(command)}")
                 raise ExecError(tuple(command), outcome.exit_code, outcome.stdout, outcome.stderr)
             trees = [self._session.trees.ingest(folder, owned=True) for folder in folders]
             image = await working.commit()
@@ -135,7 +137,7 @@ class Executor:
         await working.configure([item for name in sorted(dropped) for item in ("--env", f"{name}-")])
         folders, volumes = self._mounts(state)
         options = option_list("--env", {**self._session.trust.environment(root), **state.env})
-        options += ["--workingdir", workdir, "--user", state.config.user or "root"]
+        options += ["--workingdir", workdir, "--user", state.config.user or "0"]
         options += [
             item for volume in (*volumes, *self._session.trust.volumes(root)) for item in ("--volume", volume)
         ]

@@ -17,9 +17,13 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Results:
-    """Results below `folder`, one file each; other sessions may read and write at the same time."""
+    """Results below `folder`, one file each; other sessions may read and write at the same time.
+
+    `scratch` is the session's own folder, on the same file system.
+    """
 
     folder: Path
+    scratch: Path
 
     def get(self, key: str) -> dict[str, object] | None:
         """Return what is kept under `key`; None when nothing is, or it isn't whole."""
@@ -32,7 +36,7 @@ class Results:
 
     def put(self, key: str, result: dict[str, object]) -> None:
         """Keep a result under `key`; it is there whole or not at all."""
-        with tempfile.NamedTemporaryFile("w", dir=self.folder, delete=False) as file:
+        with tempfile.NamedTemporaryFile("w", dir=self.scratch, delete=False) as file:
             json.dump(result, file)
         os.replace(file.name, self.folder / f"{key}.json")
 

@@ -20,7 +20,7 @@ from engine.cache import Cache
 from engine.calls import ROOT, Call
 from engine.containers import Containers
 from engine.directories import Directories, Files
-from engine.errors import EngineError, PathError
+from engine.errors import EngineError, PathError, disk_errors
 from engine.execution import Executor
 from engine.images import Images
 from engine.network import NAME_SERVER, Network, listener, private_network
@@ -114,6 +114,7 @@ class Session:
     async def open(cls, *, cache: Path, project: Path, progress: Progress) -> AsyncIterator[Session]:
         """Open a session on the cache folder; at the end nothing of it runs any more."""
         async with AsyncExitStack() as stack:
+            stack.enter_context(disk_errors())
             kept = await stack.enter_async_context(Cache.open(cache))
             network = await stack.enter_async_context(private_network())
             session = cls(kept, network, progress, project)
@@ -194,7 +195,8 @@ class Session:
         if isinstance(fields, Items):
             return value[call.field] if isinstance(value, dict) else getattr(value, snake(call.field))
         arguments = {snake(name): given for name, given in call.arguments.items()}
-        return await field_method(fields, call.field)(value, **arguments, **extra)
+        with disk_errors():
+            return await field_method(fields, call.field)(value, **arguments, **extra)
 
     async def place(self, call: Call) -> Place:
         """Return the place of a directory or file."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ImageError
-from engine.process import TIED, run
+from engine.process import CONTAINED, TIED, run
 from engine.store import Store, option_list, store_error
 
 TABLE = Path(__file__).with_name("standins.toml")
@@ -58,7 +58,7 @@ class StandIn:
     async def _install(self, root: Path) -> None:
         names = ",".join(self.packages)
         words = ("mmdebstrap", "--variant=minbase", "--format=directory", f"--include={names}", *SLIM)
-        done = await run((*TIED, *words, self.suite, str(root)))
+        done = await run((*TIED, *CONTAINED, *words, self.suite, str(root)))
         if not done.status:
             return
         if any(sign in done.stderr.lower() for sign in NO_NETWORK):

@@ -20,6 +20,7 @@ from engine.errors import StoreError
 from engine.process import TIED, Completed, run
 
 FULL = ("no space left on device", "disk quota exceeded")
+TEMPORARY = ("buildah-cache", "buildah-cache-lockfiles")  # in TMPDIR, but meant to stay
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class Store:
     def at(cls, folder: Path, scratch: Path, prefix: str) -> Store:
         """Return the store below `folder`, made by Buildah at first use; `scratch` holds temporary files."""
         return cls(folder, scratch, prefix, count(1))
+
+    def keep_cache_mounts(self, folder: Path) -> None:
+        """Let the cache mounts of Dockerfiles, which Buildah keeps among its temporary files, outlive us."""
+        for name in TEMPORARY:
+            (folder / name).mkdir(exist_ok=True)
+            (self.scratch / name).symlink_to(folder / name)
 
     def command(self, *arguments: str) -> tuple[str, ...]:
         """Return the argument list of a Buildah command on this store."""
@@ -69,7 +76,7 @@ class Store:
 
     async def remove(self, name: str) -> None:
         """Remove a working container; nothing happens when there is none."""
-        done = await run(self.command("rm", name), env=self.environment)
+        done = await run((*TIED, *self.command("rm", name)), env=self.environment)
         if done.status and "not known" not in done.stderr and "no such" not in done.stderr.lower():
             raise store_error("rm", done)
 
@@ -81,6 +88,8 @@ class Store:
 
     async def working_containers(self) -> list[str]:
         """Return the names of all working containers in the store, of any session."""
+        if not any((self.folder / "root/overlay-containers").glob("*/")):
+            return []
         told = await self.run("containers", "--all", "--json")
         return [item["containername"] for item in json.loads(told or "null") or []]
 
@@ -109,11 +118,14 @@ class Working:
 def store_error(action: str, done: Completed) -> StoreError:
     """Say what Buildah refused, in one sentence that says what to do when we know."""
     text = " ".join(done.stderr.split()) or f"exit status {done.status}"
-    if any(sign in text.lower() for sign in FULL):
-        return StoreError(
-            f"the disk is full ({action}): free some space, or remove the cache folder, and call again"
-        )
+    if tells_full(text):
+        return StoreError.full(action)
     return StoreError(f"buildah {action} failed: {re.sub(r'^Error: ', '', text)[-600:]}")
+
+
+def tells_full(text: str) -> bool:
+    """Whether what a program wrote says that the disk is full."""
+    return any(sign in text.lower() for sign in FULL)
 
 
 def option_list(name: str, values: Mapping[str, str]) -> list[str]:

@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from engine.errors import disk_errors
+
 _WORD_ENDS = re.compile(
     r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[a-z])"
 )
@@ -125,10 +127,11 @@ def kept_types(path: Path, *, key: str, make: Callable[[], Mapping[str, Any]]) -
         kept = {}
     if kept.get("key") != key:
         kept = {"key": key, "types": make()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps(kept))
-        part.replace(path)
+        with disk_errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(f".{os.getpid()}")
+            part.write_text(json.dumps(kept))
+            part.replace(path)
     return Types.from_json(kept["types"])
 
 
