@@ -1,0 +1,121 @@
+"""Measure the pipeline on the embedded engine, from a clone with empty caches: `python bench/pipeline.py`.
+
+Prints a row for each step with its seconds, the limit that the project sets itself, and the largest memory (PSS,
+MB) of the engine, its command line included, and of the module's own process. Takes about ten minutes, and as much
+network as a first build.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLISH = ("publish", "--tag", "v1.0.0")
+ENGINE, MODULE = "-m engine", "module_process.py"
+SAMPLE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What one call took."""
+
+    seconds: float
+    engine_mb: float
+    module_mb: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call to measure, what happens to the clone before it, and how many seconds it may take."""
+
+    name: str
+    words: tuple[str, ...]
+    limit: float
+    before: Callable[[Path], None] = lambda clone: None
+
+
+def touch_a_test(clone: Path) -> None:
+    """Change a test file as an editor would: its content is another one afterwards."""
+    with (clone / "tests/ci/test_reference.py").open("a") as file:
+        file.write("\n# touched\n")
+
+
+STEPS = (
+    Step("publish, caches empty", PUBLISH, 360),
+    Step("publish, nothing changed", PUBLISH, 10),
+    Step("test, nothing changed", ("test",), 3),
+    Step("test, one test file touched", ("test",), 20, touch_a_test),
+)
+
+
+def main() -> int:
+    """Measure every step once and print the table."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        clone = Path(folder, "clone")
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        environment = {**os.environ, "XDG_CACHE_HOME": f"{folder}/cache", "DAGGERW_ENGINE": "embedded"}
+        print(f"{'step':28} {'seconds':>8} {'limit':>6} {'engine MB':>10} {'module MB':>10}")
+        for step in STEPS:
+            step.before(clone)
+            figure = measured([str(clone / "daggerw"), "call", *step.words], environment)
+            memory = f"{figure.engine_mb:10.0f} {figure.module_mb:10.0f}"
+            print(f"{step.name:28} {figure.seconds:8.1f} {step.limit:6.0f} {memory}", flush=True)
+    return 0
+
+
+def measured(command: list[str], environment: dict[str, str]) -> Figure:
+    """Run a command and return its figures; CalledProcessError when it fails."""
+    began = time.monotonic()
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        most, ended = {ENGINE: 0.0, MODULE: 0.0}, threading.Event()
+        sampler = threading.Thread(target=_sample, args=(process.pid, most, ended))
+        sampler.start()
+        status = process.wait()
+        seconds = time.monotonic() - began
+        ended.set()
+        sampler.join()
+    if status:
+        raise subprocess.CalledProcessError(status, command)
+    return Figure(seconds, most[ENGINE], most[MODULE])
+
+
+def _sample(pid: int, most: dict[str, float], ended: threading.Event) -> None:
+    while not ended.wait(SAMPLE_SECONDS):
+        now = dict.fromkeys(most, 0.0)
+        for each in _family(pid):
+            for kind in most:
+                if kind in _read(each, "cmdline").replace("\0", " "):
+                    now[kind] += _pss(each)
+        for kind, value in now.items():
+            most[kind] = max(most[kind], value)
+
+
+def _family(pid: int) -> Iterator[int]:
+    yield pid
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        for child in _read(pid, f"task/{task.name}/children").split():
+            yield from _family(int(child))
+
+
+def _pss(pid: int) -> float:
+    lines = (line for line in _read(pid, "smaps_rollup").splitlines() if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) for line in lines) / 1024
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+    except OSError:  # it ended meanwhile
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
