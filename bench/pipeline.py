@@ -1,8 +1,8 @@
 """Measure the pipeline on the embedded engine, from a clone with empty caches: `python bench/pipeline.py`.
 
-Prints a row for each step with its seconds, the limit that the project sets itself, and the largest memory (PSS,
-MB) of the engine, its command line included, and of the module's own process. Takes about ten minutes, and as much
-network as a first build.
+Prints a row for each step with its seconds, the limit that the project sets itself, and the largest memory
+(PSS, MB) of the engine, its command line included, and of the module's own process. Takes about ten minutes,
+and as much network as a first build.
 """
 
 from __future__ import annotations

@@ -108,8 +108,8 @@ class Ci:
         target = destination.image(await self._name())
         async with connect(await self._address(target), target.repository) as repository:
             await repository.check()
-            await _together(self.lint, self.test)
             built = await self.build(tag)
+            await _together(self.lint, self.test, built.sync)
             await _try(built, tag)
             await built.as_tarball().export("image.tar")
             image = layout.read(Path("image.tar"))
