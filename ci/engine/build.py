@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from engine.calls import key_of
 from engine.errors import ExecError
 from engine.images import Image
-from engine.process import run
-from engine.state import ContainerState
-from engine.store import option_list, store_error, tells_full
+from engine.state import ContainerState, with_pair
+from engine.store import option_list, run_inside, store_error, tells_full
 from engine.trees import Place
 
 if TYPE_CHECKING:
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
 FROM = re.compile(
     r"^(?P<head>\s*FROM\s+(?:--\S+\s+)*)(?P<name>\S+)(?P<tail>(?:\s+AS\s+(?P<alias>\S+))?\s*)$", re.I | re.M
 )
+ARG = re.compile(r"\s*ARG\s", re.I)
+NAME = re.compile(r"(?<=\s)\w+(?==|\s|$)")
+ARGUMENT_LABEL = "io.dagger.embedded.arguments"
 FAILED_STEP = re.compile(r"building at STEP \"(?P<step>.*?)\": .*?exit status (?P<status>\d+)", re.DOTALL)
 
 
@@ -38,8 +40,9 @@ class DockerBuild:
         text = self.context.below(self.dockerfile).on_disk.read_text()
         bases = {name: await session.images.get(name) for name in base_images(text)}
         stand_ins = frozenset(mark for base in bases.values() for mark in base.stand_ins)
-        ids = {name: base.image for name, base in bases.items()}
-        key = key_of("build", self.context.key, self.dockerfile, self.arguments, self.target, ids)
+        text = with_bases(text, {name: base.image for name, base in bases.items()})
+        text = with_arguments(text, dict(self.arguments))
+        key = key_of("build", self.context.key, text, self.arguments, self.target)
         with session.progress.step(f"build {self.dockerfile}") as step:
             async with session.results.alone(key):
                 kept = session.results.get(key)
@@ -47,16 +50,17 @@ class DockerBuild:
                 if image and session.store.has(image):
                     step.cached()
                 else:
-                    image = await self._built(session, with_bases(text, ids))
+                    image = await self._built(session, text)
                     session.results.put(key, {"image": image})
         return self._state(key, await session.images.described(image, stand_ins))
 
     def _state(self, key: str, built: Image) -> ContainerState:
+        labels = with_pair(built.config.labels, ARGUMENT_LABEL, None)
         return ContainerState(
             content=key,
             image=built.image,
             image_config=built.config,
-            config=built.config,
+            config=replace(built.config, labels=labels),
             stand_ins=built.stand_ins,
         )
 
@@ -71,7 +75,7 @@ class DockerBuild:
         options += [item for volume in session.trust.build_volumes() for item in ("--volume", volume)]
         words = session.store.command("build", *options, str(self.context.on_disk))
         environment = {**session.store.environment, "CONTAINERS_CONF": str(session.resolver({}))}
-        done = await run((*session.network.prefix, *words), env=environment)
+        done = await run_inside((*session.network.prefix, *words), environment)
         if done.status:
             raise self._failure(done.stdout, done.stderr) or store_error("build", done)
         return ids.read_text().strip().removeprefix("sha256:")
@@ -97,3 +101,19 @@ def base_images(dockerfile: str) -> list[str]:
 def with_bases(dockerfile: str, ids: Mapping[str, str]) -> str:
     """Return the Dockerfile with the store's image ids in place of its base images."""
     return FROM.sub(lambda m: f"{m['head']}{ids.get(m['name'], m['name'])}{m['tail']}", dockerfile)
+
+
+def with_arguments(dockerfile: str, values: Mapping[str, str]) -> str:
+    """Return the Dockerfile with a label behind each ARG of a stage that tells its given value.
+
+    Buildah 1.28 looks for a cached layer by the instructions' texts alone, ARG left out: without the label,
+    what was made with another value would be taken. The label is no part of what was built.
+    """
+    lines, in_stage = [], False
+    for line in dockerfile.splitlines():
+        lines.append(line)
+        in_stage = in_stage or bool(FROM.match(line))
+        if in_stage and ARG.match(line):
+            given = [[name, values[name]] for name in NAME.findall(line) if name in values]
+            lines += [f"LABEL {ARGUMENT_LABEL}={key_of(given)}"] if given else []
+    return "\n".join([*lines, ""])

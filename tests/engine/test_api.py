@@ -271,6 +271,15 @@ LABEL kind=last
     assert await second.with_exec(["ls", "/second"]).stdout() == "/second\n"
 
 
+@pytest.mark.parametrize("word", ["one", 'two "quoted" $words \\'])
+async def test_a_build_argument_reaches_what_stands_behind_it(dag: dagger.Client, word: str) -> None:
+    dockerfile = f"FROM {PYTHON}\nARG WORD=default\nENV SAID=$WORD\nLABEL said=$WORD\n"
+    context = dag.directory().with_new_file("Dockerfile", dockerfile)
+    built = context.docker_build(build_args=[dagger.BuildArg("WORD", word)])
+    assert await built.env_variable("SAID") == word
+    assert await built.label("said") == word
+
+
 async def test_a_dockerfile_step_that_fails_shows_what_it_wrote(dag: dagger.Client) -> None:
     context = dag.directory().with_new_file("Dockerfile", f"FROM {PYTHON}\nRUN echo told && exit 5\n")
     with pytest.raises(dagger.ExecError) as failed:
