@@ -66,10 +66,10 @@ class Cache:
             locks = [lock for lock in self._others() if not _taken(lock, held)]
             dead = {lock.stem for lock in locks}
             alive = {lock.stem for lock in self._others()} - dead
-            for name in containers:
+            for name, id_ in containers.items():
                 owner = name.rpartition("-")[0]
                 if owner not in alive and (not alive or owner.startswith(SESSION)):
-                    await self.store.remove(name)
+                    await self.store.remove_abandoned(name, id_)
             for lock in locks:
                 shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
                 lock.unlink()

@@ -21,9 +21,9 @@ from engine.calls import key_of
 from engine.changes import apply, copy_owned
 from engine.errors import EngineError, ExecError, StoreError
 from engine.paths import existing, resolve_in
-from engine.process import Completed, run
+from engine.process import Completed
 from engine.state import STAND_IN_LABEL, ContainerState, Mount, Outcome
-from engine.store import Working, option_list, tells_full
+from engine.store import Working, option_list, run_inside, tells_full
 from engine.trees import Place
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ class Executor:
     ) -> tuple[list[Path], Outcome]:
         """Run a command in a working container; returns its writable mounts' folders, and how it ended."""
         arguments, folders = await self.prepared(working, state)
-        done = await run((*arguments, "--", working.name, *command), env=self.environment(state), stdin=stdin)
+        words = (*arguments, "--", working.name, *command)
+        done = await run_inside(words, self.environment(state), stdin)
         return folders, _outcome(command, done)
 
     async def prepared(self, working: Working, state: ContainerState) -> tuple[list[str], list[Path]]:

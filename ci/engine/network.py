@@ -61,7 +61,7 @@ async def private_network() -> AsyncIterator[Network]:
     try:
         await _unshared(holder.pid)
         outward = await _way_out(holder.pid)
-        inside = ThreadPoolExecutor(1, initializer=_enter, initargs=(holder.pid,))
+        inside = ThreadPoolExecutor(1, initializer=enter_network, initargs=(holder.pid,))
         yield Network(holder.pid, inside)
     finally:
         if inside:
@@ -108,7 +108,8 @@ async def _way_out(pid: int) -> asyncio.subprocess.Process:
     return process
 
 
-def _enter(pid: int) -> None:
+def enter_network(pid: int) -> None:
+    """Move the calling thread into the network that a process lives in."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open(f"/proc/{pid}/ns/net") as namespace:
         if libc.setns(namespace.fileno(), CLONE_NEWNET):

@@ -20,6 +20,9 @@ from engine.errors import StoreError
 from engine.process import TIED, Completed, run
 
 FULL = ("no space left on device", "disk quota exceeded")
+# Buildah starts commands from a sealed copy of itself in memory, which a busy kernel may refuse to seal.
+BUSY = "sealing memfd copy: Device or resource busy"
+TRIES = 5
 TEMPORARY = ("buildah-cache", "buildah-cache-lockfiles")  # in TMPDIR, but meant to stay
 
 
@@ -86,12 +89,23 @@ class Store:
         config: dict[str, object] = told["OCIv1"].get("config", {})
         return config
 
-    async def working_containers(self) -> list[str]:
-        """Return the names of all working containers in the store, of any session."""
+    async def working_containers(self) -> dict[str, str]:
+        """Return the ids of all working containers in the store, of any session, by their names."""
         if not any((self.folder / "root/overlay-containers").glob("*/")):
-            return []
+            return {}
         told = await self.run("containers", "--all", "--json")
-        return [item["containername"] for item in json.loads(told or "null") or []]
+        return {item["containername"]: item["id"] for item in json.loads(told or "null") or []}
+
+    async def remove_abandoned(self, name: str, id_: str) -> None:
+        """Remove a working container that nobody owns any more.
+
+        A killed `buildah from` may have left one without the state from which `buildah rm` knows it.
+        """
+        state = self.folder / "root/overlay-containers" / id_ / "userdata/buildah.json"
+        if not state.exists():
+            state.parent.mkdir(parents=True, exist_ok=True)
+            state.write_text(json.dumps({"type": "buildah 0.0.1", "container-id": id_}))
+        await self.remove(name)
 
 
 @dataclass(frozen=True)
@@ -113,6 +127,15 @@ class Working:
     async def commit(self, *options: str) -> str:
         """Keep the file system as an image; returns its id."""
         return await self.store.run("commit", "--quiet", *options, self.name)
+
+
+async def run_inside(command: Sequence[str], env: Mapping[str, str], stdin: str = "") -> Completed:
+    """Run a Buildah command that starts others; again, when Buildah could not start them for being busy."""
+    for _ in range(TRIES):
+        done = await run(command, env=env, stdin=stdin)
+        if BUSY not in done.stderr:
+            break
+    return done
 
 
 def store_error(action: str, done: Completed) -> StoreError:
