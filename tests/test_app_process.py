@@ -10,8 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,46 +53,89 @@ class Server:
                 return
 
 
-Start = Callable[[Path], Server]
-
-
-def command(**environment: str) -> subprocess.Popen[str]:
+def command(*, environment: Mapping[str, str] = os.environ, **settings: str) -> subprocess.Popen[str]:
     """Start `python -m app` in the project's folder."""
     return subprocess.Popen(
         [sys.executable, "-m", "app"],
         cwd=ROOT,
-        env=os.environ | environment,
+        env={**environment, **settings},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-@contextmanager
-def running(model_dir: Path) -> Iterator[Server]:
-    """Run the service on a free port; end it if the test has not."""
-    process = command(PORT="0", MODEL_DIR=str(model_dir), MODEL_VERSION="v1.2.3")
+def up(process: subprocess.Popen[str]) -> Server:
+    """Return a starting server as soon as it listens."""
     assert process.stderr is not None
-    with process:
+    first = process.stderr.readline()
+    listening = re.search(r"listening on http://0\.0\.0\.0:(\d+), model v1\.2\.3", first)
+    assert listening, first + process.stderr.read()
+    return Server(process, int(listening[1]))
+
+
+@dataclass(frozen=True)
+class Starting:
+    """Servers that were started at the same time, as each takes a second or two; one for each purpose."""
+
+    shared: subprocess.Popen[str]
+    terminated: subprocess.Popen[str]
+    without_model: subprocess.Popen[str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def starting(
+    model_dir: Path, unmeasured: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Starting]:
+    """Start the servers, so that they come up while the first tests run; end those that a test has not."""
+
+    def start(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+        return command(environment=environment, PORT="0", MODEL_VERSION="v1.2.3", MODEL_DIR=str(folder))
+
+    with (
+        start(model_dir, unmeasured) as shared,
+        start(model_dir, unmeasured) as terminated,
+        start(tmp_path_factory.mktemp("empty"), os.environ) as without_model,
+    ):
         try:
-            first = process.stderr.readline()
-            listening = re.search(r"listening on http://0\.0\.0\.0:(\d+), model v1\.2\.3", first)
-            assert listening, first + process.stderr.read()
-            yield Server(process, int(listening[1]))
+            yield Starting(shared, terminated, without_model)
         finally:
-            process.kill()
+            for process in (shared, terminated, without_model):
+                process.kill()
 
 
 @pytest.fixture(scope="module")
-def server(model_dir: Path) -> Iterator[Server]:
-    with running(model_dir) as server:
-        yield server
+def server(starting: Starting) -> Server:
+    return up(starting.shared)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Return a process's exit status and what it wrote to stderr."""
     _, errors = process.communicate(timeout=TIMEOUT)
     return process.returncode, errors
+
+
+def test_sigterm_before_the_service_is_up_exits_0(tmp_path: Path) -> None:
+    card = tmp_path / "card.json"
+    os.mkfifo(card)  # the service waits here for its card
+    process = command(PORT="0", MODEL_DIR=str(tmp_path))
+    with card.open("w"):
+        process.send_signal(signal.SIGTERM)
+        assert ended(process) == (0, "")
+
+
+def test_a_wrong_port_is_one_message_and_status_2() -> None:
+    message = "settings: PORT is 'http'; set it to a number from 0 to 65535\n"
+    assert ended(command(PORT="http")) == (2, message)
+
+
+def test_listen_takes_a_free_port_for_0() -> None:
+    with listen(0) as listener:
+        assert listener.getsockname()[1] > 0
+
+
+def test_creating_the_application_needs_no_model(tmp_path: Path) -> None:
+    assert create_app(Settings(model_dir=tmp_path)).version == "v0.0.0-dev"
 
 
 def test_predict_over_http_without_a_content_type(server: Server) -> None:
@@ -116,8 +158,9 @@ def test_a_client_that_leaves_in_the_middle_of_a_body_does_no_harm(server: Serve
     assert server.request("GET", "/livez") == (200, {"status": "alive"})
 
 
-def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_exits_0(model_dir: Path) -> None:
-    with running(model_dir) as server, server.connect() as connection:
+def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_exits_0(starting: Starting) -> None:
+    server = up(starting.terminated)
+    with server.connect() as connection:
         connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n")
         connection.sendall(b"Content-Length: %d\r\n\r\n" % len(BODY))
         assert connection.recv(100).startswith(b"HTTP/1.1 100 ")  # the application waits for the body
@@ -130,43 +173,20 @@ def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_exits_0(model_d
     assert "Traceback" not in errors
 
 
-def test_sigterm_before_the_service_is_up_exits_0(tmp_path: Path) -> None:
-    card = tmp_path / "card.json"
-    os.mkfifo(card)  # the service waits here for its card
-    process = command(PORT="0", MODEL_DIR=str(tmp_path))
-    with card.open("w"):
-        process.send_signal(signal.SIGTERM)
-        assert ended(process) == (0, "")
-
-
 def test_a_port_in_use_is_one_message_and_status_1(server: Server) -> None:
     message = f"server: cannot listen on port {server.port}: Address already in use; set PORT to another\n"
     assert ended(command(PORT=str(server.port))) == (1, message)
 
 
-def test_a_wrong_port_is_one_message_and_status_2() -> None:
-    message = "settings: PORT is 'http'; set it to a number from 0 to 65535\n"
-    assert ended(command(PORT="http")) == (2, message)
-
-
-def test_without_a_model_the_process_stays_up_and_says_why_until_ctrl_c(tmp_path: Path) -> None:
-    with running(tmp_path) as server:
-        for method, path, status in (
-            ("GET", "/readyz", 503),
-            ("POST", "/predict", 500),
-            ("GET", "/livez", 200),
-        ):
-            assert server.request(method, path)[0] == status
-        server.process.send_signal(signal.SIGINT)
-        status, errors = ended(server.process)
+def test_without_a_model_the_process_stays_up_and_says_why_until_ctrl_c(starting: Starting) -> None:
+    server = up(starting.without_model)
+    for method, path, status in (
+        ("GET", "/readyz", 503),
+        ("POST", "/predict", 500),
+        ("GET", "/livez", 200),
+    ):
+        assert server.request(method, path)[0] == status
+    server.process.send_signal(signal.SIGINT)
+    status, errors = ended(server.process)
     assert status == 130
     assert "Traceback" not in errors
-
-
-def test_listen_takes_a_free_port_for_0() -> None:
-    with listen(0) as listener:
-        assert listener.getsockname()[1] > 0
-
-
-def test_creating_the_application_needs_no_model(tmp_path: Path) -> None:
-    assert create_app(Settings(model_dir=tmp_path)).version == "v0.0.0-dev"
