@@ -69,7 +69,7 @@ class DockerBuild:
         dockerfile = folder / "Dockerfile"
         dockerfile.write_text(text)
         ids = folder / "image"
-        options = ["--layers", "--pull-never", "--quiet", "--file", str(dockerfile), "--iidfile", str(ids)]
+        options = ["--layers", "--pull-never", "--file", str(dockerfile), "--iidfile", str(ids)]
         options += option_list("--build-arg", dict(self.arguments))
         options += ["--target", self.target] if self.target else []
         options += [item for volume in session.trust.build_volumes() for item in ("--volume", volume)]

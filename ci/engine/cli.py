@@ -12,7 +12,7 @@ import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from engine import core_types, module, usage
 from engine.arguments import (
@@ -30,6 +30,7 @@ from engine.arguments import (
 from engine.chain import Chain, completed
 from engine.errors import EngineError, NotOfferedError
 from engine.module import Module, ModuleProcess
+from engine.network import host_listener
 from engine.typedefs import Catalogue, TypeRef
 from engine.values import Host
 
@@ -72,6 +73,7 @@ def main() -> int:
     for name in OWN_VARIABLES:  # how we were started is nothing for what we start, least of all in images
         os.environ.pop(name, None)
     caller = Caller(sys.argv[1:], Path.cwd(), os.environ)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         return _run(caller)
     except KeyboardInterrupt:
@@ -86,6 +88,10 @@ def main() -> int:
         return _say(f"Run '{error.command or NAME} --help' for usage.", FAILED)
     except EngineError as error:
         return _report(error)
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
 
 
 def _say(text: str, status: int) -> int:
@@ -159,6 +165,7 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
     if is_object:
         calls = completed(calls, catalogue, output, parsed.command)
     _refuse_users()
+    _refuse_taken_ports(calls[-1])
     verbose = "verbose" in parsed.options
     result = _until_signal(_evaluate(caller, found, catalogue, calls, mode, verbose=verbose))
     if is_object and output is not None:
@@ -182,6 +189,14 @@ def _refuse_users() -> None:
         raise EngineError(
             f"the embedded engine needs root; with Docker, ./{NAME} --install gives the other one"
         )
+
+
+def _refuse_taken_ports(call: Call) -> None:
+    """Refuse what `up` would refuse, before anything starts for it."""
+    if (call.owner.name, call.function.name) != ("Service", "up") or call.inputs.get("random"):
+        return
+    for forward in cast("list[dict[str, int]]", call.inputs.get("ports", [])):
+        host_listener(forward["frontend"], forward["backend"]).close()
 
 
 def _progress(parsed: Parsed) -> Mode:

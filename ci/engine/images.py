@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from engine.session import Session
 
 DEFAULT_REGISTRY = "registry-1.docker.io"
+REFERENCE = re.compile(
+    r"(?:[\w-]+(?:\.[\w-]+)*(?::\d{1,5})?/)?"  # a registry
+    r"[a-z0-9]+(?:(?:[._/]|__|-+)[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
 ANSWER_SECONDS = 3.0
 ASK_AGAIN_SECONDS = 24 * 3600
 
@@ -41,6 +46,8 @@ class Images:
         A pinned image that is in the store is used as it is; a tag or a stand-in for a day, then its registry
         is asked again.
         """
+        if not REFERENCE.fullmatch(reference):
+            raise ImageError(f"{reference!r} is no image reference: NAME:TAG, NAME@sha256:…, HOST/NAME:TAG")
         key = key_of("image", reference)
         async with self._session.results.alone(key):
             kept = self._session.results.get(key)
@@ -104,7 +111,7 @@ async def _answers(host: str) -> bool:
     name, _, port = host.partition(":")
     try:
         _, writer = await asyncio.wait_for(asyncio.open_connection(name, int(port or 443)), ANSWER_SECONDS)
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError, OverflowError):  # the last: a port that no host has
         return False
     writer.close()
     return True

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import ApiError, EngineError, NotOfferedError
-from engine.process import kill
+from engine.process import TIED, kill
 from engine.typedefs import Types, kept_types
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def types(module: Module, cache: Path, *, verbose: bool) -> Types:
 def _describe(module: Module, *, verbose: bool) -> dict[str, Any]:
     """Ask the module's code in a process of its own: importing it can do anything, and takes a second."""
     process = subprocess.run(
-        _command(module, "describe"),
+        (*TIED, *_command(module, "describe")),
         env=_environment(module, {"PATH": os.defpath}, verbose=verbose),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -116,6 +116,24 @@ def enter_network(pid: int) -> None:
             raise OSError(ctypes.get_errno(), "setns")
 
 
+def host_listener(port: int, backend: int) -> socket.socket:
+    """Return a socket bound to a port of the host's loopback that is to lead to `backend`.
+
+    Raises NetworkError when it can't be had.
+    """
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(("127.0.0.1", port))
+    except OSError as refused:
+        bound.close()
+        raise NetworkError(
+            f"port {port} of this host can't be had ({refused.strerror}): "
+            f"choose another one with --ports PORT:{backend}"
+        ) from refused
+    return bound
+
+
 def listener() -> socket.socket:
     """Return a listening socket on a free port of this network's loopback."""
     listening = socket.socket()

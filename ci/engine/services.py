@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from engine import process
 from engine.calls import key_of
 from engine.errors import NetworkError, ServiceError
+from engine.network import host_listener
 from engine.state import ContainerState, Port
 
 if TYPE_CHECKING:
@@ -166,13 +167,7 @@ class Services:
             there_reader, there_writer = await asyncio.open_connection(sock=inside)
             await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
 
-        try:
-            return await asyncio.start_server(serve, HOST, frontend)
-        except OSError as refused:
-            raise NetworkError(
-                f"port {frontend} of this host is taken ({os.strerror(refused.errno or 0)}): "
-                f"choose another one with --ports PORT:{backend}"
-            ) from refused
+        return await asyncio.start_server(serve, sock=host_listener(frontend, backend))
 
 
 def _pairs(

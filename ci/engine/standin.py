@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import tomllib
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ SLIM = (
     "--dpkgopt=force-unsafe-io",
     '--aptopt=Acquire::Languages "none"',
 )
+MIRROR = re.compile(r"https?://([^/\s]+)")
 NO_NETWORK = (
     "could not resolve",
     "temporary failure",
@@ -62,7 +64,9 @@ class StandIn:
         if not done.status:
             return
         if any(sign in done.stderr.lower() for sign in NO_NETWORK):
-            raise ImageError("Debian's package mirror can't be reached: the stand-in image needs it once")
+            host = MIRROR.search(done.stderr)
+            mirror = host[1] if host else "its host"
+            raise ImageError(f"Debian's package mirror can't be reached ({mirror}): a stand-in needs it once")
         raise store_error("mmdebstrap", done)
 
     def _finish(self, root: Path) -> None:

@@ -19,7 +19,12 @@ from pathlib import Path
 from engine.errors import StoreError
 from engine.process import TIED, Completed, run
 
-FULL = ("no space left on device", "disk quota exceeded")
+FULL = (
+    "no space left on device",
+    "disk quota exceeded",
+    "to file: io: read/write on closed pipe",  # a commit that can't write its temporary file
+)
+LOGGED = re.compile(r'time="[^"]*" level=\w+ msg="(?:[^"\\]|\\.)*"\s*')
 # Buildah starts commands from a sealed copy of itself in memory, which a busy kernel may refuse to seal.
 BUSY = "sealing memfd copy: Device or resource busy"
 TRIES = 5
@@ -143,7 +148,8 @@ def store_error(action: str, done: Completed) -> StoreError:
     text = " ".join(done.stderr.split()) or f"exit status {done.status}"
     if tells_full(text):
         return StoreError.full(action)
-    return StoreError(f"buildah {action} failed: {re.sub(r'^Error: ', '', text)[-600:]}")
+    told = LOGGED.sub("", text) or text
+    return StoreError(f"buildah {action} failed: {told.removeprefix('Error: ')[-600:]}")
 
 
 def tells_full(text: str) -> bool:

@@ -192,7 +192,9 @@ class Trees:
         Raises PathError when `source` is no folder.
         """
         if not source.is_dir():
-            raise PathError(f"{source}: no such directory")
+            raise PathError(
+                f"{source}: {'not a directory' if source.exists() else 'no such file or directory'}"
+            )
         folder = self.new_folder()
         copy_into(source, folder, kept=kept, owner=None if owned else (0, 0))
         return self.adopt(folder)
@@ -200,7 +202,7 @@ class Trees:
     def ingest_file(self, source: Path, name: str | None = None) -> Place:
         """Keep a copy of the file `source`, under `name` when given; PathError when it is no file."""
         if not source.is_file():
-            raise PathError(f"{source}: no such file")
+            raise PathError(f"{source}: {'not a file' if source.exists() else 'no such file or directory'}")
         folder = self.new_folder()
         name = name or source.name
         shutil.copyfile(source, folder / name)
