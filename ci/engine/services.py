@@ -165,7 +165,11 @@ class Services:
                 writer.close()
                 return
             there_reader, there_writer = await asyncio.open_connection(sock=inside)
-            await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
+            try:
+                await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
+            finally:
+                there_writer.close()
+                writer.close()
 
         return await asyncio.start_server(serve, sock=host_listener(frontend, backend))
 
@@ -185,7 +189,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while chunk := await reader.read(1 << 16):
             writer.write(chunk)
             await writer.drain()
-    with suppress(ConnectionError):
+    with suppress(OSError):  # not a ConnectionError when the other side has hung up: "not connected"
         writer.write_eof()
 
 
