@@ -19,6 +19,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 MAX_BODY = 64 << 20
+CLOSE_SECONDS = 1.0
 
 
 class _Server(uvicorn.Server):
@@ -47,14 +48,20 @@ class _Application:
     def __init__(self, answer: Answer, token: str) -> None:
         self._answer, self._token = answer, token
         self._answering: set[asyncio.Task[Any]] = set()
+        self._calls: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
         """Give up what is still being answered: whoever asked is gone."""
         for task in self._answering:
             task.cancel()
         await asyncio.gather(*self._answering, return_exceptions=True)
+        if self._calls:  # cut off, the server would print a traceback for each
+            await asyncio.wait(self._calls, timeout=CLOSE_SECONDS)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if call := asyncio.current_task():
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
         status, body = await self._respond(scope, receive)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -200,14 +200,22 @@ async def _read(stream: asyncio.StreamReader | None, output: bytearray) -> None:
 
 
 async def _end(running: Running, *, kill: bool = False) -> None:
-    if not kill and running.process.returncode is None:
-        for pid in _commands(running.process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+    if not kill:
         with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(running.process.wait()), STOP_SECONDS)
+            await asyncio.wait_for(_ended_gently(running.process), STOP_SECONDS)
     await running.resources.aclose()
     await asyncio.gather(*running.readers)
+
+
+async def _ended_gently(process: asyncio.subprocess.Process) -> None:
+    """Send SIGTERM once to each command of a service, also when Buildah only starts it meanwhile."""
+    told: set[int] = set()
+    while process.returncode is None:
+        for pid in set(_commands(process.pid)) - told:
+            told.add(pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _commands(pid: int) -> list[int]:
