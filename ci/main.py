@@ -1,11 +1,10 @@
 """The pipeline: what `dagger call` and `./daggerw call` offer for this project."""
 
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-import anyio
 import dagger
 from dagger import BuildArg, DefaultPath, Doc, Ignore, dag, object_type
 
@@ -13,6 +12,7 @@ import layout
 import reference
 import smoke
 from registry import connect
+from together import together
 
 if TYPE_CHECKING:
     Method = TypeVar("Method", bound=Callable[..., object])
@@ -35,6 +35,11 @@ CHECKED_FILES += [".gitignore", "CHANGELOG.md", "README.md", "requirements-dev.i
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
 SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
 
+# Two halves that run side by side; a change of the pipeline leaves the service's half cached.
+SERVICE_TESTS = [*MODEL_FILES, "pytest.ini", "tests/*.py"]
+REPOSITORY_TESTS = ["tests/ci", "tests/test_repository.py"]
+TEST_REGISTRY = "http://registry:5000"
+
 LINTERS = {
     "ruff": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
@@ -56,10 +61,18 @@ class Ci:
 
     @function()
     async def test(self) -> str:
-        """Run the tests and print pytest's report."""
-        command = ["pytest", "--ignore=tests/engine", "--cov", "--registry-url=http://registry:5000"]
+        """Run the tests of the service and those of the pipeline, and print pytest's reports."""
+        files = self.source.filter(include=SERVICE_TESTS, exclude=REPOSITORY_TESTS)
+        service = self._prepared().with_directory(".", files)
         registry = _registry().as_service(use_entrypoint=True)
-        return await self._checked().with_service_binding("registry", registry).with_exec(command).stdout()
+        pipeline = self._checked().with_service_binding("registry", registry)
+        reports = await together(
+            service.with_exec(["pytest", "--cov=app", "--cov=train_model"]).stdout,
+            pipeline.with_exec(
+                ["pytest", *REPOSITORY_TESTS, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
+            ).stdout,
+        )
+        return "\n".join(reports)
 
     @function()
     async def lint(self) -> str:
@@ -109,7 +122,7 @@ class Ci:
         async with connect(await self._address(target), target.repository) as repository:
             await repository.check()
             built = await self.build(tag)
-            await _together(self.lint, self.test, built.sync)
+            await together(self.lint, self.test, built.sync)
             await _try(built, tag)
             await built.as_tarball().export("image.tar")
             image = layout.read(Path("image.tar"))
@@ -161,13 +174,3 @@ async def _try(image: dagger.Container, tag: str) -> None:
         await smoke.predict(await service.endpoint(port=8080, scheme="http"), tag)
     finally:
         await service.stop()
-
-
-async def _together(*steps: Callable[[], Coroutine[object, object, object]]) -> None:
-    """Run steps at the same time; when one fails end the others and raise its error as it is."""
-    try:
-        async with anyio.create_task_group() as group:
-            for step in steps:
-                group.start_soon(step)
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None

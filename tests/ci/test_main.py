@@ -5,12 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import Annotated, get_args, get_origin, get_type_hints
 
-import anyio
 import dagger
 import pytest
 from dagger import DefaultPath, Doc, Ignore
 
-import main
 from errors import InvalidReference
 from main import Ci
 
@@ -95,33 +93,3 @@ async def test_build_and_serve_refuse_a_tag_that_is_no_version_before_anything_s
         await pipeline.build("latest")
     with pytest.raises(InvalidReference, match="'v1' is not"):
         await pipeline.serve("v1")
-
-
-@pytest.mark.anyio
-async def test_together_ends_the_others_and_raises_the_first_failure_as_it_is() -> None:
-    ended = anyio.Event()
-
-    async def wait() -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            ended.set()
-
-    async def fail() -> None:
-        raise InvalidReference("tag: wrong")
-
-    with pytest.raises(InvalidReference, match="tag: wrong"):
-        await main._together(wait, fail)
-    assert ended.is_set()
-
-
-@pytest.mark.anyio
-async def test_together_waits_for_every_step() -> None:
-    done: list[int] = []
-
-    async def step() -> None:
-        await anyio.lowlevel.checkpoint()
-        done.append(1)
-
-    await main._together(step, step)
-    assert done == [1, 1]

@@ -1,0 +1,44 @@
+"""Steps that run at the same time."""
+
+from __future__ import annotations
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from errors import InvalidReference
+from together import together
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_first_failure_ends_the_others_and_is_raised_as_it_is() -> None:
+    ended = anyio.Event()
+
+    async def wait() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    async def fail() -> None:
+        raise InvalidReference("tag: wrong")
+
+    with pytest.raises(InvalidReference, match="tag: wrong"):
+        await together(wait, fail)
+    assert ended.is_set()
+
+
+async def test_results_stand_in_the_order_of_their_steps() -> None:
+    second_is_done = anyio.Event()
+
+    async def first() -> int:
+        await second_is_done.wait()
+        return 1
+
+    async def second() -> int:
+        await anyio.lowlevel.checkpoint()
+        second_is_done.set()
+        return 2
+
+    assert await together(first, second) == [1, 2]
