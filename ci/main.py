@@ -35,7 +35,7 @@ CHECKED_FILES += [".gitignore", "CHANGELOG.md", "README.md", "requirements-dev.i
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
 SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
 
-# Two halves that run side by side; a change of the pipeline leaves the service's half cached.
+# Two halves that run side by side; whoever changes a test of one finds the other cached.
 SERVICE_TESTS = [*MODEL_FILES, "pytest.ini", "tests/*.py"]
 REPOSITORY_TESTS = ["tests/ci", "tests/test_repository.py"]
 TEST_REGISTRY = "http://registry:5000"
@@ -62,10 +62,11 @@ class Ci:
     @function()
     async def test(self) -> str:
         """Run the tests of the service and those of the pipeline, and print pytest's reports."""
+        prepared, registry = self._prepared(), _registry().as_service(use_entrypoint=True)
         files = self.source.filter(include=SERVICE_TESTS, exclude=REPOSITORY_TESTS)
-        service = self._prepared().with_directory(".", files)
-        registry = _registry().as_service(use_entrypoint=True)
-        pipeline = self._checked().with_service_binding("registry", registry)
+        service = prepared.with_directory(".", files)
+        others = self.source.filter(exclude=["tests/test_*.py", *(f"!{path}" for path in REPOSITORY_TESTS)])
+        pipeline = prepared.with_directory(".", others).with_service_binding("registry", registry)
         reports = await together(
             service.with_exec(["pytest", "--cov=app", "--cov=train_model"]).stdout,
             pipeline.with_exec(

@@ -9,7 +9,7 @@ Result = TypeVar("Result")
 
 
 async def together(*steps: Callable[[], Coroutine[object, object, Result]]) -> list[Result]:
-    """Return the steps' results in their order; when one fails end the others and raise its error as it is."""
+    """Return the steps' results in their order; a failure ends the others and is raised as it is."""
     results: dict[int, Result] = {}
 
     async def run(number: int) -> None:
