@@ -7,8 +7,8 @@ FROM python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4
 RUN python -m venv --without-pip /venv
 # Dependencies come before any code, so that they are installed again only when they change.
 COPY app/requirements.txt /build/
-RUN --mount=type=cache,target=/cache/pip \
-    pip --python /venv/bin/python install --cache-dir /cache/pip --disable-pip-version-check --no-compile --only-binary :all: \
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip --python /venv/bin/python install --disable-pip-version-check --no-compile --only-binary :all: \
         --require-hashes --requirement /build/requirements.txt
 # A fifth of the dependencies are their own tests. Byte-code without time stamps depends on the source only, and
 # nothing is checked at start.

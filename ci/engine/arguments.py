@@ -10,18 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from engine.errors import EngineError, NotOfferedError
+from engine.errors import NotOfferedError, UsageError
 from engine.module import Module
 from engine.typedefs import Argument, Catalogue, Function, ObjectType, TypeRef, command_name
 from engine.values import Host, read, supported
-
-
-class UsageError(EngineError):
-    """A command line that can't be meant; `command` is the one whose --help tells more."""
-
-    def __init__(self, message: str, command: str = "") -> None:
-        super().__init__(message)
-        self.command = command
 
 
 @dataclass(frozen=True)

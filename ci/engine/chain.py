@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from engine.arguments import Call, UsageError
-from engine.errors import ApiError
+from engine.arguments import Call
+from engine.errors import ApiError, UsageError
 from engine.typedefs import Catalogue
 from engine.values import LOADERS, Loaded
 

@@ -19,7 +19,6 @@ from engine.arguments import (
     OPTIONS,
     Call,
     Parsed,
-    UsageError,
     check,
     functions,
     parse,
@@ -28,7 +27,7 @@ from engine.arguments import (
     suggestion,
 )
 from engine.chain import Chain, completed
-from engine.errors import EngineError, NotOfferedError
+from engine.errors import EngineError, NotOfferedError, UsageError
 from engine.module import Module, ModuleProcess
 from engine.network import host_listener
 from engine.typedefs import Catalogue, TypeRef
@@ -216,10 +215,11 @@ async def _evaluate(
 ) -> object:
     # Imported late: what only prints help needs neither a server nor a GraphQL library.
     from engine.progress import Progress
-    from engine.session import Session
+    from engine.session import ModuleSource, Session
 
+    source, progress = ModuleSource(found.name, found.source), Progress(mode=mode)
     async with (
-        Session.open(cache=caller.cache, project=found.source, progress=Progress(mode=mode)) as session,
+        Session.open(cache=caller.cache, module=source, progress=progress) as session,
         session.module_client() as client,
         ModuleProcess.start(found, client, verbose=verbose) as process,
     ):

@@ -8,7 +8,9 @@ EngineError
 ├── ImageError          an image can't be had, neither from its registry nor as a stand-in
 ├── StoreError          Buildah or the disk refused
 ├── NetworkError        the session's private network can't be made, or a host port is taken
-└── ServiceError        a service ended, or never listened
+├── ServiceError        a service ended, or never listened
+├── ModuleError         the module isn't there, can't be read, or its process broke
+└── UsageError          a command line that can't be meant
 """
 
 from __future__ import annotations
@@ -114,3 +116,15 @@ class NetworkError(EngineError):
 
 class ServiceError(EngineError):
     """A service that ended or never listened."""
+
+
+class ModuleError(EngineError):
+    """A module that isn't there, can't be read, or whose process broke."""
+
+
+class UsageError(EngineError):
+    """A command line that can't be meant; `command` is the one whose --help tells more."""
+
+    def __init__(self, message: str, command: str = "") -> None:
+        super().__init__(message)
+        self.command = command

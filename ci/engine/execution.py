@@ -124,8 +124,8 @@ class Executor:
     ) -> tuple[list[Path], Outcome]:
         """Run a command in a working container; returns its writable mounts' folders, and how it ended."""
         arguments, folders = await self.prepared(working, state)
-        words = (*arguments, "--", working.name, *command)
-        done = await run_inside(words, self.environment(state), stdin)
+        words = (*self._session.network.prefix, *arguments, "--", working.name, *command)
+        done = await run_inside(words, await self.environment(state), stdin)
         return folders, _outcome(command, done)
 
     async def prepared(self, working: Working, state: ContainerState) -> tuple[list[str], list[Path]]:
@@ -143,11 +143,14 @@ class Executor:
             item for volume in (*volumes, *self._session.trust.volumes(root)) for item in ("--volume", volume)
         ]
         words = self._session.store.command("run", "--add-history=false", *options)
-        return [*self._session.network.prefix, *words], folders
+        return list(words), folders
 
-    def environment(self, state: ContainerState) -> dict[str, str]:
+    async def environment(self, state: ContainerState) -> dict[str, str]:
         """Return Buildah's own environment, with the names that this container's commands can resolve."""
-        names = {alias: "127.0.0.1" for alias, _ in state.bindings}
+        names = {
+            alias: self._session.services.address(await self._session.evaluate(call))
+            for alias, call in state.bindings
+        }
         return {**self._session.store.environment, "CONTAINERS_CONF": str(self._session.resolver(names))}
 
     def _mounts(self, state: ContainerState) -> tuple[list[Path], list[str]]:

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import ApiError, EngineError, NotOfferedError
+from engine.errors import ApiError, ModuleError, NotOfferedError
 from engine.process import TIED, kill
 from engine.typedefs import Types, kept_types
 
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 PROCESS = Path(__file__).with_name("module_process.py")
 MAX_REPLY_BYTES = 1 << 30
 VENDORED = {".venv", "sdk", "__pycache__"}
-
-
-class ModuleError(EngineError):
-    """A module that isn't there, can't be read, or whose process broke."""
 
 
 @dataclass(frozen=True)

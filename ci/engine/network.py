@@ -1,7 +1,11 @@
 """One private network a session: nothing in it is seen from the host, and no port of the host is taken.
 
-Processes inside see each other on 127.0.0.1 and have a way out through slirp4netns. Sockets made by `connect`
-and `listen` belong to that network though the process that holds them doesn't live there.
+    the host <- slirp4netns -> tap0 = bridge = eth0 of each service
+                                 |
+                  commands and module code (10.0.2.100)
+
+Every service has an address, and so all ports, of its own; all have a way out. Sockets made by `connect` and
+`listen` belong to the session's part, though the process that holds them lives on the host.
 """
 
 from __future__ import annotations
@@ -10,17 +14,28 @@ import asyncio
 import ctypes
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from engine.errors import NetworkError
-from engine.process import CONTAINED, TIED
+from engine.process import CONTAINED, TIED, run
 
 CLONE_NEWNET = 0x40000000  # <linux/sched.h>
-NAME_SERVER = "10.0.2.3"  # slirp4netns(1), "--cidr"
+MTU = 65520  # the most that slirp4netns takes
+# The addresses that slirp4netns(1) gives out.
+SUBNET, GATEWAY, NAME_SERVER, OWN = "10.0.2.", "10.0.2.2", "10.0.2.3", "10.0.2.100"
+FIRST_SERVICE, LAST_SERVICE = 101, 254
 READY_SECONDS = 10.0
+BRIDGE = (
+    f"link add bridge mtu {MTU} type bridge",
+    "address flush dev tap0",
+    "link set tap0 master bridge",
+    f"address add {OWN}/24 dev bridge",
+    "link set bridge up",
+    f"route add default via {GATEWAY}",
+)
 
 
 @dataclass(frozen=True)
@@ -33,43 +48,80 @@ class Network:
     @property
     def prefix(self) -> tuple[str, ...]:
         """The words before a command that put it into this network, contained, tied to the engine's life."""
-        return (*TIED, "nsenter", f"--net=/proc/{self.holder}/ns/net", "--", *CONTAINED)
+        return _prefix(self.holder)
 
     async def listen(self) -> socket.socket:
         """Return a listening socket on a free port of 127.0.0.1 in here."""
         return await self._in_here(listener)
 
-    async def connect(self, port: int) -> socket.socket:
-        """Return a socket connected to `port` in here; OSError when nobody listens."""
-        return await self._in_here(lambda: socket.create_connection(("127.0.0.1", port), timeout=5))
+    async def connect(self, address: str, port: int) -> socket.socket:
+        """Return a socket connected from here; OSError when nobody listens."""
+        return await self._in_here(lambda: socket.create_connection((address, port), timeout=5))
 
-    async def _in_here(self, make: object) -> socket.socket:
-        loop = asyncio.get_running_loop()
-        made: socket.socket = await loop.run_in_executor(self._inside, make)  # type: ignore[arg-type]
+    async def _in_here(self, make: Callable[[], socket.socket]) -> socket.socket:
+        made = await asyncio.get_running_loop().run_in_executor(self._inside, make)
         made.setblocking(False)
         return made
+
+    @asynccontextmanager
+    async def joined(self, address: str) -> AsyncIterator[tuple[str, ...]]:
+        """A host of its own on this network, with `address`; yields the words that put a command into it."""
+        name = f"service{address.rpartition('.')[2]}"
+        async with _namespace() as pid:
+            wire = f"link add {name} mtu {MTU} type veth peer name eth0 mtu {MTU} netns {pid}"
+            await _ip(self.holder, wire, f"link set {name} master bridge up")
+            own = (f"address add {address}/24 dev eth0", "link set eth0 up", "link set lo up")
+            await _ip(pid, *own, f"route add default via {GATEWAY}")
+            yield _prefix(pid)
+
+
+def service_address(number: int) -> str:
+    """Return the address of a session's service by its number, from 0; NetworkError past the last one."""
+    if number > LAST_SERVICE - FIRST_SERVICE:
+        raise NetworkError(f"a session has room for {number} services, and this is one more")
+    return f"{SUBNET}{FIRST_SERVICE + number}"
 
 
 @asynccontextmanager
 async def private_network() -> AsyncIterator[Network]:
     """Make a private network; raises NetworkError when the machine doesn't let us."""
+    async with AsyncExitStack() as stack:
+        holder = await stack.enter_async_context(_namespace())
+        stack.push_async_callback(_ended, await _way_out(holder))
+        await _ip(holder, *BRIDGE)
+        inside = ThreadPoolExecutor(1, initializer=enter_network, initargs=(holder,))
+        stack.callback(inside.shutdown, wait=False)
+        yield Network(holder, inside)
+
+
+def _prefix(pid: int) -> tuple[str, ...]:
+    return (*TIED, "nsenter", f"--net=/proc/{pid}/ns/net", "--", *CONTAINED)
+
+
+async def _ip(pid: int, *commands: str) -> None:
+    words = (*TIED, "nsenter", f"--net=/proc/{pid}/ns/net", "--", "ip", "-batch", "-")
+    done = await run(words, stdin="\n".join(commands))
+    if done.status:
+        raise NetworkError(f"ip made no network: {' '.join(done.stderr.split())}")
+
+
+@asynccontextmanager
+async def _namespace() -> AsyncIterator[int]:
+    """A process in a network of its own, while the block runs; yields its id."""
     holder = await asyncio.create_subprocess_exec(
         *TIED, "unshare", "--net", "--", "cat", stdin=asyncio.subprocess.PIPE, start_new_session=True
     )
-    outward: asyncio.subprocess.Process | None = None
-    inside: ThreadPoolExecutor | None = None
     try:
         await _unshared(holder.pid)
-        outward = await _way_out(holder.pid)
-        inside = ThreadPoolExecutor(1, initializer=enter_network, initargs=(holder.pid,))
-        yield Network(holder.pid, inside)
+        yield holder.pid
     finally:
-        if inside:
-            inside.shutdown(wait=False)
-        for process in (outward, holder):
-            if process and process.returncode is None:
-                process.kill()
-                await process.wait()
+        await _ended(holder)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
 
 
 async def _unshared(pid: int) -> None:
@@ -88,7 +140,13 @@ async def _way_out(pid: int) -> asyncio.subprocess.Process:
     try:
         process = await asyncio.create_subprocess_exec(
             *TIED,
-            *("slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", f"--ready-fd={writer}"),
+            *(
+                "slirp4netns",
+                "--configure",
+                f"--mtu={MTU}",
+                "--disable-host-loopback",
+                f"--ready-fd={writer}",
+            ),
             *(str(pid), "tap0"),
             pass_fds=(writer,),
             stdin=asyncio.subprocess.DEVNULL,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engine.calls import Call
 from engine.errors import EngineError, NotOfferedError, PathError, ServiceError
 from engine.patterns import Filter
-from engine.services import HOST, Service
+from engine.services import Service
 from engine.state import ContainerState, Port
 from engine.trees import Place
 
@@ -109,10 +109,10 @@ class CurrentModules:
         self._session = session
 
     async def name(self, _: None) -> str:
-        return self._session.module_name
+        return self._session.module.name
 
     async def source(self, _: None) -> Place:
-        return self._session.trees.ingest(self._session.module_source, Filter.of(["**/__pycache__"]))
+        return self._session.trees.ingest(self._session.module.folder, Filter.of(["**/__pycache__"]))
 
 
 class Secrets:
@@ -137,13 +137,13 @@ class ServiceFields:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def hostname(self, _: Service) -> str:
-        return HOST
+    async def hostname(self, service: Service) -> str:
+        return self._session.services.address(service)
 
     async def endpoint(self, service: Service, scheme: str, port: int | None = None) -> str:
         if port is None and not service.ports:
             raise ServiceError("the service exposes no port: add one with withExposedPort")
-        address = f"{HOST}:{port or service.ports[0].port}"
+        address = f"{self._session.services.address(service)}:{port or service.ports[0].port}"
         return f"{scheme}://{address}" if scheme else address
 
     async def ports(self, service: Service) -> Sequence[Port]:

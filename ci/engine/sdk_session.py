@@ -14,13 +14,13 @@ import threading
 from pathlib import Path
 
 from engine.progress import Progress
-from engine.session import Session
+from engine.session import ModuleSource, Session
 
 
 async def serve(cache: Path, folder: Path) -> None:
     """Print where the API is, and serve it until standard input ends."""
     async with (
-        Session.open(cache=cache, project=folder, progress=Progress()) as session,
+        Session.open(cache=cache, module=ModuleSource(folder.name, folder), progress=Progress()) as session,
         session.user_client() as address,
     ):
         port, token = int(address["DAGGER_SESSION_PORT"]), address["DAGGER_SESSION_TOKEN"]

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from engine import process
 from engine.calls import key_of
 from engine.errors import NetworkError, ServiceError
-from engine.network import host_listener
+from engine.network import host_listener, service_address
 from engine.state import ContainerState, Port
+from engine.store import BUSY, TRIES
 
 if TYPE_CHECKING:
     from engine.session import Session
 
-HOST = "127.0.0.1"
 POLL_SECONDS = 0.02
 STOP_SECONDS = 10.0
 KEPT_OUTPUT = 20_000
@@ -69,6 +69,13 @@ class Services:
         self._running: dict[str, Running] = {}
         self._users: Counter[str] = Counter()
         self._starting: dict[str, asyncio.Lock] = {}
+        self._addresses: dict[str, str] = {}
+
+    def address(self, service: Service) -> str:
+        """Return the address that a service has in this session, also before it runs."""
+        if service.key not in self._addresses:
+            self._addresses[service.key] = service_address(len(self._addresses))
+        return self._addresses[service.key]
 
     @asynccontextmanager
     async def used(self, service: Service) -> AsyncIterator[None]:
@@ -85,7 +92,7 @@ class Services:
         async with self._starting.setdefault(key, asyncio.Lock()):
             if key not in self._running:
                 with self._session.progress.step(f"start service {' '.join(service.command)}"):
-                    self._running[key] = await self._launched(service)
+                    self._running[key] = await self._started(service)
             self._users[key] += 1
 
     async def stop(self, service: Service, *, kill: bool = False) -> None:
@@ -102,15 +109,25 @@ class Services:
         running, self._running = list(self._running.values()), {}
         await asyncio.gather(*(_end(each) for each in running))
 
+    async def _started(self, service: Service) -> Running:
+        for _ in range(TRIES - 1):
+            try:
+                return await self._launched(service)
+            except ServiceError as error:
+                if BUSY not in str(error):
+                    raise
+        return await self._launched(service)
+
     async def _launched(self, service: Service) -> Running:
         executor, state = self._session.executor, service.container
         async with AsyncExitStack() as stack:
             for _, call in state.bindings:
                 await stack.enter_async_context(self.used(await self._session.evaluate(call)))
             working = await stack.enter_async_context(self._session.store.working(state.image))
+            prefix = await stack.enter_async_context(self._session.network.joined(self.address(service)))
             words, _ = await executor.prepared(working, state)
-            command = (*words, "--", working.name, *service.command)
-            started = await process.start(command, env=executor.environment(state))
+            command = (*prefix, *words, "--", working.name, *service.command)
+            started = await process.start(command, env=await executor.environment(state))
             stack.push_async_callback(process.kill, started)
             running = Running(started, AsyncExitStack())
             running.readers = [
@@ -126,14 +143,14 @@ class Services:
             p.port for p in service.ports if p.protocol == "TCP" and not p.experimental_skip_healthcheck
         ]
         for port in waited:
-            while not await self._listens(port):
+            while not await self._listens(self.address(service), port):
                 if running.process.returncode is not None:
                     raise ServiceError(_ended(service, running.process.returncode, await running.said()))
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _listens(self, port: int) -> bool:
+    async def _listens(self, address: str, port: int) -> bool:
         try:
-            (await self._session.network.connect(port)).close()
+            (await self._session.network.connect(address, port)).close()
         except OSError:
             return False
         return True
@@ -147,7 +164,7 @@ class Services:
         pairs = _pairs(service.ports, forwards, random=random)
         async with AsyncExitStack() as stack:
             for frontend, backend in pairs:
-                taken = await self._forward(frontend, backend)
+                taken = await self._forward(frontend, self.address(service), backend)
                 await stack.enter_async_context(taken)
                 port = taken.sockets[0].getsockname()[1]
                 self._session.progress.note(f"http://localhost:{port} leads to port {backend} of the service")
@@ -157,10 +174,10 @@ class Services:
             status = await running.process.wait()
             raise ServiceError(_ended(service, status, await running.said()))
 
-    async def _forward(self, frontend: int, backend: int) -> asyncio.Server:
+    async def _forward(self, frontend: int, address: str, backend: int) -> asyncio.Server:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
-                inside = await self._session.network.connect(backend)
+                inside = await self._session.network.connect(address, backend)
             except OSError:
                 writer.close()
                 return

@@ -70,6 +70,14 @@ class Client:
 
 
 @dataclass(frozen=True)
+class ModuleSource:
+    """The module that a session is for: its name, and the folder of its source."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True)
 class ModuleClient:
     """How a module's process is started: its environment, its folder, and the words before its command."""
 
@@ -83,11 +91,11 @@ class Session:
 
     platform = "linux/" + {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
 
-    def __init__(self, cache: Cache, network: Network, progress: Progress, project: Path) -> None:
+    def __init__(self, cache: Cache, network: Network, progress: Progress, module: ModuleSource) -> None:
         self.schema: graphql.GraphQLSchema = load_schema()
         self.store, self.trees, self.results = cache.store, cache.trees, cache.results
         self.scratch, self.network, self.progress = cache.scratch, network, progress
-        self.module_source, self.module_name = project, project.name
+        self.module = module
         self.trust = Trust.of_host(cache.scratch)
         self.executor, self.images, self.services = Executor(self), Images(self), Services(self)
         self._cache = cache
@@ -111,13 +119,13 @@ class Session:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, *, cache: Path, project: Path, progress: Progress) -> AsyncIterator[Session]:
+    async def open(cls, *, cache: Path, module: ModuleSource, progress: Progress) -> AsyncIterator[Session]:
         """Open a session on the cache folder; at the end nothing of it runs any more."""
         async with AsyncExitStack() as stack:
             stack.enter_context(disk_errors())
             kept = await stack.enter_async_context(Cache.open(cache))
             network = await stack.enter_async_context(private_network())
-            session = cls(kept, network, progress, project)
+            session = cls(kept, network, progress, module)
             stack.push_async_callback(session._close)
             yield session
 

@@ -212,6 +212,16 @@ async def test_a_bound_service_is_reached_by_its_name(base: dagger.Container) ->
     assert await bound.stdout() == "served\n"
 
 
+async def test_two_services_have_the_same_port_and_answer_for_themselves(base: dagger.Container) -> None:
+    def serving(text: str) -> dagger.Service:
+        served = base.with_workdir("/served").with_new_file("it.txt", text).with_exposed_port(8000)
+        return served.as_service(args=["python", "-m", "http.server", "8000"])
+
+    fetch = "from urllib.request import *; print(*(urlopen(f'http://{n}:8000/it.txt').read() for n in 'ab'))"
+    bound = base.with_service_binding("a", serving("1")).with_service_binding("b", serving("2"))
+    assert await bound.with_exec(["python", "-c", fetch]).stdout() == "b'1' b'2'\n"
+
+
 async def test_a_service_that_ends_at_once_says_what_it_said(base: dagger.Container) -> None:
     failing = base.with_exposed_port(8001).as_service(args=["sh", "-c", "echo no luck; exit 2"])
     with pytest.raises(dagger.QueryError, match="no luck"):
@@ -281,11 +291,11 @@ async def test_a_build_argument_reaches_what_stands_behind_it(dag: dagger.Client
 
 
 async def test_a_dockerfile_step_that_fails_shows_what_it_wrote(dag: dagger.Client) -> None:
-    context = dag.directory().with_new_file("Dockerfile", f"FROM {PYTHON}\nRUN echo told && exit 5\n")
+    context = dag.directory().with_new_file("Dockerfile", f"FROM {PYTHON}\nRUN echo $((40 + 2)) && exit 5\n")
     with pytest.raises(dagger.ExecError) as failed:
         await context.docker_build().sync()
     assert failed.value.exit_code == 5
-    assert "told" in failed.value.stdout + failed.value.stderr
+    assert "42\n" in failed.value.stdout + failed.value.stderr
 
 
 async def test_an_image_is_exported_as_an_oci_layout_with_its_configuration(

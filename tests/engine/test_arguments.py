@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine import module
-from engine.arguments import Call, UsageError, check, functions, parse, peek
+from engine.arguments import Call, check, functions, parse, peek
+from engine.errors import UsageError
 from engine.typedefs import Argument, Catalogue, TypeRef, command_name
 from engine.values import Host, Loaded, read
 

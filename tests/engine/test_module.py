@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine import module
-from engine.errors import ApiError, NotOfferedError
-from engine.module import ModuleError, ModuleProcess
+from engine.errors import ApiError, ModuleError, NotOfferedError
+from engine.module import ModuleProcess
 from engine.session import ModuleClient
 from engine.typedefs import Catalogue, TypeRef, Types
 
