@@ -99,10 +99,12 @@ class Services:
         """Count one user less; stop the service when none is left, or at once when killed."""
         key = service.key
         async with self._starting.setdefault(key, asyncio.Lock()):
+            if key not in self._running:
+                return
             self._users[key] -= 1
-            if (kill or self._users[key] <= 0) and (running := self._running.pop(key, None)):
+            if kill or self._users[key] <= 0:
                 del self._users[key]
-                await _end(running, kill=kill)
+                await _end(self._running.pop(key), kill=kill)
 
     async def stop_all(self) -> None:
         """Stop whatever still runs."""
