@@ -16,7 +16,8 @@ from engine.state import STAND_IN_LABEL, Config
 if TYPE_CHECKING:
     from engine.session import Session
 
-DEFAULT_REGISTRY = "registry-1.docker.io"
+DOCKER_HUB, DEFAULT_REGISTRY = "docker.io", "registry-1.docker.io"
+LOOPBACK = ("localhost", "127.0.0.1")  # may speak plain HTTP, as for every container tool
 REFERENCE = re.compile(
     r"(?:[\w-]+(?:\.[\w-]+)*(?::\d{1,5})?/)?"  # a registry
     r"[a-z0-9]+(?:(?:[._/]|__|-+)[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
@@ -73,21 +74,31 @@ class Images:
         return Image(image, config, stand_ins | frozenset(marks))
 
     async def _fetched(self, reference: str, older: dict[str, object] | None) -> dict[str, object]:
-        host, refused = registry_of(reference), ""
-        if await _answers(host):
-            with self._session.progress.step(f"pull {reference}"):
-                try:
-                    image = await self._session.store.run("pull", "--quiet", f"docker://{reference}")
-                    return {"image": image, "stand_in": False, "time": time.time()}
-                except StoreError as error:
-                    refused = str(error)
+        """Return what to keep of an image: pulled, or the older one, or a new stand-in."""
+        image, refused = await self._pulled(reference)
+        if image:
+            return {"image": image, "stand_in": False, "time": time.time()}
         if older:
             return {**older, "time": time.time()}
         stand_in = stand_in_for(reference)
         if stand_in is None:
-            why = refused or f"{host} can't be reached"
-            raise ImageError(f"image {reference}: {why}, and there is no stand-in for it")
+            raise ImageError(f"image {reference}: {refused}, and there is no stand-in for it")
+        self._session.progress.note(f"{reference.partition('@')[0]}: {refused}")
         return {"image": await self._made(reference, stand_in), "stand_in": True, "time": time.time()}
+
+    async def _pulled(self, reference: str) -> tuple[str, str]:
+        """Return the pulled image's id, or nothing and why it can't be had."""
+        host = registry_of(reference)
+        if not await _answers(host):
+            return "", f"{host} can't be reached"
+        plain = ("--tls-verify=false",) if host.partition(":")[0] in LOOPBACK else ()
+        with self._session.progress.step(f"pull {reference}") as step:
+            try:
+                store = self._session.store
+                return await store.run("pull", "--quiet", *plain, f"docker://{full_name(reference)}"), ""
+            except StoreError as error:
+                step.failed()
+                return "", str(error)
 
     async def _made(self, reference: str, stand_in: StandIn) -> str:
         name = reference.partition("@")[0]
@@ -97,9 +108,23 @@ class Images:
 
 def registry_of(reference: str) -> str:
     """Return the host (and port) of a reference's registry."""
-    first, slash, _ = reference.partition("/")
-    named = slash and ("." in first or ":" in first or first == "localhost")
-    return DEFAULT_REGISTRY if not named or first == "docker.io" else first
+    host, _ = _split(reference)
+    return DEFAULT_REGISTRY if host == DOCKER_HUB else host
+
+
+def full_name(reference: str) -> str:
+    """Return a reference as Buildah's transport wants it: with a host, and a tag or a digest but not both."""
+    host, rest = _split(reference)
+    name, _, digest = rest.partition("@")
+    bare, colon, tag = name.partition(":")
+    return f"{host}/{bare}@{digest}" if digest else f"{host}/{bare}:{tag if colon else 'latest'}"
+
+
+def _split(reference: str) -> tuple[str, str]:
+    first, slash, rest = reference.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return first, rest
+    return DOCKER_HUB, reference if "/" in reference.partition("@")[0] else f"library/{reference}"
 
 
 def _fresh(reference: str, kept: dict[str, object]) -> bool:

@@ -24,6 +24,10 @@ class Step:
         """Say that nothing had to run."""
         self.state = "cached"
 
+    def failed(self) -> None:
+        """Say that it failed, though the block goes on."""
+        self.state = "failed"
+
     @property
     def seconds(self) -> float:
         """Seconds since the step began."""

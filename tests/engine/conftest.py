@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import dagger
 import pytest
 
 from engine import core_types, module
@@ -79,3 +82,40 @@ def run(command: Callable[..., tuple[list[str], dict[str, str]]], example: Path)
         )
 
     return run
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def address(command: Callable[..., tuple[list[str], dict[str, str]]]) -> Iterator[dict[str, str]]:
+    """Return where an engine answers: the one that the environment names, or an embedded one of ours."""
+    if "DAGGER_SESSION_PORT" in os.environ:
+        yield {name: os.environ[name] for name in ("DAGGER_SESSION_PORT", "DAGGER_SESSION_TOKEN")}
+        return
+    words, environment = command("session")
+    with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        yield {"DAGGER_SESSION_PORT": str(told["port"]), "DAGGER_SESSION_TOKEN": told["session_token"]}
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+async def dag(anyio_backend: str, address: dict[str, str]) -> AsyncIterator[dagger.Client]:
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in address.items():
+            patched.setenv(name, value)
+        async with dagger.connection(dagger.Config(timeout=dagger.Timeout(600))):
+            yield dagger.dag
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a port of the host's loopback that nobody listens on."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port

@@ -7,11 +7,9 @@ answers.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import tarfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import dagger
@@ -22,34 +20,6 @@ pytestmark = pytest.mark.anyio
 Command = Callable[..., tuple[list[str], dict[str, str]]]
 DOCKERFILE = Path(__file__).resolve().parents[2] / "Dockerfile"
 PYTHON = re.findall(r"^FROM (python:\S+)", DOCKERFILE.read_text(), re.MULTILINE)[0]
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def address(command: Command) -> Iterator[dict[str, str]]:
-    """Return where an engine answers: the one that the environment names, or an embedded one of ours."""
-    if "DAGGER_SESSION_PORT" in os.environ:
-        yield {name: os.environ[name] for name in ("DAGGER_SESSION_PORT", "DAGGER_SESSION_TOKEN")}
-        return
-    words, environment = command("session")
-    with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-        yield {"DAGGER_SESSION_PORT": str(told["port"]), "DAGGER_SESSION_TOKEN": told["session_token"]}
-    assert process.returncode == 0
-
-
-@pytest.fixture(scope="module")
-async def dag(anyio_backend: str, address: dict[str, str]) -> AsyncIterator[dagger.Client]:
-    with pytest.MonkeyPatch.context() as patched:
-        for name, value in address.items():
-            patched.setenv(name, value)
-        async with dagger.connection(dagger.Config(timeout=dagger.Timeout(600))):
-            yield dagger.dag
 
 
 @pytest.fixture
