@@ -89,12 +89,7 @@ class Executor:
         self, key: str, state: ContainerState, image: str, outcome: Outcome, trees: list[Place]
     ) -> ContainerState:
         left = iter(trees)
-        mounts = tuple(
-            replace(m, source=replace(m.source, digest=(t := next(left)).digest, root=t.root))
-            if _writable(m) and isinstance(m.source, Place)
-            else m
-            for m in state.mounts
-        )
+        mounts = tuple(_left(m, next(left)) if _writable(m) else m for m in state.mounts)
         return replace(state.committed(image, key), outcome=outcome, mounts=mounts)
 
     async def _run(
@@ -238,6 +233,13 @@ def _options(state: ContainerState, labels: Iterable[tuple[str, str]]) -> list[s
     options += ["--user", now.user, "--workingdir", now.workdir or "/"]
     entrypoint = json.dumps(list(now.entrypoint)) if now.entrypoint else ""
     return [*options, "--entrypoint", entrypoint, "--cmd", shlex.join(now.args)]
+
+
+def _left(mount: Mount, tree: Place) -> Mount:
+    """Return a mount with what a command left of it, which `tree` holds as `copy_owned` laid it out."""
+    assert isinstance(mount.source, Place)
+    before = mount.source.on_disk
+    return replace(mount, source=tree if before.is_dir() else tree.below(before.name))
 
 
 def _writable(mount: Mount) -> bool:

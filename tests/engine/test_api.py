@@ -165,6 +165,18 @@ async def test_a_mounted_directory_is_in_no_layer_but_keeps_what_commands_change
     assert await tree.entries() == ["here"]
 
 
+async def test_what_is_mounted_from_below_a_directory_stays_mounted(
+    dag: dagger.Client, base: dagger.Container
+) -> None:
+    tree = dag.directory().with_new_file("a/b/one.txt", "1").with_new_file("a/two.txt", "2")
+    mounted = base.with_mounted_directory("/dir", tree.directory("a/b")).with_mounted_file(
+        "/file", tree.file("a/two.txt")
+    )
+    changed = mounted.with_exec(["sh", "-c", "echo more >>/file; touch /dir/new"])
+    assert await changed.with_exec(["sh", "-c", "cat /file; ls /dir"]).stdout() == "2more\nnew\none.txt\n"
+    assert await changed.file("/file").contents() == "2more\n"
+
+
 async def test_a_cache_volume_keeps_its_content_from_command_to_command(
     dag: dagger.Client, base: dagger.Container
 ) -> None:
