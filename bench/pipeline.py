@@ -65,16 +65,16 @@ def main() -> int:
         print(f"{'step':28} {'seconds':>8} {'limit':>6} {'engine MB':>10} {'module MB':>10}")
         for step in STEPS:
             step.before(clone)
-            figure = measured([str(clone / "daggerw"), "call", *step.words], environment)
+            figure = measured(["./daggerw", "call", *step.words], clone, environment)
             memory = f"{figure.engine_mb:10.0f} {figure.module_mb:10.0f}"
             print(f"{step.name:28} {figure.seconds:8.1f} {step.limit:6.0f} {memory}", flush=True)
     return 0
 
 
-def measured(command: list[str], environment: dict[str, str]) -> Figure:
-    """Run a command and return its figures; CalledProcessError when it fails."""
+def measured(command: list[str], folder: Path, environment: dict[str, str]) -> Figure:
+    """Run a command in a folder and return its figures; CalledProcessError when it fails."""
     began = time.monotonic()
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as process:
         most, ended = {ENGINE: 0.0, MODULE: 0.0}, threading.Event()
         sampler = threading.Thread(target=_sample, args=(process.pid, most, ended))
         sampler.start()
@@ -100,9 +100,16 @@ def _sample(pid: int, most: dict[str, float], ended: threading.Event) -> None:
 
 def _family(pid: int) -> Iterator[int]:
     yield pid
-    for task in Path(f"/proc/{pid}/task").glob("*"):
-        for child in _read(pid, f"task/{task.name}/children").split():
+    for thread in _threads(pid):
+        for child in _read(pid, f"task/{thread}/children").split():
             yield from _family(int(child))
+
+
+def _threads(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/task")
+    except OSError:  # it ended meanwhile
+        return []
 
 
 def _pss(pid: int) -> float:
