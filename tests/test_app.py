@@ -336,7 +336,7 @@ async def test_a_slow_model_does_not_keep_health_checks_waiting(model_dir: Path)
             answers.append(await client.post("/predict", json={"features": [1, 2, 3]}))
 
         tasks.start_soon(ask)
-        await anyio.to_thread.run_sync(asked.wait)
+        assert await anyio.to_thread.run_sync(asked.wait, 10), "the model was never asked"
         assert (await client.get("/livez")).status_code == 200
         assert answers == []
         go_on.set()
