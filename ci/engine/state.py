@@ -1,4 +1,4 @@
-"""What a container is after evaluation: an image, changes not yet in it, and how commands run."""
+"""What a container is after evaluation: an image, layers and changes on top of it, and how commands run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from engine.calls import Call, key_of
+from engine.secret import Secret
 from engine.trees import Place
 
 STAND_IN_LABEL = "io.dagger.embedded.stand-in"
@@ -107,19 +108,68 @@ class Remove:
 
 
 @dataclass(frozen=True)
-class Mount:
-    """Something mounted for commands: a tree (its content as the last command left it) or a cache volume."""
+class Volume:
+    """A cache volume; it counts by its name alone."""
+
+    name: str
+    sharing: str = "SHARED"
+
+    @property
+    def key(self) -> object:
+        """What stands for it in a cache key."""
+        return ["volume", self.name]
+
+
+@dataclass(frozen=True)
+class SecretFile:
+    """A secret's plaintext as a file, in memory only."""
+
+    secret: Secret
+    mode: int = 0o400
+
+    @property
+    def key(self) -> object:
+        """What stands for it in a cache key."""
+        return ["secret", self.secret.key, self.mode]
+
+
+@dataclass(frozen=True)
+class Temporary:
+    """An empty folder in memory, of at most `size` bytes; 0 is as many as there are."""
+
+    size: int = 0
+
+    @property
+    def key(self) -> object:
+        """What stands for it in a cache key."""
+        return ["temporary", self.size]
+
+
+@dataclass(frozen=True)
+class Socket:
+    """A Unix socket of the host; it counts by its path."""
 
     path: str
-    source: Place | str
+
+    @property
+    def key(self) -> object:
+        """What stands for it in a cache key."""
+        return ["socket", self.path]
+
+
+@dataclass(frozen=True)
+class Mount:
+    """Something mounted for commands; a folder or file keeps what the last command left of it."""
+
+    path: str
+    source: Place | Volume | SecretFile | Temporary | Socket
     owner: str = ""
     read_only: bool = False
 
     @property
     def key(self) -> object:
-        """What stands for it in a cache key; a cache volume counts by its name alone."""
-        source = self.source if isinstance(self.source, str) else self.source.key
-        return [self.path, source, self.owner, self.read_only]
+        """What stands for it in a cache key."""
+        return [self.path, self.source.key, self.owner, self.read_only]
 
 
 @dataclass(frozen=True)
@@ -136,15 +186,18 @@ class Outcome:
 class ContainerState:
     """A container, evaluated.
 
-    `content` stands for the file system in cache keys: it is the image's digest or the key of the step that
-    made it. `image` is the id of that image in Buildah's store; None is the empty file system.
+    `content` stands for the file system in cache keys: it is the image's id or the key of the step that made
+    it. `image` is an image's id in Buildah's store, None the empty file system; `layers` are the keys of the
+    engine's own layers on top of it, the lowest first.
     """
 
     content: str = "scratch"
     image: str | None = None
     image_config: Config = Config()
+    layers: tuple[str, ...] = ()
     changes: tuple[Write | Remove, ...] = ()
     config: Config = Config()
+    secret_env: tuple[tuple[str, Secret], ...] = ()
     mounts: tuple[Mount, ...] = ()
     bindings: tuple[tuple[str, Call], ...] = ()
     outcome: Outcome | None = None
@@ -168,9 +221,9 @@ class ContainerState:
         """Return the container with further changes of its file system."""
         return replace(self, changes=(*self.changes, *changes))
 
-    def committed(self, image: str | None, key: str) -> ContainerState:
-        """Return the container whose changes are in `image` now."""
-        return replace(self, image=image, content=key, changes=())
+    def with_layer(self, key: str) -> ContainerState:
+        """Return the container whose changes are in the layer `key` now."""
+        return replace(self, layers=(*self.layers, key), content=key, changes=())
 
     def expanded(self, text: str, expand: bool) -> str:
         """Return `text` with $VAR and ${VAR} replaced when asked to; unknown ones become empty."""
