@@ -86,6 +86,8 @@ class Api:
         given = {name: self._loaded(value, field.args[name]) for name, value in arguments.items()}
         if (info.parent_type.name, info.field_name) in RELATIVE_TO_CALLER:
             given["path"] = str(client.path(given["path"]))
+        if info.field_name == "setSecret":
+            given["plaintext"] = self._session.secrets.hidden(given["plaintext"])
         named = graphql.get_named_type(info.return_type).name
         return self._session.remembered(Call.to(named, info.field_name, given, source))
 

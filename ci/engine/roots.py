@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.calls import Call
-from engine.errors import EngineError, NotOfferedError, PathError, ServiceError
+from engine.errors import NotOfferedError, ServiceError
 from engine.patterns import Filter
+from engine.secret import Plaintext, Secret
 from engine.services import Service
 from engine.state import ContainerState, Port
 from engine.trees import Place
@@ -21,15 +20,6 @@ if TYPE_CHECKING:
 
 DAGGER_VERSION = "v0.21.8"
 RELATIVE_TO_CALLER = frozenset({("Host", "directory"), ("Host", "file")})
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A plaintext that no repr shows."""
-
-    name: str
-    uri: str
-    text: str = field(repr=False)
 
 
 class Queries:
@@ -59,31 +49,16 @@ class Queries:
         return key
 
     async def secret(self, _: None, uri: str, cache_key: str | None = None) -> Secret:
-        return await asyncio.to_thread(_secret_at, uri)
+        return await self._session.secrets.of(uri, cache_key)
 
-    async def set_secret(self, _: None, name: str, plaintext: str) -> Secret:
-        return Secret(name, "", plaintext)
+    async def set_secret(self, _: None, name: str, plaintext: Plaintext) -> Secret:
+        return self._session.secrets.set(name, plaintext)
 
     async def default_platform(self, _: None) -> str:
         return self._session.platform
 
     async def version(self, _: None) -> str:
         return DAGGER_VERSION
-
-
-def _secret_at(uri: str) -> Secret:
-    scheme, _, rest = uri.partition(":")
-    rest = rest.removeprefix("//")
-    if scheme == "env":
-        if rest not in os.environ:
-            raise EngineError(f"secret {uri!r}: the environment has no variable {rest!r}")
-        return Secret(rest, uri, os.environ[rest])
-    if scheme == "file":
-        path = Path(rest).expanduser()
-        if not path.is_file():
-            raise PathError(f"secret {uri!r}: {path}: no such file or directory")
-        return Secret(rest, uri, path.read_text())
-    raise NotOfferedError(f"the secret provider {scheme!r}")
 
 
 class Hosts:
@@ -115,7 +90,7 @@ class CurrentModules:
         return self._session.trees.ingest(self._session.module.folder, Filter.of(["**/__pycache__"]))
 
 
-class Secrets:
+class SecretFields:
     """The fields of a secret."""
 
     def __init__(self, _: Session) -> None:

@@ -26,7 +26,8 @@ from engine.images import Images
 from engine.network import NAME_SERVER, Network, listener, private_network
 from engine.patterns import Filter
 from engine.progress import Progress
-from engine.roots import CurrentModules, Hosts, Items, Queries, Secrets, ServiceFields, item_of
+from engine.roots import CurrentModules, Hosts, Items, Queries, SecretFields, ServiceFields, item_of
+from engine.secret import Secrets
 from engine.server import serving
 from engine.services import Services
 from engine.trees import Place, copy_entry, copy_into
@@ -95,7 +96,7 @@ class Session:
         self.schema: graphql.GraphQLSchema = load_schema()
         self.store, self.trees, self.results = cache.store, cache.trees, cache.results
         self.scratch, self.network, self.progress = cache.scratch, network, progress
-        self.module = module
+        self.module, self.secrets = module, Secrets(cache.folder)
         self.trust = Trust.of_host(cache.scratch)
         self.executor, self.images, self.services = Executor(self), Images(self), Services(self)
         self._cache = cache
@@ -106,7 +107,7 @@ class Session:
         self._fields: dict[str, object] = {
             name: kind(self)
             for name, kind in {
-                **{"Query": Queries, "Host": Hosts, "CurrentModule": CurrentModules, "Secret": Secrets},
+                **{"Query": Queries, "Host": Hosts, "CurrentModule": CurrentModules, "Secret": SecretFields},
                 **{
                     "Container": Containers,
                     "Directory": Directories,
