@@ -74,7 +74,7 @@ class DockerBuild:
         options += ["--target", self.target] if self.target else []
         options += [item for volume in session.trust.build_volumes() for item in ("--volume", volume)]
         words = session.store.command("build", *options, str(self.context.on_disk))
-        environment = {**session.store.environment, "CONTAINERS_CONF": str(session.resolver({}))}
+        environment = {**session.store.environment, "CONTAINERS_CONF": str(session.resolver())}
         done = await run_inside((*session.network.prefix, *words), environment)
         if done.status:
             raise self._failure(done.stdout, done.stderr) or store_error("build", done)

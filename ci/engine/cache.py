@@ -14,12 +14,15 @@ import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TextIO
 
+from engine.layers import Layers
 from engine.results import Results
+from engine.state import Volume
 from engine.store import Store
 from engine.trees import Trees
 
@@ -35,6 +38,7 @@ class Cache:
     store: Store
     trees: Trees
     results: Results
+    layers: Layers
 
     @classmethod
     @asynccontextmanager
@@ -48,7 +52,7 @@ class Cache:
             store.keep_cache_mounts(folder / "mounts")
             trees, results = Trees(folder / "trees", scratch), Results(folder / "results", scratch)
             try:
-                opened = cls(folder, scratch, store, trees, results)
+                opened = cls(folder, scratch, store, trees, results, Layers(folder, scratch, store))
                 await opened._sweep()
                 yield opened
             finally:
@@ -77,15 +81,33 @@ class Cache:
     def _others(self) -> list[Path]:
         return [lock for lock in self.scratch.parent.glob("*.lock") if lock.stem != self.scratch.name]
 
-    def volume(self, key: str) -> Path:
-        """Return the folder of the cache volume with this key."""
-        folder = self.folder / "volumes" / hashlib.sha256(key.encode()).hexdigest()[:32]
-        folder.mkdir(exist_ok=True)
-        return folder
+    def _held(self, name: str, held: AsyncExitStack) -> bool:
+        """Whether nobody else has this copy of a volume; it is ours from now on."""
+        return _flocked(held.enter_context((self.folder / "volumes" / f"{name}.lock").open("w")))
+
+    @asynccontextmanager
+    async def volume(self, volume: Volume) -> AsyncIterator[Path]:
+        """Hold a cache volume while the block runs; yields its folder.
+
+        A LOCKED one has one user at a time; of a PRIVATE one, every user at the same time has another copy.
+        """
+        name = hashlib.sha256(volume.name.encode()).hexdigest()[:32]
+        async with AsyncExitStack() as held:
+            if volume.sharing == "PRIVATE":
+                name = next(each for each in _copies(name) if self._held(each, held))
+            elif volume.sharing == "LOCKED":
+                await held.enter_async_context(self.results.alone(f"volume-{name}"))
+            folder = self.folder / "volumes" / name
+            folder.mkdir(exist_ok=True)
+            yield folder
+
+
+def _copies(name: str) -> Iterator[str]:
+    return (f"{name}-{number}" for number in count())
 
 
 def _make_folders(folder: Path) -> None:
-    for name in ("trees", "results", "store", "volumes", "sessions", "mounts"):
+    for name in ("trees", "results", "store", "layers", "empty", "volumes", "sessions", "mounts"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # what lies in it may be secret, and runs as root
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 from engine.errors import PathError
 from engine.paths import resolve_in
+from engine.runner import user_ids
 from engine.state import Remove, Write
-from engine.trees import Place, copy_entry, copy_into
+from engine.trees import copy_entry, copy_into
 
 
 def apply(changes: Iterable[Write | Remove], root: Path) -> None:
@@ -41,30 +43,16 @@ def _write(root: Path, change: Write) -> None:
         target.chmod(change.permissions)
 
 
-def copy_owned(source: Place, folder: Path, owner: str) -> Path:
-    """Copy a place into the empty `folder`, for a mount; returns what to mount."""
-    ids = owner_ids(folder, owner) if owner else None
-    on_disk = source.on_disk
-    if on_disk.is_dir():
-        copy_into(on_disk, folder, owner=ids)
-        return folder
-    copy_entry(on_disk, folder / on_disk.name, ids)
-    return folder / on_disk.name
+def copy_layer(layer: Path, target: Path) -> None:
+    """Copy a layer, in overlayfs's own form, into the empty folder of another one."""
+    subprocess.run(["cp", "--archive", "--no-target-directory", layer, target], check=True)
 
 
 def owner_ids(root: Path, owner: str) -> tuple[int, int]:
     """Return the user and group number of USER[:GROUP], with names looked up below `root`."""
-    user, _, group = owner.partition(":")
-    uid, own_gid = _look_up(root / "etc/passwd", user, "user")
-    gid = _look_up(root / "etc/group", group, "group")[0] if group else own_gid
+    tables = (resolve_in(root, name) for name in ("/etc/passwd", "/etc/group"))
+    try:
+        uid, gid, _, _ = user_ids(owner, *(table.read_text() if table.is_file() else "" for table in tables))
+    except LookupError as unknown:
+        raise PathError(str(unknown.args[0])) from None
     return uid, gid
-
-
-def _look_up(table: Path, name: str, kind: str) -> tuple[int, int]:
-    if name.isdecimal():
-        return int(name), int(name)
-    for line in table.read_text().splitlines() if table.is_file() else ():
-        fields = line.split(":")
-        if fields[0] == name:
-            return int(fields[2]), int(fields[3]) if kind == "user" else int(fields[2])
-    raise PathError(f"unknown {kind} {name!r} in the container")

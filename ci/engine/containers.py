@@ -13,7 +13,7 @@ from engine.errors import EngineError, PathError
 from engine.paths import absolute
 from engine.patterns import Filter
 from engine.services import Service
-from engine.state import Config, ContainerState, Mount, Outcome, Port, Remove, Write, with_pair
+from engine.state import Config, ContainerState, Mount, Outcome, Port, Remove, Volume, Write, with_pair
 from engine.trees import Place
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Containers:
             state,
             content=fetched.image,
             image=fetched.image,
+            layers=(),
             image_config=fetched.config,
             changes=(),
             config=fetched.config,
@@ -52,6 +53,7 @@ class Containers:
         args: list[str],
         use_entrypoint: bool,
         stdin: str,
+        redirect_stdin: str,
         redirect_stdout: str,
         redirect_stderr: str,
         expect: str,
@@ -159,7 +161,7 @@ class Containers:
 
     async def with_rootfs(self, state: State, directory: Call) -> State:
         place = await self._session.place(directory)
-        empty = replace(state, content="scratch", image=None, image_config=Config(), changes=())
+        empty = replace(state, content="scratch", image=None, layers=(), image_config=Config(), changes=())
         return empty.changed(Write("/", place))
 
     # Mounts and services
@@ -180,7 +182,7 @@ class Containers:
         self, state: State, path: str, cache: Call, sharing: str, expand: bool
     ) -> State:
         volume: str = await self._session.evaluate(cache)
-        return _mounted(state, Mount(at(state, path, expand), volume))
+        return _mounted(state, Mount(at(state, path, expand), Volume(volume, sharing)))
 
     async def without_mount(self, state: State, path: str, expand: bool) -> State:
         gone = at(state, path, expand)

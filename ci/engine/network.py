@@ -11,7 +11,6 @@ Every service has an address, and so all ports, of its own; all have a way out. 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -19,10 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from engine import kernel
 from engine.errors import NetworkError
 from engine.process import CONTAINED, TIED, run
 
-CLONE_NEWNET = 0x40000000  # <linux/sched.h>
 MTU = 65520  # the most that slirp4netns takes
 # The addresses that slirp4netns(1) gives out.
 SUBNET, GATEWAY, NAME_SERVER, OWN = "10.0.2.", "10.0.2.2", "10.0.2.3", "10.0.2.100"
@@ -46,9 +45,14 @@ class Network:
     _inside: ThreadPoolExecutor
 
     @property
+    def namespace(self) -> str:
+        """Where the runner finds the part that commands live in."""
+        return _namespace_path(self.holder)
+
+    @property
     def prefix(self) -> tuple[str, ...]:
         """The words before a command that put it into this network, contained, tied to the engine's life."""
-        return _prefix(self.holder)
+        return (*TIED, "nsenter", f"--net={self.namespace}", "--", *CONTAINED)
 
     async def listen(self) -> socket.socket:
         """Return a listening socket on a free port of 127.0.0.1 in here."""
@@ -64,15 +68,15 @@ class Network:
         return made
 
     @asynccontextmanager
-    async def joined(self, address: str) -> AsyncIterator[tuple[str, ...]]:
-        """A host of its own on this network, with `address`; yields the words that put a command into it."""
+    async def joined(self, address: str) -> AsyncIterator[str]:
+        """A host of its own on this network, with `address`; yields where the runner finds it."""
         name = f"service{address.rpartition('.')[2]}"
         async with _namespace() as pid:
             wire = f"link add {name} mtu {MTU} type veth peer name eth0 mtu {MTU} netns {pid}"
             await _ip(self.holder, wire, f"link set {name} master bridge up")
             own = (f"address add {address}/24 dev eth0", "link set eth0 up", "link set lo up")
             await _ip(pid, *own, f"route add default via {GATEWAY}")
-            yield _prefix(pid)
+            yield _namespace_path(pid)
 
 
 def service_address(number: int) -> str:
@@ -94,12 +98,12 @@ async def private_network() -> AsyncIterator[Network]:
         yield Network(holder, inside)
 
 
-def _prefix(pid: int) -> tuple[str, ...]:
-    return (*TIED, "nsenter", f"--net=/proc/{pid}/ns/net", "--", *CONTAINED)
+def _namespace_path(pid: int) -> str:
+    return f"/proc/{pid}/ns/net"
 
 
 async def _ip(pid: int, *commands: str) -> None:
-    words = (*TIED, "nsenter", f"--net=/proc/{pid}/ns/net", "--", "ip", "-batch", "-")
+    words = (*TIED, "nsenter", f"--net={_namespace_path(pid)}", "--", "ip", "-batch", "-")
     done = await run(words, stdin="\n".join(commands))
     if done.status:
         raise NetworkError(f"ip made no network: {' '.join(done.stderr.split())}")
@@ -168,10 +172,7 @@ async def _way_out(pid: int) -> asyncio.subprocess.Process:
 
 def enter_network(pid: int) -> None:
     """Move the calling thread into the network that a process lives in."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open(f"/proc/{pid}/ns/net") as namespace:
-        if libc.setns(namespace.fileno(), CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), "setns")
+    kernel.enter_network(_namespace_path(pid))
 
 
 def host_listener(port: int, backend: int) -> socket.socket:

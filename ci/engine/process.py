@@ -32,6 +32,7 @@ async def start(
     env: Mapping[str, str] | None = None,
     stdin: int | None = None,
     cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> asyncio.subprocess.Process:
     """Start `command` in a session of its own, so that the terminal's Ctrl-C is ours to handle."""
     return await asyncio.create_subprocess_exec(
@@ -41,6 +42,7 @@ async def start(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=cwd,
+        pass_fds=pass_fds,
         start_new_session=True,
     )
 
@@ -50,6 +52,11 @@ async def run(
 ) -> Completed:
     """Run `command` to its end; killed, with all of its group, when the caller is cancelled."""
     process = await start(command, env=env, stdin=asyncio.subprocess.PIPE if stdin else None, cwd=cwd)
+    return await completed(process, stdin)
+
+
+async def completed(process: asyncio.subprocess.Process, stdin: str = "") -> Completed:
+    """Return how a started process ends; killed, with all of its group, when the caller is cancelled."""
     written: list[tuple[int, bytes]] = []
     try:
         await asyncio.gather(

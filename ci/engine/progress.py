@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, TextIO
 
+from engine.scrub import Scrubber
+
 Mode = Literal["auto", "plain", "silent"]
 
 
@@ -42,6 +44,7 @@ class Progress:
         self._silent = mode == "silent"
         self._live = mode == "auto" and stream.isatty()
         self._running: list[Step] = []
+        self.scrub = Scrubber()
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
@@ -66,6 +69,7 @@ class Progress:
         if self._silent:
             return
         width = shutil.get_terminal_size((160, 24)).columns
+        text = self.scrub(text)
         clear = "\r\x1b[2K" if self._live else ""
         shown = text if len(text) <= width else text[: width - 1] + "…"
         print(f"{clear}{shown}", file=self._stream, flush=True)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine import process
+from engine import sandbox
 from engine.calls import key_of
 from engine.errors import NetworkError, ServiceError
 from engine.network import host_listener, service_address
 from engine.state import ContainerState, Port
-from engine.store import BUSY, TRIES
 
 if TYPE_CHECKING:
     from engine.session import Session
@@ -50,10 +46,15 @@ class Service:
 class Running:
     """A started service: its process, what it said last, and who uses it."""
 
-    process: asyncio.subprocess.Process
+    started: sandbox.Started
     resources: AsyncExitStack
     output: bytearray = field(default_factory=bytearray)
     readers: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        """Its process."""
+        return self.started.process
 
     async def said(self) -> str:
         """Return the end of what it wrote to both streams, once it has ended."""
@@ -112,29 +113,19 @@ class Services:
         await asyncio.gather(*(_end(each) for each in running))
 
     async def _started(self, service: Service) -> Running:
-        for _ in range(TRIES - 1):
-            try:
-                return await self._launched(service)
-            except ServiceError as error:
-                if BUSY not in str(error):
-                    raise
-        return await self._launched(service)
-
-    async def _launched(self, service: Service) -> Running:
         executor, state = self._session.executor, service.container
         async with AsyncExitStack() as stack:
             for _, call in state.bindings:
                 await stack.enter_async_context(self.used(await self._session.evaluate(call)))
-            working = await stack.enter_async_context(self._session.store.working(state.image))
-            prefix = await stack.enter_async_context(self._session.network.joined(self.address(service)))
-            words, _ = await executor.prepared(working, state)
-            command = (*prefix, *words, "--", working.name, *service.command)
-            started = await process.start(command, env=await executor.environment(state))
-            stack.push_async_callback(process.kill, started)
+            joined = self._session.network.joined(self.address(service))
+            namespace = await stack.enter_async_context(joined)
+            _, _, spec = await stack.enter_async_context(executor.prepared(state, namespace))
+            started = await sandbox.start(service.command, spec)
+            stack.push_async_callback(started.end)
             running = Running(started, AsyncExitStack())
             running.readers = [
                 asyncio.create_task(_read(stream, running.output))
-                for stream in (started.stdout, started.stderr)
+                for stream in (started.process.stdout, started.process.stderr)
             ]
             await self._healthy(service, running)
             running.resources = stack.pop_all()
@@ -147,8 +138,13 @@ class Services:
         for port in waited:
             while not await self._listens(self.address(service), port):
                 if running.process.returncode is not None:
-                    raise ServiceError(_ended(service, running.process.returncode, await running.said()))
+                    raise running.started.refusal() or await self._ended(service, running)
                 await asyncio.sleep(POLL_SECONDS)
+
+    async def _ended(self, service: Service, running: Running) -> ServiceError:
+        said = self._session.progress.scrub((await running.said()).rstrip())
+        command, status = " ".join(service.command), running.process.returncode
+        return ServiceError(f"the service {command!r} ended with exit status {status}; it said:\n{said}")
 
     async def _listens(self, address: str, port: int) -> bool:
         try:
@@ -173,8 +169,8 @@ class Services:
             await stack.enter_async_context(self.used(service))
             self._session.progress.note("the service is up; Ctrl-C stops it")
             running = self._running[service.key]
-            status = await running.process.wait()
-            raise ServiceError(_ended(service, status, await running.said()))
+            await running.process.wait()
+            raise await self._ended(service, running)
 
     async def _forward(self, frontend: int, address: str, backend: int) -> asyncio.Server:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -219,37 +215,9 @@ async def _read(stream: asyncio.StreamReader | None, output: bytearray) -> None:
 
 
 async def _end(running: Running, *, kill: bool = False) -> None:
-    if not kill:
+    if not kill and running.process.returncode is None:
+        running.process.terminate()
         with suppress(TimeoutError):
-            await asyncio.wait_for(_ended_gently(running.process), STOP_SECONDS)
+            await asyncio.wait_for(running.process.wait(), STOP_SECONDS)
     await running.resources.aclose()
     await asyncio.gather(*running.readers)
-
-
-async def _ended_gently(process: asyncio.subprocess.Process) -> None:
-    """Send SIGTERM once to each command of a service, also when Buildah only starts it meanwhile."""
-    told: set[int] = set()
-    while process.returncode is None:
-        for pid in set(_commands(process.pid)) - told:
-            told.add(pid)
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        await asyncio.sleep(POLL_SECONDS)
-
-
-def _commands(pid: int) -> list[int]:
-    """Return the leaves of a process's tree: the service itself, below Buildah's own processes."""
-    children = [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in _words(path)]
-    return [leaf for child in children for leaf in _commands(child)] or [pid]
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text().split()
-    except (FileNotFoundError, ProcessLookupError):  # the thread ended meanwhile
-        return []
-
-
-def _ended(service: Service, status: int, said: str) -> str:
-    command = " ".join(service.command)
-    return f"the service {command!r} ended with exit status {status}; it said:\n{said.rstrip()}"

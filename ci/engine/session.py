@@ -8,7 +8,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from engine.roots import CurrentModules, Hosts, Items, Queries, SecretFields, Se
 from engine.secret import Secrets
 from engine.server import serving
 from engine.services import Services
+from engine.state import ContainerState, Outcome, SecretFile, Volume
 from engine.trees import Place, copy_entry, copy_into
 from engine.trust import Trust
 
@@ -95,6 +96,7 @@ class Session:
     def __init__(self, cache: Cache, network: Network, progress: Progress, module: ModuleSource) -> None:
         self.schema: graphql.GraphQLSchema = load_schema()
         self.store, self.trees, self.results = cache.store, cache.trees, cache.results
+        self.layers = cache.layers
         self.scratch, self.network, self.progress = cache.scratch, network, progress
         self.module, self.secrets = module, Secrets(cache.folder)
         self.trust = Trust.of_host(cache.scratch)
@@ -230,15 +232,19 @@ class Session:
         """Keep a text as a file."""
         return self.trees.write_file(name, text, 0o644)
 
-    def volume(self, key: str) -> Path:
-        """Return the folder of a cache volume."""
-        return self._cache.volume(key)
+    def volume(self, volume: Volume) -> AbstractAsyncContextManager[Path]:
+        """Hold a cache volume as its sharing mode says; yields its folder."""
+        return self._cache.volume(volume)
 
-    def resolver(self, names: Mapping[str, str]) -> Path:
-        """Return a Buildah configuration with which containers resolve `names`, and the rest of the world."""
-        hosts = "".join(
-            f"{address} {name}\n" for name, address in {"localhost": "127.0.0.1", **names}.items()
-        )
-        place = self.text_file("hosts", hosts)
-        text = f'[containers]\ndns_servers = ["{NAME_SERVER}"]\nbase_hosts_file = "{place.on_disk}"\n'
+    def scrubbed(self, outcome: Outcome, state: ContainerState) -> Outcome:
+        """Return how a command ended, without the secrets of its container."""
+        files = [mount.source.secret for mount in state.mounts if isinstance(mount.source, SecretFile)]
+        for secret in (*files, *(secret for _, secret in state.secret_env)):
+            self.progress.scrub.hide(secret.text)
+        texts = (self.progress.scrub(text) for text in (outcome.stdout, outcome.stderr, outcome.combined))
+        return Outcome(outcome.exit_code, *texts)
+
+    def resolver(self) -> Path:
+        """Return a Buildah configuration with which Dockerfiles resolve the names of the world."""
+        text = f'[containers]\ndns_servers = ["{NAME_SERVER}"]\n'
         return self.text_file("containers.conf", text).on_disk

@@ -171,6 +171,11 @@ class Mount:
         """What stands for it in a cache key."""
         return [self.path, self.source.key, self.owner, self.read_only]
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether a command's changes to it are seen by the next one."""
+        return isinstance(self.source, Place) and not self.read_only
+
 
 @dataclass(frozen=True)
 class Outcome:

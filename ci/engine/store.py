@@ -13,6 +13,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 
@@ -72,6 +73,10 @@ class Store:
         """Whether the image with this id is in the store."""
         return (self.folder / "root/overlay-images" / image).is_dir()
 
+    def lower(self, image: str) -> list[str]:
+        """Return the folders of an image's layers, seen from the cache folder; the top one first."""
+        return _lower(self.folder, image)
+
     @asynccontextmanager
     async def working(self, image: str | None, *options: str) -> AsyncIterator[Working]:
         """A working container from `image` (None: an empty one), removed at the end."""
@@ -120,6 +125,13 @@ class Working:
     store: Store
     name: str
 
+    def changed(self) -> Path:
+        """Return the folder that holds its own changes, while it isn't mounted."""
+        root = self.store.folder / "root"
+        containers = json.loads((root / "overlay-containers/containers.json").read_text())
+        layer: str = next(each["layer"] for each in containers if self.name in each["names"])
+        return root / "overlay" / layer / "diff"
+
     async def mount(self) -> Path:
         """Return the folder at which its file system is mounted, in this mount namespace."""
         return Path(await self.store.run("mount", self.name))
@@ -132,6 +144,21 @@ class Working:
     async def commit(self, *options: str) -> str:
         """Keep the file system as an image; returns its id."""
         return await self.store.run("commit", "--quiet", *options, self.name)
+
+
+@lru_cache(maxsize=256)
+def _lower(folder: Path, image: str) -> list[str]:
+    # The files in which containers-storage, under Buildah and Podman, keeps what belongs together.
+    root = folder / "root"
+    images = json.loads((root / "overlay-images/images.json").read_text())
+    layers = json.loads((root / "overlay-layers/layers.json").read_text())
+    below = {layer["id"]: layer.get("parent") for layer in layers}
+    layer, found = next(each.get("layer") for each in images if each["id"] == image), []
+    while layer:
+        link = (root / "overlay" / layer / "link").read_text()
+        found.append(f"{folder.name}/root/overlay/l/{link}")
+        layer = below.get(layer)
+    return found
 
 
 async def run_inside(command: Sequence[str], env: Mapping[str, str], stdin: str = "") -> Completed:

@@ -28,19 +28,13 @@ class Trust:
         found = Path(bundle)
         return cls(found if found.is_file() else None, configuration)
 
-    def environment(self, root: Path) -> dict[str, str]:
-        """Return the variables for a command in the file system at `root`."""
-        return dict.fromkeys(VARIABLES, BUNDLE) if self._fits(root) else {}
-
-    def volumes(self, root: Path) -> list[str]:
-        """Return the volumes for a command in the file system at `root`; none where that has no bundle."""
-        return [f"{self.bundle}:{BUNDLE}:ro"] if self._fits(root) else []
+    @property
+    def specification(self) -> dict[str, object] | None:
+        """What the runner is told: it lends the bundle to file systems that have one."""
+        return {"bundle": str(self.bundle), "path": BUNDLE, "variables": VARIABLES} if self.bundle else None
 
     def build_volumes(self) -> list[str]:
         """Return the volumes for a Dockerfile's RUN steps, which get no variables."""
         if not self.bundle:
             return []
         return [f"{self.bundle}:{BUNDLE}:ro", f"{self.pip_configuration}:/etc/pip.conf:ro"]
-
-    def _fits(self, root: Path) -> bool:
-        return bool(self.bundle) and (root / BUNDLE.lstrip("/")).is_file()
