@@ -29,7 +29,7 @@ from engine.arguments import (
 from engine.chain import Chain, completed
 from engine.errors import EngineError, NotOfferedError, UsageError
 from engine.module import Module, ModuleProcess
-from engine.network import host_listener
+from engine.network import host_listener, module_prefix, private_network
 from engine.typedefs import Catalogue, TypeRef
 from engine.values import Host
 
@@ -213,17 +213,21 @@ def _progress(parsed: Parsed) -> Mode:
 async def _evaluate(
     caller: Caller, found: Module, catalogue: Catalogue, calls: Sequence[Call], mode: Mode, *, verbose: bool
 ) -> object:
-    # Imported late: what only prints help needs neither a server nor a GraphQL library.
-    from engine.progress import Progress
-    from engine.session import ModuleSource, Session
-
-    source, progress = ModuleSource(found.name, found.source), Progress(mode=mode)
     async with (
-        Session.open(cache=caller.cache, module=source, progress=progress) as session,
-        session.module_client() as client,
-        ModuleProcess.start(found, client, verbose=verbose) as process,
+        private_network() as network,
+        ModuleProcess.start(found, module_prefix(network, caller.cache), verbose=verbose) as process,
     ):
-        return await Chain(catalogue, session, process).run(calls)
+        # Imported late: meanwhile the module's process imports what it needs.
+        from engine.progress import Progress
+        from engine.session import ModuleSource, Session
+
+        source, progress = ModuleSource(found.name, found.source), Progress(mode=mode)
+        async with (
+            Session.open(cache=caller.cache, network=network, module=source, progress=progress) as session,
+            session.module_client() as client,
+        ):
+            await process.connect(client)
+            return await Chain(catalogue, session, process).run(calls)
 
 
 def _until_signal(work: Coroutine[Any, Any, T]) -> T:
@@ -271,6 +275,11 @@ def _save(path: Path, text: str) -> None:
 
 
 def _print(text: str) -> int:
-    sys.stdout.buffer.write(text.encode())
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as refused:
+        raise EngineError(f"standard output: {refused.strerror}") from refused
     return 0

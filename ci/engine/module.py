@@ -122,7 +122,7 @@ def _describe(module: Module, *, verbose: bool) -> dict[str, Any]:
     """Ask the module's code in a process of its own: importing it can do anything, and takes a second."""
     process = subprocess.run(
         (*TIED, *_command(module, "describe")),
-        env=_environment(module, {"PATH": os.defpath}, verbose=verbose),
+        env=_environment(module, verbose=verbose),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         start_new_session=True,
@@ -139,9 +139,10 @@ def _command(module: Module, mode: str) -> Sequence[str]:
     return (sys.executable, "-P", *caching, str(PROCESS), mode, str(module.source), module.entry)
 
 
-def _environment(module: Module, base: Mapping[str, str], *, verbose: bool) -> dict[str, str]:
+def _environment(module: Module, *, verbose: bool) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return {
-        **base,
+        **kept,
         "DAGGER_MODULE": module.name,
         "DAGGER_MAIN_OBJECT": module.entry.partition(":")[2],
         "DAGGERW_VERBOSE": "1" if verbose else "",
@@ -168,14 +169,13 @@ class ModuleProcess:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, module: Module, client: ModuleClient, *, verbose: bool
+        cls, module: Module, prefix: Sequence[str], *, verbose: bool
     ) -> AsyncIterator[ModuleProcess]:
-        """Start the process, which then imports the module on its own; ended with the block."""
+        """Start the process, which then imports dagger-io on its own; ended with the block."""
         process = await asyncio.create_subprocess_exec(
-            *client.prefix,
+            *prefix,
             *_command(module, "serve"),
-            env=_environment(module, client.env, verbose=verbose),
-            cwd=client.workdir,
+            env=_environment(module, verbose=verbose),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
@@ -186,19 +186,23 @@ class ModuleProcess:
         finally:
             await kill(process)
 
+    async def connect(self, client: ModuleClient) -> None:
+        """Tell the process where the engine answers, and where its relative paths begin."""
+        await self._send({"env": dict(client.env), "workdir": str(client.workdir)})
+
     async def invoke(self, parent: str, state: object, name: str, inputs: Mapping[str, object]) -> object:
         """Run function `name` of the object `parent`; objects are IDs, the module's own their state."""
         request = {"parent_name": parent, "parent_state": state, "name": name, "raw_inputs": inputs}
         async with self._turn:
-            reply = await self._exchange(json.dumps(request).encode() + b"\n")
+            await self._send(request)
+            assert self._process.stdout is not None
+            reply = await self._process.stdout.readline()
         return _result(reply, "" if reply else f"status {await self._process.wait()}")
 
-    async def _exchange(self, request: bytes) -> bytes:
-        stdin, stdout = self._process.stdin, self._process.stdout
+    async def _send(self, message: Mapping[str, object]) -> None:
+        stdin = self._process.stdin
         assert stdin is not None
-        assert stdout is not None
         # A process that could not import the module has answered before it was asked, and ended.
         with suppress(ConnectionError):
-            stdin.write(request)
+            stdin.write(json.dumps(message).encode() + b"\n")
             await stdin.drain()
-        return await stdout.readline()

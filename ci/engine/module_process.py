@@ -2,29 +2,32 @@
 
 Started by path, as `module_process.py describe|serve SOURCE MODULE:OBJECT`, so that nothing of the
 engine can be imported by a module by accident. Requests and replies are lines of JSON on what were
-stdin and stdout; what the module itself prints goes to stderr.
+stdin and stdout; what the module itself prints goes to stderr. The first line says where the engine
+answers, and is read once dagger-io is imported: meanwhile the engine gets ready.
 """
 
 from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import importlib
 import json
 import logging
 import os
 import sys
 import traceback
+import types
 import typing
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import dagger
-from beartype.door import TypeHint
-from dagger.mod import _utils as sdk
-from dagger.mod._exceptions import ModuleError
-from dagger.mod._module import Module
-from dagger.mod._resolver import Function, ObjectType
+import beartype
+
+if TYPE_CHECKING:
+    from dagger.mod._module import Module
+    from dagger.mod._resolver import Function, ObjectType
 
 SCALARS = {str: "String", int: "Int", float: "Float", bool: "Boolean", None: "Void", type(None): "Void"}
 
@@ -35,19 +38,59 @@ def main(command: str, source: str, entry: str) -> int:
     if not os.environ.get("DAGGERW_VERBOSE"):
         logging.getLogger("dagger").setLevel(logging.CRITICAL)
     try:
-        module = load(source, entry)
+        _import_sdk()
         if command == "describe":
-            _send(replies, {"result": describe(module)})
+            _send(replies, {"result": describe(load(source, entry))})
             return 0
+        if first := requests.readline():
+            _settle(**json.loads(first))
+            asyncio.run(serve(load(source, entry), requests, replies))
     except Exception as error:
         _send(replies, {"error": {"message": _load_error(error, source), "extensions": {}}})
         return 1
-    asyncio.run(serve(module, requests, replies))
     return 0
+
+
+def _import_sdk() -> None:
+    """Import dagger-io, whose 1,500 argument checkers are made when first needed: half of its import time."""
+    made = beartype.beartype
+    beartype.beartype = lambda *, conf: _late(made(conf=conf))  # type: ignore[assignment]
+    try:
+        importlib.import_module("dagger")
+    finally:
+        beartype.beartype = made
+
+
+def _late(check: Callable[[Any], Any]) -> Callable[[type], type]:
+    """Return what decorates a class so that `check` decorates each of its methods at the first call."""
+
+    def deferred(kind: type, name: str, method: types.FunctionType) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def first(*args: Any, **kwargs: Any) -> Any:
+            checked = check(method)
+            setattr(kind, name, checked)
+            return checked(*args, **kwargs)
+
+        return first
+
+    def decorate(kind: type) -> type:
+        for name, method in list(vars(kind).items()):
+            if isinstance(method, types.FunctionType):
+                setattr(kind, name, deferred(kind, name, method))
+        return kind
+
+    return decorate
+
+
+def _settle(env: dict[str, str], workdir: str) -> None:
+    os.environ.update(env)
+    os.chdir(workdir)
 
 
 def load(source: str, entry: str) -> Module:
     """Import `entry` (`main:Ci`) from the folder `source` and return the SDK's registry behind it."""
+    from dagger.mod._module import Module
+
     sys.path.insert(0, source)
     name, _, attribute = entry.partition(":")
     registry = getattr(getattr(importlib.import_module(name), attribute), "__dagger_module__", None)
@@ -58,12 +101,16 @@ def load(source: str, entry: str) -> Module:
 
 async def serve(module: Module, requests: IO[str], replies: IO[str]) -> None:
     """Answer one request after the other, over one connection to the engine."""
+    import dagger
+
     async with await dagger.connect():
         while line := await asyncio.to_thread(requests.readline):
             _send(replies, await _answer(module, json.loads(line)))
 
 
 async def _answer(module: Module, request: dict[str, Any]) -> dict[str, Any]:
+    import dagger
+
     try:
         return {"result": await module.get_result(**request)}
     except dagger.QueryError as error:
@@ -75,6 +122,8 @@ async def _answer(module: Module, request: dict[str, Any]) -> dict[str, Any]:
 
 def _kind(error: Exception) -> str:
     """Name an error as Dagger does: the SDK's own without their module."""
+    from dagger.mod._exceptions import ModuleError
+
     kind = type(error)
     plain = isinstance(error, ModuleError) or kind.__module__ == "builtins"
     return kind.__qualname__ if plain else f"{kind.__module__}.{kind.__qualname__}"
@@ -149,6 +198,9 @@ def _describe_function(
 
 
 def _describe_type(annotation: object, enums: dict[str, list[str]]) -> dict[str, Any]:
+    from beartype.door import TypeHint
+    from dagger.mod import _utils as sdk
+
     hint = TypeHint(annotation)
     optional = sdk.is_nullable(hint)
     plain: Any = hint.hint if annotation in SCALARS else sdk.non_null(hint).hint

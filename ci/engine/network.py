@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine import kernel
 from engine.errors import NetworkError
@@ -100,6 +101,17 @@ async def private_network() -> AsyncIterator[Network]:
 
 def _namespace_path(pid: int) -> str:
     return f"/proc/{pid}/ns/net"
+
+
+def module_prefix(network: Network, folder: Path) -> tuple[str, ...]:
+    """Return the words before a command that is to live in the network and to resolve its names.
+
+    What it resolves names with is kept in `folder`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    resolver = folder / "resolv.conf"
+    resolver.write_text(f"nameserver {NAME_SERVER}\n")
+    return (*network.prefix, "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(resolver))
 
 
 async def _ip(pid: int, *commands: str) -> None:

@@ -13,14 +13,17 @@ import sys
 import threading
 from pathlib import Path
 
+from engine.network import private_network
 from engine.progress import Progress
 from engine.session import ModuleSource, Session
 
 
 async def serve(cache: Path, folder: Path) -> None:
     """Print where the API is, and serve it until standard input ends."""
+    source = ModuleSource(folder.name, folder)
     async with (
-        Session.open(cache=cache, module=ModuleSource(folder.name, folder), progress=Progress()) as session,
+        private_network() as network,
+        Session.open(cache=cache, network=network, module=source, progress=Progress()) as session,
         session.user_client() as address,
     ):
         port, token = int(address["DAGGER_SESSION_PORT"]), address["DAGGER_SESSION_TOKEN"]

@@ -8,11 +8,13 @@ import binascii
 import json
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 Answer = Callable[[Mapping[str, Any]], Coroutine[Any, Any, dict[str, Any]]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -22,25 +24,22 @@ MAX_BODY = 64 << 20
 CLOSE_SECONDS = 1.0
 
 
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the command line."""
-        yield
-
-
 @asynccontextmanager
 async def serving(answer: Answer, listening: socket.socket, token: str) -> AsyncIterator[None]:
     """Answer requests on a listening socket while the block runs."""
-    application = _Application(answer, token)
+    application, state = _Application(answer, token), ServerState()
     config = uvicorn.Config(application, log_level="error", lifespan="off", ws="none", http="h11")
-    server = _Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listening]))
+    config.load()
+    # Without uvicorn's own server, which takes signals and a tenth of a second to close.
+    server = await asyncio.get_running_loop().create_server(
+        lambda: H11Protocol(config, state, app_state={}), sock=listening
+    )
     try:
         yield
     finally:
-        server.should_exit = server.force_exit = True
-        await task
+        server.close()
+        for connection in list(state.connections):
+            connection.shutdown()
         await application.close()
 
 

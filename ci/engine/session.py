@@ -23,7 +23,7 @@ from engine.directories import Directories, Files
 from engine.errors import EngineError, PathError, disk_errors
 from engine.execution import Executor
 from engine.images import Images
-from engine.network import NAME_SERVER, Network, listener, private_network
+from engine.network import NAME_SERVER, Network, listener
 from engine.patterns import Filter
 from engine.progress import Progress
 from engine.roots import CurrentModules, Hosts, Items, Queries, SecretFields, ServiceFields, item_of
@@ -81,11 +81,10 @@ class ModuleSource:
 
 @dataclass(frozen=True)
 class ModuleClient:
-    """How a module's process is started: its environment, its folder, and the words before its command."""
+    """What a module's process is told: where the engine answers, and where its relative paths begin."""
 
     env: Mapping[str, str]
     workdir: Path
-    prefix: tuple[str, ...]
 
 
 class Session:
@@ -122,12 +121,13 @@ class Session:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, *, cache: Path, module: ModuleSource, progress: Progress) -> AsyncIterator[Session]:
+    async def open(
+        cls, *, cache: Path, network: Network, module: ModuleSource, progress: Progress
+    ) -> AsyncIterator[Session]:
         """Open a session on the cache folder; at the end nothing of it runs any more."""
         async with AsyncExitStack() as stack:
             stack.enter_context(disk_errors())
             kept = await stack.enter_async_context(Cache.open(cache))
-            network = await stack.enter_async_context(private_network())
             session = cls(kept, network, progress, module)
             stack.push_async_callback(session._close)
             yield session
@@ -146,12 +146,8 @@ class Session:
     async def module_client(self) -> AsyncIterator[ModuleClient]:
         """Serve the API to a module's process, inside the session's network, while the block runs."""
         workdir = self.trees.new_folder()
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        name_server = self.text_file("resolv.conf", f"nameserver {NAME_SERVER}\n").on_disk
-        bind = ("sh", "-c", f'mount --bind {name_server} /etc/resolv.conf && exec "$@"', "sh")
-        listening = await self.network.listen()
-        async with self._served(Client(workdir, confined=True), listening) as address:
-            yield ModuleClient({**kept, **address}, workdir, (*self.network.prefix, *bind))
+        async with self._served(Client(workdir, confined=True), await self.network.listen()) as address:
+            yield ModuleClient(address, workdir)
 
     @asynccontextmanager
     async def user_client(self) -> AsyncIterator[dict[str, str]]:
