@@ -18,6 +18,7 @@ OPENAT2, MOUNT_SETATTR = 437, 442
 SCMP_ALLOW, SCMP_EPERM, SCMP_NO_NEW_PRIVILEGES = 0x7FFF0000, 0x00050001, 3
 
 libc = ctypes.CDLL(None, use_errno=True)
+seccomp = ctypes.CDLL("libseccomp.so.2")  # now: later, a container's might be found
 
 
 def _checked(result: int, what: str) -> int:
@@ -88,13 +89,12 @@ def drop_capabilities(kept: Iterable[int]) -> None:
 
 def forbid(names: Iterable[str]) -> None:
     """Let the system calls with these names fail with EPERM, in this process and its children."""
-    library = ctypes.CDLL("libseccomp.so.2", use_errno=True)
-    library.seccomp_init.restype = ctypes.c_void_p
-    context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(SCMP_ALLOW)))
-    library.seccomp_attr_set(context, SCMP_NO_NEW_PRIVILEGES, ctypes.c_uint32(0))
+    seccomp.seccomp_init.restype = ctypes.c_void_p
+    rules = ctypes.c_void_p(seccomp.seccomp_init(ctypes.c_uint32(SCMP_ALLOW)))
+    done = [seccomp.seccomp_attr_set(rules, SCMP_NO_NEW_PRIVILEGES, ctypes.c_uint32(0))]
     for name in names:
-        number = library.seccomp_syscall_resolve_name(name.encode())
-        library.seccomp_rule_add(context, ctypes.c_uint32(SCMP_EPERM), number, 0)
-    if refused := library.seccomp_load(context):
+        number = seccomp.seccomp_syscall_resolve_name(name.encode())
+        done.append(seccomp.seccomp_rule_add(rules, ctypes.c_uint32(SCMP_EPERM), number, 0))
+    done.append(seccomp.seccomp_load(rules))
+    if refused := min(done):
         raise OSError(-refused, os.strerror(-refused), "seccomp")
-    library.seccomp_release(context)

@@ -101,6 +101,7 @@ class Root:
     def enter(self) -> None:
         """Make it this process's only file system."""
         os.close(self._root)
+        sys.path.clear()  # from here on, an import would take the container's code
         kernel.pivot(self._path)
 
     def tidy(self) -> None:
@@ -258,14 +259,21 @@ def _started(spec: Spec) -> int:
         os.chdir(spec["workdir"])
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
             signal.signal(number, signal.SIG_DFL)
-        os.execvpe(spec["args"][0], spec["args"], environment)
-    except FileNotFoundError:
+        _execute(spec["args"], environment)
         status = NOT_FOUND
         _tell(spec, "command", f"{spec['args'][0]}: executable file not found in $PATH")
     except OSError as error:
         _tell(spec, "command", f"{spec['args'][0]}: {error.strerror}")
     finally:
         os._exit(status)
+
+
+def _execute(command: list[str], environment: dict[str, str]) -> None:
+    """Become the command; returns when there is no such program."""
+    folders = [""] if "/" in command[0] else [f"{each}/" for each in environment["PATH"].split(":")]
+    for folder in folders:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.execve(folder + command[0], command, environment)
 
 
 def _supervised(command: int, root: Root) -> int:

@@ -69,7 +69,8 @@ def message(answer: dict[str, Any]) -> str:
 def working_containers(engine: Engine) -> list[str]:
     """Return the names of the working containers that are left in an engine's store."""
     listed = engine.cache / "store/root/overlay-containers/containers.json"
-    return [name for item in json.loads(listed.read_text() or "[]") for name in item["names"]]
+    told = listed.read_text() if listed.exists() else ""
+    return [name for item in json.loads(told or "[]") for name in item["names"]]
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def asking(engine: Engine, root: Path, moment: str) -> Iterator[None]:
     written = execution("dd", "if=/dev/urandom", "of=/f", "bs=1M", "count=8")
     chains = {
         "exec": execution("sleep", "1001"),
-        "commit": written,
+        "commit": written.replace("sync", "asTarball{size}"),
         "service": 'asService(args:["sleep","1003"]){up(ports:[{backend:9}],random:true)}',
         "push": execution("touch", "/t").replace("sync", "asTarball{size}"),
     }
