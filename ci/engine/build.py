@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from engine.calls import key_of
-from engine.errors import ExecError
+from engine.errors import EngineError, ExecError
 from engine.images import Image
+from engine.process import Completed
+from engine.secret import Secret
 from engine.state import ContainerState, with_pair
 from engine.store import option_list, run_inside, store_error, tells_full
 from engine.trees import Place
@@ -28,12 +30,13 @@ FAILED_STEP = re.compile(r"building at STEP \"(?P<step>.*?)\": .*?exit status (?
 
 @dataclass(frozen=True)
 class DockerBuild:
-    """What to build: a context, the Dockerfile in it, build arguments, and the target stage."""
+    """What to build: a context, the Dockerfile in it, build arguments, the target stage, and secrets."""
 
     context: Place
     dockerfile: str
     arguments: tuple[tuple[str, str], ...]
     target: str
+    secrets: tuple[Secret, ...] = ()
 
     async def run(self, session: Session) -> ContainerState:
         """Return the built container; ExecError when a RUN step failed."""
@@ -42,7 +45,8 @@ class DockerBuild:
         stand_ins = frozenset(mark for base in bases.values() for mark in base.stand_ins)
         text = with_bases(text, {name: base.image for name, base in bases.items()})
         text = with_arguments(text, dict(self.arguments))
-        key = key_of("build", self.context.key, text, self.arguments, self.target)
+        secrets = [(secret.name, secret.key) for secret in self.secrets]
+        key = key_of("build", self.context.key, text, self.arguments, self.target, secrets)
         with session.progress.step(f"build {self.dockerfile}") as step:
             async with session.results.alone(key):
                 kept = session.results.get(key)
@@ -73,17 +77,23 @@ class DockerBuild:
         options += option_list("--build-arg", dict(self.arguments))
         options += ["--target", self.target] if self.target else []
         options += [item for volume in session.trust.build_volumes() for item in ("--volume", volume)]
+        variables = {f"DAGGER_SECRET_{number}": secret for number, secret in enumerate(self.secrets)}
+        options += [f"--secret=id={secret.name},env={name}" for name, secret in variables.items()]
         words = session.store.command("build", *options, str(self.context.on_disk))
-        environment = {**session.store.environment, "CONTAINERS_CONF": str(session.resolver())}
+        environment = {
+            **session.store.environment,
+            "CONTAINERS_CONF": str(session.resolver()),
+            **{name: secret.text for name, secret in variables.items()},
+        }
         done = await run_inside((*session.network.prefix, *words), environment)
         if done.status:
-            raise self._failure(done.stdout, done.stderr) or store_error("build", done)
+            raise self._failure(session.scrubbed(done, self.secrets))
         return ids.read_text().strip().removeprefix("sha256:")
 
-    def _failure(self, stdout: str, stderr: str) -> ExecError | None:
-        if tells_full(stderr) or not (failed := FAILED_STEP.search(stderr)):
-            return None
-        return ExecError((failed["step"],), int(failed["status"]), stdout, stderr)
+    def _failure(self, done: Completed) -> EngineError:
+        if tells_full(done.stderr) or not (failed := FAILED_STEP.search(done.stderr)):
+            return store_error("build", done)
+        return ExecError((failed["step"],), int(failed["status"]), done.stdout, done.stderr)
 
 
 def base_images(dockerfile: str) -> list[str]:

@@ -9,17 +9,18 @@ sessions/   one locked file and one folder    mounts/    cache mounts of Dockerf
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TextIO
 
+from engine import pruning
+from engine.errors import CacheInUseError
 from engine.layers import Layers
 from engine.results import Results
 from engine.state import Volume
@@ -42,9 +43,21 @@ class Cache:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, folder: Path) -> AsyncIterator[Cache]:
-        """Open the cache for a session; what killed sessions left behind is removed."""
+    async def open(cls, folder: Path, bound: int = pruning.BOUND) -> AsyncIterator[Cache]:
+        """Open the cache for a session; what killed sessions left behind is removed.
+
+        At the end, but at most once an hour, what is above `bound` bytes is removed if nobody else is there.
+        """
         _make_folders(folder)
+        async with pruning.in_use(folder), cls._opened(folder) as opened:
+            yield opened
+        if pruning.is_due(folder):
+            with suppress(CacheInUseError):
+                await prune(folder, bound)
+
+    @classmethod
+    @asynccontextmanager
+    async def _opened(cls, folder: Path) -> AsyncIterator[Cache]:
         with _new_lock(folder / "sessions") as lock:
             scratch = lock.with_suffix("")
             scratch.mkdir(mode=0o700)
@@ -83,7 +96,7 @@ class Cache:
 
     def _held(self, name: str, held: AsyncExitStack) -> bool:
         """Whether nobody else has this copy of a volume; it is ours from now on."""
-        return _flocked(held.enter_context((self.folder / "volumes" / f"{name}.lock").open("w")))
+        return pruning.flocked(held.enter_context((self.folder / "volumes" / f"{name}.lock").open("w")))
 
     @asynccontextmanager
     async def volume(self, volume: Volume) -> AsyncIterator[Path]:
@@ -100,6 +113,28 @@ class Cache:
             folder = self.folder / "volumes" / name
             folder.mkdir(exist_ok=True)
             yield folder
+
+
+async def prune(folder: Path, bound: int) -> int:
+    """Remove what was used longest ago until the cache holds at most `bound` bytes; returns how many went.
+
+    Raises CacheInUseError when another session uses it, as `clear` does.
+    """
+    with _alone(folder) as store:
+        return await pruning.prune(folder, store, bound)
+
+
+async def clear(folder: Path, *, volumes: bool) -> None:
+    """Remove all that can be made again, and the cache volumes as well when told to."""
+    with _alone(folder) as store:
+        await pruning.clear(folder, store, volumes=volumes)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[Store]:
+    _make_folders(folder)
+    with pruning.alone(folder), tempfile.TemporaryDirectory(dir=folder / "sessions") as scratch:
+        yield Store.at(folder / "store", Path(scratch), "pruning")
 
 
 def _copies(name: str) -> Iterator[str]:
@@ -119,7 +154,7 @@ def _new_lock(sessions: Path) -> Iterator[Path]:
         path = sessions / f"{SESSION}{os.getpid()}-{os.urandom(4).hex()}.lock"
         with path.open("w") as file:
             # A sweep between these lines takes it for a dead session's.
-            if _flocked(file) and path.exists():
+            if pruning.flocked(file) and path.exists():
                 yield path
                 return
 
@@ -127,14 +162,6 @@ def _new_lock(sessions: Path) -> Iterator[Path]:
 def _taken(lock: Path, held: ExitStack) -> bool:
     """Whether a session lives that holds the lock; else we hold it from now on."""
     try:
-        return not _flocked(held.enter_context(lock.open()))
+        return not pruning.flocked(held.enter_context(lock.open()))
     except FileNotFoundError:  # it ended, and put everything away
         return True
-
-
-def _flocked(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

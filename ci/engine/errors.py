@@ -7,6 +7,7 @@ EngineError
 ├── PathError           a path is missing, of another kind, or leaves its root
 ├── ImageError          an image can't be had, neither from its registry nor as a stand-in
 ├── StoreError          Buildah or the disk refused
+│   └── CacheInUseError another session uses the cache
 ├── NetworkError        the session's private network can't be made, or a host port is taken
 ├── ServiceError        a service ended, or never listened
 ├── ModuleError         the module isn't there, can't be read, or its process broke
@@ -93,7 +94,13 @@ class StoreError(EngineError):
     @classmethod
     def full(cls, what: str) -> StoreError:
         """Say that the disk is full, what met that, and what to do."""
-        return cls(f"the disk is full ({what}): free some space, or remove the cache folder, and call again")
+        return cls(
+            f"the disk is full ({what}): free some space, or call `daggerw cache clear`, and call again"
+        )
+
+
+class CacheInUseError(StoreError):
+    """Something is to be removed from the cache while a session uses it."""
 
 
 @contextmanager

@@ -91,7 +91,8 @@ class Executor:
             await stack.enter_async_context(self._turns)
             upper, mounts, spec = await stack.enter_async_context(self.prepared(state))
             started = await sandbox.start(command, spec, reads=bool(stdin))
-            outcome = self._session.scrubbed(await started.ended(stdin), state)
+            done = self._session.scrubbed(await started.ended(stdin), state.secrets)
+            outcome = Outcome(done.status, done.stdout, done.stderr, done.combined)
             _expect(outcome, command, expect)
             places = await mounts.left()
             self._session.layers.keep(key, upper)
@@ -153,7 +154,7 @@ class Executor:
     def _taken(self, root: Path, path: str, *, directory: bool) -> Place:
         found = existing(root, path)
         trees = self._session.trees
-        return trees.ingest(found, owned=True) if directory else trees.ingest_file(found, Path(path).name)
+        return trees.ingest(found) if directory else trees.ingest_file(found, Path(path).name)
 
     def labels(self, state: ContainerState) -> tuple[tuple[str, str], ...]:
         """Return the container's labels, with the mark of the stand-in images that it came from."""

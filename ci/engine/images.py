@@ -12,6 +12,7 @@ from engine.calls import key_of
 from engine.errors import ImageError, StoreError
 from engine.standin import StandIn, stand_in_for
 from engine.state import STAND_IN_LABEL, Config
+from engine.trees import Place
 
 if TYPE_CHECKING:
     from engine.session import Session
@@ -62,6 +63,18 @@ class Images:
                 f"STAND-IN: no registry gave {reference.partition('@')[0]}; made from Debian's packages"
             )
         return await self.described(str(kept["image"]), frozenset({reference} if kept["stand_in"] else ()))
+
+    async def loaded(self, archive: Place, tag: str = "") -> Image:
+        """Return the image in an OCI layout's tar archive; of several, the one with this tag."""
+        key = key_of("image in archive", archive.key, tag)
+        async with self._session.results.alone(key):
+            kept = self._session.results.get(key)
+            if not kept or not self._session.store.has(str(kept["image"])):
+                source = f"oci-archive:{archive.on_disk}" + (f":{tag}" if tag else "")
+                with self._session.progress.step("import image"):
+                    kept = {"image": await self._session.store.run("pull", "--quiet", source)}
+                self._session.results.put(key, kept)
+        return await self.described(str(kept["image"]))
 
     async def described(self, image: str, stand_ins: frozenset[str] = frozenset()) -> Image:
         """Return an image of the store with its configuration; its labels tell of stand-ins, too."""

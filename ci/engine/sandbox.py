@@ -13,7 +13,7 @@ from typing import Any
 
 from engine import process
 from engine.errors import EngineError, ExecError, PathError, StoreError
-from engine.state import Outcome
+from engine.process import Completed
 
 RUNNER = Path(__file__).with_name("runner.py")
 
@@ -26,7 +26,7 @@ class Started:
     process: asyncio.subprocess.Process
     _told: int
 
-    async def ended(self, stdin: str = "") -> Outcome:
+    async def ended(self, stdin: str = "") -> Completed:
         """Return how the command ended; raises what `refusal` gives."""
         try:
             done = await process.completed(self.process, stdin)
@@ -34,7 +34,7 @@ class Started:
                 raise refused
         finally:
             os.close(self._told)
-        return Outcome(done.status, done.stdout, done.stderr, done.combined)
+        return done
 
     async def end(self) -> None:
         """Kill the command, if it still runs, and forget it."""

@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,19 +19,22 @@ from engine.api import Api, data_of, field_method, load_schema, snake
 from engine.cache import Cache
 from engine.calls import ROOT, Call
 from engine.containers import Containers
+from engine.copying import copy_entry, copy_into
 from engine.directories import Directories, Files
-from engine.errors import EngineError, PathError, disk_errors
+from engine.errors import EngineError, NotOfferedError, PathError, disk_errors
 from engine.execution import Executor
 from engine.images import Images
+from engine.leaves import Items, SecretFields, ServiceFields, item_of
 from engine.network import NAME_SERVER, Network, listener
 from engine.patterns import Filter
+from engine.process import Completed
 from engine.progress import Progress
-from engine.roots import CurrentModules, Hosts, Items, Queries, SecretFields, ServiceFields, item_of
-from engine.secret import Secrets
+from engine.roots import CurrentModules, Hosts, Queries
+from engine.secret import Secret, Secrets
 from engine.server import serving
 from engine.services import Services
-from engine.state import ContainerState, Outcome, SecretFile, Volume
-from engine.trees import Place, copy_entry, copy_into
+from engine.state import Volume
+from engine.trees import Place
 from engine.trust import Trust
 
 
@@ -115,7 +118,7 @@ class Session:
                     "File": Files,
                     "Service": ServiceFields,
                 },
-                **{"EnvVariable": Items, "Label": Items, "Port": Items, "CacheVolume": Items},
+                **{"EnvVariable": Items, "Label": Items, "Port": Items},
             }.items()
         }
 
@@ -218,11 +221,15 @@ class Session:
 
     # What steps need
 
-    def filtered(self, place: Place, kept: Filter) -> Place:
+    def only_platform(self, platform: str | None) -> None:
+        """Refuse any platform but this engine's."""
+        if platform not in (None, self.platform):
+            raise NotOfferedError(f"the platform {platform}")
+
+    def filtered(self, place: Place, exclude: list[str], include: list[str], gitignore: bool) -> Place:
         """Return what a filter leaves of a directory."""
-        if kept == Filter():
-            return place
-        return self.trees.ingest(place.on_disk, kept, owned=True)
+        kept = Filter.of(exclude, include, gitignore=gitignore)
+        return self.trees.adopt(self.trees.copy(place, kept)) if kept != Filter() else place
 
     def text_file(self, name: str, text: str) -> Place:
         """Keep a text as a file."""
@@ -232,13 +239,11 @@ class Session:
         """Hold a cache volume as its sharing mode says; yields its folder."""
         return self._cache.volume(volume)
 
-    def scrubbed(self, outcome: Outcome, state: ContainerState) -> Outcome:
-        """Return how a command ended, without the secrets of its container."""
-        files = [mount.source.secret for mount in state.mounts if isinstance(mount.source, SecretFile)]
-        for secret in (*files, *(secret for _, secret in state.secret_env)):
+    def scrubbed(self, done: Completed, secrets: Iterable[Secret]) -> Completed:
+        """Return how a process ended, without the secrets that it was given."""
+        for secret in secrets:
             self.progress.scrub.hide(secret.text)
-        texts = (self.progress.scrub(text) for text in (outcome.stdout, outcome.stderr, outcome.combined))
-        return Outcome(outcome.exit_code, *texts)
+        return Completed(done.status, *map(self.progress.scrub, (done.stdout, done.stderr, done.combined)))
 
     def resolver(self) -> Path:
         """Return a Buildah configuration with which Dockerfiles resolve the names of the world."""
