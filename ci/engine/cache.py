@@ -3,7 +3,7 @@
 trees/      folders by their content          results/   what steps gave, by their keys
 store/      Buildah's images                  volumes/   cache volumes
 sessions/   one locked file and one folder    mounts/    cache mounts of Dockerfiles
-            for temporary files a session
+            for temporary files a session     uploads/   what the host's folders were like
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _copies(name: str) -> Iterator[str]:
 
 
 def _make_folders(folder: Path) -> None:
-    for name in ("trees", "results", "store", "layers", "empty", "volumes", "sessions", "mounts"):
+    for name in ("trees", "results", "store", "layers", "empty", "volumes", "sessions", "mounts", "uploads"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # what lies in it may be secret, and runs as root
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.copying import copy_entry
 from engine.layers import Layers, Upper
 from engine.state import ContainerState, Mount, SecretFile, Socket, Temporary, Volume
-from engine.trees import Place, Trees, copy_entry
+from engine.trees import Place, Trees
 
 if TYPE_CHECKING:
     from engine.session import Session
@@ -81,4 +82,4 @@ class Mounts:
         changed = str(where.changed.relative_to(self._layers.cache))
         lower = [changed, name] if any(os.scandir(where.changed)) else [name]
         async with self._layers.mounted(lower) as root:
-            return await asyncio.to_thread(self._trees.ingest, root, owned=True)
+            return await asyncio.to_thread(self._trees.ingest, root)

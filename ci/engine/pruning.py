@@ -132,7 +132,9 @@ async def _remove(unit: Unit, cache: Path, store: Store) -> int:
     for place, _, names in os.walk(unit.path):
         infos = [os.lstat(os.path.join(place, name)) for name in names]
         freed += sum(info.st_blocks * BLOCK for info in infos if info.st_nlink == 1)
-    shutil.rmtree(unit.path)
+    gone = unit.path.with_suffix(".gone")  # when we are killed here, nobody takes the rest for a whole
+    unit.path.rename(gone)
+    shutil.rmtree(gone)
     return freed
 
 

@@ -1,27 +1,39 @@
 """Folders kept by their content: the engine's Directory and File values on disk.
 
-A tree is a read-only folder under `trees/`, named by the SHA-256 over its sorted entries (kind, mode, owner,
-path, content). Equal content is one tree, so a tree's name is all that a cache key needs. Times don't count.
+A tree is `root`, a read-only folder, beside `list`, whose SHA-256 is the tree's name: equal content is one
+tree, and the name is all that a cache key needs. Times don't count unless they were forced.
+
+A file that didn't change is one hard link in two trees, always at the same path: within one tree no two files
+are the same one, which programs would notice. Nobody ever writes into a tree's file.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-import stat
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from engine.copying import clear, copy_entry, copy_into, link_all
 from engine.errors import PathError
-from engine.paths import existing, resolve_in
+from engine.listing import (
+    EVERYTHING,
+    ROOT,
+    Entry,
+    Listing,
+    Owner,
+    entries,
+    file_digest,
+    head_of,
+    time_in,
+    timed,
+)
+from engine.paths import existing
 from engine.patterns import Filter
-
-EVERYTHING = Filter()
-CHUNK = 1 << 20
+from engine.results import Results
+from engine.upload import Before, Found
 
 
 @dataclass(frozen=True)
@@ -38,180 +50,164 @@ class Place:
         return existing(self.root, self.path)
 
     @property
+    def listing(self) -> Listing:
+        """The list of the folder's content."""
+        return _listing(self.root, self.path.strip("/"))
+
+    @property
     def key(self) -> str:
         """What stands for the content in a cache key: the same wherever equal content comes from."""
-        return self.digest if self.path == "/" else _key_below(self.root, self.path)
+        if self.path == "/":
+            return self.digest
+        return _listing(self.root, "").heads[self.path[1:]] if self.on_disk.is_file() else self.listing.digest
 
     def below(self, path: str) -> Place:
         """Return a place further down; PathError when nothing is there."""
-        found = existing(self.root, f"{self.path}/{path}")
-        return Place(self.digest, self.root, f"/{found.relative_to(self.root)}")
+        found = existing(self.root, f"{self.path.rstrip('/')}/{path}")
+        return Place(self.digest, self.root, "/" + os.path.relpath(found, self.root).removeprefix("."))
 
 
-@lru_cache(maxsize=4096)
-def _key_below(root: Path, path: str) -> str:
-    found = existing(root, path)
-    if found.is_dir():
-        return digest_of(found)
-    info = found.stat()
-    return f"file {stat.S_IMODE(info.st_mode):o} {info.st_uid}:{info.st_gid} {file_digest(found)}"
+@lru_cache(maxsize=64)
+def _listing(root: Path, path: str) -> Listing:
+    text = root.with_name("list").read_bytes().decode(errors="surrogateescape")
+    return _listing(root, "").below(path) if path else Listing(text)
 
 
-def entries(folder: Path, kept: Filter = EVERYTHING) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield the kept entries below `folder` with relative paths, sorted, folders before their content."""
-    yield from _entries(str(folder), "", kept)
-
-
-def _entries(folder: str, prefix: str, kept: Filter) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    with os.scandir(folder) as found:
-        ordered = sorted(found, key=lambda entry: entry.name)
-    for entry in ordered:
-        path = prefix + entry.name
-        keeps = kept.keeps(path)
-        if entry.is_dir(follow_symlinks=False):
-            below = list(_entries(entry.path, f"{path}/", kept)) if kept.descends(path) else []
-            if keeps or below:
-                yield path, entry
-            yield from below
-        elif keeps and (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
-            yield path, entry
-
-
-def digest_of(folder: Path, kept: Filter = EVERYTHING) -> str:
-    """Return the SHA-256, in hex, over what is kept of `folder`."""
-    total = hashlib.sha256()
-    for path, entry in entries(folder, kept):
-        info = entry.stat(follow_symlinks=False)
-        mode, content = stat.S_IMODE(info.st_mode), ""
-        if entry.is_symlink():
-            kind, mode, content = "l", 0, os.readlink(entry.path)
-        elif entry.is_dir():
-            kind = "d"
-        else:
-            kind, content = "f", file_digest(Path(entry.path))
-        total.update(
-            f"{kind} {mode:o} {info.st_uid}:{info.st_gid} {path}\0{content}\n".encode(
-                errors="surrogateescape"
-            )
-        )
-    return total.hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """Return a file's SHA-256 in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def copy_into(
-    source: Path,
-    target: Path,
-    *,
-    kept: Filter = EVERYTHING,
-    root: Path | None = None,
-    owner: tuple[int, int] | None = None,
-) -> None:
-    """Merge what is kept of the folder `source` into `target`, with modes, owners (or `owner`), times, links.
-
-    `root` is the file system that `target` lies in: links inside it are followed without leaving it.
-    """
-    root = root or target
-    target.mkdir(parents=True, exist_ok=True)
-    base = target.relative_to(root)
-    for path, entry in entries(source, kept):
-        folder = resolve_in(root, str((base / path).parent))
-        into = folder / entry.name
-        if entry.is_dir(follow_symlinks=False) and into.is_symlink():
-            into = resolve_in(root, str(into.relative_to(root)))
-        copy_entry(Path(entry.path), into, owner)
-
-
-def copy_entry(source: Path, target: Path, owner: tuple[int, int] | None = None) -> None:
-    """Copy one file, link or (empty) folder over `target`, with mode, owner (or the given one) and times."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    info = source.lstat()
-    uid, gid = owner or (info.st_uid, info.st_gid)
-    if source.is_symlink():
-        _clear(target)
-        os.symlink(os.readlink(source), target)
-        os.lchown(target, uid, gid)
-        return
-    if source.is_dir():
-        if target.is_symlink() or not target.is_dir():
-            _clear(target)
-            target.mkdir()
-    else:
-        _clear(target)
-        shutil.copyfile(source, target)
-    os.chown(target, uid, gid)
-    shutil.copystat(source, target)
-
-
-def _clear(target: Path) -> None:
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-    else:
-        target.unlink(missing_ok=True)
-
-
+@dataclass(frozen=True)
 class Trees:
-    """The trees of one cache folder."""
+    """The trees of one cache folder; `scratch` is the session's own, on the same file system."""
 
-    def __init__(self, folder: Path, scratch: Path) -> None:
-        self._folder, self._scratch = folder, scratch
+    folder: Path
+    scratch: Path
+    _bases: dict[Path, Place] = field(default_factory=dict)
 
     def get(self, digest: str) -> Place | None:
-        """Return the tree with this digest when it is kept."""
-        root = self._folder / digest
-        return Place(digest, root) if root.is_dir() else None
+        """Return the tree with this digest when it is kept; it counts as used now."""
+        if not (self.folder / digest / "list").exists():
+            return None
+        os.utime(self.folder / digest)
+        return Place(digest, self.folder / digest / "root")
 
     def new_folder(self) -> Path:
         """Return a fresh folder to fill and to give to `adopt`; on the trees' own file system."""
-        return Path(tempfile.mkdtemp(dir=self._scratch))
+        folder = Path(tempfile.mkdtemp(dir=self.scratch), "root")
+        folder.mkdir()
+        return folder
+
+    def copy(self, place: Place, kept: Filter = EVERYTHING) -> Path:
+        """Return a new folder with what is kept of a place, for `adopt`.
+
+        Its files are the place's own: whoever changes one replaces it.
+        """
+        folder, source = self.new_folder(), place.on_disk
+        link_all(source, folder, entries(source, kept))
+        self._bases[folder] = place
+        return folder
 
     def adopt(self, folder: Path) -> Place:
-        """Keep a filled folder of `new_folder` as a tree; the folder is gone afterwards."""
-        folder.chmod(0o755)
-        digest = digest_of(folder)
-        kept = self._folder / digest
-        if kept.is_dir():
-            shutil.rmtree(folder)
-        else:
-            try:
-                folder.rename(kept)
-            except OSError:  # another session was first
-                if not kept.is_dir():
-                    raise
-                shutil.rmtree(folder)
-        os.utime(kept)
-        return Place(digest, kept)
+        """Keep a filled folder of `new_folder` or `copy` as a tree; the folder is gone afterwards."""
+        base = self._bases.pop(folder, None)
+        heads = base.listing.heads if base else {}
+        source = base.on_disk if base else folder
 
-    def ingest(self, source: Path, kept: Filter = EVERYTHING, *, owned: bool = False) -> Place:
-        """Keep a copy of the folder `source`; owners become root's unless `owned`.
+        def head(path: str, entry: Entry) -> str:
+            known = heads.get(path, "")
+            if entry.is_dir(follow_symlinks=False):
+                made, forced = head_of(entry, file_digest), time_in(known)
+                return timed(made, forced) if forced else made
+            same = known and os.lstat(f"{source}/{path}").st_ino == entry.inode()
+            return known if same else head_of(entry, file_digest)
+
+        return self._keep(folder, Listing.of((head(path, entry), path) for path, entry in entries(folder)))
+
+    def _keep(self, folder: Path, listing: Listing) -> Place:
+        folder.chmod(0o755)
+        folder.with_name("list").write_bytes(listing.encoded)
+        digest = listing.digest
+        try:
+            folder.parent.rename(self.folder / digest)
+        except OSError:  # it is kept already, or another session was first
+            if not (self.folder / digest).is_dir():
+                raise
+            shutil.rmtree(folder.parent)
+            os.utime(self.folder / digest)
+        return Place(digest, self.folder / digest / "root")
+
+    def upload(self, source: Path, kept: Filter = EVERYTHING) -> Place:
+        """Keep a copy of a folder of the host, all of it root's; what didn't change since isn't read again.
 
         Raises PathError when `source` is no folder.
         """
-        if not source.is_dir():
-            raise PathError(
-                f"{source}: {'not a directory' if source.exists() else 'no such file or directory'}"
-            )
+        _need(source, source.is_dir(), "a directory")
+        source = source.resolve()
+        uploads = Results(self.folder.with_name("uploads"), self.scratch)
+        before = Before.of(uploads, source, kept)
+        base = self.get(before.tree)
+        found = Found.of(
+            source, kept.of_host(source), before.stamps if base else {}, base.listing.heads if base else {}
+        )
         folder = self.new_folder()
-        copy_into(source, folder, kept=kept, owner=None if owned else (0, 0))
+        listing = found.take_changed(folder)
+        if place := self.get(listing.digest):
+            shutil.rmtree(folder.parent)
+        else:
+            found.complete(folder, base.root if base else folder)
+            place = self._keep(folder, listing)
+        before.keep(uploads, place.digest, found.stamps)
+        return place
+
+    def upload_file(self, source: Path) -> Place:
+        """Keep a copy of a file of the host as root's; PathError when it is none."""
+        return self.ingest_file(source, owner=ROOT)
+
+    def timed(self, place: Place, seconds: int) -> Place:
+        """Return a place with all its times set; they count from now on."""
+        folder = self.new_folder()
+        name = "" if place.on_disk.is_dir() else Path(place.path).name
+        copy = copy_entry if name else copy_into
+        copy(place.on_disk, folder / name)
+        found = entries(folder)
+        for _, entry in found:
+            os.utime(entry.path, (seconds, seconds), follow_symlinks=False)
+        heads = ((timed(head_of(entry, file_digest), seconds), path) for path, entry in found)
+        return self._keep(folder, Listing.of(heads)).below(name)
+
+    def ingest(self, source: Path) -> Place:
+        """Keep a copy of the folder `source`; PathError when it is none."""
+        _need(source, source.is_dir(), "a directory")
+        folder = self.new_folder()
+        copy_into(source, folder)
         return self.adopt(folder)
 
-    def ingest_file(self, source: Path, name: str | None = None) -> Place:
+    def ingest_file(self, source: Path, name: str | None = None, owner: Owner | None = None) -> Place:
         """Keep a copy of the file `source`, under `name` when given; PathError when it is no file."""
-        if not source.is_file():
-            raise PathError(f"{source}: {'not a file' if source.exists() else 'no such file or directory'}")
-        folder = self.new_folder()
-        name = name or source.name
-        shutil.copyfile(source, folder / name)
-        shutil.copystat(source, folder / name)
+        _need(source, source.is_file(), "a file")
+        folder, name = self.new_folder(), file_name(name or source.name)
+        copy_entry(source, folder / name, owner)
         return self.adopt(folder).below(name)
 
     def write_file(self, name: str, contents: str, permissions: int) -> Place:
         """Keep a new file."""
         folder = self.new_folder()
-        (folder / name).write_text(contents)
-        (folder / name).chmod(permissions)
+        write_new(folder / file_name(name), contents, permissions)
         return self.adopt(folder).below(name)
+
+
+def write_new(target: Path, contents: str, permissions: int) -> None:
+    """Write a file in the place of whatever was there, which stays as it is for others."""
+    clear(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(contents.encode(errors="surrogateescape"))
+    target.chmod(permissions)
+
+
+def file_name(name: str) -> str:
+    """Return the name of a file; PathError when it leads elsewhere."""
+    if not name or "/" in name or name in (".", ".."):
+        raise PathError(f"{name!r} isn't a file's name: give it without folders")
+    return name
+
+
+def _need(source: Path, fits: bool, kind: str) -> None:
+    if not fits:
+        raise PathError(f"{source}: {f'not {kind}' if source.exists() else 'no such file or directory'}")
