@@ -1,7 +1,6 @@
 """`python -m engine`: the command line as a program."""
 
 import os
-import sys
 
 from engine.cli import main
 

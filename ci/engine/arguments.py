@@ -58,11 +58,18 @@ OPTIONS = {
         _option("mod", "String", "Folder of the module, instead of the nearest dagger.json's"),
         _option("output", "String", "Save the result to a file or folder"),
         _option("progress", "String", "How to show progress: auto or plain"),
-        _option("quiet", "Boolean", "Show no progress"),
+        _option("quiet", "Boolean", "Show only what runs, and clean up at the end"),
         _option("silent", "Boolean", "Show no progress"),
         _option("verbose", "Boolean", "Show the tracebacks of the module's errors"),
     )
 }
+# What the real command line has besides.
+OTHERS = {
+    *("allow-llm", "auto-apply", "cloud", "debug", "dot-focus-field", "dot-output", "dot-show-internal"),
+    *("eager-runtime", "interactive", "interactive-command", "lock", "no-exit", "no-mod", "scale-out"),
+    *("web", "workdir", "x-release"),
+}
+OTHER_LETTERS = set("dEiMwy")
 LETTERS = {"j": "json", "m": "mod", "o": "output", "q": "quiet", "s": "silent", "v": "verbose"}
 
 
@@ -90,6 +97,8 @@ def _flags_in(word: str, flags: Mapping[str, Argument], command: str) -> Iterabl
     if word.startswith("--"):
         name, equals, text = word[2:].partition("=")
         argument = flags.get(command_name(name))
+        if argument is None and name in OTHERS:
+            raise NotOfferedError(f"option --{name}")
         if argument is None:
             raise UsageError(f"unknown flag: --{name}{suggestion(command_name(name), flags, '--')}", command)
         yield argument.flag, text if equals else _implied(argument)
@@ -98,6 +107,8 @@ def _flags_in(word: str, flags: Mapping[str, Argument], command: str) -> Iterabl
     while letters:
         letter, letters = letters[0], letters[1:]
         argument = flags.get(LETTERS.get(letter, ""))
+        if argument is None and letter in OTHER_LETTERS:
+            raise NotOfferedError(f"option -{letter}")
         if argument is None:
             raise UsageError(f"unknown shorthand flag: {letter!r} in {word}", command)
         implied = _implied(argument)
@@ -186,6 +197,8 @@ def _inputs(level: Level, module: Module, catalogue: Catalogue, host: Host) -> d
         texts = given.get(argument.flag, [])
         if not texts and argument.default_path is not None:
             texts = [str(module.default_path(argument.default_path))]
+        elif not texts and argument.default_address is not None:
+            texts = [argument.default_address]
         if texts and not supported(argument, catalogue):
             raise NotOfferedError(f"a default path for --{argument.flag}, a {argument.type.name},")
         if texts:

@@ -9,10 +9,10 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from engine import core_types, module, usage
 from engine.arguments import (
@@ -30,11 +30,9 @@ from engine.chain import Chain, completed
 from engine.errors import EngineError, NotOfferedError, UsageError
 from engine.module import Module, ModuleProcess
 from engine.network import host_listener, module_prefix, private_network
+from engine.progress import Mode, Progress
 from engine.typedefs import Catalogue, TypeRef
 from engine.values import Host
-
-if TYPE_CHECKING:
-    from engine.progress import Mode
 
 T = TypeVar("T")
 NAME = "daggerw"
@@ -98,15 +96,15 @@ def _say(text: str, status: int) -> int:
     return status
 
 
-def _report(error: EngineError) -> int:
+def _report(error: EngineError, scrub: Callable[[str], str] = str) -> int:
     """Print an error; a failed command's whole output with it, whose status becomes ours."""
-    _say(f"Error: {error}", FAILED)
+    _say(scrub(f"Error: {error}"), FAILED)
     extensions = error.extensions
     if extensions.get("_type") != "EXEC_ERROR":
         return FAILED
     for title, key in (("Stdout:", "stdout"), ("Stderr:", "stderr")):
         if text := str(extensions.get(key) or ""):
-            _say(f"{title}\n{text}", FAILED)
+            _say(scrub(f"{title}\n{text}"), FAILED)
     status = extensions.get("exitCode")
     return status if isinstance(status, int) and status > 0 else FAILED
 
@@ -157,7 +155,7 @@ def _list(parsed: Parsed, catalogue: Catalogue) -> int:
 
 def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -> int:
     output = parsed.options.get("output", [None])[-1]
-    mode = _progress(parsed)
+    progress = Progress(mode=_mode(parsed, caller.environment))
     calls = check(parsed, found, catalogue, Host(caller.folder, caller.environment))
     returns = parsed.last.returns
     is_object = catalogue.object(returns.name) is not None
@@ -166,7 +164,10 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
     _refuse_users()
     _refuse_taken_ports(calls[-1])
     verbose = "verbose" in parsed.options
-    result = _until_signal(_evaluate(caller, found, catalogue, calls, mode, verbose=verbose))
+    try:
+        result = _until_signal(_evaluate(caller, found, catalogue, calls, progress, verbose=verbose))
+    except EngineError as error:
+        return _report(error, progress.scrub)
     if is_object and output is not None:
         return _say(f"Saved to {json.dumps(result)}.", 0)
     text = _identities(result, returns) if is_object else _text(result, as_json="json" in parsed.options)
@@ -198,12 +199,14 @@ def _refuse_taken_ports(call: Call) -> None:
         host_listener(forward["frontend"], forward["backend"]).close()
 
 
-def _progress(parsed: Parsed) -> Mode:
-    if parsed.options.keys() & {"quiet", "silent"}:
+def _mode(parsed: Parsed, environment: Mapping[str, str]) -> Mode:
+    if "silent" in parsed.options:
         return "silent"
+    if "quiet" in parsed.options:
+        return "quiet"
     match parsed.options.get("progress", ["auto"])[-1]:
         case "auto":
-            return "auto"
+            return "plain" if environment.get("TERM") == "dumb" else "auto"
         case "plain":
             return "plain"
         case other:
@@ -211,23 +214,29 @@ def _progress(parsed: Parsed) -> Mode:
 
 
 async def _evaluate(
-    caller: Caller, found: Module, catalogue: Catalogue, calls: Sequence[Call], mode: Mode, *, verbose: bool
+    caller: Caller,
+    found: Module,
+    catalogue: Catalogue,
+    calls: Sequence[Call],
+    progress: Progress,
+    *,
+    verbose: bool,
 ) -> object:
-    async with (
-        private_network() as network,
-        ModuleProcess.start(found, module_prefix(network, caller.cache), verbose=verbose) as process,
-    ):
-        # Imported late: meanwhile the module's process imports what it needs.
-        from engine.progress import Progress
-        from engine.session import ModuleSource, Session
+    async with private_network() as network:
+        prefix = module_prefix(network, caller.cache)
+        async with ModuleProcess.start(found, prefix, progress.show, verbose=verbose) as process:
+            # Imported late: meanwhile the module's process imports what it needs.
+            from engine.session import ModuleSource, Session
 
-        source, progress = ModuleSource(found.name, found.source), Progress(mode=mode)
-        async with (
-            Session.open(cache=caller.cache, network=network, module=source, progress=progress) as session,
-            session.module_client() as client,
-        ):
-            await process.connect(client)
-            return await Chain(catalogue, session, process).run(calls)
+            source = ModuleSource(found.name, found.source)
+            async with (
+                Session.open(
+                    cache=caller.cache, network=network, module=source, progress=progress
+                ) as session,
+                session.module_client() as client,
+            ):
+                await process.connect(client)
+                return await Chain(catalogue, session, process).run(calls)
 
 
 def _until_signal(work: Coroutine[Any, Any, T]) -> T:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -159,6 +159,12 @@ def _result(reply: bytes, end: str) -> object:
     return message["result"]
 
 
+async def _forward(process: asyncio.subprocess.Process, show: Callable[[str], None]) -> None:
+    assert process.stderr is not None
+    async for line in process.stderr:
+        show(line.decode(errors="replace"))
+
+
 class ModuleProcess:
     """A module's running process; answers one request at a time."""
 
@@ -169,22 +175,28 @@ class ModuleProcess:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, module: Module, prefix: Sequence[str], *, verbose: bool
+        cls, module: Module, prefix: Sequence[str], show: Callable[[str], None], *, verbose: bool
     ) -> AsyncIterator[ModuleProcess]:
-        """Start the process, which then imports dagger-io on its own; ended with the block."""
+        """Start the process, which then imports dagger-io on its own; ended with the block.
+
+        `show` is given each line that the module prints.
+        """
         process = await asyncio.create_subprocess_exec(
             *prefix,
             *_command(module, "serve"),
             env=_environment(module, verbose=verbose),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
             limit=MAX_REPLY_BYTES,
         )
+        printed = asyncio.create_task(_forward(process, show))
         try:
             yield cls(process)
         finally:
             await kill(process)
+            await printed
 
     async def connect(self, client: ModuleClient) -> None:
         """Tell the process where the engine answers, and where its relative paths begin."""

@@ -189,6 +189,7 @@ def _describe_function(
             "doc": parameter.doc or "",
             "default": parameter.default_value,
             "default_path": parameter.default_path,
+            "default_address": parameter.default_address,
             "ignore": parameter.ignore or [],
         }
         for parameter in function.parameters.values()

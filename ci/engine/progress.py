@@ -1,9 +1,10 @@
-"""One line a step, on stderr: live on a terminal, plain when piped."""
+"""One line a step, on stderr: live on a terminal, plain when piped; secrets never."""
 
 from __future__ import annotations
 
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +12,19 @@ from typing import Literal, TextIO
 
 from engine.scrub import Scrubber
 
-Mode = Literal["auto", "plain", "silent"]
+Mode = Literal["auto", "plain", "quiet", "silent"]
+COLOURS = {"done": 32, "cached": 36, "failed": 31, "running": 33}  # ECMA-48, "select graphic rendition"
+MOST_RUNNING = 8
+TICK_SECONDS = 0.2
 
 
 class Step:
-    """A running step; whoever runs it may mark it as found in the cache."""
+    """A step; whoever runs it may say how it went."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.state = "done"
-        self.started = time.monotonic()
+        self.state = "running"
+        self._started = time.monotonic()
 
     def cached(self) -> None:
         """Say that nothing had to run."""
@@ -30,54 +34,87 @@ class Step:
         """Say that it failed, though the block goes on."""
         self.state = "failed"
 
-    @property
-    def seconds(self) -> float:
-        """Seconds since the step began."""
-        return time.monotonic() - self.started
+    def __str__(self) -> str:
+        return f"{self.state:<7} {time.monotonic() - self._started:6.1f}s  {self.name}"
 
 
 class Progress:
-    """Prints each step when it ends and, on a terminal, which ones are running."""
+    """Prints each step when it ends and, on a terminal, what runs: that goes away again."""
 
     def __init__(self, stream: TextIO = sys.stderr, mode: Mode = "auto") -> None:
-        self._stream = stream
-        self._silent = mode == "silent"
-        self._live = mode == "auto" and stream.isatty()
-        self._running: list[Step] = []
         self.scrub = Scrubber()
+        self._stream, self._mode = stream, mode
+        self._live = mode in {"auto", "quiet"} and stream.isatty()
+        self._running: list[Step] = []
+        self._drawn = 0
+        self._lock, self._busy = threading.Lock(), threading.Event()
+        self._ticker: threading.Thread | None = None
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
         """Show a step named `name` while the block runs; its state and seconds afterwards."""
         step = Step(" ".join(name.split()))
-        self._running.append(step)
-        self._show_running()
+        self._begin(step)
         try:
             yield step
         except BaseException:
-            step.state = "failed"
+            step.failed()
             raise
         finally:
-            self._running.remove(step)
-            self._line(f"{step.state:<7} {step.seconds:6.1f}s  {step.name}")
+            self._end(step)
 
     def note(self, text: str) -> None:
         """Print one line that is no step."""
-        self._line(text)
+        if self._mode != "silent":
+            self.show(self._line(text) + "\n")
 
-    def _line(self, text: str) -> None:
-        if self._silent:
-            return
+    def show(self, text: str) -> None:
+        """Print what somebody else wrote, as it is but for secrets; it ends with a line."""
+        with self._lock:
+            self._clear()
+            self._stream.write(self.scrub(text))
+            self._draw()
+
+    def _begin(self, step: Step) -> None:
+        self._running.append(step)
+        if self._live and not self._ticker:
+            self._ticker = threading.Thread(target=self._tick, daemon=True)
+            self._ticker.start()
+        self._busy.set()
+
+    def _end(self, step: Step) -> None:
+        if step.state == "running":
+            step.state = "done"
+        self._running.remove(step)
+        if not self._running:
+            self._busy.clear()
+        self.show(f"{self._line(str(step))}\n" if self._mode in {"auto", "plain"} else "")
+
+    def _tick(self) -> None:
+        while self._busy.wait():
+            self.show("")
+            time.sleep(TICK_SECONDS)
+
+    def _clear(self) -> None:
+        if self._drawn:
+            self._stream.write(f"\x1b[{self._drawn}F\x1b[J")
+            self._drawn = 0
+
+    def _draw(self) -> None:
+        steps = self._running[:] if self._live else []
+        lines = [self._line(str(step)) for step in steps[:MOST_RUNNING]]
+        if len(steps) > MOST_RUNNING:
+            lines.append(f"… and {len(steps) - MOST_RUNNING} more")
+        self._stream.write("".join(f"{line}\n" for line in lines))
+        self._stream.flush()
+        self._drawn = len(lines)
+
+    def _line(self, text: str) -> str:
+        """Return the text without secrets, cut to the terminal's width, its state in colour."""
         width = shutil.get_terminal_size((160, 24)).columns
         text = self.scrub(text)
-        clear = "\r\x1b[2K" if self._live else ""
-        shown = text if len(text) <= width else text[: width - 1] + "…"
-        print(f"{clear}{shown}", file=self._stream, flush=True)
-        self._show_running()
-
-    def _show_running(self) -> None:
-        if not self._live or self._silent or not self._running:
-            return
-        names = " | ".join(step.name for step in self._running)
-        width = shutil.get_terminal_size((160, 24)).columns
-        print(f"\r\x1b[2K… {names}"[: width + 5], end="", file=self._stream, flush=True)
+        text = text if len(text) <= width else text[: width - 1] + "…"
+        state, space, rest = text.partition(" ")
+        if not self._live or state not in COLOURS:
+            return text
+        return f"\x1b[{COLOURS[state]}m{state}\x1b[0m{space}{rest}"

@@ -41,6 +41,7 @@ class Argument:
     doc: str = ""
     default: str | None = None
     default_path: str | None = None
+    default_address: str | None = None
     ignore: tuple[str, ...] = ()
     wire: str = ""
 
@@ -50,7 +51,8 @@ class Argument:
 
     @property
     def required(self) -> bool:
-        return not self.type.optional and self.default is None and self.default_path is None
+        defaults = (self.default, self.default_path, self.default_address)
+        return not self.type.optional and defaults == (None, None, None)
 
 
 @dataclass(frozen=True)

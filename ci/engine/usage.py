@@ -104,8 +104,8 @@ def _tail(argument: Argument) -> str:
 
 
 def _default(argument: Argument) -> str:
-    if argument.default_path is not None:
-        return f'(default "{argument.default_path}")'
+    if (place := argument.default_path or argument.default_address) is not None:
+        return f'(default "{place}")'
     empty = {"null", '""', "[]", "false", "0", "0.0", None}
     if argument.default in empty or argument.default is None:
         return ""

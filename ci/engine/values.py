@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.errors import NotOfferedError
 from engine.typedefs import Argument, Catalogue
 
 TRUE, FALSE = {"1", "t", "true"}, {"0", "f", "false"}
@@ -21,7 +22,11 @@ LOADERS = {
         host { directory(path: $path, exclude: $exclude) { id } }
     }""",
     "File": "query ($path: String!) { host { file(path: $path) { id } } }",
-    "Secret": "query ($uri: String!) { secret(uri: $uri) { id } }",
+    "GitRef": """query ($path: String!, $ref: String!) {
+        host { directory(path: $path) { asGit { ref(name: $ref) { id } } } }
+    }""",
+    "GitRepository": "query ($path: String!) { host { directory(path: $path) { asGit { id } } } }",
+    "Secret": "query ($uri: String!, $cacheKey: String) { secret(uri: $uri, cacheKey: $cacheKey) { id } }",
     "Service": """query ($host: String!, $ports: [PortForward!]!) {
         host { service(host: $host, ports: $ports) { id } }
     }""",
@@ -70,7 +75,9 @@ def _read(argument: Argument, text: str, catalogue: Catalogue, host: Host) -> ob
             return Loaded(name, address(text, argument, host))
         return _member(text, catalogue.enum(name) or ())
     except ValueError as error:
-        raise ValueError(f'invalid argument {text!r} for "--{argument.flag}": {error}') from error
+        # What was meant to name a secret may be one.
+        shown = "" if name == "Secret" else f"{text!r} "
+        raise ValueError(f'invalid argument {shown}for "--{argument.flag}": {error}') from error
 
 
 def _boolean(text: str) -> bool:
@@ -135,44 +142,63 @@ READERS: dict[str, Callable[[str], object]] = {
 }
 
 
-def _path(text: str, host: Host) -> Path:
+def _path(text: str, argument: Argument, host: Host) -> Path:
     if re.match(r"[a-z+]+://|git@", text) and not text.startswith("file://"):
-        raise ValueError("the embedded engine reads this machine's files only")
+        raise NotOfferedError(f"a remote {argument.type.name} (--{argument.flag} {text})")
     return (host.folder / Path(text.removeprefix("file://")).expanduser()).resolve()
 
 
-def _directory(text: str, argument: Argument, host: Host) -> dict[str, object]:
-    path = _path(text, host)
+def _folder(text: str, argument: Argument, host: Host) -> dict[str, object]:
+    path = _path(text, argument, host)
     if not path.is_dir():
         raise ValueError(f"no such folder: {str(path)!r}")
-    return {"path": str(path), "exclude": list(argument.ignore)}
+    return {"path": str(path)}
+
+
+def _directory(text: str, argument: Argument, host: Host) -> dict[str, object]:
+    return {**_folder(text, argument, host), "exclude": list(argument.ignore)}
 
 
 def _file(text: str, argument: Argument, host: Host) -> dict[str, object]:
-    path = _path(text, host)
+    path = _path(text, argument, host)
     if not path.is_file():
         raise ValueError(f"no such file: {str(path)!r}")
     return {"path": str(path)}
 
 
+def _ref(text: str, argument: Argument, host: Host) -> dict[str, object]:
+    folder, _, name = text.partition("#")
+    return {**_folder(folder, argument, host), "ref": name or "HEAD"}
+
+
 def _secret(text: str, argument: Argument, host: Host) -> dict[str, object]:
-    matched = re.fullmatch(r"(env|file|cmd):(?://)?(.+)", text)
-    if not matched:
-        raise ValueError("expected env://NAME, file://PATH or cmd://COMMAND")
-    scheme, rest = matched.groups()
+    address, _, key = text.partition("?cacheKey=")
+    scheme, colon, rest = address.partition(":")
+    if not colon:
+        scheme, rest = "env", address
+    rest = rest.removeprefix("//")
+    if scheme not in {"env", "file", "cmd"}:
+        raise NotOfferedError(f"a secret of the provider {scheme!r} (--{argument.flag})")
     if scheme == "env" and rest not in host.environment:
-        raise ValueError("that environment variable is not set")
+        raise ValueError("no such environment variable; expected env://NAME, file://PATH or cmd://COMMAND")
     if scheme == "file":
         rest = str(_file(rest, argument, host)["path"])
-    return {"uri": f"{scheme}://{rest}"}
+    return {"uri": f"{scheme}://{rest}", **({"cacheKey": key} if key else {})}
 
 
 def _service(text: str, argument: Argument, host: Host) -> dict[str, object]:
-    matched = re.fullmatch(r"(?:(tcp|udp)://)?([^:/]+):([0-9]+)", text)
+    matched = re.fullmatch(r"(tcp|udp)://(\[[0-9a-fA-F:]+\]|[^:/]+):([0-9]+)", text)
     if not matched:
-        raise ValueError("expected tcp://HOST:PORT")
-    protocol, name, port = matched[1] or "tcp", matched[2], _port(matched[3])
-    return {"host": name, "ports": [{"frontend": port, "backend": port, "protocol": protocol.upper()}]}
+        raise ValueError("expected tcp://HOST:PORT or udp://HOST:PORT")
+    protocol, name, port = matched[1].upper(), matched[2].strip("[]"), _port(matched[3])
+    return {"host": name, "ports": [{"frontend": port, "backend": port, "protocol": protocol}]}
+
+
+def _socket(text: str, argument: Argument, host: Host) -> dict[str, object]:
+    path = _path(text.removeprefix("unix://"), argument, host)
+    if not path.is_socket():
+        raise ValueError(f"no such socket: {str(path)!r}")
+    return {"path": str(path)}
 
 
 ADDRESSES: dict[str, Callable[[str, Argument, Host], dict[str, object]]] = {
@@ -180,7 +206,9 @@ ADDRESSES: dict[str, Callable[[str, Argument, Host], dict[str, object]]] = {
     "Container": lambda text, argument, host: {"address": text},
     "Directory": _directory,
     "File": _file,
+    "GitRef": _ref,
+    "GitRepository": _folder,
     "Secret": _secret,
     "Service": _service,
-    "Socket": lambda text, argument, host: {"path": str(_path(text, host))},
+    "Socket": _socket,
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from engine import module
 from engine.arguments import Call, check, functions, parse, peek
-from engine.errors import UsageError
+from engine.errors import NotOfferedError, UsageError
 from engine.typedefs import Argument, Catalogue, TypeRef, command_name
 from engine.values import Host, Loaded, read
 
@@ -97,7 +98,9 @@ def test_a_given_path_is_the_callers_and_ignores_the_same(catalogue: Catalogue, 
         ("CacheVolume", "pip", Loaded("CacheVolume", {"key": "pip"})),
         ("Container", "debian:12", Loaded("Container", {"address": "debian:12"})),
         ("Secret", "env:TOKEN", Loaded("Secret", {"uri": "env://TOKEN"})),
-        ("Secret", "cmd://pass x", Loaded("Secret", {"uri": "cmd://pass x"})),
+        ("Secret", "TOKEN", Loaded("Secret", {"uri": "env://TOKEN"})),
+        ("Secret", "cmd://pass x?", Loaded("Secret", {"uri": "cmd://pass x?"})),
+        ("Secret", "env://TOKEN?cacheKey=k", Loaded("Secret", {"uri": "env://TOKEN", "cacheKey": "k"})),
     ],
 )
 def test_a_text_becomes_the_value_of_its_type(
@@ -106,11 +109,73 @@ def test_a_text_becomes_the_value_of_its_type(
     assert read(Argument("it", TypeRef(kind)), [text], catalogue, Host(tmp_path, {"TOKEN": "x"})) == value
 
 
-@pytest.mark.parametrize("text", ["tcp://db:5432", "db:5432"])
-def test_a_service_is_an_address_with_a_port(text: str, catalogue: Catalogue, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "host", "protocol"),
+    [
+        ("tcp://db:5432", "db", "TCP"),
+        ("udp://10.0.0.1:5432", "10.0.0.1", "UDP"),
+        ("tcp://[::1]:5432", "::1", "TCP"),
+    ],
+)
+def test_a_service_is_an_address_with_a_port(
+    text: str, host: str, protocol: str, catalogue: Catalogue, tmp_path: Path
+) -> None:
     loaded = read(Argument("it", TypeRef("Service")), [text], catalogue, Host(tmp_path, {}))
-    ports = [{"frontend": 5432, "backend": 5432, "protocol": "TCP"}]
-    assert loaded == Loaded("Service", {"host": "db", "ports": ports})
+    ports = [{"frontend": 5432, "backend": 5432, "protocol": protocol}]
+    assert loaded == Loaded("Service", {"host": host, "ports": ports})
+
+
+@pytest.mark.parametrize("text", ["it.sock", "unix://it.sock"])
+def test_a_socket_is_its_path(text: str, catalogue: Catalogue, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / "it.sock"))
+        loaded = read(Argument("it", TypeRef("Socket")), [text], catalogue, Host(tmp_path, {}))
+    assert loaded == Loaded("Socket", {"path": str(tmp_path / "it.sock")})
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "variables"),
+    [
+        ("GitRepository", "here", {}),
+        ("GitRef", "here", {"ref": "HEAD"}),
+        ("GitRef", "file://here#v1.0", {"ref": "v1.0"}),
+    ],
+)
+def test_a_git_repository_is_a_folder(
+    kind: str, text: str, variables: dict[str, str], catalogue: Catalogue, tmp_path: Path
+) -> None:
+    (tmp_path / "here").mkdir()
+    loaded = read(Argument("it", TypeRef(kind)), [text], catalogue, Host(tmp_path, {}))
+    assert loaded == Loaded(kind, {"path": str(tmp_path / "here"), **variables})
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "what"),
+    [
+        ("Directory", "https://host.example/repo", "a remote Directory"),
+        ("GitRepository", "git@host.example:repo", "a remote GitRepository"),
+        ("Secret", "vault://path/to.key", "a secret of the provider 'vault'"),
+    ],
+)
+def test_what_only_the_dagger_engine_can_load_is_refused_by_name(
+    kind: str, text: str, what: str, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    with pytest.raises(NotOfferedError, match=rf"{what} .*--it.* isn't offered by the embedded engine"):
+        read(Argument("it", TypeRef(kind)), [text], catalogue, Host(tmp_path, {}))
+
+
+def test_what_may_be_a_secret_given_by_mistake_is_not_shown(catalogue: Catalogue, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r'invalid argument for "--it": no such environment variable'
+    ) as refused:
+        read(Argument("it", TypeRef("Secret")), ["hunter2"], catalogue, Host(tmp_path, {}))
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("option", ["--interactive", "-i", "--debug", "--workdir=x"])
+def test_daggers_other_options_are_refused_by_name(option: str, catalogue: Catalogue) -> None:
+    with pytest.raises(NotOfferedError, match=f"option {option.partition('=')[0]} isn't offered"):
+        parse([option, "words"], catalogue, {}, "daggerw call")
 
 
 @pytest.mark.parametrize(
@@ -127,17 +192,18 @@ def test_a_service_is_an_address_with_a_port(text: str, catalogue: Catalogue, tm
         ("BuildArg", "=b", "expected NAME=VALUE"),
         ("Directory", "nowhere", "no such folder: '.*/nowhere'"),
         ("File", "nowhere", "no such file: '.*/nowhere'"),
-        ("Directory", "https://host.example/repo", "reads this machine's files only"),
-        ("Secret", "hunter2", "expected env://NAME, file://PATH or cmd://COMMAND"),
-        ("Secret", "env:UNSET", "that environment variable is not set"),
+        ("GitRepository", "nowhere", "no such folder: '.*/nowhere'"),
+        ("Secret", "env:UNSET", "no such environment variable; expected env://NAME, file://PATH"),
         ("Secret", "file:nowhere", "no such file"),
-        ("Service", "db", "expected tcp://HOST:PORT"),
+        ("Service", "db:5432", "expected tcp://HOST:PORT"),
+        ("Service", "http://db:5432", "expected tcp://HOST:PORT"),
+        ("Socket", "/etc", "no such socket: '/etc'"),
     ],
 )
 def test_a_text_that_is_no_value_is_refused_with_its_flag(
     kind: str, text: str, why: str, catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=rf'invalid argument .* for "--it": .*{why}'):
+    with pytest.raises(ValueError, match=rf'invalid argument .*for "--it": .*{why}'):
         read(Argument("it", TypeRef(kind)), [text], catalogue, Host(tmp_path, {}))
 
 

@@ -136,7 +136,7 @@ def test_a_module_that_ends_its_process_is_told(copy: Path, tmp_path: Path) -> N
 @pytest.mark.anyio
 async def test_a_process_that_cannot_start_serving_says_why(copy: Path, tmp_path: Path) -> None:
     (copy / "source/example.py").write_text("import nothing_like_this")
-    async with ModuleProcess.start(module.load(copy), (), verbose=False) as process:
+    async with ModuleProcess.start(module.load(copy), (), print, verbose=False) as process:
         await process.connect(ModuleClient({}, tmp_path))
         with pytest.raises(ApiError, match="No module named 'nothing_like_this'"):
             await process.invoke("Example", {}, "", {})
