@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from keyword import iskeyword
 from pathlib import Path
@@ -12,7 +13,6 @@ import graphql
 
 from engine.calls import ROOT, Call
 from engine.errors import ApiError, EngineError, NotOfferedError
-from engine.roots import RELATIVE_TO_CALLER
 
 if TYPE_CHECKING:
     from engine.session import Client, Session
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SDL = Path(__file__).with_name("schema.graphqls")
 UNKNOWN_FIELD = re.compile(r"Cannot query field '(?P<field>\w+)' on type '(?P<type>\w+)'")
 UNKNOWN_ARGUMENT = re.compile(r"Unknown argument '(?P<argument>\w+)' on field '(?P<field>[\w.]+)'")
+RELATIVE_TO_CALLER = frozenset({"Host.directory", "Host.file", "Host.unixSocket", "CurrentModule.workdir"})
 ACTS_FOR_CALLER = frozenset({"export"})
 
 
@@ -84,10 +85,14 @@ class Api:
         client: Client = info.context
         field = info.parent_type.fields[info.field_name]
         given = {name: self._loaded(value, field.args[name]) for name, value in arguments.items()}
-        if (info.parent_type.name, info.field_name) in RELATIVE_TO_CALLER:
+        if f"{info.parent_type.name}.{info.field_name}" in RELATIVE_TO_CALLER:
             given["path"] = str(client.path(given["path"]))
+        if given.get("noCache"):
+            given["noCache"] = str(uuid.uuid4())
         if info.field_name == "setSecret":
             given["plaintext"] = self._session.secrets.hidden(given["plaintext"])
+        if info.field_name == "currentModule" and not client.confined:
+            raise EngineError("no current module")
         named = graphql.get_named_type(info.return_type).name
         return self._session.remembered(Call.to(named, info.field_name, given, source))
 

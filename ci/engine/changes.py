@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from engine.copying import clear, copy_entry, copy_into
 from engine.errors import PathError
+from engine.listing import Owner, entries
 from engine.paths import resolve_in
 from engine.runner import user_ids
 from engine.state import Remove, Write
-from engine.trees import copy_entry, copy_into
 
 
 def apply(changes: Iterable[Write | Remove], root: Path) -> None:
@@ -24,23 +24,46 @@ def apply(changes: Iterable[Write | Remove], root: Path) -> None:
 
 
 def _remove(root: Path, path: str) -> None:
-    parent, _, name = path.rstrip("/").rpartition("/")
-    target = resolve_in(root, parent) / name
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-    else:
-        target.unlink(missing_ok=True)
+    names = [str(found.relative_to(root)) for found in root.glob(path.strip("/"))] if "*" in path else [path]
+    for each in names:
+        parent, _, name = each.rstrip("/").rpartition("/")
+        clear(resolve_in(root, parent) / name)
 
 
 def _write(root: Path, change: Write) -> None:
     owner = owner_ids(root, change.owner) if change.owner else None
     source, target = change.source.on_disk, resolve_in(root, change.path)
-    if source.is_dir():
-        copy_into(source, target, root=root, owner=owner)
+    if not source.is_dir():
+        _write_file(source, target, owner, change)
         return
+    if not target.is_dir():
+        clear(target)
+    copy_into(source, target, root=root, owner=owner)
+    if target != root:
+        copy_entry(source, target, owner)
+    if change.permissions is not None:
+        copied = (resolve_in(root, f"{change.path}/{path}") for path, _ in entries(source))
+        for each in (*copied, *([target] if target != root else [])):
+            each.chmod(change.permissions)
+
+
+def _write_file(source: Path, target: Path, owner: Owner | None, change: Write) -> None:
+    if change.into_folders and target.is_dir():
+        target = target / source.name
+    if target.is_dir():
+        raise PathError(f"{change.path}: is a directory")
     copy_entry(source, target, owner)
     if change.permissions is not None:
         target.chmod(change.permissions)
+
+
+def make_folder(root: Path, path: str, permissions: int) -> None:
+    """Make a folder, and those above it that are missing, with these permissions below `root`."""
+    made = resolve_in(root, path)
+    missing = [folder for folder in (made, *made.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir()
+        folder.chmod(permissions)
 
 
 def copy_layer(layer: Path, target: Path) -> None:
@@ -54,5 +77,5 @@ def owner_ids(root: Path, owner: str) -> tuple[int, int]:
     try:
         uid, gid, _, _ = user_ids(owner, *(table.read_text() if table.is_file() else "" for table in tables))
     except LookupError as unknown:
-        raise PathError(str(unknown.args[0])) from None
+        raise PathError(f"failed to resolve ownership for {owner}: {unknown.args[0]}") from None
     return uid, gid

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.build import DockerBuild
-from engine.calls import Call
+from engine.calls import Call, key_of
+from engine.changes import apply, make_folder
+from engine.copying import copy_entry
 from engine.errors import PathError
-from engine.paths import resolve_in
-from engine.patterns import Filter
-from engine.state import ContainerState
-from engine.trees import Place, copy_entry, copy_into, digest_of, entries, file_digest
+from engine.listing import Listing, file_digest
+from engine.paths import check_kind
+from engine.patterns import glob_expression
+from engine.state import ContainerState, Remove, Write
+from engine.trees import Place, Trees
 
 if TYPE_CHECKING:
     from engine.session import Client, Session
+
+
+FORCED_TIME = re.compile(r"(?<=^.)@\d+")
 
 
 class Directories:
@@ -26,108 +32,90 @@ class Directories:
         self._session = session
 
     async def directory(self, place: Place, path: str) -> Place:
-        found = place.below(path)
-        if not found.on_disk.is_dir():
-            raise PathError(f"{path}: not a directory")
-        return found
+        return below(place, path, directory=True)
 
     async def file(self, place: Place, path: str) -> Place:
-        found = place.below(path)
-        if not found.on_disk.is_file():
-            raise PathError(f"{path}: not a file")
-        return found
+        return below(place, path, directory=False)
 
     async def entries(self, place: Place, path: str | None = None) -> list[str]:
         found = await self.directory(place, path or ".")
-        return sorted(
-            e.name + ("/" if e.is_dir(follow_symlinks=False) else "") for e in os.scandir(found.on_disk)
-        )
+        return await self.glob(found, "*")
 
     async def glob(self, place: Place, pattern: str) -> list[str]:
-        wanted = Filter.of(include=[pattern])
-        return [
-            path + ("/" if entry.is_dir(follow_symlinks=False) else "")
-            for path, entry in entries(place.on_disk)
-            if wanted.include[0].expression.fullmatch(path) and wanted.keeps(path)
-        ]
+        wanted = glob_expression(pattern)
+        found = ((path, head) for path, head in place.listing.heads.items() if wanted.match(path))
+        return [path + ("/" if head.startswith("d") else "") for path, head in found]
 
     async def digest(self, place: Place) -> str:
-        return f"sha256:{digest_of(place.on_disk)}"
+        heads = place.listing.heads.items()
+        return f"sha256:{Listing.of((FORCED_TIME.sub('', head), path) for path, head in heads).digest}"
 
     async def name(self, place: Place) -> str:
-        return Path(place.path).name or "/"
+        return Path(place.path).name + "/"
 
     async def sync(self, place: Place) -> None:
         """Nothing is left to do once a directory has a place."""
 
-    async def filter(self, place: Place, exclude: list[str], include: list[str]) -> Place:
-        return self._session.filtered(place, Filter.of(exclude, include))
+    async def filter(self, place: Place, exclude: list[str], include: list[str], gitignore: bool) -> Place:
+        return self._session.filtered(place, exclude, include, gitignore)
 
     async def with_directory(
-        self, place: Place, path: str, source: Call, exclude: list[str], include: list[str]
+        self,
+        place: Place,
+        path: str,
+        source: Call,
+        exclude: list[str],
+        include: list[str],
+        gitignore: bool,
+        owner: str,
+        permissions: int | None = None,
     ) -> Place:
-        added = (await self._session.place(source)).on_disk
-        kept = Filter.of(exclude, include)
-        folder = self._copy(place)
-        copy_into(added, resolve_in(folder, path), kept=kept, root=folder)
-        return self._session.trees.adopt(folder)
+        added = self._session.filtered(await self._session.place(source), exclude, include, gitignore)
+        return self._changed(place, Write(path, added, owner, permissions))
 
-    async def with_file(self, place: Place, path: str, source: Call, permissions: int | None = None) -> Place:
-        return await self.with_files(place, path, [source], permissions)
+    async def with_file(
+        self, place: Place, path: str, source: Call, owner: str, permissions: int | None = None
+    ) -> Place:
+        added = await self._session.place(source)
+        target = below_folder(path, path, added)
+        return self._changed(place, Write(target, added, owner, permissions, into_folders=True))
 
     async def with_files(
         self, place: Place, path: str, sources: list[Call], permissions: int | None = None
     ) -> Place:
-        folder = self._copy(place)
-        into_folder = path.endswith("/") or len(sources) > 1
-        for source in sources:
-            added = (await self._session.place(source)).on_disk
-            target = resolve_in(folder, f"{path}/{added.name}" if into_folder else path)
-            copy_entry(added, target)
-            if permissions is not None:
-                target.chmod(permissions)
-        return self._session.trees.adopt(folder)
+        added = [await self._session.place(source) for source in sources]
+        writes = (Write(f"{path}/{Path(each.path).name}", each, "", permissions) for each in added)
+        return self._changed(place, *writes)
 
     async def with_new_file(self, place: Place, path: str, contents: str, permissions: int) -> Place:
-        folder = self._copy(place)
-        target = resolve_in(folder, path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(contents)
-        target.chmod(permissions)
-        return self._session.trees.adopt(folder)
+        added = self._session.text_file("file", contents)
+        return self._changed(place, Write(path, added, "", permissions))
 
     async def with_new_directory(self, place: Place, path: str, permissions: int) -> Place:
-        folder = self._copy(place)
-        target = resolve_in(folder, path)
-        target.mkdir(parents=True, exist_ok=True)
-        target.chmod(permissions | 0o111)
+        if os.path.normpath(path).startswith("../"):
+            raise PathError(f"cannot create directory outside parent: {path}")
+        folder = self._session.trees.copy(place)
+        make_folder(folder, path, permissions)
         return self._session.trees.adopt(folder)
 
     async def without_directory(self, place: Place, path: str) -> Place:
-        folder = self._copy(place)
-        target = resolve_in(folder, path)
-        if target.is_dir():
-            shutil.rmtree(target)
-        return self._session.trees.adopt(folder)
+        return self._changed(place, Remove(path))
 
     async def without_file(self, place: Place, path: str) -> Place:
-        folder = self._copy(place)
-        resolve_in(folder, path).unlink(missing_ok=True)
-        return self._session.trees.adopt(folder)
+        return self._changed(place, Remove(path))
+
+    async def without_files(self, place: Place, paths: list[str]) -> Place:
+        return self._changed(place, *map(Remove, paths))
 
     async def with_timestamps(self, place: Place, timestamp: int) -> Place:
-        folder = self._copy(place)
-        for _, entry in entries(folder):
-            os.utime(entry.path, (timestamp, timestamp), follow_symlinks=False)
-        return self._session.trees.adopt(folder)
+        return self._session.trees.timed(place, timestamp)
 
     async def diff(self, place: Place, other: Call) -> Place:
-        theirs = (await self._session.place(other)).on_disk
-        ours = place.on_disk
+        theirs = await self._session.place(other)
+        before, after = place.listing.heads, theirs.listing.heads
         folder = self._session.trees.new_folder()
-        for path, entry in entries(theirs):
-            if not entry.is_dir(follow_symlinks=False) and not _same(ours / path, Path(entry.path)):
-                copy_entry(Path(entry.path), folder / path)
+        for path in (path for path, head in after.items() if before.get(path) != head):
+            copy_entry(theirs.on_disk / path, folder / path)
         return self._session.trees.adopt(folder)
 
     async def export(self, place: Place, client: Client, path: str, wipe: bool) -> str:
@@ -139,15 +127,16 @@ class Directories:
         dockerfile: str,
         build_args: list[dict[str, str]],
         target: str,
+        secrets: list[Call],
         platform: str | None = None,
     ) -> ContainerState:
+        self._session.only_platform(platform)
         arguments = tuple((each["name"], each["value"]) for each in build_args)
-        return await DockerBuild(place, dockerfile, arguments, target).run(self._session)
+        given = tuple([await self._session.evaluate(secret) for secret in secrets])
+        return await DockerBuild(place, dockerfile, arguments, target, given).run(self._session)
 
-    def _copy(self, place: Place) -> Path:
-        folder = self._session.trees.new_folder()
-        copy_into(place.on_disk, folder)
-        return folder
+    def _changed(self, place: Place, *changes: Write | Remove) -> Place:
+        return changed(self._session.trees, place, *changes)
 
 
 class Files:
@@ -159,12 +148,12 @@ class Files:
     async def contents(
         self, place: Place, offset_lines: int | None = None, limit_lines: int | None = None
     ) -> str:
-        text = place.on_disk.read_text(errors="replace")
+        text = place.on_disk.read_bytes().decode(errors="replace")
         if offset_lines is None and limit_lines is None:
             return text
-        begin = offset_lines or 0
+        begin = max(offset_lines or 0, 0)
         end = None if limit_lines is None else begin + limit_lines
-        return "".join(text.splitlines(keepends=True)[begin:end])
+        return "".join(re.findall(r"[^\n]*\n|[^\n]+", text)[begin:end])
 
     async def name(self, place: Place) -> str:
         return Path(place.path).name
@@ -173,7 +162,8 @@ class Files:
         return place.on_disk.stat().st_size
 
     async def digest(self, place: Place, exclude_metadata: bool) -> str:
-        return f"sha256:{file_digest(place.on_disk)}"
+        found = file_digest(place.on_disk)
+        return f"sha256:{found if exclude_metadata else key_of(found, place.key)}"
 
     async def sync(self, place: Place) -> None:
         """Nothing is left to do once a file has a place."""
@@ -185,13 +175,20 @@ class Files:
         return client.write_file(place.on_disk, path, into_folders=allow_parent_dir_path)
 
 
-def _same(one: Path, other: Path) -> bool:
-    if not os.path.lexists(one) or one.is_symlink() != other.is_symlink():
-        return False
-    if one.is_symlink():
-        return os.readlink(one) == os.readlink(other)
-    return (
-        one.is_file()
-        and one.stat().st_mode == other.stat().st_mode
-        and file_digest(one) == file_digest(other)
-    )
+def changed(trees: Trees, place: Place, *changes: Write | Remove) -> Place:
+    """Return a directory with changes."""
+    folder = trees.copy(place)
+    apply(changes, folder)
+    return trees.adopt(folder)
+
+
+def below(place: Place, path: str, *, directory: bool) -> Place:
+    """Return what is at a path; PathError when it is missing or of the other kind."""
+    found = place.below(path)
+    check_kind(found.on_disk, path, directory=directory)
+    return found
+
+
+def below_folder(path: str, target: str, source: Place) -> str:
+    """Return where a file goes: with its own name into `target` when the `path` that was given says so."""
+    return f"{target}/{Path(source.path).name}" if path.endswith(("/", "/.")) else target

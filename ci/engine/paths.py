@@ -42,6 +42,13 @@ def existing(root: Path, path: str) -> Path:
     return found
 
 
+def check_kind(found: Path, path: str, *, directory: bool) -> None:
+    """Raise PathError, in Dagger's words, when what was found at `path` isn't of the wanted kind."""
+    kinds = ("file", "directory") if directory else ("directory", "file")
+    if found.is_dir() != directory:
+        raise PathError(f"path {path} is a {kinds[0]}, not a {kinds[1]}")
+
+
 def absolute(workdir: str, path: str) -> str:
     """Return `path` as an absolute container path, seen from `workdir`, without `.` and `..`."""
     return os.path.normpath(PurePosixPath("/", workdir, path)).replace("//", "/")

@@ -1,25 +1,21 @@
-"""The fields of Query, Host, Secret, Service, and the other small types."""
+"""The fields of Query, Host and CurrentModule, where chains begin."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from engine.calls import Call
-from engine.errors import NotOfferedError, ServiceError
+from engine.errors import PathError
 from engine.patterns import Filter
 from engine.secret import Plaintext, Secret
-from engine.services import Service
-from engine.state import ContainerState, Port
+from engine.state import ContainerState, Socket
 from engine.trees import Place
 
 if TYPE_CHECKING:
     from engine.session import Session
 
 DAGGER_VERSION = "v0.21.8"
-RELATIVE_TO_CALLER = frozenset({("Host", "directory"), ("Host", "file")})
 
 
 class Queries:
@@ -29,8 +25,7 @@ class Queries:
         self._session = session
 
     async def container(self, _: None, platform: str | None = None) -> ContainerState:
-        if platform not in (None, self._session.platform):
-            raise NotOfferedError(f"a container for {platform}")
+        self._session.only_platform(platform)
         return ContainerState()
 
     async def directory(self, _: None) -> Place:
@@ -67,14 +62,22 @@ class Hosts:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def directory(self, _: None, path: str, exclude: list[str], include: list[str]) -> Place:
+    async def directory(
+        self, _: None, path: str, exclude: list[str], include: list[str], no_cache: object, gitignore: bool
+    ) -> Place:
+        kept = Filter.of(exclude, include, gitignore=gitignore)
         with self._session.progress.step(f"upload {path}"):
-            return await asyncio.to_thread(
-                self._session.trees.ingest, Path(path), Filter.of(exclude, include)
-            )
+            return await asyncio.to_thread(self._session.trees.upload, Path(path), kept)
 
-    async def file(self, _: None, path: str) -> Place:
-        return self._session.trees.ingest_file(Path(path))
+    async def file(self, _: None, path: str, no_cache: object) -> Place:
+        return self._session.trees.upload_file(Path(path))
+
+    async def unix_socket(self, _: None, path: str) -> Socket:
+        if not Path(path).is_socket():
+            raise PathError(
+                f"{path}: {'not a socket' if Path(path).exists() else 'no such file or directory'}"
+            )
+        return Socket(path)
 
 
 class CurrentModules:
@@ -87,63 +90,9 @@ class CurrentModules:
         return self._session.module.name
 
     async def source(self, _: None) -> Place:
-        return self._session.trees.ingest(self._session.module.folder, Filter.of(["**/__pycache__"]))
+        return self._session.trees.upload(self._session.module.folder, Filter.of(["**/__pycache__"]))
 
-
-class SecretFields:
-    """The fields of a secret."""
-
-    def __init__(self, _: Session) -> None:
-        """Secrets need nothing of a session."""
-
-    async def name(self, secret: Secret) -> str:
-        return secret.name
-
-    async def uri(self, secret: Secret) -> str:
-        return secret.uri
-
-    async def plaintext(self, secret: Secret) -> str:
-        return secret.text
-
-
-class ServiceFields:
-    """The fields of a service."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    async def hostname(self, service: Service) -> str:
-        return self._session.services.address(service)
-
-    async def endpoint(self, service: Service, scheme: str, port: int | None = None) -> str:
-        if port is None and not service.ports:
-            raise ServiceError("the service exposes no port: add one with withExposedPort")
-        address = f"{self._session.services.address(service)}:{port or service.ports[0].port}"
-        return f"{scheme}://{address}" if scheme else address
-
-    async def ports(self, service: Service) -> Sequence[Port]:
-        return service.ports
-
-    async def start(self, service: Service) -> None:
-        await self._session.services.start(service)
-
-    async def stop(self, service: Service, kill: bool) -> None:
-        await self._session.services.stop(service, kill=kill)
-
-    async def sync(self, service: Service) -> None:
-        await self._session.executor.committed(service.container)
-
-    async def up(self, service: Service, ports: list[dict[str, Any]], random: bool) -> None:
-        await self._session.services.up(service, ports, random=random)
-
-
-class Items:
-    """A small object of a list, such as a label: its fields are the values themselves."""
-
-    def __init__(self, _: Session) -> None:
-        """Items need nothing of a session."""
-
-
-def item_of(found: Sequence[Any], call: Call) -> Any:
-    """Return the element of a list that a call stands for."""
-    return found[int(str(call.arguments["index"]))]
+    async def workdir(
+        self, _: None, path: str, exclude: list[str], include: list[str], gitignore: bool
+    ) -> Place:
+        return await Hosts(self._session).directory(None, path, exclude, include, None, gitignore)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 
 from engine.calls import Call, key_of
 from engine.secret import Secret
@@ -81,23 +82,28 @@ class Config:
 
 @dataclass(frozen=True)
 class Write:
-    """A change of a file system: a tree's folder or file put at `path`."""
+    """A change of a file system: a tree's folder or file put at `path`.
+
+    A folder is merged into the one that is there; a file with `into_folders` goes into it under its own name.
+    `permissions` are those of all that is put.
+    """
 
     path: str
     source: Place
     owner: str = ""
     permissions: int | None = None
-    replaces: bool = False
+    into_folders: bool = False
 
     @property
     def key(self) -> object:
         """What stands for it in a cache key."""
-        return ["write", self.path, self.source.key, self.owner, self.permissions, self.replaces]
+        name = PurePosixPath(self.source.path).name if self.into_folders else ""
+        return ["write", self.path, self.source.key, self.owner, self.permissions, name]
 
 
 @dataclass(frozen=True)
 class Remove:
-    """A change of a file system: whatever is at `path` goes."""
+    """A change of a file system: whatever is at `path` goes; it may have wildcards."""
 
     path: str
 
@@ -171,6 +177,10 @@ class Mount:
         """What stands for it in a cache key."""
         return [self.path, self.source.key, self.owner, self.read_only]
 
+    def covers(self, path: str) -> bool:
+        """Whether `path` is the mount's own or lies below it."""
+        return path == self.path or path.startswith(self.path.rstrip("/") + "/")
+
     @property
     def is_kept(self) -> bool:
         """Whether a command's changes to it are seen by the next one."""
@@ -193,7 +203,8 @@ class ContainerState:
 
     `content` stands for the file system in cache keys: it is the image's id or the key of the step that made
     it. `image` is an image's id in Buildah's store, None the empty file system; `layers` are the keys of the
-    engine's own layers on top of it, the lowest first.
+    engine's own layers on top of it, the lowest first. `own_args` tells that the default arguments aren't the
+    image's: a service then runs them without the entrypoint.
     """
 
     content: str = "scratch"
@@ -202,11 +213,18 @@ class ContainerState:
     layers: tuple[str, ...] = ()
     changes: tuple[Write | Remove, ...] = ()
     config: Config = Config()
+    own_args: bool = False
     secret_env: tuple[tuple[str, Secret], ...] = ()
     mounts: tuple[Mount, ...] = ()
     bindings: tuple[tuple[str, Call], ...] = ()
     outcome: Outcome | None = None
     stand_ins: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """The secrets that its commands are given."""
+        files = [mount.source.secret for mount in self.mounts if isinstance(mount.source, SecretFile)]
+        return [*files, *(secret for _, secret in self.secret_env)]
 
     @property
     def rootfs_key(self) -> str:
