@@ -57,7 +57,7 @@ class Images:
                 kept = await self._fetched(reference, None)
             elif not _fresh(reference, kept):
                 kept = await self._fetched(reference, kept)
-            self._session.results.put(key, kept)
+            self._session.results.put(key, {**kept, "reference": reference})
         if kept["stand_in"]:
             self._session.progress.note(
                 f"STAND-IN: no registry gave {reference.partition('@')[0]}; made from Debian's packages"

@@ -20,7 +20,7 @@ from engine.state import ContainerState
 from engine.store import Store, tells_full
 
 # What a layer says must mean the same below any other layers.
-SELF_CONTAINED = "index=off,metacopy=off,redirect_dir=off"
+SELF_CONTAINED = "index=off,metacopy=off,redirect_dir=nofollow"
 KEY_LENGTH = 32  # an option list is at most a page long
 MOST_LAYERS = 80
 

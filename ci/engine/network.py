@@ -28,6 +28,7 @@ MTU = 65520  # the most that slirp4netns takes
 SUBNET, GATEWAY, NAME_SERVER, OWN = "10.0.2.", "10.0.2.2", "10.0.2.3", "10.0.2.100"
 FIRST_SERVICE, LAST_SERVICE = 101, 254
 READY_SECONDS = 10.0
+TUNNEL = "/dev/net/tun"
 BRIDGE = (
     f"link add bridge mtu {MTU} type bridge",
     "address flush dev tap0",
@@ -178,8 +179,14 @@ async def _way_out(pid: int) -> asyncio.subprocess.Process:
         os.close(reader)
     if not ready:
         _, told = await process.communicate()
-        raise NetworkError(f"slirp4netns made no network: {told.decode(errors='replace').strip()}")
+        raise NetworkError(_refused(" ".join(told.decode(errors="replace").split())))
     return process
+
+
+def _refused(told: str) -> str:
+    if TUNNEL in told:
+        return f"{TUNNEL} isn't open to this user: an administrator allows it with `chmod 0666 {TUNNEL}`"
+    return f"slirp4netns made no network: {told}"
 
 
 def enter_network(pid: int) -> None:
