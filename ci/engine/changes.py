@@ -72,10 +72,13 @@ def copy_layer(layer: Path, target: Path) -> None:
 
 
 def owner_ids(root: Path, owner: str) -> tuple[int, int]:
-    """Return the user and group number of USER[:GROUP], with names looked up below `root`."""
+    """Return the user and group number of USER[:GROUP], with names looked up below `root`.
+
+    As in Dagger, the user's number is also the group's when none is named.
+    """
     tables = (resolve_in(root, name) for name in ("/etc/passwd", "/etc/group"))
     try:
         uid, gid, _, _ = user_ids(owner, *(table.read_text() if table.is_file() else "" for table in tables))
     except LookupError as unknown:
         raise PathError(f"failed to resolve ownership for {owner}: {unknown.args[0]}") from None
-    return uid, gid
+    return uid, gid if ":" in owner else uid

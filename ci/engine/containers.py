@@ -196,23 +196,17 @@ class Containers(Configuration):
         return _unmounted(state, at(state, path, expand))
 
     async def mounts(self, state: State) -> list[str]:
-        return [mount.path for mount in state.mounts if not _is_apart(mount)]
+        return [mount.path for mount in state.mounts if mount.is_listed]
 
     def _changed(self, state: State, change: Write | Remove) -> State:
         """Return the container with a change in its file system, or in the directory mounted there."""
-        covering = (
-            mount for mount in reversed(state.mounts) if not _is_apart(mount) and mount.covers(change.path)
-        )
-        mount = next(covering, None)
-        if mount is None:
+        if (mount := state.mount_at(change.path)) is None:
             return state.changed(change)
-        if not isinstance(mount.source, Place):
-            raise EngineError(f"{change.path}: cannot retrieve path from what is mounted at {mount.path}")
-        below, folder = change.path[len(mount.path) :], mount.source.on_disk
-        merges = isinstance(change, Write) and change.source.on_disk.is_dir() and folder.is_dir()
+        below, place = change.path[len(mount.path) :], mount.place
+        merges = isinstance(change, Write) and change.source.on_disk.is_dir() and place.on_disk.is_dir()
         if not below and not merges:
             return self._changed(_unmounted(state, mount.path), change)
-        source = changed(self._session.trees, mount.source, replace(change, path=below or "/"))
+        source = changed(self._session.trees, place, replace(change, path=below or "/"))
         mounts = (replace(each, source=source) if each is mount else each for each in state.mounts)
         return replace(state, mounts=tuple(mounts))
 
@@ -239,18 +233,13 @@ def _of(state: State, image: Image) -> State:
     )
 
 
-def _is_apart(mount: Mount) -> bool:
-    """Whether a mount is one of those that the API doesn't list, and that lie on top of all others."""
-    return isinstance(mount.source, SecretFile | Socket)
-
-
 def _mounted(state: State, added: Mount) -> State:
     """Return the container with a mount; it hides those that were mounted at its path and below."""
-    if _is_apart(added):
+    if not added.is_listed:
         return replace(state, mounts=(*_unmounted(state, added.path).mounts, added))
-    apart = [mount for mount in state.mounts if _is_apart(mount)]
-    others = [mount for mount in state.mounts if not _is_apart(mount) and not added.covers(mount.path)]
-    return replace(state, mounts=(*others, added, *apart))
+    on_top = [mount for mount in state.mounts if not mount.is_listed]
+    others = [mount for mount in state.mounts if mount.is_listed and not added.covers(mount.path)]
+    return replace(state, mounts=(*others, added, *on_top))
 
 
 def _unmounted(state: State, path: str) -> State:

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from engine import sandbox
 from engine.calls import key_of
 from engine.changes import apply, copy_layer
-from engine.errors import EngineError, ExecError, StoreError
+from engine.errors import ExecError, StoreError
 from engine.layers import Upper
 from engine.mounts import Mounts
 from engine.network import NAME_SERVER
-from engine.paths import existing
+from engine.paths import check_kind, existing
 from engine.state import STAND_IN_LABEL, ContainerState, Mount, Outcome
 from engine.store import option_list, tells_full
 from engine.trees import Place
@@ -137,11 +137,11 @@ class Executor:
 
     async def extract(self, state: ContainerState, path: str, *, directory: bool) -> Place:
         """Return the folder or file at `path` in the container; PathError when there is none."""
-        if mounted := _mounted_at(state.mounts, path):
-            mount, below = mounted
-            if not isinstance(mount.source, Place):
-                raise EngineError(f"{path}: what is mounted there can't be taken out of the container")
-            return mount.source.below(below) if below else mount.source
+        if mount := state.mount_at(path):
+            below = path[len(mount.path) :].strip("/")
+            found = mount.place.below(below) if below else mount.place
+            check_kind(found.on_disk, path, directory=directory)
+            return found
         state = await self.committed(state)
         key = key_of("extract", state.content, path)
         if (kept := self._session.results.get(key)) and (tree := self._session.trees.get(str(kept["tree"]))):
@@ -152,8 +152,8 @@ class Executor:
         return tree
 
     def _taken(self, root: Path, path: str, *, directory: bool) -> Place:
-        found = existing(root, path)
-        trees = self._session.trees
+        found, trees = existing(root, path), self._session.trees
+        check_kind(found, path, directory=directory)
         return trees.ingest(found) if directory else trees.ingest_file(found, Path(path).name)
 
     def labels(self, state: ContainerState) -> tuple[tuple[str, str], ...]:
@@ -202,8 +202,12 @@ class Executor:
 
 
 def _expect(outcome: Outcome, command: Sequence[str], expect: str) -> None:
-    """Raise ExecError when a command has not ended as expected; StoreError when the disk is full."""
-    if expect == "ANY" or (outcome.exit_code == 0) == (expect == "SUCCESS"):
+    """Raise ExecError when a command has not ended as expected; StoreError when the disk is full.
+
+    A command that a signal ended is never expected, as in Dagger.
+    """
+    succeeded, killed = outcome.exit_code == 0, 128 <= outcome.exit_code < 192
+    if not killed and (expect == "ANY" or succeeded == (expect == "SUCCESS")):
         return
     if tells_full(outcome.stderr):
         raise StoreError.full(f"exec {' '.join(command)}")
@@ -240,10 +244,3 @@ def _options(state: ContainerState, labels: Iterable[tuple[str, str]]) -> list[s
     options += ["--user", now.user, "--workingdir", now.workdir or "/"]
     entrypoint = json.dumps(list(now.entrypoint)) if now.entrypoint else ""
     return [*options, "--entrypoint", entrypoint, "--cmd", shlex.join(now.args)]
-
-
-def _mounted_at(mounts: Iterable[Mount], path: str) -> tuple[Mount, str] | None:
-    for mount in sorted(mounts, key=lambda m: len(m.path), reverse=True):
-        if path == mount.path or path.startswith(mount.path.rstrip("/") + "/"):
-            return mount, path[len(mount.path) :].strip("/")
-    return None

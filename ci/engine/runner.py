@@ -170,7 +170,7 @@ class Root:
             self._mount("overlay", path, "overlay", 0, each["overlay"])
         elif "size" in each:
             size = f",size={each['size']}" if each["size"] else ""
-            self._mount("tmpfs", path, "tmpfs", kernel.NOSUID | kernel.NODEV, f"mode=1777{size}")
+            self._mount("tmpfs", path, "tmpfs", kernel.NOSUID | kernel.NODEV, f"mode=755{size}")
         else:
             self._bind(each["source"], path)
         target = self._place(path, folder=True)
@@ -183,7 +183,7 @@ class Root:
         if not named:
             return None
         user, group, _, _ = user_ids(named, self._read("/etc/passwd"), self._read("/etc/group"))
-        return user, group
+        return user, group if ":" in named else user
 
     def _read(self, path: str) -> str:
         return _text(self._name(kernel.open_in(self._root, path, os.O_RDONLY)))
@@ -261,7 +261,7 @@ def _started(spec: Spec) -> int:
             signal.signal(number, signal.SIG_DFL)
         _execute(spec["args"], environment)
         status = NOT_FOUND
-        _tell(spec, "command", f"{spec['args'][0]}: executable file not found in $PATH")
+        _tell(spec, "command", f'exec: "{spec["args"][0]}": executable file not found in $PATH')
     except OSError as error:
         _tell(spec, "command", f"{spec['args'][0]}: {error.strerror}")
     finally:

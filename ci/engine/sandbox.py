@@ -15,6 +15,7 @@ from engine import process
 from engine.errors import EngineError, ExecError, PathError, StoreError
 from engine.process import Completed
 
+NOT_STARTED = 1  # as in Dagger
 RUNNER = Path(__file__).with_name("runner.py")
 
 
@@ -27,11 +28,14 @@ class Started:
     _told: int
 
     async def ended(self, stdin: str = "") -> Completed:
-        """Return how the command ended; raises what `refusal` gives."""
+        """Return how the command ended, or why it never began; raises what else `refusal` gives."""
         try:
             done = await process.completed(self.process, stdin)
-            if refused := self.refusal():
-                raise refused
+            match self.refusal():
+                case ExecError(exit_code=status, stderr=told):
+                    return Completed(status, "", told, told)
+                case EngineError() as refused:
+                    raise refused
         finally:
             os.close(self._told)
         return done
@@ -49,7 +53,7 @@ class Started:
         what, message = json.loads(told)
         match what:
             case "command":
-                return ExecError(self.command, 127, "", message)
+                return ExecError(self.command, NOT_STARTED, "", f"{message}\n")
             case "user":
                 return PathError(message)
             case _:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from engine.calls import Call, key_of
+from engine.errors import EngineError
 from engine.secret import Secret
 from engine.trees import Place
 
@@ -177,9 +178,22 @@ class Mount:
         """What stands for it in a cache key."""
         return [self.path, self.source.key, self.owner, self.read_only]
 
+    @property
+    def place(self) -> Place:
+        """What is mounted, when it is a folder or file; EngineError when nothing can be taken out of it."""
+        if isinstance(self.source, Place):
+            return self.source
+        kind = "cache" if isinstance(self.source, Volume) else "tmpfs"
+        raise EngineError(f"{self.path}: cannot retrieve path from {kind}")
+
     def covers(self, path: str) -> bool:
         """Whether `path` is the mount's own or lies below it."""
         return path == self.path or path.startswith(self.path.rstrip("/") + "/")
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the API lists it; secrets and sockets lie on top of all others."""
+        return not isinstance(self.source, SecretFile | Socket)
 
     @property
     def is_kept(self) -> bool:
@@ -235,6 +249,11 @@ class ContainerState:
     def env(self) -> dict[str, str]:
         """The environment variables by name."""
         return dict(self.config.env)
+
+    def mount_at(self, path: str) -> Mount | None:
+        """Return the mount that has what is at `path`; None for what the file system has."""
+        listed = (mount for mount in reversed(self.mounts) if mount.is_listed)
+        return next((mount for mount in listed if mount.covers(path)), None)
 
     def configured(self, **changes: object) -> ContainerState:
         """Return the container with other fields in its configuration."""

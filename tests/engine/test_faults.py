@@ -273,7 +273,7 @@ def bad(home: Path) -> Iterator[Engine]:
 
 def test_a_command_that_is_not_there_is_named(bad: Engine, root: Path) -> None:
     (error,) = bad.container(root, execution("no-such-command"))["errors"]
-    assert error["extensions"]["exitCode"] == 127
+    assert error["extensions"]["exitCode"] == 1
     assert "no-such-command" in error["extensions"]["stderr"]
 
 
