@@ -61,22 +61,24 @@ def _import_sdk() -> None:
         beartype.beartype = made
 
 
-def _late(check: Callable[[Any], Any]) -> Callable[[type], type]:
-    """Return what decorates a class so that `check` decorates each of its methods at the first call."""
-
-    def deferred(kind: type, name: str, method: types.FunctionType) -> Callable[..., Any]:
-        @functools.wraps(method)
-        def first(*args: Any, **kwargs: Any) -> Any:
-            checked = check(method)
-            setattr(kind, name, checked)
-            return checked(*args, **kwargs)
-
-        return first
+def _late(check: Callable[[type], type]) -> Callable[[type], type]:
+    """Return what decorates a class so that `check` decorates it when one of its methods is first called."""
 
     def decorate(kind: type) -> type:
-        for name, method in list(vars(kind).items()):
-            if isinstance(method, types.FunctionType):
-                setattr(kind, name, deferred(kind, name, method))
+        own = {name: each for name, each in vars(kind).items() if isinstance(each, types.FunctionType)}
+
+        def deferred(name: str) -> Callable[..., Any]:
+            @functools.wraps(own[name])
+            def first(*args: Any, **kwargs: Any) -> Any:
+                for each, method in own.items():
+                    setattr(kind, each, method)
+                check(kind)
+                return vars(kind)[name](*args, **kwargs)
+
+            return first
+
+        for name in own:
+            setattr(kind, name, deferred(name))
         return kind
 
     return decorate
