@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-POLL_SECONDS = 0.05
+FIRST_POLL, LAST_POLL = 0.002, 0.1  # seconds: most steps are short, and long ones can wait
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,13 @@ class Results:
     scratch: Path
 
     def get(self, key: str) -> dict[str, object] | None:
-        """Return what is kept under `key`; None when nothing is, or it isn't whole."""
+        """Return what is kept under `key`, which counts as used now; None unless it is there whole."""
+        path = self.folder / f"{key}.json"
         try:
-            found: dict[str, object] = json.loads((self.folder / f"{key}.json").read_text())
+            found: dict[str, object] = json.loads(path.read_bytes())
+            os.utime(path)
         except (FileNotFoundError, ValueError):
             return None
-        os.utime(self.folder / f"{key}.json")
         return found
 
     def put(self, key: str, result: dict[str, object]) -> None:
@@ -42,12 +43,22 @@ class Results:
 
     @asynccontextmanager
     async def alone(self, key: str) -> AsyncIterator[None]:
-        """Hold `key` against every other session (and other steps of this one) while the block runs."""
+        """Hold `key` against every other session (and other steps of this one) while the block runs.
+
+        The kernel lets go for us when we are killed. It isn't asked to wait, as a thread that does can't be
+        called off when the step is.
+        """
+        poll = FIRST_POLL
         with (self.folder / f"{key}.lock").open("w") as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    await asyncio.sleep(POLL_SECONDS)
+            while not _locked(file.fileno()):
+                await asyncio.sleep(poll)
+                poll = min(2 * poll, LAST_POLL)
             yield
+
+
+def _locked(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
