@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,3 +142,31 @@ async def test_a_process_that_cannot_start_serving_says_why(copy: Path, tmp_path
         await process.connect(ModuleClient({}, tmp_path))
         with pytest.raises(ApiError, match="No module named 'nothing_like_this'"):
             await process.invoke("Example", {}, "", {})
+
+
+EVERY_CHECK = """
+import inspect, sys
+import module_process
+module_process._import_sdk()
+import dagger
+from dagger.client.base import Type
+kinds = [kind for kind in vars(dagger).values() if isinstance(kind, type) and issubclass(kind, Type)]
+methods = [m for kind in kinds for m in list(vars(kind).values()) if hasattr(m, "__wrapped__")]
+for method in methods:
+    try:
+        result = method(None, no_such_argument=1)
+        if inspect.iscoroutine(result):
+            result.close()
+    except TypeError:
+        pass
+print(len(methods))
+"""
+
+
+def test_every_method_of_the_sdk_can_be_checked_when_it_is_first_called() -> None:
+    environment = {"PYTHONPATH": str(Path(module.__file__).parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", EVERY_CHECK], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) > 500

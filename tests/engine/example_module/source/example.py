@@ -5,7 +5,7 @@ import enum
 from typing import Annotated, Self
 
 import dagger
-from dagger import DefaultPath, Doc, Ignore, field, function, object_type
+from dagger import DefaultPath, Doc, Ignore, dag, field, function, object_type
 
 
 @dagger.enum_type
@@ -79,6 +79,23 @@ class Example:
     def sources(self) -> dagger.Directory:
         """Return the sources."""
         return self.source
+
+    @function
+    def run(self, root: dagger.Directory, command: list[str]) -> dagger.Container:
+        """Run a command in a container with this file system."""
+        return dag.container().with_directory("/", root).with_exec(command)
+
+    @function
+    def serving(self, root: dagger.Directory) -> dagger.Service:
+        """Serve what the file system's serve.pl does on port 80."""
+        container = dag.container().with_directory("/", root).with_exposed_port(80)
+        return container.as_service(args=["perl", "/serve.pl"])
+
+    @function
+    def ask(self, root: dagger.Directory) -> dagger.Container:
+        """Run the file system's ask.pl beside a service named "served"."""
+        container = dag.container().with_directory("/", root)
+        return container.with_service_binding("served", self.serving(root)).with_exec(["perl", "/ask.pl"])
 
     @function
     def nothing(self) -> None:
