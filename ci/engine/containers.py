@@ -143,13 +143,13 @@ class Containers(Configuration):
     async def rootfs(self, state: State) -> Place:
         return await self._work.extract(replace(state, mounts=()), "/", directory=True)
 
-    async def as_tarball(
-        self, state: State, media_types: str, forced_compression: str | None = None
-    ) -> Place:
+    async def as_tarball(self, state: State, forced_compression: str | None = None) -> Place:
         return await self._work.tarball(state, compress=forced_compression != "Uncompressed")
 
-    async def export(self, state: State, client: Client, path: str, expand: bool, **packing: str) -> str:
-        tarball = await self.as_tarball(state, packing["media_types"], packing.get("forced_compression"))
+    async def export(
+        self, state: State, client: Client, path: str, expand: bool, forced_compression: str | None = None
+    ) -> str:
+        tarball = await self.as_tarball(state, forced_compression)
         return client.write_file(tarball.on_disk, expanded(state, path, expand), into_folders=False)
 
     # Mounts

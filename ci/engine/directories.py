@@ -12,6 +12,7 @@ from engine.calls import Call, key_of
 from engine.changes import apply, make_folder
 from engine.copying import copy_entry
 from engine.errors import PathError
+from engine.git import Repository
 from engine.listing import Listing, file_digest
 from engine.paths import check_kind
 from engine.patterns import glob_expression
@@ -120,6 +121,9 @@ class Directories:
 
     async def export(self, place: Place, client: Client, path: str, wipe: bool) -> str:
         return client.write_folder(place.on_disk, path, wipe=wipe)
+
+    async def as_git(self, place: Place) -> Repository:
+        return Repository.at(place.on_disk)
 
     async def docker_build(
         self,

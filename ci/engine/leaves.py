@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine.calls import Call
 from engine.errors import ServiceError
+from engine.git import Ref, Repository
 from engine.secret import Secret
-from engine.services import Service
+from engine.services import AnyService, Service
 from engine.state import Port
 
 if TYPE_CHECKING:
@@ -37,29 +38,59 @@ class ServiceFields:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def hostname(self, service: Service) -> str:
+    async def hostname(self, service: AnyService) -> str:
         return self._session.services.address(service)
 
-    async def endpoint(self, service: Service, scheme: str, port: int | None = None) -> str:
+    async def endpoint(self, service: AnyService, scheme: str, port: int | None = None) -> str:
         if port is None and not service.ports:
             raise ServiceError("the service exposes no port: add one with withExposedPort")
         address = f"{self._session.services.address(service)}:{port or service.ports[0].port}"
         return f"{scheme}://{address}" if scheme else address
 
-    async def ports(self, service: Service) -> Sequence[Port]:
+    async def ports(self, service: AnyService) -> Sequence[Port]:
         return service.ports
 
-    async def start(self, service: Service) -> None:
+    async def start(self, service: AnyService) -> None:
         await self._session.services.start(service)
 
-    async def stop(self, service: Service, kill: bool) -> None:
+    async def stop(self, service: AnyService, kill: bool) -> None:
         await self._session.services.stop(service, kill=kill)
 
-    async def sync(self, service: Service) -> None:
-        await self._session.executor.committed(service.container)
+    async def sync(self, service: AnyService) -> None:
+        if isinstance(service, Service):
+            await self._session.executor.committed(service.container)
 
-    async def up(self, service: Service, ports: list[dict[str, Any]], random: bool) -> None:
+    async def up(self, service: AnyService, ports: list[dict[str, Any]], random: bool) -> None:
         await self._session.services.up(service, ports, random=random)
+
+
+class RepositoryFields:
+    """The fields of a Git repository."""
+
+    def __init__(self, _: Session) -> None:
+        """Repositories need nothing of a session."""
+
+    async def head(self, repository: Repository) -> Ref:
+        return await repository.head()
+
+    async def ref(self, repository: Repository, name: str) -> Ref:
+        return await repository.ref(name)
+
+    async def commit(self, repository: Repository, id: str) -> Ref:  # as the API has it
+        return await repository.commit(id)
+
+    async def uncommitted(self, repository: Repository) -> Repository:
+        return repository
+
+
+class ChangesetFields:
+    """The fields of what a repository's work tree has besides HEAD."""
+
+    def __init__(self, _: Session) -> None:
+        """Changesets need nothing of a session."""
+
+    async def is_empty(self, repository: Repository) -> bool:
+        return await repository.is_clean()
 
 
 class Items:

@@ -24,12 +24,13 @@ from engine.directories import Directories, Files
 from engine.errors import EngineError, NotOfferedError, PathError, disk_errors
 from engine.execution import Executor
 from engine.images import Images
-from engine.leaves import Items, SecretFields, ServiceFields, item_of
+from engine.leaves import ChangesetFields, Items, RepositoryFields, SecretFields, ServiceFields, item_of
 from engine.network import NAME_SERVER, Network, listener
 from engine.patterns import Filter
 from engine.process import Completed
 from engine.progress import Progress
 from engine.roots import CurrentModules, Hosts, Queries
+from engine.scrub import Scrubber
 from engine.secret import Secret, Secrets
 from engine.server import serving
 from engine.services import Services
@@ -118,7 +119,8 @@ class Session:
                     "File": Files,
                     "Service": ServiceFields,
                 },
-                **{"EnvVariable": Items, "Label": Items, "Port": Items},
+                **{"EnvVariable": Items, "Label": Items, "Port": Items, "GitRef": Items},
+                **{"GitRepository": RepositoryFields, "Changeset": ChangesetFields},
             }.items()
         }
 
@@ -241,9 +243,15 @@ class Session:
 
     def scrubbed(self, done: Completed, secrets: Iterable[Secret]) -> Completed:
         """Return how a process ended, without the secrets that it was given."""
+        scrub = Scrubber()
         for secret in secrets:
-            self.progress.scrub.hide(secret.text)
-        return Completed(done.status, *map(self.progress.scrub, (done.stdout, done.stderr, done.combined)))
+            scrub.hide(secret.text)
+        return Completed(done.status, *map(scrub, (done.stdout, done.stderr, done.combined)))
+
+    def hidden(self, secret: Secret) -> Secret:
+        """Return a secret that is never shown by what the session says."""
+        self.progress.scrub.hide(secret.text)
+        return secret
 
     def resolver(self) -> Path:
         """Return a Buildah configuration with which Dockerfiles resolve the names of the world."""
