@@ -12,7 +12,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import dagger
+import graphql
 import pytest
+from gql import GraphQLRequest
+from gql.client import AsyncClientSession
 
 from engine import core_types, module
 from engine.typedefs import Catalogue
@@ -104,8 +107,23 @@ def address(command: Callable[..., tuple[list[str], dict[str, str]]]) -> Iterato
 
 
 @pytest.fixture(scope="module")
-async def dag(anyio_backend: str, address: dict[str, str]) -> AsyncIterator[dagger.Client]:
+def documents() -> list[graphql.DocumentNode]:
+    """Return all that the module's client has asked."""
+    return []
+
+
+@pytest.fixture(scope="module")
+async def dag(
+    anyio_backend: str, address: dict[str, str], documents: list[graphql.DocumentNode]
+) -> AsyncIterator[dagger.Client]:
+    ask = AsyncClientSession.execute
+
+    async def noted(session: AsyncClientSession, request: GraphQLRequest, **how: object) -> object:
+        documents.append(request.document)
+        return await ask(session, request, **how)  # type: ignore[call-overload]
+
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(AsyncClientSession, "execute", noted)
         for name, value in address.items():
             patched.setenv(name, value)
         async with dagger.connection(dagger.Config(timeout=dagger.Timeout(600))):
