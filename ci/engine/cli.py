@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -30,8 +28,9 @@ from engine.chain import Chain, completed
 from engine.errors import EngineError, NotOfferedError, UsageError
 from engine.module import Module, ModuleProcess
 from engine.network import host_listener, module_prefix, private_network
+from engine.output import identities, save, text_of, write
 from engine.progress import Mode, Progress
-from engine.typedefs import Catalogue, TypeRef
+from engine.typedefs import Catalogue
 from engine.values import Host
 
 T = TypeVar("T")
@@ -63,6 +62,16 @@ class Caller:
     def cache(self) -> Path:
         base = self.environment.get("XDG_CACHE_HOME") or Path(self.environment.get("HOME", "/root"), ".cache")
         return Path(base, NAME)
+
+    @property
+    def bound(self) -> int:
+        """How many bytes the cache may hold."""
+        from engine.pruning import BOUND
+
+        text = self.environment.get("DAGGERW_CACHE_BYTES") or str(BOUND)
+        if not text.isdecimal():
+            raise UsageError(f"DAGGERW_CACHE_BYTES is {text!r}; expected a number of bytes")
+        return int(text)
 
 
 def main() -> int:
@@ -118,9 +127,11 @@ def _run(caller: Caller) -> int:
     if command == "help" and rest:
         wants_help, (command, *rest) = True, rest
     if command == "version":
-        return _print(f"{NAME} v{module.sdk_version()} (embedded engine)\n")
+        return write(f"{NAME} v{module.sdk_version()} (embedded engine)\n")
     if command == "help":
-        return _print(usage.overview())
+        return write(usage.overview())
+    if command == "cache":
+        return _cache(caller, rest, wants_help=wants_help)
     if command in OTHERS:
         raise NotOfferedError(f"command {command!r}")
     if command not in {"call", "functions"}:
@@ -131,8 +142,17 @@ def _run(caller: Caller) -> int:
     if command == "functions" and not wants_help:
         return _list(parsed, catalogue)
     if wants_help or len(parsed.levels) == 1:
-        return _print(usage.page(parsed, catalogue))
+        return write(usage.page(parsed, catalogue))
     return _call(caller, found, catalogue, parsed)
+
+
+def _cache(caller: Caller, words: Sequence[str], *, wants_help: bool) -> int:
+    from engine import housekeeping
+
+    if wants_help:
+        return write(housekeeping.PAGE)
+    _refuse_users()
+    return write(housekeeping.tend(words, caller.cache, caller.bound))
 
 
 def _module(caller: Caller) -> Module:
@@ -150,7 +170,7 @@ def _list(parsed: Parsed, catalogue: Catalogue) -> int:
     owner = catalogue.object(parsed.last.returns.name)
     if owner is None:
         raise UsageError(f"{parsed.command!r} gives no object with functions", parsed.command)
-    return _print(usage.listing(functions(owner, catalogue)))
+    return write(usage.listing(functions(owner, catalogue)))
 
 
 def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -> int:
@@ -170,25 +190,23 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
         return _report(error, progress.scrub)
     if is_object and output is not None:
         return _say(f"Saved to {json.dumps(result)}.", 0)
-    text = _identities(result, returns) if is_object else _text(result, as_json="json" in parsed.options)
+    text = identities(result, returns) if is_object else text_of(result, as_json="json" in parsed.options)
     if output is not None:
-        _save(caller.folder / output, text)
-    return _print(text)
+        save(caller.folder / output, text)
+    return write(text)
 
 
 def _session(caller: Caller) -> int:
     from engine.sdk_session import serve
 
     _refuse_users()
-    _until_signal(serve(caller.cache, caller.folder))
+    _until_signal(serve(caller.cache, caller.bound, caller.folder))
     return 0
 
 
 def _refuse_users() -> None:
     if os.geteuid() != 0:
-        raise EngineError(
-            f"the embedded engine needs root; with Docker, ./{NAME} --install gives the other one"
-        )
+        raise EngineError(f"the embedded engine needs root, or what ./{NAME} makes of an ordinary user")
 
 
 def _refuse_taken_ports(call: Call) -> None:
@@ -231,7 +249,7 @@ async def _evaluate(
             source = ModuleSource(found.name, found.source)
             async with (
                 Session.open(
-                    cache=caller.cache, network=network, module=source, progress=progress
+                    cache=caller.cache, bound=caller.bound, network=network, module=source, progress=progress
                 ) as session,
                 session.module_client() as client,
             ):
@@ -252,43 +270,3 @@ def _until_signal(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(guarded())
     except asyncio.CancelledError as error:
         raise Terminated from error
-
-
-def _identities(result: object, returns: TypeRef, head: str = "") -> str:
-    """Return a line for each object, as Dagger prints what has no text: its type and a digest."""
-    if isinstance(result, list):
-        return "".join(_identities(entry, returns, "- ") for entry in result)
-    digest = hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
-    return f"{head}{returns.name}@sha256:{digest}\n"
-
-
-def _text(result: object, *, as_json: bool) -> str:
-    if as_json:
-        return json.dumps(result, indent=4, ensure_ascii=False) + "\n"
-    if isinstance(result, list):
-        return "".join(_text(entry, as_json=False) for entry in result)
-    if result is None:
-        return ""
-    if not isinstance(result, str):
-        result = re.sub(r"\.0$", "", json.dumps(result))
-    return result if result.endswith("\n") else f"{result}\n"
-
-
-def _save(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    except OSError as error:
-        raise EngineError(f"--output: {error}") from error
-    _say(f"Saved output to {json.dumps(str(path))}.", 0)
-
-
-def _print(text: str) -> int:
-    try:
-        sys.stdout.buffer.write(text.encode())
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as refused:
-        raise EngineError(f"standard output: {refused.strerror}") from refused
-    return 0

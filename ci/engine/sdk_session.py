@@ -18,12 +18,14 @@ from engine.progress import Progress
 from engine.session import ModuleSource, Session
 
 
-async def serve(cache: Path, folder: Path) -> None:
+async def serve(cache: Path, bound: int, folder: Path) -> None:
     """Print where the API is, and serve it until standard input ends."""
     source = ModuleSource(folder.name, folder)
     async with (
         private_network() as network,
-        Session.open(cache=cache, network=network, module=source, progress=Progress()) as session,
+        Session.open(
+            cache=cache, bound=bound, network=network, module=source, progress=Progress()
+        ) as session,
         session.user_client() as address,
     ):
         port, token = int(address["DAGGER_SESSION_PORT"]), address["DAGGER_SESSION_TOKEN"]

@@ -127,12 +127,12 @@ class Session:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, *, cache: Path, network: Network, module: ModuleSource, progress: Progress
+        cls, *, cache: Path, bound: int, network: Network, module: ModuleSource, progress: Progress
     ) -> AsyncIterator[Session]:
         """Open a session on the cache folder; at the end nothing of it runs any more."""
         async with AsyncExitStack() as stack:
             stack.enter_context(disk_errors())
-            kept = await stack.enter_async_context(Cache.open(cache))
+            kept = await stack.enter_async_context(Cache.open(cache, bound))
             session = cls(kept, network, progress, module)
             stack.push_async_callback(session._close)
             yield session

@@ -11,6 +11,7 @@ from engine.typedefs import Argument, Catalogue, Function
 from engine.values import READERS, supported
 
 COMMANDS = {
+    "cache": "Show or remove what the embedded engine keeps; Dagger has no such command",
     "call": "Call one or more functions, interconnected into a pipeline",
     "functions": "List available functions",
     "help": "Show this page",

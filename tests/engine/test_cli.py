@@ -62,7 +62,7 @@ def test_another_folders_module_is_named_with_mod(run: Run, example: Path, tmp_p
     [
         (
             "cal",
-            "Error: unknown command 'cal' for 'daggerw'; did you mean call?\n"
+            "Error: unknown command 'cal' for 'daggerw'; did you mean call or cache?\n"
             "Run 'daggerw --help' for usage.\n",
         ),
         (
