@@ -62,7 +62,7 @@ def main(times: int = 50, seed: int = 1) -> int:
     with tempfile.TemporaryDirectory() as folder:
         root, home = small_root(Path(folder, "root")), Path(folder, "home")
         for number in range(times):
-            left = killed(home, root, number, moments.uniform(0, 6))
+            left = killed(home, root, number, moments.uniform(0, 4))
             answers: list[dict[str, Any]] = []
             if number % 5 == 4:
                 with running(home) as engine:
