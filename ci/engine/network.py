@@ -212,6 +212,18 @@ def host_listener(port: int, backend: int) -> socket.socket:
     return bound
 
 
+async def listening_in(namespace: str, port: int) -> socket.socket:
+    """Return a socket that listens on a port of all addresses of a host on a private network."""
+
+    def listening() -> socket.socket:
+        return socket.create_server(("0.0.0.0", port), backlog=128)
+
+    with ThreadPoolExecutor(1, initializer=kernel.enter_network, initargs=(namespace,)) as inside:
+        made = await asyncio.get_running_loop().run_in_executor(inside, listening)
+    made.setblocking(False)
+    return made
+
+
 def listener() -> socket.socket:
     """Return a listening socket on a free port of this network's loopback."""
     listening = socket.socket()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import PathError
 from engine.patterns import Filter
+from engine.relay import HostService
 from engine.secret import Plaintext, Secret
 from engine.state import ContainerState, Socket
 from engine.trees import Place
@@ -44,10 +45,10 @@ class Queries:
         return key
 
     async def secret(self, _: None, uri: str, cache_key: str | None = None) -> Secret:
-        return await self._session.secrets.of(uri, cache_key)
+        return self._session.hidden(await self._session.secrets.of(uri, cache_key))
 
     async def set_secret(self, _: None, name: str, plaintext: Plaintext) -> Secret:
-        return self._session.secrets.set(name, plaintext)
+        return self._session.hidden(self._session.secrets.set(name, plaintext))
 
     async def default_platform(self, _: None) -> str:
         return self._session.platform
@@ -71,6 +72,9 @@ class Hosts:
 
     async def file(self, _: None, path: str, no_cache: object) -> Place:
         return self._session.trees.upload_file(Path(path))
+
+    async def service(self, _: None, ports: list[dict[str, object]], host: str) -> HostService:
+        return HostService.of(host, ports)
 
     async def unix_socket(self, _: None, path: str) -> Socket:
         if not Path(path).is_socket():

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from engine import sandbox
 from engine.calls import key_of
 from engine.errors import NetworkError, ServiceError
-from engine.network import host_listener, service_address
+from engine.network import host_listener, listening_in, service_address
+from engine.relay import HostService, Streams, relaying
 from engine.state import ContainerState, Port
 
 if TYPE_CHECKING:
@@ -37,17 +39,35 @@ class Service:
         return key_of("service", state.rootfs_key, state.config, list(state.mounts), list(self.command))
 
     @property
+    def label(self) -> str:
+        """What it is called where progress is shown."""
+        return " ".join(self.command)
+
+    @property
     def ports(self) -> tuple[Port, ...]:
         """The exposed ports."""
         return self.container.config.ports
 
 
+AnyService = Service | HostService
+
+
 @dataclass
 class Running:
-    """A started service: its process, what it said last, and who uses it."""
+    """A started service, and what goes with it."""
+
+    resources: AsyncExitStack
+
+    async def end(self, *, kill: bool) -> None:
+        """Stop it."""
+        await self.resources.aclose()
+
+
+@dataclass
+class RunningCommand(Running):
+    """A started container: its process, and what that said last."""
 
     started: sandbox.Started
-    resources: AsyncExitStack
     output: bytearray = field(default_factory=bytearray)
     readers: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -55,6 +75,15 @@ class Running:
     def process(self) -> asyncio.subprocess.Process:
         """Its process."""
         return self.started.process
+
+    async def end(self, *, kill: bool) -> None:
+        """Stop it; unless it is killed, it has time to end by itself."""
+        if not kill and self.process.returncode is None:
+            self.process.terminate()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
+        await self.resources.aclose()
+        await asyncio.gather(*self.readers)
 
     async def said(self) -> str:
         """Return the end of what it wrote to both streams, once it has ended."""
@@ -72,14 +101,14 @@ class Services:
         self._starting: dict[str, asyncio.Lock] = {}
         self._addresses: dict[str, str] = {}
 
-    def address(self, service: Service) -> str:
+    def address(self, service: AnyService) -> str:
         """Return the address that a service has in this session, also before it runs."""
         if service.key not in self._addresses:
             self._addresses[service.key] = service_address(len(self._addresses))
         return self._addresses[service.key]
 
     @asynccontextmanager
-    async def used(self, service: Service) -> AsyncIterator[None]:
+    async def used(self, service: AnyService) -> AsyncIterator[None]:
         """Keep a service running while the block runs; the last user's end stops it."""
         await self.start(service)
         try:
@@ -87,16 +116,16 @@ class Services:
         finally:
             await asyncio.shield(self.stop(service))
 
-    async def start(self, service: Service) -> None:
+    async def start(self, service: AnyService) -> None:
         """Count one more user of a service; start it and wait for its ports when it is the first."""
         key = service.key
         async with self._starting.setdefault(key, asyncio.Lock()):
             if key not in self._running:
-                with self._session.progress.step(f"start service {' '.join(service.command)}"):
+                with self._session.progress.step(f"start service {service.label}"):
                     self._running[key] = await self._started(service)
             self._users[key] += 1
 
-    async def stop(self, service: Service, *, kill: bool = False) -> None:
+    async def stop(self, service: AnyService, *, kill: bool = False) -> None:
         """Count one user less; stop the service when none is left, or at once when killed."""
         key = service.key
         async with self._starting.setdefault(key, asyncio.Lock()):
@@ -105,33 +134,39 @@ class Services:
             self._users[key] -= 1
             if kill or self._users[key] <= 0:
                 del self._users[key]
-                await _end(self._running.pop(key), kill=kill)
+                await self._running.pop(key).end(kill=kill)
 
     async def stop_all(self) -> None:
         """Stop whatever still runs."""
         running, self._running = list(self._running.values()), {}
-        await asyncio.gather(*(_end(each) for each in running))
+        await asyncio.gather(*(each.end(kill=False) for each in running))
 
-    async def _started(self, service: Service) -> Running:
-        executor, state = self._session.executor, service.container
+    async def _started(self, service: AnyService) -> Running:
         async with AsyncExitStack() as stack:
-            for _, call in state.bindings:
-                await stack.enter_async_context(self.used(await self._session.evaluate(call)))
             joined = self._session.network.joined(self.address(service))
             namespace = await stack.enter_async_context(joined)
-            _, _, spec = await stack.enter_async_context(executor.prepared(state, namespace))
-            started = await sandbox.start(service.command, spec)
-            stack.push_async_callback(started.end)
-            running = Running(started, AsyncExitStack())
-            running.readers = [
-                asyncio.create_task(_read(stream, running.output))
-                for stream in (started.process.stdout, started.process.stderr)
-            ]
-            await self._healthy(service, running)
-            running.resources = stack.pop_all()
+            if isinstance(service, HostService):
+                await stack.enter_async_context(service.served(partial(listening_in, namespace)))
+                return Running(stack.pop_all())
+            return await self._run(service, namespace, stack)
+
+    async def _run(self, service: Service, namespace: str, stack: AsyncExitStack) -> RunningCommand:
+        executor, state = self._session.executor, service.container
+        for _, call in state.bindings:
+            await stack.enter_async_context(self.used(await self._session.evaluate(call)))
+        _, _, spec = await stack.enter_async_context(executor.prepared(state, namespace))
+        started = await sandbox.start(service.command, spec)
+        stack.push_async_callback(started.end)
+        running = RunningCommand(AsyncExitStack(), started)
+        running.readers = [
+            asyncio.create_task(_read(stream, running.output))
+            for stream in (started.process.stdout, started.process.stderr)
+        ]
+        await self._healthy(service, running)
+        running.resources = stack.pop_all()
         return running
 
-    async def _healthy(self, service: Service, running: Running) -> None:
+    async def _healthy(self, service: Service, running: RunningCommand) -> None:
         waited = [
             p.port for p in service.ports if p.protocol == "TCP" and not p.experimental_skip_healthcheck
         ]
@@ -141,10 +176,12 @@ class Services:
                     raise running.started.refusal() or await self._ended(service, running)
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _ended(self, service: Service, running: Running) -> ServiceError:
+    async def _ended(self, service: Service, running: RunningCommand) -> ServiceError:
         said = self._session.progress.scrub((await running.said()).rstrip())
-        command, status = " ".join(service.command), running.process.returncode
-        return ServiceError(f"the service {command!r} ended with exit status {status}; it said:\n{said}")
+        status = running.process.returncode
+        return ServiceError(
+            f"the service {service.label!r} ended with exit status {status}; it said:\n{said}"
+        )
 
     async def _listens(self, address: str, port: int) -> bool:
         try:
@@ -153,7 +190,7 @@ class Services:
             return False
         return True
 
-    async def up(self, service: Service, forwards: Iterable[dict[str, object]], *, random: bool) -> None:
+    async def up(self, service: AnyService, forwards: Iterable[dict[str, object]], *, random: bool) -> None:
         """Start a service, forward ports of the host's loopback to it, and stay until it ends.
 
         Raises NetworkError when a port of the host is taken, before anything starts; ServiceError when the
@@ -162,31 +199,23 @@ class Services:
         pairs = _pairs(service.ports, forwards, random=random)
         async with AsyncExitStack() as stack:
             for frontend, backend in pairs:
-                taken = await self._forward(frontend, self.address(service), backend)
-                await stack.enter_async_context(taken)
-                port = taken.sockets[0].getsockname()[1]
+                taken = host_listener(frontend, backend)
+                port, connect = (
+                    taken.getsockname()[1],
+                    partial(self._connected, self.address(service), backend),
+                )
+                await stack.enter_async_context(relaying(taken, connect))
                 self._session.progress.note(f"http://localhost:{port} leads to port {backend} of the service")
             await stack.enter_async_context(self.used(service))
             self._session.progress.note("the service is up; Ctrl-C stops it")
             running = self._running[service.key]
-            await running.process.wait()
-            raise await self._ended(service, running)
+            if isinstance(service, Service) and isinstance(running, RunningCommand):
+                await running.process.wait()
+                raise await self._ended(service, running)
+            await asyncio.Event().wait()
 
-    async def _forward(self, frontend: int, address: str, backend: int) -> asyncio.Server:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                inside = await self._session.network.connect(address, backend)
-            except OSError:
-                writer.close()
-                return
-            there_reader, there_writer = await asyncio.open_connection(sock=inside)
-            try:
-                await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
-            finally:
-                there_writer.close()
-                writer.close()
-
-        return await asyncio.start_server(serve, sock=host_listener(frontend, backend))
+    async def _connected(self, address: str, port: int) -> Streams:
+        return await asyncio.open_connection(sock=await self._session.network.connect(address, port))
 
 
 def _pairs(
@@ -199,25 +228,7 @@ def _pairs(
     return [(0 if random else int(str(frontend or backend)), backend) for frontend, backend in wanted]
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):  # either side may hang up; the other then gets the end of its stream
-        while chunk := await reader.read(1 << 16):
-            writer.write(chunk)
-            await writer.drain()
-    with suppress(OSError):  # not a ConnectionError when the other side has hung up: "not connected"
-        writer.write_eof()
-
-
 async def _read(stream: asyncio.StreamReader | None, output: bytearray) -> None:
     while stream and (chunk := await stream.read(1 << 16)):
         output += chunk
         del output[:-KEPT_OUTPUT]
-
-
-async def _end(running: Running, *, kill: bool = False) -> None:
-    if not kill and running.process.returncode is None:
-        running.process.terminate()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(running.process.wait(), STOP_SECONDS)
-    await running.resources.aclose()
-    await asyncio.gather(*running.readers)
