@@ -44,7 +44,7 @@ def save(path: Path, text: str) -> None:
 
 
 def write(text: str) -> int:
-    """Write a text to stdout and return 0; EngineError when it can't be, BrokenPipeError when nobody reads."""
+    """Write a text to stdout and return 0; EngineError when it can't be, BrokenPipeError unread."""
     try:
         sys.stdout.buffer.write(_bytes(text))
         sys.stdout.buffer.flush()
