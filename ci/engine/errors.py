@@ -66,8 +66,8 @@ class ExecError(EngineError):
             "_type": "EXEC_ERROR",
             "cmd": list(self.command),
             "exitCode": self.exit_code,
-            "stdout": self.stdout,
-            "stderr": self.stderr,
+            "stdout": self.stdout.strip(),
+            "stderr": self.stderr.strip(),
         }
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,12 +73,12 @@ class Mounts:
         return {"overlay": self._layers.options([name], upper)}
 
     async def left(self) -> list[Place]:
-        """Return what the command left of each mount that is kept, in order."""
+        """Return what the command left of each mount that is kept, in order; a file in its tree, by its name."""
         return [await self._left(name, where) for name, where in self._kept]
 
     async def _left(self, name: str, where: Upper | Path) -> Place:
         if isinstance(where, Path):
-            return self._trees.ingest_file(where, name)
+            return replace(self._trees.ingest_file(where, name), path="/")
         changed = str(where.changed.relative_to(self._layers.cache))
         lower = [changed, name] if any(os.scandir(where.changed)) else [name]
         async with self._layers.mounted(lower) as root:

@@ -90,10 +90,12 @@ async def test_a_program_outside_of_a_module_has_no_current_one(dag: dagger.Clie
         await workdir.entries()
 
 
-async def test_an_object_is_found_again_by_its_id(dag: dagger.Client, tree: dagger.Directory) -> None:
+async def test_an_object_is_found_again_by_its_id(
+    dag: dagger.Client, base: dagger.Container, tree: dagger.Directory
+) -> None:
     found = await tree.file("z").sync()  # gives an ID, by which the client asks from then on
     assert await found.contents() == "z"
-    assert await found.id() == await tree.file("z").id()
+    assert await base.id() == await dag.container().from_(PYTHON).id()
     assert await dag.id()
     assert await dag.host().id()
 
@@ -294,7 +296,7 @@ EXPANDING: dict[str, Callable[[dagger.Container, dagger.Client], Awaitable[Any]]
     "withMountedTemp": lambda c, _: c.with_mounted_temp("/$IT", expand=True).mounts(),
     "withoutMount": lambda c, _: c.with_mounted_temp("/it").without_mount("/$IT", expand=True).mounts(),
     "withMountedSecret": lambda c, d: stats(
-        c.with_mounted_secret("/$IT", d.set_secret("expanded", "x"), expand=True), "/it"
+        c.with_mounted_secret("/$IT", d.set_secret("expanded", "s3cr3t-expanded"), expand=True), "/it"
     ),
 }
 EXPANDED = {

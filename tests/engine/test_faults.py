@@ -284,4 +284,4 @@ def test_a_dockerfile_with_a_wrong_line_is_told(bad: Engine, root: Path) -> None
 def test_a_failed_run_step_gives_its_status_and_output(bad: Engine, root: Path) -> None:
     (error,) = built(bad, root, 'RUN ["sh", "-c", "echo $((40 + 2)); exit 7"]')["errors"]
     assert error["extensions"]["exitCode"] == 7
-    assert error["extensions"]["stdout"].endswith("\n42\n")
+    assert error["extensions"]["stdout"].endswith("\n42")
