@@ -73,7 +73,7 @@ class Mounts:
         return {"overlay": self._layers.options([name], upper)}
 
     async def left(self) -> list[Place]:
-        """Return what the command left of each mount that is kept, in order; a file in its tree, by its name."""
+        """Return what the command left of each mount that is kept, in order; a file as its tree."""
         return [await self._left(name, where) for name, where in self._kept]
 
     async def _left(self, name: str, where: Upper | Path) -> Place:
