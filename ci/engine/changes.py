@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from engine.copying import clear, copy_entry, copy_into
 from engine.errors import PathError
 from engine.listing import Owner, entries
 from engine.paths import resolve_in
+from engine.patterns import glob_expression
 from engine.runner import user_ids
 from engine.state import Remove, Write
 
@@ -24,10 +26,11 @@ def apply(changes: Iterable[Write | Remove], root: Path) -> None:
 
 
 def _remove(root: Path, path: str) -> None:
-    names = [str(found.relative_to(root)) for found in root.glob(path.strip("/"))] if "*" in path else [path]
-    for each in names:
-        parent, _, name = each.rstrip("/").rpartition("/")
-        clear(resolve_in(root, parent) / name)
+    pattern = glob_expression(path.strip("/"))
+    for each in [name for name, _ in entries(root) if pattern.match(name)] if "*" in path else [path]:
+        parent, name = os.path.split(os.path.normpath(f"/{each}"))
+        for removed in [resolve_in(root, parent) / name] if name else list(root.iterdir()):
+            clear(removed)
 
 
 def _write(root: Path, change: Write) -> None:
@@ -38,13 +41,9 @@ def _write(root: Path, change: Write) -> None:
         return
     if not target.is_dir():
         clear(target)
-    copy_into(source, target, root=root, owner=owner)
+    copy_into(source, target, root=root, owner=owner, mode=change.permissions)
     if target != root:
-        copy_entry(source, target, owner)
-    if change.permissions is not None:
-        copied = (resolve_in(root, f"{change.path}/{path}") for path, _ in entries(source))
-        for each in (*copied, *([target] if target != root else [])):
-            each.chmod(change.permissions)
+        copy_entry(source, target, owner, change.permissions)
 
 
 def _write_file(source: Path, target: Path, owner: Owner | None, change: Write) -> None:
@@ -52,9 +51,7 @@ def _write_file(source: Path, target: Path, owner: Owner | None, change: Write) 
         target = target / source.name
     if target.is_dir():
         raise PathError(f"{change.path}: is a directory")
-    copy_entry(source, target, owner)
-    if change.permissions is not None:
-        target.chmod(change.permissions)
+    copy_entry(source, target, owner, change.permissions)
 
 
 def make_folder(root: Path, path: str, permissions: int) -> None:
