@@ -98,6 +98,41 @@ class Example:
         return container.with_service_binding("served", self.serving(root)).with_exec(["perl", "/ask.pl"])
 
     @function
+    async def commit(self, at: Annotated[dagger.GitRepository, DefaultPath("/")]) -> str:
+        """Return the commit that is checked out."""
+        return await at.head().commit()
+
+    @function
+    async def tagged(self, at: dagger.GitRef) -> str:
+        """Return a commit."""
+        return await at.commit()
+
+    @function
+    def reach(self, served: dagger.Service, root: dagger.Directory) -> dagger.Container:
+        """Run the file system's ask.pl beside this service."""
+        container = dag.container().with_directory("/", root)
+        return container.with_service_binding("served", served).with_exec(["perl", "/ask.pl"])
+
+    @function
+    def listen(self, at: dagger.Socket, root: dagger.Directory) -> dagger.Container:
+        """Run the file system's ask.pl with this socket."""
+        container = dag.container().with_directory("/", root)
+        return container.with_unix_socket("/it.sock", at).with_exec(["perl", "/ask.pl"])
+
+    @function
+    def login(self, token: dagger.Secret, root: dagger.Directory) -> dagger.Container:
+        """Run a command that prints its secret."""
+        container = dag.container().with_directory("/", root).with_secret_variable("TOKEN", token)
+        return container.with_exec(["sh", "-c", 'echo "logged in with $TOKEN"'])
+
+    @function
+    async def leak(self, token: dagger.Secret) -> str:
+        """Print a secret, and raise it."""
+        text = await token.plaintext()
+        print("printed", text)
+        raise ValueError(f"told {text}")
+
+    @function
     def nothing(self) -> None:
         """Do nothing."""
 
