@@ -26,7 +26,7 @@ class Mounts:
     _layers: Layers
     _trees: Trees
     specification: list[dict[str, object]] = field(default_factory=list)
-    _kept: list[tuple[str, Upper | Path]] = field(default_factory=list)
+    _kept: list[tuple[Place, Upper | Path]] = field(default_factory=list)
 
     @classmethod
     @asynccontextmanager
@@ -59,7 +59,7 @@ class Mounts:
                 copied = folder / place.on_disk.name
                 copy_entry(place.on_disk, copied)
                 if mount.is_kept:
-                    self._kept.append((place.on_disk.name, copied))
+                    self._kept.append((place, copied))
                 return {"source": str(copied)}
         raise AssertionError(mount.source)
 
@@ -69,17 +69,20 @@ class Mounts:
         lower.symlink_to(place.on_disk)
         name = str(lower.relative_to(self._layers.cache))
         if mount.is_kept:
-            self._kept.append((name, upper))
+            self._kept.append((place, upper))
         return {"overlay": self._layers.options([name], upper)}
 
     async def left(self) -> list[Place]:
         """Return what the command left of each mount that is kept, in order; a file as its tree."""
-        return [await self._left(name, where) for name, where in self._kept]
+        return [await self._left(place, where) for place, where in self._kept]
 
-    async def _left(self, name: str, where: Upper | Path) -> Place:
+    async def _left(self, place: Place, where: Upper | Path) -> Place:
         if isinstance(where, Path):
-            return replace(self._trees.ingest_file(where, name), path="/")
-        changed = str(where.changed.relative_to(self._layers.cache))
-        lower = [changed, name] if any(os.scandir(where.changed)) else [name]
-        async with self._layers.mounted(lower) as root:
-            return await asyncio.to_thread(self._trees.ingest, root)
+            return replace(self._trees.ingest_file(where, where.name), path="/")
+        if not any(os.scandir(where.changed)):
+            return self._trees.whole(place)
+        layers = [
+            str(each.relative_to(self._layers.cache)) for each in (where.changed, where.folder / "lower")
+        ]
+        async with self._layers.mounted(layers) as root:
+            return await asyncio.to_thread(self._trees.merged, place, root, where.changed)

@@ -179,6 +179,25 @@ class Trees:
         copy_into(source, folder)
         return self.adopt(folder)
 
+    def merged(self, base: Place, root: Path, changed: Path) -> Place:
+        """Keep what an overlay shows at `root`: the files of `base`, but for those that are in `changed`."""
+        folder = self.new_folder()
+        found = entries(root)
+        new = {
+            path: entry
+            for path, entry in found
+            if os.path.lexists(f"{changed}/{path}") and not entry.is_dir(follow_symlinks=False)
+        }
+        link_all(base.on_disk, folder, [item for item in found if item[0] not in new])
+        for path, entry in new.items():
+            copy_entry(Path(entry.path), folder / path)
+        self._bases[folder] = base
+        return self.adopt(folder)
+
+    def whole(self, place: Place) -> Place:
+        """Return a folder of a tree as a tree of its own."""
+        return place if place.path == "/" else self.adopt(self.copy(place))
+
     def ingest_file(self, source: Path, name: str | None = None, owner: Owner | None = None) -> Place:
         """Keep a copy of the file `source`, under `name` when given; PathError when it is no file."""
         _need(source, source.is_file(), "a file")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -319,3 +321,33 @@ def test_many_files_are_linked_each_to_its_own(trees: Trees, tmp_path: Path, tak
     (tmp_path / "many/7").write_text("changed")
     found = contents(trees.upload(tmp_path / "many").on_disk)
     assert found == {**{str(number): str(number) for number in range(3 * copying.FEW)}, "7": "changed"}
+
+
+@pytest.fixture
+def merged(tmp_path: Path) -> Callable[[Path, str], tuple[Path, Path]]:
+    """Run a script in an overlay on a folder; returns what the overlay shows, as a copy, and what changed."""
+
+    def merged(lower: Path, script: str) -> tuple[Path, Path]:
+        shown, changed, work, root = (tmp_path / name for name in ("shown", "changed", "work", "root"))
+        for folder in (changed, work, root):
+            folder.mkdir()
+        options = f"lowerdir={lower},upperdir={changed},workdir={work}"
+        steps = f"mount -t overlay -o {options} o {root} && cd {root} && {script} && cp -a {root} {shown}"
+        subprocess.run(["unshare", "--mount", "sh", "-ec", steps], check=True)
+        return shown, changed
+
+    return merged
+
+
+def test_what_an_overlay_left_shares_the_files_that_it_did_not_change(
+    trees: Trees, source: Path, merged: Callable[[Path, str], tuple[Path, Path]]
+) -> None:
+    base = trees.upload(source)
+    script = "echo b > sub/b.txt; rm a.txt; mv sub/deep sub/moved; chmod 600 other/empty; echo n > new"
+    shown, changed = merged(base.on_disk, script)
+    left = trees.merged(base, shown, changed)
+    assert left.listing == Listing.of_folder(shown)
+    assert contents(left.on_disk) == contents(shown)
+    assert contents(base.on_disk) == FILES
+    before, after = inodes(base.on_disk), inodes(left.on_disk)
+    assert {path for path in after if before.get(path) == after[path]} == {"link", "sub/empty"}
