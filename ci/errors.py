@@ -7,6 +7,17 @@
     │   ├── RegistryUnreachable    no answer, or none that is HTTP
     │   ├── RegistryDenied         it asks for credentials, or they do not suffice
     │   └── TagTaken               the tag names other content already
+    ├── GoogleError            Google, or whoever vouches for us to it, was asked in vain
+    │   ├── InvalidProvider        the name of a workload identity provider is not one
+    │   ├── InvalidEndpoints       the file of --google-endpoints is not one
+    │   ├── InvalidCondition       an attribute condition that is malformed or beyond what is understood
+    │   ├── InvalidSetup           a name that nothing can be set up for at Google
+    │   ├── NoAnswer               no answer, or none in the time that there is
+    │   ├── IdentityError          no identity token, or one that is broken
+    │   ├── ExchangeRefused        the Security Token Service took no identity token for an access token
+    │   ├── ImpersonationRefused   IAM gave no token of the service account
+    │   ├── Unexplained            a text in which no known error is found
+    │   └── NotReady               doctor found what would keep a release from working
     └── SmokeError             the built image does not answer as the release has to
 
 Every message says which subsystem speaks, which value it is about, and what to do next.
@@ -39,6 +50,50 @@ class RegistryDenied(RegistryError):
 
 class TagTaken(RegistryError):
     """The tag names other content already."""
+
+
+class GoogleError(PipelineError):
+    """Google, or whoever vouches for us to it, was asked in vain."""
+
+
+class InvalidProvider(GoogleError):
+    """The name of a workload identity provider is not one."""
+
+
+class InvalidEndpoints(GoogleError):
+    """The file of --google-endpoints is not one."""
+
+
+class InvalidCondition(GoogleError):
+    """An attribute condition is malformed, or beyond what is understood here."""
+
+
+class InvalidSetup(GoogleError):
+    """A name that nothing can be set up for at Google."""
+
+
+class NoAnswer(GoogleError):
+    """There was no answer, or none in the time that there is."""
+
+
+class IdentityError(GoogleError):
+    """There is no identity token, or it is broken."""
+
+
+class ExchangeRefused(GoogleError):
+    """The Security Token Service took no identity token for an access token."""
+
+
+class ImpersonationRefused(GoogleError):
+    """IAM gave no token of the service account."""
+
+
+class Unexplained(GoogleError):
+    """No known error is found in a text."""
+
+
+class NotReady(GoogleError):
+    """Doctor found what would keep a release from working."""
 
 
 class SmokeError(PipelineError):
