@@ -1,0 +1,215 @@
+"""Known errors of keyless releases: how each shows, why it comes, and what ends it."""
+
+import re
+from dataclasses import dataclass
+
+from errors import Unexplained
+
+# What stands in a command whose value is not known.
+_NAMES = {
+    "account": "SERVICE_ACCOUNT",
+    "audience": "https://iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/"
+    "providers/PROVIDER",
+    "condition": "CONDITION",
+    "host": "HOST",
+    "location": "LOCATION",
+    "member": "principalSet://iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/"
+    "attribute.repository_id/REPOSITORY_ID",
+    "number": "NUMBER",
+    "pool": "POOL",
+    "project": "PROJECT",
+    "provider": "PROVIDER",
+    "repository": "REPOSITORY",
+}
+_PROVIDER = "{provider} --location=global --workload-identity-pool={pool} --project={number}"
+_UPDATE = f"gcloud iam workload-identity-pools providers update-oidc {_PROVIDER}"
+_DESCRIBE = f"gcloud iam workload-identity-pools providers describe {_PROVIDER}"
+_REPOSITORY = "{repository} --location={location} --project={project}"
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One known error: its name, how it shows in a text, its cause and the command or line that ends it."""
+
+    name: str
+    pattern: str
+    cause: str
+    fix: str
+
+    def shows(self, text: str) -> bool:
+        """Whether a text has the error in it."""
+        return re.search(self.pattern, text, re.IGNORECASE | re.DOTALL) is not None
+
+
+# The more special comes first: of several that show, an error message has the first.
+SIGNALS = (
+    Signal(
+        "no identity",
+        r"(?:unset|not set|not found|did not inject|missing|unable to get|no identity)"
+        r".{0,80}ACTIONS_ID_TOKEN_REQUEST_"
+        r"|ACTIONS_ID_TOKEN_REQUEST_\w+.{0,40}(?:unset|not set|not found|empty)",
+        "GitHub gives a job an identity only when it has `id-token: write`, and forks and Dependabot none",
+        "write in the job: permissions: id-token: write; start releases from the repository itself",
+    ),
+    Signal(
+        "identity refused",
+        r"identity: .{1,300} 40[13]\b",
+        "the CI system did not take the request token: it lives as long as its job, and belongs to one URL",
+        "pass --oidc-url and --oidc-token of the running job, and start the job again",
+    ),
+    Signal(
+        "provider name",
+        r"Invalid value for \W*audience\W|is no workload identity provider",
+        "the provider's name is a pool's, or has the project's id in place of its number",
+        "gcloud iam workload-identity-pools providers list --location=global --workload-identity-pool={pool} "
+        "--project={project} --format='value(name)'",
+    ),
+    Signal(
+        "provider unknown",
+        r"invalid_target|target service indicated by the \W*audience",
+        "pool or provider is misspelt, disabled, deleted, or younger than 5 minutes",
+        f"{_DESCRIBE} # state has to be ACTIVE, disabled absent",
+    ),
+    Signal(
+        "condition",
+        r"unauthorized_client|rejected by the attribute condition",
+        "the provider's attribute condition is false for this token; since July 2026 GitHub's subject holds "
+        "numeric ids, which conditions on `sub` have to know",
+        f'{_UPDATE} --attribute-condition="{{condition}}"',
+    ),
+    Signal(
+        "issuer out of reach",
+        r"Error connecting to the given credential.?s issuer",
+        "the issuer is not public, so that Google cannot fetch its keys",
+        f"{_UPDATE} --jwk-json-path=jwks.json",
+    ),
+    Signal(
+        "issuer",
+        r"invalid_grant.*\bissuer\b.*(?:does not match|mismatch|invalid)|\bissuer in (?:ID Token|JWT)",
+        "the token's `iss` is not the provider's issuer, which is compared as text, slash at the end and all",
+        f"{_UPDATE} --issuer-uri=https://token.actions.githubusercontent.com",
+    ),
+    Signal(
+        "audience",
+        r"\baudience in (?:ID Token|JWT)|invalid_grant.*\baudience\b",
+        "the token's `aud` is not what the provider expects",
+        "ask for a token with the audience {audience}, or allow its audience: "
+        f"{_UPDATE} --allowed-audiences=AUDIENCE",
+    ),
+    Signal(
+        "token too old or early",
+        r"stale to sign-in|invalid_grant.*(?:expired|\bexp\b|\bnbf\b|\biat\b|issued at|not yet valid|future)",
+        "the identity token ran out before it was used (GitHub's lives 5 minutes), or two clocks differ",
+        "date -u; curl -sI https://{host} | grep -i '^date' # then set the clock of the one that is wrong",
+    ),
+    Signal(
+        "signature",
+        r"invalid_grant.*(?:signature|\bkid\b|JWKS?\b|signing key)",
+        "the token is not signed by a key that the issuer publishes, or the JWKS uploaded to Google is old",
+        f"{_DESCRIBE} # then --issuer-uri of the real issuer, or --jwk-json-path with its present keys",
+    ),
+    Signal(
+        "API disabled",
+        r"SERVICE_DISABLED|API has not been used in project",
+        "the project has not enabled an API that releases use",
+        "gcloud services enable iam.googleapis.com iamcredentials.googleapis.com sts.googleapis.com "
+        "artifactregistry.googleapis.com --project={project}",
+    ),
+    Signal(
+        "service account not ours to use",
+        r"iam\.serviceAccounts\.get(?:AccessToken|OpenIdToken)",
+        "the service account's principalSet binding is missing, or names an attribute that is not mapped",
+        "gcloud iam service-accounts add-iam-policy-binding {account} --role=roles/iam.workloadIdentityUser "
+        '--member="{member}"',
+    ),
+    Signal(
+        "service account unknown",
+        r"generate(?:AccessToken|IdToken)\b.{0,80}\b404\b|Gaia id not found",
+        "there is no service account of that address",
+        "gcloud iam service-accounts list --project={project} --format='value(email)'",
+    ),
+    Signal(
+        "no password",
+        r"Unauthenticated request",
+        "the registry was sent no access token: an empty password counts as nobody",
+        "dagger call doctor --tag=… --registry=… --workload-identity-provider=… # says which step fails",
+    ),
+    Signal(
+        "no right to push",
+        r"artifactregistry\.repositories\.(?:upload|download)Artifacts",
+        "the writer role is missing on that repository, or region or repository are others",
+        f"gcloud artifacts repositories add-iam-policy-binding {_REPOSITORY} "
+        '--role=roles/artifactregistry.writer --member="{member}"',
+    ),
+    Signal(
+        "no such repository",
+        r"NAME_UNKNOWN|Repository \S+ not found",
+        "there is no such repository in that project and region",
+        f"gcloud artifacts repositories create {_REPOSITORY} --repository-format=docker --immutable-tags",
+    ),
+    Signal(
+        "tag taken",
+        r"immutab.{0,40}\btags?\b|\btags?\b.{0,60}immutab",
+        "the tag names another image already, and the repository's tags never move",
+        "git tag the next version and push that one",
+    ),
+    Signal(
+        "no right to deploy as",
+        r"iam\.serviceaccounts\.actAs",
+        "who deploys may not use the account that the service runs as",
+        "gcloud iam service-accounts add-iam-policy-binding RUNTIME_ACCOUNT "
+        '--role=roles/iam.serviceAccountUser --member="serviceAccount:{account}"',
+    ),
+    Signal(
+        "service did not start",
+        r"failed to start and listen on the port",
+        "the image ignores PORT or listens on the loopback interface only",
+        "docker run --rm -e PORT=8081 -p 8081:8081 IMAGE # has to answer from outside, at 0.0.0.0:$PORT",
+    ),
+    Signal(
+        "certificate",
+        r"CERTIFICATE_VERIFY_FAILED|x509: certificate signed by unknown",
+        "{host} shows a certificate that this machine's store does not know, as behind a company's proxy",
+        "add the company's certificate to /usr/local/share/ca-certificates and run update-ca-certificates",
+    ),
+    Signal(
+        "name",
+        r"Name or service not known|No address associated|Temporary failure in name resolution|no such host",
+        "the name {host} leads nowhere from here",
+        "getent hosts {host} # then correct the name, the DNS or --google-endpoints",
+    ),
+    Signal(
+        "too many requests",
+        r"\b429\b|RESOURCE_EXHAUSTED|Quota exceeded",
+        "a quota is used up, and waiting within the time there is did not help",
+        "start the release again later, or raise the quota in the project's console under IAM, Quotas",
+    ),
+    Signal(
+        "no answer",
+        r"\bno answer to\b|\b50[0234]\b",
+        "{host} is down, or a firewall or proxy keeps this machine from it",
+        "curl -sSI https://{host} # then start the release again; nothing half done has to be cleaned up",
+    ),
+)
+
+
+def advice(text: str, **known: str) -> str:
+    """Return cause and fix of the error in a message, to be put after it; nothing when it is not known."""
+    found = next((signal for signal in SIGNALS if signal.shows(text)), None)
+    return f"\n{_told(found, known)}" if found else ""
+
+
+def explain(text: str) -> str:
+    """Return every known error that a text shows; raises Unexplained when there is none."""
+    found = [signal for signal in SIGNALS if signal.shows(text)]
+    if not found:
+        raise Unexplained(
+            f"explain: none of the {len(SIGNALS)} known errors is in this text; `dagger call doctor` with "
+            "publish's arguments tries each step of a release by itself"
+        )
+    return "\n".join(f"{signal.name}\n{_told(signal, {})}" for signal in found)
+
+
+def _told(signal: Signal, known: dict[str, str]) -> str:
+    names = _NAMES | known
+    return f"  cause: {signal.cause.format_map(names)}\n  fix: {signal.fix.format_map(names)}"
