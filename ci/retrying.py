@@ -46,9 +46,10 @@ class Retrying:
         started, attempt = self.monotonic(), 1
         while True:
             outcome = await self._attempt(request, follow_redirects)
+            if attempt == attempts or not _worth_it(outcome):
+                break
             wait = self._wait(outcome, attempt)
-            late = self.monotonic() - started + wait > self.seconds
-            if late or attempt == attempts or not _worth_it(outcome):
+            if self.monotonic() - started + wait > self.seconds:
                 break
             _LOG.warning("%s: %s; trying again in %.1f s", request.url.host, _told(outcome), wait)
             await self.sleep(wait)
