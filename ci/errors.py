@@ -3,6 +3,7 @@
     PipelineError
     ├── InvalidReference       a tag, registry or name that nothing can be published under
     ├── InvalidLayout          an image archive that is damaged, ambiguous or too large
+    ├── InvalidFault           a fault that the rehearsal does not have
     ├── RegistryError          the registry did not do what it was asked
     │   ├── RegistryUnreachable    no answer, or none that is HTTP
     │   ├── RegistryDenied         it asks for credentials, or they do not suffice
@@ -34,6 +35,10 @@ class InvalidReference(PipelineError):
 
 class InvalidLayout(PipelineError):
     """An image archive that is damaged, ambiguous or too large."""
+
+
+class InvalidFault(PipelineError):
+    """A fault that the rehearsal does not have."""
 
 
 class RegistryError(PipelineError):

@@ -1,0 +1,143 @@
+"""Everything on one port, behind a gate that sets Google's date, strikes with faults and keeps the log."""
+
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rehearsal import addresses
+from rehearsal.artifacts import Artifacts
+from rehearsal.connection import cut, cut_within_body
+from rehearsal.doorkeeper import Doorkeeper
+from rehearsal.faults import ClockSkew, Fault, Faults, skew
+from rehearsal.front import Front
+from rehearsal.github import GitHub
+from rehearsal.iam import Credentials
+from rehearsal.ledger import Clock, Ledger
+from rehearsal.mapping import Evaluator
+from rehearsal.refusals import Refusal
+from rehearsal.relay import Relay
+from rehearsal.sts import TokenService
+from rehearsal.world import World
+
+log = logging.getLogger("rehearsal")
+
+# A blob of 100 MB is written to disk before the registry answers.
+_TIMEOUT = httpx.Timeout(30, read=300, write=300)
+_ENDPOINTS = {
+    addresses.OIDC: "oidc",
+    addresses.STS: "sts",
+    addresses.IAM: "iam",
+    addresses.ARTIFACTS: "artifacts",
+    "/v2/token": "token",
+    "/v2/": "registry",
+    "/artifacts-": "registry",
+}
+# Whoever knows an upload's or a download's address may use it: the log does not know it.
+_SECRET = re.compile(r"/(uploads|downloads)/[^/]+$")
+
+
+def application(world: World, registry_url: str, faults: Sequence[Fault | ClockSkew] = ()) -> ASGIApp:
+    """Return the stand-in for a world, in front of the real registry at a URL."""
+    ledger = Ledger(Clock(skew(faults)))
+    behind = httpx.AsyncClient(base_url=registry_url, timeout=_TIMEOUT, follow_redirects=True)
+    github = GitHub(world, ledger.clock)
+    google = TokenService(world, ledger, github.ring, Evaluator.of(world.provider))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with behind:
+            yield
+
+    routes = [
+        Mount(addresses.OIDC, routes=github.routes),
+        Mount(addresses.STS, routes=google.routes),
+        Mount(addresses.IAM, routes=Credentials(world, ledger).routes),
+        Mount(addresses.ARTIFACTS, routes=Artifacts(world, ledger).routes),
+        *Front(world, ledger, Relay(behind), Doorkeeper(world, ledger)).routes,
+    ]
+    app = Starlette(routes=routes, exception_handlers={Refusal: refused}, lifespan=lifespan)
+    return Gate(app, ledger.clock, Faults.of(faults))
+
+
+async def refused(request: Request, refusal: Exception) -> Response:
+    """Answer with what somebody who refuses says."""
+    assert isinstance(refusal, Refusal)
+    log.info("refused: %s", refusal)
+    return refusal.response()
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What every request passes."""
+
+    app: ASGIApp
+    clock: Clock
+    faults: Faults
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or have a fault strike it, and log how it ended."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        endpoint, started, status = _endpoint(scope["path"]), time.monotonic(), 0
+
+        async def dated(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"date", self.clock.date().encode())]
+            await send(message)
+
+        fault = self.faults.strike(endpoint, body=_has_body(scope))
+        try:
+            await self._serve(fault, scope, receive, dated)
+        finally:
+            shown, took = _SECRET.sub(r"/\1/…", scope["path"]), 1000 * (time.monotonic() - started)
+            log.info("%s: %s %s %s, %.0f ms", endpoint, scope["method"], shown, status or "cut", took)
+
+    async def _serve(self, fault: Fault | None, scope: Scope, receive: Receive, send: Send) -> None:
+        if fault is None:
+            await self.app(scope, receive, send)
+        elif fault.what == "timeout":
+            await _disconnected(receive)
+        elif fault.what != "reset":
+            await _unavailable(int(fault.what))(scope, receive, send)
+        elif not _has_body(scope):
+            cut(scope)
+        else:
+            try:
+                await self.app(scope, cut_within_body(scope, receive), send)
+            except ClientDisconnect:
+                log.info("cut within the body")
+
+
+def _endpoint(path: str) -> str:
+    return next((name for prefix, name in _ENDPOINTS.items() if path.startswith(prefix)), "elsewhere")
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _unavailable(status: int) -> Response:
+    """Return a front end's answer before any service has seen the request."""
+    phrase = HTTPStatus(status).phrase
+    error = {"code": status, "message": phrase, "status": phrase.upper().replace(" ", "_")}
+    later = {"Retry-After": "1"} if status == HTTPStatus.TOO_MANY_REQUESTS else None
+    return JSONResponse({"error": error}, status, headers=later)

@@ -1,0 +1,46 @@
+"""Connections that can be cut on purpose, as networks cut them."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from typing import Any
+
+from starlette.types import Message, Receive, Scope
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_TRANSPORT = "transport"
+
+
+class CuttableProtocol(H11Protocol):
+    """HTTP/1.1 whose application finds its connection in the request's state."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Keep the connection where `cut` finds it."""
+        self.app_state: dict[str, Any] = {**self.app_state, _TRANSPORT: transport}
+        super().connection_made(transport)
+
+
+def cut(scope: Scope) -> None:
+    """Reset a request's connection: whoever reads from it or writes to it fails at once."""
+    transport: asyncio.Transport = scope["state"][_TRANSPORT]
+    # Closing with a linger time of zero sends RST instead of FIN.
+    with contextlib.suppress(OSError):
+        stream: socket.socket = transport.get_extra_info("socket")
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+def cut_within_body(scope: Scope, receive: Receive) -> Receive:
+    """Return a receiver that hands half of the first piece of the body on, then cuts the connection."""
+    pieces = iter([True])
+
+    async def halved() -> Message:
+        if next(pieces, False):
+            message = await receive()
+            body: bytes = message.get("body", b"")
+            return {"type": "http.request", "body": body[: len(body) // 2], "more_body": True}
+        cut(scope)
+        return {"type": "http.disconnect"}
+
+    return halved
