@@ -87,6 +87,10 @@ class Condition:
         """Return the clauses that the claims do not satisfy."""
         return [clause for clause in self.clauses if not clause.holds(claims)]
 
+    def verdict(self, claims: Mapping[str, object]) -> str:
+        """Return which clauses fail and what the claims say instead, nothing when all hold."""
+        return "; ".join(f"{each} fails on {claims.get(each.claim)!r}" for each in self.failing(claims))
+
 
 def _clause(text: str) -> Clause:
     match = _CLAUSE.fullmatch(text)

@@ -9,7 +9,7 @@
     │   ├── RegistryDenied         it asks for credentials, or they do not suffice
     │   └── TagTaken               the tag names other content already
     ├── GoogleError            Google, or whoever vouches for us to it, was asked in vain
-    │   ├── InvalidProvider        the name of a workload identity provider is not one
+    │   ├── InvalidIdentity        the name of a workload identity provider or service account is not one
     │   ├── InvalidEndpoints       the file of --google-endpoints is not one
     │   ├── InvalidCondition       an attribute condition that is malformed or beyond what is understood
     │   ├── InvalidSetup           a name that nothing can be set up for at Google
@@ -61,8 +61,8 @@ class GoogleError(PipelineError):
     """Google, or whoever vouches for us to it, was asked in vain."""
 
 
-class InvalidProvider(GoogleError):
-    """The name of a workload identity provider is not one."""
+class InvalidIdentity(GoogleError):
+    """The name of a workload identity provider or service account is not one."""
 
 
 class InvalidEndpoints(GoogleError):

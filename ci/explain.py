@@ -1,8 +1,10 @@
 """Known errors of keyless releases: how each shows, why it comes, and what ends it."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import condition
 from errors import Unexplained
 
 # What stands in a command whose value is not known.
@@ -22,19 +24,25 @@ _NAMES = {
     "repository": "REPOSITORY",
 }
 _PROVIDER = "{provider} --location=global --workload-identity-pool={pool} --project={number}"
+MAPPING = ",".join(f"{target}={source}" for target, source in condition.MAPPING.items())
 _UPDATE = f"gcloud iam workload-identity-pools providers update-oidc {_PROVIDER}"
 _DESCRIBE = f"gcloud iam workload-identity-pools providers describe {_PROVIDER}"
 _REPOSITORY = "{repository} --location={location} --project={project}"
+_RUN = ("repository", "repository_id", "repository_owner_id", "ref_type", "ref", "runner_environment", "sub")
 
 
 @dataclass(frozen=True)
 class Signal:
-    """One known error: its name, how it shows in a text, its cause and the command or line that ends it."""
+    """One known error: its name, how it shows in a text, its cause and the command or line that ends it.
+
+    `claims` are those of an identity token that tell whether it is the token that has to change.
+    """
 
     name: str
     pattern: str
     cause: str
     fix: str
+    claims: tuple[str, ...] = ("iss", "sub", "aud")
 
     def shows(self, text: str) -> bool:
         """Whether a text has the error in it."""
@@ -71,23 +79,33 @@ SIGNALS = (
         f"{_DESCRIBE} # state has to be ACTIVE, disabled absent",
     ),
     Signal(
+        "subject",
+        r"\bgoogle\.subject\b",
+        "the provider maps the token's claims to no subject, or to one of more than 127 bytes",
+        f'{_UPDATE} --attribute-mapping="{MAPPING}"',
+        ("sub", "repository_id", "run_id"),
+    ),
+    Signal(
         "condition",
         r"unauthorized_client|rejected by the attribute condition",
         "the provider's attribute condition is false for this token; since July 2026 GitHub's subject holds "
         "numeric ids, which conditions on `sub` have to know",
         f'{_UPDATE} --attribute-condition="{{condition}}"',
+        _RUN,
     ),
     Signal(
         "issuer out of reach",
         r"Error connecting to the given credential.?s issuer",
         "the issuer is not public, so that Google cannot fetch its keys",
         f"{_UPDATE} --jwk-json-path=jwks.json",
+        ("iss",),
     ),
     Signal(
         "issuer",
         r"invalid_grant.*\bissuer\b.*(?:does not match|mismatch|invalid)|\bissuer in (?:ID Token|JWT)",
         "the token's `iss` is not the provider's issuer, which is compared as text, slash at the end and all",
         f"{_UPDATE} --issuer-uri=https://token.actions.githubusercontent.com",
+        ("iss",),
     ),
     Signal(
         "audience",
@@ -95,18 +113,27 @@ SIGNALS = (
         "the token's `aud` is not what the provider expects",
         "ask for a token with the audience {audience}, or allow its audience: "
         f"{_UPDATE} --allowed-audiences=AUDIENCE",
+        ("aud",),
     ),
     Signal(
         "token too old or early",
         r"stale to sign-in|invalid_grant.*(?:expired|\bexp\b|\bnbf\b|\biat\b|issued at|not yet valid|future)",
         "the identity token ran out before it was used (GitHub's lives 5 minutes), or two clocks differ",
         "date -u; curl -sI https://{host} | grep -i '^date' # then set the clock of the one that is wrong",
+        ("iat", "nbf", "exp"),
     ),
     Signal(
         "signature",
-        r"invalid_grant.*(?:signature|\bkid\b|JWKS?\b|signing key)",
+        r"invalid_grant.*(?:signature|parse the ID Token|\bkid\b|JWKS?\b|signing key)",
         "the token is not signed by a key that the issuer publishes, or the JWKS uploaded to Google is old",
         f"{_DESCRIBE} # then --issuer-uri of the real issuer, or --jwk-json-path with its present keys",
+        ("iss",),
+    ),
+    Signal(
+        "access token",
+        r"invalid authentication credentials|ACCESS_TOKEN_(?:EXPIRED|INVALID)|invalid_token",
+        "the access token has run out, or the service takes none that was not impersonated",
+        "give --service-account, which publish then works as; `dagger call setup-google` prints its bindings",
     ),
     Signal(
         "API disabled",
@@ -121,6 +148,7 @@ SIGNALS = (
         "the service account's principalSet binding is missing, or names an attribute that is not mapped",
         "gcloud iam service-accounts add-iam-policy-binding {account} --role=roles/iam.workloadIdentityUser "
         '--member="{member}"',
+        _RUN,
     ),
     Signal(
         "service account unknown",
@@ -140,6 +168,7 @@ SIGNALS = (
         "the writer role is missing on that repository, or region or repository are others",
         f"gcloud artifacts repositories add-iam-policy-binding {_REPOSITORY} "
         '--role=roles/artifactregistry.writer --member="{member}"',
+        _RUN,
     ),
     Signal(
         "no such repository",
@@ -193,10 +222,17 @@ SIGNALS = (
 )
 
 
-def advice(text: str, **known: str) -> str:
-    """Return cause and fix of the error in a message, to be put after it; nothing when it is not known."""
+def advice(text: str, claims: Mapping[str, object] | None = None, **known: str) -> str:
+    """Return what a message about an error is to go on with: the claims that matter, cause and fix.
+
+    Nothing of it when the error is not known, nor claims where none are given.
+    """
     found = next((signal for signal in SIGNALS if signal.shows(text)), None)
-    return f"\n{_told(found, known)}" if found else ""
+    shown = (
+        [f"{name}={claims[name]!r}" for name in found.claims if name in claims] if found and claims else []
+    )
+    lines = [f"  claims: {', '.join(shown)}"] if shown else []
+    return "".join(f"\n{line}" for line in [*lines, *([_told(found, known)] if found else [])])
 
 
 def explain(text: str) -> str:

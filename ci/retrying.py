@@ -95,10 +95,15 @@ async def patient(timeout: float = 10) -> AsyncIterator[Retrying]:
         yield Retrying(http)
 
 
+def served(answer: httpx.Response) -> datetime | None:
+    """Return what the server's clock showed when it answered, None when it does not say."""
+    return _date(answer.headers.get("Date", ""))
+
+
 def skew(answer: httpx.Response, now: Callable[[], float] = time.time) -> float | None:
     """Return by how many seconds the server's clock is ahead of this machine's, None when it does not say."""
-    served = _date(answer.headers.get("Date", ""))
-    return None if served is None else served.timestamp() - now()
+    then = served(answer)
+    return None if then is None else then.timestamp() - now()
 
 
 def named_skew(answer: httpx.Response, now: Callable[[], float] = time.time) -> str:
@@ -125,8 +130,8 @@ def _asked_for(answer: httpx.Response) -> float:
     after = answer.headers.get("Retry-After", "")
     if after.isdecimal():
         return float(after)
-    until, served = _date(after), _date(answer.headers.get("Date", ""))
-    return (until - (served or datetime.now(UTC))).total_seconds() if until else 0
+    until = _date(after)
+    return (until - (served(answer) or datetime.now(UTC))).total_seconds() if until else 0
 
 
 def _date(header: str) -> datetime | None:

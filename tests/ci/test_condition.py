@@ -58,6 +58,7 @@ def test_condition_holds_for_a_version_tag_of_the_repository() -> None:
 def test_each_clause_fails_alone_here_as_in_cel(claim: str) -> None:
     claims = CLAIMS | {claim: BREACHES[claim]}
     assert [clause.claim for clause in CONDITION.failing(claims)] == [claim]
+    assert CONDITION.verdict(claims).endswith(f" fails on {BREACHES[claim]!r}")
     assert not in_cel(TEXT, claims)
 
 

@@ -27,6 +27,11 @@ SEEN = {
         '{"error":"invalid_target","error_description":"The target service indicated by the \\"audience\\" '
         'parameters is invalid. This might either be because the pool or provider is disabled or deleted"}'
     ],
+    "subject": [
+        '{"error":"invalid_request","error_description":"The size of mapped attribute google.subject exceeds '
+        'the 127 bytes limit."}',
+        '{"error":"unauthorized_client","error_description":"Could not obtain a value for google.subject"}',
+    ],
     "condition": [
         '{"error":"unauthorized_client","error_description":"The given credential is rejected by the '
         'attribute condition."}'
@@ -48,7 +53,14 @@ SEEN = {
         "invalid_grant: The ID Token has expired",
         "invalid_grant: token is not yet valid",
     ],
-    "signature": ["invalid_grant: Invalid JWT signature."],
+    "signature": [
+        "invalid_grant: Invalid JWT signature.",
+        "invalid_grant: Unable to verify the ID Token signature.",
+        "invalid_grant: Unable to parse the ID Token.",
+    ],
+    "access token": [
+        "401 UNAUTHENTICATED: Request had invalid authentication credentials. Expected OAuth 2 access token",
+    ],
     "API disabled": [
         "IAM Service Account Credentials API has not been used in project 1 before or it is disabled"
     ],
@@ -103,6 +115,14 @@ def test_advice_names_what_is_known() -> None:
     assert (
         "providers describe github --location=global --workload-identity-pool=releases --project=12 " in told
     )
+
+
+def test_advice_shows_the_claims_that_matter_and_no_others() -> None:
+    told = advice(
+        "invalid_grant: ID Token issued at 1 is stale to sign-in.", {"iat": 1, "exp": 2, "sub": "s"}
+    )
+    assert told.startswith("\n  claims: iat=1, exp=2\n  cause: ")
+    assert "claims" not in advice("CERTIFICATE_VERIFY_FAILED", {"jti": "x"})
 
 
 def test_advice_on_an_unknown_error_is_nothing() -> None:
