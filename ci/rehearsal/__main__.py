@@ -23,14 +23,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until told to stop; the first line on stdout says where."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Only the stand-in's own log, which knows no tokens.
+    for library in ("httpx", "uvicorn"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     job = replace(Job(), ref=f"refs/tags/{given.tag}")
     world = usual_world(given.request_token_file.read_text().strip(), job)
     app = application(world, given.registry_url, given.fault)
     with socket.create_server((given.host, given.port)) as listener:
         print(f"rehearsal: listening on http://{given.host}:{listener.getsockname()[1]}", flush=True)
         config = uvicorn.Config(
-            app, http=CuttableProtocol, date_header=False, server_header=False, access_log=False
+            app, http=CuttableProtocol, date_header=False, server_header=False, log_config=None
         )
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -43,6 +43,9 @@ _ENDPOINTS = {
     "/v2/": "registry",
     "/artifacts-": "registry",
 }
+# google.rpc.Code by HTTP status.
+_CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
+_CODES |= {500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
 # Whoever knows an upload's or a download's address may use it: the log does not know it.
 _SECRET = re.compile(r"/(uploads|downloads)/[^/]+$")
 
@@ -114,6 +117,7 @@ class Gate:
             await _unavailable(int(fault.what))(scope, receive, send)
         elif not _has_body(scope):
             cut(scope)
+            await _disconnected(receive)
         else:
             try:
                 await self.app(scope, cut_within_body(scope, receive), send)
@@ -137,7 +141,6 @@ async def _disconnected(receive: Receive) -> None:
 
 def _unavailable(status: int) -> Response:
     """Return a front end's answer before any service has seen the request."""
-    phrase = HTTPStatus(status).phrase
-    error = {"code": status, "message": phrase, "status": phrase.upper().replace(" ", "_")}
+    error = {"code": status, "message": HTTPStatus(status).phrase, "status": _CODES.get(status, "UNKNOWN")}
     later = {"Retry-After": "1"} if status == HTTPStatus.TOO_MANY_REQUESTS else None
     return JSONResponse({"error": error}, status, headers=later)

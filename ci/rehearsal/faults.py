@@ -52,7 +52,7 @@ def parse(text: str) -> Fault | ClockSkew:
         if endpoint == found["endpoint"]:
             return Fault(endpoint, found["what"], int(found["count"] or 1))
     raise InvalidFault(
-        f"rehearsal: fault {text!r} names no endpoint; the endpoints are {', '.join(ENDPOINTS)} and clock"
+        f"rehearsal: fault {text!r} names no endpoint; the endpoints are {', '.join(ENDPOINTS)}"
     )
 
 

@@ -53,7 +53,8 @@ class GitHub:
         now = int(self.clock.here())
         times = {"iat": now, "nbf": now - _BACKDATED, "exp": now + _LIFETIME}
         issued = {"iss": self.world.issuer, "aud": audience, "jti": secrets.token_hex(16)}
-        return self.ring.sign({**self.world.job.claims, **issued, **times})
+        claims = {**self.world.job.claims, **issued, **times}
+        return self.ring.sign(claims, now=now, until=times["exp"])
 
     async def discovery(self, request: Request) -> Response:
         """Answer with the issuer's metadata; the key set is where the stand-in serves it."""

@@ -73,7 +73,8 @@ class Credentials:
         claims |= {"iss": "https://accounts.google.com", "exp": now + _LONGEST, "jti": secrets.token_hex(16)}
         if asked.get("includeEmail"):
             claims |= {"email": email, "email_verified": True}
-        return JSONResponse({"token": await run_in_threadpool(self.ring.sign, claims)})
+        token = await run_in_threadpool(self.ring.sign, claims, now=now, until=now + _LONGEST)
+        return JSONResponse({"token": token})
 
     async def certs(self, request: Request) -> Response:
         """Answer with the keys of Google's ID tokens."""

@@ -25,11 +25,11 @@ class KeyRing:
 
     keys: list[_Key] = field(default_factory=list)
 
-    def sign(self, claims: dict[str, Any]) -> str:
-        """Return the claims as a JWT under a new key."""
+    def sign(self, claims: dict[str, Any], *, now: float, until: float) -> str:
+        """Return the claims, which end at some time, as a JWT under a new key."""
         private = rsa.generate_private_key(public_exponent=65537, key_size=_BITS)
-        key = _Key(secrets.token_hex(8), private, claims["exp"])
-        self.keys = [old for old in self.keys if old.expires > claims["iat"]] + [key]
+        key = _Key(secrets.token_hex(8), private, until)
+        self.keys = [old for old in self.keys if old.expires > now] + [key]
         return jwt.encode(claims, private, "RS256", headers={"kid": key.name})
 
     def jwks(self) -> dict[str, list[dict[str, Any]]]:

@@ -44,11 +44,8 @@ class Evaluator:
 
     def _holds(self, assertion: Any, values: Mapping[str, str]) -> bool:
         """Return whether the condition is true; one that fails, say on an unmapped attribute, is not."""
-        names: dict[str, dict[str, str]] = {"google": {}, "attribute": {}}
-        for target, value in values.items():
-            kind, _, name = target.partition(".")
-            names[kind][name] = value
-        context = {"assertion": assertion, **{kind: json_to_cel(each) for kind, each in names.items()}}
+        # Given by whole names such as google.subject, as cel-python has a `google` of its own.
+        context = {"assertion": assertion, **{target: json_to_cel(text) for target, text in values.items()}}
         try:
             return bool(self.condition.evaluate(context) == celpy.celtypes.BoolType(True))
         except CELEvalError:
@@ -66,7 +63,7 @@ def _string(program: celpy.Runner, assertion: Any) -> str | None:
         value = program.evaluate({"assertion": assertion})
     except CELEvalError:
         return None
-    return str(value) if isinstance(value, celpy.celtypes.StringType) else None
+    return str(value) if isinstance(value, str) else None
 
 
 def _subject(values: Mapping[str, str]) -> str:

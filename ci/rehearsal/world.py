@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from condition import MAPPING, Condition
+
 GITHUB = "https://token.actions.githubusercontent.com"
 HOST_SUFFIX = "-docker.pkg.dev"
 _MAPPED = re.compile(r"google\.(subject|groups)|attribute\.[a-z0-9_]{1,100}")
@@ -142,12 +144,8 @@ def usual_world(request_token: str, job: Job | None = None) -> World:
         number="123456789012",
         pool="github",
         name="milestone2",
-        condition=release_condition(job.repository_id, job.owner_id),
-        mapping={
-            "google.subject": "assertion.sub",
-            "attribute.repository_id": "assertion.repository_id",
-            "attribute.repository_owner_id": "assertion.repository_owner_id",
-        },
+        condition=str(Condition.of(job.repository_id, job.owner_id)),
+        mapping=MAPPING,
     )
     repository = ImageRepository("rehearsal-project", "us-central1", "models")
     account = "publisher@rehearsal-project.iam.gserviceaccount.com"
@@ -159,12 +157,3 @@ def usual_world(request_token: str, job: Job | None = None) -> World:
         Binding(repository.resource, "roles/artifactregistry.writer", f"serviceAccount:{account}"),
     )
     return World(provider, repository, account, bindings, request_token, job)
-
-
-def release_condition(repository_id: str, owner_id: str) -> str:
-    """Return the attribute condition that setup-google prints."""
-    return (
-        f"assertion.repository_id=='{repository_id}' && assertion.repository_owner_id=='{owner_id}' && "
-        "assertion.ref_type=='tag' && assertion.ref.startsWith('refs/tags/v') && "
-        "assertion.runner_environment=='github-hosted'"
-    )

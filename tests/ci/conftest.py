@@ -7,15 +7,23 @@ import hashlib
 import io
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 import pytest
+import uvicorn
+
+from rehearsal.app import application
+from rehearsal.connection import CuttableProtocol
+from rehearsal.faults import parse
+from rehearsal.world import World, usual_world
 
 CONFIG = """
 version: 0.1
@@ -62,6 +70,43 @@ def _address(log: IO[str]) -> str:
             threading.Thread(target=log.read, daemon=True).start()
             return line.split("listening on ")[1].split('"')[0].split(",")[0]
     pytest.fail("docker-registry ended before it listened")
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    """Return the usual world of a rehearsal; the job's request token is in it."""
+    return usual_world("the-request-token")
+
+
+@pytest.fixture(scope="session")
+def google(registry_url: str, world: World) -> Iterator[str]:
+    """Yield the address of a stand-in for Google and GitHub where the usual world is."""
+    with _stand_in(world, registry_url) as address:
+        yield address
+
+
+@pytest.fixture
+def start_google(registry_url: str) -> Iterator[Callable[..., str]]:
+    """Yield what starts a stand-in of one's own, from a world and faults, and returns its address."""
+    with ExitStack() as started:
+        yield lambda world, *faults: started.enter_context(_stand_in(world, registry_url, *faults))
+
+
+@contextmanager
+def _stand_in(world: World, registry_url: str, *faults: str) -> Iterator[str]:
+    app = application(world, registry_url, [parse(fault) for fault in faults])
+    config = uvicorn.Config(
+        app, http=CuttableProtocol, date_header=False, server_header=False, log_config=None
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 class Archive:
