@@ -21,6 +21,7 @@ _NAMES = {
     "pool": "POOL",
     "project": "PROJECT",
     "provider": "PROVIDER",
+    "pusher": "serviceAccount:SERVICE_ACCOUNT",
     "repository": "REPOSITORY",
 }
 _PROVIDER = "{provider} --location=global --workload-identity-pool={pool} --project={number}"
@@ -117,7 +118,7 @@ SIGNALS = (
     ),
     Signal(
         "token too old or early",
-        r"stale to sign-in|invalid_grant.*(?:expired|\bexp\b|\bnbf\b|\biat\b|issued at|not yet valid|future)",
+        r"stale to sign-in|\bID Token expired|invalid_grant.*(?:expired|\bexp\b|\bnbf\b|\biat\b|issued at|not yet valid|future)",
         "the identity token ran out before it was used (GitHub's lives 5 minutes), or two clocks differ",
         "date -u; curl -sI https://{host} | grep -i '^date' # then set the clock of the one that is wrong",
         ("iat", "nbf", "exp"),
@@ -167,7 +168,7 @@ SIGNALS = (
         r"artifactregistry\.repositories\.(?:upload|download)Artifacts",
         "the writer role is missing on that repository, or region or repository are others",
         f"gcloud artifacts repositories add-iam-policy-binding {_REPOSITORY} "
-        '--role=roles/artifactregistry.writer --member="{member}"',
+        '--role=roles/artifactregistry.writer --member="{pusher}"',
         _RUN,
     ),
     Signal(

@@ -213,9 +213,10 @@ def known(identity: Identity, claims: Mapping[str, object]) -> dict[str, str]:
     names = {"number": provider.number, "pool": provider.pool, "provider": provider.name}
     names |= {"audience": provider.audience, "host": httpx.URL(identity.endpoints.sts).host}
     if account and (match := _ACCOUNT.fullmatch(account)):
-        names |= {"account": account, "project": match[1] or "PROJECT"}
+        names |= {"account": account, "project": match[1] or "PROJECT", "pusher": f"serviceAccount:{account}"}
     if repository := claims.get("repository_id"):
-        names["member"] = provider.member(repository)
+        runs = provider.member(repository)
+        names = {"pusher": runs} | names | {"member": runs}
     with suppress(InvalidCondition):
         names["condition"] = str(recommended(claims))
     return names

