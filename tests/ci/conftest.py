@@ -24,6 +24,7 @@ from rehearsal.app import application
 from rehearsal.connection import CuttableProtocol
 from rehearsal.faults import parse
 from rehearsal.world import World, usual_world
+from tests.ci.releaser import Releaser
 
 CONFIG = """
 version: 0.1
@@ -89,7 +90,29 @@ def google(registry_url: str, world: World) -> Iterator[str]:
 def start_google(registry_url: str) -> Iterator[Callable[..., str]]:
     """Yield what starts a stand-in of one's own, from a world and faults, and returns its address."""
     with ExitStack() as started:
-        yield lambda world, *faults: started.enter_context(_stand_in(world, registry_url, *faults))
+
+        def start(world: World, *faults: str, registry_url: str = registry_url) -> str:
+            return started.enter_context(_stand_in(world, registry_url, *faults))
+
+        yield start
+
+
+@pytest.fixture
+def releaser(google: str, world: World) -> Iterator[Releaser]:
+    """Yield a job in the usual world."""
+    with Releaser(google, world) as releaser:
+        yield releaser
+
+
+@pytest.fixture
+def release_in(start_google: Callable[..., str]) -> Iterator[Callable[..., Releaser]]:
+    """Yield what starts a stand-in from a world and faults and returns a job there."""
+    with ExitStack() as started:
+
+        def start(world: World, *faults: str, **options: str) -> Releaser:
+            return started.enter_context(Releaser(start_google(world, *faults, **options), world))
+
+        yield start
 
 
 @contextmanager
