@@ -118,7 +118,8 @@ SIGNALS = (
     ),
     Signal(
         "token too old or early",
-        r"stale to sign-in|\bID Token expired|invalid_grant.*(?:expired|\bexp\b|\bnbf\b|\biat\b|issued at|not yet valid|future)",
+        r"stale to sign-in|\bID Token expired"
+        r"|invalid_grant.*(?:expired|\bexp\b|\bnbf\b|\biat\b|issued at|not yet valid|future)",
         "the identity token ran out before it was used (GitHub's lives 5 minutes), or two clocks differ",
         "date -u; curl -sI https://{host} | grep -i '^date' # then set the clock of the one that is wrong",
         ("iat", "nbf", "exp"),
