@@ -104,6 +104,8 @@ class Gate:
         fault = self.faults.strike(endpoint, body=_has_body(scope))
         try:
             await self._serve(fault, scope, receive, dated)
+        except ClientDisconnect:
+            status = 0
         finally:
             shown, took = _SECRET.sub(r"/\1/…", scope["path"]), 1000 * (time.monotonic() - started)
             log.info("%s: %s %s %s, %.0f ms", endpoint, scope["method"], shown, status or "cut", took)
@@ -119,10 +121,7 @@ class Gate:
             cut(scope)
             await _disconnected(receive)
         else:
-            try:
-                await self.app(scope, cut_within_body(scope, receive), send)
-            except ClientDisconnect:
-                log.info("cut within the body")
+            await self.app(scope, cut_within_body(scope, receive), send)
 
 
 def _endpoint(path: str) -> str:

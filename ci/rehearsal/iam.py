@@ -117,9 +117,10 @@ def read_content(body: bytes, kinds: dict[str, type]) -> dict[str, Any]:
         if name not in kinds:
             unknown = f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.'
             raise ApiRefusal("INVALID_ARGUMENT", unknown)
-        if not isinstance(value, kinds[name]):
+        if not isinstance(value, kinds[name] | None):
             raise ApiRefusal("INVALID_ARGUMENT", f"Invalid value at '{name}'")
-    return content
+    # In JSON of protocol buffers null is as good as nothing; google-auth sends it.
+    return {name: value for name, value in content.items() if value is not None}
 
 
 def _lifetime(text: str, email: str) -> float:

@@ -2,14 +2,15 @@
 
 import json
 import secrets
-from dataclasses import dataclass, field
+import threading
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-_BITS = 2048
+_BITS, _TOKENS_PER_KEY = 2048, 3
 
 
 @dataclass(frozen=True)
@@ -21,20 +22,29 @@ class _Key:
 
 @dataclass
 class KeyRing:
-    """An issuer's keys: a new one for every token, each published until its token has expired."""
+    """An issuer's keys: every few tokens a new one; each is published until its tokens have expired."""
 
     keys: list[_Key] = field(default_factory=list)
+    signed: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def sign(self, claims: dict[str, Any], *, now: float, until: float) -> str:
-        """Return the claims, which end at some time, as a JWT under a new key."""
-        private = rsa.generate_private_key(public_exponent=65537, key_size=_BITS)
-        key = _Key(secrets.token_hex(8), private, until)
-        self.keys = [old for old in self.keys if old.expires > now] + [key]
-        return jwt.encode(claims, private, "RS256", headers={"kid": key.name})
+        """Return the claims, which end at some time, as a JWT."""
+        with self.lock:
+            key = _new_key() if self.signed % _TOKENS_PER_KEY == 0 else self.keys.pop()
+            self.signed += 1
+            self.keys = [old for old in self.keys if old.expires > now]
+            self.keys.append(replace(key, expires=until))
+        return jwt.encode(claims, key.private, "RS256", headers={"kid": key.name})
 
     def jwks(self) -> dict[str, list[dict[str, Any]]]:
         """Return the published keys as a JSON Web Key Set (RFC 7517)."""
         return {"keys": [_published(key) for key in self.keys]}
+
+
+def _new_key() -> _Key:
+    private = rsa.generate_private_key(public_exponent=65537, key_size=_BITS)
+    return _Key(secrets.token_hex(8), private, expires=0)
 
 
 def _published(key: _Key) -> dict[str, Any]:

@@ -54,12 +54,12 @@ class Releaser:
         """Return a federated access token."""
         return str(self.exchange(scope).raise_for_status().json()["access_token"])
 
-    def act(self, verb: str, token: str | None, email: str = "", **content: object) -> httpx.Response:
+    def act(self, verb: str, token: str | None, email: str = "", **content: Any) -> httpx.Response:
         """Ask for one of a service account's tokens."""
         account = f"projects/-/serviceAccounts/{email or self.world.service_account}"
         return self.call("POST", "iamcredentials", f"v1/{account}:{verb}", token, json=content)
 
-    def impersonated(self, **content: object) -> str:
+    def impersonated(self, **content: Any) -> str:
         """Return the service account's access token."""
         answer = self.act("generateAccessToken", self.federated(), scope=[CLOUD_PLATFORM], **content)
         return str(answer.raise_for_status().json()["accessToken"])

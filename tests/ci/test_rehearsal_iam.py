@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import jwt
@@ -43,7 +44,7 @@ def test_a_service_accounts_token_lasts_an_hour_or_as_asked(releaser: Releaser) 
 
 
 def test_an_id_token_is_google_s_for_the_audience(releaser: Releaser) -> None:
-    asked = {"audience": "https://model.run.app", "includeEmail": True}
+    asked: dict[str, Any] = {"audience": "https://model.run.app", "includeEmail": True}
     token = releaser.act("generateIdToken", releaser.federated(), **asked).json()["token"]
     keys = jwt.PyJWKSet.from_dict(releaser.http.get("/iamcredentials/oauth2/v3/certs").json())
     key = keys[jwt.get_unverified_header(token)["kid"]]
@@ -68,7 +69,7 @@ def test_an_id_token_is_google_s_for_the_audience(releaser: Releaser) -> None:
     ids=str,
 )
 def test_a_wrong_request_is_an_invalid_argument(
-    releaser: Releaser, content: dict[str, object], message: str
+    releaser: Releaser, content: dict[str, Any], message: str
 ) -> None:
     code, status, said = error(releaser.act("generateAccessToken", releaser.federated(), **content))
     assert (code, status, said[: len(message)]) == (400, "INVALID_ARGUMENT", message)
@@ -181,7 +182,7 @@ def test_without_the_right_binding_permission_is_denied(
     member: str,
     verb: str,
     permission: str,
-    content: dict[str, object],
+    content: dict[str, Any],
 ) -> None:
     releaser = release_in(bound(world, role, member))
     answer = releaser.act(verb, releaser.federated(), **content)
