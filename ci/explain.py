@@ -56,7 +56,8 @@ SIGNALS = (
         "no identity",
         r"(?:unset|not set|not found|did not inject|missing|unable to get|no identity)"
         r".{0,80}ACTIONS_ID_TOKEN_REQUEST_"
-        r"|ACTIONS_ID_TOKEN_REQUEST_\w+.{0,40}(?:unset|not set|not found|empty)",
+        r"|ACTIONS_ID_TOKEN_REQUEST_\w+.{0,40}(?:unset|not set|not found|empty)"
+        r"|secret env var not found: \W*ACT",
         "GitHub gives a job an identity only when it has `id-token: write`, and forks and Dependabot none",
         "write in the job: permissions: id-token: write; start releases from the repository itself",
     ),
@@ -85,6 +86,20 @@ SIGNALS = (
         "the provider maps the token's claims to no subject, or to one of more than 127 bytes",
         f'{_UPDATE} --attribute-mapping="{MAPPING}"',
         ("sub", "repository_id", "run_id"),
+    ),
+    Signal(
+        "not a release",
+        r"assertion\.ref(?:_type)?\b\S* fails on",
+        "the condition wants the ref of a version tag, and the job runs for another",
+        "git tag v1.0.0 && git push origin v1.0.0",
+        _RUN,
+    ),
+    Signal(
+        "not a machine of GitHub's",
+        r"assertion\.runner_environment\S* fails on",
+        "the condition wants a machine that GitHub owns, and the job runs on another",
+        "write in the job: runs-on: ubuntu-24.04",
+        _RUN,
     ),
     Signal(
         "condition",
@@ -214,12 +229,14 @@ SIGNALS = (
         r"\b429\b|RESOURCE_EXHAUSTED|Quota exceeded",
         "a quota is used up, and waiting within the time there is did not help",
         "start the release again later, or raise the quota in the project's console under IAM, Quotas",
+        (),
     ),
     Signal(
         "no answer",
         r"\bno answer to\b|\b50[0234]\b",
         "{host} is down, or a firewall or proxy keeps this machine from it",
         "curl -sSI https://{host} # then start the release again; nothing half done has to be cleaned up",
+        (),
     ),
 )
 

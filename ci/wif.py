@@ -203,8 +203,8 @@ class Federation:
         notes = [named_skew(answer)]
         if "attribute condition" in problem:
             notes.append(verdict(self._claims))
-        lines = "".join(f"\n  {note}" for note in notes if note)
-        return problem + lines + advice(problem, self._claims, **known(self.identity, self._claims))
+        problem += "".join(f"\n  {note}" for note in notes if note)
+        return problem + advice(problem, self._claims, **known(self.identity, self._claims))
 
 
 def known(identity: Identity, claims: Mapping[str, object]) -> dict[str, str]:

@@ -147,14 +147,14 @@ async def test_checks_that_build_on_a_failed_one_are_not_made() -> None:
     assert world.called == ["sts.token"]
 
 
-async def test_a_clause_that_fails_is_named_with_the_condition_to_set() -> None:
+async def test_a_clause_that_fails_is_named_with_what_to_do_instead() -> None:
     findings = await examine(healthy(github=github(ref_type="branch", ref="refs/heads/main"), sts=REJECTED))
     came = findings["condition"].came
     assert came.startswith(
         "assertion.ref_type=='tag' fails on 'branch'; "
         "assertion.ref.startsWith('refs/tags/v') fails on 'refs/heads/main'; "
     )
-    assert "--attribute-condition=\"assertion.repository_id=='123' && " in came
+    assert came.endswith("fix: git tag v1.0.0 && git push origin v1.0.0")
 
 
 async def test_a_provider_s_own_condition_is_checked_when_it_is_known() -> None:

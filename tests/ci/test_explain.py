@@ -14,6 +14,7 @@ SEEN = {
     "no identity": [
         "GitHub Actions did not inject $ACTIONS_ID_TOKEN_REQUEST_TOKEN or $ACTIONS_ID_TOKEN_REQUEST_URL",
         'secret env var not found: "ACTIONS_ID_TOKEN_REQUEST_TOKEN"',
+        'secret env var not found: "ACT..."',
         "Error: $ACTIONS_ID_TOKEN_REQUEST_TOKEN is not set",
         "Unable to get ACTIONS_ID_TOKEN_REQUEST_URL env variable",
     ],
@@ -32,6 +33,8 @@ SEEN = {
         'the 127 bytes limit."}',
         '{"error":"unauthorized_client","error_description":"Could not obtain a value for google.subject"}',
     ],
+    "not a release": ["rejected by the attribute condition\n assertion.ref_type=='tag' fails on 'branch'"],
+    "not a machine of GitHub's": ["assertion.runner_environment=='github-hosted' fails on 'self-hosted'"],
     "condition": [
         '{"error":"unauthorized_client","error_description":"The given credential is rejected by the '
         'attribute condition."}'
