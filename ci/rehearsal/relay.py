@@ -1,6 +1,6 @@
 """How a request reaches the real registry and its answer comes back: streamed, of any size."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -31,18 +31,18 @@ class Relay:
         method = request.method
         sends = method in ("POST", "PUT", "PATCH")
         content = body if body is not None else request.stream() if sends else None
-        headers = _passed_on(request.headers)
+        headers = _passed_on(request.headers.items())
         prepared = self.http.build_request(method, url, headers=headers, content=content)
         try:
             answer = await self.http.send(prepared, stream=True)
         except httpx.TransportError as error:
             raise RegistryRefusal(502, "UNAVAILABLE", f"the registry behind: {error!r}") from error
-        return StreamingResponse(
-            answer.aiter_raw(),
-            answer.status_code,
-            _passed_on(answer.headers),
-            background=BackgroundTask(answer.aclose),
+        passed = StreamingResponse(
+            answer.aiter_raw(), answer.status_code, background=BackgroundTask(answer.aclose)
         )
+        for name, value in _passed_on(answer.headers.multi_items()):
+            passed.headers.append(name, value)
+        return passed
 
     async def digest(self, image: str, reference: str) -> str | None:
         """Return the digest that a tag names in the registry, None when nothing has it."""
@@ -59,5 +59,6 @@ def local(location: str) -> str:
     return f"{split.path}?{split.query}" if split.query else split.path
 
 
-def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in _KEPT_HERE}
+def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return what goes on, also what is said twice: Docker's clients say Accept once for every kind."""
+    return [(name, value) for name, value in headers if name.lower() not in _KEPT_HERE]

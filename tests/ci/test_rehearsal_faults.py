@@ -1,9 +1,13 @@
 """What may go wrong on request, and how often it does."""
 
+import subprocess
+import sys
+
 import pytest
 
 from errors import InvalidFault
 from rehearsal.faults import ClockSkew, Fault, Faults, parse, skew
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -64,3 +68,9 @@ def test_a_reset_of_the_registry_waits_for_an_upload() -> None:
 
 def test_clocks_add_up() -> None:
     assert skew([parse("clock:+90s"), parse("sts:503"), parse("clock:-30s")]) == 60
+
+
+def test_what_the_pipeline_imports_of_the_rehearsal_needs_no_library() -> None:
+    imports = "import rehearsal.addresses, rehearsal.faults, rehearsal.world"
+    environment = {"PYTHONPATH": str(ROOT / "ci")}
+    subprocess.run([sys.executable, "-S", "-c", imports], env=environment, check=True)

@@ -210,6 +210,14 @@ def test_what_is_pushed_can_be_pulled_by_digest(releaser: Releaser, tag: str) ->
     assert releaser.registry("GET", redirect.headers["Location"]).content == layer
 
 
+def test_each_of_several_accept_headers_counts(releaser: Releaser, tag: str, google: str) -> None:
+    token = releaser.visitor()
+    push(releaser, token, tag, b"accepted")
+    headers = [("Accept", MANIFEST), ("Accept", "text/plain"), ("Authorization", f"Bearer {token}")]
+    answer = httpx.get(f"{google}/v2/{IMAGE}/manifests/{tag}", headers=headers)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, MANIFEST)
+
+
 def test_a_part_of_a_blob_can_be_pulled(releaser: Releaser) -> None:
     token, content = releaser.visitor(), secrets.token_bytes(1000)
     push_blob(releaser, token, content)
