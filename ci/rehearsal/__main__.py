@@ -8,12 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-import uvicorn
-
 from errors import InvalidFault
 from rehearsal import addresses, faults
 from rehearsal.app import application
-from rehearsal.connection import CuttableProtocol
+from rehearsal.connection import server
 from rehearsal.world import Job, usual_world
 
 Value = TypeVar("Value")
@@ -31,10 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     app = application(world, given.registry_url, given.fault)
     with socket.create_server((given.host, given.port)) as listener:
         print(f"rehearsal: listening on http://{given.host}:{listener.getsockname()[1]}", flush=True)
-        config = uvicorn.Config(
-            app, http=CuttableProtocol, date_header=False, server_header=False, log_config=None
-        )
-        uvicorn.Server(config).run(sockets=[listener])
+        server(app).run(sockets=[listener])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -53,7 +53,10 @@ _SECRET = re.compile(r"/(uploads|downloads)/[^/]+$")
 def application(world: World, registry_url: str, faults: Sequence[Fault | ClockSkew] = ()) -> ASGIApp:
     """Return the stand-in for a world, in front of the real registry at a URL."""
     ledger = Ledger(Clock(skew(faults)))
-    behind = httpx.AsyncClient(base_url=registry_url, timeout=_TIMEOUT, follow_redirects=True)
+    # Never by a proxy that the environment may name: the registry is next door.
+    behind = httpx.AsyncClient(
+        base_url=registry_url, timeout=_TIMEOUT, follow_redirects=True, trust_env=False
+    )
     github = GitHub(world, ledger.clock)
     google = TokenService(world, ledger, github.ring, Evaluator.of(world.provider))
 

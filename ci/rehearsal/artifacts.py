@@ -40,7 +40,7 @@ class Artifacts:
         answer: dict[str, object] = {"name": resource, "format": "DOCKER", "mode": "STANDARD_REPOSITORY"}
         # False is left out, as JSON of protocol buffers does.
         answer["dockerConfig"] = {"immutableTags": True} if repository.immutable_tags else {}
-        answer["registryUri"] = f"{repository.host}/{repository.project}/{repository.name}"
+        answer["registryUri"] = repository.uri
         return JSONResponse(answer)
 
     async def permissions(self, request: Request) -> Response:

@@ -6,7 +6,8 @@ import socket
 import struct
 from typing import Any
 
-from starlette.types import Message, Receive, Scope
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _TRANSPORT = "transport"
@@ -19,6 +20,20 @@ class CuttableProtocol(H11Protocol):
         """Keep the connection where `cut` finds it."""
         self.app_state: dict[str, Any] = {**self.app_state, _TRANSPORT: transport}
         super().connection_made(transport)
+
+
+def server(app: ASGIApp) -> uvicorn.Server:
+    """Return what serves an application; its log, its Date and its faults are the application's own."""
+    config = uvicorn.Config(
+        app,
+        http=CuttableProtocol,
+        date_header=False,
+        server_header=False,
+        log_config=None,
+        # A request that a fault leaves unanswered shall not hold up the end.
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
 
 
 def cut(scope: Scope) -> None:

@@ -114,6 +114,11 @@ class ImageRepository:
         """Return the registry host that serves it."""
         return f"{self.location}{HOST_SUFFIX}"
 
+    @property
+    def uri(self) -> str:
+        """Return what --registry takes."""
+        return f"{self.host}/{self.project}/{self.name}"
+
 
 @dataclass(frozen=True)
 class Binding:

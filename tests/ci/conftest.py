@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-import uvicorn
 
+from rehearsal import connection
 from rehearsal.app import application
-from rehearsal.connection import CuttableProtocol
 from rehearsal.faults import parse
 from rehearsal.world import World, usual_world
 from tests.ci.releaser import Releaser
@@ -118,10 +117,7 @@ def release_in(start_google: Callable[..., str]) -> Iterator[Callable[..., Relea
 @contextmanager
 def _stand_in(world: World, registry_url: str, *faults: str) -> Iterator[str]:
     app = application(world, registry_url, [parse(fault) for fault in faults])
-    config = uvicorn.Config(
-        app, http=CuttableProtocol, date_header=False, server_header=False, log_config=None
-    )
-    server = uvicorn.Server(config)
+    server = connection.server(app)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
