@@ -16,10 +16,11 @@ from answers import document, said
 from condition import Condition
 from errors import GoogleError, InvalidCondition, NotReady
 from explain import advice
+from principal import Identity, known, recommended
 from reference import Destination
 from retrying import Retrying, skew
 from tokens import Token
-from wif import Federation, Identity, known, recommended
+from wif import Federation
 
 _HOST = re.compile(r"([a-z0-9-]+)-docker\.pkg\.dev")
 _NEEDED = frozenset(

@@ -17,7 +17,7 @@ from dagger import Doc
 
 from errors import IdentityError, InvalidIdentity
 from explain import advice
-from wif import Identity
+from principal import Identity
 
 Result = TypeVar("Result")
 
@@ -49,7 +49,10 @@ async def identity(
     others = (service_account, oidc_url, oidc_token, google_endpoints)
     if not workload_identity_provider:
         if any(others):
-            raise InvalidIdentity("provider: an identity needs --workload-identity-provider, too")
+            raise InvalidIdentity(
+                "provider: an identity needs --workload-identity-provider, too, which is empty or missing; "
+                "`dagger call setup-google` prints it"
+            )
         return None
     try:
         return await Identity.of(workload_identity_provider, *others)

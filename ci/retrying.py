@@ -86,7 +86,7 @@ class _Lost:
 
 
 @asynccontextmanager
-async def patient(timeout: float = 10) -> AsyncIterator[Retrying]:
+async def patient(timeout: float | httpx.Timeout = 10) -> AsyncIterator[Retrying]:
     """Open a client that verifies servers against this machine's own certificate store.
 
     Companies add their own authority to that one; httpx would take one of its own.

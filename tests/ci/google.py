@@ -12,10 +12,11 @@ import httpx
 
 from endpoints import Endpoints
 from identity import Given
+from principal import Identity, Provider
 from retrying import Retrying
 from tests.ci import discovery
 from tokens import Token
-from wif import Federation, Identity, Provider
+from wif import Federation
 
 PROVIDER = "projects/123456/locations/global/workloadIdentityPools/releases/providers/github"
 AUDIENCE = f"https://iam.googleapis.com/{PROVIDER}"

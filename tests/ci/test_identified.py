@@ -13,8 +13,8 @@ from dagger.mod._module import Module
 
 from errors import IdentityError, InvalidIdentity
 from identified import identified, identity
+from principal import Identity
 from tests.ci.google import ACCOUNT, PROVIDER
-from wif import Identity
 
 MODULE = Module("Pipeline")
 

@@ -18,13 +18,14 @@ from googleapiclient.discovery import build
 from endpoints import Endpoints
 from errors import PipelineError
 from identity import Given
+from principal import Identity, Provider
 from rehearsal import addresses
 from rehearsal.policy import CLOUD_PLATFORM
 from rehearsal.world import Job, World
 from retrying import Retrying
 from tests.ci.releaser import IMAGE, Releaser
 from tokens import Token
-from wif import Federation, Identity, Provider
+from wif import Federation
 
 DENIED = "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
 

@@ -21,6 +21,7 @@ from errors import (
     NoAnswer,
 )
 from identity import Given
+from principal import Identity, Provider
 from tests.ci.google import (
     ACCOUNT,
     AUDIENCE,
@@ -33,7 +34,7 @@ from tests.ci.google import (
     well,
 )
 from tokens import Token
-from wif import Federation, Identity, Provider
+from wif import Federation
 
 DENIED = "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
 CONDITION = (

@@ -17,12 +17,13 @@ from doctor import Doctor, Finding, report
 from endpoints import Endpoints
 from errors import GoogleError, NotReady
 from identity import Given
+from principal import Identity
+from principal import Provider as Named
 from rehearsal.addresses import endpoints
 from rehearsal.world import Binding, Job, Provider, World, usual_world
 from retrying import Retrying
 from tokens import Token
-from wif import Federation, Identity
-from wif import Provider as Named
+from wif import Federation
 
 pytestmark = pytest.mark.anyio
 REQUEST_TOKEN = "the-request-token"
