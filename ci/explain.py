@@ -29,6 +29,8 @@ MAPPING = ",".join(f"{target}={source}" for target, source in condition.MAPPING.
 _UPDATE = f"gcloud iam workload-identity-pools providers update-oidc {_PROVIDER}"
 _DESCRIBE = f"gcloud iam workload-identity-pools providers describe {_PROVIDER}"
 _REPOSITORY = "{repository} --location={location} --project={project}"
+# A number alone may be anything.
+_STATUS = r"(?:answered|status(?: code)?|error|HTTP/[\d.]+)\W{1,3}"
 _RUN = ("repository", "repository_id", "repository_owner_id", "ref_type", "ref", "runner_environment", "sub")
 
 
@@ -82,7 +84,7 @@ SIGNALS = (
     ),
     Signal(
         "subject",
-        r"\bgoogle\.subject\b",
+        r"(?:attribute|value for) google\.subject\b",
         "the provider maps the token's claims to no subject, or to one of more than 127 bytes",
         f'{_UPDATE} --attribute-mapping="{MAPPING}"',
         ("sub", "repository_id", "run_id"),
@@ -118,14 +120,15 @@ SIGNALS = (
     ),
     Signal(
         "issuer",
-        r"invalid_grant.*\bissuer\b.*(?:does not match|mismatch|invalid)|\bissuer in (?:ID Token|JWT)",
+        r"\bissuer in (?:ID Token|JWT)"
+        r"|invalid_grant.{0,200}\bissuer\b.{0,200}(?:does not match|mismatch|invalid)",
         "the token's `iss` is not the provider's issuer, which is compared as text, slash at the end and all",
         f"{_UPDATE} --issuer-uri=https://token.actions.githubusercontent.com",
         ("iss",),
     ),
     Signal(
         "audience",
-        r"\baudience in (?:ID Token|JWT)|invalid_grant.*\baudience\b",
+        r"\baudience in (?:ID Token|JWT)|invalid_grant.{0,200}\baudience\b",
         "the token's `aud` is not what the provider expects",
         "ask for a token with the audience {audience}, or allow its audience: "
         f"{_UPDATE} --allowed-audiences=AUDIENCE",
@@ -134,14 +137,14 @@ SIGNALS = (
     Signal(
         "token too old or early",
         r"stale to sign-in|\bID Token expired"
-        r"|invalid_grant.*(?:expired|\bexp\b|\bnbf\b|\biat\b|issued at|not yet valid|future)",
+        r"|invalid_grant.{0,200}(?:expired|\bexp\b|\bnbf\b|\biat\b|issued at|not yet valid|future)",
         "the identity token ran out before it was used (GitHub's lives 5 minutes), or two clocks differ",
         "date -u; curl -sI https://{host} | grep -i '^date' # then set the clock of the one that is wrong",
         ("iat", "nbf", "exp"),
     ),
     Signal(
         "signature",
-        r"invalid_grant.*(?:signature|parse the ID Token|\bkid\b|JWKS?\b|signing key)",
+        r"invalid_grant.{0,200}(?:signature|parse the ID Token|\bkid\b|JWKS?\b|signing key)",
         "the token is not signed by a key that the issuer publishes, or the JWKS uploaded to Google is old",
         f"{_DESCRIBE} # then --issuer-uri of the real issuer, or --jwk-json-path with its present keys",
         ("iss",),
@@ -226,14 +229,14 @@ SIGNALS = (
     ),
     Signal(
         "too many requests",
-        r"\b429\b|RESOURCE_EXHAUSTED|Quota exceeded",
+        rf"{_STATUS}429\b|RESOURCE_EXHAUSTED|Quota exceeded",
         "a quota is used up, and waiting within the time there is did not help",
         "start the release again later, or raise the quota in the project's console under IAM, Quotas",
         (),
     ),
     Signal(
         "no answer",
-        r"\bno answer to\b|\b50[0234]\b",
+        rf"\bno answer to\b|{_STATUS}50[0234]\b",
         "{host} is down, or a firewall or proxy keeps this machine from it",
         "curl -sSI https://{host} # then start the release again; nothing half done has to be cleaned up",
         (),

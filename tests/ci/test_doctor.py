@@ -82,7 +82,7 @@ async def test_a_bad_finding_ends_with_what_would_fail() -> None:
 
 FOUND: list[tuple[str, dict[str, httpx.Response | httpx.TransportError], str, str]] = [
     ("identity", {"github": httpx.Response(401)}, "github.test answered 401", "fix: pass --oidc-url"),
-    ("claims", {"github": github(exp=now(seconds=-30))}, "the ID Token expired 3", "fix: date -u"),
+    ("claims", {"github": github(exp=now(seconds=-30))}, "the ID Token expired ", "fix: date -u"),
     ("token exchange", {"sts": REJECTED}, "unauthorized_client", "fix: gcloud iam workload-identity-pools"),
     ("token exchange", {"sts": httpx.ReadTimeout("")}, "no answer to POST /v1/token", "fix: curl -sSI"),
     ("impersonation", {"iam": httpx.Response(404)}, "empty body", "fix: gcloud iam service-accounts list"),

@@ -144,4 +144,6 @@ def test_a_text_without_a_known_error_is_refused() -> None:
     with pytest.raises(
         Unexplained, match=r"none of the \d+ known errors is in this text; `dagger call doctor`"
     ):
-        explain("all is well")
+        explain(
+            "all is well: 503 files, 429 lines, google.subject=assertion.sub, the issuer, an audience, tags"
+        )
