@@ -13,7 +13,9 @@ _NAMES = {
     "audience": "https://iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/"
     "providers/PROVIDER",
     "condition": "CONDITION",
+    "given": "AUDIENCE",
     "host": "HOST",
+    "issuer": "https://token.actions.githubusercontent.com",
     "location": "LOCATION",
     "member": "principalSet://iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/"
     "attribute.repository_id/REPOSITORY_ID",
@@ -123,7 +125,7 @@ SIGNALS = (
         r"\bissuer in (?:ID Token|JWT)"
         r"|invalid_grant.{0,200}\bissuer\b.{0,200}(?:does not match|mismatch|invalid)",
         "the token's `iss` is not the provider's issuer, which is compared as text, slash at the end and all",
-        f"{_UPDATE} --issuer-uri=https://token.actions.githubusercontent.com",
+        f"{_UPDATE} --issuer-uri={{issuer}}",
         ("iss",),
     ),
     Signal(
@@ -131,7 +133,7 @@ SIGNALS = (
         r"\baudience in (?:ID Token|JWT)|invalid_grant.{0,200}\baudience\b",
         "the token's `aud` is not what the provider expects",
         "ask for a token with the audience {audience}, or allow its audience: "
-        f"{_UPDATE} --allowed-audiences=AUDIENCE",
+        f"{_UPDATE} --allowed-audiences={{given}}",
         ("aud",),
     ),
     Signal(

@@ -53,7 +53,7 @@ class Provider:
         """Whom an identity token is to be for."""
         return f"https:{self.resource}"
 
-    def member(self, repository_id: object) -> str:
+    def member(self, repository_id: str) -> str:
         """Return all runs of one repository, as a member of an IAM policy."""
         pool = self.resource.partition("/providers/")[0]
         return f"principalSet:{pool}/attribute.repository_id/{repository_id}"
@@ -108,9 +108,12 @@ def known(identity: Identity, claims: Mapping[str, object]) -> dict[str, str]:
     provider, account = identity.provider, identity.service_account
     names = {"number": provider.number, "pool": provider.pool, "provider": provider.name}
     names |= {"audience": provider.audience, "host": httpx.URL(identity.endpoints.sts).host}
+    for name, claim in (("issuer", "iss"), ("given", "aud")):
+        if claim in claims:
+            names[name] = quote(str(claims[claim]))
     if account and (match := _ACCOUNT.fullmatch(account)):
         names |= {"account": account, "project": match[1] or "PROJECT", "pusher": f"serviceAccount:{account}"}
-    if repository := claims.get("repository_id"):
+    if re.fullmatch("[0-9]+", repository := str(claims.get("repository_id"))):
         runs = provider.member(repository)
         names = {"pusher": runs} | names | {"member": runs}
     with suppress(InvalidCondition):

@@ -25,6 +25,7 @@ from principal import Identity, Provider
 from tests.ci.google import (
     ACCOUNT,
     AUDIENCE,
+    CLAIMS,
     PROVIDER,
     SECRETS,
     described,
