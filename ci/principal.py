@@ -108,9 +108,8 @@ def known(identity: Identity, claims: Mapping[str, object]) -> dict[str, str]:
     provider, account = identity.provider, identity.service_account
     names = {"number": provider.number, "pool": provider.pool, "provider": provider.name}
     names |= {"audience": provider.audience, "host": httpx.URL(identity.endpoints.sts).host}
-    for name, claim in (("issuer", "iss"), ("given", "aud")):
-        if claim in claims:
-            names[name] = quote(str(claims[claim]))
+    said = {"issuer": claims.get("iss"), "given": claims.get("aud")}
+    names |= {name: quote(str(claim)) for name, claim in said.items() if claim}
     if account and (match := _ACCOUNT.fullmatch(account)):
         names |= {"account": account, "project": match[1] or "PROJECT", "pusher": f"serviceAccount:{account}"}
     if re.fullmatch("[0-9]+", repository := str(claims.get("repository_id"))):

@@ -152,6 +152,8 @@ async def test_no_identity_says_what_a_job_lacks() -> None:
     [
         ("invalid_target", "The target service …", "providers describe github --location=global"),
         ("invalid_request", 'Invalid value for "audience".', "providers list --location=global"),
+        ("invalid_grant", "The audience in ID Token [a] does not match.", f"--allowed-audiences={AUDIENCE}"),
+        ("invalid_grant", "The issuer in ID Token a does not match.", f"--issuer-uri={CLAIMS['iss']}"),
         ("invalid_grant", "Error connecting to the given credential's issuer.", "--jwk-json-path=jwks.json"),
         (
             "invalid_grant",
