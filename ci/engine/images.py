@@ -41,6 +41,7 @@ class Images:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._told: set[str] = set()
 
     async def get(self, reference: str) -> Image:
         """Return the image for a reference such as python:3.11@sha256:…; ImageError when it can't be had.
@@ -58,10 +59,10 @@ class Images:
             elif not _fresh(reference, kept):
                 kept = await self._fetched(reference, kept)
             self._session.results.put(key, {**kept, "reference": reference})
-        if kept["stand_in"]:
-            self._session.progress.note(
-                f"STAND-IN: no registry gave {reference.partition('@')[0]}; made from Debian's packages"
-            )
+        if kept["stand_in"] and reference not in self._told:
+            self._told.add(reference)
+            name = reference.partition("@")[0]
+            self._session.progress.note(f"STAND-IN: no registry gave {name}; made from Debian's packages")
         return await self.described(str(kept["image"]), frozenset({reference} if kept["stand_in"] else ()))
 
     async def loaded(self, archive: Place, tag: str = "") -> Image:
