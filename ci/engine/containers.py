@@ -60,6 +60,8 @@ class Containers(Configuration):
         return done
 
     async def as_service(self, state: State, args: list[str], use_entrypoint: bool, expand: bool) -> Service:
+        if not (args or state.config.args or state.config.entrypoint):
+            raise EngineError("no service command has been set")
         use_entrypoint = use_entrypoint or not (args or state.own_args)
         return Service(state, command_of(state, args, use_entrypoint=use_entrypoint, expand=expand))
 
