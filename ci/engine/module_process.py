@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import functools
+import gc
 import importlib
 import json
 import logging
@@ -54,11 +55,14 @@ def main(command: str, source: str, entry: str) -> int:
 def _import_sdk() -> None:
     """Import dagger-io, whose 800 argument checkers are made when first needed: half of its import time."""
     made = beartype.beartype
+    gc.disable()  # nothing of it is ever garbage
     beartype.beartype = lambda *, conf: _late(made(conf=conf))  # type: ignore[assignment]
     try:
         importlib.import_module("dagger")
     finally:
         beartype.beartype = made
+        gc.freeze()
+        gc.enable()
 
 
 def _late(check: Callable[[Any], Any]) -> Callable[[type], type]:
