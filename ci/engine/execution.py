@@ -164,7 +164,7 @@ class Executor:
     async def tarball(self, state: ContainerState, *, compress: bool) -> Place:
         """Return the image as an OCI layout in a tar archive, `image.tar`."""
         labels = self.labels(state)
-        key = key_of("tarball", state.rootfs_key, state.config, labels, compress)
+        key = key_of("archive", state.rootfs_key, state.config, labels, compress)
         async with self._session.results.alone(key):
             if (kept := self._session.results.get(key)) and (
                 tree := self._session.trees.get(str(kept["tree"]))
@@ -178,12 +178,10 @@ class Executor:
     async def _packed(
         self, state: ContainerState, labels: Iterable[tuple[str, str]], compress: bool
     ) -> Place:
-        folder, store = self._session.trees.new_folder(), self._session.store
-        async with store.working(await self._imaged(state)) as working:
+        folder = self._session.trees.new_folder()
+        async with self._session.store.working(await self._imaged(state)) as working:
             await working.configure(_options(state, labels))
-            image = await working.commit("--format", "oci")
-        how = () if compress else ("--disable-compression",)
-        await store.run("push", "--quiet", *how, image, f"oci-archive:{folder / 'image.tar'}")
+            await working.pack(folder / "image.tar", compress=compress)
         return self._session.trees.adopt(folder)
 
     async def _imaged(self, state: ContainerState) -> str | None:

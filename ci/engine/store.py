@@ -141,9 +141,14 @@ class Working:
         if options:
             await self.store.run("config", *options, self.name)
 
-    async def commit(self, *options: str) -> str:
+    async def commit(self) -> str:
         """Keep the file system as an image; returns its id."""
-        return await self.store.run("commit", "--quiet", *options, self.name)
+        return await self.store.run("commit", "--quiet", self.name)
+
+    async def pack(self, archive: Path, *, compress: bool) -> None:
+        """Write the file system as an image's OCI layout into a tar archive."""
+        how = ("--format", "oci", f"--disable-compression={'false' if compress else 'true'}")
+        await self.store.run("commit", "--quiet", *how, self.name, f"oci-archive:{archive}")
 
 
 @lru_cache(maxsize=256)
