@@ -135,7 +135,7 @@ class Configuration:
         return list(state.config.ports)
 
     async def with_service_binding(self, state: State, alias: str, service: Call) -> State:
-        return replace(state, bindings=(*state.bindings, (alias, service)))
+        return replace(state, bindings=(*state.bindings, (alias, await self._session.evaluate(service))))
 
     async def platform(self, _: State) -> str:
         return self._session.platform

@@ -58,11 +58,7 @@ class Executor:
     ) -> ContainerState:
         """Return the container after `command`; ExecError when its status isn't the expected one."""
         state = await self.committed(state)
-        services = [await self._session.service_key(call) for _, call in state.bindings]
-        names = [alias for alias, _ in state.bindings]
-        secrets = [(name, secret.key) for name, secret in state.secret_env]
-        how = [state.config.env, secrets, state.config.workdir, state.config.user]
-        key = key_of("exec", state.content, how, list(state.mounts), names, services, command, stdin, expect)
+        key = key_of("exec", state.content, state.surroundings, command, stdin, expect)
         with self._session.progress.step(f"exec {' '.join(command)}") as step:
             async with self._session.results.alone(key):
                 done = self._kept(key, state)
@@ -85,8 +81,7 @@ class Executor:
         self, key: str, state: ContainerState, command: Sequence[str], stdin: str, expect: str
     ) -> ContainerState:
         async with AsyncExitStack() as stack:
-            for _, call in state.bindings:
-                service = await self._session.evaluate(call)
+            for _, service in state.bindings:
                 await stack.enter_async_context(self._session.services.used(service))
             await stack.enter_async_context(self._turns)
             upper, mounts, spec = await stack.enter_async_context(self.prepared(state))
@@ -109,28 +104,24 @@ class Executor:
         async with layers.fresh() as upper, Mounts.of(state, self._session, upper) as mounts:
             for name in ("root", "memory"):
                 (upper.folder / name).mkdir()
-            yield (
-                upper,
-                mounts,
-                {
-                    "network": namespace or self._session.network.namespace,
-                    "cache": str(layers.cache),
-                    "root": str(upper.folder / "root"),
-                    "memory": str(upper.folder / "memory"),
-                    "overlay": layers.options(layers.lower(state), upper),
-                    "mounts": [*await self._names(state), *mounts.specification],
-                    "trust": self._session.trust.specification,
-                    "workdir": state.config.workdir or "/",
-                    "user": state.config.user,
-                    "env": {**state.env, **{name: secret.text for name, secret in state.secret_env}},
-                },
-            )
+            spec = {
+                "network": namespace or self._session.network.namespace,
+                "cache": str(layers.cache),
+                "root": str(upper.folder / "root"),
+                "memory": str(upper.folder / "memory"),
+                "overlay": layers.options(layers.lower(state), upper),
+                "mounts": [*self._names(state), *mounts.specification],
+                "trust": self._session.trust.specification,
+                "workdir": state.config.workdir or "/",
+                "user": state.config.user,
+                "env": {**state.env, **{name: secret.text for name, secret in state.secret_env}},
+            }
+            yield upper, mounts, spec
 
-    async def _names(self, state: ContainerState) -> list[dict[str, object]]:
+    def _names(self, state: ContainerState) -> list[dict[str, object]]:
         """Return the files from which a container's commands resolve names."""
         hosts = ["127.0.0.1 localhost"]
-        for alias, call in state.bindings:
-            service = await self._session.evaluate(call)
+        for alias, service in state.bindings:
             hosts.append(f"{self._session.services.address(service)} {alias}")
         texts = {"/etc/hosts": "\n".join([*hosts, ""]), "/etc/resolv.conf": f"nameserver {NAME_SERVER}\n"}
         return [{"target": path, "text": text, "mode": 0o644} for path, text in texts.items()]

@@ -36,7 +36,7 @@ class Service:
     def key(self) -> str:
         """What stands for the service in a cache key."""
         state = self.container
-        return key_of("service", state.rootfs_key, state.config, list(state.mounts), list(self.command))
+        return key_of("service", state.rootfs_key, state.config, state.surroundings, list(self.command))
 
     @property
     def label(self) -> str:
@@ -152,8 +152,8 @@ class Services:
 
     async def _run(self, service: Service, namespace: str, stack: AsyncExitStack) -> RunningCommand:
         executor, state = self._session.executor, service.container
-        for _, call in state.bindings:
-            await stack.enter_async_context(self.used(await self._session.evaluate(call)))
+        for _, bound in state.bindings:
+            await stack.enter_async_context(self.used(bound))
         _, _, spec = await stack.enter_async_context(executor.prepared(state, namespace))
         started = await sandbox.start(service.command, spec)
         stack.push_async_callback(started.end)
@@ -200,10 +200,8 @@ class Services:
         async with AsyncExitStack() as stack:
             for frontend, backend in pairs:
                 taken = host_listener(frontend, backend)
-                port, connect = (
-                    taken.getsockname()[1],
-                    partial(self._connected, self.address(service), backend),
-                )
+                port = taken.getsockname()[1]
+                connect = partial(self._connected, self.address(service), backend)
                 await stack.enter_async_context(relaying(taken, connect))
                 self._session.progress.note(f"http://localhost:{port} leads to port {backend} of the service")
             await stack.enter_async_context(self.used(service))

@@ -215,12 +215,6 @@ class Session:
         found: Place = await self.evaluate(call)
         return found
 
-    async def service_key(self, call: Call) -> str:
-        """Return what stands for a service in a cache key."""
-        service = await self.evaluate(call)
-        key: str = service.key
-        return key
-
     # What steps need
 
     def only_platform(self, platform: str | None) -> None:

@@ -6,11 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
-from engine.calls import Call, key_of
+from engine.calls import key_of
 from engine.errors import EngineError
 from engine.secret import Secret
 from engine.trees import Place
+
+if TYPE_CHECKING:
+    from engine.services import AnyService
 
 STAND_IN_LABEL = "io.dagger.embedded.stand-in"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -230,9 +234,16 @@ class ContainerState:
     own_args: bool = False
     secret_env: tuple[tuple[str, Secret], ...] = ()
     mounts: tuple[Mount, ...] = ()
-    bindings: tuple[tuple[str, Call], ...] = ()
+    bindings: tuple[tuple[str, AnyService], ...] = ()
     outcome: Outcome | None = None
     stand_ins: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def surroundings(self) -> object:
+        """What stands in a cache key for all that its commands meet besides their file system."""
+        secrets = [(name, secret.key) for name, secret in self.secret_env]
+        bound = [(alias, service.key) for alias, service in self.bindings]
+        return [self.config.env, secrets, self.config.workdir, self.config.user, list(self.mounts), bound]
 
     @property
     def secrets(self) -> list[Secret]:

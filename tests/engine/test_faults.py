@@ -81,7 +81,7 @@ def asking(engine: Engine, root: Path, moment: str) -> Iterator[None]:
         "exec": execution("sleep", "1001"),
         "commit": written.replace("sync", "asTarball{size}"),
         "service": 'asService(args:["sleep","1003"]){up(ports:[{backend:9}],random:true)}',
-        "push": execution("touch", "/t").replace("sync", "asTarball{size}"),
+        "push": written.replace("count=8", "count=32").replace("sync", "asTarball{size}"),
     }
 
     def work() -> dict[str, Any]:
