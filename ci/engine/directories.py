@@ -13,7 +13,7 @@ from engine.changes import apply, make_folder
 from engine.copying import copy_entry
 from engine.errors import PathError
 from engine.git import Repository
-from engine.listing import Listing, file_digest
+from engine.listing import file_digest
 from engine.paths import check_kind
 from engine.patterns import glob_expression
 from engine.state import ContainerState, Remove, Write
@@ -21,9 +21,6 @@ from engine.trees import Place, Trees
 
 if TYPE_CHECKING:
     from engine.session import Client, Session
-
-
-FORCED_TIME = re.compile(r"(?<=^.)@\d+")
 
 
 class Directories:
@@ -48,8 +45,7 @@ class Directories:
         return [path + ("/" if head.startswith("d") else "") for path, head in found]
 
     async def digest(self, place: Place) -> str:
-        heads = place.listing.heads.items()
-        return f"sha256:{Listing.of((FORCED_TIME.sub('', head), path) for path, head in heads).digest}"
+        return f"sha256:{place.listing.untimed.digest}"
 
     async def name(self, place: Place) -> str:
         return Path(place.path).name + "/"

@@ -8,8 +8,10 @@ the path it names, a leading `!` takes paths back in, and the last pattern that 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -24,10 +26,6 @@ class Pattern:
     text: str
     takes_back: bool
     expression: re.Pattern[str]
-
-    def covers(self, path: str) -> bool:
-        """Whether the pattern names `path` or a folder above it."""
-        return self.expression.match(path) is not None
 
     def may_reach_below(self, folder: str) -> bool:
         """Whether something inside `folder` could match."""
@@ -149,29 +147,45 @@ class Filter:
         """Whether `path`, relative with slashes, stays."""
         if self.ignores and self._ignored(f"{path}/" if folder else path):
             return False
-        included = not self.include or _decides(self.include, path)
-        return included and not _decides(self.exclude, path)
+        return (not self.include or self._included(path)) and not self._excluded(path)
 
     def descends(self, folder: str) -> bool:
         """Whether anything below `folder` could stay."""
         if self.ignores and self._ignored(f"{folder}/") and not any(each.takes_back for each in self.ignores):
             return False
         if self.include and not (
-            _decides(self.include, folder) or any(p.may_reach_below(folder) for p in self.include)
+            self._included(folder) or any(p.may_reach_below(folder) for p in self.include)
         ):
             return False
-        if not _decides(self.exclude, folder):
+        if not self._excluded(folder):
             return True
         return any(p.takes_back and p.may_reach_below(folder) for p in self.exclude)
+
+    @cached_property
+    def _included(self) -> Callable[[str], bool]:
+        return _decision(self.include)
+
+    @cached_property
+    def _excluded(self) -> Callable[[str], bool]:
+        return _decision(self.exclude)
 
     def _ignored(self, path: str) -> bool:
         decided = (each.decides(path) for each in reversed(self.ignores))
         return next((ignored for ignored in decided if ignored is not None), False)
 
 
-def _decides(patterns: tuple[Pattern, ...], path: str) -> bool:
-    matched = False
-    for pattern in patterns:
-        if pattern.takes_back == matched and pattern.covers(path):
-            matched = not pattern.takes_back
-    return matched
+def _decision(patterns: tuple[Pattern, ...]) -> Callable[[str], bool]:
+    """Return whether the last of the patterns that matches a path takes it; neighbours are tried at once."""
+    runs = [
+        (takes_back, re.compile("|".join(each.expression.pattern for each in run), re.DOTALL).match)
+        for takes_back, run in groupby(patterns, lambda pattern: pattern.takes_back)
+    ]
+
+    def decides(path: str) -> bool:
+        matched = False
+        for takes_back, match in runs:
+            if takes_back == matched and match(path):
+                matched = not takes_back
+        return matched
+
+    return decides

@@ -67,7 +67,7 @@ class Place:
         return Place(self.digest, self.root, "/" + os.path.relpath(found, self.root).removeprefix("."))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _listing(root: Path, path: str) -> Listing:
     text = root.with_name("list").read_bytes().decode(errors="surrogateescape")
     return _listing(root, "").below(path) if path else Listing(text)
