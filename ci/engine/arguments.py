@@ -54,6 +54,7 @@ def _option(name: str, kind: str, doc: str) -> Argument:
 OPTIONS = {
     option.name: option
     for option in (
+        _option("help", "Boolean", "Show this page"),
         _option("json", "Boolean", "Print the result as JSON"),
         _option("mod", "String", "Folder of the module, instead of the nearest dagger.json's"),
         _option("output", "String", "Save the result to a file or folder"),
@@ -70,7 +71,7 @@ OTHERS = {
     *("web", "workdir", "x-release"),
 }
 OTHER_LETTERS = set("dEiMwy")
-LETTERS = {"j": "json", "m": "mod", "o": "output", "q": "quiet", "s": "silent", "v": "verbose"}
+LETTERS = {"h": "help", "j": "json", "m": "mod", "o": "output", "q": "quiet", "s": "silent", "v": "verbose"}
 
 
 def split(

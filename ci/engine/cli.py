@@ -36,7 +36,6 @@ from engine.values import Host
 T = TypeVar("T")
 NAME = "daggerw"
 PROJECT = Path(__file__).resolve().parents[2]
-HELP = {"-h", "--help"}
 OWN_VARIABLES = ("PYTHONPATH", "PYTHONPYCACHEPREFIX")
 # What the real command line has besides.
 OTHERS = {
@@ -121,17 +120,16 @@ def _report(error: EngineError, scrub: Callable[[str], str] = str) -> int:
 def _run(caller: Caller) -> int:
     if caller.words[:1] == ["session"]:  # with whatever labels an SDK gives it
         return _session(caller)
-    wants_help = not HELP.isdisjoint(caller.words)
-    options, words = split([word for word in caller.words if word not in HELP], OPTIONS, NAME)
+    options, words = split(caller.words, OPTIONS, NAME)
     command, *rest = words or ["help"]
     if command == "help" and rest:
-        wants_help, (command, *rest) = True, rest
+        options["help"], (command, *rest) = ["true"], rest
     if command == "version":
         return write(f"{NAME} v{module.sdk_version()} (embedded engine)\n")
     if command == "help":
         return write(usage.overview())
     if command == "cache":
-        return _cache(caller, rest, wants_help=wants_help)
+        return _cache(caller, rest, wants_help="help" in options or not {"-h", "--help"}.isdisjoint(rest))
     if command in OTHERS:
         raise NotOfferedError(f"command {command!r}")
     if command not in {"call", "functions"}:
@@ -139,6 +137,7 @@ def _run(caller: Caller) -> int:
     found = _module(caller)
     catalogue = _catalogue(caller, found)
     parsed = parse(rest, catalogue, options, f"{NAME} {command}")
+    wants_help = "help" in parsed.options
     if command == "functions" and not wants_help:
         return _list(parsed, catalogue)
     if wants_help or len(parsed.levels) == 1:

@@ -66,6 +66,11 @@ def test_options_are_taken_on_every_level(catalogue: Catalogue) -> None:
     assert parsed.options == {"quiet": ["true"], "output": ["out"], "json": ["true"]}
 
 
+def test_a_text_that_looks_like_a_flag_is_still_its_flags(catalogue: Catalogue) -> None:
+    parsed = parse(["greet", "--name", "-h"], catalogue, {}, "daggerw call")
+    assert (parsed.options, parsed.levels[-1].given) == ({}, {"name": ["-h"]})
+
+
 @pytest.mark.parametrize("words", ["-m there call", "call --mod=there f", "call -mthere", "call --mod there"])
 def test_the_module_is_found_wherever_it_is_named(words: str) -> None:
     assert peek(words.split(), "mod") == "there"
