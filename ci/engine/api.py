@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SDL = Path(__file__).with_name("schema.graphqls")
 UNKNOWN_FIELD = re.compile(r"Cannot query field '(?P<field>\w+)' on type '(?P<type>\w+)'")
+UNKNOWN_VALUE = re.compile(r"Value '(?P<value>\w+)' does not exist in '(?P<type>\w+)' enum")
+UNKNOWN_TYPE = re.compile(r"Unknown type '(?P<type>\w+)'")
 UNKNOWN_ARGUMENT = re.compile(r"Unknown argument '(?P<argument>\w+)' on field '(?P<field>[\w.]+)'")
 RELATIVE_TO_CALLER = frozenset({"Host.directory", "Host.file", "Host.unixSocket", "CurrentModule.workdir"})
 ACTS_FOR_CALLER = frozenset({"export"})
@@ -119,13 +121,18 @@ def _plain(source: Any, field: str) -> Any:
 
 
 def _named(error: graphql.GraphQLError) -> dict[str, Any]:
-    if unknown := UNKNOWN_FIELD.search(error.message):
-        return {"message": str(NotOfferedError(f"{unknown['type']}.{unknown['field']}"))}
-    if unknown := UNKNOWN_ARGUMENT.search(error.message):
-        return {
-            "message": str(NotOfferedError(f"the argument {unknown['argument']!r} of {unknown['field']}"))
-        }
-    return dict(error.formatted)
+    said = error.message
+    if unknown := UNKNOWN_FIELD.search(said):
+        what = f"{unknown['type']}.{unknown['field']}"
+    elif unknown := UNKNOWN_ARGUMENT.search(said):
+        what = f"the argument {unknown['argument']!r} of {unknown['field']}"
+    elif unknown := UNKNOWN_VALUE.search(said):
+        what = f"{unknown['type']}.{unknown['value']}"
+    elif unknown := UNKNOWN_TYPE.search(said):
+        what = unknown["type"]
+    else:
+        return dict(error.formatted)
+    return {"message": str(NotOfferedError(what))}
 
 
 def snake(name: str) -> str:

@@ -142,6 +142,19 @@ class Example:
         return await token.plaintext()
 
     @function
+    async def beyond(self, part: str) -> str:
+        """Ask for a part of the API that only the Dagger engine has."""
+        container = dag.container()
+        match part:
+            case "field":
+                return await container.publish("example.test/image")
+            case "argument":
+                return await container.with_exec(["true"], insecure_root_capabilities=True).stdout()
+            case _:
+                compression = dagger.ImageLayerCompression.Zstd
+                return await container.as_tarball(forced_compression=compression).name()
+
+    @function
     def explode(self) -> str:
         """Fail."""
         raise ValueError("the tank is empty")
