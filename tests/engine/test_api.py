@@ -644,11 +644,13 @@ async def test_a_service_tells_where_it_is(base: dagger.Container) -> None:
 
 
 async def test_a_started_service_serves_until_it_is_stopped(base: dagger.Container, free_port: int) -> None:
-    volume_less = serving(base.with_env_variable("WHICH", str(free_port)), "served").as_service()
-    await volume_less.sync()
-    service = await volume_less.start()
-    assert await fetch(base.with_service_binding("it", service), "http://it:8000/it.txt") == "served"
+    fresh = base.with_env_variable("WHICH", str(free_port))  # so that nothing is cached
+    service = await (await serving(fresh, "served").as_service().sync()).start()
+    url = await service.endpoint(scheme="http")
+    assert await fetch(fresh, f"{url}/it.txt") == "served"
     await service.stop()
+    with pytest.raises(dagger.ExecError):
+        await fetch(fresh.with_env_variable("AFTER", "1"), f"{url}/it.txt")
     await (await service.start()).stop(kill=True)
 
 
