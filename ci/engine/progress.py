@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import threading
 import time
@@ -16,6 +16,7 @@ Mode = Literal["auto", "plain", "quiet", "silent"]
 COLOURS = {"done": 32, "cached": 36, "failed": 31, "running": 33}  # ECMA-48, "select graphic rendition"
 MOST_RUNNING = 8
 TICK_SECONDS = 0.2
+WIDTH = 160  # of what is no terminal
 
 
 class Step:
@@ -111,10 +112,17 @@ class Progress:
 
     def _line(self, text: str) -> str:
         """Return the text without secrets, cut to the terminal's width, its state in colour."""
-        width = shutil.get_terminal_size((160, 24)).columns
+        width = _width(self._stream)
         text = self.scrub(text)
         text = text if len(text) <= width else text[: width - 1] + "…"
         state, space, rest = text.partition(" ")
         if not self._live or state not in COLOURS:
             return text
         return f"\x1b[{COLOURS[state]}m{state}\x1b[0m{space}{rest}"
+
+
+def _width(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or WIDTH
+    except OSError:
+        return WIDTH
