@@ -96,7 +96,6 @@ async def test_an_object_is_found_again_by_its_id(
     found = await tree.file("z").sync()  # gives an ID, by which the client asks from then on
     assert await found.contents() == "z"
     assert await base.id() == await dag.container().from_(PYTHON).id()
-    assert await dag.id()
     assert await dag.host().id()
 
 
