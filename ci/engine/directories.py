@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from pathlib import Path
@@ -68,25 +69,25 @@ class Directories:
         permissions: int | None = None,
     ) -> Place:
         added = self._session.filtered(await self._session.place(source), exclude, include, gitignore)
-        return self._changed(place, Write(path, added, owner, permissions))
+        return await self._changed(place, Write(path, added, owner, permissions))
 
     async def with_file(
         self, place: Place, path: str, source: Call, owner: str, permissions: int | None = None
     ) -> Place:
         added = await self._session.place(source)
         target = below_folder(path, path, added)
-        return self._changed(place, Write(target, added, owner, permissions, into_folders=True))
+        return await self._changed(place, Write(target, added, owner, permissions, into_folders=True))
 
     async def with_files(
         self, place: Place, path: str, sources: list[Call], permissions: int | None = None
     ) -> Place:
         added = [await self._session.place(source) for source in sources]
         writes = (Write(f"{path}/{Path(each.path).name}", each, "", permissions) for each in added)
-        return self._changed(place, *writes)
+        return await self._changed(place, *writes)
 
     async def with_new_file(self, place: Place, path: str, contents: str, permissions: int) -> Place:
         added = self._session.text_file("file", contents)
-        return self._changed(place, Write(path, added, "", permissions))
+        return await self._changed(place, Write(path, added, "", permissions))
 
     async def with_new_directory(self, place: Place, path: str, permissions: int) -> Place:
         if os.path.normpath(path).startswith("../"):
@@ -96,13 +97,13 @@ class Directories:
         return self._session.trees.adopt(folder)
 
     async def without_directory(self, place: Place, path: str) -> Place:
-        return self._changed(place, Remove(path))
+        return await self._changed(place, Remove(path))
 
     async def without_file(self, place: Place, path: str) -> Place:
-        return self._changed(place, Remove(path))
+        return await self._changed(place, Remove(path))
 
     async def without_files(self, place: Place, paths: list[str]) -> Place:
-        return self._changed(place, *map(Remove, paths))
+        return await self._changed(place, *map(Remove, paths))
 
     async def with_timestamps(self, place: Place, timestamp: int) -> Place:
         return self._session.trees.timed(place, timestamp)
@@ -135,8 +136,8 @@ class Directories:
         given = tuple([await self._session.evaluate(secret) for secret in secrets])
         return await DockerBuild(place, dockerfile, arguments, target, given).run(self._session)
 
-    def _changed(self, place: Place, *changes: Write | Remove) -> Place:
-        return changed(self._session.trees, place, *changes)
+    async def _changed(self, place: Place, *changes: Write | Remove) -> Place:
+        return await asyncio.to_thread(changed, self._session.trees, place, *changes)
 
 
 class Files:
