@@ -124,10 +124,11 @@ async def prune(folder: Path, bound: int) -> int:
         return await pruning.prune(folder, store, bound)
 
 
-async def clear(folder: Path, *, volumes: bool) -> None:
+def clear(folder: Path, *, volumes: bool) -> None:
     """Remove all that can be made again, and the cache volumes as well when told to."""
-    with _alone(folder) as store:
-        await pruning.clear(folder, store, volumes=volumes)
+    _make_folders(folder)
+    with pruning.alone(folder):
+        pruning.clear(folder, volumes=volumes)
 
 
 @contextmanager

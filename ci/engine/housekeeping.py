@@ -30,7 +30,7 @@ def tend(words: Sequence[str], folder: Path, bound: int) -> str:
             freed = asyncio.run(cache.prune(folder, bound))
             return f"removed {_size(freed)}, left {_size(sum(pruning.sizes(folder).values()))}\n"
         case ["clear"] | ["clear", "--volumes"]:
-            asyncio.run(cache.clear(folder, volumes=len(words) > 1))
+            cache.clear(folder, volumes=len(words) > 1)
             return f"left {_size(sum(pruning.sizes(folder).values()))}\n"
         case _:
             raise UsageError(f"cache: {' '.join(words)!r} is not among what it can do", COMMAND)

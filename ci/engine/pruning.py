@@ -65,15 +65,15 @@ def _size(folder: Path, seen: set[tuple[int, int]]) -> int:
 
 async def prune(cache: Path, store: Store, bound: int) -> int:
     """Remove what was used longest ago until at most `bound` bytes are left; returns how many went."""
-    total, freed = sum(sizes(cache).values()), 0
+    before, freed = sum(sizes(cache).values()), 0
     for unit in sorted(units(cache)):
-        if total - freed <= bound:
+        if before - freed <= bound:
             break
         freed += await _remove(unit, cache, store)
     if freed:
         _forget(cache)
     (cache / CHECKED).touch()
-    return freed
+    return before - sum(sizes(cache).values())
 
 
 def is_due(cache: Path) -> bool:
@@ -85,12 +85,19 @@ def is_due(cache: Path) -> bool:
     return time.time() - last > CHECK_SECONDS and results.stat().st_mtime > last
 
 
-async def clear(cache: Path, store: Store, *, volumes: bool) -> None:
+def clear(cache: Path, *, volumes: bool) -> None:
     """Remove all that can be made again, and the cache volumes as well when told to."""
-    for unit in sorted(units(cache)):
-        await _remove(unit, cache, store)
-    for name in ("results", "uploads", *(("volumes",) if volumes else ())):
-        shutil.rmtree(cache / name, ignore_errors=True)
+    for name in (
+        "results",
+        "uploads",
+        "layers",
+        "trees",
+        "mounts",
+        "store",
+        *(["volumes"] if volumes else []),
+    ):
+        if (cache / name).exists():
+            shutil.rmtree(cache / name)
 
 
 def units(cache: Path) -> list[Unit]:
@@ -124,10 +131,7 @@ def _results(cache: Path) -> Iterator[tuple[dict[str, Any], float]]:
 async def _remove(unit: Unit, cache: Path, store: Store) -> int:
     """Remove a unit; returns how many bytes that gave back."""
     if unit.image:
-        before = _size(cache / "store", set())
-        if unit.path.exists():  # it may have gone with another one
-            await store.run("rmi", "--force", unit.path.name)
-        return before - _size(cache / "store", set())
+        return await _remove_image(unit.path.name, cache, store) if unit.path.exists() else 0
     freed = 0
     for place, _, names in os.walk(unit.path):
         infos = [os.lstat(os.path.join(place, name)) for name in names]
@@ -136,6 +140,14 @@ async def _remove(unit: Unit, cache: Path, store: Store) -> int:
     unit.path.rename(gone)
     shutil.rmtree(gone)
     return freed
+
+
+async def _remove_image(image: str, cache: Path, store: Store) -> int:
+    """Remove an image; returns how many bytes its own layer gave back, when no other image has it."""
+    layers = [(cache / layer).resolve() for layer in store.lower(image)[:1]]
+    held = sum(_size(layer, set()) for layer in layers)
+    await store.run("rmi", "--force", image)
+    return 0 if any(layer.exists() for layer in layers) else held
 
 
 def _forget(cache: Path) -> None:

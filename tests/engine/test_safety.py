@@ -172,7 +172,7 @@ def test_what_was_used_longest_ago_is_pruned_and_made_again(root: Path, tmp_path
     asyncio.run(prune(cache, bound=size(cache) - 1))
     with running(tmp_path) as engine:
         assert (made(engine, "young") == young, made(engine, "old") == old) == (True, False)
-    asyncio.run(clear(cache, volumes=True))
+    clear(cache, volumes=True)
     assert size(cache) < 100_000
     with running(tmp_path) as engine:
         assert made(engine, "young") != young
