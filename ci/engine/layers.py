@@ -55,8 +55,11 @@ class Layers:
         return self._path(key).is_dir()
 
     def keep(self, key: str, upper: Upper) -> None:
-        """Keep what a step changed."""
-        upper.changed.rename(self._path(key))
+        """Keep what a step changed, in the place of what a killed session left there without a result."""
+        kept = self._path(key)
+        if kept.exists():
+            kept.rename(upper.folder / "left")
+        upper.changed.rename(kept)
 
     def _path(self, key: str) -> Path:
         return self.cache / "layers" / key[:KEY_LENGTH]
