@@ -133,6 +133,12 @@ class Example:
         raise ValueError(f"told {text}")
 
     @function
+    async def fail(self, root: dagger.Directory) -> str:
+        """Run a command that fails."""
+        container = dag.container().with_directory("/", root)
+        return await container.with_exec(["sh", "-c", "echo out; echo err >&2; exit 42"]).stdout()
+
+    @function
     def nothing(self) -> None:
         """Do nothing."""
 

@@ -1,4 +1,4 @@
-"""What flags name on this machine, as the module gets it: a Git repository, a service, a socket, a secret."""
+"""Calls with what flags name on this machine (repository, service, socket, secret), and how commands fail."""
 
 from __future__ import annotations
 
@@ -128,3 +128,12 @@ def test_a_secret_that_the_module_prints_is_not_shown(run: Run) -> None:
     done = run("call", "leak", "--token", "env://TOKEN", TOKEN="hunter2")
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["printed ***", "Error: FunctionError: told ***"]
+
+
+@pytest.mark.parametrize(
+    "words", [["fail"], ["run", "--command", "sh,-c,echo out; echo err >&2; exit 42", "sync"]]
+)
+def test_a_failed_commands_status_and_output_are_the_callers(words: list[str], run: Run, root: Path) -> None:
+    done = run("call", words[0], "--root", str(root), *words[1:])
+    assert (done.returncode, done.stdout) == (42, "")
+    assert done.stderr.endswith("exit code: 42\nStdout:\nout\nStderr:\nerr\n"), done.stderr
