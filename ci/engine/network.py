@@ -4,7 +4,8 @@
                                  |
                   commands and module code (10.0.2.100)
 
-Every service has an address, and so all ports, of its own; all have a way out. Sockets made by `connect` and
+Every service has an address, and so all ports, of its own; all have a way out. slirp4netns takes whatever frame
+it sees for its own: what is meant for a service that isn't there yet must not be flooded to it. Sockets made by `connect` and
 `listen` belong to the session's part, though the process that holds them lives on the host.
 """
 
@@ -33,6 +34,7 @@ BRIDGE = (
     f"link add bridge mtu {MTU} type bridge",
     "address flush dev tap0",
     "link set tap0 master bridge",
+    "link set tap0 type bridge_slave flood off",
     f"address add {OWN}/24 dev bridge",
     "link set bridge up",
     f"route add default via {GATEWAY}",
