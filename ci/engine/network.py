@@ -4,9 +4,10 @@
                                  |
                   commands and module code (10.0.2.100)
 
-Every service has an address, and so all ports, of its own; all have a way out. slirp4netns takes whatever frame
-it sees for its own: what is meant for a service that isn't there yet must not be flooded to it. Sockets made by `connect` and
-`listen` belong to the session's part, though the process that holds them lives on the host.
+Every service has an address, and so all ports, of its own; all have a way out. slirp4netns takes whatever
+frame it sees for its own: what is meant for a service that isn't there yet must not be flooded to it.
+Sockets made by `connect` and `listen` belong to the session's part, though the process that holds them lives
+on the host.
 """
 
 from __future__ import annotations
