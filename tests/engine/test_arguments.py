@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import module
-from engine.arguments import Call, check, functions, parse, peek
+from engine.command import module
+from engine.command.arguments import Call, check, functions, parse, peek
+from engine.command.typedefs import Argument, Catalogue, TypeRef, command_name
+from engine.command.values import Host, Loaded, read
 from engine.errors import NotOfferedError, UsageError
-from engine.typedefs import Argument, Catalogue, TypeRef, command_name
-from engine.values import Host, Loaded, read
 
 
 def calls(words: str, catalogue: Catalogue, example: Path, **environment: str) -> list[Call]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import PathError
-from engine.paths import absolute, check_kind, existing, resolve_in
+from engine.files.paths import absolute, check_kind, existing, resolve_in
 
 SECRET = "outside the root"
 

@@ -11,8 +11,8 @@ import threading
 
 import pytest
 
-from engine import progress as progress_module
-from engine.progress import Mode, Progress
+from engine.command import progress as progress_module
+from engine.command.progress import Mode, Progress
 
 
 class Terminal(io.StringIO):

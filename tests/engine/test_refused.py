@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.api import Api, load_schema
+from engine.api.queries import Api, load_schema
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Run

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from engine.cache import clear, prune
 from engine.errors import CacheInUseError
+from engine.store.cache import clear, prune
 from tests.engine import kill_many
 from tests.engine.engine_process import Engine, children, running, small_root, until, words_of
 

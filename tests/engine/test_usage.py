@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine import usage
-from engine.arguments import functions, parse
-from engine.typedefs import Catalogue
+from engine.command import usage
+from engine.command.arguments import functions, parse
+from engine.command.typedefs import Catalogue
 
 
 @pytest.fixture(autouse=True)
