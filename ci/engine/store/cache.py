@@ -129,6 +129,7 @@ def clear(folder: Path, *, volumes: bool) -> None:
     _make_folders(folder)
     with pruning.alone(folder):
         pruning.clear(folder, volumes=volumes)
+    _make_folders(folder)
 
 
 @contextmanager
