@@ -13,7 +13,7 @@ def _cancel(*_: object) -> NoReturn:
 
 signal.signal(signal.SIGINT, _cancel)  # imports take a while
 
-from engine.cli import main  # noqa: E402
+from engine.command.main import main  # noqa: E402
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 status = main()

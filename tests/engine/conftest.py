@@ -17,8 +17,8 @@ import pytest
 from gql import GraphQLRequest
 from gql.client import AsyncClientSession
 
-from engine import core_types, module
-from engine.typedefs import Catalogue
+from engine.command import core_types, module
+from engine.command.typedefs import Catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from engine.network import enter_network
+from engine.run.network import enter_network
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0

@@ -96,7 +96,6 @@ async def test_an_object_is_found_again_by_its_id(
     found = await tree.file("z").sync()  # gives an ID, by which the client asks from then on
     assert await found.contents() == "z"
     assert await base.id() == await dag.container().from_(PYTHON).id()
-    assert await dag.id()
     assert await dag.host().id()
 
 
@@ -254,19 +253,22 @@ async def test_labels_can_be_set_and_taken_back(base: dagger.Container) -> None:
 
 
 async def test_ports_can_be_exposed_and_taken_back(base: dagger.Container) -> None:
-    udp = dagger.NetworkProtocol.UDP
-    container = base.with_exposed_port(8080, description="web", experimental_skip_healthcheck=True)
+    container = base.with_exposed_port(8080)
+    tcp, udp = dagger.NetworkProtocol.TCP, dagger.NetworkProtocol.UDP
     container = container.with_exposed_port(53, protocol=udp).with_exposed_port(53)
-    web, *_ = ports = await container.exposed_ports()
-    assert await web.id()
-    assert [(await port.port(), await port.protocol()) for port in ports] == [
-        (8080, dagger.NetworkProtocol.TCP),
+    ports = await container.exposed_ports()  # in no order
+    assert {(await port.port(), await port.protocol()) for port in ports} == {
+        (8080, tcp),
         (53, udp),
-        (53, dagger.NetworkProtocol.TCP),
-    ]
-    assert (await web.description(), await web.experimental_skip_healthcheck()) == ("web", True)
+        (53, tcp),
+    }
     left = await container.without_exposed_port(53, protocol=udp).without_exposed_port(8080).exposed_ports()
-    assert [(await port.port(), await port.protocol()) for port in left] == [(53, dagger.NetworkProtocol.TCP)]
+    assert [(await port.port(), await port.protocol()) for port in left] == [(53, tcp)]
+    (web,) = await base.with_exposed_port(
+        8080, description="web", experimental_skip_healthcheck=True
+    ).exposed_ports()
+    assert (await web.description(), await web.experimental_skip_healthcheck()) == ("web", True)
+    assert await web.id()
 
 
 EXPANDING: dict[str, Callable[[dagger.Container, dagger.Client], Awaitable[Any]]] = {
@@ -615,7 +617,7 @@ async def test_a_service_runs_the_command_that_it_is_given(base: dagger.Containe
         container.as_service(use_entrypoint=True),
     ):
         assert await fetch(base.with_service_binding("it", service), "http://it:8000/it.txt") == "served"
-    with pytest.raises(dagger.QueryError, match="no command has been set|requires a command"):
+    with pytest.raises(dagger.QueryError, match="no service command has been set"):
         await base.without_default_args().as_service().start()
 
 
@@ -641,11 +643,13 @@ async def test_a_service_tells_where_it_is(base: dagger.Container) -> None:
 
 
 async def test_a_started_service_serves_until_it_is_stopped(base: dagger.Container, free_port: int) -> None:
-    volume_less = serving(base.with_env_variable("WHICH", str(free_port)), "served").as_service()
-    await volume_less.sync()
-    service = await volume_less.start()
-    assert await fetch(base.with_service_binding("it", service), "http://it:8000/it.txt") == "served"
+    fresh = base.with_env_variable("WHICH", str(free_port))  # so that nothing is cached
+    service = await (await serving(fresh, "served").as_service().sync()).start()
+    url = await service.endpoint(scheme="http")
+    assert await fetch(fresh, f"{url}/it.txt") == "served"
     await service.stop()
+    with pytest.raises(dagger.ExecError):
+        await fetch(fresh.with_env_variable("AFTER", "1"), f"{url}/it.txt")
     await (await service.start()).stop(kill=True)
 
 
@@ -723,17 +727,15 @@ async def test_a_service_of_the_host_is_reached_by_containers(
     dag: dagger.Client, base: dagger.Container, free_port: int
 ) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.0 200 OK\r\n\r\nfrom the host")
+        if await reader.readline():  # nothing comes from who only looks whether somebody listens
+            writer.write(b"HTTP/1.0 200 OK\r\nContent-Length: 13\r\n\r\nfrom the host")
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", free_port):
         forward = dagger.PortForward(backend=free_port, frontend=80)
         service = dag.host().service([forward], host="127.0.0.1")
-        assert (
-            await fetch(base.with_service_binding("host.test", service), "http://host.test/")
-            == "from the host"
-        )
+        bound = base.with_service_binding("host.test", service)
+        assert await fetch(bound, "http://host.test/") == "from the host"
         assert [await port.port() for port in await service.ports()] == [80]
 
 
@@ -1109,7 +1111,7 @@ def test_every_field_and_argument_of_the_schema_was_asked_for(
     tests = {each for name, each in inspect.getmembers(here, inspect.isfunction) if name.startswith("test_")}
     if tests - selected:
         pytest.skip("only part of the file was selected")
-    schema = graphql.build_schema((ROOT / "ci/engine/schema.graphqls").read_text())
+    schema = graphql.build_schema((ROOT / "ci/engine/api/schema.graphqls").read_text())
     asked = Asked(schema)
     for document in documents:
         graphql.visit(document, asked)

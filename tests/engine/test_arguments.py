@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import module
-from engine.arguments import Call, check, functions, parse, peek
+from engine.command import module
+from engine.command.arguments import Call, check, functions, parse, peek
+from engine.command.typedefs import Argument, Catalogue, TypeRef, command_name
+from engine.command.values import Host, Loaded, read
 from engine.errors import NotOfferedError, UsageError
-from engine.typedefs import Argument, Catalogue, TypeRef, command_name
-from engine.values import Host, Loaded, read
 
 
 def calls(words: str, catalogue: Catalogue, example: Path, **environment: str) -> list[Call]:
@@ -64,6 +64,11 @@ def test_a_list_takes_commas_and_repeated_flags(catalogue: Catalogue, example: P
 def test_options_are_taken_on_every_level(catalogue: Catalogue) -> None:
     parsed = parse(["-q", "greet", "--name", "x", "-o", "out", "--json"], catalogue, {}, "daggerw call")
     assert parsed.options == {"quiet": ["true"], "output": ["out"], "json": ["true"]}
+
+
+def test_a_text_that_looks_like_a_flag_is_still_its_flags(catalogue: Catalogue) -> None:
+    parsed = parse(["greet", "--name", "-h"], catalogue, {}, "daggerw call")
+    assert (parsed.options, parsed.levels[-1].given) == ({}, {"name": ["-h"]})
 
 
 @pytest.mark.parametrize("words", ["-m there call", "call --mod=there f", "call -mthere", "call --mod there"])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.changes import apply
-from engine.state import Remove, Write
-from engine.trees import Place, Trees
+from engine.api.state import Remove, Write
+from engine.files.changes import apply
+from engine.files.trees import Place, Trees
 
 
 @pytest.fixture

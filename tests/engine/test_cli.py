@@ -6,15 +6,11 @@ import os
 import select
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
-from engine import cli
-from engine.errors import ApiError
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., tuple[list[str], dict[str, str]]]
@@ -158,23 +154,6 @@ def test_a_module_that_ends_is_told(run: Run) -> None:
     done = run("call", "vanish")
     assert done.returncode == 1
     assert done.stderr == "Error: module: its process ended with status 3 before it answered\n"
-
-
-def test_a_failed_commands_status_and_output_are_the_callers(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], example: Path, engine_home: Path
-) -> None:
-    failed = {"_type": "EXEC_ERROR", "cmd": ["make"], "exitCode": 42, "stdout": "out\n", "stderr": "err\n"}
-
-    async def fail(*_: object, **__: object) -> None:
-        raise ApiError("make did not work", failed)
-
-    monkeypatch.setattr(cli, "_evaluate", fail)
-    monkeypatch.setattr(sys, "argv", ["daggerw", "call", "words"])
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(engine_home))
-    monkeypatch.chdir(example)
-    assert cli.main() == 42
-    assert capsys.readouterr().err == "Error: make did not work\nStdout:\nout\n\nStderr:\nerr\n\n"
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.copying import copy_into
 from engine.errors import EngineError, PathError
-from engine.git import Repository
+from engine.files.copying import copy_into
+from engine.files.git import Repository
 
 AUTHOR = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 

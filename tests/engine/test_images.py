@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 import layout
-from engine.images import full_name, registry_of
+from engine.store.images import full_name, registry_of
 from main import REGISTRY
 from registry import connect
 

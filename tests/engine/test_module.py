@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import module
+from engine.api.session import ModuleClient
+from engine.command import module
+from engine.command.module import ModuleProcess
+from engine.command.typedefs import Catalogue, TypeRef, Types
 from engine.errors import ApiError, ModuleError, NotOfferedError
-from engine.module import ModuleProcess
-from engine.session import ModuleClient
-from engine.typedefs import Catalogue, TypeRef, Types
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.listing import entries
-from engine.patterns import Filter
+from engine.files.listing import entries
+from engine.files.patterns import Filter
 
 
 def made(folder: Path, *paths: str, **files: str) -> Path:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
 import re
+import termios
 import threading
 
 import pytest
 
-from engine import progress as progress_module
-from engine.progress import Mode, Progress
+from engine.command import progress as progress_module
+from engine.command.progress import Mode, Progress
 
 
 class Terminal(io.StringIO):
@@ -117,11 +120,19 @@ def test_what_the_module_prints_is_left_as_it_is_in_every_mode() -> None:
     assert stream.getvalue() == "printed\n"
 
 
-def test_a_line_is_cut_to_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "20")
+def test_a_long_line_is_cut() -> None:
     stream = io.StringIO()
-    Progress(stream).note("x" * 30)
-    assert stream.getvalue() == "x" * 19 + "…\n"
+    Progress(stream).note("x" * 200)
+    assert stream.getvalue() == "x" * 159 + "…\n"
+
+
+def test_a_line_never_wraps_on_a_terminal() -> None:
+    parent, child = pty.openpty()
+    termios.tcsetwinsize(child, (24, 20))
+    with os.fdopen(child, "w") as terminal:
+        Progress(terminal).note("x" * 200)
+    assert os.read(parent, 1000) == f"{'x' * 19}…\r\n".encode()
+    os.close(parent)
 
 
 def test_secrets_are_never_shown() -> None:

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from engine.errors import NotOfferedError, ServiceError
-from engine.network import listener
-from engine.relay import HostService
+from engine.run.network import listener
+from engine.run.relay import HostService
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,6 @@ BECOME = f"""
 mount --bind "$1/passwd" /etc/passwd
 mount --bind "$1/subuid" /etc/subuid
 mount --bind "$1/subuid" /etc/subgid
-[ -e "$1/tun" ] || mknod -m 666 "$1/tun" c 10 200
 mount --bind "$1/tun" /dev/net/tun
 for folder in clone python; do mount --bind "$(readlink "$1/$folder.link")" "$1/$folder"; done
 cd "$1/home"
@@ -55,6 +55,13 @@ class Somebody:
     def home(self) -> Path:
         return self.folder / "home"
 
+    def tunnel(self, mode: int) -> None:
+        """Make the device of private networks, with this mode."""
+        path = self.folder / "tun"
+        if not path.exists():
+            os.mknod(path, stat.S_IFCHR, os.makedev(10, 200))
+        path.chmod(mode)
+
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run the wrapper as that user, in the example module's folder."""
         module = ("-m", str(self.home / "example")) if words[0] == "call" else ()
@@ -81,6 +88,7 @@ def somebody() -> Iterator[Somebody]:
     (folder / "passwd").write_text(f"{passwd}{USER}:x:{UID}:{UID}::{folder}/home:/bin/sh\n")
     (folder / "subuid").write_text(f"{USER}:600000:65536\n")
     made = Somebody(folder)
+    made.tunnel(0o666)
     shutil.copytree(Path(__file__).with_name("example_module"), made.home / "example")
     root = small_root(made.home / "root")
     (root / "serve.pl").write_text(SERVE)
@@ -142,3 +150,11 @@ def test_without_subordinate_ids_it_says_how_to_get_some(somebody: Somebody) -> 
         "daggerw: the embedded engine needs root, or user namespaces with subordinate ids (no line matching"
     )
     assert f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {USER}." in told
+
+
+def test_a_closed_network_device_is_named(somebody: Somebody) -> None:
+    somebody.tunnel(0o600)
+    done = somebody.run("call", "words")
+    somebody.tunnel(0o666)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "/dev/net/tun isn't open to this user" in done.stderr

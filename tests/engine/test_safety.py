@@ -10,6 +10,8 @@ import operator
 import os
 import signal
 import stat
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -19,10 +21,9 @@ from typing import Any
 
 import pytest
 
-from engine.cache import clear, prune
 from engine.errors import CacheInUseError
-from tests.engine import kill_many
-from tests.engine.engine_process import Engine, children, running, small_root, until, words_of
+from engine.store.cache import clear, prune
+from tests.engine.engine_process import ROOT, Engine, children, running, small_root, until, words_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 TOKEN = "a-token-that-nobody-else-has"
@@ -172,7 +173,7 @@ def test_what_was_used_longest_ago_is_pruned_and_made_again(root: Path, tmp_path
     asyncio.run(prune(cache, bound=size(cache) - 1))
     with running(tmp_path) as engine:
         assert (made(engine, "young") == young, made(engine, "old") == old) == (True, False)
-    asyncio.run(clear(cache, volumes=True))
+    clear(cache, volumes=True)
     assert size(cache) < 100_000
     with running(tmp_path) as engine:
         assert made(engine, "young") != young
@@ -184,4 +185,7 @@ def test_nothing_is_pruned_while_a_session_lives(engine: Engine) -> None:
 
 
 def test_ten_kills_at_random_moments_leave_a_cache_that_works() -> None:
-    assert kill_many.main(times=10, seed=int(time.time())) == 0
+    words = [sys.executable, "-m", "tests.engine.kill_many", "10", str(int(time.time()))]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'ci'}:{ROOT}"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.calls import ROOT, Call
+from engine.api.calls import ROOT, Call
+from engine.api.secret import Secret, Secrets
 from engine.errors import EngineError, NotOfferedError, PathError
-from engine.secret import Secret, Secrets
 
 PLAIN = "hunter2-plaintext"
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from engine import copying, upload
-from engine.copying import copy_entry, copy_into
 from engine.errors import PathError
-from engine.listing import Entry, Listing
-from engine.patterns import Filter
-from engine.trees import Place, Trees, write_new
+from engine.files import copying, upload
+from engine.files.copying import copy_entry, copy_into
+from engine.files.listing import Entry, Listing
+from engine.files.patterns import Filter
+from engine.files.trees import Place, Trees, write_new
 
 FILES = {"a.txt": "a", "sub/b.txt": "b", "sub/deep/c.txt": "c", "sub/empty": "", "other/empty": ""}
 

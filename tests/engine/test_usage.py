@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine import usage
-from engine.arguments import functions, parse
-from engine.typedefs import Catalogue
+from engine.command import usage
+from engine.command.arguments import functions, parse
+from engine.command.typedefs import Catalogue
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +38,11 @@ def test_a_functions_page_shows_its_flags_with_types_and_defaults(catalogue: Cat
 def test_the_first_page_shows_functions_constructor_arguments_and_options(catalogue: Catalogue) -> None:
     text = page("", catalogue)
     assert "USAGE\n  daggerw call [options] [arguments] <function>\n" in text
-    assert "FUNCTIONS\n  e-2-e     Need a secret.\n" in text
+    assert "FUNCTIONS\n  ask " in text
+    assert "\n  e-2-e     Need a secret.\n" in text
     assert 'ARGUMENTS\n      --greeting string    What to say first (default "hello")\n' in text
     assert '--source Directory   Where the sources are (default "/")\n' in text
-    assert "OPTIONS\n  -j, --json " in text
+    assert "OPTIONS\n  -h, --help " in text
 
 
 def test_an_engine_objects_functions_are_shown_behind_the_function_that_gives_it(

@@ -133,6 +133,12 @@ class Example:
         raise ValueError(f"told {text}")
 
     @function
+    async def fail(self, root: dagger.Directory) -> str:
+        """Run a command that fails."""
+        container = dag.container().with_directory("/", root)
+        return await container.with_exec(["sh", "-c", "echo out; echo err >&2; exit 42"]).stdout()
+
+    @function
     def nothing(self) -> None:
         """Do nothing."""
 
@@ -140,6 +146,19 @@ class Example:
     async def e2e(self, token: dagger.Secret, timeout_seconds: int = 3) -> str:
         """Need a secret."""
         return await token.plaintext()
+
+    @function
+    async def beyond(self, part: str) -> str:
+        """Ask for a part of the API that only the Dagger engine has."""
+        container = dag.container()
+        match part:
+            case "field":
+                return await container.publish("example.test/image")
+            case "argument":
+                return await container.with_exec(["true"], insecure_root_capabilities=True).stdout()
+            case _:
+                compression = dagger.ImageLayerCompression.Zstd
+                return await container.as_tarball(forced_compression=compression).name()
 
     @function
     def explode(self) -> str:

@@ -1,0 +1,105 @@
+"""The fields of Secret, Service and the types that only hold values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine.api.calls import Call
+from engine.api.secret import Secret
+from engine.api.state import Port
+from engine.errors import ServiceError
+from engine.files.git import Ref, Repository
+from engine.run.services import AnyService, Service
+
+if TYPE_CHECKING:
+    from engine.api.session import Session
+
+
+class SecretFields:
+    """The fields of a secret."""
+
+    def __init__(self, _: Session) -> None:
+        """Secrets need nothing of a session."""
+
+    async def name(self, secret: Secret) -> str:
+        return secret.name
+
+    async def uri(self, secret: Secret) -> str:
+        return secret.uri
+
+    async def plaintext(self, secret: Secret) -> str:
+        return secret.text
+
+
+class ServiceFields:
+    """The fields of a service."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def hostname(self, service: AnyService) -> str:
+        return self._session.services.address(service)
+
+    async def endpoint(self, service: AnyService, scheme: str, port: int | None = None) -> str:
+        if port is None and not service.ports:
+            raise ServiceError("the service exposes no port: add one with withExposedPort")
+        address = f"{self._session.services.address(service)}:{port or service.ports[0].port}"
+        return f"{scheme}://{address}" if scheme else address
+
+    async def ports(self, service: AnyService) -> Sequence[Port]:
+        return service.ports
+
+    async def start(self, service: AnyService) -> None:
+        await self._session.services.start(service)
+
+    async def stop(self, service: AnyService, kill: bool) -> None:
+        await self._session.services.stop(service, kill=kill)
+
+    async def sync(self, service: AnyService) -> None:
+        if isinstance(service, Service):
+            await self._session.executor.committed(service.container)
+
+    async def up(self, service: AnyService, ports: list[dict[str, Any]], random: bool) -> None:
+        await self._session.services.up(service, ports, random=random)
+
+
+class RepositoryFields:
+    """The fields of a Git repository."""
+
+    def __init__(self, _: Session) -> None:
+        """Repositories need nothing of a session."""
+
+    async def head(self, repository: Repository) -> Ref:
+        return await repository.head()
+
+    async def ref(self, repository: Repository, name: str) -> Ref:
+        return await repository.ref(name)
+
+    async def commit(self, repository: Repository, id: str) -> Ref:  # as the API has it
+        return await repository.commit(id)
+
+    async def uncommitted(self, repository: Repository) -> Repository:
+        return repository
+
+
+class ChangesetFields:
+    """The fields of what a repository's work tree has besides HEAD."""
+
+    def __init__(self, _: Session) -> None:
+        """Changesets need nothing of a session."""
+
+    async def is_empty(self, repository: Repository) -> bool:
+        return await repository.is_clean()
+
+
+class Items:
+    """A small object of a list, such as a label: its fields are the values themselves."""
+
+    def __init__(self, _: Session) -> None:
+        """Items need nothing of a session."""
+
+
+def item_of(found: Sequence[Any], call: Call) -> Any:
+    """Return the element of a list that a call stands for."""
+    return found[int(str(call.arguments["index"]))]

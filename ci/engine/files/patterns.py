@@ -1,0 +1,191 @@
+"""Which paths a list of ignore patterns leaves out.
+
+The rules are those of a .dockerignore file, as Dagger's `exclude`, `include` and `Ignore` have them: patterns
+are relative to the root, `*` stays within one name, `**` spans folders, a pattern also covers what lies below
+the path it names, a leading `!` takes paths back in, and the last pattern that matches decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One cleaned pattern."""
+
+    text: str
+    takes_back: bool
+    expression: re.Pattern[str]
+
+    def may_reach_below(self, folder: str) -> bool:
+        """Whether something inside `folder` could match."""
+        wanted, have = self.text.split("/"), folder.split("/")
+        for want, part in zip(wanted, have, strict=False):
+            if "**" in want:
+                return True
+            if not re.fullmatch(_name_expression(want), part):
+                return False
+        return True
+
+
+def _name_expression(name: str) -> str:
+    pieces = {"*": "[^/]*", "?": "[^/]"}
+    tokens = re.findall(r"\\.|\[[^\]]*\]|.", name)
+    return "".join(pieces.get(t, t if t.startswith("[") else re.escape(t.removeprefix("\\"))) for t in tokens)
+
+
+def glob_expression(pattern: str) -> re.Pattern[str]:
+    """Return what matches the paths that a glob pattern names, and nothing below them."""
+    return _expression(str(PurePosixPath(pattern)), below="")
+
+
+def _expression(text: str, below: str = "(?:/.*)?") -> re.Pattern[str]:
+    parts = text.split("/")
+    built = ""
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
+        if part == "**":
+            built += ".+" if last else "(?:[^/]+/)*"
+        else:
+            built += _name_expression(part) + ("" if last else "/")
+    return re.compile(f"{built}{below}$", re.DOTALL)
+
+
+def parse(lines: Iterable[str]) -> tuple[Pattern, ...]:
+    """Return the patterns of `lines`; blank lines and comments say nothing."""
+    found = []
+    for line in lines:
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        takes_back, text = text.startswith("!"), text.removeprefix("!").strip()
+        cleaned = str(PurePosixPath(text.lstrip("/")))
+        if cleaned != ".":
+            found.append(Pattern(cleaned, takes_back, _expression(cleaned)))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class GitIgnore:
+    """The rules of a .gitignore file, for paths with `prefix`; it lies `above` where they begin."""
+
+    rules: GitIgnoreSpec
+    prefix: str
+    above: str = ""
+
+    @classmethod
+    def read(cls, folder: str, prefix: str, above: str = "") -> tuple[GitIgnore, ...]:
+        """Return the rules in a folder, if it has any."""
+        try:
+            with open(f"{folder}/.gitignore", errors="surrogateescape") as lines:
+                from pathspec import GitIgnoreSpec  # takes a while, and few need it
+
+                return (cls(GitIgnoreSpec.from_lines(lines), prefix, above),)
+        except (FileNotFoundError, IsADirectoryError):
+            return ()
+
+    def decides(self, path: str) -> bool | None:
+        """Whether the rules ignore `path`, with a slash after a folder; None when they don't name it."""
+        return self.rules.check_file(self.above + path.removeprefix(self.prefix)).include
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether some rule takes paths back in."""
+        return any(rule.include is False for rule in self.rules.patterns)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Paths to keep: those that `include` names (all, when it is empty) and `exclude` doesn't.
+
+    With `gitignore`, .gitignore files that a walk meets count too; `ignores` are those met, the nearest last.
+    As with Dagger, a rule takes back a file also from an ignored folder.
+    """
+
+    exclude: tuple[Pattern, ...] = ()
+    include: tuple[Pattern, ...] = ()
+    gitignore: bool = False
+    ignores: tuple[GitIgnore, ...] = ()
+
+    @classmethod
+    def of(cls, exclude: Iterable[str] = (), include: Iterable[str] = (), gitignore: bool = False) -> Filter:
+        """Return the filter for two lists of pattern lines."""
+        return cls(parse(exclude), parse(include), gitignore)
+
+    @property
+    def key(self) -> str:
+        """What stands for it in a cache key."""
+        said = [[pattern.text, pattern.takes_back] for pattern in (*self.exclude, *self.include)]
+        return repr((len(self.exclude), said, self.gitignore))
+
+    def of_host(self, folder: Path) -> Filter:
+        """Return the filter with the .gitignore files above `folder`, up to its repository's."""
+        above = [each for each in (folder, *folder.parents) if (each / ".git").exists()]
+        if not self.gitignore or not above:
+            return self
+        levels = folder.relative_to(above[0]).parts
+        between = [(folder.parents[n], "/".join(levels[-n - 1 :]) + "/") for n in range(len(levels))]
+        read = (GitIgnore.read(str(each), "", way) for each, way in reversed(between))
+        return replace(self, ignores=tuple(found for each in read for found in each))
+
+    def inside(self, folder: str, prefix: str) -> Filter:
+        """Return the filter for what is in `folder`, whose paths begin with `prefix`."""
+        found = GitIgnore.read(folder, prefix) if self.gitignore else ()
+        return replace(self, ignores=(*self.ignores, *found)) if found else self
+
+    def keeps(self, path: str, folder: bool = False) -> bool:
+        """Whether `path`, relative with slashes, stays."""
+        if self.ignores and self._ignored(f"{path}/" if folder else path):
+            return False
+        return (not self.include or self._included(path)) and not self._excluded(path)
+
+    def descends(self, folder: str) -> bool:
+        """Whether anything below `folder` could stay."""
+        if self.ignores and self._ignored(f"{folder}/") and not any(each.takes_back for each in self.ignores):
+            return False
+        if self.include and not (
+            self._included(folder) or any(p.may_reach_below(folder) for p in self.include)
+        ):
+            return False
+        if not self._excluded(folder):
+            return True
+        return any(p.takes_back and p.may_reach_below(folder) for p in self.exclude)
+
+    @cached_property
+    def _included(self) -> Callable[[str], bool]:
+        return _decision(self.include)
+
+    @cached_property
+    def _excluded(self) -> Callable[[str], bool]:
+        return _decision(self.exclude)
+
+    def _ignored(self, path: str) -> bool:
+        decided = (each.decides(path) for each in reversed(self.ignores))
+        return next((ignored for ignored in decided if ignored is not None), False)
+
+
+def _decision(patterns: tuple[Pattern, ...]) -> Callable[[str], bool]:
+    """Return whether the last of the patterns that matches a path takes it; neighbours are tried at once."""
+    runs = [
+        (takes_back, re.compile("|".join(each.expression.pattern for each in run), re.DOTALL).match)
+        for takes_back, run in groupby(patterns, lambda pattern: pattern.takes_back)
+    ]
+
+    def decides(path: str) -> bool:
+        matched = False
+        for takes_back, match in runs:
+            if takes_back == matched and match(path):
+                matched = not takes_back
+        return matched
+
+    return decides

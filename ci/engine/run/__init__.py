@@ -1,0 +1,1 @@
+"""Commands and services in containers: namespaces, layers, networks."""
