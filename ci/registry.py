@@ -6,7 +6,7 @@ Nothing is rewritten on the way, so an image keeps its digest. What goes wrong i
 
 import hashlib
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ import httpx
 from errors import RegistryDenied, RegistryError, RegistryUnreachable, TagTaken
 from layout import INDEX, MANIFEST, Blob, Layout
 from reference import next_free
+from tokens import Token
 
 # A blob of 100 MB is written to disk before the registry answers.
 _TIMEOUT = httpx.Timeout(30, read=300, write=300)
@@ -24,8 +25,10 @@ _OK, _CREATED, _ACCEPTED, _NOT_FOUND = 200, 201, 202, 404
 
 
 @asynccontextmanager
-async def connect(url: str, repository: str) -> AsyncIterator["Repository"]:
-    """Open a repository of the registry at a URL such as https://HOST."""
+async def connect(
+    url: str, repository: str, *, token: Callable[[], Awaitable[Token]] | None = None
+) -> AsyncIterator["Repository"]:
+    """Open a repository of the registry at a URL such as https://HOST, as nobody or with access tokens."""
     # The system's certificate store, which companies add their own to; httpx would take its own.
     tls = ssl.create_default_context()
     async with httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, verify=tls) as http:
