@@ -1,18 +1,32 @@
 """The pipeline: what `dagger call` and `./daggerw call` offer for this project."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import dagger
 from dagger import BuildArg, DefaultPath, Doc, Ignore, dag, object_type
 
+import explain
+import images
 import layout
 import reference
+import rehearse
+import setup_google
 import smoke
-from registry import connect
+from doctor import Doctor, report
+from endpoints import Endpoints
+from errors import InvalidIdentity
+from identified import identified
+from principal import Identity
+from registry import Repository, connect
+from retrying import patient
+from setup_google import Setup
+from steps import Steps
 from together import together
+from wif import Federation
 
 if TYPE_CHECKING:
     Method = TypeVar("Method", bound=Callable[..., object])
@@ -51,6 +65,7 @@ LINTERS = {
 }
 
 Tag = Annotated[str, Doc("The version to release: vMAJOR.MINOR.PATCH, also with a pre-release suffix")]
+Registry = Annotated[str, Doc("Where to push to: HOST[:PORT][/PATH]; localhost:5000 is the local registry")]
 
 
 @object_type
@@ -85,6 +100,11 @@ class Ci:
         return "\n".join(verdicts)
 
     @function()
+    async def check(self) -> str:
+        """Lint and test, and print all reports."""
+        return "\n".join(await together(self.lint, self.test))
+
+    @function()
     def train(self) -> dagger.Directory:
         """Train the model and return the folder with the model and its card."""
         files = self.source.filter(include=MODEL_FILES)
@@ -110,26 +130,129 @@ class Ci:
         return _registry().with_mounted_cache("/var/lib/registry", kept).as_service(use_entrypoint=True)
 
     @function(cache="never")
+    @identified
     async def publish(
         self,
         tag: Tag,
-        registry: Annotated[
-            str, Doc("Where to push to: HOST[:PORT][/PATH]; localhost:5000 is the local registry")
-        ] = reference.LOCAL_REGISTRY,
+        registry: Registry = reference.LOCAL_REGISTRY,
+        allow_stand_in: Annotated[
+            bool, Doc("Push to a remote registry even what was built on a stand-in for a base image")
+        ] = False,
+        *,
+        identity: Identity | None,
     ) -> str:
         """Lint, test, build, try and push one version, and print its name with its digest."""
         destination = reference.destination(registry, tag)
+        return str(await self._release(destination, identity, Steps(_tell), allow_stand_in=allow_stand_in))
+
+    @function(cache="never")
+    async def rehearse(
+        self,
+        tag: Tag = "v1.0.0",
+        fault: Annotated[
+            list[str] | None, Doc("What shall go wrong: sts:503x2, iam:timeout, registry:reset, clock:+90s, …")
+        ] = None,
+    ) -> str:
+        """Release one version to a stand-in for GitHub and Google, pull it, run it and ask it."""
+        faults = rehearse.checked(tag, fault or [])
+        programs = self._prepared().with_directory(".", self.source.filter(include=rehearse.FILES))
+        rehearsal = rehearse.Rehearsal(tag, faults, programs, _registry())
+        return await rehearsal.run(self.train().sync, self._release, _repository, _service)
+
+    @function(cache="never")
+    @identified
+    async def doctor(
+        self,
+        tag: Tag = "v0.0.0-dev",
+        registry: Registry = reference.LOCAL_REGISTRY,
+        condition: Annotated[
+            str | None, Doc("The provider's attribute condition, when it is not the one of setup-google")
+        ] = None,
+        *,
+        identity: Identity | None,
+    ) -> str:
+        """Try each step of a release by itself, before anything is built, and print what came of it."""
+        destination = reference.destination(registry, tag)
+        if identity is None:
+            raise InvalidIdentity("provider: give doctor the arguments of publish that say who releases")
+        async with patient() as client:
+            return report(await Doctor(identity, destination, client, condition).examine())
+
+    @function()
+    def explain(self, text: Annotated[str, Doc("An error, or a log with one in it")]) -> str:
+        """Explain the known errors of releases in a text: why they come and what ends them."""
+        return explain.explain(text)
+
+    @function(cache="never")
+    async def setup_google(
+        self,
+        project: Annotated[str, Doc("The id of the Google Cloud project")],
+        repository: Annotated[str, Doc("The GitHub repository that releases: OWNER/NAME")],
+        location: Annotated[str, Doc("Where Artifact Registry keeps the images")] = Setup.location,
+        images: Annotated[str, Doc("The image repository there")] = Setup.repository,
+        pool: Annotated[str, Doc("The workload identity pool")] = Setup.pool,
+        provider: Annotated[str, Doc("The pool's provider")] = Setup.provider,
+        service_account: Annotated[
+            str, Doc("The service account's name, '' to do without one")
+        ] = Setup.service_account,
+        repository_id: Annotated[str, Doc("The GitHub repository's number, when it is private")] = "",
+        owner_id: Annotated[str, Doc("Its owner's number, when it is private")] = "",
+    ) -> str:
+        """Print the script that sets Google up for releases, once; nothing of it is run."""
+        setup = Setup(project, repository, location, images, pool, provider, service_account)
+        if not (repository_id and owner_id):
+            async with patient() as client:
+                repository_id, owner_id = await setup_google.github_ids(repository, Endpoints().github, client)
+        template = await self.source.file("deploy/google/setup.sh").contents()
+        return setup_google.script(template, setup, repository_id, owner_id)
+
+    @function(cache="never")
+    @identified
+    async def images(
+        self, registry: Registry = reference.LOCAL_REGISTRY, *, identity: Identity | None
+    ) -> str:
+        """List what a registry has of this image: tags, digests, age and size."""
+        target = reference.destination(registry, "v0.0.0-dev").image(await self._name())
+        async with self._opened(target, identity) as repository:
+            return await images.listed(repository)
+
+    async def _release(
+        self,
+        destination: reference.Destination,
+        identity: Identity | None,
+        steps: Steps,
+        *,
+        allow_stand_in: bool,
+    ) -> reference.Release:
+        """Make and push one version."""
         target = destination.image(await self._name())
-        async with connect(await self._address(target), target.repository) as repository:
-            await repository.check()
-            built = await self.build(tag)
-            await together(self.lint, self.test, built.sync)
-            await _try(built, tag)
-            await built.as_tarball().export("image.tar")
-            image = layout.read(Path("image.tar"))
-            if not await repository.publish(image, tag):
-                print(f"{target} is {image.digest} already; nothing to push", file=sys.stderr)
-        return f"{target}@{image.digest}"
+        async with self._opened(target, identity) as repository:
+            with steps.step(f"ask {target.host}"):
+                await repository.check()
+            built = await self.build(target.tag)
+            await together(steps.timed("lint and test", self.check), steps.timed("build", built.sync))
+            with steps.step("try the image"):
+                await _try(built, target.tag)
+            with steps.step("pack it"):
+                await built.as_tarball().export("image.tar")
+                image = layout.read(Path("image.tar"))
+            with steps.step(f"push {target}"):
+                layout.check_base(image, allow_stand_in=allow_stand_in or target.local)
+                if not await repository.publish(image, target.tag):
+                    _tell(f"{target} is {image.digest} already; nothing to push")
+        return reference.Release(target, image.digest)
+
+    @asynccontextmanager
+    async def _opened(
+        self, target: reference.Image, identity: Identity | None
+    ) -> AsyncIterator[Repository]:
+        """Open a release's repository, as somebody when there is an identity."""
+        if identity is not None:
+            async with _repository(target, identity) as repository:
+                yield repository
+        else:
+            async with connect(await self._address(target), target.repository) as repository:
+                yield repository
 
     async def _name(self) -> str:
         return reference.project_name(await self.source.file("pyproject.toml").contents())
@@ -175,3 +298,16 @@ async def _try(image: dagger.Container, tag: str) -> None:
         await smoke.predict(await service.endpoint(port=8080, scheme="http"), tag)
     finally:
         await service.stop()
+
+
+@asynccontextmanager
+async def _repository(target: reference.Image, identity: Identity) -> AsyncIterator[Repository]:
+    async with patient() as client:
+        token = Federation(identity, client).access_token
+        address = identity.endpoints.registry(target.host)
+        async with connect(address, target.repository, token=token) as repository:
+            yield repository
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)

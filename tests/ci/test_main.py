@@ -34,7 +34,7 @@ def pipeline() -> Ci:
 
 
 def test_users_can_call_these_functions_and_no_others() -> None:
-    assert set(FUNCTIONS) == {"test", "lint", "train", "build", "publish", "serve", "registry"}
+    assert set(FUNCTIONS) == {"test", "lint", "check", "train", "build", "publish", "serve", "registry"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

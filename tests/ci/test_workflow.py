@@ -1,0 +1,103 @@
+"""The workflow as GitHub reads it; tests/engine/test_release.py runs its lines."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from main import WORKFLOW, Ci
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / WORKFLOW).read_text()
+FILE: dict[str, Any] = YAML(typ="safe").load(TEXT)
+JOBS: dict[str, Any] = FILE["jobs"]
+STEPS = [step for job in JOBS.values() for step in job["steps"]]
+IDENTITY = "id-token"
+REQUEST = ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+
+
+def test_it_is_the_only_workflow() -> None:
+    assert [path.name for path in (ROOT / WORKFLOW).parent.iterdir()] == [Path(WORKFLOW).name]
+
+
+def test_version_tags_and_pull_requests_start_it_and_nothing_else_does() -> None:
+    assert FILE["on"] == {"pull_request": None, "push": {"tags": ["v*.*.*"]}}
+
+
+def test_a_release_waits_for_the_tests_and_is_made_for_tags_only() -> None:
+    assert list(JOBS) == ["test", "publish"]
+    assert "if" not in JOBS["test"]
+    assert JOBS["publish"]["needs"] == "test"
+    assert JOBS["publish"]["if"] == "github.ref_type == 'tag'"
+
+
+def test_only_a_pull_request_s_run_is_canceled_by_the_next_one() -> None:
+    assert FILE["concurrency"] == {
+        "group": "${{ github.workflow }}-${{ github.ref }}",
+        "cancel-in-progress": "${{ github.event_name == 'pull_request' }}",
+    }
+
+
+def test_a_job_has_no_permission_but_those_it_names_and_only_publish_has_an_identity() -> None:
+    assert FILE["permissions"] == {}
+    assert {name: job["permissions"] for name, job in JOBS.items()} == {
+        "test": {"contents": "read"},
+        "publish": {"contents": "read", IDENTITY: "write"},
+    }
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_runs_on_a_named_release_of_the_runner_and_not_for_ever(name: str) -> None:
+    assert re.fullmatch(r"ubuntu-\d\d\.\d\d", JOBS[name]["runs-on"])
+    assert JOBS[name]["timeout-minutes"] <= 30
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_checks_out_installs_dagger_and_calls_one_function(name: str) -> None:
+    checkout, install, call = JOBS[name]["steps"]
+    assert checkout["uses"].startswith("actions/checkout@")
+    assert checkout["with"] == {"persist-credentials": False}
+    assert install["run"] == "./daggerw --install"
+    assert re.fullmatch(r"dagger call [\w-]+( --[a-z-]+ [^ ;|&`]+)*", call["run"])
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    used = re.findall(r"uses: *(.+)", TEXT)
+    assert len(used) == len(JOBS)
+    for action in used:
+        assert re.fullmatch(r"actions/checkout@[0-9a-f]{40} # v[\d.]+", action)
+
+
+def test_jobs_call_functions_of_the_pipeline_with_arguments_that_they_take() -> None:
+    functions = Ci.__dagger_module__.get_object("Ci").functions  # type: ignore[attr-defined]
+    calls = [step["run"].split() for step in STEPS if step.get("run", "").startswith("dagger call ")]
+    assert [words[2] for words in calls] == ["check", "publish"]
+    for words in calls:
+        given = {word.removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
+        assert given <= set(functions[words[2]].parameters)
+
+
+def test_lines_hold_no_expression_and_no_secret() -> None:
+    assert "${{" not in "".join(step.get("run", "") for step in STEPS)
+    assert "secrets" not in TEXT
+
+
+def test_a_release_takes_exactly_the_variables_that_the_set_up_tells_to_set() -> None:
+    told = re.findall(r"gh variable set (\w+)", (ROOT / "deploy/google/setup.sh").read_text())
+    publish = JOBS["publish"]["steps"][-1]
+    assert publish["env"] == {name: f"${{{{ vars.{name} }}}}" for name in told}
+    used = re.findall(r'"\$(\w+)"', publish["run"])
+    assert sorted(used) == sorted(["GITHUB_REF_NAME", *told])
+
+
+def test_a_release_says_who_it_is_with_github_s_own_token_request() -> None:
+    run = JOBS["publish"]["steps"][-1]["run"]
+    assert re.findall(r"--oidc-\w+ env:(\w+)", run) == list(REQUEST)
+
+
+def test_what_is_not_a_release_has_no_variables() -> None:
+    assert [step for step in STEPS if "env" in step] == [JOBS["publish"]["steps"][-1]]
