@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
-import tarfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+
+from tests.engine import download_site
 
 WRAPPER = Path(__file__).resolve().parents[2] / "daggerw"
 TOOLS = (
@@ -36,6 +38,11 @@ class Machine:
     @property
     def programs(self) -> Path:
         return self.folder / "bin"
+
+    @property
+    def installed(self) -> Path:
+        """Where the CLI goes."""
+        return self.folder / "home/.local/bin"
 
     def add(self, name: str, script: str = ECHO) -> None:
         """Install a program."""
@@ -197,49 +204,101 @@ def test_missing_debian_packages_are_named_to_others(prepared: Machine) -> None:
     )
 
 
-def archive(machine: Machine, text: str) -> Path:
-    """Return an archive with a dagger CLI; curl gives it whatever is asked."""
-    path = machine.folder / "archive"
-    (machine.folder / "dagger").write_text(text)
-    (machine.folder / "dagger").chmod(0o755)
-    with tarfile.open(path, "w:gz") as tar:
-        tar.add(machine.folder / "dagger", "dagger")
-    (machine.programs / "cp").symlink_to(shutil.which("cp") or "")
-    (machine.programs / "gzip").symlink_to(shutil.which("gzip") or "")
-    machine.add("curl", f'#!/usr/bin/env bash\nwhile [[ $1 != -o ]]; do shift; done\ncp {path} "$2"\n')
-    return path
+@pytest.fixture
+def site(machine: Machine) -> Iterator[download_site.Site]:
+    """Yield the site that the CLI comes from; the machine's curl is led there."""
+    for name in ("curl", "gzip"):
+        (machine.programs / name).symlink_to(shutil.which(name) or "")
+    with download_site.serving(machine.folder) as site:
+        site.lead(machine.folder / "home")
+        yield site
 
 
-def pin(machine: Machine, values: Mapping[str, str]) -> None:
-    wrapper = machine.clone / "daggerw"
-    lines = wrapper.read_text().splitlines()
-    names = [line.split("=")[0] for line in lines]
-    wrapper.write_text(
-        "\n".join(
-            f"{name}={values[name]}" if name in values else line
-            for name, line in zip(names, lines, strict=True)
-        )
-    )
-
-
-def test_install_refuses_an_archive_with_another_sum_and_leaves_nothing(machine: Machine) -> None:
-    archive(machine, ECHO)
+def test_install_brings_the_pinned_cli_which_is_taken_though_its_folder_is_on_no_path(
+    machine: Machine, site: download_site.Site
+) -> None:
+    download_site.pin(machine.clone / "daggerw", site.offer(ECHO))
     done = machine.run("--install")
-    assert done.returncode == 1
-    assert "refused https://" in done.stderr
-    assert "its SHA-256 is " in done.stderr
-    assert list((machine.folder / "home/.local/bin").iterdir()) == []
-
-
-def test_an_installed_cli_is_taken_though_its_folder_is_on_no_path(machine: Machine) -> None:
-    found = hashlib.sha256(archive(machine, ECHO).read_bytes()).hexdigest()
-    pin(machine, {"SHA256_AMD64": found, "SHA256_ARM64": found})
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "",
+        f"daggerw: installed dagger v{download_site.VERSION} in {machine.installed}\n",
+    )
+    assert [path.name for path in machine.installed.iterdir()] == ["dagger"]
     (machine.programs / "basename").symlink_to(shutil.which("basename") or "")
-    assert machine.run("--install").returncode == 0
-    assert [path.name for path in (machine.folder / "home/.local/bin").iterdir()] == ["dagger"]
     assert machine.run("version", DAGGERW_ENGINE="dagger").stdout == "dagger\nversion\n"
 
 
-def test_install_names_the_address_that_does_not_answer(machine: Machine) -> None:
-    machine.add("curl", "#!/usr/bin/env bash\nexit 6\n")
-    assert "daggerw: could not fetch https://" in machine.run("--install").stderr
+def test_install_in_a_github_job_adds_the_cli_s_folder_to_the_path_of_the_next_steps(
+    machine: Machine, site: download_site.Site
+) -> None:
+    download_site.pin(machine.clone / "daggerw", site.offer(ECHO))
+    paths = machine.folder / "paths"
+    paths.write_text("/opt/earlier\n")
+    assert machine.run("--install", GITHUB_PATH=str(paths)).returncode == 0
+    assert paths.read_text() == f"/opt/earlier\n{machine.installed}\n"
+
+
+def test_install_replaces_the_cli_of_an_earlier_version(machine: Machine, site: download_site.Site) -> None:
+    machine.installed.mkdir(parents=True)
+    (machine.installed / "dagger").write_text("an earlier one")
+    download_site.pin(machine.clone / "daggerw", site.offer(ECHO))
+    assert machine.run("--install").returncode == 0
+    assert (machine.installed / "dagger").read_text() == ECHO
+
+
+def test_install_refuses_an_archive_with_another_sum_and_leaves_nothing(
+    machine: Machine, site: download_site.Site
+) -> None:
+    found, paths = site.offer(ECHO), machine.folder / "paths"
+    done = machine.run("--install", GITHUB_PATH=str(paths))
+    assert done.returncode == 1
+    assert re.fullmatch(
+        rf"daggerw: refused https://dl\.dagger\.io/\S+: its SHA-256 is {found}, pinned is [0-9a-f]{{64}}\n",
+        done.stderr,
+    )
+    assert list(machine.installed.iterdir()) == []
+    assert not paths.exists()
+
+
+def test_install_names_the_archive_that_is_not_there(machine: Machine, site: download_site.Site) -> None:
+    done = machine.run("--install")
+    assert done.returncode == 1
+    assert "404" in done.stderr
+    assert (
+        f"daggerw: could not fetch https://dl.dagger.io/dagger/releases/{download_site.VERSION}/"
+        in done.stderr
+    )
+    assert list(machine.installed.iterdir()) == []
+
+
+def test_install_takes_no_archive_from_a_site_that_nobody_vouches_for(
+    machine: Machine, site: download_site.Site
+) -> None:
+    download_site.pin(machine.clone / "daggerw", site.offer(ECHO))
+    with (machine.folder / "home/.curlrc").open("a") as settings:
+        settings.write('cacert = "/dev/null"\n')
+    done = machine.run("--install")
+    assert done.returncode == 1
+    assert "could not fetch" in done.stderr
+
+
+def test_install_without_a_network_names_the_address_that_it_wanted(
+    machine: Machine, site: download_site.Site, free_port: int
+) -> None:
+    replace(site, port=free_port).lead(machine.folder / "home")
+    done = machine.run("--install")
+    assert done.returncode == 1
+    assert "daggerw: could not fetch https://dl.dagger.io/" in done.stderr
+    assert list(machine.installed.iterdir()) == []
+
+
+def test_install_names_a_machine_that_no_cli_is_pinned_for(machine: Machine) -> None:
+    (machine.programs / "uname").unlink()
+    says = "case $1 in -s) echo Linux ;; -m) echo riscv64 ;; *) echo Linux riscv64 ;; esac"
+    machine.add("uname", f"#!/usr/bin/env bash\n{says}\n")
+    done = machine.run("--install")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"daggerw: no dagger CLI is pinned for Linux riscv64; install v{download_site.VERSION} by hand\n"
+    )

@@ -1,0 +1,118 @@
+"""The site that the Dagger CLI comes from, on a port of the loopback: TLS and addresses as they are there.
+
+curl is led to it by a .curlrc in the home folder, so that what calls curl stays as it is.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import ssl
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST = "dl.dagger.io"
+VERSION = json.loads((ROOT / "dagger.json").read_text())["engineVersion"].removeprefix("v")
+SUMS = {"amd64": "SHA256_AMD64", "arm64": "SHA256_ARM64"}
+
+
+@dataclass(frozen=True)
+class Site:
+    """What is offered there, and where its certificate is."""
+
+    folder: Path
+    certificate: Path
+    port: int
+
+    def lead(self, home: Path) -> None:
+        """Lead every curl of whoever has this home to here."""
+        home.mkdir(parents=True, exist_ok=True)
+        lines = (f'connect-to = "{HOST}:443:127.0.0.1:{self.port}"', f'cacert = "{self.certificate}"')
+        (home / ".curlrc").write_text("\n".join(lines) + "\n")
+
+    def offer(self, program: str) -> str:
+        """Offer a CLI for every machine that one is pinned for; returns the SHA-256 of its archive."""
+        content = archive(program)
+        releases = self.folder / "dagger/releases" / VERSION
+        releases.mkdir(parents=True)
+        for machine in SUMS:
+            (releases / f"dagger_v{VERSION}_linux_{machine}.tar.gz").write_bytes(content)
+        return hashlib.sha256(content).hexdigest()
+
+
+def archive(program: str) -> bytes:
+    """Return an archive with a CLI, the same bytes for the same text."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, content, mode in (("LICENSE", "", 0o644), ("dagger", program, 0o755)):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content.encode()), mode
+            tar.addfile(member, io.BytesIO(content.encode()))
+    return gzip.compress(packed.getvalue(), mtime=0)
+
+
+def pin(wrapper: Path, digest: str) -> None:
+    """Make a copy of daggerw take the archive with this SHA-256."""
+    names = tuple(f"{name}=" for name in SUMS.values())
+    lines = wrapper.read_text().splitlines(keepends=True)
+    kept = (f"{line.split('=')[0]}={digest}\n" if line.startswith(names) else line for line in lines)
+    wrapper.write_text("".join(kept))
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Site]:
+    """Serve the site from below a folder while the block runs."""
+    served, certificate = folder / "site", folder / "site.pem"
+    served.mkdir()
+    _certify(certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(served))) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield Site(served, certificate, server.server_port)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and logs nothing."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def _certify(path: Path) -> None:
+    """Write a key and a certificate for the site's name, which vouches for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
