@@ -1,9 +1,7 @@
 """The pipeline: what `dagger call` and `./daggerw call` offer for this project."""
 
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import dagger
@@ -11,22 +9,19 @@ from dagger import BuildArg, DefaultPath, Doc, Ignore, dag, object_type
 
 import explain
 import images
-import layout
 import reference
 import rehearse
+import release
 import setup_google
-import smoke
 from doctor import Doctor, report
 from endpoints import Endpoints
 from errors import InvalidIdentity
 from identified import identified
 from principal import Identity
-from registry import Repository, connect
 from retrying import patient
 from setup_google import Setup
 from steps import Steps
 from together import together
-from wif import Federation
 
 if TYPE_CHECKING:
     Method = TypeVar("Method", bound=Callable[..., object])
@@ -121,7 +116,7 @@ class Ci:
     @function()
     async def serve(self, tag: Tag = "v0.0.0-dev") -> dagger.Service:
         """Serve the image of one version on port 8080."""
-        return _service(await self.build(tag))
+        return release.served(await self.build(tag))
 
     @function()
     def registry(self) -> dagger.Service:
@@ -142,22 +137,23 @@ class Ci:
         identity: Identity | None,
     ) -> str:
         """Lint, test, build, try and push one version, and print its name with its digest."""
-        destination = reference.destination(registry, tag)
-        return str(await self._release(destination, identity, Steps(_tell), allow_stand_in=allow_stand_in))
+        destination, steps = reference.destination(registry, tag), Steps(_tell)
+        target = destination.image(await self._name())
+        return str(await release.release(self, target, identity, steps, allow_stand_in=allow_stand_in))
 
     @function(cache="never")
     async def rehearse(
         self,
         tag: Tag = "v1.0.0",
         fault: Annotated[
-            list[str] | None, Doc("What shall go wrong: sts:503x2, iam:timeout, registry:reset, clock:+90s, …")
+            list[str] | None,
+            Doc("What shall go wrong: sts:503x2, iam:timeout, registry:reset, clock:+90s, …"),
         ] = None,
     ) -> str:
         """Release one version to a stand-in for GitHub and Google, pull it, run it and ask it."""
-        faults = rehearse.checked(tag, fault or [])
+        rehearsal = rehearse.Rehearsal(tag, fault or ())
         programs = self._prepared().with_directory(".", self.source.filter(include=rehearse.FILES))
-        rehearsal = rehearse.Rehearsal(tag, faults, programs, _registry())
-        return await rehearsal.run(self.train().sync, self._release, _repository, _service)
+        return await rehearsal.run(self, await self._name(), programs, _registry())
 
     @function(cache="never")
     @identified
@@ -202,7 +198,9 @@ class Ci:
         setup = Setup(project, repository, location, images, pool, provider, service_account)
         if not (repository_id and owner_id):
             async with patient() as client:
-                repository_id, owner_id = await setup_google.github_ids(repository, Endpoints().github, client)
+                repository_id, owner_id = await setup_google.github_ids(
+                    repository, Endpoints().github, client
+                )
         template = await self.source.file("deploy/google/setup.sh").contents()
         return setup_google.script(template, setup, repository_id, owner_id)
 
@@ -213,55 +211,11 @@ class Ci:
     ) -> str:
         """List what a registry has of this image: tags, digests, age and size."""
         target = reference.destination(registry, "v0.0.0-dev").image(await self._name())
-        async with self._opened(target, identity) as repository:
+        async with release.opened(self, target, identity) as repository:
             return await images.listed(repository)
-
-    async def _release(
-        self,
-        destination: reference.Destination,
-        identity: Identity | None,
-        steps: Steps,
-        *,
-        allow_stand_in: bool,
-    ) -> reference.Release:
-        """Make and push one version."""
-        target = destination.image(await self._name())
-        async with self._opened(target, identity) as repository:
-            with steps.step(f"ask {target.host}"):
-                await repository.check()
-            built = await self.build(target.tag)
-            await together(steps.timed("lint and test", self.check), steps.timed("build", built.sync))
-            with steps.step("try the image"):
-                await _try(built, target.tag)
-            with steps.step("pack it"):
-                await built.as_tarball().export("image.tar")
-                image = layout.read(Path("image.tar"))
-            with steps.step(f"push {target}"):
-                layout.check_base(image, allow_stand_in=allow_stand_in or target.local)
-                if not await repository.publish(image, target.tag):
-                    _tell(f"{target} is {image.digest} already; nothing to push")
-        return reference.Release(target, image.digest)
-
-    @asynccontextmanager
-    async def _opened(
-        self, target: reference.Image, identity: Identity | None
-    ) -> AsyncIterator[Repository]:
-        """Open a release's repository, as somebody when there is an identity."""
-        if identity is not None:
-            async with _repository(target, identity) as repository:
-                yield repository
-        else:
-            async with connect(await self._address(target), target.repository) as repository:
-                yield repository
 
     async def _name(self) -> str:
         return reference.project_name(await self.source.file("pyproject.toml").contents())
-
-    async def _address(self, target: reference.Image) -> str:
-        if not target.local:
-            return f"https://{target.host}"
-        service = await self.registry().start()
-        return await service.endpoint(port=5000, scheme="http")
 
     def _prepared(self) -> dagger.Container:
         """Return the base of every step: what is installed first changes least."""
@@ -286,27 +240,6 @@ def _registry() -> dagger.Container:
     # Version 3 sends traces to a collector unless told not to, and logs that there is none.
     quiet = dag.container().from_(REGISTRY).with_env_variable("OTEL_TRACES_EXPORTER", "none")
     return quiet.with_exposed_port(5000)
-
-
-def _service(image: dagger.Container) -> dagger.Service:
-    return image.with_exposed_port(8080).as_service(use_entrypoint=True)
-
-
-async def _try(image: dagger.Container, tag: str) -> None:
-    service = await _service(image).start()
-    try:
-        await smoke.predict(await service.endpoint(port=8080, scheme="http"), tag)
-    finally:
-        await service.stop()
-
-
-@asynccontextmanager
-async def _repository(target: reference.Image, identity: Identity) -> AsyncIterator[Repository]:
-    async with patient() as client:
-        token = Federation(identity, client).access_token
-        address = identity.endpoints.registry(target.host)
-        async with connect(address, target.repository, token=token) as repository:
-            yield repository
 
 
 def _tell(line: str) -> None:

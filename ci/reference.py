@@ -40,6 +40,17 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Release:
+    """A released image: where it is, and which content it has for ever."""
+
+    image: Image
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.image}@{self.digest}"
+
+
+@dataclass(frozen=True)
 class Destination:
     """Where a release goes before the image's name is known: below a registry's path, which may be empty."""
 
