@@ -3,9 +3,10 @@
     PipelineError
     ├── InvalidReference       a tag, registry or name that nothing can be published under
     ├── InvalidLayout          an image archive that is damaged, ambiguous or too large
+    ├── StandInRefused         an image from a stand-in base was to leave this machine
     ├── InvalidFault           a fault that the rehearsal does not have
     ├── RegistryError          the registry did not do what it was asked
-    │   ├── RegistryUnreachable    no answer, or none that is HTTP
+    │   ├── RegistryUnreachable    no answer, or for now only that it cannot
     │   ├── RegistryDenied         it asks for credentials, or they do not suffice
     │   └── TagTaken               the tag names other content already
     ├── GoogleError            Google, or whoever vouches for us to it, was asked in vain
@@ -19,7 +20,8 @@
     │   ├── ImpersonationRefused   IAM gave no token of the service account
     │   ├── Unexplained            a text in which no known error is found
     │   └── NotReady               doctor found what would keep a release from working
-    └── SmokeError             the built image does not answer as the release has to
+    ├── SmokeError             the built image does not answer as the release has to
+    └── RehearsalFailed        a rehearsed release ended before it was done
 
 Every message says which subsystem speaks, which value it is about, and what to do next.
 """
@@ -37,6 +39,10 @@ class InvalidLayout(PipelineError):
     """An image archive that is damaged, ambiguous or too large."""
 
 
+class StandInRefused(PipelineError):
+    """An image from a stand-in base was to leave this machine."""
+
+
 class InvalidFault(PipelineError):
     """A fault that the rehearsal does not have."""
 
@@ -46,7 +52,7 @@ class RegistryError(PipelineError):
 
 
 class RegistryUnreachable(RegistryError):
-    """The registry gave no answer, or none that is HTTP."""
+    """The registry gave no answer, or for now only that it cannot."""
 
 
 class RegistryDenied(RegistryError):
@@ -103,3 +109,7 @@ class NotReady(GoogleError):
 
 class SmokeError(PipelineError):
     """The built image does not answer as the release has to."""
+
+
+class RehearsalFailed(PipelineError):
+    """A rehearsed release ended before it was done."""

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errors import InvalidLayout
+from errors import InvalidLayout, StandInRefused
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 MAX_DOCUMENT = 4 * 1024 * 1024  # what a registry has to take, and the distribution registry's own limit
 MAX_MEMBERS = 10_000
 MAX_INDEXES = 4
+# Set by the embedded engine on whatever came from a base image of its own making.
+STAND_IN_LABEL = "io.dagger.embedded.stand-in"
 _CHUNK = 1024 * 1024
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # What reading foreign tar and JSON can raise: LookupError and the next two when a document has another shape.
@@ -50,6 +52,28 @@ class Layout:
     def chunks(self, blob: Blob) -> Iterator[bytes]:
         """Yield a blob's content in pieces."""
         return _chunks(self.archive, blob)
+
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """The base images that only a stand-in was to be had of, none when all are genuine."""
+        config = self.blobs[0]
+        try:
+            content = json.loads(_content(self.archive, config.digest, config.offset, config.size))
+            labels = (content.get("config") or {}).get("Labels") or {}
+            return tuple(labels.get(STAND_IN_LABEL, "").split())
+        except _MALFORMED as error:
+            raise InvalidLayout(
+                f"image archive {self.archive}: {config.digest} is no configuration: {error!r}"
+            ) from error
+
+
+def check_base(image: Layout, *, allow_stand_in: bool) -> None:
+    """Raise StandInRefused unless an image comes from genuine base images only, or need not."""
+    if image.stand_ins and not allow_stand_in:
+        raise StandInRefused(
+            f"image: its base is a stand-in for {', '.join(image.stand_ins)}, which only the local registry "
+            "takes; build where the real one can be pulled, or push it all the same with --allow-stand-in"
+        )
 
 
 def read(archive: Path) -> Layout:

@@ -1,197 +1,255 @@
-"""A small client for OCI distribution registries: enough to publish an image and to see what is published.
+"""A client for OCI distribution registries: publish an image, copy one, see what is published.
 
 Nothing is rewritten on the way, so an image keeps its digest. What goes wrong is a RegistryError
-(`errors.py`); httpx's own errors become RegistryUnreachable in one place, `_send`.
+(`errors.py`). How to get in is `registry_door.py`'s, how to ask `registry_wire.py`'s.
 """
 
 import hashlib
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import anyio
 import httpx
 
-from errors import RegistryDenied, RegistryError, RegistryUnreachable, TagTaken
-from layout import INDEX, MANIFEST, Blob, Layout
+from errors import RegistryError, RegistryUnreachable, TagTaken
+from layout import MANIFEST, Blob, Layout
 from reference import next_free
-from tokens import Token
+from registry_content import ACCEPT, Manifest, Parcel, Referrer, checked, json_object, referrers
+from registry_door import Door, Mint
+from registry_wire import PUSH, Wire
+from retrying import Retrying, patient
+from together import together
 
+_TIMEOUT = httpx.Timeout(30)
 # A blob of 100 MB is written to disk before the registry answers.
-_TIMEOUT = httpx.Timeout(30, read=300, write=300)
-_MAX_PAGES = 1000
+_BLOB_TIMEOUT = httpx.Timeout(30, read=300, write=300)
+_AT_A_TIME, _ATTEMPTS, _MAX_PAGES = 4, 5, 1000
 _OK, _CREATED, _ACCEPTED, _NOT_FOUND = 200, 201, 202, 404
+
+Say = Callable[[str], None]
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 @asynccontextmanager
 async def connect(
-    url: str, repository: str, *, token: Callable[[], Awaitable[Token]] | None = None
+    url: str, repository: str, *, token: Mint | None = None, names: Mapping[str, str] | None = None
 ) -> AsyncIterator["Repository"]:
-    """Open a repository of the registry at a URL such as https://HOST, as nobody or with access tokens."""
-    # The system's certificate store, which companies add their own to; httpx would take its own.
-    tls = ssl.create_default_context()
-    async with httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, verify=tls) as http:
-        yield Repository(http, repository)
+    """Open a repository of the registry at a URL such as https://HOST, as nobody or with access tokens.
+
+    `names` are what an explanation's commands can name: `project`, `location`, `repository`, `pusher`, …
+    """
+    async with patient(_TIMEOUT) as client:
+        yield opened(client, url, repository, token=token, names=names)
+
+
+def opened(
+    client: Retrying,
+    url: str,
+    repository: str,
+    *,
+    token: Mint | None = None,
+    names: Mapping[str, str] | None = None,
+) -> "Repository":
+    """Return a repository that is asked through a client of one's own."""
+    base = httpx.URL(url)
+    return Repository(Wire(client, base, Door(client, base, token), repository, names or {}))
 
 
 @dataclass(frozen=True)
 class Repository:
-    """One repository of a registry."""
+    """One repository of a registry; `say` takes a line for each blob that is pushed."""
 
-    http: httpx.AsyncClient
-    name: str
+    wire: Wire
+    say: Say = _print
+    _turns: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_AT_A_TIME))
+
+    @property
+    def name(self) -> str:
+        """The repository's name at its registry."""
+        return self.wire.repository
 
     async def check(self) -> None:
-        """Raise RegistryError unless a registry answers that lets us in."""
-        await self._send("GET", "/v2/", _OK)
+        """Raise RegistryError unless a registry answers that lets us push."""
+        await self.wire.send("GET", "/v2/", _OK, scope=PUSH)
 
     async def digest(self, tag: str) -> str | None:
         """Return the digest of the manifest that a tag names, None when nothing has that tag."""
-        accept = {"Accept": f"{MANIFEST}, {INDEX}"}
-        answer = await self._send("GET", self._path("manifests", tag), _OK, _NOT_FOUND, headers=accept)
+        manifest = await self._manifest(tag)
+        return manifest.digest if manifest else None
+
+    async def manifest(self, reference: str) -> bytes:
+        """Return the manifest of a tag or digest, as it is; raises RegistryError when there is none."""
+        return (await self._existing(reference)).content
+
+    async def _existing(self, reference: str) -> Manifest:
+        manifest = await self._manifest(reference)
+        if manifest is None:
+            raise RegistryError(
+                f"registry {self.wire.host}: {self.name} has no {reference}; `dagger call images` lists "
+                "what it has"
+            )
+        return manifest
+
+    async def _manifest(self, reference: str) -> Manifest | None:
+        """Return the manifest of a tag or digest, None when there is none.
+
+        Raises RegistryError when its content is not the digest's.
+        """
+        accept = {"Accept": ACCEPT}
+        answer = await self.wire.send(
+            "GET", self._path("manifests", reference), _OK, _NOT_FOUND, headers=accept
+        )
         if answer.status_code == _NOT_FOUND:
             return None
-        return f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
+        manifest = Manifest(answer.headers.get("Content-Type", "").partition(";")[0], answer.content)
+        announced = answer.headers.get("Docker-Content-Digest", manifest.digest)
+        checked(answer.content, reference if ":" in reference else announced)
+        return manifest
 
     async def tags(self) -> list[str]:
         """Return every tag of the repository, none when there is no such repository."""
-        tags: list[str] = []
-        path = httpx.URL(self._path("tags", "list"))
-        for _ in range(_MAX_PAGES):
-            answer = await self._send("GET", path, _OK, _NOT_FOUND)
-            if answer.status_code == _NOT_FOUND:
-                return tags
-            tags += self._json(answer).get("tags") or []
-            if "next" not in answer.links:
-                return tags
-            path = self._within(answer, answer.links["next"]["url"])
-        raise RegistryError(f"registry {self._host}: {self.name} has more than {_MAX_PAGES} pages of tags")
+        return [
+            str(tag) for page in await self._pages("tags", "list") or () for tag in page.get("tags") or ()
+        ]
+
+    async def referrers(self, digest: str) -> list[Referrer]:
+        """Return what is published about an image: as the registry lists it, else by the fallback tag."""
+        pages = await self._pages("referrers", digest)
+        if pages is None:
+            fallback = await self._manifest(digest.replace(":", "-"))
+            pages = [fallback.document] if fallback else []
+        return [referrer for page in pages for referrer in referrers(page)]
 
     async def publish(self, image: Layout, tag: str) -> bool:
         """Push an image under a tag and return True, or False when the tag names that very image already.
 
         Raises TagTaken when it names another one. The manifest goes last: until it is there, nothing shows.
         """
-        present = await self.digest(tag)
-        if present == image.digest:
+        if not await self._free(tag, image.digest):
             return False
-        if present is not None:
-            raise await self._taken(tag, present, image.digest)
-        for blob in image.blobs:
-            await self._push_blob(image, blob)
-        await self._push_manifest(image, tag)
+        await self._push(Parcel.of(image), tag)
         return True
 
-    async def _taken(self, tag: str, present: str, offered: str) -> TagTaken:
+    async def copy(self, source: "Repository", digest: str, tag: str) -> bool:
+        """Copy an image, or an index with all its images, from another repository; otherwise as `publish`."""
+        if not await self._free(tag, digest):
+            return False
+        await self._copy(source, digest, tag)
+        return True
+
+    async def _copy(self, source: "Repository", digest: str, reference: str) -> None:
+        manifest = await source._existing(digest)
+        for part in manifest.manifests:
+            await self._copy(source, part.digest, part.digest)
+        origin = source.name if source.wire.base == self.wire.base else None
+        await self._push(
+            Parcel(manifest, manifest.blobs, lambda blob: source.blob(blob.digest), origin), reference
+        )
+
+    async def blob(self, digest: str) -> AsyncIterator[bytes]:
+        """Yield a blob in pieces; raises RegistryError after the last when it is not the digest's."""
+        sha256 = hashlib.sha256()
+        async with self.wire.stream(self._path("blobs", digest)) as pieces:
+            async for piece in pieces:
+                sha256.update(piece)
+                yield piece
+        if f"sha256:{sha256.hexdigest()}" != digest:
+            raise RegistryError(
+                f"registry {self.wire.host}: {digest} has the content of sha256:{sha256.hexdigest()}; "
+                "don't use it"
+            )
+
+    async def _free(self, tag: str, digest: str) -> bool:
+        """Return whether a tag names nothing yet, or False when it names that digest; else raise TagTaken."""
+        present = await self.digest(tag)
+        if present in (None, digest):
+            return present is None
         free = next_free(tag, {tag, *await self.tags()})
-        return TagTaken(
-            f"registry: {self.name}:{tag} is {present} already, this build is {offered}; "
+        raise TagTaken(
+            f"registry: {self.name}:{tag} is {present} already, this build is {digest}; "
             f"releases never change, publish it as {free}"
         )
 
-    async def _push_blob(self, image: Layout, blob: Blob) -> None:
-        there = await self._send("HEAD", self._path("blobs", blob.digest), _OK, _NOT_FOUND)
-        if there.status_code == _OK:
-            return
-        started = await self._send("POST", self._path("blobs", "uploads/"), _ACCEPTED)
-        location = self._within(started, started.headers.get("Location", ""))
-        url = location.copy_merge_params({"digest": blob.digest})
-        headers = {"Content-Length": str(blob.size), "Content-Type": "application/octet-stream"}
-        content = _stream(image.chunks(blob))
-        stored = await self._send("PUT", url, _CREATED, headers=headers, content=content)
-        self._check_digest(stored, blob.digest)
+    async def _push(self, parcel: Parcel, reference: str) -> None:
+        await together(*(partial(self._push_blob, parcel, blob) for blob in parcel.blobs))
+        headers = {"Content-Type": parcel.manifest.kind or MANIFEST}
+        path, content = self._path("manifests", reference), parcel.manifest.content
+        stored = await self.wire.send("PUT", path, _CREATED, scope=PUSH, headers=headers, content=content)
+        self._check_digest(stored, parcel.manifest.digest)
 
-    async def _push_manifest(self, image: Layout, tag: str) -> None:
-        headers = {"Content-Type": MANIFEST}
-        path = self._path("manifests", tag)
-        stored = await self._send("PUT", path, _CREATED, headers=headers, content=image.manifest)
-        self._check_digest(stored, image.digest)
+    async def _push_blob(self, parcel: Parcel, blob: Blob) -> None:
+        """Push a blob unless it is there. An upload that breaks off is begun again, as none can go on."""
+        async with self._turns:
+            for attempt in range(1, _ATTEMPTS + 1):
+                upload = await self._begin(parcel, blob)
+                if upload is None:
+                    return
+                try:
+                    return await self._upload(upload, parcel, blob)
+                except RegistryUnreachable as error:
+                    if attempt == _ATTEMPTS:
+                        raise
+                    why = str(error).splitlines()[0]
+                self.say(f"{blob.digest:.19}: broken off, beginning again: {why}")
+                await self.wire.client.pause(attempt)
+
+    async def _begin(self, parcel: Parcel, blob: Blob) -> httpx.URL | None:
+        """Return where to send a blob, None when the registry has it or took it from the parcel's origin."""
+        there = await self.wire.send("HEAD", self._path("blobs", blob.digest), _OK, _NOT_FOUND)
+        if there.status_code == _OK:
+            self.say(f"{blob.digest:.19}: {blob.size} bytes are there already")
+            return None
+        url = httpx.URL(self._path("blobs", "uploads/"))
+        if parcel.origin:
+            url = url.copy_merge_params({"mount": blob.digest, "from": parcel.origin})
+        begun = await self.wire.send("POST", url, _ACCEPTED, _CREATED, scope=PUSH)
+        if begun.status_code == _CREATED:
+            self._check_digest(begun, blob.digest)
+            self.say(f"{blob.digest:.19}: {blob.size} bytes mounted from {parcel.origin}")
+            return None
+        location = self.wire.within(begun, begun.headers.get("Location", ""))
+        return location.copy_merge_params({"digest": blob.digest})
+
+    async def _upload(self, url: httpx.URL, parcel: Parcel, blob: Blob) -> None:
+        started = time.monotonic()
+        headers = {"Content-Length": str(blob.size), "Content-Type": "application/octet-stream"}
+        content = partial(parcel.read, blob)
+        stored = await self.wire.send(
+            "PUT", url, _CREATED, scope=PUSH, headers=headers, content=content, timeout=_BLOB_TIMEOUT
+        )
+        self._check_digest(stored, blob.digest)
+        self.say(f"{blob.digest:.19}: {blob.size} bytes in {time.monotonic() - started:.1f} s")
+
+    async def _pages(self, kind: str, reference: str) -> list[dict[str, Any]] | None:
+        """Return every page of a list, None when there is no such list."""
+        pages: list[dict[str, Any]] = []
+        path = httpx.URL(self._path(kind, reference))
+        for _ in range(_MAX_PAGES):
+            answer = await self.wire.send("GET", path, _OK, _NOT_FOUND)
+            if answer.status_code == _NOT_FOUND:
+                return pages or None
+            pages.append(json_object(answer.content, f"{self.wire.host}{answer.url.path}"))
+            if "next" not in answer.links:
+                return pages
+            path = self.wire.within(answer, answer.links["next"]["url"])
+        raise RegistryError(
+            f"registry {self.wire.host}: {self.name} has more than {_MAX_PAGES} pages of {kind}"
+        )
 
     def _check_digest(self, answer: httpx.Response, digest: str) -> None:
         stored = answer.headers.get("Docker-Content-Digest", digest)
         if stored != digest:
             raise RegistryError(
-                f"registry {self._host}: stored {stored} where {digest} was sent; don't use it"
+                f"registry {self.wire.host}: stored {stored} where {digest} was sent; don't use it"
             )
-
-    async def _send(
-        self,
-        method: str,
-        url: httpx.URL | str,
-        *expected: int,
-        headers: dict[str, str] | None = None,
-        content: AsyncIterator[bytes] | bytes | None = None,
-    ) -> httpx.Response:
-        """Send a request and return the answer when its status is an expected one."""
-        # Registries that keep blobs elsewhere redirect who asks for one, never who sends one.
-        follow = method == "HEAD"
-        try:
-            answer = await self.http.request(
-                method, url, headers=headers, content=content, follow_redirects=follow
-            )
-        except httpx.HTTPError as error:
-            raise RegistryUnreachable(
-                f"registry {self._host}: no answer to {method} {url}: {error!r}; check name and network"
-            ) from error
-        if answer.status_code not in expected:
-            raise self._refusal(method, answer)
-        return answer
-
-    def _refusal(self, method: str, answer: httpx.Response) -> RegistryError:
-        status = f"{answer.status_code}{_reason(answer)}"
-        asked = f"registry {self._host}: {method} {answer.url.path} answered {status}"
-        if answer.status_code in (401, 403):
-            return RegistryDenied(
-                f"{asked}; it asks for credentials, which this pipeline does not mint yet: publish to the "
-                "local registry (leave --registry out) or to one that takes anonymous pushes"
-            )
-        return RegistryError(asked)
-
-    def _within(self, answer: httpx.Response, location: str) -> httpx.URL:
-        """Return the address that an answer points to; content only ever goes to the registry itself."""
-        try:
-            url = answer.url.join(location)
-        except httpx.InvalidURL as error:
-            raise self._astray(answer, location) from error
-        if not location or (url.scheme, url.netloc) != (answer.url.scheme, answer.url.netloc):
-            raise self._astray(answer, location)
-        return url
-
-    def _astray(self, answer: httpx.Response, location: str) -> RegistryError:
-        return RegistryError(
-            f"registry {self._host}: {answer.url.path} points to {location!r}, which is not the registry's; "
-            "check its configured host name"
-        )
-
-    def _json(self, answer: httpx.Response) -> dict[str, Any]:
-        try:
-            content = answer.json()
-        except ValueError as error:
-            raise RegistryError(f"registry {self._host}: {answer.url.path} is not JSON: {error}") from error
-        if not isinstance(content, dict):
-            raise RegistryError(
-                f"registry {self._host}: {answer.url.path} is no JSON object: {content!r:.80}"
-            )
-        return content
 
     def _path(self, kind: str, reference: str) -> str:
         return f"/v2/{self.name}/{kind}/{reference}"
-
-    @property
-    def _host(self) -> str:
-        return self.http.base_url.netloc.decode("ascii")
-
-
-def _reason(answer: httpx.Response) -> str:
-    """Return the first error that the protocol's error document names, as `: CODE: message`, or nothing."""
-    try:
-        first = answer.json()["errors"][0]
-        return f": {first['code']}: {first['message']}"
-    except (ValueError, LookupError, TypeError):
-        return ""
-
-
-async def _stream(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        yield chunk

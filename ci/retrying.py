@@ -37,21 +37,27 @@ class Retrying:
     jitter: Callable[[float, float], float] = random.uniform
     monotonic: Callable[[], float] = time.monotonic
 
-    async def send(self, request: httpx.Request, *, follow_redirects: bool = False) -> httpx.Response:
+    async def send(
+        self, request: httpx.Request, *, follow_redirects: bool = False, stream: bool = False
+    ) -> httpx.Response:
         """Return the answer to a request, be it a refusal; a content that is streamed is sent once only.
+
+        With `stream` the answer's body is left to be read, and the answer to be closed.
 
         Raises NoAnswer, with nothing of the request in it or its traceback but method and address.
         """
         attempts = self.attempts if isinstance(request.stream, httpx.ByteStream) else 1
         started, attempt = self.monotonic(), 1
         while True:
-            outcome = await self._attempt(request, follow_redirects)
+            outcome = await self._attempt(request, follow_redirects, stream)
             if attempt == attempts or not _worth_it(outcome):
                 break
             wait = self._wait(outcome, attempt)
             if self.monotonic() - started + wait > self.seconds:
                 break
             _LOG.warning("%s: %s; trying again in %.1f s", request.url.host, _told(outcome), wait)
+            if isinstance(outcome, httpx.Response):
+                await outcome.aclose()
             await self.sleep(wait)
             attempt += 1
         if isinstance(outcome, httpx.Response):
@@ -62,16 +68,25 @@ class Retrying:
         )
         raise NoAnswer(problem + advice(problem, host=request.url.host))
 
-    async def _attempt(self, request: httpx.Request, follow_redirects: bool) -> "httpx.Response | _Lost":
+    async def _attempt(
+        self, request: httpx.Request, follow_redirects: bool, stream: bool
+    ) -> "httpx.Response | _Lost":
         try:
-            return await self.http.send(request, follow_redirects=follow_redirects)
+            return await self.http.send(request, follow_redirects=follow_redirects, stream=stream)
         except httpx.TransportError as error:
             # httpx's own error would bring its frames along, whose variables hold what was sent.
             return _Lost(f"{type(error).__name__}: {error}".rstrip(": "), _passing(error))
 
+    async def pause(self, attempt: int) -> None:
+        """Wait as after an attempt, the first being 1, for who sends something again by themselves."""
+        await self.sleep(self._jitter(attempt))
+
     def _wait(self, outcome: "httpx.Response | _Lost", attempt: int) -> float:
-        jitter = self.jitter(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1)))
+        jitter = self._jitter(attempt)
         return max(jitter, _asked_for(outcome)) if isinstance(outcome, httpx.Response) else jitter
+
+    def _jitter(self, attempt: int) -> float:
+        return self.jitter(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1)))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,124 @@
+"""What a registry holds and takes: manifests, and images on their way to one."""
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from errors import RegistryError
+from layout import INDEX, MANIFEST, MAX_DOCUMENT, Blob, Layout
+
+_DOCKER = "application/vnd.docker.distribution.manifest"
+INDEXES = (INDEX, f"{_DOCKER}.list.v2+json")
+ACCEPT = ", ".join((MANIFEST, f"{_DOCKER}.v2+json", *INDEXES))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest or an index by its digest, and its media type."""
+
+    kind: str
+    content: bytes
+
+    @property
+    def digest(self) -> str:
+        """The digest of what was really read."""
+        return digest_of(self.content)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON object; raises RegistryError when it is none."""
+        return json_object(self.content, self.digest)
+
+    @property
+    def blobs(self) -> tuple["Blob", ...]:
+        """Configuration and layers in their order, each once; an index has none."""
+        if self.kind in INDEXES:
+            return ()
+        described = self._described("config", "layers")
+        return tuple({blob.digest: blob for blob in described}.values())
+
+    @property
+    def manifests(self) -> tuple["Blob", ...]:
+        """What an index is of; an image is of none."""
+        return tuple(self._described("manifests")) if self.kind in INDEXES else ()
+
+    def _described(self, *names: str) -> list["Blob"]:
+        document = self.document
+        try:
+            members = [document[name] for name in names]
+            descriptors = [each for it in members for each in (it if isinstance(it, list) else [it])]
+            return [Blob(str(each["digest"]), int(each["size"]), 0) for each in descriptors]
+        except (LookupError, TypeError, ValueError) as error:
+            raise RegistryError(f"registry: {self.digest} is no image manifest: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """An image on its way: its manifest, and how to read its blobs.
+
+    `origin` is the repository that has the blobs already, when that is in the same registry.
+    """
+
+    manifest: Manifest
+    blobs: tuple[Blob, ...]
+    read: Callable[[Blob], AsyncIterator[bytes]]
+    origin: str | None = None
+
+    @classmethod
+    def of(cls, image: Layout) -> Self:
+        """Return the image of an archive, read from there whenever it is needed."""
+
+        async def read(blob: Blob) -> AsyncIterator[bytes]:
+            for chunk in image.chunks(blob):
+                yield chunk
+
+        return cls(Manifest(MANIFEST, image.manifest), image.blobs, read)
+
+
+@dataclass(frozen=True)
+class Referrer:
+    """A manifest that is about an image, such as its signature or bill of materials; size in bytes."""
+
+    digest: str
+    kind: str
+    size: int
+
+
+def referrers(index: dict[str, Any]) -> list[Referrer]:
+    """Return what an index of referrers lists; raises RegistryError when it is none."""
+    try:
+        return [
+            Referrer(
+                str(each["digest"]), str(each.get("artifactType") or each["mediaType"]), int(each["size"])
+            )
+            for each in index.get("manifests") or []
+        ]
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise RegistryError(f"registry: the list of referrers is malformed: {error!r}") from error
+
+
+def checked(content: bytes, digest: str) -> bytes:
+    """Return a content that has the digest; raises RegistryError when it has another one or is too large."""
+    if len(content) > MAX_DOCUMENT:
+        raise RegistryError(f"registry: {digest} has {len(content)} bytes; {MAX_DOCUMENT} are the most")
+    if digest_of(content) != digest:
+        raise RegistryError(f"registry: {digest} has the content of {digest_of(content)}; don't use it")
+    return content
+
+
+def digest_of(content: bytes) -> str:
+    """Return a content's SHA-256 as registries write it."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def json_object(content: bytes, what: str) -> dict[str, Any]:
+    """Return a JSON object; raises RegistryError when the content is something else."""
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise RegistryError(f"registry: {what} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise RegistryError(f"registry: {what} is no JSON object: {document!r:.80}")
+    return document
