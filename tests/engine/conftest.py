@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -66,6 +67,24 @@ def command(engine_home: Path) -> Callable[..., tuple[list[str], dict[str, str]]
         return ["unshare", "--mount", "--", sys.executable, "-P", "-m", "engine", *words], environment
 
     return start
+
+
+@pytest.fixture(scope="session")
+def wrapped(engine_home: Path) -> dict[str, str]:
+    """Return an environment in which the wrapper finds its Python packages installed: those of the tests."""
+    requirements = hashlib.sha256((ROOT / "ci/requirements.txt").read_bytes()).hexdigest()
+    python = engine_home / f"daggerw/environments/{requirements[:16]}/bin/python"
+    if not python.exists():
+        python.parent.mkdir(parents=True)
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(engine_home),
+        "XDG_CACHE_HOME": str(engine_home),
+        "DAGGERW_ENGINE": "embedded",
+        "_EXPERIMENTAL_DAGGER_CLI_BIN": str(ROOT / "daggerw"),
+    }
 
 
 @pytest.fixture(scope="session")

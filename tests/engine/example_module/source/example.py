@@ -98,6 +98,11 @@ class Example:
         return container.with_service_binding("served", self.serving(root)).with_exec(["perl", "/ask.pl"])
 
     @function
+    def image(self, address: str) -> dagger.Container:
+        """Return an image."""
+        return dag.container().from_(address)
+
+    @function
     async def commit(self, at: Annotated[dagger.GitRepository, DefaultPath("/")]) -> str:
         """Return the commit that is checked out."""
         return await at.head().commit()

@@ -1,0 +1,211 @@
+"""The workflow's own lines in bash, as GitHub runs them: a tag ends in a push to the stand-in for Google.
+
+What `./daggerw --install` fetches here is a `dagger` that is the embedded engine, and that tells publish
+where the stand-in is. Nothing else is given to the lines that GitHub doesn't give them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+import main
+from rehearsal import addresses
+from rehearsal.world import World, usual_world
+from tests.engine import download_site
+from tests.engine.engine_process import ROOT, until
+from tests.engine.github_job import Job
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
+TAG = "v1.0.0"
+INSTALL, CALL = 0, 1
+CLI = """#!/usr/bin/env bash
+[[ $* != "call publish "* ]] || set -- "$@" --google-endpoints "$REHEARSAL" --allow-stand-in
+exec "$GITHUB_WORKSPACE/daggerw" "$@"
+"""
+PATIENCE = 600.0  # for an engine that has to make its base images first
+DIGEST = "Docker-Content-Digest"
+
+
+@dataclass(frozen=True)
+class Google:
+    """The stand-in for GitHub and Google, the world that it knows, and the real registry behind it."""
+
+    base: str
+    world: World
+    registry: str
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Return what the set-up tells to set in the repository's settings."""
+        return {
+            "REGISTRY": self.world.repository.uri,
+            "WORKLOAD_IDENTITY_PROVIDER": self.world.provider.resource,
+            "SERVICE_ACCOUNT": self.world.service_account,
+        }
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Return what GitHub tells a job that may say who it is."""
+        return {
+            "ACTIONS_ID_TOKEN_REQUEST_URL": addresses.request_url(self.base),
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": self.world.request_token,
+        }
+
+    def digest(self, reference: str) -> str | None:
+        """Return the digest of the released image, None when there is none."""
+        place = f"{self.world.repository.project}/{self.world.repository.name}/milestone2"
+        headers = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+        url = f"{self.registry}/v2/{place}/manifests/{reference}"
+        found: str | None = httpx.head(url, headers=headers, trust_env=False).headers.get(DIGEST)
+        return found
+
+
+@pytest.fixture(scope="module")
+def registry(command: Callable[..., tuple[list[str], dict[str, str]]], example: Path) -> Iterator[str]:
+    """Yield the address of a registry that has nothing yet: a service of the embedded engine."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+    words = ["call", "image", "--address", main.REGISTRY, "with-exposed-port", "--port", "5000"]
+    line, environment = command(*words, "as-service", "--use-entrypoint", "up", "--ports", f"{port}:5000")
+    address = f"http://127.0.0.1:{port}"
+    with ended(subprocess.Popen(line, cwd=example, env=environment, text=True)) as process:
+        settled = partial(answers_or_ended, f"{address}/v2/", process)
+        until(settled, "the registry answers", PATIENCE)
+        assert process.poll() is None
+        yield address
+
+
+@contextmanager
+def standing_in(registry: str, folder: Path, tag: str) -> Iterator[Google]:
+    """Run the stand-in, for which a tag's job asks who it is; it has a registry behind it."""
+    world, ticket = usual_world(secrets.token_urlsafe()), folder / "ticket"
+    ticket.write_text(world.request_token)
+    words = ["-m", "rehearsal", "--host", own_address(), "--port", "0", "--registry-url", registry]
+    process = subprocess.Popen(
+        [sys.executable, *words, "--request-token-file", str(ticket), "--tag", tag],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "ci")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with ended(process):
+        assert process.stdout is not None
+        yield Google(process.stdout.readline().rpartition(" ")[2].strip(), world, registry)
+
+
+@pytest.fixture(scope="module")
+def google(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
+    """Yield the stand-in for the job of the released tag."""
+    with standing_in(registry, tmp_path_factory.mktemp("google"), TAG) as google:
+        yield google
+
+
+@pytest.fixture
+def job(google: Google, wrapped: dict[str, str], tmp_path: Path) -> Job:
+    """Return a tag's job `publish`, checked out, and with a dagger installed as its first line does it."""
+    job = at(google, Job("publish", tmp_path, TAG, wrapped, google.variables, google.identity))
+    job.check_out()
+    with download_site.serving(tmp_path) as site:
+        site.lead(job.home)
+        install(job, site.offer(CLI))
+    return job
+
+
+def at(google: Google, job: Job) -> Job:
+    """Return a job that asks a stand-in."""
+    endpoints = job.folder / "google.toml"
+    endpoints.write_text(addresses.endpoints(google.base, google.world))
+    return replace(job, machine={**job.machine, "REHEARSAL": str(endpoints)}, identity=google.identity)
+
+
+def install(job: Job, digest: str) -> None:
+    """Run the line that installs, while another archive than Dagger's is the pinned one."""
+    wrapper = job.workspace / "daggerw"
+    committed = wrapper.read_text()
+    download_site.pin(wrapper, digest)
+    done = job.line(INSTALL)
+    assert done.returncode == 0, done.stderr
+    wrapper.write_text(committed)
+
+
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """End a process with the block."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def answers_or_ended(url: str, process: subprocess.Popen[str]) -> bool:
+    """Whether a server answers, or never will."""
+    try:
+        return httpx.get(url, trust_env=False).is_success
+    except httpx.TransportError:
+        return process.poll() is not None
+
+
+def own_address() -> str:
+    """Return the address of this machine that others see: module code sees no loopback but its own."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.connect(("192.0.2.1", 9))  # nothing is sent
+        address: str = asking.getsockname()[0]
+    return address
+
+
+def test_a_tag_is_tested_and_ends_in_a_push_to_google(job: Job, google: Google) -> None:
+    tested = replace(job, name="test").line(CALL)
+    assert tested.returncode == 0, tested.stderr
+    done = job.line(CALL)
+    assert done.returncode == 0, done.stderr
+    image = re.escape(f"{google.world.repository.uri}/milestone2:{TAG}")
+    released = re.fullmatch(rf"{image}@(sha256:[0-9a-f]{{64}})\n", done.stdout)
+    assert released, done.stdout
+    assert google.digest(TAG) == google.digest(released[1]) == released[1]
+    assert google.world.request_token not in done.stdout + done.stderr
+
+
+def test_a_release_that_is_run_again_without_a_service_account_finds_itself_there(
+    job: Job, google: Google
+) -> None:
+    done = replace(job, variables=google.variables | {"SERVICE_ACCOUNT": ""}).line(CALL)
+    assert done.returncode == 0, done.stderr
+    assert "nothing to push" in done.stderr
+    assert done.stdout.endswith(f"milestone2:{TAG}@{google.digest(TAG)}\n")
+
+
+def test_a_tag_that_is_no_version_gets_no_token(
+    job: Job, registry: str, google: Google, tmp_path: Path
+) -> None:
+    with standing_in(registry, tmp_path, "nightly") as other:
+        done = at(other, job).line(CALL)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "assertion.ref.startsWith('refs/tags/v')" in done.stderr
+
+
+def test_a_job_that_may_not_say_who_it_is_ends_before_anything_is_done(job: Job) -> None:
+    done = replace(job, identity={}).line(CALL)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'invalid argument for "--oidc-url": no such environment variable' in done.stderr
+
+
+@pytest.mark.parametrize("missing", ["REGISTRY", "WORKLOAD_IDENTITY_PROVIDER"])
+def test_a_repository_that_nobody_has_set_up_is_told_how(job: Job, missing: str) -> None:
+    variables = {name: value for name, value in job.variables.items() if name != missing}
+    done = replace(job, variables=variables).line(CALL)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "dagger call setup-google" in done.stderr
