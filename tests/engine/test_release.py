@@ -188,7 +188,7 @@ def test_a_release_that_is_run_again_without_a_service_account_finds_itself_ther
     assert done.stdout.endswith(f"milestone2:{TAG}@{google.digest(TAG)}\n")
 
 
-def test_a_tag_that_is_no_version_gets_no_token(
+def test_a_job_of_anything_but_a_version_s_tag_gets_no_token(
     job: Job, registry: str, google: Google, tmp_path: Path
 ) -> None:
     with standing_in(registry, tmp_path, "nightly") as other:
