@@ -141,5 +141,5 @@ def _check_host(registry: str, host: str) -> None:
     if not match or not {".", ":"} & set(host) or (match[1] and not 0 < int(match[1]) < 65536):
         raise InvalidReference(
             f"registry: {registry!r} does not start with a host; use HOST[:PORT][/PATH] without a scheme, "
-            "such as 'us-central1-docker.pkg.dev/PROJECT/REPOSITORY'; `dagger call setup-google` prints Google's"
+            "such as 'us-central1-docker.pkg.dev/PROJECT/REPOSITORY', which `dagger call setup-google` prints"
         )
