@@ -61,7 +61,7 @@ SIGNALS = (
         r"(?:unset|not set|not found|did not inject|missing|unable to get|no identity)"
         r".{0,80}ACTIONS_ID_TOKEN_REQUEST_"
         r"|ACTIONS_ID_TOKEN_REQUEST_\w+.{0,40}(?:unset|not set|not found|empty)"
-        r"|secret env var not found: \W*ACT",
+        r"|secret env var not found: \W*ACT|--oidc-\w+\W+no such environment variable",
         "GitHub gives a job an identity only when it has `id-token: write`, and forks and Dependabot none",
         "write in the job: permissions: id-token: write; start releases from the repository itself",
     ),

@@ -15,6 +15,7 @@ SEEN = {
         "GitHub Actions did not inject $ACTIONS_ID_TOKEN_REQUEST_TOKEN or $ACTIONS_ID_TOKEN_REQUEST_URL",
         'secret env var not found: "ACTIONS_ID_TOKEN_REQUEST_TOKEN"',
         'secret env var not found: "ACT..."',
+        'Error: invalid argument for "--oidc-url": no such environment variable; expected env://NAME',
         "Error: $ACTIONS_ID_TOKEN_REQUEST_TOKEN is not set",
         "Unable to get ACTIONS_ID_TOKEN_REQUEST_URL env variable",
     ],
