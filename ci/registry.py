@@ -221,7 +221,7 @@ class Repository:
     async def _upload(self, url: httpx.URL, parcel: Parcel, blob: Blob) -> None:
         started = time.monotonic()
         headers = {"Content-Length": str(blob.size), "Content-Type": "application/octet-stream"}
-        content = partial(parcel.read, blob)
+        content = partial(parcel.content, blob)
         stored = await self.wire.send(
             "PUT", url, _CREATED, scope=PUSH, headers=headers, content=content, timeout=_BLOB_TIMEOUT
         )

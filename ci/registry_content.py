@@ -76,6 +76,20 @@ class Parcel:
 
         return cls(Manifest(MANIFEST, image.manifest), image.blobs, read)
 
+    async def content(self, blob: Blob) -> AsyncIterator[bytes]:
+        """Yield a blob as it was announced; raises RegistryError when it is of another size."""
+        left = blob.size
+        async for piece in self.read(blob):
+            left -= len(piece)
+            if left < 0:
+                break
+            yield piece
+        if left:
+            raise RegistryError(
+                f"registry: {blob.digest} has {'fewer' if left > 0 else 'more'} bytes than the {blob.size} "
+                "that its manifest says; don't use it"
+            )
+
 
 @dataclass(frozen=True)
 class Referrer:

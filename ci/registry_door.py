@@ -105,8 +105,8 @@ class Door:
     def _check_realm(self, challenge: Challenge) -> None:
         if not same_place(challenge.realm, self._base):
             raise RegistryDenied(
-                f"registry {self._base.host}: wants its access token sent to {str(challenge.realm)!r}, which "
-                "is not the registry's; check the registry's name"
+                f"it wants our access token sent to {str(challenge.realm)!r}, which is not the registry's; "
+                "check the registry's name"
             )
 
 

@@ -17,8 +17,8 @@ from retrying import Retrying
 
 Content = Callable[[], AsyncIterator[bytes]]
 PULL, PUSH = "pull", "pull,push"
-# What passes by itself, or when an upload is begun again.
-_PASSING = ("BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "TOOMANYREQUESTS")
+# What passes when an upload is begun again.
+_PASSING = ("BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID")
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,8 @@ class Wire:
         except NoAnswer as error:
             why = str(error)
         except RegistryError as error:
-            if "cause:" in (told := str(error)):
-                raise
-            raise type(error)(f"registry {self.host}: {told}{self._advice(told)}") from None
+            told = f"registry {self.host}: {error}"
+            raise type(error)(told + self._advice(told)) from None
         raise RegistryUnreachable(f"registry {why}")
 
     async def _read(self, answer: httpx.Response) -> None:
