@@ -142,11 +142,11 @@ class Archive:
         self.files[f"blobs/sha256/{digest}"] = content
         return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(content)}
 
-    def add_manifest(self, *layers: bytes) -> dict[str, object]:
+    def add_manifest(
+        self, *layers: bytes, configuration: bytes = b'{"architecture":"amd64","os":"linux"}'
+    ) -> dict[str, object]:
         """Add an image of some layers and return its manifest's descriptor."""
-        config = self.add(
-            b'{"architecture":"amd64","os":"linux"}', "application/vnd.oci.image.config.v1+json"
-        )
+        config = self.add(configuration, "application/vnd.oci.image.config.v1+json")
         kind = "application/vnd.oci.image.layer.v1.tar"
         described = [self.add(layer, kind) for layer in layers]
         document = {

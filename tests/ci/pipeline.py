@@ -1,0 +1,113 @@
+"""A pipeline without an engine: its image is an archive, its stand-in for Google runs in this process."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rehearsal.world import Job, usual_world
+
+
+@dataclass
+class Service:
+    """A service that is there already, or is started when asked for."""
+
+    begin: Callable[[], str]
+    running: bool = False
+
+    async def start(self) -> Service:
+        self.address, self.running = self.begin(), True
+        return self
+
+    async def endpoint(self, *, port: int, scheme: str) -> str:
+        assert scheme == "http"
+        return self.address
+
+    async def stop(self) -> Service:
+        self.running = False
+        return self
+
+
+@dataclass
+class Container:
+    """An image in an archive; every change of it returns itself."""
+
+    archive: Path
+    service: Service = field(default_factory=lambda: Service(lambda: "http://image"))
+    arguments: Sequence[str] = ()
+
+    def __getattr__(self, name: str) -> Callable[..., Container]:
+        assert name.startswith("with_")
+        return lambda *given, **named: self
+
+    def as_service(self, args: Sequence[str] = (), use_entrypoint: bool = False) -> Service:
+        self.arguments = args
+        return self.service
+
+    def as_tarball(self) -> Container:
+        return self
+
+    async def export(self, path: str) -> None:
+        shutil.copy(self.archive, path)
+
+    async def sync(self) -> Container:
+        return self
+
+
+@dataclass
+class Pipeline:
+    """What a release is made by, and what was made."""
+
+    image: Container
+    local: Service
+    made: list[str] = field(default_factory=list)
+
+    async def check(self) -> str:
+        self.made.append("check")
+        return "checked"
+
+    async def build(self, tag: str) -> Container:
+        self.made.append(f"build {tag}")
+        return self.image
+
+    def train(self) -> Container:
+        self.made.append("train")
+        return self.image
+
+    def registry(self) -> Service:
+        return self.local
+
+
+class Engine:
+    """Dagger's client, as far as a rehearsal goes: it gives secrets, and imports what was pulled."""
+
+    def __init__(self, start_google: Callable[..., str], tag: str, *faults: str) -> None:
+        """Start the stand-in for a tag, with faults."""
+        self.ticket = ""
+        self.imported: list[Path] = []
+        job = Job(ref=f"refs/tags/{tag}")
+        begin = lambda: start_google(usual_world(self.ticket, job), *faults)  # noqa: E731
+        self.programs = Container(Path(), Service(begin))
+
+    def set_secret(self, name: str, text: str) -> str:
+        self.ticket = text
+        return name
+
+    def current_module(self) -> Engine:
+        return self
+
+    def workdir(self, path: str, include: Sequence[str]) -> Engine:
+        return self
+
+    def file(self, name: str) -> Path:
+        return Path(name).absolute()
+
+    def container(self) -> Engine:
+        return self
+
+    def import_(self, file: Path) -> Any:
+        self.imported.append(file)
+        return Container(file)

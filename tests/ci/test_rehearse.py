@@ -1,0 +1,266 @@
+"""Releases, and their rehearsals, by the pipeline's own code; only what runs in containers is made up."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import images
+import layout
+import reference
+import rehearse
+import smoke
+from endpoints import Endpoints
+from errors import (
+    InvalidFault,
+    InvalidIdentity,
+    InvalidReference,
+    RegistryError,
+    RehearsalFailed,
+    StandInRefused,
+    TagTaken,
+)
+from identity import Given
+from principal import Identity, Provider
+from pull import pull
+from registry import connect
+from rehearsal import addresses
+from rehearse import Rehearsal
+from release import release as made_release
+from steps import Steps
+from tests.ci.pipeline import Container, Engine, Pipeline, Service
+from tokens import Token
+
+if TYPE_CHECKING:
+    from rehearsal.world import World
+    from tests.ci.conftest import Archive
+
+pytestmark = pytest.mark.anyio
+TIMES = re.compile(r"^ +\d+\.\d s  ", re.MULTILINE)
+Rehearse = Callable[..., Any]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Return the tags that an image was asked for; each answers. The module has a folder of its own."""
+    asked: list[str] = []
+
+    async def predict(url: str, tag: str) -> float:
+        asked.append(tag)
+        return 0.5
+
+    monkeypatch.setattr(smoke, "predict", predict)
+    monkeypatch.chdir(tmp_path)
+    return asked
+
+
+@pytest.fixture
+def pipeline(archive: Archive, registry_url: str, tmp_path: Path) -> Pipeline:
+    """Return a pipeline whose image has two layers."""
+    archive.path = tmp_path / "built.tar"
+    archive.index(archive.add_manifest(b"one", tmp_path.name.encode()))
+    return Pipeline(Container(archive.write()), Service(lambda: registry_url))
+
+
+@pytest.fixture
+def rehearsed(
+    pipeline: Pipeline,
+    asked: list[str],
+    start_google: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Rehearse:
+    """Return what rehearses a version's release with faults, and the engine that it ran on."""
+
+    async def rehearsed(tag: str, *faults: str) -> tuple[str, Engine]:
+        engine = Engine(start_google, tag, *faults)
+        monkeypatch.setattr(rehearse, "dag", engine)
+        made: Any = (pipeline, "rehearsed", engine.programs, Container(Path()))
+        try:
+            return await Rehearsal(tag, faults).run(*made), engine
+        finally:
+            assert not engine.programs.service.running
+
+    return rehearsed
+
+
+async def release(pipeline: Any, *to: Any, allow_stand_in: bool) -> reference.Release:
+    """Release from a pipeline that has no engine."""
+    return await made_release(pipeline, *to, allow_stand_in=allow_stand_in)
+
+
+def tag_of(folder: Path) -> str:
+    """Return a version that no other test releases: all push to one registry."""
+    return f"v1.0.0-{folder.name.replace('_', '-')}"
+
+
+def image(registry: str, tag: str) -> reference.Image:
+    return reference.destination(registry, tag).image("rehearsed")
+
+
+async def test_a_rehearsal_ends_with_what_it_released(
+    rehearsed: Rehearse, pipeline: Pipeline, asked: list[str], tmp_path: Path
+) -> None:
+    tag = tag_of(tmp_path)
+    report, engine = await rehearsed(tag)
+    *steps, last = TIMES.sub("", report).splitlines()
+    name, digest = last.split("@")
+    assert name == f"us-central1-docker.pkg.dev/rehearsal-project/models/rehearsed:{tag}"
+    assert steps == [
+        "start a registry, and a stand-in for GitHub and Google",
+        "train",
+        "mint a token for us-central1-docker.pkg.dev",
+        "lint and test",
+        "build",
+        "try the image",
+        "pack it",
+        f"push {name}",
+        f"pull {digest}",
+        "run it and call /predict",
+    ]
+    assert pipeline.made == ["train", f"build {tag}", "check"]
+    assert asked == [tag, tag]
+    assert [file.name for file in engine.imported] == ["pulled.tar"]
+
+
+async def test_a_rehearsal_shows_no_token_however_loud_its_logs_are(
+    rehearsed: Rehearse, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    report, engine = await rehearsed(tag_of(tmp_path))
+    told = report + caplog.text + "".join(capfd.readouterr())
+    assert "rehearsal" in caplog.text
+    for shape in (engine.ticket, base64.b64encode(engine.ticket.encode()).decode()):
+        assert shape not in told
+    assert "eyJ" not in told, "an identity token"
+    assert "ya29." not in told, "an access token"
+
+
+@pytest.mark.parametrize("fault", ["sts:503x2", "registry:reset", "oidc:reset", "token:500", "iam:429"])
+async def test_a_rehearsal_survives_what_passes(
+    rehearsed: Rehearse, fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("retrying._FIRST_WAIT", 0.01)
+    report, _ = await rehearsed(tag_of(tmp_path), fault)
+    assert re.search(r"rehearsed:v\S+@sha256:[0-9a-f]{64}$", report)
+
+
+@pytest.mark.parametrize(
+    ("fault", "explanation"),
+    [
+        ("oidc:401", "identity: "),
+        ("sts:503x99", "answered 503"),
+        ("iam:403", "iam: generateAccessToken of publisher@"),
+        ("clock:+900s", "clock is 9"),
+    ],
+)
+async def test_a_rehearsal_ends_with_the_explanation_of_what_does_not_pass(
+    rehearsed: Rehearse, fault: str, explanation: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("retrying._FIRST_WAIT", 0.01)
+    with pytest.raises(RehearsalFailed) as raised:
+        await rehearsed(tag_of(tmp_path), fault)
+    steps, _, told = TIMES.sub("", str(raised.value)).partition(": failed\n")
+    assert steps.splitlines()[-1] == "mint a token for us-central1-docker.pkg.dev"
+    assert explanation in told
+    assert "  fix: " in told
+
+
+async def test_a_rehearsal_refuses_a_misspelt_fault_and_a_tag_that_is_no_version() -> None:
+    with pytest.raises(InvalidFault, match="'sts' is no fault"):
+        Rehearsal("v1.0.0", ["sts"])
+    with pytest.raises(InvalidReference, match="'latest' moves"):
+        Rehearsal("latest", [])
+
+
+async def test_a_second_release_of_other_content_is_refused(
+    pipeline: Pipeline, asked: list[str], archive: Archive, tmp_path: Path
+) -> None:
+    target = image("localhost:5000/again", tag_of(tmp_path))
+    told: list[str] = []
+    first = await release(pipeline, target, None, Steps(told.append), allow_stand_in=False)
+    assert await release(pipeline, target, None, Steps(told.append), allow_stand_in=False) == first
+    assert any(line.endswith(f"is {first.digest} already; nothing to push") for line in told)
+    archive.index(archive.add_manifest(b"another"))
+    archive.write()
+    with pytest.raises(TagTaken, match="publish it as"):
+        await release(pipeline, target, None, Steps(told.append), allow_stand_in=False)
+
+
+async def test_an_identity_is_of_no_use_to_the_local_registry(pipeline: Pipeline) -> None:
+    somebody: Any = object()
+    with pytest.raises(InvalidIdentity, match="give --registry, too"):
+        await release(
+            pipeline, image("localhost:5000", "v1.0.0"), somebody, Steps(print), allow_stand_in=True
+        )
+
+
+async def test_what_is_pulled_is_what_the_digest_names(
+    pipeline: Pipeline, asked: list[str], registry_url: str, tmp_path: Path
+) -> None:
+    target = image("localhost:5000", tag_of(tmp_path))
+    released = await release(pipeline, target, None, Steps(print), allow_stand_in=False)
+    async with connect(registry_url, target.repository) as repository:
+        pulled = await pull(repository, released.digest, tmp_path / "pulled.tar")
+        assert (pulled.digest, len(pulled.blobs)) == (released.digest, 3)
+
+
+async def test_what_is_made_from_a_stand_in_goes_to_no_remote_registry_unless_told_to(
+    pipeline: Pipeline, asked: list[str], archive: Archive, google: str, world: World, tmp_path: Path
+) -> None:
+    labels = {"Labels": {layout.STAND_IN_LABEL: "python:3.11"}}
+    configuration = json.dumps({"created": "2026-07-01T00:00:00Z", "config": labels}).encode()
+    archive.index(archive.add_manifest(b"one", configuration=configuration))
+    archive.write()
+    somebody = Identity(
+        Provider.of(world.provider.resource),
+        None,
+        Given(addresses.request_url(google), Token(world.request_token)),
+        Endpoints.of(addresses.endpoints(google, world)),
+    )
+    target = image(world.repository.uri, tag_of(tmp_path))
+    told: list[str] = []
+    with pytest.raises(StandInRefused, match="--allow-stand-in"):
+        await release(pipeline, target, somebody, Steps(told.append), allow_stand_in=False)
+    await release(pipeline, target, somebody, Steps(told.append), allow_stand_in=True)
+    assert "          allowed here: it is made from a stand-in for python:3.11" in told
+    local = image("localhost:5000", target.tag)
+    assert await release(pipeline, local, None, Steps(told.append), allow_stand_in=False)
+
+
+async def test_images_are_listed_with_the_newest_first(
+    archive: Archive, registry_url: str, tmp_path: Path
+) -> None:
+    now = datetime(2026, 7, 1, tzinfo=UTC)
+    ages = {"v1.0.0": timedelta(days=2, hours=5), "v1.0.1": timedelta(minutes=90), "v1.0.2": timedelta(0)}
+    async with connect(registry_url, f"listed/{tag_of(tmp_path)}") as repository:
+        assert await images.listed(repository) == f"{repository.name}: no images"
+        digests = {}
+        for tag, age in ages.items():
+            configuration = json.dumps({"created": (now - age).isoformat()}).encode()
+            archive.index(archive.add_manifest(b"0" * 1_200_000, configuration=configuration))
+            await repository.publish(built := layout.read(archive.write()), tag)
+            digests[tag] = built.digest
+        assert (await images.listed(repository, now)).splitlines() == [
+            f"v1.0.2  {digests['v1.0.2']}  0 s  1.2 MB",
+            f"v1.0.1  {digests['v1.0.1']}  1 h  1.2 MB",
+            f"v1.0.0  {digests['v1.0.0']}  2 d  1.2 MB",
+        ]
+
+
+async def test_an_image_that_does_not_say_when_it_was_made_is_not_listed(
+    archive: Archive, registry_url: str, tmp_path: Path
+) -> None:
+    archive.index(archive.add_manifest(b"one"))
+    async with connect(registry_url, f"dateless/{tag_of(tmp_path)}") as repository:
+        await repository.publish(layout.read(archive.write()), "v1.0.0")
+        with pytest.raises(RegistryError, match=r"v1.0.0 is no plain image: KeyError\('created'\)"):
+            await images.listed(repository)
