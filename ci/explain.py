@@ -166,7 +166,8 @@ SIGNALS = (
     ),
     Signal(
         "service account not ours to use",
-        r"iam\.serviceAccounts\.get(?:AccessToken|OpenIdToken)|generate(?:AccessToken|IdToken)\b.{0,120}answered 403",
+        r"iam\.serviceAccounts\.get(?:AccessToken|OpenIdToken)"
+        r"|generate(?:AccessToken|IdToken)\b.{0,120}answered 403",
         "the service account's principalSet binding is missing, or names an attribute that is not mapped",
         "gcloud iam service-accounts add-iam-policy-binding {account} --role=roles/iam.workloadIdentityUser "
         '--member="{member}"',
