@@ -9,9 +9,10 @@ import dagger
 
 import layout
 import smoke
+from doctor import Place
 from errors import InvalidIdentity
-from principal import Identity
-from reference import Image, Release
+from principal import Identity, known
+from reference import Destination, Image, Release
 from registry import Repository, connect
 from retrying import patient
 from steps import Steps
@@ -72,10 +73,12 @@ async def opened(pipeline: Pipeline, target: Image, identity: Identity | None) -
         raise InvalidIdentity(
             "registry: the local registry knows nobody; give --registry, too, or no identity"
         )
+    # Google's tokens go to Google's registry and to no other.
+    place = Place.of(Destination(target.host, target.repository, target.tag))
     async with patient() as client:
         token = Federation(identity, client).access_token
-        address = identity.endpoints.registry(target.host)
-        async with connect(address, target.repository, token=token) as repository:
+        address, names = identity.endpoints.registry(target.host), known(identity, {}) | place.names
+        async with connect(address, target.repository, token=token, names=names) as repository:
             yield repository
 
 
