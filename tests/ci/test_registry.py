@@ -5,8 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.lowlevel
 import httpx
 import pytest
@@ -55,11 +57,6 @@ async def failing(handler: Handler) -> AsyncIterator[Repository]:
     """Open a repository whose registry answers as told."""
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
         yield opened(Retrying(http, sleep=no_wait), "https://registry.test", "m")
-
-
-def statuses(codes: dict[str, int], **headers: str) -> Handler:
-    """Answer each method with its status."""
-    return lambda request: httpx.Response(codes[request.method], headers=headers)
 
 
 def answers(*responses: httpx.Response) -> Handler:
@@ -257,3 +254,21 @@ async def test_publish_sends_no_manifest_after_a_blob_that_was_refused(image: La
         with pytest.raises(RegistryError, match="POST /v2/m/blobs/uploads/ answered 507"):
             await repository.publish(image, "v1.0.0")
     assert not [method for method in methods if method.startswith("PUT")]
+
+
+async def test_an_upload_that_the_registry_forgot_is_begun_again(image: Layout) -> None:
+    begun: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            begun.append(request.url.path)
+        if request.url.path == "/upload" and len(begun) == 1:
+            error = {"code": "BLOB_UPLOAD_UNKNOWN", "message": "blob upload unknown to registry"}
+            return httpx.Response(404, json={"errors": [error]})
+        status = {"GET": 404, "HEAD": 404, "POST": 202, "PUT": 201}[request.method]
+        return httpx.Response(status, headers={"Location": "/upload"})
+
+    async with failing(handler) as repository:
+        one = replace(repository, _turns=anyio.CapacityLimiter(1))
+        assert await one.publish(image, "v1.0.0")
+    assert len(begun) == len(image.blobs) + 1

@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio.lowlevel
@@ -194,3 +195,8 @@ def test_an_image_from_genuine_bases_may_go_anywhere(archive: Archive, config: b
 def test_an_image_whose_labels_cannot_be_read_is_refused(archive: Archive, config: bytes) -> None:
     with pytest.raises(InvalidLayout, match="is no configuration"):
         layout.check_base(labelled(archive, config), allow_stand_in=False)
+
+
+def test_the_label_of_stand_ins_is_the_embedded_engine_s() -> None:
+    engine = Path(layout.__file__).parent / "engine" / "api" / "state.py"
+    assert f'STAND_IN_LABEL = "{layout.STAND_IN_LABEL}"' in engine.read_text()

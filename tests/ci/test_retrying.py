@@ -209,3 +209,17 @@ def test_a_server_that_tells_no_time_has_no_clock_to_compare(date: str | None) -
     answer = httpx.Response(400, headers={"Date": date} if date else {})
     assert skew(answer) is None
     assert named_skew(answer) == ""
+
+
+async def test_a_streamed_answer_is_sent_for_again_before_anything_of_it_is_read() -> None:
+    world = World([httpx.Response(503), httpx.Response(200, content=b"content")])
+    client = world.client()
+    answer = await client.send(request(client), stream=True)
+    assert [piece async for piece in answer.aiter_bytes()] == [b"content"]
+
+
+async def test_who_sends_again_by_themselves_waits_as_long() -> None:
+    world = World([])
+    for attempt in (1, 2, 9):
+        await world.client().pause(attempt)
+    assert world.waits == [0.5, 1, 16]
