@@ -93,8 +93,7 @@ class Door:
         access = await self._mint() if self._mint else None
         if access:
             self._check_realm(challenge)
-            credential = base64.b64encode(f"{_USER}:{access.reveal()}".encode()).decode()
-            request.headers["Authorization"] = f"Basic {credential}"
+            request.headers["Authorization"] = _basic(access)
         answer = await self._client.send(request)
         if answer.status_code != 200:
             hidden = access.hide(reason(answer)) if access else reason(answer)
@@ -129,10 +128,15 @@ def _asking(challenge: Challenge, scopes: dict[str, None]) -> httpx.URL:
     return challenge.realm.copy_merge_params({**named, "scope": list(scopes)})
 
 
+def _basic(access: Token) -> str:
+    return f"Basic {base64.b64encode(f'{_USER}:{access.reveal()}'.encode()).decode()}"
+
+
 def _given(challenge: Challenge, answer: httpx.Response) -> Token:
-    content = document(answer)
-    text = content.get("token") or content.get("access_token")
-    if not isinstance(text, str):
-        raise RegistryError(f"token endpoint {challenge.realm}: answered 200 without a token")
-    seconds = content.get("expires_in")
-    return Token(text, time.monotonic() + (seconds if isinstance(seconds, int) else _LIFETIME))
+    """Return an answer's token, of which a traceback shall list no variable."""
+    seconds = document(answer).get("expires_in")
+    expires = time.monotonic() + (seconds if isinstance(seconds, int) else _LIFETIME)
+    for name in ("token", "access_token"):
+        if isinstance(document(answer).get(name), str):
+            return Token(document(answer)[name], expires)
+    raise RegistryError(f"token endpoint {challenge.realm}: answered 200 without a token")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -171,6 +172,22 @@ async def test_a_token_endpoint_that_breaks_off_is_unreachable() -> None:
     async with registry(handler) as repository:
         with pytest.raises(RegistryUnreachable, match="registry registry.test: no answer to GET /v2/token"):
             await repository.check()
+
+
+@pytest.mark.parametrize("status", [200, 401, 503])
+async def test_no_traceback_holds_a_token(status: int) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v2/token":
+            return httpx.Response(status, json={"token": "registry-secret"})
+        return httpx.Response(401, headers={"WWW-Authenticate": f'Bearer realm="{REALM}"'})
+
+    async with registry(handler) as repository:
+        with pytest.raises(RegistryError) as refused:
+            await repository.check()
+    held = traceback.TracebackException.from_exception(refused.value, capture_locals=True)
+    shown = "".join(held.format())
+    secrets = ("registry-secret", base64.b64encode(b"oauth2accesstoken:access").decode())
+    assert not [secret for secret in secrets if secret in shown]
 
 
 class Redirecting(Guarded):
