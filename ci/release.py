@@ -1,7 +1,7 @@
 """One release: how a version is made, tried and pushed, wherever to and as whomever."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -43,8 +43,9 @@ async def release(
     pipeline: Pipeline, target: Image, identity: Identity | None, steps: Steps, *, allow_stand_in: bool
 ) -> Release:
     """Lint, test, build, try and push one version; raises a PipelineError, or what a container ends with."""
-    async with opened(pipeline, target, identity) as repository:
+    async with AsyncExitStack() as stack:
         with steps.step(f"mint a token for {target.host}" if identity else f"ask {target.host}"):
+            repository = await stack.enter_async_context(opened(pipeline, target, identity))
             await repository.check()
         built = await pipeline.build(target.tag)
         await together(steps.timed("lint and test", pipeline.check), steps.timed("build", built.sync))
@@ -77,6 +78,7 @@ async def opened(pipeline: Pipeline, target: Image, identity: Identity | None) -
     place = Place.of(Destination(target.host, target.repository, target.tag))
     async with patient() as client:
         token = Federation(identity, client).access_token
+        await token()  # there is no need to ask the registry as nobody
         address, names = identity.endpoints.registry(target.host), known(identity, {}) | place.names
         async with connect(address, target.repository, token=token, names=names) as repository:
             yield repository

@@ -19,6 +19,7 @@ import rehearse
 import smoke
 from endpoints import Endpoints
 from errors import (
+    IdentityError,
     InvalidFault,
     InvalidIdentity,
     InvalidReference,
@@ -210,6 +211,16 @@ async def test_an_identity_is_of_no_use_to_the_local_registry(pipeline: Pipeline
         await release(
             pipeline, image("localhost:5000", "v1.0.0"), somebody, Steps(print), allow_stand_in=True
         )
+
+
+async def test_a_release_without_the_identity_that_it_speaks_of_ends_before_anything_is_made(
+    pipeline: Pipeline, world: World
+) -> None:
+    nobody = Identity(Provider.of(world.provider.resource), None, Given(), Endpoints())
+    target = image(world.repository.uri, "v1.0.0")
+    with pytest.raises(IdentityError, match=r"no identity is given[^$]*id-token: write"):
+        await release(pipeline, target, nobody, Steps(print), allow_stand_in=False)
+    assert not pipeline.made
 
 
 async def test_what_is_pulled_is_what_the_digest_names(
