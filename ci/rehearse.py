@@ -51,7 +51,8 @@ class Rehearsal:
         try:
             released = await self._released(pipeline, name, steps, programs, registry)
         except PipelineError as error:
-            raise RehearsalFailed("\n".join([*report, str(error)])) from error
+            failed = f"rehearsal: {self.tag} would not be released"
+            raise RehearsalFailed("\n".join([failed, *report, str(error)])) from error
         return "\n".join([*report, str(released)])
 
     async def _released(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
+from shlex import quote
 from typing import Annotated, get_args, get_origin, get_type_hints
 
 import dagger
 import pytest
 from dagger import DefaultPath, Doc, Ignore
 
-from errors import InvalidReference
+from condition import Condition
+from errors import InvalidFault, InvalidIdentity, InvalidReference
 from main import Ci
 
+ROOT = Path(__file__).parents[2]
 FUNCTIONS = Ci.__dagger_module__.get_object("Ci").functions  # type: ignore[attr-defined]
 
 
@@ -95,3 +99,47 @@ async def test_build_and_serve_refuse_a_tag_that_is_no_version_before_anything_s
         await pipeline.build("latest")
     with pytest.raises(InvalidReference, match="'v1' is not"):
         await pipeline.serve("v1")
+
+
+@pytest.mark.anyio
+async def test_rehearse_refuses_a_misspelt_fault_before_anything_starts(pipeline: Ci) -> None:
+    with pytest.raises(InvalidFault, match="'sts:5' is no fault"):
+        await pipeline.rehearse("v1.0.0", ["sts:5"])
+
+
+@pytest.mark.anyio
+async def test_doctor_refuses_to_examine_nobody(pipeline: Ci) -> None:
+    with pytest.raises(InvalidIdentity, match="arguments of publish that say who releases"):
+        await pipeline.doctor("v1.0.0")
+
+
+def test_explain_tells_what_ends_a_known_error(pipeline: Ci) -> None:
+    assert "  fix: " in pipeline.explain("denied: Unauthenticated request")
+
+
+@pytest.mark.anyio
+async def test_setup_google_prints_the_script_with_the_condition_of_the_repository() -> None:
+    class Source(dagger.Directory):
+        """This repository's files."""
+
+        def __init__(self) -> None:
+            """Need no engine."""
+
+        def file(self, path: str) -> dagger.File:
+            """Return what can be asked for its text."""
+            return Template(ROOT / path)
+
+    class Template(dagger.File):
+        """A file of this repository."""
+
+        def __init__(self, path: Path) -> None:
+            """Need no engine."""
+            self.path = path
+
+        async def contents(self, **lines: int | None) -> str:
+            """Return its text."""
+            return self.path.read_text()
+
+    pipeline = Ci(source=Source())  # type: ignore[call-arg]
+    script = await pipeline.setup_google("my-project", "some/body", repository_id="12", owner_id="34")
+    assert f"CONDITION={quote(str(Condition.of('12', '34')))}" in script
