@@ -35,6 +35,7 @@ CLI = """#!/usr/bin/env bash
 [[ $* != "call publish "* ]] || set -- "$@" --google-endpoints "$REHEARSAL" --allow-stand-in
 exec "$GITHUB_WORKSPACE/daggerw" "$@"
 """
+ADDRESS = "192.0.2.1"  # for documentation (RFC 5737): nobody has it
 PATIENCE = 600.0  # for an engine that has to make its base images first
 DIGEST = "Docker-Content-Digest"
 
@@ -73,6 +74,14 @@ class Google:
         return found
 
 
+@pytest.fixture(scope="module", autouse=True)
+def address() -> Iterator[None]:
+    """Give the host's loopback device an address that module code reaches, which has a 127.0.0.1 of its own."""
+    subprocess.run(["ip", "address", "replace", f"{ADDRESS}/32", "dev", "lo"], check=True)
+    yield
+    subprocess.run(["ip", "address", "delete", f"{ADDRESS}/32", "dev", "lo"], check=True)
+
+
 @pytest.fixture(scope="module")
 def registry(command: Callable[..., tuple[list[str], dict[str, str]]], example: Path) -> Iterator[str]:
     """Yield the address of a registry that has nothing yet: a service of the embedded engine."""
@@ -94,7 +103,7 @@ def standing_in(registry: str, folder: Path, tag: str) -> Iterator[Google]:
     """Run the stand-in, for which a tag's job asks who it is; it has a registry behind it."""
     world, ticket = usual_world(secrets.token_urlsafe()), folder / "ticket"
     ticket.write_text(world.request_token)
-    words = ["-m", "rehearsal", "--host", own_address(), "--port", "0", "--registry-url", registry]
+    words = ["-m", "rehearsal", "--host", ADDRESS, "--port", "0", "--registry-url", registry]
     process = subprocess.Popen(
         [sys.executable, *words, "--request-token-file", str(ticket), "--tag", tag],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "ci")},
@@ -167,14 +176,6 @@ def answers_or_ended(url: str, process: subprocess.Popen[str]) -> bool:
         return httpx.get(url, trust_env=False).is_success
     except httpx.TransportError:
         return process.poll() is not None
-
-
-def own_address() -> str:
-    """Return the address of this machine that others see: module code sees no loopback but its own."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.connect(("192.0.2.1", 9))  # nothing is sent
-        address: str = asking.getsockname()[0]
-    return address
 
 
 def test_a_tag_ends_in_a_push_to_google(released: str, google: Google) -> None:
