@@ -89,6 +89,8 @@ class Api:
         given = {name: self._loaded(value, field.args[name]) for name, value in arguments.items()}
         if f"{info.parent_type.name}.{info.field_name}" in RELATIVE_TO_CALLER:
             given["path"] = str(client.path(given["path"]))
+        if info.field_name == "secret":
+            given["uri"] = client.secret(given["uri"])
         if given.get("noCache"):
             given["noCache"] = str(uuid.uuid4())
         if info.field_name == "setSecret":

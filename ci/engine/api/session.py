@@ -53,6 +53,15 @@ class Client:
             raise PathError(f"{path!r} lies outside of the module's working directory")
         return found
 
+    def secret(self, uri: str) -> str:
+        """Return the address of a secret as this client may read it; EngineError when it may not."""
+        scheme, _, rest = uri.partition(":")
+        if not self.confined:
+            return uri
+        if scheme in ("env", "cmd"):
+            raise EngineError(f"module code has no {scheme}: secrets of its own: take one as an argument")
+        return f"file:{self.path(rest.removeprefix('//'))}" if scheme == "file" else uri
+
     def write_file(self, source: Path, path: str, *, into_folders: bool) -> str:
         """Write a file for the client; returns its absolute path."""
         target = self.path(path)
