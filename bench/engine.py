@@ -197,7 +197,7 @@ def memory(environment: dict[str, str]) -> None:
     """Many calls in one session."""
     with session(environment) as engine:
         for number in range(CALLS):
-            written = f'withNewFile(path:"/n",contents:"{number % 50}")'
+            written = f'withNewFile(path:"/n",contents:"{number}")'
             engine.ask(started(f'{written}{{file(path:"/n"){{contents}}}}'))
             if number == CALLS // 10:
                 early = engine.megabytes()

@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -195,8 +196,8 @@ async def test_an_exec_runs_once_for_the_same_inputs(base: dagger.Container) -> 
 
 
 async def test_a_failed_exec_is_not_kept(dag: dagger.Client, base: dagger.Container) -> None:
-    counted = base.with_mounted_cache("/count", dag.cache_volume("test-counts-failures"))
-    script = "date +%N >>/count/tries; test $(wc -l </count/tries) -gt 1 && rm /count/tries"
+    counted = base.with_mounted_cache("/count", dag.cache_volume(f"test-counts-failures-{uuid.uuid4()}"))
+    script = "date +%N >>/count/tries; test $(wc -l </count/tries) -gt 1"
     with pytest.raises(dagger.ExecError):
         await shell(counted, script)
     assert await shell(counted, script) == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -128,6 +129,13 @@ def test_a_secret_that_the_module_prints_is_not_shown(run: Run) -> None:
     done = run("call", "leak", "--token", "env://TOKEN", TOKEN="hunter2")
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["printed ***", "Error: FunctionError: told ***"]
+
+
+@pytest.mark.parametrize("uri", ["env://TOKEN", "cmd://echo $TOKEN", "file:///etc/passwd"])
+def test_module_code_has_no_secrets_but_those_it_is_given(uri: str, run: Run) -> None:
+    done = run("call", "peek", "--uri", uri, TOKEN="hunter2")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search("take one as an argument|outside of the module's working directory", done.stderr)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,14 @@ def test_what_was_mounted_leaves_no_trace(engine: Engine, root: Path) -> None:
     assert left == sorted(f"{entry.name}/" for entry in root.iterdir())
 
 
+def test_a_container_may_have_more_layers_than_an_overlay(engine: Engine, root: Path) -> None:
+    chain, steps = shell("perl -ne 'END { print $. }' /n", "stdout"), 90
+    for number in range(steps):
+        chain = shell(f"echo {number} >>/n", chain)
+    answer = engine.container(root, chain)
+    assert of(answer, *["withExec"] * (steps + 1), "stdout") == str(steps)
+
+
 def test_only_the_user_may_look_into_a_session(engine: Engine) -> None:
     kept = [engine.cache, *engine.cache.glob("sessions/*"), engine.cache / "salt"]
     engine.ask('{setSecret(name:"x",plaintext:"y"){id}}')

@@ -70,7 +70,7 @@ class Api:
         if not isinstance(source, Call):
             return _plain(source, info.field_name)
         if info.field_name == "id":
-            return source.id
+            return self._session.given(source)
         if info.field_name == "node":
             return self._session.call(arguments["id"])
         called = self._call(source, info, arguments)
@@ -89,6 +89,8 @@ class Api:
         given = {name: self._loaded(value, field.args[name]) for name, value in arguments.items()}
         if f"{info.parent_type.name}.{info.field_name}" in RELATIVE_TO_CALLER:
             given["path"] = str(client.path(given["path"]))
+        if info.field_name == "secret":
+            given["uri"] = client.secret(given["uri"])
         if given.get("noCache"):
             given["noCache"] = str(uuid.uuid4())
         if info.field_name == "setSecret":
@@ -96,7 +98,7 @@ class Api:
         if info.field_name == "currentModule" and not client.confined:
             raise EngineError("no current module")
         named = graphql.get_named_type(info.return_type).name
-        return self._session.remembered(Call.to(named, info.field_name, given, source))
+        return Call.to(named, info.field_name, given, source)
 
     def _loaded(self, value: Any, argument: graphql.GraphQLArgument) -> Any:
         if graphql.get_named_type(argument.type).name != "ID" or value is None:
@@ -108,12 +110,11 @@ class Api:
     async def _value(self, called: Call, source: Call, info: ResolveInfo) -> Any:
         extra = {"client": info.context} if info.field_name in ACTS_FOR_CALLER else {}
         value = await self._session.ask(called, **extra)
-        return source.id if graphql.get_named_type(info.return_type).name == "ID" else value
+        return self._session.given(source) if graphql.get_named_type(info.return_type).name == "ID" else value
 
     async def _elements(self, called: Call) -> list[Call]:
         found = await self._session.evaluate(called)
-        steps = (Call.to(called.type, "item", {"index": index}, called) for index in range(len(found)))
-        return [self._session.remembered(step) for step in steps]
+        return [Call.to(called.type, "item", {"index": index}, called) for index in range(len(found))]
 
 
 def _plain(source: Any, field: str) -> Any:

@@ -53,6 +53,15 @@ class Client:
             raise PathError(f"{path!r} lies outside of the module's working directory")
         return found
 
+    def secret(self, uri: str) -> str:
+        """Return the address of a secret as this client may read it; EngineError when it may not."""
+        scheme, _, rest = uri.partition(":")
+        if not self.confined:
+            return uri
+        if scheme in ("env", "cmd"):
+            raise EngineError(f"module code has no {scheme}: secrets of its own: take one as an argument")
+        return f"file:{self.path(rest.removeprefix('//'))}" if scheme == "file" else uri
+
     def write_file(self, source: Path, path: str, *, into_folders: bool) -> str:
         """Write a file for the client; returns its absolute path."""
         target = self.path(path)
@@ -108,6 +117,7 @@ class Session:
         self._api = Api(self, self.schema)
         self._user = Client(Path.cwd(), confined=False)
         self._calls: dict[str, Call] = {ROOT.id: ROOT}
+        self._values: dict[str, Any] = {ROOT.id: None}
         self._running: dict[str, asyncio.Task[Any]] = {}
         self._fields: dict[str, object] = {
             name: kind(self)
@@ -138,9 +148,10 @@ class Session:
             yield session
 
     async def _close(self) -> None:
-        for task in self._running.values():
+        running = list(self._running.values())
+        for task in running:
             task.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
         await self.services.stop_all()
 
     async def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -173,9 +184,10 @@ class Session:
 
     # Calls
 
-    def remembered(self, call: Call) -> Call:
-        """Return the one call with this ID, which `call` finds from now on."""
-        return self._calls.setdefault(call.id, call)
+    def given(self, call: Call) -> str:
+        """Return a call's ID, from which `call` finds it from now on."""
+        self._calls[call.id] = call
+        return call.id
 
     def call(self, id_: str) -> Call:
         """Return the call with an ID; EngineError when nobody got it in this session."""
@@ -185,17 +197,18 @@ class Session:
 
     async def evaluate(self, call: Call) -> Any:
         """Return the value behind a call; whoever asks meanwhile or later gets the same one."""
-        if call is ROOT:
-            return None
+        if call.id in self._values:
+            return self._values[call.id]
         if call.id not in self._running:
             task = asyncio.create_task(self.ask(call))
             self._running[call.id] = task
-            task.add_done_callback(lambda done: self._forget_failure(call.id, done))
+            task.add_done_callback(lambda done: self._ended(call.id, done))
         return await asyncio.shield(self._running[call.id])
 
-    def _forget_failure(self, id_: str, done: asyncio.Task[Any]) -> None:
-        if done.cancelled() or done.exception():
-            self._running.pop(id_, None)
+    def _ended(self, id_: str, done: asyncio.Task[Any]) -> None:
+        del self._running[id_]
+        if not done.cancelled() and not done.exception():
+            self._values[id_] = done.result()
 
     async def ask(self, call: Call, **extra: object) -> Any:
         """Return what a field gives on its evaluated parent, without remembering it."""

@@ -10,20 +10,20 @@ import asyncio
 import json
 import os
 import shlex
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.api.calls import key_of
-from engine.api.state import STAND_IN_LABEL, ContainerState, Mount, Outcome
+from engine.api.state import STAND_IN_LABEL, Config, ContainerState, Mount, Outcome
 from engine.errors import ExecError, StoreError
 from engine.files.changes import apply, copy_layer
 from engine.files.paths import check_kind, existing
 from engine.files.trees import Place
 from engine.run import sandbox
-from engine.run.layers import Upper
+from engine.run.layers import MOST_LAYERS, Upper
 from engine.run.mounts import Mounts
 from engine.run.network import NAME_SERVER
 from engine.store.buildah import option_list, tells_full
@@ -40,18 +40,41 @@ class Executor:
         self._turns = asyncio.Semaphore(os.cpu_count() or 1)
 
     async def committed(self, state: ContainerState) -> ContainerState:
-        """Return the container with its changes in a layer; nothing to do when there are none."""
+        """Return the container with its changes in a layer, and no more layers than overlayfs takes."""
         if not state.changes:
-            return state
+            return await self._flattened(state)
         key, layers = state.rootfs_key, self._session.layers
+
+        async def change(upper: Upper) -> None:
+            async with layers.mounted(layers.lower(state), upper) as root:
+                await asyncio.to_thread(apply, state.changes, root)
+
+        await self._made(key, {"layers": [*state.layers, key], "image": state.image}, change)
+        return await self._flattened(state.with_layer(key))
+
+    async def _flattened(self, state: ContainerState) -> ContainerState:
+        """Return a container of very many layers with one in the place of all."""
+        if len(state.layers) < MOST_LAYERS:
+            return state
+        key, layers = key_of("flat", state.content), self._session.layers
+
+        async def copy(upper: Upper) -> None:
+            async with layers.mounted(layers.lower(state)) as root:
+                await asyncio.to_thread(copy_layer, root, upper.changed)
+
+        await self._made(key, {"layers": [key]}, copy)
+        return replace(state, image=None, image_config=Config(), layers=(key,))
+
+    async def _made(
+        self, key: str, result: dict[str, object], fill: Callable[[Upper], Awaitable[None]]
+    ) -> None:
+        """Let `fill` make the layer `key`, unless it is kept with its result."""
         async with self._session.results.alone(key):
-            if self._session.results.get(key) is None or not layers.has(key):
-                async with layers.fresh() as upper:
-                    async with layers.mounted(layers.lower(state), upper) as root:
-                        await asyncio.to_thread(apply, state.changes, root)
-                    layers.keep(key, upper)
-                self._session.results.put(key, {"layers": [*state.layers, key], "image": state.image})
-        return state.with_layer(key)
+            if self._session.results.get(key) is None or not self._session.layers.has(key):
+                async with self._session.layers.fresh() as upper:
+                    await fill(upper)
+                    self._session.layers.keep(key, upper)
+                self._session.results.put(key, result)
 
     async def execute(
         self, state: ContainerState, command: Sequence[str], *, stdin: str, expect: str

@@ -6,7 +6,6 @@ is moved there when the step has ended well: it is there whole or not at all, an
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -21,8 +20,7 @@ from engine.store.buildah import Store, tells_full
 
 # What a layer says must mean the same below any other layers.
 SELF_CONTAINED = "index=off,metacopy=off,redirect_dir=nofollow"
-KEY_LENGTH = 32  # an option list is at most a page long
-MOST_LAYERS = 80
+KEY_LENGTH, MOST_LAYERS = 32, 80  # an option list is at most a page long
 
 
 @dataclass(frozen=True)
@@ -52,21 +50,18 @@ class Layers:
 
     def has(self, key: str) -> bool:
         """Whether the layer of a step is kept."""
-        return self._path(key).is_dir()
+        return self.path(key).is_dir()
 
     def keep(self, key: str, upper: Upper) -> None:
         """Keep what a step changed, in the place of what a killed session left there without a result."""
-        kept = self._path(key)
+        kept = self.path(key)
         if kept.exists():
             kept.rename(upper.folder / "left")
         upper.changed.rename(kept)
 
-    def _path(self, key: str) -> Path:
-        return self.cache / "layers" / key[:KEY_LENGTH]
-
     def path(self, key: str) -> Path:
         """Return the folder of a layer."""
-        return self._path(key)
+        return self.cache / "layers" / key[:KEY_LENGTH]
 
     def lower(self, state: ContainerState) -> list[str]:
         """Return the folders, seen from the cache folder, that a container is made of; the top one first."""
@@ -121,11 +116,3 @@ def mount_error(done: Completed) -> StoreError:
 def in_user_namespace() -> bool:
     """Whether this process's root is an ordinary user of the host."""
     return Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]
-
-
-def folder_size(folder: Path) -> int:
-    """Return how many bytes of disk the files below a folder take."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        total += sum(os.lstat(os.path.join(place, name)).st_blocks * 512 for name in names)
-    return total

@@ -131,6 +131,11 @@ class Example:
         return container.with_exec(["sh", "-c", 'echo "logged in with $TOKEN"'])
 
     @function
+    async def peek(self, uri: str) -> str:
+        """Ask for a secret by itself."""
+        return await dag.secret(uri).plaintext()
+
+    @function
     async def leak(self, token: dagger.Secret) -> str:
         """Print a secret, and raise it."""
         text = await token.plaintext()
