@@ -76,7 +76,7 @@ class Google:
 
 @pytest.fixture(scope="module", autouse=True)
 def address() -> Iterator[None]:
-    """Give the host's loopback device an address that module code reaches, which has a 127.0.0.1 of its own."""
+    """Give the loopback device an address that module code, which has a 127.0.0.1 of its own, reaches."""
     subprocess.run(["ip", "address", "replace", f"{ADDRESS}/32", "dev", "lo"], check=True)
     yield
     subprocess.run(["ip", "address", "delete", f"{ADDRESS}/32", "dev", "lo"], check=True)
