@@ -26,9 +26,9 @@ from rehearsal.connection import server
 from rehearsal.world import World, usual_world
 from tests.ci.witness import Witness, shapes
 from tests.engine.engine_process import ROOT
-from tests.engine.test_release import own_address, registry
+from tests.engine.test_release import ADDRESS, address, registry
 
-__all__ = ["registry"]  # a fixture
+__all__ = ["address", "registry"]  # fixtures
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 GZIP, CHUNK, PAUSE = b"\x1f\x8b", 1 << 24, 0.01
 Command = Callable[..., tuple[list[str], dict[str, str]]]
@@ -65,7 +65,7 @@ class Commands:
 def serving(app: ASGIApp) -> Iterator[str]:
     """Serve an application where a container sees it, and yield its address."""
     running = server(app)
-    with socket.create_server((own_address(), 0)) as listener:
+    with socket.create_server((ADDRESS, 0)) as listener:
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
