@@ -90,7 +90,8 @@ async def test_an_id_token_is_for_the_service_that_it_is_asked_for(google: str, 
     "fault", ["oidc:503", "oidc:reset", "sts:503x2", "sts:429", "iam:timeout", "iam:reset"]
 )
 async def test_what_passes_is_survived(start_google: Start, world: World, fault: str) -> None:
-    await minted(identity(start_google(world, fault), world))
+    _, asked = await minted(identity(start_google(world, fault), world))
+    assert asked == 3 + int(fault.partition("x")[2] or 1)
 
 
 @pytest.mark.parametrize(

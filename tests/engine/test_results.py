@@ -66,11 +66,11 @@ def test_one_step_at_a_time_works_on_a_key(results: Results) -> None:
 
 
 def test_other_keys_are_not_waited_for(results: Results) -> None:
-    async def both() -> None:
+    async def both() -> list[str]:
         async with results.alone("a"), asyncio.timeout(5), results.alone("b"):
-            pass
+            return ["a", "b"]
 
-    asyncio.run(both())
+    assert asyncio.run(both()) == ["a", "b"]
 
 
 def test_a_step_that_fails_or_is_called_off_lets_go(results: Results) -> None:

@@ -59,11 +59,6 @@ class Listing:
         """Return the list of heads with their paths."""
         return cls("".join(f"{head}\0{path}\0" for head, path in lines))
 
-    @classmethod
-    def of_folder(cls, folder: Path) -> Listing:
-        """Return the list of all that is below `folder`."""
-        return cls.of((head_of(entry, file_digest), path) for path, entry in entries(folder))
-
     @property
     def digest(self) -> str:
         """The SHA-256 in hex."""
