@@ -9,7 +9,7 @@ RUN python -m venv --without-pip /venv
 COPY app/requirements.txt /build/
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /venv/bin/python install --disable-pip-version-check --no-compile --only-binary :all: \
-        --require-hashes --requirement /build/requirements.txt
+        --no-deps --require-hashes --requirement /build/requirements.txt
 # A fifth of the dependencies are their own tests. Byte-code without time stamps depends on the source only, and
 # nothing is checked at start.
 RUN find /venv -type d -name tests -prune -exec rm -r {} + \

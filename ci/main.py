@@ -220,7 +220,8 @@ class Ci:
     def _prepared(self) -> dagger.Container:
         """Return the base of every step: what is installed first changes least."""
         requirements = self.source.file("requirements-dev.txt")
-        install = ["pip", "install", "--disable-pip-version-check", "--require-hashes"]
+        # Nothing beside the list: pip would take a newer version of what it also knows with extras.
+        install = ["pip", "install", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
         return (
             dag.container()
             .from_(BASE)
