@@ -38,7 +38,7 @@ WORKFLOW = ".github/workflows/milestone2-ci.yml"
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
 # pyproject.toml or in data/.
 MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "*.csv"]
-IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/runtime_tree.py"]
+IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/package_record.py", "ci/runtime_tree.py"]
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
 CHECKED_FILES += [".gitignore", "CHANGELOG.md", "README.md", "requirements-dev.in", "requirements-dev.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]

@@ -1,11 +1,11 @@
 """What a registry holds and takes: manifests, and images on their way to one."""
 
-import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
+import documents
 from errors import RegistryError
 from layout import INDEX, MANIFEST, MAX_DOCUMENT, Blob, Layout
 
@@ -24,7 +24,7 @@ class Manifest:
     @property
     def digest(self) -> str:
         """The digest of what was really read."""
-        return digest_of(self.content)
+        return documents.digest(self.content)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -117,14 +117,11 @@ def checked(content: bytes, digest: str) -> bytes:
     """Return a content that has the digest; raises RegistryError when it has another one or is too large."""
     if len(content) > MAX_DOCUMENT:
         raise RegistryError(f"registry: {digest} has {len(content)} bytes; {MAX_DOCUMENT} are the most")
-    if digest_of(content) != digest:
-        raise RegistryError(f"registry: {digest} has the content of {digest_of(content)}; don't use it")
+    if documents.digest(content) != digest:
+        raise RegistryError(
+            f"registry: {digest} has the content of {documents.digest(content)}; don't use it"
+        )
     return content
-
-
-def digest_of(content: bytes) -> str:
-    """Return a content's SHA-256 as registries write it."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def json_object(content: bytes, what: str) -> dict[str, Any]:
