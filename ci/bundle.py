@@ -20,6 +20,7 @@ from errors import PipelineError
 
 IMAGE, SBOM, PROVENANCE, SUMS = "image.tar", "sbom.cdx.json", "provenance.intoto.json", "SHA256SUMS"
 PROGRAM = "ci/bundle.py"
+FOLDER = "/release"
 # What runs there.
 FILES = [
     PROGRAM,
@@ -33,6 +34,7 @@ def write(image: Path, origin: Origin, folder: Path) -> str:
 
     Raises InvalidLayout.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     built = layout.read(image)
     with filesystem.opened(built) as tree:
         written = canonical.write(built, tree, origin, folder / IMAGE)

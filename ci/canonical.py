@@ -33,6 +33,7 @@ from layout import MANIFEST, STAND_IN_LABEL, Layout
 CUTS = {"venv": "dependencies", "app": "service and model"}
 LOWEST = "interpreter"
 LEVEL = 4
+DIRTY = "-dirty"  # ends the revision of what is more than a commit
 KEPT = ("Cmd", "Entrypoint", "ExposedPorts", "StopSignal", "User", "Volumes", "WorkingDir")
 OCI_LABELS = "org.opencontainers.image."
 TITLE, VERSION = f"{OCI_LABELS}title", f"{OCI_LABELS}version"
@@ -47,7 +48,7 @@ _GZIP_FORMAT = 31  # zlib's word for a gzip stream
 class Origin:
     """What an image is built from: a commit, and the base image NAME@sha256:….
 
-    `revision` ends with -dirty when more than the commit was built; `created` is its time, RFC 3339 in UTC.
+    `revision` ends with DIRTY when more than the commit was built; `created` is its time, RFC 3339 in UTC.
     """
 
     revision: str

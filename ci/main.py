@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import dagger
 from dagger import BuildArg, DefaultPath, Doc, Ignore, dag, object_type
 
+import bundle
 import explain
 import images
 import reference
@@ -19,6 +20,7 @@ from errors import InvalidIdentity
 from identified import identified
 from principal import Identity
 from retrying import patient
+from revision import Commit
 from setup_google import Setup
 from steps import Steps
 from together import together
@@ -60,6 +62,7 @@ LINTERS = {
 }
 
 Tag = Annotated[str, Doc("The version to release: vMAJOR.MINOR.PATCH, also with a pre-release suffix")]
+Git = Annotated[dagger.GitRepository, DefaultPath("/"), Doc("The repository, for its commit")]
 Registry = Annotated[str, Doc("Where to push to: HOST[:PORT][/PATH]; localhost:5000 is the local registry")]
 
 
@@ -113,6 +116,22 @@ class Ci:
         arguments = [BuildArg("NAME", await self._name()), version]
         return self.source.filter(include=IMAGE_FILES).docker_build(build_args=arguments)
 
+    @function(cache="session")
+    async def release(self, git: Git, tag: Tag = "v0.0.0-dev") -> dagger.Directory:
+        """Build one version into files: the image as it is published, and what proves where it comes from."""
+        return (await self.bundle(tag, await Commit.of(git))).directory(bundle.FOLDER)
+
+    @function(cache="session")
+    async def digest(self, git: Git, tag: Tag = "v0.0.0-dev") -> str:
+        """Print the digest that one version has wherever this commit is built, without publishing it."""
+        return (await (await self.bundle(tag, await Commit.of(git))).stdout()).strip()
+
+    async def bundle(self, tag: str, commit: Commit) -> dagger.Container:
+        """Return the container that made one version of a commit into files, in bundle.FOLDER."""
+        programs = dag.container().from_(BASE).with_workdir("/src")
+        programs = programs.with_directory(".", self.source.filter(include=bundle.FILES))
+        return release.bundled(await self.build(tag), programs, commit, BASE)
+
     @function()
     async def serve(self, tag: Tag = "v0.0.0-dev") -> dagger.Service:
         """Serve the image of one version on port 8080."""
@@ -129,6 +148,7 @@ class Ci:
     async def publish(
         self,
         tag: Tag,
+        git: Git,
         registry: Registry = reference.LOCAL_REGISTRY,
         allow_stand_in: Annotated[
             bool, Doc("Push to a remote registry even what was built on a stand-in for a base image")
@@ -139,11 +159,13 @@ class Ci:
         """Lint, test, build, try and push one version, and print its name with its digest."""
         destination, steps = reference.destination(registry, tag), Steps(_tell)
         target = destination.image(await self._name())
-        return str(await release.release(self, target, identity, steps, allow_stand_in=allow_stand_in))
+        allowed, commit = release.Allowed(stand_in=allow_stand_in), await Commit.of(git)
+        return str(await release.release(self, target, commit, identity, steps, allowed))
 
     @function(cache="never")
     async def rehearse(
         self,
+        git: Git,
         tag: Tag = "v1.0.0",
         fault: Annotated[
             list[str] | None,
@@ -153,7 +175,7 @@ class Ci:
         """Release one version to a stand-in for GitHub and Google, pull it, run it and ask it."""
         rehearsal = rehearse.Rehearsal(tag, fault or ())
         programs = self._prepared().with_directory(".", self.source.filter(include=rehearse.FILES))
-        return await rehearsal.run(self, await self._name(), programs, _registry())
+        return await rehearsal.run(self, await self._name(), await Commit.of(git), programs, _registry())
 
     @function(cache="never")
     @identified

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import documents
-from canonical import BASE_DIGEST, BASE_NAME, REVISION, TITLE, VERSION
+from canonical import BASE_DIGEST, BASE_NAME, DIRTY, REVISION, TITLE, VERSION
 from errors import InvalidLayout
 from filesystem import Tree
 from inventory import CARD, MODEL, REQUIREMENTS
@@ -20,7 +20,6 @@ from layout import STAND_IN_LABEL, Layout
 KIND = "application/vnd.in-toto+json"
 STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
 BUILD_TYPE, BUILDER = "urn:milestone2:release:v1", "urn:milestone2:ci"
-DIRTY = "-dirty"
 GOLDEN = f"{MODEL}golden.json"
 
 

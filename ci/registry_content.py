@@ -1,7 +1,7 @@
 """What a registry holds and takes: manifests, and images on their way to one."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,7 +11,11 @@ from layout import INDEX, MANIFEST, MAX_DOCUMENT, Blob, Layout
 
 _DOCKER = "application/vnd.docker.distribution.manifest"
 INDEXES = (INDEX, f"{_DOCKER}.list.v2+json")
+EMPTY = "application/vnd.oci.empty.v1+json"
 ACCEPT = ", ".join((MANIFEST, f"{_DOCKER}.v2+json", *INDEXES))
+
+_NOTHING = b"{}"
+_TITLE = "org.opencontainers.image.title"
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,28 @@ class Parcel:
 
         return cls(Manifest(MANIFEST, image.manifest), image.blobs, read)
 
+    @classmethod
+    def about(cls, image: Layout, kind: str, name: str, content: bytes) -> Self:
+        """Return a document about an image, such as its bill of materials, of a media type and a name."""
+        described = _descriptor(kind, content)
+        manifest = documents.canonical(
+            {
+                "artifactType": kind,
+                "config": _descriptor(EMPTY, _NOTHING),
+                "layers": [{**described, "annotations": {_TITLE: name}}],
+                "mediaType": MANIFEST,
+                "schemaVersion": 2,
+                "subject": _descriptor(MANIFEST, image.manifest),
+            }
+        )
+        held = {documents.digest(each): each for each in (_NOTHING, content)}
+
+        async def read(blob: Blob) -> AsyncIterator[bytes]:
+            yield held[blob.digest]
+
+        found = Manifest(MANIFEST, manifest)
+        return cls(found, found.blobs, read)
+
     async def content(self, blob: Blob) -> AsyncIterator[bytes]:
         """Yield a blob as it was announced; raises RegistryError when it is of another size."""
         left = blob.size
@@ -98,6 +124,21 @@ class Referrer:
     digest: str
     kind: str
     size: int
+
+
+def listing(present: Manifest | None, added: Iterable[Parcel]) -> Manifest:
+    """Return the index of referrers, for where a registry keeps none: what it lists already, and more."""
+    listed = {each["digest"]: each for each in (present.document.get("manifests") or [] if present else [])}
+    for manifest in (parcel.manifest for parcel in added):
+        kind = {"artifactType": manifest.document.get("artifactType"), "mediaType": manifest.kind}
+        listed[manifest.digest] = {**kind, "digest": manifest.digest, "size": len(manifest.content)}
+    described = [listed[digest] for digest in sorted(listed)]
+    index = {"manifests": described, "mediaType": INDEX, "schemaVersion": 2}
+    return Manifest(INDEX, documents.canonical(index))
+
+
+def _descriptor(kind: str, content: bytes) -> dict[str, Any]:
+    return {"digest": documents.digest(content), "mediaType": kind, "size": len(content)}
 
 
 def referrers(index: dict[str, Any]) -> list[Referrer]:

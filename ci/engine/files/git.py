@@ -105,7 +105,7 @@ class Repository:
     ) -> str:
         """Return what a command says; it may also end with `status` when that means that there is nothing."""
         folders = (f"--git-dir={self.folder}/.git", f"--work-tree={self.folder}")
-        env = self._environment({**NO_PROGRAMS, **(config or {})}) | (variables or {})
+        env = {**self._environment({**NO_PROGRAMS, **(config or {})}), **(variables or {})}
         done = await run(("git", *folders, *words), env=env, cwd=self.folder, stdin=stdin)
         if done.status not in (0, status):
             raise EngineError(f"git {words[0]} failed: {' '.join(done.stderr.split())[-600:]}")
