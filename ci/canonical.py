@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import documents
 import layout
@@ -117,7 +117,8 @@ class _Gzip:
 
 def _packed(name: str, entries: Iterable[Entry], file: IO[bytes]) -> _Packed:
     out = _Gzip(file)
-    with tarfile.open(mode="w|", fileobj=out, bufsize=_CHUNK, format=tarfile.PAX_FORMAT) as tar:
+    # It only needs what can be written to.
+    with tarfile.open(mode="w|", fileobj=cast("IO[bytes]", out), bufsize=_CHUNK) as tar:
         for entry in entries:
             tar.addfile(_header(entry), entry.reader())
     size = out.finish()

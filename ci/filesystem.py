@@ -65,7 +65,7 @@ class Reader:
     def __init__(self, entry: Entry) -> None:
         self._entry, self._done = entry, 0
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = _CHUNK, /) -> bytes:
         """Return at most as many bytes as that, none at the end."""
         entry = self._entry
         wanted = min(size, entry.size - self._done)

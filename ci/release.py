@@ -100,9 +100,9 @@ def check_commit(commit: Commit, target: Image, allowed: Allowed, steps: Steps) 
 def bundled(
     image: dagger.Container, programs: dagger.Container, commit: Commit, base: str
 ) -> dagger.Container:
-    """Return the container that makes an image into a release's files, in bundle.FOLDER; it prints the digest.
+    """Return the container that makes an image into a release's files, it prints the digest.
 
-    The programs are a container of the base image with bundle.FILES.
+    The programs are a container of the base image with bundle.FILES; the release's are in bundle.FOLDER.
     """
     archive = image.as_tarball(forced_compression=dagger.ImageLayerCompression.Uncompressed)
     origin = ["--revision", commit.revision, "--created", commit.created, "--base", base]

@@ -34,7 +34,8 @@ class Commit:
             await head.tree().directory(".git").export(str(folder))
         except dagger.QueryError as error:
             raise InvalidRevision(
-                f"git: {error}; a release is made from a commit: clone the repository, or `git init` and commit"
+                f"git: {error}; a release is made from a commit: clone the repository, or `git init` one "
+                "and commit"
             ) from error
         return cls(digest, time_of(folder, digest), not clean)
 
