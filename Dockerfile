@@ -25,7 +25,7 @@ RUN /venv/bin/python /build/runtime_tree.py /tree \
 FROM builder AS model
 WORKDIR /app
 COPY . .
-RUN /venv/bin/python train_model.py \
+RUN /venv/bin/python -B train_model.py \
     && /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash app
 
 # runtime: nothing but the interpreter, the dependencies, the service and its model.

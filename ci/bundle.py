@@ -19,12 +19,14 @@ from canonical import Origin
 from errors import PipelineError
 
 IMAGE, SBOM, PROVENANCE, SUMS = "image.tar", "sbom.cdx.json", "provenance.intoto.json", "SHA256SUMS"
+# What is published about an image, and its media types.
+KINDS = {SBOM: sbom.KIND, PROVENANCE: provenance.KIND}
 PROGRAM = "ci/bundle.py"
 FOLDER = "/release"
 # What runs there.
 FILES = [
     PROGRAM,
-    *(f"ci/{name}.py" for name in ("archive", "canonical", "documents", "errors", "filesystem")),
+    *(f"ci/{name}.py" for name in ("archive", "canonical", "compare", "documents", "errors", "filesystem")),
     *(f"ci/{name}.py" for name in ("inventory", "layout", "provenance", "sbom")),
 ]
 

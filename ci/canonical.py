@@ -87,8 +87,13 @@ def cut(tree: Tree) -> dict[str, list[Entry]]:
     """Return the layers by their names, the lowest first, none of them empty."""
     parts: dict[str, list[Entry]] = {name: [] for name in (LOWEST, *CUTS.values())}
     for path in sorted(tree):
-        parts[CUTS.get(path.split("/")[0], LOWEST)].append(tree[path])
+        parts[layer_of(path)].append(tree[path])
     return {name: entries for name, entries in parts.items() if entries}
+
+
+def layer_of(path: str) -> str:
+    """Return the name of the layer that a path is in."""
+    return CUTS.get(path.split("/")[0], LOWEST)
 
 
 class _Gzip:

@@ -14,6 +14,7 @@ import reference
 import rehearse
 import release
 import setup_google
+import verify
 from doctor import Doctor, report
 from endpoints import Endpoints
 from errors import InvalidIdentity
@@ -126,11 +127,20 @@ class Ci:
         """Print the digest that one version has wherever this commit is built, without publishing it."""
         return (await (await self.bundle(tag, await Commit.of(git))).stdout()).strip()
 
+    @function(cache="session")
+    async def compare(
+        self,
+        git: Git,
+        other: Annotated[dagger.File, Doc("The other image, as an OCI layout in a tar archive")],
+        tag: Tag = "v0.0.0-dev",
+    ) -> str:
+        """Say which file of which layer differs, and how, from another build of one version."""
+        ours = (await self.bundle(tag, await Commit.of(git))).file(f"{bundle.FOLDER}/{bundle.IMAGE}")
+        return await release.compared(self._programs(), ours, other)
+
     async def bundle(self, tag: str, commit: Commit) -> dagger.Container:
         """Return the container that made one version of a commit into files, in bundle.FOLDER."""
-        programs = dag.container().from_(BASE).with_workdir("/src")
-        programs = programs.with_directory(".", self.source.filter(include=bundle.FILES))
-        return release.bundled(await self.build(tag), programs, commit, BASE)
+        return release.bundled(await self.build(tag), self._programs(), commit, BASE)
 
     @function()
     async def serve(self, tag: Tag = "v0.0.0-dev") -> dagger.Service:
@@ -236,6 +246,19 @@ class Ci:
         async with release.opened(self, target, identity) as repository:
             return await images.listed(repository)
 
+    @function(cache="never")
+    @identified
+    async def verify(
+        self,
+        image: Annotated[str, Doc("HOST/NAME[:TAG]@sha256:…, as publish prints it")],
+        *,
+        identity: Identity | None,
+    ) -> str:
+        """Hold a published image against its bill of materials, its provenance and its labels."""
+        published = reference.pinned(image)
+        async with release.opened(self, published.image, identity) as repository:
+            return await verify.verified(repository, published)
+
     async def _name(self) -> str:
         return reference.project_name(await self.source.file("pyproject.toml").contents())
 
@@ -254,6 +277,11 @@ class Ci:
             .with_file("requirements-dev.txt", requirements)
             .with_exec([*install, "-r", "requirements-dev.txt"])
         )
+
+    def _programs(self) -> dagger.Container:
+        """Return the base with the programs that make a release's files and compare them."""
+        programs = dag.container().from_(BASE).with_workdir("/src")
+        return programs.with_directory(".", self.source.filter(include=bundle.FILES))
 
     def _checked(self) -> dagger.Container:
         return self._prepared().with_directory(".", self.source)

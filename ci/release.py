@@ -10,12 +10,11 @@ import dagger
 from dagger import dag
 
 import bundle
+import compare
 import layout
-import provenance
-import sbom
 import smoke
 from doctor import Place
-from errors import DirtyRefused, InvalidIdentity
+from errors import DirtyRefused, ImagesDiffer, InvalidIdentity
 from principal import Identity, known
 from reference import Destination, Image, Release
 from registry import Repository, connect
@@ -110,10 +109,22 @@ def bundled(
     return programs.with_mounted_file("/image.tar", archive).with_exec(command)
 
 
+async def compared(programs: dagger.Container, ours: dagger.File, theirs: dagger.File) -> str:
+    """Return that two images are the same; raises ImagesDiffer with how they differ."""
+    mounted = programs.with_mounted_file("/ours.tar", ours).with_mounted_file("/theirs.tar", theirs)
+    command = ["python", compare.PROGRAM, "/ours.tar", "/theirs.tar"]
+    done = mounted.with_exec(command, expect=dagger.ReturnType.ANY)
+    told, status = (await done.stdout()).strip(), await done.exit_code()
+    if status:
+        raise ImagesDiffer(f"compare: {told or (await done.stderr()).strip()}")
+    return told
+
+
 def attachments(image: layout.Layout, folder: Path) -> list[Parcel]:
     """Return what is published about an image, from the files of its release."""
-    kinds = {bundle.SBOM: sbom.KIND, bundle.PROVENANCE: provenance.KIND}
-    return [Parcel.about(image, kind, name, (folder / name).read_bytes()) for name, kind in kinds.items()]
+    return [
+        Parcel.about(image, kind, name, (folder / name).read_bytes()) for name, kind in bundle.KINDS.items()
+    ]
 
 
 @asynccontextmanager
