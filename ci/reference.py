@@ -25,7 +25,7 @@ _MAX_TAG, _MAX_REPOSITORY = 128, 255
 
 @dataclass(frozen=True)
 class Image:
-    """Where one release goes: a registry's host, a repository in it, and a tag, empty where only digests count."""
+    """Where one release goes: a registry's host, a repository, and a tag, empty where only a digest counts."""
 
     host: str
     repository: str
@@ -92,15 +92,15 @@ def destination(registry: str, tag: str) -> Destination:
 
 
 def pinned(text: str) -> Release:
-    """Return the image that NAME@sha256:… names, as `publish` prints it; a tag before the digest may be left out.
+    """Return the image that NAME@sha256:… names, as `publish` prints it; the tag may be left out.
 
     Raises InvalidReference, also for a name without a digest: a tag alone may lead to another image tomorrow.
     """
     match = _PINNED.fullmatch(text)
     if not match:
         raise InvalidReference(
-            f"image: {text!r} is not HOST/NAME[:TAG]@sha256:…; give the whole name that `dagger call publish` "
-            "printed, or see `dagger call images`"
+            f"image: {text!r} is not HOST/NAME[:TAG]@sha256:…; give the whole name that `dagger call "
+            "publish` printed, or see `dagger call images`"
         )
     host, repository, tag, digest = match.groups()
     _check_host(host, host)

@@ -1,8 +1,8 @@
 """Hold a published image against all that is said of it: digests, documents, model, labels.
 
-What the image shows is read anew, and its documents are made anew from that: they have to say the same. Nothing
-is signed, so this finds whatever was changed, but not who published it: that is what the registry's permissions
-and the provider's attribute condition are for.
+What the image shows is read anew, and its documents are made anew from that: they have to say the same.
+Nothing is signed, so this finds whatever was changed, but not who published it: that is what the registry's
+permissions and the provider's attribute condition are for.
 """
 
 import json
