@@ -99,7 +99,7 @@ def opened(image: Layout) -> Iterator[Tree]:
 
 @contextmanager
 def _unpacked(image: Layout, blob: Blob) -> Iterator[tuple[IO[bytes], int]]:
-    """Open a layer's tar at its begin and say where it ends: in the archive itself unless it is compressed."""
+    """Open a layer's tar at its begin and say where it ends; in the archive itself unless compressed."""
     with image.archive.open("rb") as archive:
         archive.seek(blob.offset)
         magic = archive.read(len(_ZSTD))

@@ -1,8 +1,8 @@
-"""Build one commit twice, as differently as one machine can: `PYTHONPATH=ci python -m tests.engine.build_twice`
+"""Build a commit twice, as differently as one machine can: `PYTHONPATH=ci python -m tests.engine.build_twice`
 
-Run as root. Two clones in two folders, each with an empty cache; the second by an ordinary user, under another
-umask, time zone and locale, with other BLAS and thread settings. Prints both digests, and how the images differ
-when the digests do; then the exit status is 1.
+Run as root. Two clones in two folders, each with an empty cache; the second by an ordinary user, under
+another umask, time zone and locale, with other BLAS and thread settings. Prints both digests, and how the
+images differ when the digests do; then the exit status is 1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import compare
 import layout
 
 ROOT = Path(__file__).resolve().parents[2]
-UID, SUBORDINATE = 54321, "54321:600000:65536\n"
+UID, USER = 54321, "somebody"
 UNLIKE = {
     **{"OPENBLAS_CORETYPE": "SkylakeX", "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"},
     **{"TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONHASHSEED": "7"},
@@ -30,6 +30,7 @@ UNLIKE = {
 # Becomes a user that only a mount namespace knows, with the device that usual machines let everybody open.
 BECOME = """
 umask 077
+mount --bind "$1/passwd" /etc/passwd
 mount --bind "$1/subordinate" /etc/subuid
 mount --bind "$1/subordinate" /etc/subgid
 mount --bind "$1/tun" /dev/net/tun
@@ -50,19 +51,10 @@ class Build:
         """Return the release's image, and print its digest with the seconds that it took."""
         started = time.monotonic()
         environment = {"HOME": str(self.folder), "PATH": os.environ["PATH"], "DAGGERW_ENGINE": "embedded"}
+        given = [f"{name}={text}" for name, text in {**environment, **self.environment}.items()]
         command = ["./daggerw", "call", "release", "export", "--path", str(self.folder / "out")]
-        subprocess.run(
-            [
-                *self.before,
-                "env",
-                "-i",
-                *(f"{name}={text}" for name, text in (environment | dict(self.environment)).items()),
-                *command,
-            ],
-            cwd=self.folder / "clone",
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        words = [*self.before, "env", "-i", *given, *command]
+        subprocess.run(words, cwd=self.folder / "clone", check=True, stdout=subprocess.DEVNULL)
         image = layout.read(self.folder / "out" / bundle.IMAGE)
         print(f"{image.digest}  {time.monotonic() - started:6.1f} s  {self.folder}", flush=True)
         return image
@@ -81,7 +73,9 @@ def prepared(folder: Path, uid: int) -> Path:
 
 def ordinary(folder: Path) -> Build:
     """Return a build by an ordinary user with subordinate ids."""
-    (folder / "subordinate").write_text(SUBORDINATE)
+    entry = f"{USER}:x:{UID}:{UID}::/nonexistent:/bin/sh\n"
+    (folder / "passwd").write_text(Path("/etc/passwd").read_text() + entry)
+    (folder / "subordinate").write_text(f"{USER}:600000:65536\n")
     os.mknod(folder / "tun", 0o020666, os.makedev(10, 200))
     (folder / "tun").chmod(0o666)
     become = ("unshare", "--mount", "sh", "-euc", BECOME, "sh", str(folder))
