@@ -10,9 +10,11 @@ from dagger import BuildArg, DefaultPath, Doc, Ignore, dag, object_type
 import bundle
 import explain
 import images
+import pins
 import reference
 import rehearse
 import release
+import scan
 import setup_google
 import verify
 from doctor import Doctor, report
@@ -137,6 +139,43 @@ class Ci:
         """Say which file of which layer differs, and how, from another build of one version."""
         ours = (await self.bundle(tag, await Commit.of(git))).file(f"{bundle.FOLDER}/{bundle.IMAGE}")
         return await release.compared(self._programs(), ours, other)
+
+    @function(cache="never")
+    async def scan(
+        self,
+        git: Git,
+        tag: Tag = "v0.0.0-dev",
+        advisories: Annotated[
+            list[dagger.File] | None,
+            Doc("What is known, as OSV has it: records in JSON, or a zip of them"),
+        ] = None,
+        url: Annotated[list[str] | None, Doc("Where such a file can be fetched")] = None,
+        fail_on: Annotated[str, Doc("How grave is too grave: low, medium, high or critical")] = "high",
+    ) -> str:
+        """Look what is known against the parts of one version, and fail when that is grave."""
+        made = await self.bundle(tag, await Commit.of(git))
+        programs = self._prepared().with_file(scan.PROGRAM, self.source.file(scan.PROGRAM))
+        bill = made.file(f"{bundle.FOLDER}/{bundle.SBOM}")
+        return await scan.scanned(programs, bill, advisories or (), url or (), fail_on)
+
+    @function(cache="never")
+    async def update(
+        self,
+        images: Annotated[bool, Doc("Also ask the image registries for moved digests")] = True,
+    ) -> dagger.Changeset:
+        """Return the changes that raise all pins within their constraints; tell which base images moved."""
+        files = self._prepared().with_directory(".", self.source.filter(include=pins.FILES))
+        for name in pins.LISTS:
+            for command in pins.commands(await self.source.file(name).contents()):
+                files = files.with_exec([*command, "--upgrade"])
+        raised = self.source.with_directory(".", files.directory(".").filter(include=pins.FILES))
+        found = await pins.moved((BASE, REGISTRY)) if images else []
+        for name in pins.PINNING if found else ():
+            text = pins.repinned(await self.source.file(name).contents(), found)
+            raised = raised.with_new_file(name, text)
+        for each in found:
+            _tell(str(each))
+        return raised.changes(self.source)
 
     async def bundle(self, tag: str, commit: Commit) -> dagger.Container:
         """Return the container that made one version of a commit into files, in bundle.FOLDER."""

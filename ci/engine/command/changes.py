@@ -52,8 +52,13 @@ async def _line(terminal: int) -> str:
     """Return what is typed, read without a thread that an interrupt would leave waiting."""
     loop = asyncio.get_running_loop()
     typed: asyncio.Future[bytes] = loop.create_future()
-    loop.add_reader(terminal, lambda: typed.done() or typed.set_result(os.read(terminal, 1024)))
+    loop.add_reader(terminal, lambda: _read(terminal, typed))
     try:
         return (await typed).decode(errors="replace")
     finally:
         loop.remove_reader(terminal)
+
+
+def _read(terminal: int, typed: asyncio.Future[bytes]) -> None:
+    if not typed.done():
+        typed.set_result(os.read(terminal, 1024))
