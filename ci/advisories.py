@@ -193,7 +193,7 @@ def _rating(kind: str, vector: str) -> str:
 
 
 def _word(text: object) -> str:
-    word = str(text).lower()
+    word = text.lower() if isinstance(text, str) else ""
     word = _WORDS.get(word, word)
     return word if word in SEVERITIES else SEVERITIES[0]
 

@@ -1,5 +1,6 @@
 """The pipeline: what `dagger call` and `./daggerw call` offer for this project."""
 
+import secrets
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -164,7 +165,9 @@ class Ci:
         images: Annotated[bool, Doc("Also ask the image registries for moved digests")] = True,
     ) -> dagger.Changeset:
         """Return the changes that raise all pins within their constraints; tell which base images moved."""
-        files = self._prepared().with_directory(".", self.source.filter(include=pins.FILES))
+        # What is new today is asked today, not remembered from yesterday.
+        files = self._prepared().with_env_variable("ASKED", secrets.token_hex())
+        files = files.with_directory(".", self.source.filter(include=pins.FILES))
         for name in pins.LISTS:
             for command in pins.commands(await self.source.file(name).contents()):
                 files = files.with_exec([*command, "--upgrade"])
