@@ -152,12 +152,12 @@ async def test_a_rehearsal_ends_with_what_it_released(
         "build",
         "try the image",
         f"push {name}",
-        f"pull {digest}",
+        f"pull and verify {digest}",
         "run it and call /predict",
     ]
     assert pipeline.made == ["train", f"build {tag}", "check"]
     assert asked == [tag, tag]
-    assert [file.name for file in engine.imported] == ["image.tar", "pulled.tar"]
+    assert [file.name for file in engine.imported] == ["image.tar", "verified.tar"]
 
 
 async def test_a_rehearsal_shows_no_token_however_loud_its_logs_are(
@@ -176,7 +176,7 @@ async def test_a_rehearsal_shows_no_token_however_loud_its_logs_are(
     assert engine.ticket in witness.tokens
     assert len(witness.tokens) >= 5  # the job's, its identity, the federated, the account's, the registry's
     assert not [token for token in witness.tokens for shape in shapes(token) if shape in told]
-    pushed = (tmp_path / "pulled.tar").read_bytes()
+    pushed = (tmp_path / "verified.tar").read_bytes()
     assert not [token for token in witness.tokens for shape in shapes(token) if shape in pushed]
 
 
