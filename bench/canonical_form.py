@@ -1,7 +1,7 @@
-"""How fast an image gets its canonical form: `PYTHONPATH=ci python bench/canonical_form.py IMAGE.tar [ROUNDS]`
+"""How fast an image gets its canonical form: `PYTHONPATH=ci python bench/canonical_form.py IMAGE.tar [N]`
 
-`./daggerw call build as-tarball --forced-compression Uncompressed export --path IMAGE.tar` gives such an image.
-Prints the medians of alternating rounds: the whole of it, and zlib alone on one thread over the same bytes.
+Such an image: `./daggerw call build as-tarball --forced-compression Uncompressed export --path IMAGE.tar`.
+Prints the medians of N alternating rounds: all of it, and zlib alone on one thread over the same bytes.
 """
 
 from __future__ import annotations
