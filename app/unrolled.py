@@ -2,7 +2,7 @@
 
 That is two to three times as fast as walking lists of nodes (`python bench/scoring.py`). The functions are
 built as syntax trees: there is no source text, so nothing in a model file can become code. What comes from
-the file are constants, and `app.portable` has checked that these are finite doubles. Names are made of numbers.
+the file are constants, and `app.portable` has checked that these are finite doubles.
 """
 
 from __future__ import annotations

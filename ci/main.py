@@ -37,7 +37,7 @@ WORKFLOW = ".github/workflows/milestone2-ci.yml"
 
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
 # pyproject.toml or in data/.
-MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "*.csv"]
+MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "training", "*.csv"]
 IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/runtime_tree.py"]
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
 CHECKED_FILES += [".gitignore", "CHANGELOG.md", "README.md", "requirements-dev.in", "requirements-dev.txt"]
@@ -78,7 +78,7 @@ class Ci:
         others = self.source.filter(exclude=["tests/test_*.py", *(f"!{path}" for path in REPOSITORY_TESTS)])
         pipeline = prepared.with_directory(".", others).with_service_binding("registry", registry)
         reports = await together(
-            service.with_exec(["pytest", "--cov=app", "--cov=train_model"]).stdout,
+            service.with_exec(["pytest", "--cov=app", "--cov=train_model", "--cov=training"]).stdout,
             pipeline.with_exec(
                 ["pytest", *REPOSITORY_TESTS, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
             ).stdout,

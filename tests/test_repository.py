@@ -18,7 +18,8 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 MODULE = tomllib.loads((ROOT / "ci/pyproject.toml").read_text())
 LOCKED = [ROOT / name for name in ("requirements-dev.txt", "app/requirements.txt", "ci/requirements.txt")]
 SIBLINGS = sorted(path.stem for path in (ROOT / "ci").glob("*.py"))
-PRODUCT = ["app", "train_model", *SIBLINGS, "engine"]
+PRODUCT = ["app", "train_model", "training", *SIBLINGS, "engine"]
+TRAINING = [ROOT / "train_model.py", *sorted((ROOT / "training").glob("*.py"))]
 
 
 def pins(path: Path) -> dict[str, str]:
@@ -109,9 +110,12 @@ def test_the_service_imports_nothing_of_ours_but_itself(path: Path) -> None:
     assert {name for name in ours(path) if not name.startswith("app.") and name != "app"} == set()
 
 
-def test_training_imports_the_artefact_and_errors_of_the_service_only() -> None:
-    allowed = ("app.artifact", "app.errors")
-    assert all(name.startswith(allowed) for name in ours(ROOT / "train_model.py"))
+@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.name)
+def test_training_imports_of_the_service_what_a_model_is_and_how_it_predicts(path: Path) -> None:
+    modules = ("artifact", "errors", "estimator", "portable", "predictor", "scorer")
+    allowed = {f"app.{module}" for module in modules}
+    found = {".".join(name.split(".")[:2]) for name in ours(path) if not name.startswith("training.")}
+    assert found <= allowed
 
 
 @pytest.mark.parametrize("name", SIBLINGS)
