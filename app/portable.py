@@ -151,11 +151,9 @@ def _shape_faults(features: Iterable[int]) -> Iterable[str]:
     for feature in features:
         if not open_:
             yield "nodes follow after the tree's last leaf"
-            return
         depth = open_.pop()
         if depth > MAX_DEPTH:
             yield f"deeper than {MAX_DEPTH}"
-            return
         if feature >= 0:
             open_ += [depth + 1, depth + 1]
     if open_:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
-from sklearn.tree import DecisionTreeRegressor
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import train_model
+from app import artifact, portable
 from app.errors import InvalidInput
-from app.predictor import Predictor, load
+from app.predictor import PortablePredictor, Predictor, load
 from tests.conftest import known_estimator
-from training import export
+from training import describe, export
 
 # They run on another processor meanwhile; tests/test_train_process.py comes next and asks for them.
 pytestmark = pytest.mark.usefixtures("trainings")
@@ -82,6 +87,113 @@ def test_the_card_says_what_the_model_is(model_dir: Path) -> None:
     for feature in card["features"]:
         values = [feature["minimum"], *feature["quantiles"].values(), feature["maximum"]]
         assert values == sorted(values)
+
+
+def test_the_card_names_the_portable_model_and_the_golden_rows(model_dir: Path) -> None:
+    card = json.loads((model_dir / "card.json").read_text())
+    portable = (model_dir / "model.json").read_bytes()
+    golden = (model_dir / "golden.json").read_bytes()
+    assert card["portable"] == {"sha256": hashlib.sha256(portable).hexdigest(), "format": 1, "nodes": 3}
+    assert card["not_portable"] is None
+    assert card["golden_sha256"] == hashlib.sha256(golden).hexdigest()
+
+
+def test_golden_rows_are_the_medians_and_rows_over_the_whole_range_as_they_are_served(
+    model_dir: Path,
+) -> None:
+    predictor = load(model_dir)
+    rows = json.loads((model_dir / "golden.json").read_text())["rows"]
+    assert len(rows) == 50
+    assert rows[0]["features"] == predictor.card.medians()
+    assert [predictor.predict(row["features"]) for row in rows] == [row["prediction"] for row in rows]
+    predictions = [row["prediction"] for row in rows[1:]]
+    assert predictions == sorted(predictions)
+    assert predictions[0] < 0.01
+    assert predictions[-1] > 0.99
+
+
+def test_bins_hold_the_rows_trained_on(model_dir: Path) -> None:
+    for feature in load(model_dir).card.features:
+        assert len(feature.bins.edges) == 9
+        assert feature.bins.shares == pytest.approx([0.1] * 10, abs=0.01)
+        assert list(feature.bins.edges) == sorted(set(feature.bins.edges))
+
+
+@pytest.mark.parametrize(
+    ("values", "edges", "shares"),
+    [
+        ([0.0] * 15 + [1.0] * 5, (0.0,), (0.75, 0.25)),
+        ([7.0] * 8, (), (1.0,)),
+        ([1.0, 2.0, 3.0, 4.0], (1.0, 2.0, 3.0), (0.25,) * 4),
+    ],
+)
+def test_bins_with_tied_edges_are_one(
+    values: list[float], edges: tuple[float, ...], shares: tuple[float, ...]
+) -> None:
+    found = describe.bins(np.array(values))
+    assert (found.edges, found.shares) == (edges, shares)
+    counts = Counter(found.index(value) for value in values)
+    assert [counts[number] / len(values) for number in range(len(shares))] == list(shares)
+
+
+def test_a_model_that_is_not_portable_is_said_to_be_in_card_and_output(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.data(lambda i: int(i >= 20))
+    assert project.predictor().on_loop
+    make(monkeypatch, KNeighborsClassifier(3))
+    predictor = project.predictor()
+    assert not predictor.on_loop
+    assert predictor.card.portable is None
+    assert predictor.card.not_portable == "KNeighborsClassifier has no portable form"
+    output = capsys.readouterr().out.splitlines()
+    assert "portable model with SHA-256 " in output[0]
+    assert "not portable, so scikit-learn serves it: KNeighborsClassifier has no" in output[1]
+    assert {path.name for path in (project.folder / "model").iterdir()} == {
+        *("card.json", "golden.json", "model.joblib"),
+        *("roc.svg", "calibration.svg"),
+    }
+    golden = json.loads((project.folder / "model/golden.json").read_text())["rows"][0]
+    assert golden["prediction"] == predictor.predict(golden["features"])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "label", "plot"),
+    [
+        (LinearRegression(), lambda i: 3 * i, "residuals.svg"),
+        (DecisionTreeClassifier(), lambda i: i // 14, "classes.svg"),
+    ],
+)
+def test_other_tasks_have_golden_rows_and_plots_too(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    estimator: object,
+    label: Callable[[int], object],
+    plot: str,
+) -> None:
+    make(monkeypatch, estimator)
+    predictor = project.data(label).predictor()
+    assert isinstance(predictor, PortablePredictor)
+    assert (project.folder / "model" / plot).is_file()
+    rows = json.loads((project.folder / "model/golden.json").read_text())["rows"]
+    assert len(rows) == 31  # the medians and every row trained on
+    assert [predictor.predict(row["features"]) for row in rows] == [row["prediction"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("module", "limit", "reason"),
+    [
+        (portable, "MAX_NODES", "expected at most 1 nodes or coefficients, got 2"),
+        (artifact, "MAX_BYTES", "bytes are more than the 1 of a portable model"),
+    ],
+)
+def test_a_model_too_large_to_be_portable_is_said_to_be(
+    project: Project, monkeypatch: pytest.MonkeyPatch, module: ModuleType, limit: str, reason: str
+) -> None:
+    monkeypatch.setattr(module, limit, 1)
+    assert project.data(lambda i: int(i >= 20)).train() == 0
+    card = json.loads((project.folder / "model/card.json").read_text())
+    assert reason in card["not_portable"]
 
 
 def test_the_model_calls_a_large_tumour_malignant(model_dir: Path) -> None:
@@ -284,6 +396,21 @@ def test_an_estimator_that_cannot_be_fitted_is_one_line(
 ) -> None:
     make(monkeypatch, RandomForestRegressor(n_estimators=-1))
     assert_refused(project.data(lambda i: i), capsys, "make_model()'s estimator cannot be fitted: ")
+
+
+class Fragile(LinearRegression):  # type: ignore[misc]
+    """Predicts the rows held out and no others."""
+
+    def predict(self, x: Any) -> Any:
+        return super().predict(x) if len(x) == 10 else 1 / 0
+
+
+def test_an_estimator_that_fails_on_what_it_learnt_from_is_one_line(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(monkeypatch, Fragile())
+    message = "make_model(): the estimator fails on rows that it was fitted to: the model failed: Zero"
+    assert_refused(project.data(lambda i: i), capsys, message)
 
 
 def test_two_classes_need_an_estimator_with_probabilities(
