@@ -87,14 +87,17 @@ def _groups(model: Model) -> Iterator[list[Tree]]:
     yield group
 
 
-def _steps(steps: Iterable[Step], names: Sequence[str]) -> Iterator[ast.stmt]:
-    for step in steps:
-        if step.operation == "clip":
-            yield from (_assign(name, _clipped(name, *step.values)) for name in names)
-        else:
-            operator = _OPERATORS[step.operation]
-            for name, value in zip(names, step.values, strict=True):
-                yield _change(name, operator, _number(value))
+def _steps(steps: Iterable[Step], names: Iterable[str]) -> Iterator[ast.stmt]:
+    for index, name in enumerate(names):
+        changed = _load(name)
+        for step in steps:
+            if step.operation == "clip":
+                yield _assign(name, changed)
+                changed = _clipped(name, *step.values)
+            else:
+                value = _number(step.values[index])
+                changed = ast.BinOp(changed, _OPERATORS[step.operation], value, **_AT)
+        yield _assign(name, changed)
 
 
 def _clipped(name: str, smallest: float, largest: float) -> ast.expr:

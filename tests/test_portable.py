@@ -91,6 +91,7 @@ REFUSED: list[tuple[Model, Callable[[Document], object], str]] = [
     (LINEAR, lambda m: m["steps"][1].update(values=[1.0, 0.0]), r"steps\[1\]: divide takes no zero"),
     (LINEAR, lambda m: m["steps"][2].update(values=[5.0, -5.0]), "clip takes the smaller value first"),
     (LINEAR, lambda m: m["steps"][2].update(values=[5.0]), "clip takes 2 values, got 1"),
+    (LINEAR, lambda m: m.update(steps=m["steps"][:1] * 101), "expected at most 100 steps, got 101"),
     (FOREST, lambda m: m["trees"][1].update(output=3), r"trees\[1\]: expected an output below 3, got 3"),
     (FOREST, lambda m: m["trees"][1].update(output=-1), "expected an output below 3, got -1"),
     (FOREST, lambda m: m["trees"][0]["features"].insert(0, 2), "expected features below 2"),
@@ -154,6 +155,11 @@ def test_a_tree_may_be_as_deep_as_is_said_and_no_deeper() -> None:
     assert scorer(deepest).one([1.5]) == 1.0
     with pytest.raises(ArtifactError, match=f"deeper than {MAX_DEPTH}"):
         portable.parse(written(chain(MAX_DEPTH + 1)), "model.json")
+
+
+def test_as_many_steps_as_there_may_be_are_taken() -> None:
+    content = edited(LINEAR, lambda m: m.update(steps=m["steps"][:2] * 50))
+    assert math.isfinite(scorer(portable.parse(content, "model.json")).one([0.5, 1.5]))
 
 
 @pytest.mark.parametrize("model", [LINEAR, FOREST], ids=["linear", "forest"])
