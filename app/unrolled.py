@@ -79,10 +79,12 @@ def _part(model: Model, body: list[ast.stmt]) -> Part:
 def _groups(model: Model) -> Iterator[list[Tree]]:
     limit = max(NODES_A_FUNCTION, NODES_A_FEATURE * model.features)
     group: list[Tree] = []
+    nodes = 0
     for tree in model.trees:
-        if group and sum(len(each.features) for each in [*group, tree]) > limit:
+        nodes += len(tree.features)
+        if group and nodes > limit:
             yield group
-            group = []
+            group, nodes = [], len(tree.features)
         group.append(tree)
     yield group
 

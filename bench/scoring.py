@@ -1,10 +1,9 @@
 """Measure portable models beside scikit-learn on one core: `python bench/scoring.py`
 
 Prints a row for each kind of model, fitted to scikit-learn's data on breast cancer: its nodes (of trees) or
-coefficients, milliseconds to load it, microseconds for a row by itself and for each of BATCH rows together, and
-how these compare with scikit-learn's. The last column is what walking from node to node takes a row, the
-plainer way that `app/unrolled.py` was chosen over. Figures are medians of alternating rounds, which take about
-a minute.
+coefficients, milliseconds to load it, microseconds for a row by itself and for each of BATCH rows together,
+and how these compare with scikit-learn's. The last column is what walking from node to node takes a row, the
+plainer way that `app/unrolled.py` was chosen over. Figures are medians of alternating rounds: about a minute.
 """
 
 from __future__ import annotations
