@@ -1,5 +1,6 @@
 """The pipeline: what `dagger call` and `./daggerw call` offer for this project."""
 
+import secrets
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -11,9 +12,11 @@ import bundle
 import explain
 import images
 import model_card
+import pins
 import reference
 import rehearse
 import release
+import scan
 import setup_google
 import verify
 from doctor import Doctor, report
@@ -37,7 +40,7 @@ else:
 
 BASE = "python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91"
 REGISTRY = "registry:3.0.0@sha256:6c5666b861f3505b116bb9aa9b25175e71210414bd010d92035ff64018f9457e"
-WORKFLOW = ".github/workflows/milestone2-ci.yml"
+WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabot.yml"
 
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
 # pyproject.toml or in data/.
@@ -61,7 +64,8 @@ LINTERS = {
     "hadolint": ["hadolint", "Dockerfile"],
     "shellcheck": ["shellcheck", "daggerw", ".ci/run"],
     "workflow schema": ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", WORKFLOW],
-    "zizmor": ["zizmor", "--offline", "--no-progress", WORKFLOW],
+    "dependabot schema": ["check-jsonschema", "--builtin-schema", "vendor.dependabot", DEPENDABOT],
+    "zizmor": ["zizmor", "--offline", "--no-progress", ".github"],
 }
 
 Tag = Annotated[str, Doc("The version to release: vMAJOR.MINOR.PATCH, also with a pre-release suffix")]
@@ -140,6 +144,45 @@ class Ci:
         """Say which file of which layer differs, and how, from another build of one version."""
         ours = (await self.bundle(tag, await Commit.of(git))).file(f"{bundle.FOLDER}/{bundle.IMAGE}")
         return await release.compared(self._programs(), ours, other)
+
+    @function(cache="never")
+    async def scan(
+        self,
+        git: Git,
+        tag: Tag = "v0.0.0-dev",
+        advisories: Annotated[
+            list[dagger.File] | None,
+            Doc("What is known, as OSV has it: records in JSON, or a zip of them"),
+        ] = None,
+        url: Annotated[list[str] | None, Doc("Where such a file can be fetched")] = None,
+        fail_on: Annotated[str, Doc("How grave is too grave: low, medium, high or critical")] = "high",
+    ) -> str:
+        """Look what is known against the parts of one version, and fail when that is grave."""
+        made = await self.bundle(tag, await Commit.of(git))
+        programs = self._prepared().with_file(scan.PROGRAM, self.source.file(scan.PROGRAM))
+        bill = made.file(f"{bundle.FOLDER}/{bundle.SBOM}")
+        return await scan.scanned(programs, bill, advisories or (), url or (), fail_on)
+
+    @function(cache="never")
+    async def update(
+        self,
+        images: Annotated[bool, Doc("Also ask the image registries for moved digests")] = True,
+    ) -> dagger.Changeset:
+        """Return the changes that raise all pins within their constraints; tell which base images moved."""
+        # What is new today is asked today, not remembered from yesterday.
+        files = self._prepared().with_env_variable("ASKED", secrets.token_hex())
+        files = files.with_directory(".", self.source.filter(include=pins.FILES))
+        for name in pins.LISTS:
+            for command in pins.commands(await self.source.file(name).contents()):
+                files = files.with_exec([*command, "--upgrade"])
+        raised = self.source.with_directory(".", files.directory(".").filter(include=pins.FILES))
+        found = await pins.moved((BASE, REGISTRY)) if images else []
+        for name in pins.PINNING if found else ():
+            text = pins.repinned(await self.source.file(name).contents(), found)
+            raised = raised.with_new_file(name, text)
+        for each in found:
+            _tell(str(each))
+        return raised.changes(self.source)
 
     async def bundle(self, tag: str, commit: Commit) -> dagger.Container:
         """Return the container that made one version of a commit into files, in bundle.FOLDER."""

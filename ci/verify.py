@@ -25,15 +25,19 @@ from reference import Release
 from registry import Repository
 from registry_content import Manifest, Parcel
 
+ARCHIVE = Path("verified.tar")
 MODEL_VERSION = "MODEL_VERSION"
 _SHOWN = 20  # problems
 _PLACES = ("is said", "is true")
 
 
 async def verified(repository: Repository, release: Release) -> str:
-    """Return what was found to be true of a release. Raises NotVerified with all that is not."""
+    """Return what was found to be true of a release; its image is in ARCHIVE then.
+
+    Raises NotVerified with all that is not true.
+    """
     try:
-        image = await pull(repository, release.digest, Path("verified.tar"))
+        image = await pull(repository, release.digest, ARCHIVE)
         bill = await attached(repository, image, bundle.SBOM)
         origin = await attached(repository, image, bundle.PROVENANCE)
         tagged = await repository.digest(release.image.tag) if release.image.tag else release.digest
