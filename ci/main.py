@@ -1,6 +1,5 @@
 """The pipeline: what `dagger call` and `./daggerw call` offer for this project."""
 
-import secrets
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -169,20 +168,11 @@ class Ci:
         images: Annotated[bool, Doc("Also ask the image registries for moved digests")] = True,
     ) -> dagger.Changeset:
         """Return the changes that raise all pins within their constraints; tell which base images moved."""
-        # What is new today is asked today, not remembered from yesterday.
-        files = self._prepared().with_env_variable("ASKED", secrets.token_hex())
-        files = files.with_directory(".", self.source.filter(include=pins.FILES))
-        for name in pins.LISTS:
-            for command in pins.commands(await self.source.file(name).contents()):
-                files = files.with_exec([*command, "--upgrade"])
-        raised = self.source.with_directory(".", files.directory(".").filter(include=pins.FILES))
         found = await pins.moved((BASE, REGISTRY)) if images else []
-        for name in pins.PINNING if found else ():
-            text = pins.repinned(await self.source.file(name).contents(), found)
-            raised = raised.with_new_file(name, text)
         for each in found:
             _tell(str(each))
-        return raised.changes(self.source)
+        raised = await pins.raised(self.source, self._prepared())
+        return (await pins.repinned(raised, found)).changes(self.source)
 
     async def bundle(self, tag: str, commit: Commit) -> dagger.Container:
         """Return the container that made one version of a commit into files, in bundle.FOLDER."""
