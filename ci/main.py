@@ -10,6 +10,7 @@ from dagger import BuildArg, DefaultPath, Doc, Ignore, dag, object_type
 import bundle
 import explain
 import images
+import model_card
 import pins
 import reference
 import rehearse
@@ -42,8 +43,9 @@ WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabo
 
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
 # pyproject.toml or in data/.
-MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "*.csv"]
-IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/package_record.py", "ci/runtime_tree.py"]
+MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "training", "*.csv"]
+IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/assemble.py", "ci/package_record.py"]
+IMAGE_FILES += ["ci/runtime_tree.py", "ci/slim.py"]
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
 CHECKED_FILES += [".gitignore", "CHANGELOG.md", "README.md", "requirements-dev.in", "requirements-dev.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
@@ -85,7 +87,7 @@ class Ci:
         others = self.source.filter(exclude=["tests/test_*.py", *(f"!{path}" for path in REPOSITORY_TESTS)])
         pipeline = prepared.with_directory(".", others).with_service_binding("registry", registry)
         reports = await together(
-            service.with_exec(["pytest", "--cov=app", "--cov=train_model"]).stdout,
+            service.with_exec(["pytest", "--cov=app", "--cov=train_model", "--cov=training"]).stdout,
             pipeline.with_exec(
                 ["pytest", *REPOSITORY_TESTS, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
             ).stdout,
@@ -115,10 +117,11 @@ class Ci:
 
     @function()
     async def build(self, tag: Tag = "v0.0.0-dev") -> dagger.Container:
-        """Build the image of one version."""
+        """Build the image of one version, with scikit-learn only if the model needs it."""
         version = BuildArg("VERSION", reference.release_tag(tag))
         arguments = [BuildArg("NAME", await self._name()), version]
-        return self.source.filter(include=IMAGE_FILES).docker_build(build_args=arguments)
+        target = model_card.image_target(await self.train().file("card.json").contents())
+        return self.source.filter(include=IMAGE_FILES).docker_build(build_args=arguments, target=target)
 
     @function(cache="session")
     async def release(self, git: Git, tag: Tag = "v0.0.0-dev") -> dagger.Directory:
