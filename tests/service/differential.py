@@ -1,0 +1,227 @@
+"""Ask a service with the hot path and one without it the same, and say where they answer differently.
+
+`python -m tests.service.differential --bodies 500000 --heads 500000 [--seed 7]` asks a million times. What it
+prints is enough to ask again: the segments that were sent. Compared are the very bytes of all answers, the date
+and ids that the service made aside, whether the connection still answers afterwards, and at the end the counters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from tests.service.model import write_model, write_sum
+from tests.service.server import Server, Wire, running
+
+PROBE = b"GET /livez HTTP/1.1\r\nhost: probe\r\nx-request-id: probe\r\n\r\n"
+OURS = re.compile(rb"(?m)^date: [^\r]*\r\n|(?<=^x-request-id: )[0-9a-f]{28}(?=\r$)")
+COUNTED = re.compile(r"http_requests_total|http_request_seconds_count|predictions_total|input_bin_|model_")
+
+TOKENS = (
+    *(b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\\u0066", b"\\ud800", b"\0", b"\x7f", b"\xe9", b"\xc3\xa9"),
+    *(b"-0", b"-0.0", b"0", b"00", b"01", b"1.", b".5", b"+1", b"1e5", b"1E-5", b"1e400", b"-1e400", b"1e-400"),
+    *(b"NaN", b"Infinity", b"-Infinity", b"true", b"false", b"null", b"9" * 20, b"9" * 400, b"1_0", b"0x10"),
+    *(b" ", b"\t", b"\n", b"\r", b"\x0b", b"\xc2\xa0", b"\xef\xbb\xbf", b"\xff\xfe", b"/**/", b"//", b"'", b"{}"),
+    *(b'"features":', b'"features":[1,2,3]', b'"instances":', b'"instances":[[1,2,3]]', b'"x":1', b"[1,2,3]"),
+)
+NUMBERS = ("1", "-0", "0", "2.5", "17.99", "1e3", "-1E+2", "5e-324", "1e308", "123456789012345678901", "0.1")
+BODIES = (
+    b'{"features":[17.99,10.38,1.095]}',
+    b'{"features": [1, 2, 3]}',
+    b'{"instances":[[1,2,3],[4,5,6]]}',
+    b'\n{ "features" :\t[ 1e0 , -0 , 2 ] }\n',
+)
+PLAIN = b"Host: x\r\nContent-Type: application/json\r\n"
+CLOUD_RUN = (
+    b"host: known-abcdefghij-uc.a.run.app\r\nuser-agent: python-httpx/0.28.1\r\naccept: */*\r\n"
+    b"accept-encoding: gzip, deflate\r\nconnection: keep-alive\r\ncontent-type: application/json\r\n"
+    b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
+    b"x-cloud-trace-context: 0af7651916cd43dd8448eb211c80319c/13235353014750950193;o=1\r\n"
+    b'x-forwarded-for: 203.0.113.77\r\nx-forwarded-proto: https\r\nforwarded: for="203.0.113.77";proto=https\r\n'
+)
+FIRST_LINES = (
+    *(b"GET /predict HTTP/1.1", b"HEAD /predict HTTP/1.1", b"post /predict HTTP/1.1", b"POST /predict HTTP/1.0"),
+    *(b"POST /predict?x=1 HTTP/1.1", b"POST /predict/ HTTP/1.1", b"POST /%70redict HTTP/1.1", b"POST * HTTP/1.1"),
+    *(b"POST http://x/predict HTTP/1.1", b"POST /predict HTTP/1.2", b"POST  /predict HTTP/1.1", b"POST /predict"),
+    *(b"GET /livez HTTP/1.1", b"GET /readyz HTTP/1.1", b"GET /model HTTP/1.1", b"POST /livez HTTP/1.1"),
+    *(b"GET /v2/health/ready HTTP/1.1", b"POST /v2/models/known/infer HTTP/1.1", b"GET /nowhere HTTP/1.1"),
+)
+LINES = (
+    *(b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"transfer-encoding: gzip, chunked"),
+    *(b"Expect: 100-continue", b"Expect: nothing", b"EXPECT:100-Continue", b"Upgrade: h2c", b"Upgrade: websocket"),
+    *(b"Connection: close", b"Connection: keep-alive", b"Connection: Upgrade", b"connection: Keep-Alive, Upgrade"),
+    *(b"Proxy-Connection: close", b"Keep-Alive: timeout=5", b"Connection:", b"connection : close", b"TE: trailers"),
+    *(b"Content-Length: 5", b"Content-Length: +32", b"Content-Length: 0x20", b"Content-Length: 32, 32"),
+    *(b"content-length: 99999999999999999999", b"Content-Length:", b"Content-Length: -1", b"Content_Length: 5"),
+    *(b"X-Request-ID: given-1", b"x-request-id: a b", b"x-request-id:", b"X-REQUEST-ID: " + b"a" * 129),
+    *(b"X-Request-ID: \xe9", b"x-request-id: Root=1-67891233-abcdef012345678912345678", b"X-Request-ID:tight"),
+    *(b" folded", b"\tfolded", b"No colon", b"Sp ace: x", b": empty name", b"X-Nul: a\0b", b"X-Del: \x7f"),
+    *(b"X-High: \xff", b"X-Cr: a\rb", b"X-Lf: a\nb", b"X-Tab: a\tb", b"X-Empty:", b"X-Odd!#$%&'*+-.^_`|~: x"),
+    *(b'X-"Quoted": x', b"X-Long: " + b"a" * 20000, b"\r\n".join(b"X-%d: y" % index for index in range(120))),
+    *(b"Host: y", b"Content-Encoding: gzip", b"Trailer: X", b"Range: bytes=0-1", b"HTTP2-Settings: AAMAAABk"),
+)
+
+
+def mutated_body(random: Random) -> bytes:
+    """Return a body of POST /predict: a good one of some form, or one with a few things changed."""
+    body = bytearray(random.choice(BODIES))
+    if random.random() < 0.5:
+        numbers = ",".join(random.choice(NUMBERS) for _ in range(random.choice((2, 3, 3, 3, 3, 4))))
+        body = bytearray(f'{{"features":[{numbers}]}}'.encode())
+    for _ in range(random.choice((0, 0, 1, 1, 1, 2, 3))):
+        at, length = random.randrange(len(body) + 1), random.choice((0, 0, 1, 1, 2, 5))
+        new = random.choice((random.choice(TOKENS), b"", bytes([random.randrange(256)])))
+        body[at : at + length] = new
+    if random.random() < 0.01:
+        body = bytearray(body.decode("latin-1").encode(random.choice(("utf-16", "utf-16-le", "utf-32", "utf-8"))))
+    if random.random() < 0.002:
+        body = bytearray(bytes(body).replace(b" ", b" " * 70000))
+    return bytes(body)
+
+
+def mutated_head(random: Random) -> list[bytes]:
+    """Return the segments of a request whose head has a few things changed, and of a probe behind it."""
+    body = random.choice(BODIES)
+    if random.random() < 0.1:
+        body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    lines = [b"POST /predict HTTP/1.1", *random.choice((PLAIN, CLOUD_RUN)).split(b"\r\n")[:-1]]
+    lines.insert(random.randint(1, len(lines)), b"Content-Length: %d" % len(body))
+    for _ in range(random.choice((0, 1, 1, 1, 2, 3))):
+        _change(random, lines)
+    head = bytearray(b"\r\n".join(lines) + b"\r\n\r\n")
+    if random.random() < 0.2:
+        at = random.randrange(len(head))
+        head[at : at + random.choice((0, 1, 1, 2))] = random.choice((b"", b"\r\n", bytes([random.randrange(256)])))
+    return _segments(random, bytes(head), body)
+
+
+def _change(random: Random, lines: list[bytes]) -> None:
+    at = random.randrange(len(lines))
+    match random.randrange(7):
+        case 0 | 1 | 2:
+            lines.insert(random.randint(1, len(lines)), random.choice(LINES))
+        case 3:
+            lines[0] = random.choice(FIRST_LINES)
+        case 4:
+            lines[at] = random.choice((lines[at].lower(), lines[at].upper(), lines[at].replace(b": ", b":")))
+        case 5:
+            lines.insert(at, lines[at])
+        case _:
+            del lines[at : at + (at > 0)]
+
+
+def _segments(random: Random, head: bytes, body: bytes) -> list[bytes]:
+    cut = random.randrange(len(head))
+    return random.choice(
+        (
+            [head + body + PROBE],
+            [head, body + PROBE],
+            [head + body, PROBE],
+            [head, body, PROBE],
+            [head + body[:5], body[5:] + PROBE],
+            [head[:cut], head[cut:] + body + PROBE],
+            [b"\r\n", head + body, head + body + PROBE],
+            [head + body + head, body + PROBE],
+        )
+    )
+
+
+class Pair:
+    """A service with the hot path and one without, each with a connection that shows when it has read all."""
+
+    def __init__(self, hot: Server, cold: Server) -> None:
+        self.servers = (hot, cold)
+        self._barriers = [server.connect() for server in self.servers]
+        self._wires: list[Wire] = []
+
+    def ask_body(self, body: bytes) -> list[bytes]:
+        """Return both answers to a body, on connections that are kept until an answer ends them."""
+        self._wires = self._wires or [server.connect() for server in self.servers]
+        for wire in self._wires:
+            wire.send(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        answers = [wire.raw_reply() for wire in self._wires]
+        if any(b"\r\nconnection: close\r\n" in answer for answer in answers):
+            self.leave()
+        return answers
+
+    def ask(self, segments: list[bytes]) -> list[bytes]:
+        """Return all that both servers say to segments, each of which is read by itself, before they hang up."""
+        with contextlib.ExitStack() as stack:
+            wires = [stack.enter_context(server.connect()) for server in self.servers]
+            for index, segment in enumerate(segments):
+                if index:
+                    self._wait_until_read()
+                for wire in wires:
+                    wire.send(segment)
+            for wire in wires:
+                wire.say_no_more()
+            return [wire.rest() for wire in wires]
+
+    def _wait_until_read(self) -> None:
+        """Have each server answer something else: what came before that it has read."""
+        for barrier in self._barriers:
+            barrier.send(PROBE)
+        for barrier in self._barriers:
+            assert barrier.reply().status == 200
+
+    def counters(self) -> list[dict[str, float]]:
+        """Return what both count, without times and addresses of the process."""
+        found = [server.metrics() for server in self.servers]
+        return [{name: value for name, value in each.items() if COUNTED.match(name)} for each in found]
+
+    def leave(self) -> None:
+        """Close the connections that are kept."""
+        for wire in self._wires:
+            wire.socket.close()
+        self._wires = []
+
+
+def differences(pair: Pair, random: Random, bodies: int, heads: int) -> Iterator[str]:
+    """Yield what the two say differently: to bodies, to heads, and as their counters."""
+    for _ in range(bodies):
+        body = mutated_body(random)
+        yield from _difference(body, pair.ask_body(body))
+    pair.leave()
+    for _ in range(heads):
+        segments = mutated_head(random)
+        yield from _difference(segments, pair.ask(segments))
+    hot, cold = pair.counters()
+    for name in sorted({*hot, *cold}):
+        if hot.get(name) != cold.get(name):
+            yield f"{name}: {hot.get(name)} with the hot path, {cold.get(name)} without"
+
+
+def _difference(asked: object, answers: list[bytes]) -> Iterator[str]:
+    hot, cold = (OURS.sub(b"", answer) for answer in answers)
+    if hot != cold:
+        yield f"{asked!r}:\n  {hot!r} with the hot path,\n  {cold!r} without"
+
+
+def main() -> int:
+    """Compare at length; return 1 after a difference."""
+    parser = argparse.ArgumentParser(description="Compare the service with and without its hot path.")
+    parser.add_argument("--bodies", type=int, default=20_000)
+    parser.add_argument("--heads", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=7)
+    options = parser.parse_args()
+    found = 0
+    for write in (write_model, write_sum):
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            write(Path(folder))
+            servers = [stack.enter_context(running(Path(folder), HOT_PATH=switch)) for switch in "10"]
+            asked = options.bodies // 2, options.heads // 2
+            for difference in differences(Pair(*servers), Random(options.seed), *asked):
+                print(difference, flush=True)
+                found += 1
+    print(f"{options.bodies} bodies and {options.heads} heads: {found} differences")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
