@@ -9,7 +9,8 @@ AppError
 ├── Overloaded          a limit on what is done at once is reached
 ├── TrainingError       a model cannot be trained
 │   ├── BadData         the settings or the data are unusable
-│   └── BelowMinimum    the model is not good enough to be shipped
+│   ├── BelowMinimum    the model is not good enough to be shipped
+│   └── NotPortable     the model has no portable form; says why, and scikit-learn serves it
 └── RequestError        a request is refused; says which input, what was expected and what came
     ├── InvalidInput    400
     ├── UnknownPath     404
@@ -60,6 +61,10 @@ class BadData(TrainingError):
 
 class BelowMinimum(TrainingError):
     """The model is not good enough to be shipped."""
+
+
+class NotPortable(TrainingError):
+    """The model has no portable form; says why, and scikit-learn serves it."""
 
 
 class RequestError(AppError):

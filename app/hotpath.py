@@ -126,7 +126,7 @@ class HotPathProtocol(LimitedProtocol):
         head, self.held_head = self.held_head, None
         if head is not None:
             data, self.held, self.receiving = self.held + data, b"", "nothing"
-        elif self.receiving == "nothing" and not (self.busy or self.stopping or self.refusal):
+        elif self.receiving == "nothing" and not (self.owed or self.stopping or self.leaving):
             head = self.responder.recognise(data)
         done, answers = 0, []
         while head is not None:

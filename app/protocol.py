@@ -49,15 +49,12 @@ class LimitedProtocol(HttpToolsProtocol):
         self.waiting_since = monotonic()
         self.receiving: Literal["nothing", "head", "body"] = "nothing"
         self.head_bytes = self.head_fields = self.head_fed = 0
-        self.refusal: AppError | None = None
+        self.owed = 0  # answers to requests whose heads were read
+        self.leaving = False  # no more is read, and the connection ends behind the answers that are owed
+        self.refusal: AppError | None = None  # which is then the last answer
         self.stopping = False
 
     # What waits for the client, and until when.
-
-    @property
-    def busy(self) -> bool:
-        """Return whether an answer is being worked on."""
-        return self.cycle is not None and not self.cycle.response_complete
 
     def _expect(self, seconds: float) -> None:
         self.waiting_since = monotonic()
@@ -68,12 +65,12 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._expect(self.limits.idle_seconds)
         if len(self.connections) > self.limits.connections and not self._make_room():
-            self._refuse(Overloaded(f"server: {len(self.connections)} connections are busy, try again later"))
+            self._leave(Overloaded(f"server: {len(self.connections)} connections are busy, try again later"))
 
     def _make_room(self) -> bool:
         """End the connections next to their deadlines, a few at once as it takes a search."""
         others = (each for each in self.connections if isinstance(each, LimitedProtocol) and each is not self)
-        waiting = [each for each in others if each.deadline < math.inf and not each.refusal]
+        waiting = [each for each in others if each.deadline < math.inf and not each.leaving]
         few = max(1, self.limits.connections // 50)
         for each in heapq.nsmallest(few, waiting, key=lambda connection: connection.deadline):
             each.end("server: the connection was needed for others")
@@ -86,7 +83,7 @@ class LimitedProtocol(HttpToolsProtocol):
         elif self.receiving == "nothing":
             self._close()
         else:
-            self._refuse(Overloaded(reason))
+            self._leave(Overloaded(reason))
 
     def _close(self) -> None:
         self.transport.close()
@@ -96,13 +93,13 @@ class LimitedProtocol(HttpToolsProtocol):
         """Do what is to be done when the deadline has passed."""
         if self.transport.is_closing() or self.flow.write_paused:
             self.transport.abort()
-        elif self.flow.read_paused:  # the client could not go on
+        elif self.leaving or self.flow.read_paused:  # it is not up to the client
             self._expect(self.limits.body_seconds)
         elif self.receiving == "nothing":
             self._close()
         else:
             seconds = self.limits.head_seconds if self.receiving == "head" else self.limits.body_seconds
-            self._refuse(TooSlow(self.receiving, f"all of it within {seconds} seconds", "less"))
+            self._leave(TooSlow(self.receiving, f"all of it within {seconds} seconds", "less"))
 
     # What the parser finds.
 
@@ -140,6 +137,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Begin to wait for the body."""
         upgrade = self.parser.should_upgrade()
         super().on_headers_complete()
+        self.owed += 1
         self.receiving = "body"
         self._expect(self.limits.body_seconds)
         if self.stopping or upgrade:  # the parser doesn't go on behind an upgrade, which isn't offered
@@ -149,19 +147,20 @@ class LimitedProtocol(HttpToolsProtocol):
         """Wait for nothing while the request is answered."""
         super().on_message_complete()
         self.receiving = "nothing"
-        if self.busy:
+        if self.owed:
             self.deadline = math.inf
         elif not self.transport.is_closing():
             self._expect(self.limits.idle_seconds)
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or wait for it."""
+        self.owed -= 1
         super().on_response_complete()
         if self.transport.is_closing():
             self._expect(self.limits.write_seconds)
-        elif self.refusal and not self.pipeline:
-            self._say_refusal()
-        elif not self.pipeline and self.receiving == "nothing" and not self.busy:
+        elif self.leaving and not self.owed:
+            self._depart()
+        elif self.receiving == "nothing" and not self.owed:
             self._expect(self.limits.idle_seconds)
 
     def timeout_keep_alive_handler(self) -> None:
@@ -171,20 +170,18 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless the connection is about to end."""
-        if self.refusal or self.transport.is_closing():
+        if self.leaving or self.transport.is_closing():
             return
         if self.receiving == "head":
             self.head_fed += len(data)
         super().data_received(data)
         if self.receiving == "head" and self.head_fed > self.limits.head_bytes:
-            self._refuse(HeadTooLarge("head", f"at most {self.limits.head_bytes} bytes", "more"))
+            self._leave(HeadTooLarge("head", f"at most {self.limits.head_bytes} bytes", "more"))
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer what has come whole to a client that says no more; then the connection ends."""
-        if not self.busy or self.receiving != "nothing":
-            return None
-        self.cycle.keep_alive = False
-        return True
+        self._leave(None)
+        return not self.transport.is_closing()
 
     def pause_writing(self) -> None:
         """Stop reading from a client that doesn't read."""
@@ -195,9 +192,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """Go on where pause_writing stopped."""
         super().resume_writing()
-        if not self.pipeline and not self.refusal:
+        if not self.pipeline and not self.leaving:
             self.flow.resume_reading()
-        if self.busy:
+        if self.owed:
             self.deadline = math.inf
         else:
             self._expect(self.limits.idle_seconds)
@@ -205,7 +202,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """End the connection: behind the answer that is being worked on, or very soon."""
         self.stopping = True
-        if self.busy or self.receiving == "body":
+        if self.owed:
             super().shutdown()
         else:
             self.deadline = min(self.deadline, monotonic() + FAREWELL_SECONDS)
@@ -214,39 +211,44 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser doesn't take."""
-        self._refuse(self.refusal or InvalidInput("request", "HTTP/1.1", "something else"))
+        self._leave(self.refusal or InvalidInput("request", "HTTP/1.1 in its form", "something else"))
 
-    def _refuse(self, error: AppError) -> None:
-        """End the connection with this error, behind the answers that are still owed."""
-        self.refusal = error
+    def _leave(self, error: AppError | None) -> None:
+        """End the connection behind the answers that are owed, with this error as the last one."""
+        if self.leaving:
+            return
+        self.leaving, self.refusal = True, error
         self.flow.pause_reading()
-        if self.receiving == "body" and self.cycle.response_complete:
-            self._close()  # it has its answer; only the rest of its body is missing
-        elif self.receiving == "body" and not self.pipeline:
-            self.cycle.disconnected = True  # the application waits for a body that will not come
-            self.cycle.message_event.set()
-            self._say_refusal()
+        if self.receiving == "body" and not self.owed:
+            self.refusal = None  # the request has its answer; only the rest of its body is missing
         elif self.receiving == "body":
-            self.pipeline.popleft()  # the application has not seen it yet
-        elif not self.busy:
-            self._say_refusal()
+            self._take_back()
+        if not self.owed:
+            self._depart()
 
-    def _say_refusal(self) -> None:
-        assert self.refusal
-        scope = self.scope if self.receiving == "body" else None
-        answer = problem(self.refusal, scope["path"] if scope else "")
-        headers = dict(reversed(scope["headers"])) if scope else {}
-        exchange = Exchange(
-            scope["method"] if scope else "-",
-            scope["path"] if scope else "-",
-            headers,
-            answer.status,
-            len(answer.body),
-            monotonic() - self.waiting_since,
-            self.service.request_id(headers),
-        )
-        self.transport.write(self._head(answer, exchange.request_id) + answer.body)
+    def _take_back(self) -> None:
+        """Owe no answer to the request whose body isn't all there."""
+        self.owed -= 1
+        if self.pipeline:
+            self.pipeline.popleft()  # the application has not seen it yet
+        else:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
+    def _depart(self) -> None:
+        if self.refusal:
+            self._say(self.refusal)
         self._close()
+
+    def _say(self, error: AppError) -> None:
+        seconds = monotonic() - self.waiting_since
+        known = self.receiving == "body"
+        method, path = (self.scope["method"], self.scope["path"]) if known else ("-", "-")
+        headers = dict(reversed(self.headers)) if known else {}
+        request_id = self.service.request_id(headers)
+        answer = problem(error, path)
+        self.transport.write(self._head(answer, request_id) + answer.body)
+        exchange = Exchange(method, path, headers, answer.status, len(answer.body), seconds, request_id)
         self.service.answered(OTHER, exchange)
 
     def _head(self, answer: Answer, request_id: bytes) -> bytes:

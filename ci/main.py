@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import dagger
 from dagger import BuildArg, DefaultPath, Doc, Ignore, dag, object_type
 
+import bundle
 import explain
 import images
+import model_card
 import reference
 import rehearse
 import release
 import setup_google
+import verify
 from doctor import Doctor, report
 from endpoints import Endpoints
 from errors import InvalidIdentity
 from identified import identified
 from principal import Identity
 from retrying import patient
+from revision import Commit
 from setup_google import Setup
 from steps import Steps
 from together import together
@@ -37,8 +41,9 @@ WORKFLOW = ".github/workflows/milestone2-ci.yml"
 
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
 # pyproject.toml or in data/.
-MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "*.csv"]
-IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/runtime_tree.py"]
+MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "training", "*.csv"]
+IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/assemble.py", "ci/package_record.py"]
+IMAGE_FILES += ["ci/runtime_tree.py", "ci/slim.py"]
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
 CHECKED_FILES += [".gitignore", "CHANGELOG.md", "README.md", "requirements-dev.in", "requirements-dev.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
@@ -60,6 +65,7 @@ LINTERS = {
 }
 
 Tag = Annotated[str, Doc("The version to release: vMAJOR.MINOR.PATCH, also with a pre-release suffix")]
+Git = Annotated[dagger.GitRepository, DefaultPath("/"), Doc("The repository, for its commit")]
 Registry = Annotated[str, Doc("Where to push to: HOST[:PORT][/PATH]; localhost:5000 is the local registry")]
 
 
@@ -78,7 +84,7 @@ class Ci:
         others = self.source.filter(exclude=["tests/test_*.py", *(f"!{path}" for path in REPOSITORY_TESTS)])
         pipeline = prepared.with_directory(".", others).with_service_binding("registry", registry)
         reports = await together(
-            service.with_exec(["pytest", "--cov=app", "--cov=train_model"]).stdout,
+            service.with_exec(["pytest", "--cov=app", "--cov=train_model", "--cov=training"]).stdout,
             pipeline.with_exec(
                 ["pytest", *REPOSITORY_TESTS, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
             ).stdout,
@@ -108,10 +114,36 @@ class Ci:
 
     @function()
     async def build(self, tag: Tag = "v0.0.0-dev") -> dagger.Container:
-        """Build the image of one version."""
+        """Build the image of one version, with scikit-learn only if the model needs it."""
         version = BuildArg("VERSION", reference.release_tag(tag))
         arguments = [BuildArg("NAME", await self._name()), version]
-        return self.source.filter(include=IMAGE_FILES).docker_build(build_args=arguments)
+        target = model_card.image_target(await self.train().file("card.json").contents())
+        return self.source.filter(include=IMAGE_FILES).docker_build(build_args=arguments, target=target)
+
+    @function(cache="session")
+    async def release(self, git: Git, tag: Tag = "v0.0.0-dev") -> dagger.Directory:
+        """Build one version into files: the image as it is published, and what proves where it comes from."""
+        return (await self.bundle(tag, await Commit.of(git))).directory(bundle.FOLDER)
+
+    @function(cache="session")
+    async def digest(self, git: Git, tag: Tag = "v0.0.0-dev") -> str:
+        """Print the digest that one version has wherever this commit is built, without publishing it."""
+        return (await (await self.bundle(tag, await Commit.of(git))).stdout()).strip()
+
+    @function(cache="session")
+    async def compare(
+        self,
+        git: Git,
+        other: Annotated[dagger.File, Doc("The other image, as an OCI layout in a tar archive")],
+        tag: Tag = "v0.0.0-dev",
+    ) -> str:
+        """Say which file of which layer differs, and how, from another build of one version."""
+        ours = (await self.bundle(tag, await Commit.of(git))).file(f"{bundle.FOLDER}/{bundle.IMAGE}")
+        return await release.compared(self._programs(), ours, other)
+
+    async def bundle(self, tag: str, commit: Commit) -> dagger.Container:
+        """Return the container that made one version of a commit into files, in bundle.FOLDER."""
+        return release.bundled(await self.build(tag), self._programs(), commit, BASE)
 
     @function()
     async def serve(self, tag: Tag = "v0.0.0-dev") -> dagger.Service:
@@ -129,6 +161,7 @@ class Ci:
     async def publish(
         self,
         tag: Tag,
+        git: Git,
         registry: Registry = reference.LOCAL_REGISTRY,
         allow_stand_in: Annotated[
             bool, Doc("Push to a remote registry even what was built on a stand-in for a base image")
@@ -139,11 +172,13 @@ class Ci:
         """Lint, test, build, try and push one version, and print its name with its digest."""
         destination, steps = reference.destination(registry, tag), Steps(_tell)
         target = destination.image(await self._name())
-        return str(await release.release(self, target, identity, steps, allow_stand_in=allow_stand_in))
+        allowed, commit = release.Allowed(stand_in=allow_stand_in), await Commit.of(git)
+        return str(await release.release(self, target, commit, identity, steps, allowed))
 
     @function(cache="never")
     async def rehearse(
         self,
+        git: Git,
         tag: Tag = "v1.0.0",
         fault: Annotated[
             list[str] | None,
@@ -153,7 +188,7 @@ class Ci:
         """Release one version to a stand-in for GitHub and Google, pull it, run it and ask it."""
         rehearsal = rehearse.Rehearsal(tag, fault or ())
         programs = self._prepared().with_directory(".", self.source.filter(include=rehearse.FILES))
-        return await rehearsal.run(self, await self._name(), programs, _registry())
+        return await rehearsal.run(self, await self._name(), await Commit.of(git), programs, _registry())
 
     @function(cache="never")
     @identified
@@ -214,6 +249,19 @@ class Ci:
         async with release.opened(self, target, identity) as repository:
             return await images.listed(repository)
 
+    @function(cache="never")
+    @identified
+    async def verify(
+        self,
+        image: Annotated[str, Doc("HOST/NAME[:TAG]@sha256:…, as publish prints it")],
+        *,
+        identity: Identity | None,
+    ) -> str:
+        """Hold a published image against its bill of materials, its provenance and its labels."""
+        published = reference.pinned(image)
+        async with release.opened(self, published.image, identity) as repository:
+            return await verify.verified(repository, published)
+
     async def _name(self) -> str:
         return reference.project_name(await self.source.file("pyproject.toml").contents())
 
@@ -232,6 +280,11 @@ class Ci:
             .with_file("requirements-dev.txt", requirements)
             .with_exec([*install, "-r", "requirements-dev.txt"])
         )
+
+    def _programs(self) -> dagger.Container:
+        """Return the base with the programs that make a release's files and compare them."""
+        programs = dag.container().from_(BASE).with_workdir("/src")
+        return programs.with_directory(".", self.source.filter(include=bundle.FILES))
 
     def _checked(self) -> dagger.Container:
         return self._prepared().with_directory(".", self.source)

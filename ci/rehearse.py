@@ -17,7 +17,8 @@ from pull import pull
 from registry import Repository
 from rehearsal import addresses, faults
 from rehearsal.world import Job, usual_world
-from release import REGISTRY_PORT, Pipeline, opened, release, tried
+from release import REGISTRY_PORT, Allowed, Pipeline, opened, release, tried
+from revision import Commit
 from steps import Steps
 from tokens import Token
 
@@ -39,7 +40,12 @@ class Rehearsal:
             faults.parse(fault)
 
     async def run(
-        self, pipeline: Pipeline, name: str, programs: dagger.Container, registry: dagger.Container
+        self,
+        pipeline: Pipeline,
+        name: str,
+        commit: Commit,
+        programs: dagger.Container,
+        registry: dagger.Container,
     ) -> str:
         """Return the steps with their times, and in the last line what was released.
 
@@ -49,7 +55,7 @@ class Rehearsal:
         report: list[str] = []
         steps = Steps(report.append)
         try:
-            released = await self._released(pipeline, name, steps, programs, registry)
+            released = await self._released(pipeline, name, commit, steps, programs, registry)
         except PipelineError as error:
             failed = f"rehearsal: {self.tag} would not be released"
             raise RehearsalFailed("\n".join([failed, *report, str(error)])) from error
@@ -59,6 +65,7 @@ class Rehearsal:
         self,
         pipeline: Pipeline,
         name: str,
+        commit: Commit,
         steps: Steps,
         programs: dagger.Container,
         registry: dagger.Container,
@@ -77,7 +84,8 @@ class Rehearsal:
             identity = Identity(provider, world.service_account, given, elsewhere)
             with steps.step("train"):
                 await pipeline.train().sync()
-            released = await release(pipeline, target, identity, steps, allow_stand_in=True)
+            allowed = Allowed(stand_in=True, dirty=True)
+            released = await release(pipeline, target, commit, identity, steps, allowed)
             async with opened(pipeline, target, identity) as repository:
                 await _returned(repository, released, steps)
             return released

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from app.artifact import Estimator
+    from app.estimator import Estimator
 
 ROOT = Path(__file__).parent.parent
 KERNELS = ("Nehalem", "SkylakeX")

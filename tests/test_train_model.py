@@ -13,11 +13,13 @@ import pytest
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeRegressor
 
 import train_model
 from app.errors import InvalidInput
-from app.predictor import Predictor
+from app.predictor import Predictor, load
 from tests.conftest import known_estimator
+from training import export
 
 # They run on another processor meanwhile; tests/test_train_process.py comes next and asks for them.
 pytestmark = pytest.mark.usefixtures("trainings")
@@ -49,7 +51,7 @@ class Project:
 
     def predictor(self) -> Predictor:
         assert self.train() == 0
-        return Predictor.load(self.folder / "model")
+        return load(self.folder / "model")
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_the_card_says_what_the_model_is(model_dir: Path) -> None:
 
 
 def test_the_model_calls_a_large_tumour_malignant(model_dir: Path) -> None:
-    predictor = Predictor.load(model_dir)
+    predictor = load(model_dir)
     assert predictor.predict([25.0, 30.0, 1.2]) > 0.99
     assert predictor.predict([9.0, 15.0, 0.2]) < 0.01
 
@@ -130,11 +132,20 @@ def test_a_regressor_is_served_by_its_value(project: Project, monkeypatch: pytes
         predictor.predict([1.7e308, 0.0])
 
 
-def test_trees_refuse_what_single_precision_cannot_hold(
+def test_trees_take_whatever_is_finite(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(monkeypatch, DecisionTreeRegressor())
+    predictor = project.data(lambda i: 2 * i).predictor()
+    assert predictor.predict([1e300, -1e300]) == predictor.predict([40.0, 0.0])
+
+
+def test_trees_in_scikit_learn_refuse_what_single_precision_cannot_hold(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(export, "MAX_NODES", 3)
     make(monkeypatch, RandomForestRegressor(n_estimators=3, random_state=0))
     predictor = project.data(lambda i: 2 * i).predictor()
+    with pytest.raises(InvalidInput, match=r"instances\[1\]\[0\]: expected values that the model can take"):
+        predictor.predict_all([[1.0, 2.0], [1e300, 2.0]])
     with pytest.raises(
         InvalidInput, match=r"features\[1\]: expected values that the model can take, got -1e\+300"
     ):

@@ -11,6 +11,7 @@ import inspect
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -944,6 +945,11 @@ async def test_a_git_repository_tells_its_commits_and_whether_anything_else_is_t
     assert await found.commit(commit).commit() == commit
     assert await found.uncommitted().is_empty()
     assert await found.uncommitted().id()
+    assert await found.head().tree(discard_git_dir=True).entries() == ["file"]
+    await found.head().tree().directory(".git").export(str(tmp_path / "exported"))
+    exported = ["git", f"--git-dir={tmp_path}/exported", "log", "--format=%H %s"]
+    assert subprocess.check_output(exported, text=True) == f"{commit} first\n"
+    shutil.rmtree(tmp_path / "exported")
     (tmp_path / "new").touch()
     assert not await repository().uncommitted().is_empty()
     with pytest.raises(dagger.QueryError):

@@ -10,6 +10,7 @@ from engine.api.secret import Secret
 from engine.api.state import Port
 from engine.errors import ServiceError
 from engine.files.git import Ref, Repository
+from engine.files.trees import Place
 from engine.run.services import AnyService, Service
 
 if TYPE_CHECKING:
@@ -81,6 +82,24 @@ class RepositoryFields:
 
     async def uncommitted(self, repository: Repository) -> Repository:
         return repository
+
+
+class RefFields:
+    """The fields of a commit."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def ref(self, ref: Ref) -> str:
+        return ref.ref
+
+    async def commit(self, ref: Ref) -> str:
+        return ref.commit
+
+    async def tree(self, ref: Ref, discard_git_dir: bool) -> Place:
+        folder = self._session.trees.new_folder()
+        await ref.tree(folder, with_git=not discard_git_dir)
+        return self._session.trees.adopt(folder)
 
 
 class ChangesetFields:

@@ -18,7 +18,15 @@ import graphql
 from engine.api.calls import ROOT, Call
 from engine.api.containers import Containers
 from engine.api.directories import Directories, Files
-from engine.api.leaves import ChangesetFields, Items, RepositoryFields, SecretFields, ServiceFields, item_of
+from engine.api.leaves import (
+    ChangesetFields,
+    Items,
+    RefFields,
+    RepositoryFields,
+    SecretFields,
+    ServiceFields,
+    item_of,
+)
 from engine.api.queries import Api, data_of, field_method, load_schema, snake
 from engine.api.roots import CurrentModules, Hosts, Queries
 from engine.api.scrub import Scrubber
@@ -129,8 +137,8 @@ class Session:
                     "File": Files,
                     "Service": ServiceFields,
                 },
-                **{"EnvVariable": Items, "Label": Items, "Port": Items, "GitRef": Items},
-                **{"GitRepository": RepositoryFields, "Changeset": ChangesetFields},
+                **{"EnvVariable": Items, "Label": Items, "Port": Items},
+                **{"GitRepository": RepositoryFields, "GitRef": RefFields, "Changeset": ChangesetFields},
             }.items()
         }
 
