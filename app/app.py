@@ -21,7 +21,8 @@ from app.service import Service
 Rows = Sequence[Sequence[float]]
 
 ANYWHERE = documented(ProblemBody, 400, 404, 405, 408, 431, 500, 503)
-INFERENCE = documented(InferenceProblem, 400, 404, 405, 413, 500, 503)
+# "4XX" also keeps FastAPI from documenting 422, which it never answers here.
+INFERENCE = documented(InferenceProblem, 400, 404, 405, 413, "4XX", 500, 503)
 PLAIN_MODELS = {
     "livez": schemas.Health,
     "readyz": schemas.Health,
@@ -146,7 +147,7 @@ async def infer(request: Request, service: ServiceDep, name: str, version: str |
 
 
 def _named(service: Service, name: str, version: str | None) -> Predictor:
-    """Return the model if it has that name and version. Raises UnknownPath, or ArtifactError without a model."""
+    """Return the model if it is called that. Raises UnknownPath, or ArtifactError if there is no model."""
     predictor = service.predictor()
     if name != predictor.card.name:
         raise UnknownPath("model", predictor.card.name, name[:80])

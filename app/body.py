@@ -1,7 +1,8 @@
 """Read the body of POST /predict: what is accepted has one meaning.
 
-There are two readings. The strict one takes the body apart and says what is wrong with it. The quick one costs a
-third of that and knows only good bodies: whatever it takes the strict one takes too, as the same numbers.
+There are two readings. The strict one takes the body apart and says what is wrong with it. The quick one
+costs a third of that and knows only good bodies: whatever it takes the strict one takes too, as the same
+numbers.
 """
 
 from __future__ import annotations

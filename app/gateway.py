@@ -1,8 +1,9 @@
 """The ASGI application that uvicorn calls: what every request gets, whoever answers it.
 
 A request gets an id, a place in the counters and the log, and a bounded body. Then one of the plain functions
-answers it, or FastAPI, which is imported when the first request needs it: on a thread, so that others are answered
-meanwhile. A service that is asked well-formed questions only never pays for it, in memory or at start.
+answers it, or FastAPI, which is imported when the first request needs it: on a thread, so that others are
+answered meanwhile. A service that is asked well-formed questions only never pays for it, in memory or at
+start.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The hot path: POST /predict is answered from the bytes that came, before parser, ASGI and framework are entered.
+"""The hot path: POST /predict is answered from the bytes that came, before parser and framework are entered.
 
-Only what is certain is answered here: a head of the one form that `HEAD` describes, the whole of its body at once
-or in the next segment, features that `quick_features` reads, and a model that answers on the event loop. All else
-(chunked bodies, Expect, HTTP/1.0, other paths, a wrong value, a stopping server) goes on to uvicorn's parser from
-its first byte, and so to FastAPI, whose answer would have been the same: tests/test_differential.py compares them.
-HOT_PATH=0 turns it off.
+Only what is certain is answered here: a head of the one form that `HEAD` describes, the whole of its body at
+once or in the next segment, features that `quick_features` reads, and a model that answers on the event loop.
+All else (chunked bodies, Expect, HTTP/1.0, other paths, a wrong value, a stopping server) goes on to
+uvicorn's parser from its first byte, and so to FastAPI, whose answer would have been the same:
+tests/service/test_differential.py compares them. HOT_PATH=0 turns it off.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from app.protocol import LimitedProtocol
 from app.routes import PREDICT
 from app.service import REQUEST_ID, Service
 
-# A head in a subset of RFC 9112's form: one Content-Length, at most one X-Request-ID, and fields whose names do not
-# change how a message is read, in up to three runs. About all others the parser has the word.
+# A head in a subset of RFC 9112's form: one Content-Length, at most one X-Request-ID, and fields whose names
+# do not change how a message is read, in up to three runs. About all others the parser has the word.
 FIELDS = (
     rb"(?:(?!(?i:content-length|transfer-encoding|connection|proxy-connection|upgrade|expect|x-request-id):)"
     rb"[A-Za-z0-9_-]++: [ -~]*+\r\n|(?i:connection): (?i:keep-alive)\r\n){0,%d}+"
@@ -41,7 +41,7 @@ ANSWER = (
 
 
 def head_pattern(max_fields: int) -> re.Pattern[bytes]:
-    """Return what matches a head of at most so many fields; `length`, and `early` or `late`, are its values."""
+    """Return what matches a head of at most so many fields, with its `length`, and its id `early` or `late`."""
     run = FIELDS % max(0, (max_fields - 2) // 3)
     early = b"(?:" + ID % b"early" + run + b")?"
     late = b"(?:(?(early)(?!))" + ID % b"late" + run + b")?"

@@ -1,4 +1,5 @@
-"""The Open Inference Protocol's messages (version 2, REST, JSON tensors): one input of rows, one output of numbers.
+"""The Open Inference Protocol's messages (version 2, REST, JSON tensors): one input of rows, one output of
+numbers.
 
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol says what they hold.
 """

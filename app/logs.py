@@ -1,6 +1,7 @@
 """The log: one JSON object a line on standard output, in the field names that Cloud Logging reads.
 
-https://cloud.google.com/logging/docs/structured-logging has the names, the W3C's Trace Context that of traceparent.
+https://cloud.google.com/logging/docs/structured-logging has the names, the W3C's Trace Context that of
+traceparent.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ SHOWN = 200  # characters of what a client chose
 
 
 def configure(stream: TextIO = sys.stdout) -> None:
-    """Log everything on the stream from now on; uvicorn only what it fails at, as requests are logged here."""
+    """Log on the stream from now on; uvicorn only what it fails at, as requests are logged here."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_Json())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

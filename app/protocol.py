@@ -1,9 +1,10 @@
 """uvicorn's HTTP protocol within limits, for every connection: what a client can't do is hold the service up.
 
-uvicorn's own class parses, queues what is pipelined and runs the application. This one knows what it waits for on
-each connection and until when (`deadline`, looked at by `watch`), counts what a head holds, makes room when there
-are too many connections, and refuses in the one shape of errors. It also lets a client end its side early, says
-goodbye to connections that are idle when the server stops, and stops reading from who doesn't read.
+uvicorn's own class parses, queues what is pipelined and runs the application. This one knows what it waits
+for on each connection and until when (`deadline`, looked at by `watch`), counts what a head holds, makes room
+when there are too many connections, and refuses in the one shape of errors. It also lets a client end its
+side early, says goodbye to connections that are idle when the server stops, and stops reading from who
+doesn't read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says about bodies. Nothing here reads or writes one: see app.body and app.answer."""
+"""What the OpenAPI document says about bodies. None is read or written here: see app.body and app.answer."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class InferenceAnswer(BaseModel):
     outputs: list[OutputTensor]
 
 
-def documented(model: type[BaseModel], *statuses: int) -> dict[int | str, dict[str, Any]]:
+def documented(model: type[BaseModel], *statuses: int | str) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of these error statuses."""
     return {status: {"model": model} for status in statuses}
 

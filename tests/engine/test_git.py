@@ -196,9 +196,7 @@ def tree(folder: Path, target: Path, name: str = "HEAD", *, with_git: bool = Tru
     return target
 
 
-def test_a_tree_has_the_files_of_its_commit_and_no_others(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_tree_has_the_files_of_its_commit_and_no_others(folder: Path, tmp_path: Path) -> None:
     (folder / "file").write_text("changed")
     (folder / "new").touch()
     found = tree(folder, tmp_path / "tree")

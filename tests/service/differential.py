@@ -1,8 +1,9 @@
 """Ask a service with the hot path and one without it the same, and say where they answer differently.
 
 `python -m tests.service.differential --bodies 500000 --heads 500000 [--seed 7]` asks a million times. What it
-prints is enough to ask again: the segments that were sent. Compared are the very bytes of all answers, the date
-and ids that the service made aside, whether the connection still answers afterwards, and at the end the counters.
+prints is enough to ask again: the segments that were sent. Compared are the very bytes of all answers, the
+date and ids that the service made aside, whether the connection still answers afterwards, and at the end the
+counters.
 """
 
 from __future__ import annotations
@@ -24,10 +25,52 @@ OURS = re.compile(rb"(?m)^date: [^\r]*\r\n|(?<=^x-request-id: )[0-9a-f]{28}(?=\r
 COUNTED = re.compile(r"http_requests_total|http_request_seconds_count|predictions_total|input_bin_|model_")
 
 TOKENS = (
-    *(b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\\u0066", b"\\ud800", b"\0", b"\x7f", b"\xe9", b"\xc3\xa9"),
-    *(b"-0", b"-0.0", b"0", b"00", b"01", b"1.", b".5", b"+1", b"1e5", b"1E-5", b"1e400", b"-1e400", b"1e-400"),
+    *(
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b'"',
+        b"\\",
+        b"\\u0066",
+        b"\\ud800",
+        b"\0",
+        b"\x7f",
+        b"\xe9",
+        b"\xc3\xa9",
+    ),
+    *(
+        b"-0",
+        b"-0.0",
+        b"0",
+        b"00",
+        b"01",
+        b"1.",
+        b".5",
+        b"+1",
+        b"1e5",
+        b"1E-5",
+        b"1e400",
+        b"-1e400",
+        b"1e-400",
+    ),
     *(b"NaN", b"Infinity", b"-Infinity", b"true", b"false", b"null", b"9" * 20, b"9" * 400, b"1_0", b"0x10"),
-    *(b" ", b"\t", b"\n", b"\r", b"\x0b", b"\xc2\xa0", b"\xef\xbb\xbf", b"\xff\xfe", b"/**/", b"//", b"'", b"{}"),
+    *(
+        b" ",
+        b"\t",
+        b"\n",
+        b"\r",
+        b"\x0b",
+        b"\xc2\xa0",
+        b"\xef\xbb\xbf",
+        b"\xff\xfe",
+        b"/**/",
+        b"//",
+        b"'",
+        b"{}",
+    ),
     *(b'"features":', b'"features":[1,2,3]', b'"instances":', b'"instances":[[1,2,3]]', b'"x":1', b"[1,2,3]"),
 )
 NUMBERS = ("1", "-0", "0", "2.5", "17.99", "1e3", "-1E+2", "5e-324", "1e308", "123456789012345678901", "0.1")
@@ -46,21 +89,62 @@ CLOUD_RUN = (
     b'x-forwarded-for: 203.0.113.77\r\nx-forwarded-proto: https\r\nforwarded: for="203.0.113.77";proto=https\r\n'
 )
 FIRST_LINES = (
-    *(b"GET /predict HTTP/1.1", b"HEAD /predict HTTP/1.1", b"post /predict HTTP/1.1", b"POST /predict HTTP/1.0"),
-    *(b"POST /predict?x=1 HTTP/1.1", b"POST /predict/ HTTP/1.1", b"POST /%70redict HTTP/1.1", b"POST * HTTP/1.1"),
-    *(b"POST http://x/predict HTTP/1.1", b"POST /predict HTTP/1.2", b"POST  /predict HTTP/1.1", b"POST /predict"),
+    *(
+        b"GET /predict HTTP/1.1",
+        b"HEAD /predict HTTP/1.1",
+        b"post /predict HTTP/1.1",
+        b"POST /predict HTTP/1.0",
+    ),
+    *(
+        b"POST /predict?x=1 HTTP/1.1",
+        b"POST /predict/ HTTP/1.1",
+        b"POST /%70redict HTTP/1.1",
+        b"POST * HTTP/1.1",
+    ),
+    *(
+        b"POST http://x/predict HTTP/1.1",
+        b"POST /predict HTTP/1.2",
+        b"POST  /predict HTTP/1.1",
+        b"POST /predict",
+    ),
     *(b"GET /livez HTTP/1.1", b"GET /readyz HTTP/1.1", b"GET /model HTTP/1.1", b"POST /livez HTTP/1.1"),
     *(b"GET /v2/health/ready HTTP/1.1", b"POST /v2/models/known/infer HTTP/1.1", b"GET /nowhere HTTP/1.1"),
 )
 LINES = (
     *(b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"transfer-encoding: gzip, chunked"),
-    *(b"Expect: 100-continue", b"Expect: nothing", b"EXPECT:100-Continue", b"Upgrade: h2c", b"Upgrade: websocket"),
-    *(b"Connection: close", b"Connection: keep-alive", b"Connection: Upgrade", b"connection: Keep-Alive, Upgrade"),
-    *(b"Proxy-Connection: close", b"Keep-Alive: timeout=5", b"Connection:", b"connection : close", b"TE: trailers"),
+    *(
+        b"Expect: 100-continue",
+        b"Expect: nothing",
+        b"EXPECT:100-Continue",
+        b"Upgrade: h2c",
+        b"Upgrade: websocket",
+    ),
+    *(
+        b"Connection: close",
+        b"Connection: keep-alive",
+        b"Connection: Upgrade",
+        b"connection: Keep-Alive, Upgrade",
+    ),
+    *(
+        b"Proxy-Connection: close",
+        b"Keep-Alive: timeout=5",
+        b"Connection:",
+        b"connection : close",
+        b"TE: trailers",
+    ),
     *(b"Content-Length: 5", b"Content-Length: +32", b"Content-Length: 0x20", b"Content-Length: 32, 32"),
-    *(b"content-length: 99999999999999999999", b"Content-Length:", b"Content-Length: -1", b"Content_Length: 5"),
+    *(
+        b"content-length: 99999999999999999999",
+        b"Content-Length:",
+        b"Content-Length: -1",
+        b"Content_Length: 5",
+    ),
     *(b"X-Request-ID: given-1", b"x-request-id: a b", b"x-request-id:", b"X-REQUEST-ID: " + b"a" * 129),
-    *(b"X-Request-ID: \xe9", b"x-request-id: Root=1-67891233-abcdef012345678912345678", b"X-Request-ID:tight"),
+    *(
+        b"X-Request-ID: \xe9",
+        b"x-request-id: Root=1-67891233-abcdef012345678912345678",
+        b"X-Request-ID:tight",
+    ),
     *(b" folded", b"\tfolded", b"No colon", b"Sp ace: x", b": empty name", b"X-Nul: a\0b", b"X-Del: \x7f"),
     *(b"X-High: \xff", b"X-Cr: a\rb", b"X-Lf: a\nb", b"X-Tab: a\tb", b"X-Empty:", b"X-Odd!#$%&'*+-.^_`|~: x"),
     *(b'X-"Quoted": x', b"X-Long: " + b"a" * 20000, b"\r\n".join(b"X-%d: y" % index for index in range(120))),
@@ -79,7 +163,9 @@ def mutated_body(random: Random) -> bytes:
         new = random.choice((random.choice(TOKENS), b"", bytes([random.randrange(256)])))
         body[at : at + length] = new
     if random.random() < 0.01:
-        body = bytearray(body.decode("latin-1").encode(random.choice(("utf-16", "utf-16-le", "utf-32", "utf-8"))))
+        body = bytearray(
+            body.decode("latin-1").encode(random.choice(("utf-16", "utf-16-le", "utf-32", "utf-8")))
+        )
     if random.random() < 0.002:
         body = bytearray(bytes(body).replace(b" ", b" " * 70000))
     return bytes(body)
@@ -97,7 +183,9 @@ def mutated_head(random: Random) -> list[bytes]:
     head = bytearray(b"\r\n".join(lines) + b"\r\n\r\n")
     if random.random() < 0.2:
         at = random.randrange(len(head))
-        head[at : at + random.choice((0, 1, 1, 2))] = random.choice((b"", b"\r\n", bytes([random.randrange(256)])))
+        head[at : at + random.choice((0, 1, 1, 2))] = random.choice(
+            (b"", b"\r\n", bytes([random.randrange(256)]))
+        )
     return _segments(random, bytes(head), body)
 
 
@@ -140,6 +228,13 @@ class Pair:
         self._barriers = [server.connect() for server in self.servers]
         self._wires: list[Wire] = []
 
+    def __enter__(self) -> Pair:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave(self._wires)
+        self._leave(self._barriers)
+
     def ask_body(self, body: bytes) -> list[bytes]:
         """Return both answers to a body, on connections that are kept until an answer ends them."""
         self._wires = self._wires or [server.connect() for server in self.servers]
@@ -147,7 +242,7 @@ class Pair:
             wire.send(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         answers = [wire.raw_reply() for wire in self._wires]
         if any(b"\r\nconnection: close\r\n" in answer for answer in answers):
-            self.leave()
+            self._leave(self._wires)
         return answers
 
     def ask(self, segments: list[bytes]) -> list[bytes]:
@@ -175,11 +270,11 @@ class Pair:
         found = [server.metrics() for server in self.servers]
         return [{name: value for name, value in each.items() if COUNTED.match(name)} for each in found]
 
-    def leave(self) -> None:
-        """Close the connections that are kept."""
-        for wire in self._wires:
+    @staticmethod
+    def _leave(wires: list[Wire]) -> None:
+        for wire in wires:
             wire.socket.close()
-        self._wires = []
+        wires.clear()
 
 
 def differences(pair: Pair, random: Random, bodies: int, heads: int) -> Iterator[str]:
@@ -187,7 +282,6 @@ def differences(pair: Pair, random: Random, bodies: int, heads: int) -> Iterator
     for _ in range(bodies):
         body = mutated_body(random)
         yield from _difference(body, pair.ask_body(body))
-    pair.leave()
     for _ in range(heads):
         segments = mutated_head(random)
         yield from _difference(segments, pair.ask(segments))
@@ -216,7 +310,8 @@ def main() -> int:
             write(Path(folder))
             servers = [stack.enter_context(running(Path(folder), HOT_PATH=switch)) for switch in "10"]
             asked = options.bodies // 2, options.heads // 2
-            for difference in differences(Pair(*servers), Random(options.seed), *asked):
+            pair = stack.enter_context(Pair(*servers))
+            for difference in differences(pair, Random(options.seed), *asked):
                 print(difference, flush=True)
                 found += 1
     print(f"{options.bodies} bodies and {options.heads} heads: {found} differences")

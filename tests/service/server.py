@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -118,6 +119,16 @@ class Server:
         """Return whether the process has mapped a file whose path holds the name."""
         return name in Path(f"/proc/{self.process.pid}/maps").read_text()
 
+    def wait_until_nobody_listens(self) -> None:
+        """Return when a connection is refused."""
+        ends = monotonic() + TIMEOUT
+        while monotonic() < ends:
+            try:
+                self.connect().socket.close()
+            except (ConnectionRefusedError, ConnectionResetError):
+                return
+        raise AssertionError("the port is still listened on")
+
     def stop(self, number: int = 15) -> int:
         """Send a signal and return the exit status."""
         self.process.send_signal(number)
@@ -157,24 +168,21 @@ class Wire:
     def reply(self) -> Reply:
         """Return the next answer."""
         head, _, body = self.raw_reply().partition(b"\r\n\r\n")
+        assert head, f"the connection was closed behind {self._came!r}"
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         return Reply(int(first.split()[1]), headers, body)
 
     def raw_reply(self) -> bytes:
-        """Return the bytes of the next answer, whose length its head tells."""
-        while not (head := HEAD.match(self._came)):
-            self._need_more()
+        """Return the bytes of the next answer, whose length its head tells; nothing at the connection's end."""
+        while not (head := HEAD.match(self._came)) or len(self._came) < head.end() + int(head["length"]):
+            more = self.receive()
+            if not more:
+                return b""
+            self._came += more
         end = head.end() + int(head["length"])
-        while len(self._came) < end:
-            self._need_more()
         reply, self._came = self._came[:end], self._came[end:]
         return reply
-
-    def _need_more(self) -> None:
-        more = self.receive()
-        assert more, f"the connection was closed behind {self._came!r}"
-        self._came += more
 
     def receive(self) -> bytes:
         """Return what comes next, or nothing at the connection's end."""
