@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from json.scanner import make_scanner
 from typing import Any
 
 from app.errors import InvalidInput, TooLarge
@@ -17,7 +18,7 @@ from app.errors import InvalidInput, TooLarge
 SHOWN = 80  # characters of a refused value that are sent back
 BATCH_FIELDS = ("instances", "parameters")
 
-_quick = json.JSONDecoder(parse_int=float).raw_decode
+_scan = make_scanner(json.JSONDecoder(parse_int=float))  # type: ignore[arg-type]  # typeshed has no decoder in mind
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ def _only_field(body: bytes, name: str) -> list[Any] | None:
     if body.count(b'"') != 2:
         return None
     try:
-        document, end = _quick(body.decode("ascii"))
-    except (ValueError, RecursionError):
+        document, end = _scan(body.decode("ascii"), 0)
+    except (StopIteration, ValueError, RecursionError):
         return None
     if end != len(body) or type(document) is not dict:
         return None

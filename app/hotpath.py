@@ -39,9 +39,11 @@ ANSWER = (
     b"%scontent-length: %%d\r\ncontent-type: application/json\r\nx-request-id: %%b\r\n\r\n%%b"
 )
 
+Request = tuple[int, int, bytes | None]  # where its body begins and ends, and its id
+
 
 def head_pattern(max_fields: int) -> re.Pattern[bytes]:
-    """Return what matches a head of at most so many fields, with its `length`, and its id `early` or `late`."""
+    """Return what matches a head of at most so many fields: its `length`, its id `early` or `late`."""
     run = FIELDS % max(0, (max_fields - 2) // 3)
     early = b"(?:" + ID % b"early" + run + b")?"
     late = b"(?:(?(early)(?!))" + ID % b"late" + run + b")?"
@@ -60,20 +62,26 @@ class Responder:
         self.route = service.metrics.routes[PREDICT]
         self.end = as_json({"model_version": service.settings.model_version}).replace(b"{", b",", 1).decode()
         self.answered = 0.0  # when the last answer was made
+        self._unsent: list[HotPathProtocol] = []
         self._fields: Headers = []
         self._form = b""
 
-    def recognise(self, data: bytes, position: int = 0) -> re.Match[bytes] | None:
-        """Return the head there if it is one of the hot path's and within the limits."""
+    def recognise(self, data: bytes, position: int) -> Request | None:
+        """Return the request there if its head is one of the hot path's and within the limits."""
         head = self._head_at(data, position)
-        if head is None or int(head["length"]) > self.limits.body_bytes:
+        if head is None:
             return None
-        return head if head.end() - head.start() <= self.limits.head_bytes else None
+        early, digits, late = head.groups()
+        start, length = head.end(), int(digits)
+        if length > self.limits.body_bytes or start - position > self.limits.head_bytes:
+            return None
+        return start, start + length, early or late
 
-    def answer(self, head: re.Match[bytes], body: bytes, fields: Headers) -> bytes | None:
+    def answer(self, data: bytes, position: int, request: Request, fields: Headers) -> bytes | None:
         """Return the bytes of the answer with these fields first, or None if FastAPI has to give it."""
         began = monotonic()
-        features = quick_features(body, self.count)
+        start, end, request_id = request
+        features = quick_features(data[start:end], self.count)
         if features is None:
             return None
         try:
@@ -81,16 +89,29 @@ class Responder:
         except AppError:
             return None
         content = f'{{"prediction":{prediction!r}{self.end}'.encode()
-        request_id = head["early"] or head["late"] or self.service.new_request_id()
+        request_id = request_id or self.service.new_request_id()
         self.metrics.predicted(features)
-        self.answered = monotonic()
-        seconds = self.answered - began
-        self.route.answered(200, seconds)
-        if self.access_log.wants(200):
-            self._log(head, len(content), seconds, request_id)
+        self.answered = now = monotonic()
+        self.route.answered(200, now - began)
+        if now >= self.access_log.due:
+            self._log(data[position:start], len(content), now - began, request_id)
         if fields is not self._fields:
             self._renew(fields)
         return self._form % (len(content), request_id, content)
+
+    def send_soon(self, connection: HotPathProtocol) -> None:
+        """Send what a connection has to say at the end of this turn of the event loop, together with others.
+
+        A client that waits for several answers is woken once then and not for each: that halves their cost.
+        """
+        if not self._unsent:
+            connection.loop.call_soon(self._send)
+        self._unsent.append(connection)
+
+    def _send(self) -> None:
+        connections, self._unsent = self._unsent, []
+        for connection in connections:
+            connection.flush()
 
     def _renew(self, fields: Headers) -> None:
         """Prepare the head with the fields that are the same for a second: the date."""
@@ -98,8 +119,8 @@ class Responder:
         lines = b"".join(b"%s: %s\r\n" % field for field in fields)
         self._form = ANSWER % lines.replace(b"%", b"%%")
 
-    def _log(self, head: re.Match[bytes], size: int, seconds: float, request_id: bytes) -> None:
-        lines = (line.split(b": ", 1) for line in reversed(head[0].split(b"\r\n")[1:-2]))
+    def _log(self, head: bytes, size: int, seconds: float, request_id: bytes) -> None:
+        lines = (line.split(b": ", 1) for line in reversed(head.split(b"\r\n")[1:-2]))
         headers = {name.lower(): value.strip() for name, value in lines}
         self.access_log.write(Exchange("POST", PREDICT, headers, 200, size, seconds, request_id))
 
@@ -117,45 +138,60 @@ class HotPathProtocol(LimitedProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        # A recognised head whose body has not all come yet, and what has come from its first byte on.
-        self.held_head: re.Match[bytes] | None = None
+        # A recognised request whose body has not all come yet, and what has come from its first byte on.
+        self.request: Request | None = None
         self.held = b""
+        self.unsent = b""
 
     def data_received(self, data: bytes) -> None:
         """Answer the requests that are recognised; the parser gets the first other one and all behind it."""
-        head, self.held_head = self.held_head, None
-        if head is not None:
+        request, self.request = self.request, None
+        if request is not None:
             data, self.held, self.receiving = self.held + data, b"", "nothing"
         elif self.receiving == "nothing" and not (self.owed or self.stopping or self.leaving):
-            head = self.responder.recognise(data)
-        done, answers = 0, []
-        while head is not None:
-            start = done + head.end() - head.start()
-            end = start + int(head["length"])
-            if end > len(data):
-                self._hold(head, data[done:])
+            request = self.responder.recognise(data, 0)
+        done = 0
+        while request is not None:
+            if request[1] > len(data):
+                self._hold(request, data, done)
                 break
-            answer = self.responder.answer(head, data[start:end], self.server_state.default_headers)
+            answer = self.responder.answer(data, done, request, self.server_state.default_headers)
             if answer is None:
                 break
-            answers.append(answer)
-            done = end
-            head = self.responder.recognise(data, done) if done < len(data) else None
-        if answers:
-            self.transport.write(b"".join(answers))
+            self.unsent += answer
+            done = request[1]
+            request = self.responder.recognise(data, done) if done < len(data) else None
+        if done:
+            self.responder.send_soon(self)
             self.deadline = self.responder.answered + self.limits.idle_seconds
-        if done < len(data) and self.held_head is None:
+        if done < len(data) and self.request is None:
             super().data_received(data[done:])
 
-    def _hold(self, head: re.Match[bytes], data: bytes) -> None:
-        self.held_head, self.held, self.receiving = head, data, "head"
+    def _hold(self, request: Request, data: bytes, position: int) -> None:
+        start, end, request_id = request
+        self.request = start - position, end - position, request_id
+        self.held, self.receiving = data[position:], "head"
         self._expect(self.limits.body_seconds)
 
     def _hand_over(self) -> None:
         """Leave a held request to the parser."""
-        if self.held_head is not None:
-            held, self.held_head, self.held, self.receiving = self.held, None, b"", "nothing"
+        if self.request is not None:
+            held, self.request, self.held, self.receiving = self.held, None, b"", "nothing"
             super().data_received(held)
+
+    def flush(self) -> None:
+        """Send the answers that were made."""
+        unsent, self.unsent = self.unsent, b""
+        if unsent and not self.transport.is_closing():
+            self.transport.write(unsent)
+
+    def _say(self, error: AppError) -> None:
+        self.flush()
+        super()._say(error)
+
+    def _close(self) -> None:
+        self.flush()
+        super()._close()
 
     def expire(self) -> None:
         """Let a held request be refused like any other that does not come in time."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, TextIO
 
 log = logging.getLogger("app")
@@ -54,25 +56,17 @@ class Exchange:
 
 
 class AccessLog:
-    """Says which exchanges are logged (all that failed, a share of the others) and logs them."""
+    """Says which exchanges are logged (all that failed, and so many a second of the others) and logs them."""
 
-    def __init__(self, share: float, project: str | None) -> None:
-        self.every = round(1 / share) if share else 0
-        self.left = self.every
+    def __init__(self, each_second: int, project: str | None) -> None:
+        self.pause = 1 / each_second if each_second else math.inf
+        self.due = -math.inf if each_second else math.inf  # when the next one that didn't fail is logged
         self.project = project
-
-    def wants(self, status: int) -> bool:
-        """Return whether an answer with this status is to be logged; counts the answers."""
-        if status >= 400:
-            return True
-        self.left -= 1
-        if self.left:
-            return False
-        self.left = self.every
-        return True
 
     def write(self, exchange: Exchange) -> None:
         """Log an exchange."""
+        if exchange.status < 400:
+            self.due = monotonic() + self.pause
         level = logging.INFO if exchange.status < 400 else logging.WARNING
         level = level if exchange.status < 500 else logging.ERROR
         fields = _http_request(exchange) | self._trace(exchange.headers)

@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sized
 from itertools import count
+from time import monotonic
 
 from app import predictor
 from app.errors import ArtifactError
@@ -68,7 +69,7 @@ class Service:
     def answered(self, route: str, exchange: Exchange) -> None:
         """Count an answered request, and log it if it is to be logged."""
         self.metrics.routes[route].answered(exchange.status, exchange.seconds)
-        if self.access_log.wants(exchange.status):
+        if exchange.status >= 400 or monotonic() >= self.access_log.due:
             self.access_log.write(exchange)
 
     def new_request_id(self) -> bytes:

@@ -44,7 +44,7 @@ class Settings:
     health_route: str | None = None
     project: str | None = None  # Google's, to which traces in the log belong
     hot_path: bool = True
-    access_log: float = 0.01  # the share of successful requests that is logged
+    access_log: int = 10  # how many successful requests a second are logged; those that fail all are
     limits: Limits = field(default_factory=Limits)
 
     @classmethod
@@ -63,7 +63,7 @@ class Settings:
             health_route=_route(given, "AIP_HEALTH_ROUTE"),
             project=given.get("GOOGLE_CLOUD_PROJECT"),
             hot_path=_switch(given, "HOT_PATH", cls.hot_path),
-            access_log=_share(given, "ACCESS_LOG", cls.access_log),
+            access_log=_integer(given, "ACCESS_LOG", cls.access_log, range(10_001)),
             limits=Limits(**{each.name: _limit(given, each.name, each.default) for each in fields(Limits)}),
         )
 
@@ -97,13 +97,6 @@ def _switch(given: Mapping[str, str], name: str, default: bool) -> bool:
     if text not in ("0", "1"):
         _refuse(name, text, "0 or 1")
     return text == "1"
-
-
-def _share(given: Mapping[str, str], name: str, default: float) -> float:
-    text = given.get(name, str(default))
-    if not re.fullmatch(r"[01]|0?\.[0-9]{1,9}", text, re.ASCII):
-        _refuse(name, text, "a share from 0 to 1")
-    return float(text)
 
 
 def _refuse(name: str, text: str, expected: str) -> NoReturn:

@@ -28,7 +28,7 @@ class Client:
 
     def open(self) -> httpx.AsyncClient:
         """Return a client to be used in an event loop that runs already."""
-        transport = httpx.ASGITransport(self.app)  # type: ignore[arg-type]  # scopes are dicts here
+        transport = httpx.ASGITransport(self.app)
         return httpx.AsyncClient(transport=transport, base_url="http://test")
 
     def get(self, path: str) -> httpx.Response:

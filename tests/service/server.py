@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -174,7 +175,7 @@ class Wire:
         return Reply(int(first.split()[1]), headers, body)
 
     def raw_reply(self) -> bytes:
-        """Return the bytes of the next answer, whose length its head tells; nothing at the connection's end."""
+        """Return the bytes of the next answer, or nothing at the connection's end."""
         while not (head := HEAD.match(self._came)) or len(self._came) < head.end() + int(head["length"]):
             more = self.receive()
             if not more:
@@ -198,10 +199,10 @@ def running(
     *,
     program: tuple[str, ...] = PROGRAM,
     environment: Mapping[str, str] = os.environ,
-    **settings: str,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Server]:
     """Run the service with the folder's model on a free port; settings are environment variables."""
-    chosen = {"PORT": "0", "MODEL_VERSION": "v1.2.3", "MODEL_DIR": str(folder)} | settings
+    chosen = {"PORT": "0", "MODEL_VERSION": "v1.2.3", "MODEL_DIR": str(folder), **settings}
     process = subprocess.Popen(
         [sys.executable, *program],
         cwd=ROOT,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from app import predictor
 from app.body import Batch, parse, parse_object
-from app.errors import AppError
 from app.gateway import Gateway
 from app.service import Service
 from app.settings import Limits, Settings

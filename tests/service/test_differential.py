@@ -12,8 +12,9 @@ import pytest
 
 from app import body
 from app.errors import AppError
-from tests.service.differential import Pair, differences, mutated_body
+from tests.service.differential import Pair, differences
 from tests.service.model import write_model, write_sum
+from tests.service.mutations import mutated_body
 from tests.service.server import PROGRAM, running
 
 # Each makes the hot path wrong in one place; the program then runs as it does otherwise.
@@ -43,7 +44,7 @@ def pair(folder: Path, environment: dict[str, str], mutation: str = "") -> Itera
     mutated = ("-c", main + "from app.__main__ import main; sys.exit(main())")
     with (
         running(folder, environment=environment, program=mutated if mutation else PROGRAM) as hot,
-        running(folder, environment=environment, HOT_PATH="0") as cold,
+        running(folder, environment=environment, settings={"HOT_PATH": "0"}) as cold,
         Pair(hot, cold) as both,
     ):
         yield both
