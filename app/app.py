@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from app import body, inference, schemas
 from app.answer import Answer
@@ -21,8 +21,7 @@ from app.service import Service
 Rows = Sequence[Sequence[float]]
 
 ANYWHERE = documented(ProblemBody, 400, 404, 405, 408, 431, 500, 503)
-# "4XX" also keeps FastAPI from documenting 422, which it never answers here.
-INFERENCE = documented(InferenceProblem, 400, 404, 405, 413, "4XX", 500, 503)
+INFERENCE = documented(InferenceProblem, 400, 404, 405, 413, 500, 503)
 PLAIN_MODELS = {
     "livez": schemas.Health,
     "readyz": schemas.Health,
@@ -30,8 +29,6 @@ PLAIN_MODELS = {
     "v2_live": schemas.Live,
     "v2_ready": schemas.Ready,
 }
-
-v2 = APIRouter(prefix="/v2", responses=INFERENCE)
 
 
 def _service(request: Request) -> Service:
@@ -80,15 +77,21 @@ def _add_plain(app: FastAPI, path: str, plain: Plain) -> None:
 
     name = plain.__name__
     model = PLAIN_MODELS.get(name)
-    app.get(path, name=name, description=plain.__doc__, response_model=model)(endpoint)
+    kind = JSONResponse if model else PlainTextResponse
+    app.get(path, name=name, description=plain.__doc__, response_model=model, response_class=kind)(endpoint)
 
 
 def _add_inference(app: FastAPI, service: Service) -> None:
-    extra = schemas.inference_body(service.feature_count())
+    """Add the Open Inference Protocol's paths: of the model and version that there are, or of any."""
+    card, version = service.card(), service.settings.model_version
+    model = f"/v2/models/{card.name if card else '{name}'}"
+    extra = schemas.inference_body(service.feature_count(), service.settings.limits)
     router = APIRouter(responses=INFERENCE)
-    for path in ("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"):
-        router.post(path, response_model=schemas.InferenceAnswer, openapi_extra=extra)(infer)
-    app.include_router(v2)
+    router.get("/v2", response_model=schemas.ServerMetadata)(server_metadata)
+    for path in (model, f"{model}/versions/{version}"):
+        router.get(path, response_model=schemas.ModelMetadata)(model_metadata)
+        router.get(f"{path}/ready", response_model=schemas.ModelReady)(model_ready)
+        router.post(f"{path}/infer", response_model=schemas.InferenceAnswer, openapi_extra=extra)(infer)
     app.include_router(router)
 
 
@@ -114,46 +117,31 @@ async def _predict_all(service: Service, predictor: Predictor, rows: Rows) -> li
     return values
 
 
-@v2.get("")
-async def server_metadata(service: ServiceDep) -> schemas.ServerMetadata:
+async def server_metadata(service: ServiceDep) -> Response:
     """Answer what serves the model."""
-    return schemas.ServerMetadata(name="milestone2", version=service.settings.model_version, extensions=[])
+    head = {"name": "milestone2", "version": service.settings.model_version}
+    return JSONResponse(head | {"extensions": []})
 
 
-@v2.get("/models/{name}")
-@v2.get("/models/{name}/versions/{version}")
-async def model_metadata(service: ServiceDep, name: str, version: str | None = None) -> schemas.ModelMetadata:
+async def model_metadata(service: ServiceDep) -> Response:
     """Answer what the model takes and gives."""
-    predictor = _named(service, name, version)
-    return schemas.ModelMetadata(**inference.metadata(predictor.card, service.settings.model_version))
+    return JSONResponse(inference.metadata(service.predictor().card, service.settings.model_version))
 
 
-@v2.get("/models/{name}/ready")
-@v2.get("/models/{name}/versions/{version}/ready")
-async def model_ready(service: ServiceDep, name: str, version: str | None = None) -> schemas.ModelReady:
+async def model_ready(service: ServiceDep) -> Response:
     """Answer that the model can be asked."""
-    return schemas.ModelReady(name=_named(service, name, version).card.name, ready=True)
+    return JSONResponse({"name": service.predictor().card.name, "ready": True})
 
 
-async def infer(request: Request, service: ServiceDep, name: str, version: str | None = None) -> Response:
+async def infer(request: Request, service: ServiceDep) -> Response:
     """Answer the predictions for a tensor of rows."""
-    predictor = _named(service, name, version)
+    predictor = service.predictor()
     if "inference-header-content-length" in request.headers:
         raise InvalidInput("body", inference.BINARY, "a body with binary tensors")
     rows = service.settings.limits.batch_rows
     question = inference.parse(await request.body(), predictor.card, rows)
     values = await _predict_all(service, predictor, question.rows)
     return JSONResponse(inference.answer(predictor.card, service.settings.model_version, question, values))
-
-
-def _named(service: Service, name: str, version: str | None) -> Predictor:
-    """Return the model if it is called that. Raises UnknownPath, or ArtifactError if there is no model."""
-    predictor = service.predictor()
-    if name != predictor.card.name:
-        raise UnknownPath("model", predictor.card.name, name[:80])
-    if version not in (None, service.settings.model_version):
-        raise UnknownPath("version", service.settings.model_version, str(version)[:80])
-    return predictor
 
 
 def _said(answer: Answer) -> Response:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from json.scanner import make_scanner
 from typing import Any
 
-from app.errors import InvalidInput, TooLarge
+from app.errors import InvalidInput
 
 SHOWN = 80  # characters of a refused value that are sent back
 BATCH_FIELDS = ("instances", "parameters")
@@ -44,7 +44,7 @@ def quick_features(body: bytes, count: int) -> list[float] | None:
 def parse(body: bytes, count: int, max_rows: int) -> list[float] | Batch:
     """Return the body's `features`, `count` finite numbers, or its `instances`, up to `max_rows` such lists.
 
-    Raises InvalidInput for anything else, and TooLarge for more rows.
+    Raises InvalidInput for anything else.
     """
     quick = _only_field(body, "instances")
     if quick and len(quick) <= max_rows and all(_is_row(row, count) for row in quick):
@@ -81,11 +81,9 @@ def numbers(name: str, values: object, count: int) -> list[float]:
 
 
 def check_rows(name: str, rows: int, max_rows: int) -> None:
-    """Raise InvalidInput for no rows, and TooLarge for too many."""
-    if not rows:
-        raise InvalidInput(name, f"1 to {max_rows} rows", "0")
-    if rows > max_rows:
-        raise TooLarge(name, f"at most {max_rows} rows", str(rows))
+    """Raise InvalidInput for no rows, and for too many."""
+    if not 1 <= rows <= max_rows:
+        raise InvalidInput(name, f"1 to {max_rows} rows", str(rows))
 
 
 def shown(value: object) -> str:

@@ -92,7 +92,7 @@ class TooSlow(RequestError):
 
 
 class TooLarge(RequestError):
-    """The body is longer, or has more rows, than the service reads."""
+    """The body is longer than the service reads."""
 
 
 class HeadTooLarge(RequestError):

@@ -61,22 +61,22 @@ class Gateway:
                 await reply.say(internal_error(path))
 
     async def _answer(self, scope: Scope, receive: Receive, reply: _Reply) -> None:
-        if scope["method"] == "GET" and (plain := self.plain.get(scope["path"])):
-            await reply.say(plain(self.service))
-            return
-        limit = self._body_limit(scope)
-        body = await read_body(receive, reply.headers.get(b"content-length"), *limit) if limit else b""
-        metrics, limits = self.service.metrics, self.service.settings.limits
-        if metrics.in_flight >= limits.in_flight:
-            raise Overloaded(f"server: {metrics.in_flight} requests are in flight, try again later")
+        body, metrics = b"", self.service.metrics
+        if limits := self._body_limits(scope):
+            body = await read_body(receive, reply.headers.get(b"content-length"), *limits)
+            if metrics.in_flight >= self.service.settings.limits.in_flight:
+                raise Overloaded(f"server: {metrics.in_flight} requests are in flight, try again later")
         metrics.in_flight += 1
         try:
-            framework = await self._load_framework()
-            await framework(scope, _replay(body), reply.send)
+            if scope["method"] == "GET" and (plain := self.plain.get(scope["path"])):
+                await reply.say(plain(self.service))
+            else:
+                framework = await self._load_framework()
+                await framework(scope, _replay(body), reply.send)
         finally:
             metrics.in_flight -= 1
 
-    def _body_limit(self, scope: Scope) -> tuple[int, int] | None:
+    def _body_limits(self, scope: Scope) -> tuple[int, int] | None:
         """Return how long a single question and a batch may be, or None where no body is read."""
         limits: Limits = self.service.settings.limits
         if scope["method"] != "POST":

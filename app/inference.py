@@ -29,7 +29,7 @@ class Question:
 
 
 def parse(body: bytes, card: Card, max_rows: int) -> Question:
-    """Return the question in a body. Raises InvalidInput, or TooLarge for too many rows."""
+    """Return the question in a body. Raises InvalidInput."""
     document = parse_object(body)
     given_id = document.get("id")
     if given_id is not None and not isinstance(given_id, str):

@@ -15,6 +15,8 @@ from app.settings import Limits
 
 Schema = dict[str, Any]
 
+NUMBER = {"type": "number", "minimum": -sys.float_info.max, "maximum": sys.float_info.max}
+
 
 class Problem(BaseModel):
     """Why a request has no other answer."""
@@ -143,49 +145,58 @@ def documented(model: type[BaseModel], *statuses: int | str) -> dict[int | str, 
 def predict_body(count: int, limits: Limits) -> Schema:
     """Return the OpenAPI entry of what POST /predict takes; 0 features are a model that isn't there."""
     row = _row(count)
-    single = _object({"features": row}, ["features"])
+    single = _object({"features": row}, ["features"], additionalProperties=False)
     rows: Schema = {"type": "array", "items": row, "minItems": 1, "maxItems": limits.batch_rows}
     parameters = {"type": ["object", "null"], "maxProperties": 0}
-    batch = _object({"instances": rows, "parameters": parameters}, ["instances"])
+    fields = {"instances": rows, "parameters": parameters}
+    batch = _object(fields, ["instances"], additionalProperties=False)
     return _json_body({"oneOf": [single, batch]})
 
 
-def inference_body(count: int) -> Schema:
-    """Return the OpenAPI entry of what the Open Inference Protocol's requests hold for this model."""
+def inference_body(count: int, limits: Limits) -> Schema:
+    """Return the OpenAPI entry of what the Open Inference Protocol's requests hold for this model.
+
+    What no schema can say is that `data` has as many numbers as `shape` says.
+    """
+    rows = {"type": "integer", "minimum": 1, "maximum": limits.batch_rows}
+    shape: Schema = {"type": "array", "prefixItems": [rows, {"const": count}], "minItems": 2, "maxItems": 2}
     tensor = _object(
         {
             "name": {"type": "string"},
-            "shape": {"type": "array", "items": {"type": "integer"}, "example": [1, count]},
+            "shape": {"anyOf": [shape, {"const": [count]}]},
             "datatype": {"enum": list(inference.LARGEST)},
-            "data": {"type": "array", "description": "The rows' numbers, in one list or in one a row."},
-            "parameters": {"type": "object"},
+            "data": {
+                "type": "array",
+                "items": {"anyOf": [NUMBER, {"type": "array", "items": NUMBER}]},
+                "description": "The rows' numbers, in one list or in one a row.",
+            },
         },
         ["name", "shape", "datatype", "data"],
     )
-    output = _object({"name": {"const": inference.OUTPUT}, "parameters": {"type": "object"}}, ["name"])
-    inputs: Schema = {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1}
-    fields = {
-        "id": {"type": "string"},
-        "parameters": {"type": "object"},
-        "inputs": inputs,
-        "outputs": {"type": "array", "items": output, "maxItems": 1},
+    fields: Schema = {
+        "id": {"type": ["string", "null"]},
+        "inputs": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1},
+        "outputs": {
+            "type": ["array", "null"],
+            "items": _object({"name": {"const": inference.OUTPUT}}, ["name"]),
+            "maxItems": 1,
+        },
     }
-    return _json_body(_object(fields, ["inputs"]))
+    return _json_body(_object(fields, ["inputs"]) | {"example": _example(count)})
+
+
+def _example(count: int) -> Schema:
+    tensor = {"name": inference.INPUT, "shape": [1, count], "datatype": "FP64", "data": [1.5] * count}
+    return {"inputs": [tensor]}
 
 
 def _row(count: int) -> Schema:
-    number = {"type": "number", "minimum": -sys.float_info.max, "maximum": sys.float_info.max}
     length = {"minItems": count, "maxItems": count} if count else {}
-    return {"type": "array", "items": number, "description": "The card's features, in its order.", **length}
+    return {"type": "array", "items": NUMBER, "description": "The card's features, in its order.", **length}
 
 
-def _object(properties: Schema, required: list[str]) -> Schema:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-    }
+def _object(properties: Schema, required: list[str], **more: Any) -> Schema:
+    return {"type": "object", "properties": properties, "required": required, **more}
 
 
 def _json_body(schema: Schema) -> Schema:

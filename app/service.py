@@ -9,6 +9,7 @@ from itertools import count
 from time import monotonic
 
 from app import predictor
+from app.artifact import Card
 from app.errors import ArtifactError
 from app.logs import AccessLog, Exchange
 from app.metrics import Metrics
@@ -25,7 +26,7 @@ class Service:
     def __init__(self, settings: Settings, model: Predictor | ArtifactError) -> None:
         self.settings = settings
         self.model = model
-        self.metrics = Metrics(None if isinstance(model, ArtifactError) else model.card)
+        self.metrics = Metrics(self.card())
         self.access_log = AccessLog(settings.access_log, settings.project)
         self.connections: Sized = ()
         self._ids = count()
@@ -45,9 +46,14 @@ class Service:
             raise self.model
         return self.model
 
+    def card(self) -> Card | None:
+        """Return what the model is, if there is one."""
+        return None if isinstance(self.model, ArtifactError) else self.model.card
+
     def feature_count(self) -> int:
         """Return how many features a row has, or 0 without a model."""
-        return 0 if isinstance(self.model, ArtifactError) else len(self.model.card.features)
+        card = self.card()
+        return len(card.features) if card else 0
 
     def release(self) -> dict[str, str | None]:
         """Return which release this is: the version in the image, and the image's digest if it was told."""
@@ -55,9 +61,9 @@ class Service:
 
     def model_info(self) -> dict[str, str] | None:
         """Return what metrics say about the model, if there is one."""
-        if isinstance(self.model, ArtifactError):
+        card = self.card()
+        if card is None:
             return None
-        card = self.model.card
         return {
             "name": card.name,
             "version": self.settings.model_version,

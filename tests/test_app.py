@@ -24,8 +24,8 @@ HUGE = 1.7976931348623157e308
 MAX_BODY = Limits().body_bytes
 PATHS = (
     "/predict, /livez, /readyz, /model, /metrics, /v2/health/live, /v2/health/ready, /v2, "
-    "/v2/models/{name}/versions/{version}, /v2/models/{name}, /v2/models/{name}/versions/{version}/ready, "
-    "/v2/models/{name}/ready, /v2/models/{name}/infer, /v2/models/{name}/versions/{version}/infer"
+    "/v2/models/known, /v2/models/known/ready, /v2/models/known/infer, /v2/models/known/versions/v1.2.3, "
+    "/v2/models/known/versions/v1.2.3/ready, /v2/models/known/versions/v1.2.3/infer"
 )
 
 
@@ -358,7 +358,7 @@ def test_openapi_documents_the_contract(client: Client) -> None:
     assert (row["required"], row["additionalProperties"]) == (["features"], False)
     assert (rows["required"], rows["additionalProperties"]) == (["instances"], False)
     assert row["properties"]["features"]["minItems"] == row["properties"]["features"]["maxItems"] == 3
-    infer = document["paths"]["/v2/models/{name}/infer"]["post"]
+    infer = document["paths"]["/v2/models/known/infer"]["post"]
     refusal = infer["responses"]["400"]["content"]["application/json"]["schema"]
     assert refusal == {"$ref": "#/components/schemas/InferenceProblem"}
     assert "422" not in json.dumps(document)

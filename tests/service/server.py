@@ -74,10 +74,15 @@ class Log:
             assert found, f"ended without logging it: {self.lines}"
             return found[0]
 
+    def entries(self) -> list[Entry]:
+        """Return what has been logged until now."""
+        with self._more:
+            return [json.loads(line) for line in self.lines]
+
     def all(self) -> list[Entry]:
         """Return all entries of a process that has ended."""
         self._reader.join(TIMEOUT)
-        return [json.loads(line) for line in self.lines]
+        return self.entries()
 
 
 @dataclass(frozen=True)
