@@ -1,0 +1,29 @@
+"""One answer to a request, made without a framework."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status, a body and its type; `extra` are header fields that only some answers have."""
+
+    status: int
+    body: bytes
+    media_type: bytes = b"application/json"
+    extra: tuple[tuple[bytes, bytes], ...] = ()
+
+    def headers(self) -> Headers:
+        """Return the header fields, in the order in which Starlette sends them."""
+        length = str(len(self.body)).encode()
+        return [*self.extra, (b"content-length", length), (b"content-type", self.media_type)]
+
+
+def as_json(document: Any) -> bytes:
+    """Return what FastAPI's JSONResponse makes of a document."""
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

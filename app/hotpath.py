@@ -1,0 +1,213 @@
+"""The hot path: POST /predict is answered from the bytes that came, before parser and framework are entered.
+
+Only what is certain is answered here: a head of the one form that `HEAD` describes, the whole of its body at
+once or in the next segment, features that `quick_features` reads, and a model that answers on the event loop.
+All else (chunked bodies, Expect, HTTP/1.0, other paths, a wrong value, a stopping server) goes on to
+uvicorn's parser from its first byte, and so to FastAPI, whose answer would have been the same:
+tests/service/test_differential.py compares them. HOT_PATH=0 turns it off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from time import monotonic
+from typing import Any, ClassVar
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from app.answer import Headers, as_json
+from app.body import quick_features
+from app.errors import AppError, ArtifactError
+from app.logs import Exchange
+from app.predictor import Predictor
+from app.protocol import LimitedProtocol
+from app.routes import PREDICT
+from app.service import REQUEST_ID, Service
+
+# A head in a subset of RFC 9112's form: one Content-Length, at most one X-Request-ID, and fields whose names
+# do not change how a message is read, in up to three runs. About all others the parser has the word.
+FIELDS = (
+    rb"(?:(?!(?i:content-length|transfer-encoding|connection|proxy-connection|upgrade|expect|x-request-id):)"
+    rb"[A-Za-z0-9_-]++: [ -~]*+\r\n|(?i:connection): (?i:keep-alive)\r\n){0,%d}+"
+)
+LENGTH = rb"(?i:content-length): (?P<length>[0-9]{1,7})\r\n"
+ID = rb"(?i:x-request-id): (?P<%b>" + REQUEST_ID + rb")\r\n"
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\n"
+    b"%scontent-length: %%d\r\ncontent-type: application/json\r\nx-request-id: %%b\r\n\r\n%%b"
+)
+
+Request = tuple[int, int, bytes | None]  # where its body begins and ends, and its id
+
+
+def head_pattern(max_fields: int) -> re.Pattern[bytes]:
+    """Return what matches a head of at most so many fields: its `length`, its id `early` or `late`."""
+    run = FIELDS % max(0, (max_fields - 2) // 3)
+    early = b"(?:" + ID % b"early" + run + b")?"
+    late = b"(?:(?(early)(?!))" + ID % b"late" + run + b")?"
+    return re.compile(rb"POST /predict HTTP/1\.1\r\n" + run + early + LENGTH + run + late + rb"\r\n")
+
+
+class Responder:
+    """Answers what the hot path has recognised; one for all connections of a service."""
+
+    def __init__(self, service: Service, predictor: Predictor) -> None:
+        self.predict = predictor.predict
+        self.count = len(predictor.card.features)
+        self.limits = service.settings.limits
+        self._head_at = head_pattern(self.limits.head_fields).match
+        self.service, self.metrics, self.access_log = service, service.metrics, service.access_log
+        self.route = service.metrics.routes[PREDICT]
+        self.end = as_json({"model_version": service.settings.model_version}).replace(b"{", b",", 1).decode()
+        self.answered = 0.0  # when the last answer was made
+        self._unsent: list[HotPathProtocol] = []
+        self._fields: Headers = []
+        self._form = b""
+
+    def recognise(self, data: bytes, position: int) -> Request | None:
+        """Return the request there if its head is one of the hot path's and within the limits."""
+        head = self._head_at(data, position)
+        if head is None:
+            return None
+        early, digits, late = head.groups()
+        start, length = head.end(), int(digits)
+        if length > self.limits.body_bytes or start - position > self.limits.head_bytes:
+            return None
+        return start, start + length, early or late
+
+    def answer(self, data: bytes, position: int, request: Request, fields: Headers) -> bytes | None:
+        """Return the bytes of the answer with these fields first, or None if FastAPI has to give it."""
+        began = monotonic()
+        start, end, request_id = request
+        features = quick_features(data[start:end], self.count)
+        if features is None:
+            return None
+        try:
+            prediction = self.predict(features)
+        except AppError:
+            return None
+        content = f'{{"prediction":{prediction!r}{self.end}'.encode()
+        request_id = request_id or self.service.new_request_id()
+        self.metrics.predicted(features)
+        self.answered = now = monotonic()
+        self.route.answered(200, now - began)
+        if now >= self.access_log.due:
+            self._log(data[position:start], len(content), now - began, request_id)
+        if fields is not self._fields:
+            self._renew(fields)
+        return self._form % (len(content), request_id, content)
+
+    def send_soon(self, connection: HotPathProtocol) -> None:
+        """Send what a connection has to say at the end of this turn of the event loop, together with others.
+
+        A client that waits for several answers is woken once then and not for each: that halves their cost.
+        """
+        if not self._unsent:
+            connection.loop.call_soon(self._send)
+        self._unsent.append(connection)
+
+    def _send(self) -> None:
+        connections, self._unsent = self._unsent, []
+        for connection in connections:
+            connection.flush()
+
+    def _renew(self, fields: Headers) -> None:
+        """Prepare the head with the fields that are the same for a second: the date."""
+        self._fields = fields
+        lines = b"".join(b"%s: %s\r\n" % field for field in fields)
+        self._form = ANSWER % lines.replace(b"%", b"%%")
+
+    def _log(self, head: bytes, size: int, seconds: float, request_id: bytes) -> None:
+        lines = (line.split(b": ", 1) for line in reversed(head.split(b"\r\n")[1:-2]))
+        headers = {name.lower(): value.strip() for name, value in lines}
+        self.access_log.write(Exchange("POST", PREDICT, headers, 200, size, seconds, request_id))
+
+
+class HotPathProtocol(LimitedProtocol):
+    """One connection with the hot path. A subclass names the responder as well."""
+
+    responder: ClassVar[Responder]
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        # A recognised request whose body has not all come yet, and what has come from its first byte on.
+        self.request: Request | None = None
+        self.held = b""
+        self.unsent = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer the requests that are recognised; the parser gets the first other one and all behind it."""
+        request, self.request = self.request, None
+        if request is not None:
+            data, self.held, self.receiving = self.held + data, b"", "nothing"
+        elif self.receiving == "nothing" and not (self.owed or self.stopping or self.leaving):
+            request = self.responder.recognise(data, 0)
+        done = 0
+        while request is not None:
+            if request[1] > len(data):
+                self._hold(request, data, done)
+                break
+            answer = self.responder.answer(data, done, request, self.server_state.default_headers)
+            if answer is None:
+                break
+            self.unsent += answer
+            done = request[1]
+            request = self.responder.recognise(data, done) if done < len(data) else None
+        if done:
+            self.responder.send_soon(self)
+            self.deadline = self.responder.answered + self.limits.idle_seconds
+        if done < len(data) and self.request is None:
+            super().data_received(data[done:])
+
+    def _hold(self, request: Request, data: bytes, position: int) -> None:
+        start, end, request_id = request
+        self.request = start - position, end - position, request_id
+        self.held, self.receiving = data[position:], "head"
+        self._expect(self.limits.body_seconds)
+
+    def _hand_over(self) -> None:
+        """Leave a held request to the parser."""
+        if self.request is not None:
+            held, self.request, self.held, self.receiving = self.held, None, b"", "nothing"
+            super().data_received(held)
+
+    def flush(self) -> None:
+        """Send the answers that were made."""
+        unsent, self.unsent = self.unsent, b""
+        if unsent and not self.transport.is_closing():
+            self.transport.write(unsent)
+
+    def _say(self, error: AppError) -> None:
+        self.flush()
+        super()._say(error)
+
+    def _close(self) -> None:
+        self.flush()
+        super()._close()
+
+    def expire(self) -> None:
+        """Let a held request be refused like any other that does not come in time."""
+        self._hand_over()
+        super().expire()
+
+    def shutdown(self) -> None:
+        """Let a held request be answered like any other that is in flight."""
+        self._hand_over()
+        super().shutdown()
+
+
+def protocol_of(service: Service) -> type[LimitedProtocol]:
+    """Return the class for a service's connections: with the hot path if it is on and the model allows it."""
+    model = service.model
+    if isinstance(model, ArtifactError) or not (model.on_loop and service.settings.hot_path):
+        return type("Protocol", (LimitedProtocol,), {"service": service})
+    bound = {"service": service, "responder": Responder(service, model)}
+    return type("Protocol", (HotPathProtocol,), bound)
