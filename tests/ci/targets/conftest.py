@@ -1,0 +1,40 @@
+"""The targets that the conformance suite is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ci.targets.cloud_run_lab import cloud_run_lab
+from tests.ci.targets.fleet import Fleet, sailing
+from tests.ci.targets.labs import Lab
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Fleet]:
+    """Yield the server that all services live on."""
+    with sailing() as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def fleet(server: Fleet) -> Fleet:
+    """Return a fleet that nothing runs in yet."""
+    server.running.clear()
+    server.known.clear()
+    return server
+
+
+@pytest.fixture(params=["cloud-run"])
+def lab(
+    request: pytest.FixtureRequest,
+    fleet: Fleet,
+    start_google: Callable[..., str],
+    registry_url: str,
+    tmp_path: Path,
+) -> Iterator[Lab]:
+    """Yield a target of each kind."""
+    with cloud_run_lab(start_google, registry_url, fleet, tmp_path) as lab:
+        yield lab

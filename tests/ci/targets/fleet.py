@@ -1,0 +1,127 @@
+"""Services with a model, as small as a target's tests need them, and golden rows for them.
+
+They all live on one server, each below a path of its own.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import anyio
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from targets.golden import Golden, Row
+
+GOLDEN = Golden(tuple(Row((float(n), 1.0), n + 1.0) for n in range(10)), {"artifact_sha256": "the-model"})
+
+
+@dataclass
+class Model:
+    """What one release does: whether it starts, what it says it is, what it predicts and how fast."""
+
+    version: str
+    digest: str | None = None
+    starts: bool = True
+    sha256: str = "the-model"
+    offset: float = 0.0
+    delay: float = 0.0
+    failing: int = 0  # every so many requests
+    asked: int = 0
+    failed: int = 0
+
+
+@dataclass
+class Fleet:
+    """The services that run, by their name in the path, and what each release does, by its digest."""
+
+    base: str = ""
+    running: dict[str, Model] = field(default_factory=dict)
+    known: dict[str, Model] = field(default_factory=dict)
+
+    def start(self, name: str, digest: str, environment: dict[str, str] | None = None) -> str:
+        """Start a release and return its address, or nothing when it ends at once."""
+        told = (environment or {}).get("IMAGE_DIGEST")
+        self.running[name] = replace(self.known[digest], digest=told, asked=0, failed=0)
+        return f"{self.base}/{name}" if self.known[digest].starts else ""
+
+    def asked(self) -> dict[str, int]:
+        """Return how many predictions each release was asked for."""
+        counted: dict[str, int] = {}
+        for model in self.running.values():
+            counted[model.version] = counted.get(model.version, 0) + model.asked
+        return counted
+
+    async def readyz(self, request: Request) -> Response:
+        """Answer as a release that starts."""
+        return PlainTextResponse("ready", 200 if self._model(request).starts else 503)
+
+    async def model(self, request: Request) -> Response:
+        """Answer with the card and the release."""
+        model = self._model(request)
+        release = {"version": model.version, "digest": model.digest}
+        return JSONResponse({"artifact_sha256": model.sha256, "release": release})
+
+    async def predict(self, request: Request) -> Response:
+        """Answer with the sum."""
+        model = self._model(request)
+        model.asked += 1
+        await anyio.sleep(model.delay)
+        if model.failing and model.asked % model.failing == 0:
+            model.failed += 1
+            return JSONResponse({"error": {"code": "model_error"}}, 500)
+        total = sum((await request.json())["features"]) + model.offset
+        return JSONResponse({"prediction": total, "model_version": model.version})
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer as Prometheus reads it."""
+        model = self._model(request)
+        good = model.asked - model.failed
+        bound = 0.001 if model.delay < 0.001 else 1.0
+        lines = [
+            "# TYPE http_requests_total counter",
+            f'http_requests_total{{route="/predict",status="200"}} {good}',
+            f'http_requests_total{{route="/predict",status="500"}} {model.failed}',
+            *(
+                f'http_request_seconds_bucket{{route="/predict",le="{le}"}} {model.asked * (le >= bound)}'
+                for le in (0.001, 1.0)
+            ),
+            f'http_request_seconds_bucket{{route="/predict",le="+Inf"}} {model.asked}',
+        ]
+        return PlainTextResponse("\n".join(lines) + "\n")
+
+    def _model(self, request: Request) -> Model:
+        return self.running[request.path_params["name"]]
+
+    def app(self) -> Starlette:
+        """Return the application."""
+        methods = {"predict": ["POST"]}
+        names = ("readyz", "model", "predict", "metrics")
+        routes = [
+            Route(f"/{{name}}/{name}", getattr(self, name), methods=methods.get(name, ["GET"]))
+            for name in names
+        ]
+        return Starlette(routes=routes)
+
+
+@contextmanager
+def sailing() -> Iterator[Fleet]:
+    """Run a fleet's server while the block runs."""
+    fleet = Fleet()
+    server = uvicorn.Server(uvicorn.Config(fleet.app(), log_config=None, timeout_graceful_shutdown=1))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        fleet.base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield fleet
+        finally:
+            server.should_exit = True
+            thread.join()

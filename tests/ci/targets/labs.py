@@ -1,0 +1,112 @@
+"""A target to try things on: a driver, what it talks to, and what the releases do there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import httpx
+
+from reference import Image, Release
+from retrying import Retrying
+from steps import Steps
+from targets.deployment import Deployment
+from targets.judge import Judge
+from targets.port import Target
+from targets.verdict import Limits
+from tests.ci.targets.fleet import GOLDEN, Fleet, Model
+
+MUTATING = ("POST", "PATCH", "PUT", "DELETE")
+
+
+class Killed(BaseException):
+    """What happens to a process that is killed: nothing that it would do next is done."""
+
+
+@dataclass
+class Mortal(httpx.AsyncBaseTransport):
+    """Carries requests until the n-th that changes something: dies before it is sent, or after its answer."""
+
+    inner: httpx.AsyncBaseTransport
+    number: int = 0
+    after: bool = False
+    changes: list[str] = field(default_factory=list)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Carry a request, or die."""
+        changing = request.method in MUTATING and not request.url.path.endswith((":wait", "/predict"))
+        if changing and "/control/" not in request.url.path:
+            self.changes.append(f"{request.method} {request.url.path}")
+        dies = changing and len(self.changes) == self.number
+        if dies and not self.after:
+            raise Killed
+        answer = await self.inner.handle_async_request(request)
+        if dies:
+            raise Killed
+        return answer
+
+    async def aclose(self) -> None:
+        """Close."""
+        await self.inner.aclose()
+
+
+class Lab(Protocol):
+    """What a driver is tried on."""
+
+    fleet: Fleet
+    splits: bool
+
+    def target(self, client: Retrying) -> Target:
+        """Return the driver, talking through a client."""
+
+    def release(self, tag: str, model: Model | None = None) -> Awaitable[Release]:
+        """Return a release that can be deployed there, and does what a model says."""
+
+    def users(self, client: Retrying, times: int) -> Awaitable[dict[str, int]]:
+        """Ask the service so many times as its users do, and return which versions answered."""
+
+
+async def no_wait(seconds: float) -> None:
+    """Wait for nothing."""
+
+
+@asynccontextmanager
+async def worker(
+    lab: Lab, owner: str = "tester", number: int = 0, *, after: bool = False, lease: float = 900
+) -> AsyncIterator[Worker]:
+    """Yield somebody who deploys, and who may die at a change."""
+    mortal = Mortal(httpx.AsyncHTTPTransport(), number, after)
+    async with httpx.AsyncClient(transport=mortal, timeout=10) as http:
+        client = Retrying(http, sleep=no_wait)
+        told: list[str] = []
+        target = lab.target(client)
+        judge = Judge(GOLDEN, http, told.append, seconds=0, limits=Limits(requests=20, samples=1000))
+        yield Worker(
+            target, Deployment(target, owner, Steps(told.append), lease), judge, client, mortal, told
+        )
+
+
+@dataclass
+class Worker:
+    """Somebody who deploys, with what was told and changed."""
+
+    target: Target
+    deployment: Deployment
+    judge: Judge
+    client: Retrying
+    mortal: Mortal
+    told: list[str]
+
+    async def deploy(self, release: Release, *, takeover: bool = False) -> bool:
+        """Deploy a release."""
+        return await self.deployment.deploy(release, self.judge, takeover=takeover)
+
+
+Make = Callable[[], AsyncIterator[Lab]]
+
+
+def image_release(host: str, repository: str, tag: str, digest: str) -> Release:
+    """Return a release by its parts."""
+    return Release(Image(host, repository, tag), digest)
