@@ -61,8 +61,13 @@ _CODES |= {500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
 _SECRET = re.compile(r"/(uploads|downloads)/[^/]+$")
 
 
-def application(world: World, registry_url: str, faults: Sequence[Fault | ClockSkew] = ()) -> ASGIApp:
-    """Return the stand-in for a world, in front of the real registry at a URL."""
+def application(
+    world: World, registry_url: str, faults: Sequence[Fault | ClockSkew] = (), *, seconds: float = 0.1
+) -> ASGIApp:
+    """Return the stand-in for a world, in front of the real registry at a URL.
+
+    A change of a Cloud Run service takes some seconds.
+    """
     ledger = Ledger(Clock(skew(faults)))
     # Never by a proxy that the environment may name: the registry is next door.
     behind = httpx.AsyncClient(
@@ -74,7 +79,7 @@ def application(world: World, registry_url: str, faults: Sequence[Fault | ClockS
     instances = httpx.AsyncClient(
         timeout=_TIMEOUT, trust_env=False, limits=httpx.Limits(max_connections=None)
     )
-    admin = Admin(world, ledger, state, Reconciler(state, relay, instances))
+    admin = Admin(world, ledger, state, Reconciler(state, relay, instances, seconds))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

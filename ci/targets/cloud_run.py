@@ -125,35 +125,37 @@ class CloudRun:
     async def record(self, seen: Seen, journal: Journal) -> None:
         """Write the annotation."""
         kept = seen.raw.get("annotations", {})
-        await self._patch(seen, annotations={**kept, KEY: journal.text()})
+        # What it ends with is about the revisions, not about this.
+        await self._ended(await self._begun(seen, annotations={**kept, KEY: journal.text()}))
 
     async def stage(self, seen: Seen, release: Release) -> None:
         """Make the release's revision, tagged and without traffic unless it is the only one."""
         revision, settled = await self._staged(seen, release), json.loads(seen.snapshot)
         first = [traffic.named(revision, 100, traffic.CANDIDATE)]
         others = set(traffic.shares(settled)) - {revision}
-        await self._patch(
+        operation = await self._begun(
             seen,
             template={"revision": revision, **self._marked(release)},
             traffic=[*settled, traffic.named(revision, 0, traffic.CANDIDATE)] if others else first,
         )
+        self._check(await self._ended(operation))
 
     async def shift(self, seen: Seen, release: Release, snapshot: str, percent: int) -> None:
         """Write the list in which the candidate has its part."""
         before = json.loads(snapshot) if snapshot else []
-        await self._patch(seen, traffic=traffic.split(before, self._candidate(seen), percent))
+        await self._route(seen, traffic.split(before, self._candidate(seen), percent))
 
     async def tidy(self, seen: Seen, release: Release) -> None:
         """Take the candidate's address away; a tag of somebody else's stays."""
-        await self._patch(seen, traffic=json.loads(seen.snapshot))
+        await self._route(seen, json.loads(seen.snapshot))
 
     async def restore(self, seen: Seen, snapshot: str) -> None:
         """Write the list that was there before, or remove what was not."""
         if snapshot:
-            await self._patch(seen, traffic=json.loads(snapshot))
+            await self._route(seen, json.loads(snapshot))
             return
         gone = await self.api.remove(self.settings.path, params={"etag": seen.version})
-        await self._done(gone or {"done": True})
+        self._check(await self._ended(gone or {"done": True}))
 
     async def observe(self, seen: Seen, since: datetime) -> Observed:
         """Return what Cloud Monitoring has of each revision."""
@@ -213,16 +215,23 @@ class CloudRun:
         marks = {RELEASE: str(release), FINGERPRINT: self.fingerprint(release)}
         return {**self._template(release), "annotations": marks}
 
-    async def _patch(self, seen: Seen, **changed: Any) -> None:
-        """Change the named fields of what was seen, and wait until they are so."""
+    async def _route(self, seen: Seen, listed: list[dict[str, Any]]) -> None:
+        """Let a traffic list be so; where it is, it matters not that the latest revision once failed."""
+        ended = await self._ended(await self._begun(seen, traffic=listed))
+        if "error" in ended:
+            service = await self.api.find(self.settings.path) or {}
+            if not traffic.same(listed, service.get("trafficStatuses", [])):
+                self._check(ended)
+
+    async def _begun(self, seen: Seen, **changed: Any) -> Mapping[str, Any]:
+        """Change the named fields of what was seen, and return the operation."""
         name = f"{self.settings.parent}/services/{self.settings.service}"
         body = {"name": name, "etag": seen.version, **changed}
         params = {"updateMask": ",".join(changed)}
-        await self._done(await self.api.call("PATCH", self.settings.path, params=params, json=body))
+        return await self.api.call("PATCH", self.settings.path, params=params, json=body)
 
-    async def _done(self, operation: Mapping[str, Any]) -> None:
-        """Wait for an operation; raises NotStarted with what it failed of."""
-        if error := (await self._ended(operation)).get("error"):
+    def _check(self, ended: Mapping[str, Any]) -> None:
+        if error := ended.get("error"):
             problem = f"{self.name}: {error.get('message', error)}"
             raise NotStarted(problem + advice(problem))
 

@@ -44,6 +44,15 @@ def shares(traffic: Sequence[Entry]) -> dict[str, int]:
     return parts
 
 
+def same(listed: Sequence[Entry], statuses: Sequence[Entry]) -> bool:
+    """Return whether a list is what is served."""
+    kept = ("revision", "percent", "tag")
+    ones, others = (
+        sorted(str([each.get(name) for name in kept]) for each in it) for it in (listed, statuses)
+    )
+    return ones == others
+
+
 def split(before: Sequence[Entry], revision: str, percent: int) -> list[dict[str, Any]]:
     """Return a list that gives the candidate its part and those before the rest, as they had it."""
     rest = {

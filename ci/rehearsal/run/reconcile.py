@@ -1,7 +1,8 @@
 """What is asked for becomes so, in a while, or fails.
 
 Error texts are the real service's where reports show them. A revision that failed stays so, and who was
-served stays served when a later revision fails, as the documentation has it.
+served stays served when a later revision fails, as the documentation has it. Whether an operation on a
+service whose latest revision has failed may succeed was never seen: here it fails, though it is done.
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Reconciler:
     state: State
     registry: Relay
     http: httpx.AsyncClient
-    seconds: float = 0.1
+    seconds: float
 
     async def reconcile(self, service: Service, operation: Operation, base: str) -> None:
         """Start the latest revision unless it has been started, then let the traffic list be so."""
@@ -42,11 +43,17 @@ class Reconciler:
             if not latest.settled.is_set():
                 await self._start(latest)
             await anyio.sleep(self.seconds)
-            needed = [latest, *(service.revisions[part.revision] for part in service.wanted())]
-            failed = next((each for each in needed if not each.ready), None)
-            if failed is None:
-                service.message.latest_ready_revision = latest.message.name
+            failed = [
+                each
+                for each in (service.revisions[part.revision] for part in service.wanted())
+                if not each.ready
+            ]
+            if not failed:
                 service.serving, service.turns = service.wanted(), {}
+            if latest.ready:
+                service.message.latest_ready_revision = latest.message.name
+            else:
+                failed = [latest]
             self._settled(service, failed)
             if failed:
                 operation.end(
@@ -55,10 +62,10 @@ class Reconciler:
             else:
                 operation.end(response={"@type": _KIND, **service.told(base)})
 
-    def _settled(self, service: Service, failed: Revision | None) -> None:
+    def _settled(self, service: Service, failed: list[Revision]) -> None:
         outcome = condition(STATES.CONDITION_SUCCEEDED)
         if failed:
-            text = f"Revision '{failed.name}' is not ready and cannot serve traffic. {failed.failure}"
+            text = f"Revision '{failed[0].name}' is not ready and cannot serve traffic. {failed[0].failure}"
             outcome = condition(STATES.CONDITION_FAILED, text, reason=_COMMON.REVISION_FAILED)
         service.message.terminal_condition.CopyFrom(outcome)
         service.message.reconciling = False

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -29,7 +30,7 @@ from tokens import Token
 from wif import Federation
 
 KEY = "the-control-key"
-NAME = "conformance"
+_NUMBERS = count(1)
 
 
 @dataclass
@@ -41,8 +42,16 @@ class CloudRunLab:
     registry_url: str
     fleet: Fleet
     folder: Path
-    splits: bool = True
-    settings: Settings = field(default_factory=lambda: Settings("rehearsal-project", "us-central1", NAME))
+    settings: Settings = field(default_factory=lambda: _settings(next(_NUMBERS)))
+
+    def fresh(self) -> CloudRunLab:
+        """Return another service of the same project."""
+        return replace(self, settings=_settings(next(_NUMBERS)))
+
+    def changing(self, request: httpx.Request) -> bool:
+        """Return whether a request changes Cloud Run."""
+        path = request.url.path
+        return request.method != "GET" and path.startswith("/run/") and not path.endswith(":wait")
 
     def federation(self, client: Retrying) -> Federation:
         """Return the job's identity in the usual world."""
@@ -83,6 +92,10 @@ class CloudRunLab:
             )
             counted[answer.json()["model_version"] if answer.is_success else str(answer.status_code)] += 1
         return dict(counted)
+
+
+def _settings(number: int) -> Settings:
+    return Settings("rehearsal-project", "us-central1", f"service{number}")
 
 
 @contextmanager

@@ -33,8 +33,10 @@ def lab(
     fleet: Fleet,
     start_google: Callable[..., str],
     registry_url: str,
+    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> Iterator[Lab]:
     """Yield a target of each kind."""
+    monkeypatch.setattr("rehearsal.keys._TOKENS_PER_KEY", 10_000)  # new keys take longer than all the rest
     with cloud_run_lab(start_google, registry_url, fleet, tmp_path) as lab:
         yield lab

@@ -9,16 +9,16 @@ from typing import Protocol
 
 import httpx
 
-from reference import Image, Release
+from reference import Release
 from retrying import Retrying
 from steps import Steps
 from targets.deployment import Deployment
-from targets.judge import Judge
+from targets.judge import Judge, Judging
 from targets.port import Target
 from targets.verdict import Limits
 from tests.ci.targets.fleet import GOLDEN, Fleet, Model
 
-MUTATING = ("POST", "PATCH", "PUT", "DELETE")
+LIMITS = Limits(requests=6)
 
 
 class Killed(BaseException):
@@ -30,16 +30,17 @@ class Mortal(httpx.AsyncBaseTransport):
     """Carries requests until the n-th that changes something: dies before it is sent, or after its answer."""
 
     inner: httpx.AsyncBaseTransport
+    changing: Callable[[httpx.Request], bool]
     number: int = 0
     after: bool = False
     changes: list[str] = field(default_factory=list)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carry a request, or die."""
-        changing = request.method in MUTATING and not request.url.path.endswith((":wait", "/predict"))
-        if changing and "/control/" not in request.url.path:
-            self.changes.append(f"{request.method} {request.url.path}")
-        dies = changing and len(self.changes) == self.number
+        if not self.changing(request):
+            return await self.inner.handle_async_request(request)
+        self.changes.append(f"{request.method} {request.url.path}")
+        dies = len(self.changes) == self.number
         if dies and not self.after:
             raise Killed
         answer = await self.inner.handle_async_request(request)
@@ -56,16 +57,41 @@ class Lab(Protocol):
     """What a driver is tried on."""
 
     fleet: Fleet
-    splits: bool
+
+    def fresh(self) -> Lab:
+        """Return one where nothing is deployed yet; the releases are those of this one."""
 
     def target(self, client: Retrying) -> Target:
         """Return the driver, talking through a client."""
+
+    def changing(self, request: httpx.Request) -> bool:
+        """Return whether a request changes the target."""
 
     def release(self, tag: str, model: Model | None = None) -> Awaitable[Release]:
         """Return a release that can be deployed there, and does what a model says."""
 
     def users(self, client: Retrying, times: int) -> Awaitable[dict[str, int]]:
         """Ask the service so many times as its users do, and return which versions answered."""
+
+
+@dataclass
+class Worker:
+    """Somebody who deploys, with what was told and changed."""
+
+    target: Target
+    deployment: Deployment
+    judge: Judging
+    client: Retrying
+    mortal: Mortal
+    told: list[str]
+
+    async def deploy(self, release: Release, *, takeover: bool = False) -> bool:
+        """Deploy a release."""
+        return await self.deployment.deploy(release, self.judge, takeover=takeover)
+
+    async def rollback(self, version: str | None = None, *, takeover: bool = False) -> str:
+        """Roll back."""
+        return await self.deployment.rollback(version, takeover=takeover)
 
 
 async def no_wait(seconds: float) -> None:
@@ -76,37 +102,13 @@ async def no_wait(seconds: float) -> None:
 async def worker(
     lab: Lab, owner: str = "tester", number: int = 0, *, after: bool = False, lease: float = 900
 ) -> AsyncIterator[Worker]:
-    """Yield somebody who deploys, and who may die at a change."""
-    mortal = Mortal(httpx.AsyncHTTPTransport(), number, after)
+    """Yield somebody who deploys, and who dies at a change when it has a number."""
+    mortal = Mortal(httpx.AsyncHTTPTransport(verify=False), lab.changing, number, after)
     async with httpx.AsyncClient(transport=mortal, timeout=10) as http:
         client = Retrying(http, sleep=no_wait)
         told: list[str] = []
+        judge = Judge(GOLDEN, http, told.append, seconds=0, limits=LIMITS)
         target = lab.target(client)
-        judge = Judge(GOLDEN, http, told.append, seconds=0, limits=Limits(requests=20, samples=1000))
         yield Worker(
             target, Deployment(target, owner, Steps(told.append), lease), judge, client, mortal, told
         )
-
-
-@dataclass
-class Worker:
-    """Somebody who deploys, with what was told and changed."""
-
-    target: Target
-    deployment: Deployment
-    judge: Judge
-    client: Retrying
-    mortal: Mortal
-    told: list[str]
-
-    async def deploy(self, release: Release, *, takeover: bool = False) -> bool:
-        """Deploy a release."""
-        return await self.deployment.deploy(release, self.judge, takeover=takeover)
-
-
-Make = Callable[[], AsyncIterator[Lab]]
-
-
-def image_release(host: str, repository: str, tag: str, digest: str) -> Release:
-    """Return a release by its parts."""
-    return Release(Image(host, repository, tag), digest)
