@@ -94,20 +94,33 @@ class Worker:
         return await self.deployment.rollback(version, takeover=takeover)
 
 
+class Lenient:
+    """A judge to whom everything is fit, and who takes no time."""
+
+    async def judge(self, target: Target, release: Release, step: str) -> None:
+        """Let it pass."""
+
+
 async def no_wait(seconds: float) -> None:
     """Wait for nothing."""
 
 
 @asynccontextmanager
 async def worker(
-    lab: Lab, owner: str = "tester", number: int = 0, *, after: bool = False, lease: float = 900
+    lab: Lab,
+    owner: str = "tester",
+    number: int = 0,
+    *,
+    after: bool = False,
+    lease: float = 900,
+    judged: bool = True,
 ) -> AsyncIterator[Worker]:
     """Yield somebody who deploys, and who dies at a change when it has a number."""
     mortal = Mortal(httpx.AsyncHTTPTransport(verify=False), lab.changing, number, after)
     async with httpx.AsyncClient(transport=mortal, timeout=10) as http:
         client = Retrying(http, sleep=no_wait)
         told: list[str] = []
-        judge = Judge(GOLDEN, http, told.append, seconds=0, limits=LIMITS)
+        judge = Judge(GOLDEN, http, told.append, seconds=0, limits=LIMITS) if judged else Lenient()
         target = lab.target(client)
         yield Worker(
             target, Deployment(target, owner, Steps(told.append), lease), judge, client, mortal, told

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 
+import anyio
 import pytest
 
 from errors import NothingToRestore, RolledBack, TargetBusy
@@ -15,31 +18,42 @@ from tests.ci.targets.labs import Killed, Lab, Worker, worker
 
 pytestmark = pytest.mark.anyio
 Work = Callable[[Worker], Awaitable[object]]
-MOST = 100
+Check = Callable[[Lab, str], Awaitable[None]]
+AT_ONCE = 8
 
 
-async def killed(lab: Lab, before: Work, work: Work) -> AsyncIterator[tuple[Lab, str]]:
-    """Yield a fresh lab for each change at which the work can be killed, before and after it, once it was."""
-    for number in range(1, MOST):
-        for after in (False, True):
+async def killed(lab: Lab, before: Work, work: Work, check: Check, *, judged: bool = False) -> None:
+    """Check a fresh lab for each change at which work can be killed, before and after it, once it was."""
+    changes = await _killed_at(lab.fresh(), before, work, 0, False, judged)
+    assert changes
+    turns = anyio.CapacityLimiter(AT_ONCE)
+
+    async def one(number: int, after: bool) -> None:
+        async with turns:
             place = lab.fresh()
-            async with worker(place) as somebody:
-                await before(somebody)
-            async with worker(place, "the dead", number, after=after) as dead:
-                try:
-                    await work(dead)
-                except Killed:
-                    yield (
-                        place,
-                        f"{'after' if after else 'before'} {dead.mortal.changes[-1]}, number {number}",
-                    )
-                except RolledBack:
-                    assert len(dead.mortal.changes) < number, "it was killed and went on"
-                    return
-                else:
-                    assert len(dead.mortal.changes) < number, "it was killed and went on"
-                    return
-    pytest.fail("there was no end to it")
+            done = await _killed_at(place, before, work, number, after, judged)
+            await check(place, f"{'after' if after else 'before'} {number} of {len(changes)}: {done[-1]}")
+
+    async with anyio.create_task_group() as group:
+        for number in range(1, len(changes) + 1):
+            group.start_soon(one, number, False)
+            group.start_soon(one, number, True)
+
+
+async def _killed_at(lab: Lab, before: Work, work: Work, number: int, after: bool, judged: bool) -> list[str]:
+    """Return the changes that were made until the work was killed, or done when there is no number."""
+    async with worker(lab, judged=False) as somebody:
+        await before(somebody)
+    async with worker(lab, "the dead", number, after=after, judged=judged) as dead:
+        died = False
+        try:
+            await work(dead)
+        except Killed:
+            died = True
+        except RolledBack:
+            pass
+        assert died == bool(number)
+        return dead.mortal.changes
 
 
 async def settled(lab: Lab, release: Release | None) -> None:
@@ -64,11 +78,6 @@ async def second(lab: Lab) -> Release:
     return await lab.release("v1.1.0")
 
 
-@pytest.fixture
-async def bad(lab: Lab) -> Release:
-    return await lab.release("v1.1.0", Model("v1.1.0", offset=1))
-
-
 def deploying(release: Release) -> Work:
     return lambda somebody: somebody.deploy(release)
 
@@ -77,53 +86,62 @@ async def nothing(somebody: Worker) -> None:
     """Do nothing."""
 
 
+async def deployed_by_the_heir(release: Release, place: Lab, when: str) -> None:
+    async with worker(place, "the heir", judged=False) as heir:
+        await heir.deploy(release, takeover=True)
+    await settled(place, release)
+
+
 async def test_who_deploys_again_goes_on(lab: Lab, first: Release, second: Release) -> None:
-    async for place, _when in killed(lab, deploying(first), deploying(second)):
-        async with worker(place, "the heir") as heir:
-            await heir.deploy(second, takeover=True)
-        await settled(place, second)
-
-
-async def test_who_rolls_back_restores_what_was_before(lab: Lab, first: Release, second: Release) -> None:
-    async for place, when in killed(lab, deploying(first), deploying(second)):
-        async with worker(place, "the heir") as heir:
-            try:
-                await heir.rollback()
-            except NothingToRestore:
-                assert (when.split()[0], when.split()[-1]) == ("before", "1")
-        await settled(place, first)
+    await killed(lab, deploying(first), deploying(second), partial(deployed_by_the_heir, second))
 
 
 async def test_who_deploys_another_release_undoes_first_what_was_left(
     lab: Lab, first: Release, second: Release
 ) -> None:
     third = await lab.release("v1.2.0")
-    async for place, _when in killed(lab, deploying(first), deploying(second)):
-        async with worker(place, "the heir") as heir:
-            await heir.deploy(third, takeover=True)
-        await settled(place, third)
+    await killed(lab, deploying(first), deploying(second), partial(deployed_by_the_heir, third))
 
 
-async def test_a_bad_release_is_undone_by_whoever_comes_next(lab: Lab, first: Release, bad: Release) -> None:
-    async for place, _when in killed(lab, deploying(first), deploying(bad)):
+async def test_who_rolls_back_restores_what_was_before(lab: Lab, first: Release, second: Release) -> None:
+    async def check(place: Lab, when: str) -> None:
         async with worker(place, "the heir") as heir:
-            with pytest.raises(RolledBack, match="predicts 2.0"):
+            try:
+                await heir.rollback()
+            except NothingToRestore:
+                assert when.startswith("before 1 ")
+        await settled(place, first)
+
+    await killed(lab, deploying(first), deploying(second), check)
+
+
+async def test_a_bad_release_is_undone_by_whoever_comes_next(lab: Lab, first: Release) -> None:
+    bad = await lab.release("v1.1.0", Model("v1.1.0", offset=1))
+
+    async def check(place: Lab, when: str) -> None:
+        async with worker(place, "the heir") as heir:
+            with pytest.raises(RolledBack, match=r"predicts 2\.0"):
                 await heir.deploy(bad, takeover=True)
         await settled(place, first)
 
+    await killed(lab, deploying(first), deploying(bad), check, judged=True)
 
-async def test_a_first_release_goes_live_or_leaves_nothing(lab: Lab, first: Release) -> None:
-    async for place, _when in killed(lab, nothing, deploying(first)):
+
+async def test_a_first_release_goes_live_for_whoever_deploys_again(lab: Lab, first: Release) -> None:
+    await killed(lab, nothing, deploying(first), partial(deployed_by_the_heir, first))
+
+
+async def test_a_first_release_that_is_rolled_back_leaves_nothing(lab: Lab, first: Release) -> None:
+    async def check(place: Lab, when: str) -> None:
         async with worker(place, "the heir") as heir:
-            await heir.deploy(first, takeover=True)
-        await settled(place, first)
-    async for place, _when in killed(lab, nothing, deploying(first)):
-        async with worker(place, "the heir") as heir:
+            whole = (await heir.target.look()).journal.attempt is None
             with suppress(NothingToRestore):
                 await heir.rollback()
-            seen = await heir.target.look()
-        whole = seen.journal.attempt is None and seen.live == str(first)
-        await settled(place, first if whole else None)
+            live = bool((await heir.target.look()).version)
+        assert not live or whole
+        await settled(place, first if live else None)
+
+    await killed(lab, nothing, deploying(first), check)
 
 
 async def test_a_rollback_that_was_killed_is_gone_on_with(lab: Lab, first: Release, second: Release) -> None:
@@ -131,30 +149,26 @@ async def test_a_rollback_that_was_killed_is_gone_on_with(lab: Lab, first: Relea
         await somebody.deploy(first)
         await somebody.deploy(second)
 
-    async for place, _when in killed(lab, both, lambda dead: dead.rollback()):
+    async def check(place: Lab, when: str) -> None:
         async with worker(place, "the heir") as heir:
-            if (await heir.target.look()).live != str(first) or (await heir.target.look()).journal.attempt:
-                await heir.rollback(takeover=True)
+            seen = await heir.target.look()
+            if seen.journal.attempt or seen.live == str(second):
+                assert await heir.rollback(takeover=True) == str(first)
         await settled(place, first)
+
+    await killed(lab, both, lambda dead: dead.rollback(), check)
 
 
 async def test_what_was_left_is_held_until_its_time_is_up(lab: Lab, first: Release) -> None:
-    async for place, _when in killed(lab, nothing, deploying(first)):
-        async with worker(place, "the heir") as heir:
-            if not (await heir.target.look()).journal.attempt:
-                continue
-            with pytest.raises(TargetBusy, match="by the dead since .* or give --takeover"):
-                await heir.deploy(first)
-            return
-
-
-async def test_what_was_left_is_anybody_s_when_its_time_is_up(lab: Lab, first: Release) -> None:
-    for number in count(2):
-        place = lab.fresh()
-        async with worker(place, "the dead", number, lease=-1) as dead:
+    for number in count(1):
+        async with worker(lab, "the dead", number) as dead:
             with pytest.raises(Killed):
                 await dead.deploy(first)
-        async with worker(place, "the heir") as heir:
-            assert (await heir.target.look()).journal.attempt
-            assert await heir.deploy(first)
-        return await settled(place, first)
+            if (await dead.target.look()).journal.attempt:
+                break
+    async with worker(lab, "the heir") as heir:
+        with pytest.raises(TargetBusy, match=r"by the dead since .* or give --takeover"):
+            await heir.deploy(first)
+        heir.deployment.now = lambda: datetime.now(UTC) + timedelta(seconds=901)
+        assert await heir.deploy(first)
+    await settled(lab, first)
