@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.ci.targets.cloud_run_lab import cloud_run_lab
+from tests.ci.targets.cloud_run_lab import CloudRunLab, cloud_run_lab
 from tests.ci.targets.fleet import Fleet, sailing
+from tests.ci.targets.kubernetes_fake import Cluster
+from tests.ci.targets.kubernetes_lab import KubernetesLab
 from tests.ci.targets.labs import Lab
 
 
@@ -27,16 +29,28 @@ def fleet(server: Fleet) -> Fleet:
     return server
 
 
-@pytest.fixture(params=["cloud-run"])
-def lab(
-    request: pytest.FixtureRequest,
+@pytest.fixture
+def google_lab(
     fleet: Fleet,
     start_google: Callable[..., str],
     registry_url: str,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-) -> Iterator[Lab]:
-    """Yield a target of each kind."""
+) -> Iterator[CloudRunLab]:
+    """Yield Cloud Run."""
     monkeypatch.setattr("rehearsal.keys._TOKENS_PER_KEY", 10_000)  # new keys take longer than all the rest
     with cloud_run_lab(start_google, registry_url, fleet, tmp_path) as lab:
         yield lab
+
+
+@pytest.fixture
+def kubernetes_lab(fleet: Fleet) -> KubernetesLab:
+    """Return Kubernetes."""
+    return KubernetesLab(fleet, Cluster(fleet))
+
+
+@pytest.fixture(params=["google_lab", "kubernetes_lab"])
+def lab(request: pytest.FixtureRequest) -> Lab:
+    """Return a target of each kind."""
+    found: Lab = request.getfixturevalue(request.param)
+    return found

@@ -64,6 +64,9 @@ class Lab(Protocol):
     def target(self, client: Retrying) -> Target:
         """Return the driver, talking through a client."""
 
+    def transport(self) -> httpx.AsyncBaseTransport:
+        """Return what carries requests to it."""
+
     def changing(self, request: httpx.Request) -> bool:
         """Return whether a request changes the target."""
 
@@ -116,7 +119,7 @@ async def worker(
     judged: bool = True,
 ) -> AsyncIterator[Worker]:
     """Yield somebody who deploys, and who dies at a change when it has a number."""
-    mortal = Mortal(httpx.AsyncHTTPTransport(verify=False), lab.changing, number, after)
+    mortal = Mortal(lab.transport(), lab.changing, number, after)
     async with httpx.AsyncClient(transport=mortal, timeout=10) as http:
         client = Retrying(http, sleep=no_wait)
         told: list[str] = []
