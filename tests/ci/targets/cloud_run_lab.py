@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -83,19 +82,6 @@ class CloudRunLab:
             await replace(place, say=lambda line: None).publish(made, tag)
         self.fleet.known[made.digest] = model or Model(tag)
         return Release(Image(self.world.repository.host, repository, tag), made.digest)
-
-    async def users(self, client: Retrying, times: int) -> dict[str, int]:
-        """Ask at the service's own address."""
-        seen = await self.target(client).look()
-        if seen.address is None:
-            return {}
-        headers, counted = await seen.address.headers(), Counter[str]()
-        for _ in range(times):
-            answer = await client.http.post(
-                f"{seen.address.url}/predict", json={"features": [1]}, headers=headers
-            )
-            counted[answer.json()["model_version"] if answer.is_success else str(answer.status_code)] += 1
-        return dict(counted)
 
 
 def _settings(number: int) -> Settings:

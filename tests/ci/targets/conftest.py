@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.ci.targets.cloud_run_lab import CloudRunLab, cloud_run_lab
+from tests.ci.targets.docker_fake import Swarm
 from tests.ci.targets.fleet import Fleet, sailing
 from tests.ci.targets.kubernetes_fake import Cluster
 from tests.ci.targets.kubernetes_lab import KubernetesLab
 from tests.ci.targets.labs import Lab
+from tests.ci.targets.swarm_lab import SwarmLab
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +51,13 @@ def kubernetes_lab(fleet: Fleet) -> KubernetesLab:
     return KubernetesLab(fleet, Cluster(fleet))
 
 
-@pytest.fixture(params=["google_lab", "kubernetes_lab"])
+@pytest.fixture
+def swarm_lab(fleet: Fleet) -> SwarmLab:
+    """Return Docker Swarm."""
+    return SwarmLab(fleet, Swarm(fleet))
+
+
+@pytest.fixture(params=["google_lab", "kubernetes_lab", "swarm_lab"])
 def lab(request: pytest.FixtureRequest) -> Lab:
     """Return a target of each kind."""
     found: Lab = request.getfixturevalue(request.param)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,17 +53,11 @@ class KubernetesLab:
 
     async def release(self, tag: str, model: Model | None = None) -> Release:
         """Return a release; the fake pulls nothing."""
-        digest = f"sha256:{hashlib.sha256(f'{tag}{model}'.encode()).hexdigest()}"
-        self.fleet.known[digest] = model or Model(tag)
-        return Release(Image("registry.test", "models/milestone2", tag), digest)
+        return made_up(self.fleet, tag, model)
 
-    async def users(self, client: Retrying, times: int) -> dict[str, int]:
-        """Ask as users do: through the Service."""
-        seen, counted = await self.target(client).look(), Counter[str]()
-        assert seen.address
-        for _ in range(times):
-            answer = await client.http.post(
-                f"{seen.address.url}/predict", json={"features": [1]}, headers=await seen.address.headers()
-            )
-            counted[answer.json()["model_version"] if answer.is_success else str(answer.status_code)] += 1
-        return dict(counted)
+
+def made_up(fleet: Fleet, tag: str, model: Model | None) -> Release:
+    """Return a release of which there is no image."""
+    digest = f"sha256:{hashlib.sha256(f'{tag}{model}'.encode()).hexdigest()}"
+    fleet.known[digest] = model or Model(tag)
+    return Release(Image("registry.test", "models/milestone2", tag), digest)

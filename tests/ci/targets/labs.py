@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -73,9 +74,6 @@ class Lab(Protocol):
     def release(self, tag: str, model: Model | None = None) -> Awaitable[Release]:
         """Return a release that can be deployed there, and does what a model says."""
 
-    def users(self, client: Retrying, times: int) -> Awaitable[dict[str, int]]:
-        """Ask the service so many times as its users do, and return which versions answered."""
-
 
 @dataclass
 class Worker:
@@ -95,6 +93,17 @@ class Worker:
     async def rollback(self, version: str | None = None, *, takeover: bool = False) -> str:
         """Roll back."""
         return await self.deployment.rollback(version, takeover=takeover)
+
+    async def users(self, times: int) -> dict[str, int]:
+        """Ask the service as its users do, and return how often which version, or which status, answered."""
+        seen, counted = await self.target.look(), Counter[str]()
+        assert seen.address
+        for _ in range(times):
+            answer = await self.client.http.post(
+                f"{seen.address.url}/predict", json={"features": [1]}, headers=await seen.address.headers()
+            )
+            counted[answer.json()["model_version"] if answer.is_success else str(answer.status_code)] += 1
+        return dict(counted)
 
 
 class Lenient:

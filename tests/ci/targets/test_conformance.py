@@ -45,7 +45,7 @@ async def test_a_first_release_and_one_over_it_go_live(lab: Lab) -> None:
         for release, version in ((first, "v1.0.0"), (second, "v1.1.0")):
             assert await somebody.deploy(release)
             assert await live(somebody) == str(release)
-            assert await lab.users(somebody.client, 10) == {version: 10}
+            assert await somebody.users(10) == {version: 10}
         journal = (await somebody.target.look()).journal
     assert journal.attempt is None
     assert outcomes(journal) == [("v1.1.0", "live"), ("v1.0.0", "live")]
@@ -74,7 +74,7 @@ async def test_a_bad_release_undoes_itself_and_the_journal_says_why(lab: Lab, fa
         assert (seen.live, seen.candidate, seen.journal.attempt) == (str(first), None, None)
         assert outcomes(seen.journal) == [("v1.1.0", "rolled back"), ("v1.0.0", "live")]
         assert re.search(why, seen.journal.entries[0].why)
-        assert await lab.users(somebody.client, 10) == {"v1.0.0": 10}
+        assert await somebody.users(10) == {"v1.0.0": 10}
 
 
 @pytest.mark.parametrize("fault", ["wrong predictions", "no start"])
@@ -94,7 +94,7 @@ async def test_a_release_that_was_bad_may_be_deployed_again(lab: Lab) -> None:
             await somebody.deploy(second)
         lab.fleet.known[second.digest].starts = True
         assert await somebody.deploy(second)
-        assert await lab.users(somebody.client, 10) == {"v1.1.0": 10}
+        assert await somebody.users(10) == {"v1.1.0": 10}
 
 
 @dataclass
@@ -141,9 +141,9 @@ async def test_a_rollback_restores_the_last_good_release_or_that_of_a_version(la
         for release in releases:
             await somebody.deploy(release)
         assert await somebody.rollback() == str(releases[1])
-        assert await lab.users(somebody.client, 10) == {"v1.1.0": 10}
+        assert await somebody.users(10) == {"v1.1.0": 10}
         assert await somebody.rollback("v1.0.0") == str(releases[0])
-        assert await lab.users(somebody.client, 10) == {"v1.0.0": 10}
+        assert await somebody.users(10) == {"v1.0.0": 10}
         journal = (await somebody.target.look()).journal
         assert outcomes(journal) == [
             ("v1.2.0", "rolled back"),

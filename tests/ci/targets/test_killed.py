@@ -65,7 +65,7 @@ async def settled(lab: Lab, release: Release | None) -> None:
             assert not seen.version
             return
         assert seen.live == str(release)
-        assert await lab.users(somebody.client, 5) == {release.image.tag: 5}
+        assert await somebody.users(5) == {release.image.tag: 5}
 
 
 @pytest.fixture
