@@ -1,4 +1,4 @@
-"""Docker Swarm, by the Engine API: a service that is updated from release to release, and one for the candidate.
+"""Docker Swarm, by the Engine API: a service updated from release to release, and one for the candidate.
 
 The journal is a label of the service, which is there with no replicas before the first release. Ports are
 published on the nodes themselves, so that every instance can be asked for its numbers. Every change names the
@@ -60,9 +60,7 @@ def template(text: str) -> Object:
         told: Object = yaml.safe_load(text)
         told["TaskTemplate"]["ContainerSpec"].setdefault("Env", [])
     except (yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
-        raise InvalidEnvironment(
-            f"deploy/swarm: no service with a container can be read: {error!r}"
-        ) from error
+        raise InvalidEnvironment(f"deploy/swarm: no container can be read: {error!r}") from error
     return told
 
 
@@ -195,7 +193,7 @@ class Swarm:
         await self.api.call("POST", path, params={"version": seen.version}, json=spec)
 
     async def _running(self, name: str, spec: Object) -> None:
-        """Wait until all instances are healthy, and no update is under way; raises NotStarted at the deadline."""
+        """Wait until all instances are healthy and nothing is updated; raises NotStarted at the deadline."""
         until = time.monotonic() + self.settings.deadline
         while True:
             service = await self.api.call("GET", f"/services/{name}")
@@ -206,9 +204,8 @@ class Swarm:
                 return
             fails = name == self._candidate and any(task["Status"]["State"] in _ENDED for task in new)
             if fails or state in _GONE_BACK or time.monotonic() > until:
-                raise NotStarted(
-                    f"{self.name}: {name} does not start: {await self._reason(name, spec, service)}"
-                )
+                reason = await self._reason(name, spec, service)
+                raise NotStarted(f"{self.name}: {name} does not start: {reason}")
             await anyio.sleep(self.pause)
 
     async def _reason(self, name: str, spec: Object, service: Object) -> str:
