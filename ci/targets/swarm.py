@@ -50,7 +50,7 @@ class Settings:
 
 
 def changed(answer: httpx.Response) -> bool:
-    """Return whether Docker says that somebody was faster: with 409 for a name, and with 500 for a version."""
+    """Return whether Docker says that somebody was faster: 409 for a name, 500 for a version."""
     return answer.status_code == httpx.codes.CONFLICT or "out of sequence" in answer.text
 
 
