@@ -14,17 +14,18 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 # nothing is checked at start.
 RUN find /venv -type d -name tests -prune -exec rm -r {} + \
     && /venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /venv/lib
-COPY ci/runtime_tree.py /build/
+COPY ci/package_record.py ci/runtime_tree.py /build/
 # The loader's cache goes along: it knows libraries outside the default folders, such as /usr/local/lib.
 RUN /venv/bin/python /build/runtime_tree.py /tree \
     && mkdir /tree/etc && cp -r /etc/ld.so.conf /etc/ld.so.conf.d /tree/etc/ && ldconfig -r /tree \
+    && /venv/bin/python /build/package_record.py /tree \
     && /venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /tree -p / /tree
 
 # model: trained with the very libraries that will serve it, on what pyproject.toml names.
 FROM builder AS model
 WORKDIR /app
 COPY . .
-RUN /venv/bin/python train_model.py \
+RUN /venv/bin/python -B train_model.py \
     && /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash app
 
 # runtime: nothing but the interpreter, the dependencies, the service and its model.

@@ -3,7 +3,13 @@
     PipelineError
     ├── InvalidReference       a tag, registry or name that nothing can be published under
     ├── InvalidLayout          an image archive that is damaged, ambiguous or too large
+    ├── InvalidRevision        no commit that could be released
+    ├── ImagesDiffer           two images that should be one and the same
+    ├── NotVerified            an image, or what is published about it, is not what it is said to be
     ├── StandInRefused         an image from a stand-in base was to leave this machine
+    ├── DirtyRefused           an image of more than a commit was to leave this machine
+    ├── NoAdvisories           nothing to look the parts of a release up in
+    ├── Vulnerable             something grave is known against a part of a release
     ├── InvalidFault           a fault that the rehearsal does not have
     ├── RegistryError          the registry did not do what it was asked
     │   ├── RegistryUnreachable    no answer, or for now only that it cannot
@@ -49,8 +55,32 @@ class InvalidLayout(PipelineError):
     """An image archive that is damaged, ambiguous or too large."""
 
 
+class InvalidRevision(PipelineError):
+    """There is no commit that could be released."""
+
+
+class ImagesDiffer(PipelineError):
+    """Two images that should be one and the same are not."""
+
+
+class NotVerified(PipelineError):
+    """An image, or what is published about it, is not what it is said to be."""
+
+
 class StandInRefused(PipelineError):
     """An image from a stand-in base was to leave this machine."""
+
+
+class DirtyRefused(PipelineError):
+    """An image of more than a commit was to leave this machine."""
+
+
+class NoAdvisories(PipelineError):
+    """There is nothing to look the parts of a release up in."""
+
+
+class Vulnerable(PipelineError):
+    """Something grave is known against a part of a release."""
 
 
 class InvalidFault(PipelineError):

@@ -54,17 +54,36 @@ class Layout:
         return _chunks(self.archive, blob)
 
     @property
-    def stand_ins(self) -> tuple[str, ...]:
-        """The base images that only a stand-in was to be had of, none when all are genuine."""
-        config = self.blobs[0]
+    def layers(self) -> tuple[Blob, ...]:
+        """The layers, the lowest first; one may be there twice."""
+        known = {blob.digest: blob for blob in self.blobs}
+        return tuple(known[each["digest"]] for each in json.loads(self.manifest)["layers"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration document."""
+        blob = self.blobs[0]
         try:
-            content = json.loads(_content(self.archive, config.digest, config.offset, config.size))
-            labels = (content.get("config") or {}).get("Labels") or {}
-            return tuple(labels.get(STAND_IN_LABEL, "").split())
+            content: dict[str, Any] = json.loads(_content(self.archive, blob.digest, blob.offset, blob.size))
+            content.get("config")
         except _MALFORMED as error:
             raise InvalidLayout(
-                f"image archive {self.archive}: {config.digest} is no configuration: {error!r}"
+                f"image archive {self.archive}: {blob.digest} is no configuration: {error!r}"
             ) from error
+        return content
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels, none when there are none."""
+        labels = (self.config.get("config") or {}).get("Labels") or {}
+        if not isinstance(labels, dict):
+            raise InvalidLayout(f"image archive {self.archive}: {labels!r:.80} is no configuration of labels")
+        return {name: str(value) for name, value in labels.items()}
+
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """The base images that only a stand-in was to be had of, none when all are genuine."""
+        return tuple(self.labels.get(STAND_IN_LABEL, "").split())
 
 
 def check_base(image: Layout, *, allow_stand_in: bool) -> None:

@@ -1,5 +1,6 @@
 """The pipeline: what `dagger call` and `./daggerw call` offer for this project."""
 
+import secrets
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -7,18 +8,23 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import dagger
 from dagger import BuildArg, DefaultPath, Doc, Ignore, dag, object_type
 
+import bundle
 import explain
 import images
+import pins
 import reference
 import rehearse
 import release
+import scan
 import setup_google
+import verify
 from doctor import Doctor, report
 from endpoints import Endpoints
 from errors import InvalidIdentity
 from identified import identified
 from principal import Identity
 from retrying import patient
+from revision import Commit
 from setup_google import Setup
 from steps import Steps
 from together import together
@@ -33,12 +39,12 @@ else:
 
 BASE = "python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91"
 REGISTRY = "registry:3.0.0@sha256:6c5666b861f3505b116bb9aa9b25175e71210414bd010d92035ff64018f9457e"
-WORKFLOW = ".github/workflows/milestone2-ci.yml"
+WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabot.yml"
 
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
 # pyproject.toml or in data/.
 MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "*.csv"]
-IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/runtime_tree.py"]
+IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/package_record.py", "ci/runtime_tree.py"]
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
 CHECKED_FILES += [".gitignore", "CHANGELOG.md", "README.md", "requirements-dev.in", "requirements-dev.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
@@ -56,10 +62,12 @@ LINTERS = {
     "hadolint": ["hadolint", "Dockerfile"],
     "shellcheck": ["shellcheck", "daggerw", ".ci/run"],
     "workflow schema": ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", WORKFLOW],
-    "zizmor": ["zizmor", "--offline", "--no-progress", WORKFLOW],
+    "dependabot schema": ["check-jsonschema", "--builtin-schema", "vendor.dependabot", DEPENDABOT],
+    "zizmor": ["zizmor", "--offline", "--no-progress", ".github"],
 }
 
 Tag = Annotated[str, Doc("The version to release: vMAJOR.MINOR.PATCH, also with a pre-release suffix")]
+Git = Annotated[dagger.GitRepository, DefaultPath("/"), Doc("The repository, for its commit")]
 Registry = Annotated[str, Doc("Where to push to: HOST[:PORT][/PATH]; localhost:5000 is the local registry")]
 
 
@@ -113,6 +121,70 @@ class Ci:
         arguments = [BuildArg("NAME", await self._name()), version]
         return self.source.filter(include=IMAGE_FILES).docker_build(build_args=arguments)
 
+    @function(cache="session")
+    async def release(self, git: Git, tag: Tag = "v0.0.0-dev") -> dagger.Directory:
+        """Build one version into files: the image as it is published, and what proves where it comes from."""
+        return (await self.bundle(tag, await Commit.of(git))).directory(bundle.FOLDER)
+
+    @function(cache="session")
+    async def digest(self, git: Git, tag: Tag = "v0.0.0-dev") -> str:
+        """Print the digest that one version has wherever this commit is built, without publishing it."""
+        return (await (await self.bundle(tag, await Commit.of(git))).stdout()).strip()
+
+    @function(cache="session")
+    async def compare(
+        self,
+        git: Git,
+        other: Annotated[dagger.File, Doc("The other image, as an OCI layout in a tar archive")],
+        tag: Tag = "v0.0.0-dev",
+    ) -> str:
+        """Say which file of which layer differs, and how, from another build of one version."""
+        ours = (await self.bundle(tag, await Commit.of(git))).file(f"{bundle.FOLDER}/{bundle.IMAGE}")
+        return await release.compared(self._programs(), ours, other)
+
+    @function(cache="never")
+    async def scan(
+        self,
+        git: Git,
+        tag: Tag = "v0.0.0-dev",
+        advisories: Annotated[
+            list[dagger.File] | None,
+            Doc("What is known, as OSV has it: records in JSON, or a zip of them"),
+        ] = None,
+        url: Annotated[list[str] | None, Doc("Where such a file can be fetched")] = None,
+        fail_on: Annotated[str, Doc("How grave is too grave: low, medium, high or critical")] = "high",
+    ) -> str:
+        """Look what is known against the parts of one version, and fail when that is grave."""
+        made = await self.bundle(tag, await Commit.of(git))
+        programs = self._prepared().with_file(scan.PROGRAM, self.source.file(scan.PROGRAM))
+        bill = made.file(f"{bundle.FOLDER}/{bundle.SBOM}")
+        return await scan.scanned(programs, bill, advisories or (), url or (), fail_on)
+
+    @function(cache="never")
+    async def update(
+        self,
+        images: Annotated[bool, Doc("Also ask the image registries for moved digests")] = True,
+    ) -> dagger.Changeset:
+        """Return the changes that raise all pins within their constraints; tell which base images moved."""
+        # What is new today is asked today, not remembered from yesterday.
+        files = self._prepared().with_env_variable("ASKED", secrets.token_hex())
+        files = files.with_directory(".", self.source.filter(include=pins.FILES))
+        for name in pins.LISTS:
+            for command in pins.commands(await self.source.file(name).contents()):
+                files = files.with_exec([*command, "--upgrade"])
+        raised = self.source.with_directory(".", files.directory(".").filter(include=pins.FILES))
+        found = await pins.moved((BASE, REGISTRY)) if images else []
+        for name in pins.PINNING if found else ():
+            text = pins.repinned(await self.source.file(name).contents(), found)
+            raised = raised.with_new_file(name, text)
+        for each in found:
+            _tell(str(each))
+        return raised.changes(self.source)
+
+    async def bundle(self, tag: str, commit: Commit) -> dagger.Container:
+        """Return the container that made one version of a commit into files, in bundle.FOLDER."""
+        return release.bundled(await self.build(tag), self._programs(), commit, BASE)
+
     @function()
     async def serve(self, tag: Tag = "v0.0.0-dev") -> dagger.Service:
         """Serve the image of one version on port 8080."""
@@ -129,6 +201,7 @@ class Ci:
     async def publish(
         self,
         tag: Tag,
+        git: Git,
         registry: Registry = reference.LOCAL_REGISTRY,
         allow_stand_in: Annotated[
             bool, Doc("Push to a remote registry even what was built on a stand-in for a base image")
@@ -139,11 +212,13 @@ class Ci:
         """Lint, test, build, try and push one version, and print its name with its digest."""
         destination, steps = reference.destination(registry, tag), Steps(_tell)
         target = destination.image(await self._name())
-        return str(await release.release(self, target, identity, steps, allow_stand_in=allow_stand_in))
+        allowed, commit = release.Allowed(stand_in=allow_stand_in), await Commit.of(git)
+        return str(await release.release(self, target, commit, identity, steps, allowed))
 
     @function(cache="never")
     async def rehearse(
         self,
+        git: Git,
         tag: Tag = "v1.0.0",
         fault: Annotated[
             list[str] | None,
@@ -153,7 +228,7 @@ class Ci:
         """Release one version to a stand-in for GitHub and Google, pull it, run it and ask it."""
         rehearsal = rehearse.Rehearsal(tag, fault or ())
         programs = self._prepared().with_directory(".", self.source.filter(include=rehearse.FILES))
-        return await rehearsal.run(self, await self._name(), programs, _registry())
+        return await rehearsal.run(self, await self._name(), await Commit.of(git), programs, _registry())
 
     @function(cache="never")
     @identified
@@ -214,6 +289,19 @@ class Ci:
         async with release.opened(self, target, identity) as repository:
             return await images.listed(repository)
 
+    @function(cache="never")
+    @identified
+    async def verify(
+        self,
+        image: Annotated[str, Doc("HOST/NAME[:TAG]@sha256:…, as publish prints it")],
+        *,
+        identity: Identity | None,
+    ) -> str:
+        """Hold a published image against its bill of materials, its provenance and its labels."""
+        published = reference.pinned(image)
+        async with release.opened(self, published.image, identity) as repository:
+            return await verify.verified(repository, published)
+
     async def _name(self) -> str:
         return reference.project_name(await self.source.file("pyproject.toml").contents())
 
@@ -232,6 +320,11 @@ class Ci:
             .with_file("requirements-dev.txt", requirements)
             .with_exec([*install, "-r", "requirements-dev.txt"])
         )
+
+    def _programs(self) -> dagger.Container:
+        """Return the base with the programs that make a release's files and compare them."""
+        programs = dag.container().from_(BASE).with_workdir("/src")
+        return programs.with_directory(".", self.source.filter(include=bundle.FILES))
 
     def _checked(self) -> dagger.Container:
         return self._prepared().with_directory(".", self.source)

@@ -19,12 +19,13 @@ _TAG = re.compile(rf"v{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_PRERELEASE})?", re.AS
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*(?::([0-9]{{1,5}}))?", re.ASCII)
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
+_PINNED = re.compile(r"([^/@]+)/([^@:]+)(?::([^@:]+))?@(sha256:[0-9a-f]{64})", re.ASCII)
 _MAX_TAG, _MAX_REPOSITORY = 128, 255
 
 
 @dataclass(frozen=True)
 class Image:
-    """Where one release goes: a registry's host, a repository in it, and a tag."""
+    """Where a release goes: a registry's host, a repository, and a tag, empty where only a digest counts."""
 
     host: str
     repository: str
@@ -36,7 +37,8 @@ class Image:
         return self.host == LOCAL_REGISTRY
 
     def __str__(self) -> str:
-        return f"{self.host}/{self.repository}:{self.tag}"
+        name = f"{self.host}/{self.repository}"
+        return f"{name}:{self.tag}" if self.tag else name
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,23 @@ def destination(registry: str, tag: str) -> Destination:
     if slash:
         _check_repository(path)
     return Destination(host, path, release_tag(tag))
+
+
+def pinned(text: str) -> Release:
+    """Return the image that NAME@sha256:… names, as `publish` prints it; the tag may be left out.
+
+    Raises InvalidReference, also for a name without a digest: a tag alone may lead to another image tomorrow.
+    """
+    match = _PINNED.fullmatch(text)
+    if not match:
+        raise InvalidReference(
+            f"image: {text!r} is not HOST/NAME[:TAG]@sha256:…; give the whole name that `dagger call "
+            "publish` printed, or see `dagger call images`"
+        )
+    host, repository, tag, digest = match.groups()
+    _check_host(host, host)
+    _check_repository(repository)
+    return Release(Image(host, repository, release_tag(tag) if tag else ""), digest)
 
 
 def project_name(pyproject: str) -> str:

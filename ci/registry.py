@@ -7,7 +7,7 @@ Nothing is rewritten on the way, so an image keeps its digest. What goes wrong i
 import hashlib
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,17 @@ import httpx
 from errors import RegistryError, RegistryUnreachable, TagTaken
 from layout import MANIFEST, Blob, Layout
 from reference import next_free
-from registry_content import ACCEPT, Manifest, Parcel, Referrer, checked, json_object, referrers
+from registry_content import (
+    ACCEPT,
+    REFERRERS_TAG,
+    Manifest,
+    Parcel,
+    Referrer,
+    checked,
+    json_object,
+    listing,
+    referrers,
+)
 from registry_door import Door, Mint
 from registry_wire import PUSH, Wire
 from retrying import Retrying, patient
@@ -115,10 +125,10 @@ class Repository:
         return manifest
 
     async def tags(self) -> list[str]:
-        """Return every tag of the repository, none when there is no such repository."""
-        return [
-            str(tag) for page in await self._pages("tags", "list") or () for tag in page.get("tags") or ()
-        ]
+        """Return every tag but those of lists of referrers; none when there is no such repository."""
+        pages = await self._pages("tags", "list") or ()
+        tags = [str(tag) for page in pages for tag in page.get("tags") or ()]
+        return [tag for tag in tags if not REFERRERS_TAG.fullmatch(tag)]
 
     async def referrers(self, digest: str) -> list[Referrer]:
         """Return what is published about an image: as the registry lists it, else by the fallback tag."""
@@ -128,31 +138,55 @@ class Repository:
             pages = [fallback.document] if fallback else []
         return [referrer for page in pages for referrer in referrers(page)]
 
-    async def publish(self, image: Layout, tag: str) -> bool:
-        """Push an image under a tag and return True, or False when the tag names that very image already.
+    async def publish(self, image: Layout, tag: str, about: Sequence[Parcel] = ()) -> bool:
+        """Push an image and what is about it, and then its tag; returns False when all was there already.
 
-        Raises TagTaken when it names another one. The manifest goes last: until it is there, nothing shows.
+        Raises TagTaken when the tag names another image. Until the tag is there, nothing shows.
         """
-        if not await self._free(tag, image.digest):
-            return False
-        await self._push(Parcel.of(image), tag)
-        return True
+        free, parcel = await self._free(tag, image.digest), Parcel.of(image)
+        if free:
+            await self._push(parcel, image.digest)
+        attached = await self._attach(image.digest, about)
+        if free:
+            await self._put(parcel.manifest, tag)
+        return free or attached
 
     async def copy(self, source: "Repository", digest: str, tag: str) -> bool:
         """Copy an image, or an index with all its images, from another repository; otherwise as `publish`."""
-        if not await self._free(tag, digest):
-            return False
-        await self._copy(source, digest, tag)
-        return True
+        free = await self._free(tag, digest)
+        if free:
+            await self._copy(source, digest)
+        about = [await self._parcel(source, each.digest) for each in await source.referrers(digest)]
+        attached = await self._attach(digest, about)
+        if free:
+            await self._put(await source._existing(digest), tag)
+        return free or attached
 
-    async def _copy(self, source: "Repository", digest: str, reference: str) -> None:
+    async def _copy(self, source: "Repository", digest: str) -> None:
+        parcel = await self._parcel(source, digest)
+        for part in parcel.manifest.manifests:
+            await self._copy(source, part.digest)
+        await self._push(parcel, digest)
+
+    async def _parcel(self, source: "Repository", digest: str) -> Parcel:
+        """Return what another repository has at a digest."""
         manifest = await source._existing(digest)
-        for part in manifest.manifests:
-            await self._copy(source, part.digest, part.digest)
         origin = source.name if source.wire.base == self.wire.base else None
-        await self._push(
-            Parcel(manifest, manifest.blobs, lambda blob: source.blob(blob.digest), origin), reference
-        )
+        return Parcel(manifest, manifest.blobs, lambda blob: source.blob(blob.digest), origin)
+
+    async def _attach(self, digest: str, about: Sequence[Parcel]) -> bool:
+        """Push what is about an image and return True, or False when all of it is there already.
+
+        A registry that doesn't list referrers itself is given the list, once for all of them: it may be that
+        tags cannot be moved there.
+        """
+        known = {each.digest for each in await self.referrers(digest)} if about else ()
+        added = [parcel for parcel in about if parcel.manifest.digest not in known]
+        unlisted = [parcel for parcel in added if not await self._push(parcel, parcel.manifest.digest)]
+        if unlisted:
+            tag = digest.replace(":", "-")
+            await self._put(listing(await self._manifest(tag), unlisted), tag)
+        return bool(added)
 
     async def blob(self, digest: str) -> AsyncIterator[bytes]:
         """Yield a blob in pieces; raises RegistryError after the last when it is not the digest's."""
@@ -178,12 +212,17 @@ class Repository:
             f"releases never change, publish it as {free}"
         )
 
-    async def _push(self, parcel: Parcel, reference: str) -> None:
+    async def _push(self, parcel: Parcel, reference: str) -> bool:
+        """Push blobs and their manifest; returns whether the registry itself lists that as a referrer."""
         await together(*(partial(self._push_blob, parcel, blob) for blob in parcel.blobs))
-        headers = {"Content-Type": parcel.manifest.kind or MANIFEST}
-        path, content = self._path("manifests", reference), parcel.manifest.content
+        return "OCI-Subject" in (await self._put(parcel.manifest, reference)).headers
+
+    async def _put(self, manifest: Manifest, reference: str) -> httpx.Response:
+        headers = {"Content-Type": manifest.kind or MANIFEST}
+        path, content = self._path("manifests", reference), manifest.content
         stored = await self.wire.send("PUT", path, _CREATED, scope=PUSH, headers=headers, content=content)
-        self._check_digest(stored, parcel.manifest.digest)
+        self._check_digest(stored, manifest.digest)
+        return stored
 
     async def _push_blob(self, parcel: Parcel, blob: Blob) -> None:
         """Push a blob unless it is there. An upload that breaks off is begun again, as none can go on."""

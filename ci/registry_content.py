@@ -1,17 +1,24 @@
 """What a registry holds and takes: manifests, and images on their way to one."""
 
-import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
+import documents
 from errors import RegistryError
 from layout import INDEX, MANIFEST, MAX_DOCUMENT, Blob, Layout
 
 _DOCKER = "application/vnd.docker.distribution.manifest"
 INDEXES = (INDEX, f"{_DOCKER}.list.v2+json")
+# The tag of a list of referrers where a registry keeps none itself: the image's digest without its colon.
+REFERRERS_TAG = re.compile(r"sha256-[0-9a-f]{64}")
+EMPTY = "application/vnd.oci.empty.v1+json"
 ACCEPT = ", ".join((MANIFEST, f"{_DOCKER}.v2+json", *INDEXES))
+
+_NOTHING = b"{}"
+_TITLE = "org.opencontainers.image.title"
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Manifest:
     @property
     def digest(self) -> str:
         """The digest of what was really read."""
-        return digest_of(self.content)
+        return documents.digest(self.content)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -76,6 +83,28 @@ class Parcel:
 
         return cls(Manifest(MANIFEST, image.manifest), image.blobs, read)
 
+    @classmethod
+    def about(cls, image: Layout, kind: str, name: str, content: bytes) -> Self:
+        """Return a document about an image, such as its bill of materials, of a media type and a name."""
+        described = _descriptor(kind, content)
+        manifest = documents.canonical(
+            {
+                "artifactType": kind,
+                "config": _descriptor(EMPTY, _NOTHING),
+                "layers": [{**described, "annotations": {_TITLE: name}}],
+                "mediaType": MANIFEST,
+                "schemaVersion": 2,
+                "subject": _descriptor(MANIFEST, image.manifest),
+            }
+        )
+        held = {documents.digest(each): each for each in (_NOTHING, content)}
+
+        async def read(blob: Blob) -> AsyncIterator[bytes]:
+            yield held[blob.digest]
+
+        found = Manifest(MANIFEST, manifest)
+        return cls(found, found.blobs, read)
+
     async def content(self, blob: Blob) -> AsyncIterator[bytes]:
         """Yield a blob as it was announced; raises RegistryError when it is of another size."""
         left = blob.size
@@ -100,6 +129,21 @@ class Referrer:
     size: int
 
 
+def listing(present: Manifest | None, added: Iterable[Parcel]) -> Manifest:
+    """Return the index of referrers, for where a registry keeps none: what it lists already, and more."""
+    listed = {each["digest"]: each for each in (present.document.get("manifests") or [] if present else [])}
+    for manifest in (parcel.manifest for parcel in added):
+        kind = {"artifactType": manifest.document.get("artifactType"), "mediaType": manifest.kind}
+        listed[manifest.digest] = {**kind, "digest": manifest.digest, "size": len(manifest.content)}
+    described = [listed[digest] for digest in sorted(listed)]
+    index = {"manifests": described, "mediaType": INDEX, "schemaVersion": 2}
+    return Manifest(INDEX, documents.canonical(index))
+
+
+def _descriptor(kind: str, content: bytes) -> dict[str, Any]:
+    return {"digest": documents.digest(content), "mediaType": kind, "size": len(content)}
+
+
 def referrers(index: dict[str, Any]) -> list[Referrer]:
     """Return what an index of referrers lists; raises RegistryError when it is none."""
     try:
@@ -117,14 +161,11 @@ def checked(content: bytes, digest: str) -> bytes:
     """Return a content that has the digest; raises RegistryError when it has another one or is too large."""
     if len(content) > MAX_DOCUMENT:
         raise RegistryError(f"registry: {digest} has {len(content)} bytes; {MAX_DOCUMENT} are the most")
-    if digest_of(content) != digest:
-        raise RegistryError(f"registry: {digest} has the content of {digest_of(content)}; don't use it")
+    if documents.digest(content) != digest:
+        raise RegistryError(
+            f"registry: {digest} has the content of {documents.digest(content)}; don't use it"
+        )
     return content
-
-
-def digest_of(content: bytes) -> str:
-    """Return a content's SHA-256 as registries write it."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def json_object(content: bytes, what: str) -> dict[str, Any]:

@@ -3,21 +3,21 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import dagger
 from dagger import dag
 
 import reference
+import verify
 from endpoints import Endpoints
 from errors import PipelineError, RehearsalFailed
 from identity import Given
 from principal import Identity, Provider
-from pull import pull
 from registry import Repository
 from rehearsal import addresses, faults
 from rehearsal.world import Job, usual_world
-from release import REGISTRY_PORT, Pipeline, opened, release, tried
+from release import REGISTRY_PORT, Allowed, Pipeline, opened, release, tried
+from revision import Commit
 from steps import Steps
 from tokens import Token
 
@@ -39,7 +39,12 @@ class Rehearsal:
             faults.parse(fault)
 
     async def run(
-        self, pipeline: Pipeline, name: str, programs: dagger.Container, registry: dagger.Container
+        self,
+        pipeline: Pipeline,
+        name: str,
+        commit: Commit,
+        programs: dagger.Container,
+        registry: dagger.Container,
     ) -> str:
         """Return the steps with their times, and in the last line what was released.
 
@@ -49,7 +54,7 @@ class Rehearsal:
         report: list[str] = []
         steps = Steps(report.append)
         try:
-            released = await self._released(pipeline, name, steps, programs, registry)
+            released = await self._released(pipeline, name, commit, steps, programs, registry)
         except PipelineError as error:
             failed = f"rehearsal: {self.tag} would not be released"
             raise RehearsalFailed("\n".join([failed, *report, str(error)])) from error
@@ -59,6 +64,7 @@ class Rehearsal:
         self,
         pipeline: Pipeline,
         name: str,
+        commit: Commit,
         steps: Steps,
         programs: dagger.Container,
         registry: dagger.Container,
@@ -77,7 +83,8 @@ class Rehearsal:
             identity = Identity(provider, world.service_account, given, elsewhere)
             with steps.step("train"):
                 await pipeline.train().sync()
-            released = await release(pipeline, target, identity, steps, allow_stand_in=True)
+            allowed = Allowed(stand_in=True, dirty=True)
+            released = await release(pipeline, target, commit, identity, steps, allowed)
             async with opened(pipeline, target, identity) as repository:
                 await _returned(repository, released, steps)
             return released
@@ -102,11 +109,10 @@ class Rehearsal:
 
 
 async def _returned(repository: Repository, released: reference.Release, steps: Steps) -> None:
-    """Pull what was released by its digest, run it and ask it."""
-    archive = Path("pulled.tar")
-    with steps.step(f"pull {released.digest}"):
-        await pull(repository, released.digest, archive)
-        files = dag.current_module().workdir(".", include=[archive.name])
-        image = await dag.container().import_(files.file(archive.name)).sync()
+    """Pull what was released by its digest, hold it against all that is said of it, run it and ask it."""
+    with steps.step(f"pull and verify {released.digest}"):
+        await verify.verified(repository, released)
+    files = dag.current_module().workdir(".", include=[str(verify.ARCHIVE)])
+    image = dag.container().import_(files.file(str(verify.ARCHIVE)))
     with steps.step("run it and call /predict"):
         await tried(image, released.image.tag)

@@ -1,25 +1,32 @@
-"""One release: how a version is made, tried and pushed, wherever to and as whomever."""
+"""One release: how a version of a commit is made, tried and pushed, wherever to and as whomever."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import dagger
+from dagger import dag
 
+import bundle
+import compare
 import layout
 import smoke
 from doctor import Place
-from errors import InvalidIdentity
+from errors import DirtyRefused, ImagesDiffer, InvalidIdentity
 from principal import Identity, known
 from reference import Destination, Image, Release
 from registry import Repository, connect
+from registry_content import Parcel
 from retrying import patient
+from revision import Commit
 from steps import Steps
 from together import together
 from wif import Federation
 
 PORT = 8080
+_FILES = Path("release")
 REGISTRY_PORT = 5000
 
 
@@ -29,8 +36,8 @@ class Pipeline(Protocol):
     async def check(self) -> str:
         """Lint and test."""
 
-    async def build(self, tag: str) -> dagger.Container:
-        """Return the image of a version."""
+    async def bundle(self, tag: str, commit: Commit) -> dagger.Container:
+        """Return the container that made a version of a commit into files, as `bundled` does."""
 
     def train(self) -> dagger.Directory:
         """Return the model's folder."""
@@ -39,28 +46,85 @@ class Pipeline(Protocol):
         """Return the local registry."""
 
 
+@dataclass(frozen=True)
+class Allowed:
+    """What may go to a registry that is not the local one."""
+
+    stand_in: bool = False
+    dirty: bool = False
+
+
 async def release(
-    pipeline: Pipeline, target: Image, identity: Identity | None, steps: Steps, *, allow_stand_in: bool
+    pipeline: Pipeline,
+    target: Image,
+    commit: Commit,
+    identity: Identity | None,
+    steps: Steps,
+    allowed: Allowed,
 ) -> Release:
     """Lint, test, build, try and push one version; raises a PipelineError, or what a container ends with."""
+    check_commit(commit, target, allowed, steps)
     async with AsyncExitStack() as stack:
         with steps.step(f"mint a token for {target.host}" if identity else f"ask {target.host}"):
             repository = await stack.enter_async_context(opened(pipeline, target, identity))
             await repository.check()
-        built = await pipeline.build(target.tag)
-        await together(steps.timed("lint and test", pipeline.check), steps.timed("build", built.sync))
+        made = await pipeline.bundle(target.tag, commit)
+        await together(steps.timed("lint and test", pipeline.check), steps.timed("build", made.sync))
+        files = made.directory(bundle.FOLDER)
         with steps.step("try the image"):
-            await tried(built, target.tag)
-        with steps.step("pack it"):
-            await built.as_tarball().export("image.tar")
-            image = layout.read(Path("image.tar"))
+            await tried(dag.container().import_(files.file(bundle.IMAGE)), target.tag)
+        await files.export(str(_FILES))
+        image = layout.read(_FILES / bundle.IMAGE)
         if image.stand_ins and not target.local:
-            layout.check_base(image, allow_stand_in=allow_stand_in)
+            layout.check_base(image, allow_stand_in=allowed.stand_in)
             steps.note(f"allowed here: it is made from a stand-in for {', '.join(image.stand_ins)}")
         with steps.step(f"push {target}"):
-            if not await repository.publish(image, target.tag):
+            if not await repository.publish(image, target.tag, attachments(image, _FILES)):
                 steps.note(f"{target} is {image.digest} already; nothing to push")
     return Release(target, image.digest)
+
+
+def check_commit(commit: Commit, target: Image, allowed: Allowed, steps: Steps) -> None:
+    """Raise DirtyRefused unless what is built is a commit, or need not be."""
+    if not commit.dirty or target.local:
+        return
+    if not allowed.dirty:
+        raise DirtyRefused(
+            f"git: the work tree has changes that commit {commit.digest:.12} has not, which only the local "
+            "registry takes; commit or stash them (`git status` lists them)"
+        )
+    steps.note(f"allowed here: the work tree has changes that commit {commit.digest:.12} has not")
+
+
+def bundled(
+    image: dagger.Container, programs: dagger.Container, commit: Commit, base: str
+) -> dagger.Container:
+    """Return the container that makes an image into a release's files, it prints the digest.
+
+    The programs are a container of the base image with bundle.FILES; the release's are in bundle.FOLDER.
+    """
+    archive = image.as_tarball(forced_compression=dagger.ImageLayerCompression.Uncompressed)
+    origin = ["--revision", commit.revision, "--created", commit.created, "--base", base]
+    command = ["python", bundle.PROGRAM, "/image.tar", bundle.FOLDER, *origin]
+    return programs.with_mounted_file("/image.tar", archive).with_exec(command)
+
+
+async def compared(programs: dagger.Container, ours: dagger.File, theirs: dagger.File) -> str:
+    """Return that two images are the same; raises ImagesDiffer with how they differ."""
+    mounted = programs.with_mounted_file("/ours.tar", ours).with_mounted_file("/theirs.tar", theirs)
+    command = ["python", compare.PROGRAM, "/ours.tar", "/theirs.tar"]
+    done = mounted.with_exec(command, expect=dagger.ReturnType.ANY)
+    told, status = (await done.stdout()).strip(), await done.exit_code()
+    if status:
+        raise ImagesDiffer(f"compare: {told or (await done.stderr()).strip()}")
+    return told
+
+
+def attachments(image: layout.Layout, folder: Path) -> list[Parcel]:
+    """Return what is published about an image, from the files of its release."""
+    return [
+        Parcel.about(image, kind, name, (folder / name).read_bytes()) for name, kind in bundle.KINDS.items()
+    ]
 
 
 @asynccontextmanager

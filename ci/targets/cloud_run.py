@@ -16,13 +16,12 @@ from typing import Any, Self
 from errors import NotStarted, TargetError
 from explain import advice
 from reference import Release
-from registry_content import digest_of
 from retrying import Retrying
 from targets import traffic
 from targets.api import Api
 from targets.journal import FINGERPRINT, KEY, RELEASE, Journal
 from targets.monitoring import Monitoring
-from targets.port import Address, Headers, Observed, Seen, Share, nobody
+from targets.port import Address, Headers, Observed, Seen, Share, fingerprint, nobody
 from tokens import Kept
 from wif import Federation
 
@@ -87,9 +86,8 @@ class CloudRun:
         return self.monitoring.lag
 
     def fingerprint(self, release: Release) -> str:
-        """Return eight digits over the image's digest and the revision's configuration."""
-        content = json.dumps([release.digest, self._template(release)], sort_keys=True)
-        return digest_of(content.encode())[7:15]
+        """Return what stands for the image and the revision's configuration."""
+        return fingerprint(release.digest, self._template(release))
 
     async def look(self) -> Seen:
         """Return the service as it is."""

@@ -1,6 +1,5 @@
 """Kubernetes' objects for a release, made from the manifests in deploy/kubernetes."""
 
-import json
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ import yaml
 
 from errors import InvalidEnvironment
 from reference import Release
-from registry_content import digest_of
 from targets.journal import FINGERPRINT, RELEASE
+from targets.port import fingerprint
 
 NAME = "app.kubernetes.io/name"
 KINDS = ("Deployment", "Service", "PodDisruptionBudget")
@@ -69,6 +68,5 @@ class Manifests:
         return made
 
     def fingerprint(self, release: Release, replicas: int) -> str:
-        """Return eight digits over the manifests, the number of replicas and the image's digest."""
-        content = json.dumps([self.objects, replicas, release.digest], sort_keys=True)
-        return digest_of(content.encode())[7:15]
+        """Return what stands for the image, the manifests and the number of replicas."""
+        return fingerprint(release.digest, self.objects, replicas)

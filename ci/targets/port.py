@@ -9,11 +9,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from documents import canonical, digest
 from reference import Release
 from targets.journal import Journal
 from targets.numbers import Numbers
 
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
+
+
+def fingerprint(*parts: object) -> str:
+    """Return eight digits over all that makes a release what it is at a target."""
+    return digest(canonical(parts)).removeprefix("sha256:")[:8]
 
 
 async def nobody() -> Mapping[str, str]:

@@ -21,11 +21,10 @@ import yaml
 
 from errors import InvalidEnvironment, NotStarted, TargetError
 from reference import Release
-from registry_content import digest_of
 from targets.api import Api
 from targets.journal import FINGERPRINT, KEY, RELEASE, Journal
 from targets.numbers import Numbers, of_metrics
-from targets.port import Address, Observed, Seen, Share
+from targets.port import Address, Observed, Seen, Share, fingerprint
 
 _STACK = "com.docker.stack.namespace"  # lists it among `docker stack ls`
 _PORT = 8080
@@ -87,9 +86,8 @@ class Swarm:
         return f"{self.settings.name}-candidate"
 
     def fingerprint(self, release: Release) -> str:
-        """Return eight digits over the image's digest, the service and its settings."""
-        content = json.dumps([release.digest, self.service, vars(self.settings)], sort_keys=True)
-        return digest_of(content.encode())[7:15]
+        """Return what stands for the image, the service and its settings."""
+        return fingerprint(release.digest, self.service, vars(self.settings))
 
     async def look(self) -> Seen:
         """Return the service as it is."""

@@ -30,6 +30,17 @@ class Untouchable(dagger.Directory):
         raise AssertionError(f"the source was asked for {path}")
 
 
+class Unread(dagger.GitRepository):
+    """A repository that must not be asked for anything."""
+
+    def __init__(self) -> None:
+        """Need no engine."""
+
+    def head(self) -> dagger.GitRef:
+        """Fail the test."""
+        raise AssertionError("the repository was asked for its head")
+
+
 @pytest.fixture
 def pipeline() -> Ci:
     """Return the pipeline over a source that must not be used."""
@@ -41,6 +52,7 @@ def test_users_can_call_these_functions_and_no_others() -> None:
     assert set(FUNCTIONS) == {
         *("test", "lint", "check", "train", "build", "serve", "publish", "registry"),
         *("rehearse", "doctor", "explain", "setup_google", "images"),
+        *("digest", "compare", "release", "verify", "scan", "update"),
     }
 
 
@@ -62,8 +74,10 @@ def test_every_argument_is_documented(name: str) -> None:
 
 
 def test_what_has_an_effect_outside_or_asks_outside_is_never_cached() -> None:
+    outside = ("publish", "rehearse", "doctor", "setup_google", "images", "verify", "scan", "update")
+    of_a_commit = ("digest", "compare", "release")
     policies = {name: found.cache_policy for name, found in FUNCTIONS.items() if found.cache_policy}
-    assert policies == dict.fromkeys(("publish", "rehearse", "doctor", "setup_google", "images"), "never")
+    assert policies == dict.fromkeys(outside, "never") | dict.fromkeys(of_a_commit, "session")
 
 
 def test_the_source_is_the_repository_without_what_is_not_allowed() -> None:
@@ -81,7 +95,7 @@ async def test_publish_refuses_a_tag_that_is_no_version_before_anything_starts(
     pipeline: Ci, tag: str
 ) -> None:
     with pytest.raises(InvalidReference, match="tag: "):
-        await pipeline.publish(tag)
+        await pipeline.publish(tag, Unread())
 
 
 @pytest.mark.anyio
@@ -90,7 +104,7 @@ async def test_publish_refuses_a_malformed_registry_before_anything_starts(
     pipeline: Ci, registry: str
 ) -> None:
     with pytest.raises(InvalidReference, match="registry: "):
-        await pipeline.publish("v1.0.0", registry)
+        await pipeline.publish("v1.0.0", Unread(), registry)
 
 
 @pytest.mark.anyio
@@ -104,7 +118,13 @@ async def test_build_and_serve_refuse_a_tag_that_is_no_version_before_anything_s
 @pytest.mark.anyio
 async def test_rehearse_refuses_a_misspelt_fault_before_anything_starts(pipeline: Ci) -> None:
     with pytest.raises(InvalidFault, match="'sts:5' is no fault"):
-        await pipeline.rehearse("v1.0.0", ["sts:5"])
+        await pipeline.rehearse(Unread(), "v1.0.0", ["sts:5"])
+
+
+@pytest.mark.anyio
+async def test_verify_refuses_a_name_without_a_digest_before_anything_starts(pipeline: Ci) -> None:
+    with pytest.raises(InvalidReference, match=r"'localhost:5000/m:v1\.0\.0' is not HOST/NAME"):
+        await pipeline.verify("localhost:5000/m:v1.0.0")
 
 
 @pytest.mark.anyio

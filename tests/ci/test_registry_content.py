@@ -13,11 +13,12 @@ import anyio.lowlevel
 import httpx
 import pytest
 
+import documents
 import layout
 from errors import InvalidLayout, RegistryError, StandInRefused
 from layout import INDEX, MANIFEST, Layout
 from registry import Repository, connect, opened
-from registry_content import Manifest, Referrer, digest_of
+from registry_content import Manifest, Referrer
 from retrying import Retrying
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ async def put(repository: Repository, reference: str, kind: str, document: dict[
     """Put a manifest into the real registry and return its digest."""
     content, path = json.dumps(document).encode(), f"/v2/{repository.name}/manifests/{reference}"
     await repository.wire.send("PUT", path, 201, headers={"Content-Type": kind}, content=content)
-    return digest_of(content)
+    return documents.digest(content)
 
 
 async def test_a_manifest_is_read_by_tag_and_by_digest(repository: Repository, image: Layout) -> None:
@@ -77,7 +78,7 @@ async def test_a_manifest_of_another_digest_is_refused(reference: str, headers: 
     answer = httpx.Response(200, content=b"{}", headers=headers)
     async with answering(lambda request: answer) as repository:
         with pytest.raises(
-            RegistryError, match=f"{OTHER} has the content of {digest_of(b'{}')}; don't use it"
+            RegistryError, match=f"{OTHER} has the content of {documents.digest(b'{}')}; don't use it"
         ):
             await repository.manifest(reference)
 
@@ -134,7 +135,7 @@ async def test_a_copy_brings_an_index_with_all_its_images(
         assert await target.copy(repository, digest, "v1.0.0")
         assert await target.digest("v1.0.0") == digest
         for each in described:
-            assert digest_of(await target.manifest(str(each["digest"]))) == each["digest"]
+            assert documents.digest(await target.manifest(str(each["digest"]))) == each["digest"]
 
 
 async def test_a_copy_of_what_is_not_there_is_refused(repository: Repository) -> None:

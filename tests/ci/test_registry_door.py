@@ -12,9 +12,9 @@ import anyio.lowlevel
 import httpx
 import pytest
 
+import documents
 from errors import RegistryDenied, RegistryError, RegistryUnreachable
 from registry import Repository, opened
-from registry_content import digest_of
 from retrying import Retrying
 from together import together
 from tokens import Token
@@ -24,7 +24,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 BASE = "https://registry.test"
 REALM = f"{BASE}/v2/token"
 BLOB = b"a blob"
-DIGEST = digest_of(BLOB)
+DIGEST = documents.digest(BLOB)
 
 
 async def minted() -> Token:

@@ -185,3 +185,40 @@ def test_a_broken_repository_is_told_in_gits_words(folder: Path) -> None:
     (folder / ".git/HEAD").write_text("nonsense")
     with pytest.raises(EngineError, match="^git for-each-ref failed: .*not a git repository"):
         ref(folder, "HEAD")
+
+
+def tree(folder: Path, target: Path, name: str = "HEAD", *, with_git: bool = True) -> Path:
+    async def checked_out() -> None:
+        await (await Repository.at(folder).ref(name)).tree(target, with_git=with_git)
+
+    target.mkdir()
+    asyncio.run(checked_out())
+    return target
+
+
+def test_a_tree_has_the_files_of_its_commit_and_no_others(folder: Path, tmp_path: Path) -> None:
+    (folder / "file").write_text("changed")
+    (folder / "new").touch()
+    found = tree(folder, tmp_path / "tree")
+    assert (found / "file").read_text() == "file"
+    assert sorted(each.name for each in found.iterdir()) == [".git", ".gitignore", "file"]
+    assert sorted(each.name for each in tree(folder, tmp_path / "old", "v1", with_git=False).iterdir()) == [
+        ".gitignore"
+    ]
+
+
+def test_a_tree_is_a_clean_repository_of_one_commit(folder: Path, tmp_path: Path) -> None:
+    found = tree(folder, tmp_path / "tree")
+    assert git(found, "status", "--porcelain") == ""
+    assert git(found, "log", "--format=%H") == git(folder, "rev-parse", "HEAD")
+    assert is_clean(found)
+
+
+def test_a_tree_is_checked_out_without_running_the_repositorys_filters(folder: Path, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    git(folder, "config", "filter.evil.smudge", f"touch {ran}; cat")
+    (folder / ".gitattributes").write_text("file filter=evil\n")
+    git(folder, "add", ".gitattributes")
+    git(folder, "commit", "--quiet", "--message=three")
+    assert (tree(folder, tmp_path / "tree") / "file").read_text() == "file"
+    assert not ran.exists()

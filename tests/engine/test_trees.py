@@ -260,6 +260,12 @@ def test_a_place_never_lies_above_its_root(trees: Trees, source: Path, path: str
     assert place.below(path) == place
 
 
+def test_a_place_may_have_a_dot_before_or_after_its_name(trees: Trees, source: Path) -> None:
+    for name in (".git", "end."):
+        (source / name).mkdir()
+        assert trees.upload(source).below(name).path == f"/{name}"
+
+
 def test_a_link_out_of_a_tree_leads_back_into_it(trees: Trees, source: Path) -> None:
     (source / "up").symlink_to("../../../../etc")
     with pytest.raises(PathError, match="no such file or directory"):

@@ -18,7 +18,15 @@ import graphql
 from engine.api.calls import ROOT, Call
 from engine.api.containers import Containers
 from engine.api.directories import Directories, Files
-from engine.api.leaves import ChangesetFields, Items, RepositoryFields, SecretFields, ServiceFields, item_of
+from engine.api.leaves import (
+    ChangesetFields,
+    Items,
+    RefFields,
+    RepositoryFields,
+    SecretFields,
+    ServiceFields,
+    item_of,
+)
 from engine.api.queries import Api, data_of, field_method, load_schema, snake
 from engine.api.roots import CurrentModules, Hosts, Queries
 from engine.api.scrub import Scrubber
@@ -73,12 +81,18 @@ class Client:
         copy_entry(source, target, (os.getuid(), os.getgid()))
         return str(target)
 
-    def write_folder(self, source: Path, path: str, *, wipe: bool) -> str:
-        """Merge a folder into the client's; returns its absolute path."""
+    def folder(self, path: str) -> Path:
+        """Return the place of a folder, made when it is missing; PathError when something else is there."""
         target = self.path(path)
         if target.exists() and not target.is_dir():
             raise PathError(f"{path}: not a directory")
-        if wipe and target.exists():
+        target.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def write_folder(self, source: Path, path: str, *, wipe: bool) -> str:
+        """Merge a folder into the client's; returns its absolute path."""
+        target = self.folder(path)
+        if wipe:
             shutil.rmtree(target)
         copy_into(source, target, owner=(os.getuid(), os.getgid()))
         return str(target)
@@ -129,8 +143,8 @@ class Session:
                     "File": Files,
                     "Service": ServiceFields,
                 },
-                **{"EnvVariable": Items, "Label": Items, "Port": Items, "GitRef": Items},
-                **{"GitRepository": RepositoryFields, "Changeset": ChangesetFields},
+                **{"EnvVariable": Items, "Label": Items, "Port": Items},
+                **{"GitRepository": RepositoryFields, "GitRef": RefFields, "Changeset": ChangesetFields},
             }.items()
         }
 

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from engine.errors import PathError
 from engine.files.copying import clear, copy_entry, copy_into, link_all
@@ -64,7 +64,7 @@ class Place:
     def below(self, path: str) -> Place:
         """Return a place further down; PathError when nothing is there."""
         found = existing(self.root, f"{self.path.rstrip('/')}/{path}")
-        return Place(self.digest, self.root, "/" + os.path.relpath(found, self.root).removeprefix("."))
+        return Place(self.digest, self.root, str(PurePosixPath("/", found.relative_to(self.root))))
 
 
 @lru_cache(maxsize=16)

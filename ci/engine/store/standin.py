@@ -18,6 +18,7 @@ from engine.store.buildah import Store, option_list, store_error
 TABLE = Path(__file__).with_name("standins.toml")
 SLIM = (
     "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",  # as the official slim images do
     "--dpkgopt=path-exclude=/usr/share/man/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--dpkgopt=force-unsafe-io",
