@@ -8,6 +8,7 @@ from typing import Protocol
 import anyio
 import httpx
 
+import smoke
 from errors import ReleaseRejected
 from reference import Release
 from targets.golden import Golden
@@ -44,6 +45,8 @@ class Judge:
         address = _asked_at(seen, target)
         if differences := await self.golden.differences(self.http, address, release):
             self._decide(release, step, Verdict("asked who it is", differences))
+        if step == STAGE:
+            await smoke.contract(self.http, address.url, await address.headers())
         # What has no part of the traffic has nothing to be watched for.
         idle = step == STAGE and target.splits
         candidate = Numbers() if idle else await self._watched(target, seen)

@@ -35,11 +35,13 @@ _MARGIN = 30  # seconds until the API server says that a rollout's deadline has 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the service is, and how many instances it has."""
+    """Where the service is, and how many instances it has; `authority` is a file with certificates."""
 
+    server: str
     namespace: str
     name: str
     replicas: int = 2
+    authority: str = ""
 
 
 @dataclass

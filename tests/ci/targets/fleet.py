@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -68,18 +68,21 @@ class Fleet:
         """Answer with the card and the release."""
         model = self._model(request)
         release = {"version": model.version, "digest": model.digest}
-        return JSONResponse({"artifact_sha256": model.sha256, "release": release})
+        card = {"artifact_sha256": model.sha256, "features": [{"quantiles": {"0.5": 1.0}}] * 2}
+        return JSONResponse({**card, "release": release})
 
     async def predict(self, request: Request) -> Response:
         """Answer with the sum."""
-        model = self._model(request)
+        model, body = self._model(request), await request.json()
+        if not isinstance(body.get("features"), list):
+            return _problem(400, "invalid_input")
         model.asked += 1
         fails = model.failing and model.asked % model.failing == 0
         await anyio.sleep(model.delay)
         if fails:
             model.failed += 1
-            return JSONResponse({"error": {"code": "model_error"}}, 500)
-        total = sum((await request.json())["features"]) + model.offset
+            return _problem(500, "model_failed")
+        total = sum(body["features"]) + model.offset
         return JSONResponse({"prediction": total, "model_version": model.version})
 
     async def metrics(self, request: Request) -> Response:
@@ -110,7 +113,20 @@ class Fleet:
             Route(f"/{{name}}/{name}", getattr(self, name), methods=methods.get(name, ["GET"]))
             for name in names
         ]
-        return Starlette(routes=routes)
+        refusals = {405: "method_not_allowed", 404: "not_found"}
+        handlers = {status: _refusing(status, code) for status, code in refusals.items()}
+        return Starlette(routes=routes, exception_handlers=handlers)
+
+
+def _problem(status: int, code: str) -> Response:
+    return JSONResponse({"error": {"code": code, "message": "it is not as it has to be"}}, status)
+
+
+def _refusing(status: int, code: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def refuse(request: Request, error: Exception) -> Response:
+        return _problem(status, code)
+
+    return refuse
 
 
 @contextmanager

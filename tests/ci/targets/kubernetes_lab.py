@@ -41,7 +41,9 @@ class KubernetesLab:
 
         manifests = Manifests.of(MANIFESTS.read_text())
         api = Api("Kubernetes", "https://cluster.test", client, mint)
-        return Kubernetes(Settings("production", "milestone2"), manifests, api, pause=0)
+        return Kubernetes(
+            Settings("https://cluster.test", "production", "milestone2"), manifests, api, pause=0
+        )
 
     def transport(self) -> httpx.AsyncBaseTransport:
         """Return what carries requests to the cluster."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -12,7 +12,7 @@ from reference import Release
 from targets.journal import Journal
 from targets.port import Target
 from tests.ci.targets.fleet import Model
-from tests.ci.targets.labs import Lab, Worker, worker
+from tests.ci.targets.labs import LIMITS, Lab, Worker, worker
 
 pytestmark = pytest.mark.anyio
 
@@ -67,6 +67,7 @@ async def test_a_bad_release_undoes_itself_and_the_journal_says_why(lab: Lab, fa
     first, bad = await lab.release("v1.0.0"), await lab.release("v1.1.0", model)
     async with worker(lab) as somebody:
         await somebody.deploy(first)
+    async with worker(lab, limits=replace(LIMITS, ceiling=0.5 if fault == "slowness" else 60)) as somebody:
         with pytest.raises(RolledBack, match=why) as raised:
             await somebody.deploy(bad)
         assert str(raised.value).endswith(f"\nlive: {first}")
