@@ -11,6 +11,7 @@
     ├── NoAdvisories           nothing to look the parts of a release up in
     ├── Vulnerable             something grave is known against a part of a release
     ├── InvalidFault           a fault that the rehearsal does not have
+    ├── InvalidScenario        a scenario that the rehearsal does not have
     ├── RegistryError          the registry did not do what it was asked
     │   ├── RegistryUnreachable    no answer, or for now only that it cannot
     │   ├── RegistryDenied         it asks for credentials, or they do not suffice
@@ -85,6 +86,10 @@ class Vulnerable(PipelineError):
 
 class InvalidFault(PipelineError):
     """A fault that the rehearsal does not have."""
+
+
+class InvalidScenario(PipelineError):
+    """A scenario that the rehearsal does not have."""
 
 
 class RegistryError(PipelineError):

@@ -43,6 +43,7 @@ class Settings:
     cpu: str = "1"
     memory: str = "512Mi"
     deadline: int = 300  # seconds for an operation
+    lag: int = 240  # seconds until Cloud Monitoring shows what was counted
 
     @property
     def parent(self) -> str:
@@ -83,7 +84,7 @@ class CloudRun:
     @property
     def lag(self) -> float:
         """Seconds until Cloud Monitoring shows what was counted."""
-        return self.monitoring.lag
+        return self.settings.lag
 
     def fingerprint(self, release: Release) -> str:
         """Return what stands for the image and the revision's configuration."""

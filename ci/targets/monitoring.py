@@ -39,10 +39,9 @@ class Service(Protocol):
 
 @dataclass(frozen=True)
 class Monitoring:
-    """The API; `lag` is in seconds."""
+    """The API."""
 
     api: Api
-    lag: float = 240
 
     async def numbers(self, service: Service, since: datetime) -> dict[str, Numbers]:
         """Return what was counted since a time, by revision."""

@@ -66,8 +66,7 @@ class CloudRunLab:
 
     def target(self, client: Retrying) -> Target:
         """Return the driver."""
-        target = CloudRun.of(self.settings, self.federation(client), client)
-        return replace(target, monitoring=replace(target.monitoring, lag=0))
+        return CloudRun.of(self.settings, self.federation(client), client)
 
     async def release(self, tag: str, model: Model | None = None) -> Release:
         """Publish an image of its own content."""
@@ -85,7 +84,7 @@ class CloudRunLab:
 
 
 def _settings(number: int) -> Settings:
-    return Settings("rehearsal-project", "us-central1", f"service{number}")
+    return Settings("rehearsal-project", "us-central1", f"service{number}", lag=0)
 
 
 @contextmanager
