@@ -70,6 +70,7 @@ class Deployment:
             return await self.deploy(release, judge)
         if attempt.step == RESTORE:
             raise await self._undone(attempt)
+        self.steps.note(f"{self.target.name}: {release} in the place of {seen.live or 'nothing'}")
         try:
             await self._forward(release, attempt, judge)
         except TakenOver:
@@ -130,7 +131,7 @@ class Deployment:
         steps = plan(splits=self.target.splits and bool(attempt.snapshot))
         begun = steps.index(attempt.step) if attempt.step in steps else 0
         for step in steps[begun:]:
-            with self.steps.step(f"{step} {release}"):
+            with self.steps.step(f"{step}: {release.image.tag}"):
                 await self._journaled(replace(attempt, step=step))
                 await self._fenced(self._effect(step, release, attempt.snapshot))
             if step != TIDY:
