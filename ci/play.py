@@ -24,10 +24,11 @@ from targets.port import Target
 from targets.report import report
 from together import beside
 from tokens import Token
+from users import Users
 from wif import Federation
 
 _STEP_SECONDS = 1
-_USERS = 50  # who ask in the end
+_RATE = 40  # requests of users a second
 
 Choose = Callable[[Judging], Judging]
 
@@ -94,14 +95,23 @@ class Acts:
         """Return what is live after both."""
         target, steps = self._target(first), self.play.steps
         await self._one(target, first)
-        try:
-            await self._one(target, second, killed=scenario.killed)
-        except RolledBack as error:
-            steps.note(str(error).splitlines()[0])
+        address = (await target.look()).address
+        assert address, target
+        users = Users(await golden(self.repository, first), self.client.http, address, _RATE)
+        await beside(users.run, partial(self._second, target, second, scenario))
+        steps.note(str(users))
+        if users.lost:
+            raise RehearsalFailed(f"{len(users.lost)} requests of users were lost: {users.lost[0]}")
         seen = await target.look()
         for line in report(target.name, seen).splitlines():
             steps.note(line)
         return seen.live
+
+    async def _second(self, target: Target, release: Release, scenario: Scenario) -> None:
+        try:
+            await self._one(target, release, killed=scenario.killed)
+        except RolledBack as error:
+            self.play.steps.note(str(error).splitlines()[0])
 
     def _target(self, release: Release) -> Target:
         place, name = self.play.stage.world.repository, release.image.repository.rpartition("/")[2]
@@ -116,7 +126,3 @@ class Acts:
                 await Deployment(target, "a machine that dies", steps).deploy(release, Deadly(judge))
             steps.note("killed; another machine goes on")
         await Deployment(target, "the rehearsal", steps).deploy(release, judge, takeover=killed)
-        address = (await target.look()).address
-        assert address, target
-        asked = await rows.ask(self.client.http, address, release.image.tag, _USERS)
-        steps.note(f"{_USERS} users ask: {len(asked.wrong)} answers are wrong {''.join(asked.wrong[:1])}")

@@ -53,6 +53,11 @@ class Release:
         return f"{self.image}@{self.digest}"
 
 
+def short(release: str) -> str:
+    """Return what a release is called among others of the same image: its tag, when it has one."""
+    return release.partition("@")[0].rpartition("/")[2].rpartition(":")[2]
+
+
 @dataclass(frozen=True)
 class Destination:
     """Where a release goes before the image's name is known: below a registry's path, which may be empty."""

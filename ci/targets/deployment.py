@@ -24,7 +24,7 @@ from errors import (
     TargetChanged,
     TargetError,
 )
-from reference import Release
+from reference import Release, short
 from steps import Steps
 from targets.journal import Attempt, Entry, Lock, stamp
 from targets.judge import STAGE, Judging
@@ -70,7 +70,7 @@ class Deployment:
             return await self.deploy(release, judge)
         if attempt.step == RESTORE:
             raise await self._undone(attempt)
-        self.steps.note(f"{self.target.name}: {release} in the place of {seen.live or 'nothing'}")
+        self.steps.note(f"{self.target.name}: {release} over {short(seen.live) or 'nothing'}")
         try:
             await self._forward(release, attempt, judge)
         except TakenOver:
@@ -104,9 +104,7 @@ class Deployment:
                 attempt = replace(
                     attempt, step=RESTORE, why=left.why or f"left at {left.step!r} by {left.lock}"
                 )
-            self.steps.note(
-                f"taking over the {left.action} of {left.release} by {left.lock}, at {left.step!r}"
-            )
+            self.steps.note(f"at {left.step!r} of {short(left.release)}, taking over from {left.lock}")
         journal = seen.journal.doing(attempt)
         await (self.target.record(seen, journal) if seen.version else self.target.create(release, journal))
         return attempt
@@ -165,7 +163,7 @@ class Deployment:
         return RolledBack(f"{attempt.release} was rolled back: {attempt.why}\nlive: {live}")
 
     async def _restored(self, attempt: Attempt) -> None:
-        with self.steps.step(f"{RESTORE} what was before {attempt.release}"):
+        with self.steps.step(f"{RESTORE} what was before {short(attempt.release)}"):
             await self._journaled(replace(attempt, step=RESTORE))
             await self._fenced(lambda seen: self.target.restore(seen, attempt.snapshot))
             if attempt.snapshot:  # else nothing is left, and no journal

@@ -72,7 +72,7 @@ class Judge:
     def _decide(self, release: Release, step: str, fallen: Verdict) -> None:
         self.tell(f"judge, {step}: {fallen}")
         if not fallen.good:
-            raise ReleaseRejected(f"judge: {release} is not fit at {step}: {fallen}")
+            raise ReleaseRejected(f"judge: {release.image.tag} is not fit at {step}: {fallen}")
 
 
 def _asked_at(seen: Seen, target: Target) -> Address:
