@@ -1,19 +1,18 @@
 """Lead connections to another place, each piece of a request some time later: a service that has become slow.
 
-    python delay.py HOST PORT SECONDS
+    python delay.py HOST PORT SECONDS [LISTENING_PORT]
 
-Listens on 8080. Standard library only: it runs alone in a container.
+Standard library only: it runs alone in a container.
 """
 
 import asyncio
 import contextlib
 import sys
 
-PORT = 8080
 _PIECE = 64 * 1024
 
 
-async def serve(host: str, port: int, seconds: float, listening: int = PORT) -> asyncio.Server:
+async def serve(host: str, port: int, seconds: float, listening: int) -> asyncio.Server:
     """Return a server that is listening."""
 
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -37,9 +36,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seco
         writer.write_eof()
 
 
-async def main(host: str, port: str, seconds: str) -> None:
+async def main(host: str, port: str, seconds: str, listening: str = "8080") -> None:
     """Serve until told to stop."""
-    server = await serve(host, int(port), float(seconds))
+    server = await serve(host, int(port), float(seconds), int(listening))
     await server.serve_forever()
 
 

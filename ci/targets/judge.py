@@ -50,9 +50,16 @@ class Judge:
         # What has no part of the traffic has nothing to be watched for.
         idle = step == STAGE and target.splits
         candidate = Numbers() if idle else await self._watched(target, seen)
-        times = max(self.limits.requests - candidate.requests, len(self.golden.rows))
-        asked = await self.golden.ask(self.http, address, release.image.tag, times)
+        asked = await self._asked(address, release, self.limits.requests - candidate.requests)
         self._decide(release, step, verdict(candidate, self._running, asked, self.limits))
+
+    async def _asked(self, address: Address, release: Release, missing: int) -> Asked:
+        """Ask every golden row once and, unless that was bad enough, as many more as are missing."""
+        version, rows = release.image.tag, len(self.golden.rows)
+        asked = await self.golden.ask(self.http, address, version, rows)
+        if missing > rows and verdict(Numbers(), Numbers(), asked, self.limits).good:
+            asked += await self.golden.ask(self.http, address, version, missing - rows)
+        return asked
 
     async def _watched(self, target: Target, seen: Seen) -> Numbers:
         """Wait as long as a step lasts, or until it goes badly; return what the candidate did meanwhile."""

@@ -27,6 +27,11 @@ class Asked:
     wrong: Sequence[str] = ()
     seconds: Sequence[float] = ()
 
+    def __add__(self, other: "Asked") -> "Asked":
+        return Asked(
+            self.requests + other.requests, [*self.wrong, *other.wrong], [*self.seconds, *other.seconds]
+        )
+
     def quantile(self, part: float) -> float:
         """Return how long a part of them took at most."""
         return sorted(self.seconds)[int(part * (len(self.seconds) - 1))] if self.seconds else 0.0
