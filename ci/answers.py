@@ -17,17 +17,23 @@ def member(answer: httpx.Response, name: str, failure: type[Exception]) -> str:
     return value
 
 
-def said(answer: httpx.Response, sent: Token) -> str:
+def said(answer: httpx.Response, sent: Token | None) -> str:
     """Return an answer's status with the code and message of its error, in one short line.
 
     The token that was sent is hidden, should the answer repeat it.
     """
-    error = document(answer).get("error", "")
+    content = document(answer)
+    error = content.get("error", "")
     if isinstance(error, dict):
         parts = [error.get("status"), error.get("message")]
     else:
-        parts = [error, document(answer).get("error_description")]
-    told = sent.hide(": ".join(str(part) for part in parts if part) or " ".join(answer.text.split()))
+        # Kubernetes says reason and message, Docker only the latter.
+        parts = [
+            error or content.get("reason"),
+            content.get("error_description") or content.get("message"),
+        ]
+    told = ": ".join(str(part) for part in parts if part) or " ".join(answer.text.split())
+    told = sent.hide(told) if sent else told
     status = f"{answer.status_code} {answer.reason_phrase}"
     return f"{status}: {told:.500}" if told else f"{status} with an empty body"
 

@@ -22,6 +22,8 @@ class Endpoints:
     iamcredentials: str = "https://iamcredentials.googleapis.com"
     artifactregistry: str = "https://artifactregistry.googleapis.com"
     github: str = "https://api.github.com"
+    run: str = "https://run.googleapis.com"
+    monitoring: str = "https://monitoring.googleapis.com"
     registries: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod

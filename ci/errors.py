@@ -12,6 +12,7 @@
     ├── NoAdvisories           nothing to look the parts of a release up in
     ├── Vulnerable             something grave is known against a part of a release
     ├── InvalidFault           a fault that the rehearsal does not have
+    ├── InvalidScenario        a scenario that the rehearsal does not have
     ├── RegistryError          the registry did not do what it was asked
     │   ├── RegistryUnreachable    no answer, or for now only that it cannot
     │   ├── RegistryDenied         it asks for credentials, or they do not suffice
@@ -28,6 +29,16 @@
     │   ├── Unexplained            a text in which no known error is found
     │   └── NotReady               doctor found what would keep a release from working
     ├── SmokeError             the built image does not answer as the release has to
+    ├── InvalidEnvironment     deploy/environments.toml says something that nothing can be deployed by
+    ├── TargetError            a place where releases run did not do what it was asked
+    │   ├── TargetChanged          somebody changed it since it was looked at
+    │   ├── TargetBusy             a deployment of somebody else's is under way there
+    │   ├── TakenOver              somebody has taken this deployment over
+    │   ├── NotStarted             a release does not become ready there
+    │   └── InvalidJournal         its journal is not one
+    ├── ReleaseRejected        a release was judged not to be fit
+    ├── RolledBack             a release went wrong, and what was there before is there again
+    ├── NothingToRestore       there is no good release to go back to, or to go on with
     └── RehearsalFailed        a rehearsed release ended before it was done
 
 Every message says which subsystem speaks, which value it is about, and what to do next.
@@ -80,6 +91,10 @@ class Vulnerable(PipelineError):
 
 class InvalidFault(PipelineError):
     """A fault that the rehearsal does not have."""
+
+
+class InvalidScenario(PipelineError):
+    """A scenario that the rehearsal does not have."""
 
 
 class RegistryError(PipelineError):
@@ -144,6 +159,46 @@ class NotReady(GoogleError):
 
 class SmokeError(PipelineError):
     """The built image does not answer as the release has to."""
+
+
+class InvalidEnvironment(PipelineError):
+    """deploy/environments.toml says something that nothing can be deployed by."""
+
+
+class TargetError(PipelineError):
+    """A place where releases run did not do what it was asked."""
+
+
+class TargetChanged(TargetError):
+    """Somebody changed a target since it was looked at."""
+
+
+class TargetBusy(TargetError):
+    """A deployment of somebody else's is under way."""
+
+
+class TakenOver(TargetError):
+    """Somebody has taken this deployment over."""
+
+
+class NotStarted(TargetError):
+    """A release does not become ready."""
+
+
+class InvalidJournal(TargetError):
+    """A target's journal is not one."""
+
+
+class ReleaseRejected(PipelineError):
+    """A release was judged not to be fit."""
+
+
+class RolledBack(PipelineError):
+    """A release went wrong, and what was there before is there again."""
+
+
+class NothingToRestore(PipelineError):
+    """There is no good release to go back to, or to go on with."""
 
 
 class RehearsalFailed(PipelineError):

@@ -1,4 +1,4 @@
-"""The arguments by which the pipeline's functions learn who releases, written once.
+"""The arguments by which the pipeline's functions learn who releases and who deploys, written once.
 
     @function(cache="never")
     @identified
@@ -10,7 +10,7 @@
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Protocol, TypeVar, get_type_hints
 
 import dagger
 from dagger import Doc
@@ -18,8 +18,16 @@ from dagger import Doc
 from errors import IdentityError, InvalidIdentity
 from explain import advice
 from principal import Identity
+from reach import Operator
 
 Result = TypeVar("Result")
+
+
+class Decorator(Protocol):
+    """What changes a method's parameters."""
+
+    def __call__(self, method: Callable[..., Awaitable[Result]], /) -> Callable[..., Awaitable[Result]]:
+        """Return the changed method."""
 
 
 async def identity(
@@ -60,24 +68,50 @@ async def identity(
         raise IdentityError(f"identity: {error}{advice(str(error))}") from error
 
 
-_PARAMETERS = inspect.signature(identity).parameters
-_HINTS = {
-    name: hint for name, hint in get_type_hints(identity, include_extras=True).items() if name in _PARAMETERS
-}
+async def operator(
+    by: Annotated[
+        str | None, Doc("Who deploys, for the journal; the job's run where an identity tells")
+    ] = None,
+    takeover: Annotated[bool, Doc("Go on with, or undo, what somebody else has left half done")] = False,
+    docker: Annotated[
+        dagger.Socket | None, Doc("A manager's Docker, for a swarm: unix:///var/run/docker.sock")
+    ] = None,
+    kubernetes_token: Annotated[
+        dagger.Secret | None, Doc("A token of the cluster's API; else Google's, as for GKE")
+    ] = None,
+) -> Operator:
+    """Return who deploys, and what lets them in."""
+    return Operator(by, takeover, docker, kubernetes_token)
 
 
-def identified(method: Callable[..., Awaitable[Result]]) -> Callable[..., Awaitable[Result]]:
-    """Return a method that takes an identity's arguments and passes on the identity that they describe."""
+def gathered(describe: Callable[..., Awaitable[object]], name: str) -> Decorator:
+    """Return a decorator: a method takes the parameters of `describe`, and is passed what that returns.
 
-    @functools.wraps(method)
-    async def taking(self: object, /, *positional: Any, **named: Any) -> Result:
-        described = {name: named.pop(name) for name in _PARAMETERS if name in named}
-        return await method(self, *positional, identity=await identity(**described), **named)
+    The method's own parameter of that name goes away, keyword-only as the others then are.
+    """
+    parameters = inspect.signature(describe).parameters
+    types = {
+        each: hint
+        for each, hint in get_type_hints(describe, include_extras=True).items()
+        if each in parameters
+    }
 
-    own = inspect.signature(method)
-    kept = [each for each in own.parameters.values() if each.name != "identity"]
-    added = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in _PARAMETERS.values()]
-    taking.__signature__ = own.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
-    hints = get_type_hints(method, include_extras=True)
-    taking.__annotations__ = {name: hint for name, hint in hints.items() if name != "identity"} | _HINTS
+    def taking(method: Callable[..., Awaitable[Result]]) -> Callable[..., Awaitable[Result]]:
+        @functools.wraps(method)
+        async def call(self: object, /, *positional: Any, **named: Any) -> Result:
+            described = {each: named.pop(each) for each in parameters if each in named}
+            return await method(self, *positional, **named, **{name: await describe(**described)})
+
+        own = inspect.signature(method)
+        kept = [each for each in own.parameters.values() if each.name != name]
+        added = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters.values()]
+        call.__signature__ = own.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
+        hints = get_type_hints(method, include_extras=True)
+        call.__annotations__ = {each: hint for each, hint in hints.items() if each != name} | types
+        return call
+
     return taking
+
+
+identified = gathered(identity, "identity")
+operated = gathered(operator, "operator")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import dagger
-from dagger import BuildArg, DefaultPath, Doc, Ignore, dag, object_type
+from dagger import BuildArg, DefaultPath, Doc, Ignore, Name, dag, object_type
 
 import bundle
 import explain
@@ -16,13 +16,16 @@ import reference
 import rehearse
 import release
 import scan
+import scenario as scenarios
 import setup_google
 import verify
+from deploy import Operations, smoke_test
 from doctor import Doctor, report
 from endpoints import Endpoints
 from errors import InvalidIdentity
-from identified import identified
+from identified import identified, operated
 from principal import Identity
+from reach import Operator, Reach
 from retrying import patient
 from revision import Commit
 from setup_google import Setup
@@ -69,6 +72,8 @@ LINTERS = {
 
 Tag = Annotated[str, Doc("The version to release: vMAJOR.MINOR.PATCH, also with a pre-release suffix")]
 Git = Annotated[dagger.GitRepository, DefaultPath("/"), Doc("The repository, for its commit")]
+EnvironmentName = Annotated[str, Doc("Where to: a table of deploy/environments.toml")]
+Named = Annotated[str, Doc("HOST/NAME[:TAG]@sha256:…, as publish prints it; a tag alone is looked up once")]
 Registry = Annotated[str, Doc("Where to push to: HOST[:PORT][/PATH]; localhost:5000 is the local registry")]
 
 
@@ -112,8 +117,7 @@ class Ci:
     def train(self) -> dagger.Directory:
         """Train the model and return the folder with the model and its card."""
         files = self.source.filter(include=MODEL_FILES)
-        trained = self._prepared().with_directory(".", files).with_exec(["python", "train_model.py"])
-        return trained.directory("model")
+        return _trained(self._prepared().with_directory(".", files))
 
     @function()
     async def build(self, tag: Tag = "v0.0.0-dev") -> dagger.Container:
@@ -217,11 +221,84 @@ class Ci:
             list[str] | None,
             Doc("What shall go wrong: sts:503x2, iam:timeout, registry:reset, clock:+90s, …"),
         ] = None,
+        scenario: Annotated[
+            str, Doc("Deploy it, too, and another over it: good, wrong-model, no-start, slow, killed")
+        ] = "",
     ) -> str:
         """Release one version to a stand-in for GitHub and Google, pull it, run it and ask it."""
-        rehearsal = rehearse.Rehearsal(tag, fault or ())
+        rehearsal = rehearse.Rehearsal(tag, fault or (), scenario)
         programs = self._prepared().with_directory(".", self.source.filter(include=rehearse.FILES))
-        return await rehearsal.run(self, await self._name(), await Commit.of(git), programs, _registry())
+        made = (await self._name(), await Commit.of(git), programs, _registry(), self)
+        return await rehearsal.run(self, *made)
+
+    async def another_model(self) -> dagger.Directory:
+        """Return the folder of a model that is not the one of train."""
+        pyproject, card = self.source.file("pyproject.toml"), self.train().file("card.json")
+        settings = scenarios.other_settings(await pyproject.contents(), await card.contents())
+        files = self.source.filter(include=MODEL_FILES).with_new_file("other.toml", settings)
+        return _trained(self._prepared().with_directory(".", files), "--settings", "other.toml")
+
+    def late(self, service: dagger.Service, seconds: float) -> dagger.Service:
+        """Return a service that leads to another, each request some seconds later."""
+        program = self.source.file("ci/rehearsal/delay.py")
+        command = ["python", "/delay.py", "late", str(release.PORT), str(seconds)]
+        delayed = dag.container().from_(BASE).with_file("/delay.py", program)
+        delayed = delayed.with_service_binding("late", service).with_exposed_port(release.PORT)
+        return delayed.as_service(args=command)
+
+    @function(cache="never")
+    @identified
+    @operated
+    async def deploy(
+        self, environment: EnvironmentName, image: Named, *, identity: Identity | None, operator: Operator
+    ) -> str:
+        """Bring a published image to an environment in steps, each judged, and print what is live."""
+        return await self._operations(identity, operator).deploy(environment, image)
+
+    @function(cache="never")
+    @identified
+    @operated
+    async def promote(
+        self,
+        origin: Annotated[str, Name("from"), Doc("Where it runs well")],
+        to: Annotated[str, Doc("Where to bring it")],
+        *,
+        identity: Identity | None,
+        operator: Operator,
+    ) -> str:
+        """Bring what runs well in one environment to another, with its digest, and print what is live."""
+        return await self._operations(identity, operator).promote(origin, to)
+
+    @function(cache="never")
+    @identified
+    @operated
+    async def rollback(
+        self,
+        environment: EnvironmentName,
+        to: Annotated[str | None, Doc("The version to restore; the last good one otherwise")] = None,
+        *,
+        identity: Identity | None,
+        operator: Operator,
+    ) -> str:
+        """Restore what was good before in an environment, without building, and print what is live."""
+        return await self._operations(identity, operator).rollback(environment, to)
+
+    @function(cache="never")
+    @identified
+    @operated
+    async def history(
+        self, environment: EnvironmentName, *, identity: Identity | None, operator: Operator
+    ) -> str:
+        """List what was deployed in an environment, what is live, and why the last one was rolled back."""
+        return await self._operations(identity, operator).history(environment)
+
+    @function(cache="never")
+    @identified
+    async def smoke(
+        self, url: Annotated[str, Doc("Where a service answers")], *, identity: Identity | None
+    ) -> str:
+        """Ask a service anywhere what its users will ask, with an ID token when it is private."""
+        return await smoke_test(url, identity)
 
     @function(cache="never")
     @identified
@@ -295,6 +372,10 @@ class Ci:
         async with release.opened(self, published.image, identity) as repository:
             return await verify.verified(repository, published)
 
+    def _operations(self, identity: Identity | None, operator: Operator) -> Operations:
+        reach = Reach(self.source, dag.container().from_(BASE), identity, operator)
+        return Operations(self, reach, Steps(_tell))
+
     async def _name(self) -> str:
         return reference.project_name(await self.source.file("pyproject.toml").contents())
 
@@ -321,6 +402,10 @@ class Ci:
 
     def _checked(self) -> dagger.Container:
         return self._prepared().with_directory(".", self.source)
+
+
+def _trained(prepared: dagger.Container, *options: str) -> dagger.Directory:
+    return prepared.with_exec(["python", "train_model.py", *options]).directory("model")
 
 
 def _registry() -> dagger.Container:

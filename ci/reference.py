@@ -19,6 +19,7 @@ _TAG = re.compile(rf"v{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_PRERELEASE})?", re.AS
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*(?::([0-9]{{1,5}}))?", re.ASCII)
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
+_TAGGED = re.compile(r"([^/@]+)/([^@:]+):([^@:]+)", re.ASCII)
 _PINNED = re.compile(r"([^/@]+)/([^@:]+)(?::([^@:]+))?@(sha256:[0-9a-f]{64})", re.ASCII)
 _MAX_TAG, _MAX_REPOSITORY = 128, 255
 
@@ -50,6 +51,11 @@ class Release:
 
     def __str__(self) -> str:
         return f"{self.image}@{self.digest}"
+
+
+def short(release: str) -> str:
+    """Return what a release is called among others of the same image: its tag, when it has one."""
+    return release.partition("@")[0].rpartition("/")[2].rpartition(":")[2]
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,17 @@ def pinned(text: str) -> Release:
     _check_host(host, host)
     _check_repository(repository)
     return Release(Image(host, repository, release_tag(tag) if tag else ""), digest)
+
+
+def tagged(text: str) -> Image | None:
+    """Return the image that NAME:TAG names, None when a text is no such name; raises InvalidReference."""
+    match = _TAGGED.fullmatch(text)
+    if not match:
+        return None
+    host, repository, tag = match.groups()
+    _check_host(host, host)
+    _check_repository(repository)
+    return Image(host, repository, release_tag(tag))
 
 
 def project_name(pyproject: str) -> str:

@@ -1,7 +1,8 @@
 """A whole release with no account and no network: to the stand-in for GitHub and Google, and back from it."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import dagger
@@ -12,31 +13,41 @@ import verify
 from endpoints import Endpoints
 from errors import PipelineError, RehearsalFailed
 from identity import Given
+from play import Play, Stage
 from principal import Identity, Provider
 from registry import Repository
 from rehearsal import addresses, faults
 from rehearsal.world import Job, usual_world
-from release import REGISTRY_PORT, Allowed, Pipeline, opened, release, tried
+from release import REGISTRY_PORT, Pipeline, opened, tried
 from revision import Commit
+from scenario import Makers, scenario
 from steps import Steps
+from targets.judge import Judging
 from tokens import Token
 
 FILES = ["ci/*.py", "ci/rehearsal"]
-_TICKET = "/run/request-token"
+_TICKET, _KEY = "/run/request-token", "/run/control-key"
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """The rehearsal of one version's release, with what shall go wrong in it."""
+    """The rehearsal of one version's release, with what shall go wrong in it.
+
+    With a scenario it is deployed, and then another version over it; `judging` may replace the judge.
+    """
 
     tag: str
     faults: Sequence[str]
+    scenario: str = ""
+    judging: Callable[[Judging], Judging] = lambda judge: judge
 
     def __post_init__(self) -> None:
-        """Raise InvalidReference or InvalidFault before anything starts."""
+        """Raise InvalidReference, InvalidFault or InvalidScenario before anything starts."""
         reference.release_tag(self.tag)
         for fault in self.faults:
             faults.parse(fault)
+        if self.scenario:
+            scenario(self.scenario)
 
     async def run(
         self,
@@ -45,8 +56,9 @@ class Rehearsal:
         commit: Commit,
         programs: dagger.Container,
         registry: dagger.Container,
+        makers: Makers,
     ) -> str:
-        """Return the steps with their times, and in the last line what was released.
+        """Return the steps with their times, and in the last line what was released, or is live.
 
         The programs are a container with FILES and what they need. Raises RehearsalFailed with the steps so
         far, or what a container ended with.
@@ -54,58 +66,56 @@ class Rehearsal:
         report: list[str] = []
         steps = Steps(report.append)
         try:
-            released = await self._released(pipeline, name, commit, steps, programs, registry)
+            async with self._standing(programs, registry, steps) as stage:
+                target = reference.destination(stage.world.repository.uri, self.tag).image(name)
+                last = await self._played(Play(pipeline, commit, makers, steps, stage), target)
         except PipelineError as error:
             failed = f"rehearsal: {self.tag} would not be released"
             raise RehearsalFailed("\n".join([failed, *report, str(error)])) from error
-        return "\n".join([*report, str(released)])
+        return "\n".join([*report, last])
 
-    async def _released(
-        self,
-        pipeline: Pipeline,
-        name: str,
-        commit: Commit,
-        steps: Steps,
-        programs: dagger.Container,
-        registry: dagger.Container,
-    ) -> reference.Release:
-        ticket = Token(secrets.token_urlsafe())
-        world = usual_world(ticket.reveal(), Job(ref=f"refs/tags/{self.tag}"))
-        target = reference.destination(world.repository.uri, self.tag).image(name)
-        stand_in = self._stand_in(programs, registry, ticket)
+    async def _played(self, play: Play, target: reference.Image) -> str:
+        """Return what was released, or is live when there is a scenario."""
+        with play.steps.step("train"):
+            await play.pipeline.train().sync()
+        released = await play.release(target)
+        async with opened(play.pipeline, target, play.stage.identity) as repository:
+            await _returned(repository, released, play.steps)
+        if not self.scenario:
+            return str(released)
+        return f"live: {await play.deploy(released, scenario(self.scenario), self.judging)}"
+
+    @asynccontextmanager
+    async def _standing(
+        self, programs: dagger.Container, registry: dagger.Container, steps: Steps
+    ) -> AsyncIterator[Stage]:
+        """Start the stand-in, in front of a registry that has nothing yet, however often this is run."""
+        ticket, key = Token(secrets.token_urlsafe()), Token(secrets.token_urlsafe())
+        world = usual_world(ticket.reveal(), Job(ref=f"refs/tags/{self.tag}"), key.reveal())
+        fresh = registry.with_env_variable("REHEARSAL", secrets.token_hex()).as_service(use_entrypoint=True)
+        stand_in = (
+            programs.with_env_variable("PYTHONPATH", "ci")
+            .with_service_binding("registry", fresh)
+            .with_mounted_secret(_TICKET, dag.set_secret("request-token", ticket.reveal()))
+            .with_mounted_secret(_KEY, dag.set_secret("control-key", key.reveal()))
+            .with_exposed_port(addresses.PORT)
+            .as_service(args=self._command())
+        )
         with steps.step("start a registry, and a stand-in for GitHub and Google"):
             await stand_in.start()
         try:
             base = await stand_in.endpoint(port=addresses.PORT, scheme="http")
             given = Given(addresses.request_url(base), ticket)
-            provider = Provider.of(world.provider.resource)
             elsewhere = Endpoints.of(addresses.endpoints(base, world))
-            identity = Identity(provider, world.service_account, given, elsewhere)
-            with steps.step("train"):
-                await pipeline.train().sync()
-            allowed = Allowed(stand_in=True, dirty=True)
-            released = await release(pipeline, target, commit, identity, steps, allowed)
-            async with opened(pipeline, target, identity) as repository:
-                await _returned(repository, released, steps)
-            return released
+            provider = Provider.of(world.provider.resource)
+            yield Stage(base, key, world, Identity(provider, world.service_account, given, elsewhere))
         finally:
             await stand_in.stop()
 
-    def _stand_in(
-        self, programs: dagger.Container, registry: dagger.Container, ticket: Token
-    ) -> dagger.Service:
-        """Return the stand-in in front of a registry that has nothing yet, however often this is run."""
-        fresh = registry.with_env_variable("REHEARSAL", secrets.token_hex()).as_service(use_entrypoint=True)
+    def _command(self) -> list[str]:
         command = ["python", "-m", "rehearsal", "--registry-url", f"http://registry:{REGISTRY_PORT}"]
-        command += ["--request-token-file", _TICKET, "--tag", self.tag]
-        command += [word for fault in self.faults for word in ("--fault", fault)]
-        return (
-            programs.with_env_variable("PYTHONPATH", "ci")
-            .with_service_binding("registry", fresh)
-            .with_mounted_secret(_TICKET, dag.set_secret("request-token", ticket.reveal()))
-            .with_exposed_port(addresses.PORT)
-            .as_service(args=command)
-        )
+        command += ["--request-token-file", _TICKET, "--control-key-file", _KEY, "--tag", self.tag]
+        return command + [word for fault in self.faults for word in ("--fault", fault)]
 
 
 async def _returned(repository: Repository, released: reference.Release, steps: Steps) -> None:

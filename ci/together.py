@@ -1,4 +1,4 @@
-"""Steps that run at the same time."""
+"""Steps that run at the same time, and what runs beside them."""
 
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
@@ -22,3 +22,19 @@ async def together(*steps: Callable[[], Coroutine[object, object, Result]]) -> l
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [results[number] for number in range(len(steps))]
+
+
+async def beside(
+    other: Callable[[], Coroutine[object, object, object]],
+    work: Callable[[], Coroutine[object, object, Result]],
+) -> Result:
+    """Return the work's result, during which something else runs; a failure of either is raised as it is."""
+    results: list[Result] = []
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(other)
+            results.append(await work())
+            group.cancel_scope.cancel()
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return results[0]

@@ -54,7 +54,11 @@ class Federation:
     async def id_token(self, audience: str) -> Token:
         """Return a token that names the service account to a private service, by the service's URL."""
         answer = await self._credentials("generateIdToken", {"audience": audience, "includeEmail": True})
-        return Token(member(answer, "token", ImpersonationRefused))
+        token = Token(member(answer, "token", ImpersonationRefused))
+        expires, issued = token.claims().get("exp"), token.claims().get("iat")
+        if isinstance(expires, int) and isinstance(issued, int):
+            token.expires = time.monotonic() + expires - issued
+        return token
 
     async def _exchange(self) -> Token:
         subject = await self.identity_token()

@@ -18,6 +18,7 @@ says so. `python -m rehearsal --help` says how to start it.
     doorkeeper.py    Artifact Registry's token endpoint, challenges and denials
     front.py         its guard in front of a real registry: uploads, downloads, immutable tags
     relay.py         how a request reaches that registry and its answer comes back
+    run/             Cloud Run and its numbers
     connection.py    connections that can be cut
     app.py           all of them on one port
 """

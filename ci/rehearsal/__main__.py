@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for library in ("httpx", "uvicorn"):
         logging.getLogger(library).setLevel(logging.WARNING)
     job = replace(Job(), ref=f"refs/tags/{given.tag}")
-    world = usual_world(given.request_token_file.read_text().strip(), job)
+    key = given.control_key_file.read_text().strip() if given.control_key_file else ""
+    world = usual_world(given.request_token_file.read_text().strip(), job, key)
     app = application(world, given.registry_url, given.fault)
     with socket.create_server((given.host, given.port)) as listener:
         print(f"rehearsal: listening on http://{given.host}:{listener.getsockname()[1]}", flush=True)
@@ -41,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--request-token-file", type=Path, required=True, help="a file with the token that the job asks with"
+    )
+    parser.add_argument(
+        "--control-key-file", type=Path, help="a file with the key of the door by which revisions are started"
     )
     parser.add_argument("--tag", default="v1.0.0", help="the Git tag that the job runs for")
     parser.add_argument(

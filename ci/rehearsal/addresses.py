@@ -3,6 +3,7 @@
 from rehearsal.world import World
 
 OIDC, STS, IAM, ARTIFACTS = "/github", "/sts", "/iamcredentials", "/artifactregistry"
+RUN, MONITORING, CONTROL = "/run", "/monitoring", "/control"
 PORT = 8080
 
 
@@ -12,6 +13,8 @@ def endpoints(base: str, world: World) -> str:
         f'sts = "{base}{STS}"',
         f'iamcredentials = "{base}{IAM}"',
         f'artifactregistry = "{base}{ARTIFACTS}"',
+        f'run = "{base}{RUN}"',
+        f'monitoring = "{base}{MONITORING}"',
         "[registries]",
         f'"{world.repository.host}" = "{base}"',
     ]

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 
+import anyio
 import httpx
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -27,6 +28,12 @@ from rehearsal.ledger import Clock, Ledger
 from rehearsal.mapping import Evaluator
 from rehearsal.refusals import Refusal
 from rehearsal.relay import Relay
+from rehearsal.run.api import Admin
+from rehearsal.run.control import Control
+from rehearsal.run.monitoring import Monitoring
+from rehearsal.run.reconcile import Reconciler
+from rehearsal.run.serving import Serving
+from rehearsal.run.state import SERVED, State
 from rehearsal.sts import TokenService
 from rehearsal.world import World
 
@@ -39,6 +46,10 @@ _ENDPOINTS = {
     addresses.STS: "sts",
     addresses.IAM: "iam",
     addresses.ARTIFACTS: "artifacts",
+    f"{SERVED}/": "service",
+    f"{addresses.RUN}/": "run",
+    addresses.MONITORING: "monitoring",
+    addresses.CONTROL: "control",
     "/v2/token": "token",
     "/v2/": "registry",
     "/artifacts-": "registry",
@@ -50,8 +61,13 @@ _CODES |= {500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
 _SECRET = re.compile(r"/(uploads|downloads)/[^/]+$")
 
 
-def application(world: World, registry_url: str, faults: Sequence[Fault | ClockSkew] = ()) -> ASGIApp:
-    """Return the stand-in for a world, in front of the real registry at a URL."""
+def application(
+    world: World, registry_url: str, faults: Sequence[Fault | ClockSkew] = (), *, seconds: float = 0.1
+) -> ASGIApp:
+    """Return the stand-in for a world, in front of the real registry at a URL.
+
+    A change of a Cloud Run service takes some seconds.
+    """
     ledger = Ledger(Clock(skew(faults)))
     # Never by a proxy that the environment may name: the registry is next door.
     behind = httpx.AsyncClient(
@@ -59,18 +75,29 @@ def application(world: World, registry_url: str, faults: Sequence[Fault | ClockS
     )
     github = GitHub(world, ledger.clock)
     google = TokenService(world, ledger, github.ring, Evaluator.of(world.provider))
+    credentials, relay, state = Credentials(world, ledger), Relay(behind), State()
+    instances = httpx.AsyncClient(
+        timeout=_TIMEOUT, trust_env=False, limits=httpx.Limits(max_connections=None)
+    )
+    admin = Admin(world, ledger, state, Reconciler(state, relay, instances, seconds))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with behind:
+        async with behind, instances, anyio.create_task_group() as tasks:
+            admin.tasks = tasks
             yield
+            tasks.cancel_scope.cancel()
 
     routes = [
         Mount(addresses.OIDC, routes=github.routes),
         Mount(addresses.STS, routes=google.routes),
-        Mount(addresses.IAM, routes=Credentials(world, ledger).routes),
+        Mount(addresses.IAM, routes=credentials.routes),
         Mount(addresses.ARTIFACTS, routes=Artifacts(world, ledger).routes),
-        *Front(world, ledger, Relay(behind), Doorkeeper(world, ledger)).routes,
+        Mount(addresses.RUN, routes=admin.routes),
+        Mount(addresses.MONITORING, routes=Monitoring(world, ledger, state).routes),
+        Mount(addresses.CONTROL, routes=Control(state, world.control_key).routes),
+        *Serving(world, ledger, state, credentials, instances).routes,
+        *Front(world, ledger, relay, Doorkeeper(world, ledger)).routes,
     ]
     app = Starlette(routes=routes, exception_handlers={Refusal: refused}, lifespan=lifespan)
     return Gate(app, ledger.clock, Faults.of(faults))
@@ -111,7 +138,8 @@ class Gate:
             status = 0
         finally:
             shown, took = _SECRET.sub(r"/\1/…", scope["path"]), 1000 * (time.monotonic() - started)
-            log.info("%s: %s %s %s, %.0f ms", endpoint, scope["method"], shown, status or "cut", took)
+            level = logging.DEBUG if endpoint == "service" else logging.INFO  # hundreds a second
+            log.log(level, "%s: %s %s %s, %.0f ms", endpoint, scope["method"], shown, status or "cut", took)
 
     async def _serve(self, fault: Fault | None, scope: Scope, receive: Receive, send: Send) -> None:
         if fault is None:

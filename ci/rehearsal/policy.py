@@ -11,6 +11,9 @@ UPLOAD = "artifactregistry.repositories.uploadArtifacts"
 DELETE = "artifactregistry.repositories.deleteArtifacts"
 ACCESS_TOKEN = "iam.serviceAccounts.getAccessToken"
 ID_TOKEN = "iam.serviceAccounts.getOpenIdToken"
+ACT_AS = "iam.serviceAccounts.actAs"
+INVOKE = "run.routes.invoke"
+TIME_SERIES = "monitoring.timeSeries.list"
 
 _READER = frozenset(
     {
@@ -36,6 +39,16 @@ _ROLES = {
     "roles/iam.workloadIdentityUser": frozenset({ACCESS_TOKEN, ID_TOKEN}),
     "roles/iam.serviceAccountTokenCreator": frozenset({ACCESS_TOKEN, ID_TOKEN}),
     "roles/iam.serviceAccountOpenIdTokenCreator": frozenset({ID_TOKEN}),
+    "roles/iam.serviceAccountUser": frozenset({ACT_AS}),
+    "roles/run.developer": frozenset(
+        {
+            *(f"run.services.{verb}" for verb in ("create", "get", "list", "update", "delete")),
+            *(f"run.revisions.{verb}" for verb in ("get", "list", "delete")),
+            *(f"run.operations.{verb}" for verb in ("get", "list")),
+        }
+    ),
+    "roles/run.invoker": frozenset({INVOKE}),
+    "roles/monitoring.viewer": frozenset({TIME_SERIES}),
 }
 
 

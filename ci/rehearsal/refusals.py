@@ -17,6 +17,8 @@ _STATUS = {
     "UNAUTHENTICATED": 401,
     "PERMISSION_DENIED": 403,
     "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "ABORTED": 409,
 }
 _CREDENTIAL = (
     "Expected OAuth 2 access token, login cookie or other valid authentication credential. "
@@ -89,6 +91,15 @@ class PlainRefusal(Refusal):
     def response(self) -> Response:
         """Return the answer."""
         return Response(self.text, self.status, headers=self.headers, media_type="text/plain")
+
+
+def violation(field: str, description: str) -> ApiRefusal:
+    """Return a Google API's answer to a request with a field that cannot be so."""
+    refusal = ApiRefusal("INVALID_ARGUMENT", f"Violation in {field}: {description}")
+    violations = [{"field": f"Violation in {field}", "description": description}]
+    kind = "type.googleapis.com/google.rpc.BadRequest"
+    refusal.body["error"]["details"] = [{"@type": kind, "fieldViolations": violations}]
+    return refusal
 
 
 def credential_missing() -> ApiRefusal:

@@ -140,9 +140,11 @@ class World:
     request_token: str = field(repr=False)
     job: Job = Job()
     issuer: str = GITHUB
+    default_account: str = "123456789012-compute@developer.gserviceaccount.com"
+    control_key: str = field(default="", repr=False)  # of the rehearsal's own door; nobody's when empty
 
 
-def usual_world(request_token: str, job: Job | None = None) -> World:
+def usual_world(request_token: str, job: Job | None = None, control_key: str = "") -> World:
     """Return a world set up as `setup-google` sets one up, for a job and the token it asks with."""
     job = job or Job()
     provider = Provider(
@@ -160,5 +162,16 @@ def usual_world(request_token: str, job: Job | None = None) -> World:
         Binding(account, "roles/iam.workloadIdentityUser", ours),
         Binding(repository.resource, "roles/artifactregistry.writer", ours),
         Binding(repository.resource, "roles/artifactregistry.writer", f"serviceAccount:{account}"),
+        *_deploying(repository.project, f"serviceAccount:{account}"),
     )
-    return World(provider, repository, account, bindings, request_token, job)
+    return World(provider, repository, account, bindings, request_token, job, control_key=control_key)
+
+
+def _deploying(project: str, member: str) -> tuple[Binding, ...]:
+    """Return the bindings of who deploys to Cloud Run and judges what runs there."""
+    roles = ("roles/run.developer", "roles/run.invoker", "roles/monitoring.viewer")
+    account = "roles/iam.serviceAccountUser"
+    return (
+        *(Binding(f"projects/{project}", role, member) for role in roles),
+        Binding(World.default_account, account, member),
+    )

@@ -168,7 +168,9 @@ async def test_a_rehearsal_shows_no_token_however_loud_its_logs_are(
     tmp_path: Path,
 ) -> None:
     witness = Witness()
-    monkeypatch.setattr(conftest, "application", lambda *given: witness.of(application(*given)))
+    monkeypatch.setattr(
+        conftest, "application", lambda *given, **named: witness.of(application(*given, **named))
+    )
     caplog.set_level(logging.DEBUG)
     report, engine = await rehearsed(tag_of(tmp_path), "sts:503")
     told = (report + caplog.text + "".join(capfd.readouterr())).encode()

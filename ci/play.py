@@ -1,0 +1,128 @@
+"""What is played in a rehearsal: a release, and with a scenario its deployment, and another one's over it."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+from errors import RehearsalFailed, RolledBack
+from principal import Identity
+from proven import golden
+from reference import Image, Release, next_free
+from registry import Repository
+from rehearsal.world import World
+from release import Allowed, Pipeline, opened, release
+from retrying import Retrying, patient
+from revision import Commit
+from revisions import Starter
+from scenario import Deadly, Killed, Makers, Scenario
+from steps import Steps
+from targets.cloud_run import CloudRun, Settings
+from targets.deployment import Deployment
+from targets.judge import Judge, Judging
+from targets.port import Target
+from targets.report import report
+from together import beside
+from tokens import Token
+from users import Users
+from wif import Federation
+
+_STEP_SECONDS = 1
+_RATE = 40  # requests of users a second
+
+Choose = Callable[[Judging], Judging]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where it is played: the stand-in's address and key, its world, and who the job is there."""
+
+    base: str
+    key: Token
+    world: World
+    identity: Identity
+
+
+@dataclass(frozen=True)
+class Play:
+    """Who plays, and what with."""
+
+    pipeline: Pipeline
+    commit: Commit
+    makers: Makers
+    steps: Steps
+    stage: Stage
+
+    async def release(self, target: Image) -> Release:
+        """Release a version."""
+        allowed = Allowed(stand_in=True, dirty=True)
+        return await release(self.pipeline, target, self.commit, self.stage.identity, self.steps, allowed)
+
+    async def deploy(self, first: Release, scenario: Scenario, judging: Choose) -> str:
+        """Deploy a release, release and deploy another, and return what is live.
+
+        Raises RehearsalFailed unless that is the good one.
+        """
+        tag = first.image.tag
+        second = await self.release(replace(first.image, tag=next_free(tag, {tag})))
+        async with (
+            patient() as client,
+            opened(self.pipeline, second.image, self.stage.identity) as repository,
+        ):
+            made = {second.digest: lambda image: scenario.make(image, self.makers)}
+            starter = Starter(self.stage.base, self.stage.key, client, repository, made)
+            try:
+                acts = Acts(self, client, repository, judging)
+                live = await beside(starter.run, partial(acts.both, first, second, scenario))
+            finally:
+                await starter.stop()
+        good = second if scenario.goes_live else first
+        if live != str(good):
+            raise RehearsalFailed(f"live: {live}\n{good} was to be live")
+        return live
+
+
+@dataclass(frozen=True)
+class Acts:
+    """The deployments."""
+
+    play: Play
+    client: Retrying
+    repository: Repository
+    judging: Choose
+
+    async def both(self, first: Release, second: Release, scenario: Scenario) -> str:
+        """Return what is live after both."""
+        target, steps = self._target(first), self.play.steps
+        await self._one(target, first)
+        address = (await target.look()).address
+        assert address, target
+        users = Users(await golden(self.repository, first), self.client.http, address, _RATE)
+        await beside(users.run, partial(self._second, target, second, scenario))
+        steps.note(str(users))
+        if users.lost:
+            raise RehearsalFailed(f"{len(users.lost)} requests of users were lost: {users.lost[0]}")
+        seen = await target.look()
+        for line in report(target.name, seen).splitlines():
+            steps.note(line)
+        return seen.live
+
+    async def _second(self, target: Target, release: Release, scenario: Scenario) -> None:
+        try:
+            await self._one(target, release, killed=scenario.killed)
+        except RolledBack as error:
+            self.play.steps.note(str(error).splitlines()[0])
+
+    def _target(self, release: Release) -> Target:
+        place, name = self.play.stage.world.repository, release.image.repository.rpartition("/")[2]
+        settings = Settings(place.project, place.location, name, lag=0)
+        return CloudRun.of(settings, Federation(self.play.stage.identity, self.client), self.client)
+
+    async def _one(self, target: Target, release: Release, *, killed: bool = False) -> None:
+        rows, steps = await golden(self.repository, release), self.play.steps
+        judge = self.judging(Judge(rows, self.client.http, steps.note, _STEP_SECONDS))
+        if killed:
+            with suppress(Killed):
+                await Deployment(target, "a machine that dies", steps).deploy(release, Deadly(judge))
+            steps.note("killed; another machine goes on")
+        await Deployment(target, "the rehearsal", steps).deploy(release, judge, takeover=killed)

@@ -1,0 +1,124 @@
+"""Cloud Run as the rehearsal has it, with a starter of revisions as the rehearsal has one."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+
+import httpx
+
+import layout
+from endpoints import Endpoints
+from identity import Given
+from principal import Identity, Provider
+from reference import Image, Release
+from registry import connect
+from rehearsal import addresses
+from rehearsal.world import World, usual_world
+from retrying import Retrying
+from targets.cloud_run import CloudRun, Settings
+from targets.port import Target
+from tests.ci.conftest import Archive
+from tests.ci.targets.fleet import Fleet, Model
+from tokens import Token
+from wif import Federation
+
+KEY = "the-control-key"
+_NUMBERS = count(1)
+
+
+@dataclass
+class CloudRunLab:
+    """A stand-in of its own, in front of a real registry."""
+
+    base: str
+    world: World
+    registry_url: str
+    fleet: Fleet
+    folder: Path
+    settings: Settings = field(default_factory=lambda: _settings(next(_NUMBERS)))
+
+    def fresh(self) -> CloudRunLab:
+        """Return another service of the same project."""
+        return replace(self, settings=_settings(next(_NUMBERS)))
+
+    def transport(self) -> httpx.AsyncBaseTransport:
+        """Return what carries requests over the network."""
+        return httpx.AsyncHTTPTransport(verify=False)
+
+    def changing(self, request: httpx.Request) -> bool:
+        """Return whether a request changes Cloud Run."""
+        path = request.url.path
+        return request.method != "GET" and path.startswith("/run/") and not path.endswith(":wait")
+
+    def federation(self, client: Retrying) -> Federation:
+        """Return the job's identity in the usual world."""
+        world = self.world
+        given = Given(addresses.request_url(self.base), Token(world.request_token))
+        endpoints = Endpoints.of(addresses.endpoints(self.base, world))
+        provider = Provider.of(world.provider.resource)
+        return Federation(Identity(provider, world.service_account, given, endpoints), client)
+
+    def target(self, client: Retrying) -> Target:
+        """Return the driver."""
+        return CloudRun.of(self.settings, self.federation(client), client)
+
+    async def release(self, tag: str, model: Model | None = None) -> Release:
+        """Publish an image of its own content."""
+        archive = Archive(self.folder / f"{tag}.tar")
+        configuration = json.dumps(
+            {"architecture": "amd64", "os": "linux", "tag": tag, "for": self.folder.name}
+        )
+        archive.index(archive.add_manifest(configuration=configuration.encode()))
+        made = layout.read(archive.write())
+        repository = f"{self.world.repository.project}/{self.world.repository.name}/{self.folder.name}"
+        async with connect(self.registry_url, repository) as place:
+            await replace(place, say=lambda line: None).publish(made, tag)
+        self.fleet.known[made.digest] = model or Model(tag)
+        return Release(Image(self.world.repository.host, repository, tag), made.digest)
+
+
+def _settings(number: int) -> Settings:
+    return Settings("rehearsal-project", "us-central1", f"service{number}", lag=0)
+
+
+@contextmanager
+def starting(base: str, fleet: Fleet) -> Iterator[None]:
+    """Start whatever revision the stand-in waits for, while the block runs."""
+    over = threading.Event()
+
+    def work() -> None:
+        headers = {"Authorization": f"Bearer {KEY}"}
+        with httpx.Client(base_url=f"{base}/control", headers=headers, timeout=10) as http:
+            while not over.is_set():
+                waiting = http.get("/pending", params={"seconds": "0.2"}).raise_for_status()
+                if waiting.status_code == 204:
+                    continue
+                told = waiting.json()
+                digest = told["image"].partition("@")[2]
+                instance = fleet.start(told["revision"], digest, told["environment"])
+                http.post(f"/revisions/{told['revision']}", json={"instance": instance}).raise_for_status()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def cloud_run_lab(
+    start_google: Callable[..., str], registry_url: str, fleet: Fleet, folder: Path
+) -> Iterator[CloudRunLab]:
+    """Yield a lab."""
+    world = usual_world("the-request-token", control_key=KEY)
+    base = start_google(world)
+    with starting(base, fleet):
+        yield CloudRunLab(base, world, registry_url, fleet, folder)
