@@ -195,7 +195,7 @@ class Swarm:
         until = time.monotonic() + self.settings.deadline
         while True:
             service = await self.api.call("GET", f"/services/{name}")
-            state, tasks = service.get("UpdateStatus", {}).get("State"), await self._tasks(name)
+            state, tasks = service.get("UpdateStatus", {}).get("State"), await self._tasks(name, every=True)
             new = [task for task in tasks if _same({"TaskTemplate": task["Spec"]}, spec)]
             up = [task for task in new if task["Status"]["State"] == "running"]
             if _same(service["Spec"], spec) and len(up) >= _replicas(spec) and state not in _UNDER_WAY:
@@ -207,14 +207,15 @@ class Swarm:
             await anyio.sleep(self.pause)
 
     async def _reason(self, name: str, spec: Object, service: Object) -> str:
-        every = await self._tasks(name, desired=("running", "shutdown"))
-        said = [task["Status"].get("Err") for task in every if _same({"TaskTemplate": task["Spec"]}, spec)]
+        tasks = await self._tasks(name, every=True)
+        said = [task["Status"].get("Err") for task in tasks if _same({"TaskTemplate": task["Spec"]}, spec)]
         reasons = sorted({reason for reason in said if reason})
         message = service.get("UpdateStatus", {}).get("Message")
         return "; ".join(filter(None, [message, *reasons])) or "its deadline has passed"
 
-    async def _tasks(self, name: str, desired: tuple[str, ...] = ("running",)) -> list[Object]:
-        filters = {"service": [name], "desired-state": list(desired)}
+    async def _tasks(self, name: str, *, every: bool = False) -> list[Object]:
+        """Return a service's tasks, also those that have ended or are to end when every one is wanted."""
+        filters = {"service": [name], "desired-state": ["running", *(["shutdown"] if every else [])]}
         answer = await self.api.ask("GET", "/tasks", 404, params={"filters": json.dumps(filters)})
         listed: list[Object] = answer.json() if answer.is_success else []
         return listed

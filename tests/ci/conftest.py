@@ -29,7 +29,7 @@ CONFIG = """
 version: 0.1
 log: {level: info, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: %s}}
-http: {addr: "127.0.0.1:0"}
+http: {addr: "%s:0"}
 """
 
 
@@ -51,8 +51,14 @@ def registry_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("no --registry-url is given and docker-registry is not installed")
-    folder = tmp_path_factory.mktemp("registry")
-    (folder / "config.yml").write_text(CONFIG % (folder / "images"))
+    with serving_registry(program, tmp_path_factory.mktemp("registry")) as address:
+        yield address
+
+
+@contextmanager
+def serving_registry(program: str, folder: Path, host: str = "127.0.0.1") -> Iterator[str]:
+    """Run a distribution registry that keeps its images in a folder, and yield its address."""
+    (folder / "config.yml").write_text(CONFIG % (folder / "images", host))
     with subprocess.Popen(
         [program, "serve", str(folder / "config.yml")], stderr=subprocess.PIPE, text=True
     ) as process:

@@ -114,7 +114,8 @@ class Swarm:
         wanted = [task for task in own if task["DesiredState"] == "running"]
         old = [task for task in wanted if task["Spec"] != spec["TaskTemplate"]]
         new = [task for task in wanted if task["Spec"] == spec["TaskTemplate"]]
-        failed = any(task["Status"]["State"] == "failed" for task in new)
+        ended = [task for task in own if task["Spec"] == spec["TaskTemplate"]]
+        failed = any(task["Status"]["State"] == "failed" for task in ended)
         updating = service.get("UpdateStatus", {}).get("State") == "updating"
         if failed and updating:
             for task in new:
@@ -135,11 +136,12 @@ class Swarm:
     def _task(self, name: str, template: Object) -> Object:
         task_name, container = f"task{next(_TASKS)}", template["ContainerSpec"]
         variables = dict(each.split("=", 1) for each in container["Env"])
+        again = template["RestartPolicy"]["Condition"] != "none"
         started = self.fleet.start(task_name, container["Image"].partition("@")[2], variables)
         status = {"State": "running"} if started else {"State": "failed", "Err": "task: non-zero exit (3)"}
         return {
             **{"ID": task_name, "ServiceID": name, "NodeID": NODE, "Spec": deepcopy(template)},
-            **{"Status": status, "DesiredState": "running"},
+            **{"Status": status, "DesiredState": "running" if started or again else "shutdown"},
         }
 
     async def _published(self, request: httpx.Request) -> httpx.Response:

@@ -1,0 +1,89 @@
+"""A service with a model, as small as a swarm's test needs it; /model.json says what it does."""
+
+import http.server
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+MODEL = json.loads(Path("/model.json").read_text())
+PROBLEMS = {400: "invalid_input", 404: "not_found", 405: "method_not_allowed", 500: "model_failed"}
+COUNTED = {"asked": 0, "failed": 0}
+LOCK = threading.Lock()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers as the project's own service does, as far as a deployment asks."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Answer a question without a body."""
+        if self.path == "/readyz":
+            return self._say(200, {"status": "ready"})
+        if self.path == "/model":
+            release = {"version": MODEL["version"], "digest": os.environ.get("IMAGE_DIGEST")}
+            card = {"artifact_sha256": MODEL["sha256"], "features": [{"quantiles": {"0.5": 1.0}}] * 2}
+            return self._say(200, {**card, "release": release})
+        if self.path == "/metrics":
+            return self._metrics()
+        self._problem(405 if self.path == "/predict" else 404)
+
+    def do_POST(self) -> None:
+        """Answer with the sum of the features."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not isinstance(body.get("features"), list):
+            return self._problem(400)
+        with LOCK:
+            COUNTED["asked"] += 1
+            fails = MODEL["failing"] and COUNTED["asked"] % MODEL["failing"] == 0
+            COUNTED["failed"] += bool(fails)
+        time.sleep(MODEL["delay"])
+        if fails:
+            return self._problem(500)
+        self._say(
+            200, {"prediction": sum(body["features"]) + MODEL["offset"], "model_version": MODEL["version"]}
+        )
+
+    def _metrics(self) -> None:
+        asked, failed = COUNTED["asked"], COUNTED["failed"]
+        self._send(
+            200,
+            "text/plain",
+            f'http_requests_total{{route="/predict",status="200"}} {asked - failed}\n'
+            f'http_requests_total{{route="/predict",status="500"}} {failed}\n'
+            f'http_request_seconds_bucket{{route="/predict",le="0.5"}} {asked}\n'
+            f'http_request_seconds_bucket{{route="/predict",le="+Inf"}} {asked}\n',
+        )
+
+    def _problem(self, status: int) -> None:
+        self._say(status, {"error": {"code": PROBLEMS[status], "message": "it is not as it has to be"}})
+
+    def _say(self, status: int, content: object) -> None:
+        self._send(status, "application/json", json.dumps(content))
+
+    def _send(self, status: int, kind: str, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *message: object) -> None:
+        """Say nothing."""
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    if not MODEL["starts"]:
+        sys.exit(3)
+    server = http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Handler)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
