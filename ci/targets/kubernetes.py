@@ -119,7 +119,7 @@ class Kubernetes:
             await self._apply(self.manifests.called(kind, self.settings.name))
         made = self.manifests.deployment(self.settings.name, release, self.settings.replicas)
         await self._apply(made, seen.version)
-        await self._rolled_out(self.settings.name)
+        await self._rolled_out(self.settings.name, _progress(seen.raw))
 
     async def tidy(self, seen: Seen, release: Release) -> None:
         """Remove the candidate."""
@@ -133,7 +133,7 @@ class Kubernetes:
             made["spec"] |= {"replicas": before["replicas"], "template": before["template"]}
             if not _holds(seen.raw["spec"], before):
                 await self._apply(made, seen.version)
-            await self._rolled_out(self.settings.name)
+            await self._rolled_out(self.settings.name, _progress(seen.raw))
         await self._remove(self._candidate, "Service", "Deployment")
         if not snapshot:
             await self._remove(self.settings.name, "Service", "PodDisruptionBudget", "Deployment")
@@ -197,15 +197,18 @@ class Kubernetes:
             headers={"Content-Type": kind},
         )
 
-    async def _rolled_out(self, name: str) -> None:
-        """Wait until a Deployment's instances are new and available; raises NotStarted at its deadline."""
+    async def _rolled_out(self, name: str, before: Mapping[str, Any] | None = None) -> None:
+        """Wait until a Deployment's instances are new and available; raises NotStarted at its deadline.
+
+        What was said before about its progress may still be there, and is about another rollout.
+        """
         started = time.monotonic()
         while True:
             found = await self.api.call("GET", self._path("Deployment", name))
             if _complete(found):
                 return
             late = time.monotonic() - started > found["spec"].get("progressDeadlineSeconds", 600) + _MARGIN
-            if late or _failed(found):
+            if late or _failed(found, before):
                 raise NotStarted(f"{self.name}: {name} does not start: {await self._reason(name)}")
             await anyio.sleep(self.pause)
 
@@ -229,11 +232,17 @@ def _complete(deployment: Object) -> bool:
     )
 
 
-def _failed(deployment: Object) -> bool:
+def _progress(deployment: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    conditions = deployment.get("status", {}).get("conditions", [])
+    return next((each for each in conditions if each["type"] == "Progressing"), None)
+
+
+def _failed(deployment: Object, before: Mapping[str, Any] | None) -> bool:
     if deployment.get("status", {}).get("observedGeneration") != deployment["metadata"]["generation"]:
         return False
-    conditions = deployment["status"].get("conditions", [])
-    return any(each.get("reason") == "ProgressDeadlineExceeded" for each in conditions)
+    progress = _progress(deployment)
+    late = progress is not None and progress.get("reason") == "ProgressDeadlineExceeded"
+    return late and progress != before
 
 
 def _holds(spec: Mapping[str, Any], before: Mapping[str, Any]) -> bool:

@@ -28,7 +28,7 @@ async def serve(socket: str, host: str, port: int, key: str) -> asyncio.Server:
             else:
                 writer.write(_REFUSED)
                 await writer.drain()
-        writer.close()
+        await _closed(writer)
 
     return await asyncio.start_server(accepted, host, port, limit=_HEAD)
 
@@ -48,7 +48,7 @@ async def _relay(
     try:
         await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
     finally:
-        there_writer.close()
+        await _closed(there_writer)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -57,6 +57,12 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()
     if writer.can_write_eof():
         writer.write_eof()
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def main(socket: str, port: str, key_file: str) -> None:

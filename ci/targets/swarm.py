@@ -197,7 +197,7 @@ class Swarm:
             service = await self.api.call("GET", f"/services/{name}")
             state, tasks = service.get("UpdateStatus", {}).get("State"), await self._tasks(name, every=True)
             new = [task for task in tasks if _same({"TaskTemplate": task["Spec"]}, spec)]
-            up = [task for task in new if task["Status"]["State"] == "running"]
+            up = [task for task in new if task["Status"]["State"] == task["DesiredState"] == "running"]
             if _same(service["Spec"], spec) and len(up) >= _replicas(spec) and state not in _UNDER_WAY:
                 return
             fails = name == self._candidate and any(task["Status"]["State"] in _ENDED for task in new)

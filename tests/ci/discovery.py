@@ -10,8 +10,20 @@ from typing import Any
 
 import httpx
 
-TYPES = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict}
-HOSTS = {f"{api}.googleapis.com": f"{api}.v1" for api in ("sts", "iamcredentials", "artifactregistry")}
+TYPES: dict[str, tuple[type, ...]] = {
+    **{"string": (str,), "integer": (int,), "boolean": (bool,), "number": (int, float)},
+    **{"array": (list,), "object": (dict,), "any": (str, int, float, bool, list, dict)},
+}
+VERSIONS = {"sts": "v1", "iamcredentials": "v1", "artifactregistry": "v1", "run": "v2", "monitoring": "v3"}
+HOSTS = {f"{api}.googleapis.com": f"{api}.{version}" for api, version in VERSIONS.items()}
+
+
+def checked(base: str, request: httpx.Request, answer: httpx.Response) -> None:
+    """Fail unless a request to a stand-in for Google is as its description says, and its answer, too."""
+    api, _, path = str(request.url).removeprefix(f"{base}/").partition("/")
+    if api in VERSIONS and api not in ("sts", "iamcredentials"):
+        url = f"https://{api}.googleapis.com/{path}"
+        validate(httpx.Request(request.method, url, content=request.content), answer)
 
 
 @cache
@@ -33,6 +45,10 @@ def validate(request: httpx.Request, answer: httpx.Response | None = None) -> st
         _check(api, method["request"], json.loads(request.content))
     else:
         assert not request.content
+    for parameter in request.url.params:
+        assert parameter in {**method["parameters"], **api["parameters"]}, (
+            f"{parameter} is not of {method['id']}"
+        )
     if answer is not None and answer.is_success:
         _check(api, method["response"], answer.json())
     name: str = method["id"]
@@ -45,7 +61,7 @@ def _method(api: dict[str, Any], request: httpx.Request) -> dict[str, Any]:
         pattern = re.sub(r"\\\{[^}]+\\\}", "[^/:]+", re.escape(method["flatPath"]))
         if method["httpMethod"] == request.method and re.fullmatch(pattern, path):
             return method
-    raise AssertionError(f"{api['name']} has no {request.method} {path}")
+    raise AssertionError(f"{api['given']} has no {request.method} {path}")
 
 
 def _methods(resource: dict[str, Any]) -> list[dict[str, Any]]:
@@ -56,12 +72,15 @@ def _methods(resource: dict[str, Any]) -> list[dict[str, Any]]:
 def _check(api: dict[str, Any], schema: dict[str, Any], value: object) -> None:
     if "$ref" in schema:
         schema = api["schemas"][schema["$ref"]]
-    kind = TYPES[schema["type"]]
-    assert type(value) is kind, f"{value!r} is no {schema['type']}"
+    assert type(value) in TYPES[schema["type"]], f"{value!r} is no {schema['type']}"
+    assert value in schema.get("enum", [value]), f"{value!r} is none of {schema['enum']}"
     if isinstance(value, list):
         for item in value:
             _check(api, schema["items"], item)
     elif isinstance(value, dict) and "properties" in schema:
-        for name, item in value.items():
-            assert name in schema["properties"], f"{schema['id']} has no {name}"
-            _check(api, schema["properties"][name], item)
+        for given, item in value.items():
+            assert given in schema["properties"], f"{schema['id']} has no {given}"
+            _check(api, schema["properties"][given], item)
+    elif isinstance(value, dict) and schema["additionalProperties"].get("type") != "any":
+        for item in value.values():
+            _check(api, schema["additionalProperties"], item)

@@ -23,6 +23,7 @@ from rehearsal.world import World, usual_world
 from retrying import Retrying
 from targets.cloud_run import CloudRun, Settings
 from targets.port import Target
+from tests.ci import discovery
 from tests.ci.conftest import Archive
 from tests.ci.targets.fleet import Fleet, Model
 from tokens import Token
@@ -30,6 +31,25 @@ from wif import Federation
 
 KEY = "the-control-key"
 _NUMBERS = count(1)
+
+
+@dataclass
+class Described(httpx.AsyncBaseTransport):
+    """Carries requests to a stand-in for Google, and fails when one of them is not as Google describes it."""
+
+    base: str
+    inner: httpx.AsyncHTTPTransport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Carry a request."""
+        answer = await self.inner.handle_async_request(request)
+        await answer.aread()
+        discovery.checked(self.base, request, answer)
+        return answer
+
+    async def aclose(self) -> None:
+        """Close."""
+        await self.inner.aclose()
 
 
 @dataclass
@@ -48,8 +68,8 @@ class CloudRunLab:
         return replace(self, settings=_settings(next(_NUMBERS)))
 
     def transport(self) -> httpx.AsyncBaseTransport:
-        """Return what carries requests over the network."""
-        return httpx.AsyncHTTPTransport(verify=False)
+        """Return what carries requests over the network, and holds them against Google's descriptions."""
+        return Described(self.base, httpx.AsyncHTTPTransport(verify=False))
 
     def changing(self, request: httpx.Request) -> bool:
         """Return whether a request changes Cloud Run."""

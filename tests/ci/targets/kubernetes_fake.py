@@ -177,7 +177,13 @@ class Cluster:
         }
         stuck = any(not pod["ready"] for pod in new)
         reason = "ProgressDeadlineExceeded" if stuck else "NewReplicaSetAvailable"
-        status["conditions"] = [{"type": "Progressing", "status": str(not stuck), "reason": reason}]
+        said = {
+            "type": "Progressing",
+            "status": str(not stuck),
+            "reason": reason,
+            "lastUpdateTime": generation,
+        }
+        status["conditions"] = [said]
         if status != before:
             self._touch(deployment)
 
