@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 
 TIMEOUT = 90.0
 PROGRAMS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
+READY = "Server is ready to receive web requests"  # so says Prometheus, some time after it listens
 LISTENING = re.compile(r'msg="Listening on" address=(127\.0\.0\.1:\d+)')
 
 missing = [name for name in PROGRAMS if shutil.which(name) is None]
@@ -163,7 +164,7 @@ class Prometheus(Program):
 def prometheus(config: Path) -> Iterator[Prometheus]:
     """Run Prometheus by a configuration, with its data beside that."""
     data = f"--storage.tsdb.path={config.parent / 'prometheus'}"
-    with _listening(["prometheus", f"--config.file={config}", data]) as address:
+    with _listening(["prometheus", f"--config.file={config}", data], READY) as address:
         yield Prometheus(address)
 
 
@@ -172,13 +173,13 @@ def alertmanager(config: Path) -> Iterator[Program]:
     """Run Alertmanager by a configuration, alone, with its data beside that."""
     data = f"--storage.path={config.parent / 'alertmanager'}"
     command = ["prometheus-alertmanager", f"--config.file={config}", data, "--cluster.listen-address="]
-    with _listening(command) as address:
+    with _listening(command, "Listening on") as address:
         yield Program(address)
 
 
 @contextlib.contextmanager
-def _listening(command: list[str]) -> Iterator[str]:
-    """Run a program on a port that the kernel chooses and yield its address."""
+def _listening(command: list[str], ready: str) -> Iterator[str]:
+    """Run a program on a port that the kernel chooses and yield its address once its log says that it is ready."""
     process = subprocess.Popen(
         [*command, "--web.listen-address=127.0.0.1:0"],
         stderr=subprocess.PIPE,
@@ -192,14 +193,14 @@ def _listening(command: list[str]) -> Iterator[str]:
     def read() -> None:
         for line in said:
             log.append(line)
-            if LISTENING.search(line):
+            if ready in line:
                 found.set()
         found.set()
 
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        assert found.wait(TIMEOUT), f"does not listen: {log}"
+        assert found.wait(TIMEOUT), f"does not become ready: {log}"
         listening = LISTENING.search("".join(log))
         assert listening, f"ended: {log}"
         yield listening[1]
