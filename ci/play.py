@@ -22,12 +22,13 @@ from targets.deployment import Deployment
 from targets.judge import Judge, Judging
 from targets.port import Target
 from targets.report import report
+from targets.verdict import Limits
 from together import beside
 from tokens import Token
 from users import Users
 from wif import Federation
 
-_STEP_SECONDS = 1
+_STEP_SECONDS, _LIMITS = 1, Limits()
 _RATE = 40  # requests of users a second
 
 Choose = Callable[[Judging], Judging]
@@ -120,7 +121,7 @@ class Acts:
 
     async def _one(self, target: Target, release: Release, *, killed: bool = False) -> None:
         rows, steps = await golden(self.repository, release), self.play.steps
-        judge = self.judging(Judge(rows, self.client.http, steps.note, _STEP_SECONDS))
+        judge = self.judging(Judge(rows, self.client.http, steps.note, _STEP_SECONDS, _LIMITS))
         if killed:
             with suppress(Killed):
                 await Deployment(target, "a machine that dies", steps).deploy(release, Deadly(judge))

@@ -18,7 +18,8 @@ def named(revision: str, percent: int, tag: str = "") -> dict[str, Any]:
 
 def settled(traffic: Sequence[Entry], latest: str) -> list[dict[str, Any]]:
     """Return a list in which nothing moves by itself, and no candidate; `latest` is the latest ready one."""
-    kept = [entry for entry in traffic if entry.get("tag") != CANDIDATE or entry.get("percent")]
+    listed = traffic or [{"type": _LATEST, "percent": 100}]
+    kept = [entry for entry in listed if entry.get("tag") != CANDIDATE or entry.get("percent")]
     return [
         named(
             latest if entry.get("type") == _LATEST else entry["revision"],

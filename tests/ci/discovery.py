@@ -61,7 +61,7 @@ def _method(api: dict[str, Any], request: httpx.Request) -> dict[str, Any]:
         pattern = re.sub(r"\\\{[^}]+\\\}", "[^/:]+", re.escape(method["flatPath"]))
         if method["httpMethod"] == request.method and re.fullmatch(pattern, path):
             return method
-    raise AssertionError(f"{api['given']} has no {request.method} {path}")
+    raise AssertionError(f"{api['name']} has no {request.method} {path}")
 
 
 def _methods(resource: dict[str, Any]) -> list[dict[str, Any]]:
@@ -78,9 +78,9 @@ def _check(api: dict[str, Any], schema: dict[str, Any], value: object) -> None:
         for item in value:
             _check(api, schema["items"], item)
     elif isinstance(value, dict) and "properties" in schema:
-        for given, item in value.items():
-            assert given in schema["properties"], f"{schema['id']} has no {given}"
-            _check(api, schema["properties"][given], item)
+        for name, item in value.items():
+            assert name in schema["properties"], f"{schema['id']} has no {name}"
+            _check(api, schema["properties"][name], item)
     elif isinstance(value, dict) and schema["additionalProperties"].get("type") != "any":
         for item in value.values():
             _check(api, schema["additionalProperties"], item)

@@ -108,14 +108,22 @@ class Engine:
 
     def __init__(self, start_google: Callable[..., str], tag: str, *faults: str) -> None:
         """Start the stand-in for a tag, with faults."""
-        self.ticket = ""
+        self.secrets: dict[str, str] = {}
         self.imported: list[Path] = []
         job = Job(ref=f"refs/tags/{tag}")
-        begin = lambda: start_google(usual_world(self.ticket, job), *faults)  # noqa: E731
+
+        def begin() -> str:
+            world = usual_world(self.ticket, job, self.secrets["control-key"])
+            return start_google(world, *faults)
+
         self.programs = Container(Path(), Service(begin))
 
+    @property
+    def ticket(self) -> str:
+        return self.secrets["request-token"]
+
     def set_secret(self, name: str, text: str) -> str:
-        self.ticket = text
+        self.secrets[name] = text
         return name
 
     def current_module(self) -> Engine:

@@ -12,8 +12,9 @@ from dagger._exceptions import QueryErrorValue
 from dagger.mod._module import Module
 
 from errors import IdentityError, InvalidIdentity
-from identified import identified, identity
+from identified import identified, identity, operated
 from principal import Identity
+from reach import Operator
 from tests.ci.google import ACCOUNT, PROVIDER
 
 MODULE = Module("Pipeline")
@@ -53,6 +54,20 @@ class Pipeline:
         """Publish."""
         return f"{tag} {copies} {identity.service_account if identity else None}"
 
+    @registered
+    @identified
+    @operated
+    async def deploy(self, *, identity: Identity | None, operator: Operator) -> str:
+        """Deploy."""
+        return f"{identity.service_account if identity else None} {operator.by} {operator.takeover}"
+
+
+@pytest.mark.anyio
+async def test_a_function_gets_who_deploys_beside_the_identity() -> None:
+    given = {"workload_identity_provider": PROVIDER, "service_account": ACCOUNT}
+    assert await Pipeline().deploy(**given, by="me", takeover=True) == f"{ACCOUNT} me True"
+    assert await Pipeline().deploy() == "None None False"
+
 
 @pytest.mark.anyio
 async def test_a_function_gets_the_identity_that_its_arguments_describe() -> None:
@@ -79,7 +94,9 @@ async def test_a_secret_that_dagger_cannot_read_is_explained() -> None:
 
 
 def test_dagger_sees_the_arguments_with_their_descriptions() -> None:
-    (published,) = MODULE.get_object("Pipeline").functions.values()
+    functions = MODULE.get_object("Pipeline").functions
+    published, deployed = functions["publish"], functions["deploy"]
+    assert list(deployed.parameters) == ["by", "takeover", "docker", "kubernetes_token", *ARGUMENTS]
     assert list(published.parameters) == ["tag", "copies", *ARGUMENTS]
     assert all(each.doc for name, each in published.parameters.items() if name != "copies")
     assert all(published.parameters[name].is_nullable for name in ARGUMENTS)

@@ -172,3 +172,33 @@ def test_project_name_refuses_a_name_that_is_not_text() -> None:
 def test_next_free_counts_up_to_a_version_that_is_not_taken(tag: str, taken: list[str], free: str) -> None:
     assert reference.next_free(tag, taken) == free
     assert reference.release_tag(free) == free
+
+
+@pytest.mark.parametrize("text", ["localhost:5000/m:v1.0.0", "r.test/a/b:v1.0.0-rc.1"])
+def test_tagged_returns_the_image_of_a_name_with_a_tag(text: str) -> None:
+    assert str(reference.tagged(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["m", "r.test/m", f"r.test/m:v1.0.0@sha256:{'a' * 64}", f"r.test/m@sha256:{'a' * 64}"]
+)
+def test_tagged_returns_nothing_for_what_is_no_name_with_a_tag_alone(text: str) -> None:
+    assert reference.tagged(text) is None
+
+
+def test_tagged_refuses_a_tag_that_is_no_version() -> None:
+    with pytest.raises(InvalidReference, match="'latest' moves"):
+        reference.tagged("r.test/m:latest")
+
+
+@pytest.mark.parametrize(
+    ("release", "called"),
+    [
+        (f"r.test:5000/a/m:v1.0.0@sha256:{'a' * 64}", "v1.0.0"),
+        (f"r.test:5000/a/m@sha256:{'a' * 64}", "m"),
+        ("service-00001-abc", "service-00001-abc"),
+        ("", ""),
+    ],
+)
+def test_short_is_what_a_release_is_called_among_its_like(release: str, called: str) -> None:
+    assert reference.short(release) == called

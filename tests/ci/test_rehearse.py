@@ -95,7 +95,7 @@ def rehearsed(
         engine = Engine(start_google, tag, *faults)
         monkeypatch.setattr(rehearse, "dag", engine)
         monkeypatch.setattr("release.dag", engine)
-        made: Any = (pipeline, "rehearsed", COMMIT, engine.programs, Container(Path()))
+        made: Any = (pipeline, "rehearsed", COMMIT, engine.programs, Container(Path()), None)
         try:
             return await Rehearsal(tag, faults).run(*made), engine
         finally:

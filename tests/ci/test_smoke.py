@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
+import httpx
 import pytest
 
 import smoke
@@ -104,3 +105,70 @@ async def test_predict_refuses_what_is_no_json_object(service: Service, body: ob
 async def test_predict_refuses_a_service_that_does_not_answer() -> None:
     with pytest.raises(SmokeError, match=r"GET /model got no answer: ConnectError"):
         await smoke.predict("http://127.0.0.1:1", "v1.0.0")
+
+
+PROBLEM = {"error": {"code": "invalid_input", "message": "wrong"}}
+REFUSALS = {"/predict": (405, "method_not_allowed"), "/nowhere": (404, "not_found")}
+
+
+def contracted(request: httpx.Request) -> httpx.Response:
+    """Answer as the contract says, to whoever shows the token."""
+    assert request.headers["Authorization"] == "Bearer token"
+    if request.method == "POST":
+        features = json.loads(request.content).get("features")
+        return (
+            httpx.Response(200, json=ANSWER)
+            if isinstance(features, list)
+            else httpx.Response(400, json=PROBLEM)
+        )
+    if request.url.path == "/model":
+        return httpx.Response(200, json=CARD)
+    status, code = REFUSALS[request.url.path]
+    return httpx.Response(status, json={"error": {"code": code, "message": "wrong"}})
+
+
+async def asked(answer: Callable[[httpx.Request], httpx.Response]) -> list[str]:
+    """Return what a contract's questions came to."""
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        return await smoke.contract(http, "http://service.test", {"Authorization": "Bearer token"})
+
+
+async def test_a_contract_is_asked_question_by_question() -> None:
+    assert await asked(contracted) == [
+        "POST /predict answers 0.5 as version v1.0.0",
+        "POST /predict with {} answers 400 invalid_input",
+        "POST /predict with {'features': 'none'} answers 400 invalid_input",
+        "GET /predict with None answers 405 method_not_allowed",
+        "GET /nowhere with None answers 404 not_found",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "complaint"),
+    [
+        ("/nowhere", httpx.Response(200, json={}), "GET /nowhere answered 200: {}"),
+        (
+            "/nowhere",
+            httpx.Response(404, json={"detail": "Not Found"}),
+            "answered None, which has no code 'not_found'",
+        ),
+        (
+            "/predict",
+            httpx.Response(405, json={"error": {"code": "x", "message": ""}}),
+            "which has no code 'method",
+        ),
+        (
+            "/predict",
+            httpx.Response(405, json={"error": {"code": "method_not_allowed"}}),
+            "which has no code",
+        ),
+    ],
+)
+async def test_an_answer_that_the_contract_does_not_have_is_refused(
+    path: str, answer: httpx.Response, complaint: str
+) -> None:
+    def other(request: httpx.Request) -> httpx.Response:
+        return answer if (request.method, request.url.path) == ("GET", path) else contracted(request)
+
+    with pytest.raises(SmokeError, match=complaint):
+        await asked(other)

@@ -19,7 +19,7 @@ from rehearsal.ledger import Grant, Ledger
 from rehearsal.policy import ACT_AS, allows
 from rehearsal.refusals import ApiRefusal, permission_denied
 from rehearsal.run import rules
-from rehearsal.run.reconcile import Reconciler
+from rehearsal.run.reconcile import KIND, Reconciler
 from rehearsal.run.state import Message, Operation, Revision, Service, State, told
 from rehearsal.world import World
 
@@ -98,7 +98,7 @@ class Admin:
         _check_etag(service, request.query_params.get("etag", ""))
         del self.state.services[service.message.name]
         operation = self.state.operation(_parent(request))
-        operation.end(response=service.told(base(request)))
+        operation.end(response={"@type": KIND, **service.told(base(request))})
         return JSONResponse(operation.told())
 
     async def list_revisions(self, request: Request) -> Response:

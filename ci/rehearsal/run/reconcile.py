@@ -23,7 +23,7 @@ _FAILED_START = (
 _FAILED_PROBE = f"The user-provided container failed the configured startup probe checks. {_LOGS}"
 _INTERNAL = 13
 _REASONS, _COMMON = run_v2.Condition.RevisionReason, run_v2.Condition.CommonReason
-_KIND = "type.googleapis.com/google.cloud.run.v2.Service"
+KIND = "type.googleapis.com/google.cloud.run.v2.Service"
 _BETWEEN_PROBES = 0.1  # seconds; Cloud Run's are the probe's period
 
 
@@ -60,7 +60,7 @@ class Reconciler:
                     error={"code": _INTERNAL, "message": service.message.terminal_condition.message}
                 )
             else:
-                operation.end(response={"@type": _KIND, **service.told(base)})
+                operation.end(response={"@type": KIND, **service.told(base)})
 
     def _settled(self, service: Service, failed: list[Revision]) -> None:
         outcome = condition(STATES.CONDITION_SUCCEEDED)

@@ -53,6 +53,7 @@ def test_a_settled_list_has_no_candidate_and_nothing_that_moves_by_itself() -> N
     listed = [LATEST, named("x", 0, "candidate"), named("b", 0, "old")]
     assert traffic.settled(listed, "newest") == [named("newest", 100), named("b", 0, "old")]
     assert traffic.settled([named("x", 100, "candidate")], "x") == [named("x", 100)]
+    assert traffic.settled([], "newest") == [named("newest", 100)]
 
 
 def test_the_candidate_is_what_has_the_tag() -> None:
