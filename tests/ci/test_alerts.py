@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,6 +24,8 @@ from errors import (
 )
 from identified import operator
 from retrying import Retrying
+from tests.ci.alerted import operations
+from tests.ci.targets.fleet import Fleet, Model, sailing
 
 pytestmark = pytest.mark.anyio
 PLACE = Place("production", "Swarm milestone2")
@@ -195,3 +197,40 @@ async def test_the_operator_brings_alertmanager_along() -> None:
         "http://localhost:9093"
     )
     assert (await operator()).alertmanager is None
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Fleet]:
+    with sailing() as fleet:
+        yield fleet
+
+
+async def test_operations_tell_of_what_was_undone_and_of_what_went_well_after_it(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = Listener()
+    work, lab = operations(fleet, listener.about().alertmanager, listener.told, monkeypatch)
+    await work.deploy("production", str(await lab.release("v1.0.0")))
+    listener.alerts.clear()
+    with pytest.raises(RolledBack, match="answered 500"):
+        await work.deploy("production", str(await lab.release("v1.1.0", Model("v1.1.0", failing=4))))
+    assert [alert["annotations"]["summary"] for alert in listener.alerts] == [
+        "production: the deployment of v1.1.0 was undone"
+    ]
+    assert listener.alerts[0]["labels"]["target"] == "Swarm milestone2"
+    await work.deploy("production", str(await lab.release("v1.2.0")))
+    await work.rollback("production", None)
+    assert [alert["annotations"]["summary"] for alert in listener.alerts[1::2]] == [
+        "production: the deployment of v1.2.0 went well",
+        "production: the rollback to what was before went well",
+    ]
+
+
+async def test_an_alertmanager_that_is_not_there_keeps_nothing_from_being_deployed(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = Listener(_unreachable)
+    work, lab = operations(fleet, listener.about().alertmanager, listener.told, monkeypatch)
+    release = await lab.release("v1.0.0")
+    assert await work.deploy("production", str(release)) == f"live: {release}"
+    assert any("nobody was alerted" in line for line in listener.told)

@@ -179,7 +179,7 @@ def alertmanager(config: Path) -> Iterator[Program]:
 
 @contextlib.contextmanager
 def _listening(command: list[str], ready: str) -> Iterator[str]:
-    """Run a program on a port that the kernel chooses and yield its address once its log says that it is ready."""
+    """Run a program on a port that the kernel chooses; yield its address once its log says `ready`."""
     process = subprocess.Popen(
         [*command, "--web.listen-address=127.0.0.1:0"],
         stderr=subprocess.PIPE,

@@ -113,6 +113,7 @@ def _config(folder: Path, alerts: str, instances: Path) -> Path:
     config: dict[str, Any] = yaml.safe_load(compressed((MONITORING / "prometheus.yml").read_text()))
     for name in config["rule_files"]:
         (folder / name).write_text(compressed((MONITORING / name).read_text()))
+    config["global"]["scrape_interval"] = "1s"  # in less, a busy machine might not answer
     config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alerts]}]}]
     job = config["scrape_configs"][0]["job_name"]
     config["scrape_configs"] = [{"job_name": job, "file_sd_configs": [{"files": [str(instances)]}]}]
