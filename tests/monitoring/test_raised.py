@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from app import artifact
 from tests.monitoring.programs import eventually, needed
 from tests.monitoring.psi import psi
-from tests.monitoring.watched import as_learned, load, watch
+from tests.monitoring.watched import MONITORING, as_learned, load, watch
 from tests.service.model import NAMES, write_model
 from tests.service.server import running
 
@@ -33,6 +34,32 @@ def test_a_service_that_is_asked_what_it_learned_raises_nothing(model: Path, tmp
         assert set(asking.statuses) == {200}
         assert watched.prometheus.active() == set()
         assert watched.receiver.names() == set()
+
+
+def test_the_dashboard_s_queries_are_answered_for_a_service_that_is_asked(
+    model: Path, tmp_path: Path
+) -> None:
+    chosen = {
+        "$namespace": "production",
+        "$job": "milestone2",
+        "$feature": NAMES[0],
+        "$__rate_interval": "10s",
+    }
+    panels = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
+    with running(model) as server, watch(tmp_path, server) as watched:
+        with load(server):
+            watched.prometheus.wait_for(ENOUGH)
+        for query in (target["expr"] for panel in panels for target in panel.get("targets", [])):
+            if not query.startswith(("ALERTS", "service:predictions_failed")):  # nothing is wrong
+                assert watched.prometheus.values(replaced(query, chosen)), query
+
+
+def replaced(text: str, values: dict[str, str]) -> str:
+    """Return a text with its variables replaced."""
+    for name, value in values.items():
+        text = text.replace(name, value)
+    assert "$" not in text
+    return text
 
 
 def test_the_index_over_a_real_service_s_counters_is_that_of_the_reference(
