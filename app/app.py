@@ -31,7 +31,7 @@ PLAIN_MODELS = {
 }
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # FastAPI runs what isn't async on a thread
     return cast(Service, request.app.state.service)
 
 
