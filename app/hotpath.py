@@ -1,10 +1,10 @@
 """The hot path: POST /predict is answered from the bytes that came, before parser and framework are entered.
 
-Only what is certain is answered here: a head of the one form that `HEAD` describes, the whole of its body at
-once or in the next segment, features that `quick_features` reads, and a model that answers on the event loop.
-All else (chunked bodies, Expect, HTTP/1.0, other paths, a wrong value) goes on to
-uvicorn's parser from its first byte, and so to FastAPI, whose answer would have been the same:
-tests/service/test_differential.py compares them. HOT_PATH=0 turns it off.
+Only what is certain is answered here: a head that `head_pattern` matches, the whole of its body at once or in
+the next segments, features that `quick_features` reads, and a model that answers on the event loop. All else
+(chunked bodies, Expect, HTTP/1.0, other paths, a wrong value) goes to uvicorn's parser from its first byte,
+and so to FastAPI, whose answer would have been the same: tests/service/test_differential.py compares them.
+HOT_PATH=0 turns it off.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ ANSWER = (
     b"HTTP/1.1 200 OK\r\n"
     b"%scontent-length: %%d\r\ncontent-type: application/json\r\nx-request-id: %%b\r\n%%b\r\n%%b"
 )
-
 CLOSING = b"connection: close\r\n"
 ENOUGH_BYTES = 64 * 1024  # of answers to one connection, before others have their turn
 Request = tuple[int, int, bytes | None]  # where its body begins and ends, and its id
@@ -82,7 +81,7 @@ class Responder:
     def answer(
         self, data: bytes, position: int, request: Request, fields: Headers, last: bytes
     ) -> bytes | None:
-        """Return the bytes of the answer with these fields first and last, or None if FastAPI has to give it."""
+        """Return the answer, its head beginning and ending with these fields, or None if it is FastAPI's."""
         began = monotonic()
         start, end, request_id = request
         features = quick_features(data[start:end], self.count)
@@ -142,7 +141,7 @@ class HotPathProtocol(LimitedProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.request: Request | None = None  # at the start of `unread`, recognised, but not all there
+        self.request: Request | None = None  # recognised at the start of `unread`; not all there, or waiting
         self.unsent = b""
 
     def data_received(self, data: bytes) -> None:
@@ -162,7 +161,7 @@ class HotPathProtocol(LimitedProtocol):
             self._resume(b"")
 
     def _resume(self, data: bytes) -> None:
-        """Go on with a request that was held, or waited for answers to be sent, and with what is behind it."""
+        """Go on with a request that was held, or had to wait for its turn, and with what is behind it."""
         request, self.request, self.receiving = self.request, None, "nothing"
         data = b"".join((self.unread, data))
         self.unread.clear()

@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol within limits, for every connection: what a client can't do is hold the service up.
 
 uvicorn's own class parses and runs the application. This one knows what it waits for on each connection and
-until when (`deadline`, looked at by `watch`), counts what a head holds, makes room when there are too many
+until when (`deadline`, looked at by app.server), counts what a head holds, makes room when there are too many
 connections, and refuses in the one shape of errors. It parses a request when the one before has its answer
 and reads on when it has parsed what it read, so that a client can't make it keep more than that. It also lets
 a client end its side early, and says goodbye to connections that are idle when the server stops.
@@ -12,36 +12,22 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
-from collections.abc import Iterable
 from time import monotonic
 from typing import Any, ClassVar, Literal, NoReturn
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app.answer import Answer
 from app.errors import AppError, HeadTooLarge, InvalidInput, Overloaded, TooSlow
+from app.flow import Flow
 from app.logs import Exchange
 from app.problems import problem
 from app.routes import OTHER
 from app.service import Service
 
-TICK_SECONDS = 0.25
 FAREWELL_SECONDS = 0.5  # for a request that was on its way when the server was told to stop
 CLOSE = (b"connection", b"close")
-
-
-class Flow(FlowControl):
-    """uvicorn's flow control, which also waits for a connection that isn't done with what it has read."""
-
-    stalled = False
-
-    def resume_reading(self) -> None:
-        """Read on, unless there is a reason not to."""
-        if not (self.stalled or self.write_paused):
-            super().resume_reading()
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -68,6 +54,12 @@ class LimitedProtocol(HttpToolsProtocol):
         self.leaving = False  # no more is read, and the connection ends behind the answers that are owed
         self.refusal: AppError | None = None  # which is then the last answer
         self.stopping = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what has come."""
+        self.leaving = True
+        self.unread.clear()
+        super().connection_lost(exc)
 
     # What waits for the client, and until when.
 
@@ -300,23 +292,8 @@ class LimitedProtocol(HttpToolsProtocol):
         headers = dict(reversed(self.headers)) if known else {}
         request_id = self.service.request_id(headers)
         answer = problem(error, path)
-        self.transport.write(self._head(answer, request_id) + answer.body)
+        closing = () if CLOSE in answer.extra else (CLOSE,)
+        fields = (*answer.headers(), (b"x-request-id", request_id), *closing)
+        self.transport.write(answer.raw((*self.server_state.default_headers, *fields)))
         exchange = Exchange(method, path, headers, answer.status, len(answer.body), seconds, request_id)
         self.service.answered(OTHER, exchange)
-
-    def _head(self, answer: Answer, request_id: bytes) -> bytes:
-        head = [*self.server_state.default_headers, *answer.headers(), (b"x-request-id", request_id)]
-        if CLOSE not in head:
-            head.append(CLOSE)
-        lines = b"".join(b"%s: %s\r\n" % field for field in head)
-        return STATUS_LINE[answer.status] + lines + b"\r\n"
-
-
-async def watch(connections: Iterable[object]) -> NoReturn:
-    """Look again and again for connections whose deadline has passed."""
-    while True:
-        await asyncio.sleep(TICK_SECONDS)
-        now = monotonic()
-        for connection in [*connections]:
-            if isinstance(connection, LimitedProtocol) and now >= connection.deadline:
-                connection.expire()

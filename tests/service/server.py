@@ -165,7 +165,7 @@ class Wire:
             self.socket.shutdown(socket.SHUT_WR)
 
     def flood(self, data: bytes) -> int:
-        """Send the same again and again, reading nothing, until no more is taken; return how many bytes were."""
+        """Send the same again and again, reading nothing, while it is taken; return how many bytes were."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.socket.settimeout(0.5)
         sent = 0

@@ -124,9 +124,8 @@ def report(server: Server, tally: Tally, memory: list[float], seconds: float) ->
     """Print what was seen; return what is wrong with it."""
     first, last = memory[0], memory[-1]
     cpu = cpu_seconds(server.process.pid) / max(1, tally.answers) * 1e6
-    print(
-        f"{tally.answers} answers in {seconds + WARM_UP_SECONDS:.0f} s, {cpu:.1f} µs of CPU each; {first:.1f} to {last:.1f} MB"
-    )
+    seconds += WARM_UP_SECONDS
+    print(f"{tally.answers} answers in {seconds:.0f} s, {cpu:.1f} µs each; {first:.1f} to {last:.1f} MB")
     wrong = [f"unexpected answer: {answer[:300]!r}" for answer in tally.wrong[:3]]
     counted = sum(
         value for name, value in server.metrics().items() if name.startswith("http_requests_total{")
