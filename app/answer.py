@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 Headers = list[tuple[bytes, bytes]]
@@ -22,6 +24,12 @@ class Answer:
         """Return the header fields, in the order in which Starlette sends them."""
         length = str(len(self.body)).encode()
         return [*self.extra, (b"content-length", length), (b"content-type", self.media_type)]
+
+    def raw(self, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """Return the answer as HTTP/1.1 with these header fields."""
+        lines = b"".join(b"%s: %s\r\n" % field for field in fields)
+        phrase = HTTPStatus(self.status).phrase.encode()
+        return b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (self.status, phrase, lines, self.body)
 
 
 def as_json(document: Any) -> bytes:

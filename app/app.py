@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.routing import APIRoute
 
 from app import body, inference, schemas
 from app.answer import Answer
@@ -22,16 +23,18 @@ Rows = Sequence[Sequence[float]]
 
 ANYWHERE = documented(ProblemBody, 400, 404, 405, 408, 431, 500, 503)
 INFERENCE = documented(InferenceProblem, 400, 404, 405, 413, 500, 503)
-PLAIN_MODELS = {
-    "livez": schemas.Health,
-    "readyz": schemas.Health,
-    "model": schemas.ReleasedCard,
-    "v2_live": schemas.Live,
-    "v2_ready": schemas.Ready,
+# What the OpenAPI document says about the plain answers; it leaves out those that aren't here, such as pages.
+PLAIN_ROUTES: dict[str, dict[str, Any]] = {
+    "livez": {"response_model": schemas.Health},
+    "readyz": {"response_model": schemas.Health},
+    "model": {"response_model": schemas.ReleasedCard},
+    "metrics": {"response_class": PlainTextResponse},
+    "v2_live": {"response_model": schemas.Live},
+    "v2_ready": {"response_model": schemas.Ready},
 }
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # FastAPI runs what isn't async on a thread
     return cast(Service, request.app.state.service)
 
 
@@ -43,6 +46,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(
         title="milestone2",
         version=service.settings.model_version,
+        openapi_url=None,  # it is made on the event loop
         docs_url=None,  # its page loads scripts from the network
         redoc_url=None,
         redirect_slashes=False,
@@ -53,10 +57,10 @@ def create_app(service: Service) -> FastAPI:
     for path, plain in plain_routes(service.settings).items():
         _add_plain(app, path, plain)
     _add_inference(app, service)
+    app.get("/openapi.json", include_in_schema=False)(openapi)
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(404, _not_found)
     app.add_exception_handler(405, _method_not_allowed)
-    app.openapi()  # made here, as this runs on a thread
     return app
 
 
@@ -76,9 +80,8 @@ def _add_plain(app: FastAPI, path: str, plain: Plain) -> None:
         return _said(plain(service))
 
     name = plain.__name__
-    model = PLAIN_MODELS.get(name)
-    kind = JSONResponse if model else PlainTextResponse
-    app.get(path, name=name, description=plain.__doc__, response_model=model, response_class=kind)(endpoint)
+    documented = PLAIN_ROUTES.get(name, {"include_in_schema": False})
+    app.get(path, name=name, description=plain.__doc__, **documented)(endpoint)
 
 
 def _add_inference(app: FastAPI, service: Service) -> None:
@@ -86,13 +89,18 @@ def _add_inference(app: FastAPI, service: Service) -> None:
     card, version = service.card(), service.settings.model_version
     model = f"/v2/models/{card.name if card else '{name}'}"
     extra = schemas.inference_body(service.feature_count(), service.settings.limits)
-    router = APIRouter(responses=INFERENCE)
-    router.get("/v2", response_model=schemas.ServerMetadata)(server_metadata)
+    common: dict[str, Any] = {"responses": INFERENCE}
+    app.get("/v2", response_model=schemas.ServerMetadata, **common)(server_metadata)
     for path in (model, f"{model}/versions/{version}"):
-        router.get(path, response_model=schemas.ModelMetadata)(model_metadata)
-        router.get(f"{path}/ready", response_model=schemas.ModelReady)(model_ready)
-        router.post(f"{path}/infer", response_model=schemas.InferenceAnswer, openapi_extra=extra)(infer)
-    app.include_router(router)
+        app.get(path, response_model=schemas.ModelMetadata, **common)(model_metadata)
+        app.get(f"{path}/ready", response_model=schemas.ModelReady, **common)(model_ready)
+        kind = schemas.InferenceAnswer
+        app.post(f"{path}/infer", response_model=kind, openapi_extra=extra, **common)(infer)
+
+
+def openapi(request: Request) -> Response:
+    """Answer the OpenAPI document; FastAPI runs this on a thread, as making it takes long."""
+    return JSONResponse(request.app.openapi())
 
 
 async def predict(request: Request, service: ServiceDep) -> Response:
@@ -155,7 +163,9 @@ async def _app_error(request: Request, error: Exception) -> Response:
 
 async def _not_found(request: Request, error: Exception) -> Response:
     path = request.url.path
-    expected = f"one of {', '.join(request.app.openapi()['paths'])}"
+    routes = [route for route in request.app.routes if isinstance(route, APIRoute)]
+    known = dict.fromkeys(route.path for route in routes if route.include_in_schema)
+    expected = f"one of {', '.join(known)}"
     return _said(problem(UnknownPath("path", expected, path[:80]), path))
 
 
