@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ RULES = [
 ]
 ALERTS = [rule for rule in RULES if "alert" in rule]
 DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
-RUNBOOK = "https://github.com/OWNER/NAME/blob/main/docs/runbook.md"
+RUNBOOK = alerts.RUNBOOK.partition("#")[0]
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}")
-def test_every_alert_says_how_grave_it_is_what_is_wrong_with_figures_and_what_to_do(
+def test_every_alert_says_how_grave_it_is_what_is_wrong_and_where_to_read_on(
     rule: dict[str, Any],
 ) -> None:
     assert rule["labels"]["severity"] in ("critical", "warning")
@@ -37,8 +38,15 @@ def test_every_alert_says_how_grave_it_is_what_is_wrong_with_figures_and_what_to
     assert rule["annotations"]["runbook_url"] == f"{RUNBOOK}#{rule['alert'].lower()}"
 
 
-def test_an_alert_of_a_deployment_leads_to_the_same_runbook() -> None:
-    assert f"{RUNBOOK}#{alerts.NAME.lower()}" == alerts.RUNBOOK
+def test_an_alert_of_a_deployment_leads_to_its_entry() -> None:
+    assert alerts.RUNBOOK.endswith(f"/docs/runbook.md#{alerts.NAME.lower()}")
+
+
+def test_a_deployment_that_failed_holds_back_no_alert_of_another_environment() -> None:
+    place = alerts.Place("production", "Swarm milestone2")
+    alert = alerts.failed("the deployment", place, ValueError(), datetime.now(UTC))
+    (rule,) = yaml.safe_load((MONITORING / "alertmanager.yml").read_text())["inhibit_rules"]
+    assert set(alert.labels) - {"severity"} <= set(rule["equal"])
 
 
 def test_the_rule_without_traffic_is_shipped_switched_off() -> None:

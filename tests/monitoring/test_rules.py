@@ -75,6 +75,16 @@ def test_promtool_finds_the_configuration_valid() -> None:
     )
 
 
+def test_promtool_finds_the_configuration_for_kubernetes_valid_but_for_the_discovery_that_debian_lacks(
+    copy: Path,
+) -> None:
+    config = yaml.safe_load((MONITORING / "prometheus-kubernetes.yml").read_text())
+    (job,) = config["scrape_configs"]
+    assert [each["role"] for each in job.pop("kubernetes_sd_configs")] == ["pod"]
+    (copy / "prometheus.yml").write_text(yaml.safe_dump(config))
+    assert "is valid prometheus config" in ran("promtool", "check", "config", str(copy / "prometheus.yml"))
+
+
 def test_amtool_finds_alertmanager_s_configuration_valid() -> None:
     assert "2 receivers" in ran("amtool", "check-config", str(MONITORING / "alertmanager.yml"))
 
