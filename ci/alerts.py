@@ -82,7 +82,7 @@ class Alertmanager:
             )
             try:
                 answer = await client.send(request)
-            except NoAnswer as error:
+            except (NoAnswer, httpx.HTTPError) as error:
                 raise NotAlerted(f"alertmanager: {error}") from None
         if not answer.is_success:
             raise NotAlerted(f"alertmanager: {request.url.path} answered {said(answer, None)}")

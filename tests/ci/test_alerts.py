@@ -65,6 +65,10 @@ def _unreachable() -> httpx.Response:
     raise httpx.ConnectError("refused")
 
 
+def _garbled() -> httpx.Response:
+    return httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=b"no gzip")
+
+
 async def end(alerts: Alerts, error: BaseException | None) -> None:
     """Have a deployment end well, or with an error, which is to come out of it."""
     if error is None:
@@ -146,13 +150,14 @@ async def test_a_long_reason_is_cut() -> None:
     ("outcome", "told"),
     [
         (_unreachable, "nobody was alerted: alertmanager: alertmanager.test: no answer to POST"),
+        (_garbled, "nobody was alerted: alertmanager: Error -3 while decompressing"),
         (lambda: httpx.Response(503), "nobody was alerted: alertmanager: /api/v2/alerts answered 503"),
         (
             lambda: httpx.Response(400, json="bad timestamp"),
             'nobody was alerted: alertmanager: /api/v2/alerts answered 400 Bad Request: "bad timestamp"',
         ),
     ],
-    ids=["unreachable", "out of order", "refuses"],
+    ids=["unreachable", "garbled", "out of order", "refuses"],
 )
 async def test_an_alertmanager_that_does_not_listen_changes_nothing_but_is_told_of(
     outcome: Callable[[], httpx.Response], told: str, error: PipelineError | None
