@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from app.artifact import Card
 from app.body import parse_features, read_body
 from app.errors import ArtifactError, NotReady
-from app.predictor import Predictor
+from app.predictor import Predictor, load
 from app.problems import documented, install_handlers
 from app.settings import Settings
 
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _load(settings: Settings) -> Predictor | ArtifactError:
     try:
-        return Predictor.load(settings.model_dir)
+        return load(settings.model_dir)
     except ArtifactError as error:
         return error
 

@@ -1,86 +1,96 @@
-"""The trained model on disk: `model.joblib` and its card, `card.json`, in one folder.
+"""The trained model on disk: one folder that `train_model.py` writes and the service reads.
 
-A joblib file is a pickle: reading it runs what is in it, and other library versions may read
-something else from it. So the card names the file's SHA-256 and the versions, and both are
-checked before the first byte is unpickled.
+    card.json       what the model is; names the SHA-256 of the files that follow
+    model.joblib    the scikit-learn estimator, a pickle: reading it runs what is in it (app/estimator.py)
+    model.json      the same as plain numbers (app/portable.py); absent when the card says why it can't be had
+    golden.json     rows of features with what the service predicts for them
+    roc.svg, …      plots for people (PLOT_FILES)
+
+Nothing here needs more than the standard library, as a service with a portable model has nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import sys
-from importlib import metadata
+import json
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-import joblib
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
+from app import records
 from app.errors import ArtifactError
 
-MODEL_FILE, CARD_FILE = "model.joblib", "card.json"
-LIBRARIES = ("joblib", "numpy", "scikit-learn", "scipy")
-# Some estimator's pickle may need a Python of the same feature release, none a bug-fix release.
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+CARD_FILE, MODEL_FILE, PORTABLE_FILE, GOLDEN_FILE = "card.json", "model.joblib", "model.json", "golden.json"
+PLOT_FILES = ("roc.svg", "calibration.svg", "classes.svg", "residuals.svg")
+MAX_BYTES = 32 * 1024 * 1024  # of a card or a portable model
 
 Task = Literal["classification", "regression"]
 
 
-class Estimator(Protocol):
-    """A scikit-learn estimator; `predict_proba` is only asked of two-class classifiers."""
-
-    def fit(self, x: NDArray[np.float64], y: NDArray[Any], /) -> object:
-        """Learn from rows of features and their targets."""
-
-    def predict(self, x: NDArray[np.float64], /) -> NDArray[Any]:
-        """Return one value a row: the number, or the index of the class."""
-
-    def predict_proba(self, x: NDArray[np.float64], /) -> NDArray[np.float64]:
-        """Return one row a row: the probability of each class."""
+def described(text: str) -> dict[str, str]:
+    """Return what makes a dataclass's field say this in the OpenAPI document."""
+    return {"description": text}
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+@dataclass(frozen=True)
+class Bins:
+    """Quantile bins of the training rows, to compare with what is asked of the service."""
+
+    edges: tuple[float, ...] = field(metadata=described("Each bin's largest value, but the last bin's."))
+    shares: tuple[float, ...] = field(metadata=described("Share of the training rows in each bin."))
+
+    def index(self, value: float) -> int:
+        """Return the number of the bin that holds the value, from 0."""
+        return bisect_left(self.edges, value)
 
 
-class Feature(_Frozen):
+@dataclass(frozen=True)
+class Feature:
     """One input, in the order of the request's list, as seen in the training rows."""
 
     name: str
     minimum: float
     maximum: float
-    quantiles: dict[str, float] = Field(description="Value by quantile, `0.5` being the median.")
+    quantiles: dict[str, float] = field(metadata=described("Value by quantile, `0.5` being the median."))
+    bins: Bins
 
 
-class Card(_Frozen):
+@dataclass(frozen=True)
+class Portable:
+    """The portable model's file."""
+
+    sha256: str
+    format: int = field(metadata=described("Version of the file's format."))
+    nodes: int = field(metadata=described("Number of its trees' nodes, or of its coefficients."))
+
+
+@dataclass(frozen=True)
+class Card:
     """What the model is: its inputs and output, how good it is, and what made it."""
 
     name: str
     task: Task
-    features: tuple[Feature, ...] = Field(min_length=1)
+    features: tuple[Feature, ...]
     target: str
-    classes: tuple[str, ...] = Field(description="Empty for regression.")
-    positive: str | None = Field(description="With two classes, the one whose probability is served.")
-    metrics: dict[str, float] = Field(description="Measured on the rows held out of training.")
-    rows: dict[str, int] = Field(description="Number of rows trained and tested on.")
+    classes: tuple[str, ...] = field(metadata=described("Empty for regression."))
+    positive: str | None = field(metadata=described("With two classes, the one whose probability is served."))
+    metrics: dict[str, float] = field(metadata=described("Measured on the rows held out of training."))
+    rows: dict[str, int] = field(metadata=described("Number of rows trained and tested on."))
     libraries: dict[str, str]
     data_sha256: str
     artifact_sha256: str
+    portable: Portable | None
+    not_portable: str | None = field(metadata=described("Why scikit-learn serves the model."))
+    golden_sha256: str
 
-
-def installed_versions() -> dict[str, str]:
-    """Return the versions that decide what a model file means, `python` included."""
-    return {"python": PYTHON} | {name: _version(name) for name in LIBRARIES}
-
-
-def serialize(estimator: Estimator) -> bytes:
-    """Return the bytes of `model.joblib`."""
-    buffer = io.BytesIO()
-    joblib.dump(estimator, buffer)
-    return buffer.getvalue()
+    def medians(self) -> list[float]:
+        """Return a row that every model must predict. Raises ArtifactError when the card lacks one."""
+        try:
+            return [feature.quantiles["0.5"] for feature in self.features]
+        except KeyError:
+            raise ArtifactError("model: the card has no median of a feature; train again") from None
 
 
 def sha256(content: bytes) -> str:
@@ -88,39 +98,42 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def save(folder: Path, content: bytes, card: Card) -> None:
-    """Write a serialized model and its card into the folder, which is made when missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MODEL_FILE).write_bytes(content)
-    (folder / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+def as_json(document: Any) -> bytes:
+    """Return what can be read back without loss: doubles are written with all digits that matter."""
+    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def load(folder: Path) -> tuple[Estimator, Card]:
-    """Return the folder's model and card.
+def save(folder: Path, card: Card, files: Mapping[str, bytes]) -> None:
+    """Write a card and what belongs to it into the folder, which is made when missing.
 
-    Raises ArtifactError when a file is missing, the card is malformed, the model's SHA-256 or the
-    library versions differ from the card's, or the model cannot be unpickled.
+    An earlier model's files go, so that none is taken for one of this model.
     """
-    card = _card(folder / CARD_FILE)
-    _check_versions(card)
-    content = _read(folder / MODEL_FILE)
-    if sha256(content) != card.artifact_sha256:
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in (MODEL_FILE, PORTABLE_FILE, GOLDEN_FILE, *PLOT_FILES):
+        (folder / old).unlink(missing_ok=True)
+    for name, content in {**files, CARD_FILE: as_json(asdict(card))}.items():
+        (folder / name).write_bytes(content)
+
+
+def load_card(folder: Path) -> Card:
+    """Return the folder's card. Raises ArtifactError when it is missing or malformed."""
+    path = folder / CARD_FILE
+    card = records.read(Card, records.parse(read_file(path, MAX_BYTES), str(path)), str(path))
+    if not card.features:
+        raise ArtifactError(f"model: {path}: features: expected one or more, got none; train again")
+    if (card.positive in card.classes) != (len(card.classes) == 2):
         raise ArtifactError(
-            f"model: {folder / MODEL_FILE} has SHA-256 {sha256(content)}, its card says "
-            f"{card.artifact_sha256}; train again, or restore the two files together"
+            f"model: {path}: positive: expected one of two classes, and null without two, "
+            f"got {card.positive!r} of {list(card.classes)}; train again"
         )
-    return _unpickle(folder / MODEL_FILE, content), card
+    return card
 
 
-def _version(name: str) -> str:
+def read_file(path: Path, limit: int | None = None) -> bytes:
+    """Return a file's content. Raises ArtifactError when it can't be read or is longer than the limit."""
     try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "none"
-
-
-def _read(path: Path) -> bytes:
-    try:
+        if limit is not None and path.stat().st_size > limit:
+            raise ArtifactError(f"model: {path} is longer than {limit} bytes; train again")
         return path.read_bytes()
     except OSError as error:
         raise ArtifactError(
@@ -128,33 +141,12 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _card(path: Path) -> Card:
-    try:
-        return Card.model_validate_json(_read(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
+def read_known(path: Path, expected: str, limit: int | None = None) -> bytes:
+    """Return a file's content. Raises ArtifactError also when its SHA-256 isn't the expected one."""
+    content = read_file(path, limit)
+    if sha256(content) != expected:
         raise ArtifactError(
-            f"model: {path} is not a model card: {place}: {first['msg']}; train again"
-        ) from error
-
-
-def _check_versions(card: Card) -> None:
-    installed = installed_versions()
-    differing = [
-        f"{name} {card.libraries.get(name, 'none')} (here {version})"
-        for name, version in installed.items()
-        if card.libraries.get(name) != version
-    ]
-    if differing:
-        raise ArtifactError(
-            f"model: trained with {', '.join(differing)}; train again with the installed versions"
+            f"model: {path} has SHA-256 {sha256(content)}, its card says {expected}; "
+            "train again, or restore the two files together"
         )
-
-
-def _unpickle(path: Path, content: bytes) -> Estimator:
-    try:
-        estimator: Estimator = joblib.load(io.BytesIO(content))
-    except Exception as error:  # a pickle runs foreign code, which can raise anything
-        raise ArtifactError(f"model: cannot unpickle {path}: {type(error).__name__}: {error}") from error
-    return estimator
+    return content

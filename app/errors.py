@@ -8,7 +8,8 @@ AppError
 ├── NotReady            a readiness check finds no model
 ├── TrainingError       a model cannot be trained
 │   ├── BadData         the settings or the data are unusable
-│   └── BelowMinimum    the model is not good enough to be shipped
+│   ├── BelowMinimum    the model is not good enough to be shipped
+│   └── NotPortable     the model has no portable form; says why, and scikit-learn serves it
 └── RequestError        a request is refused; says which input, what was expected and what came
     ├── InvalidInput    400
     └── TooLarge        413
@@ -51,6 +52,10 @@ class BadData(TrainingError):
 
 class BelowMinimum(TrainingError):
     """The model is not good enough to be shipped."""
+
+
+class NotPortable(TrainingError):
+    """The model has no portable form; says why, and scikit-learn serves it."""
 
 
 class RequestError(AppError):

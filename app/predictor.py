@@ -1,67 +1,130 @@
-"""From a row of numbers to the one number that is served."""
+"""From rows of numbers to the numbers that are served."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
+from typing import Protocol
 
-import numpy as np
-
-from app import artifact
-from app.artifact import Card, Estimator
+from app import artifact, portable, scorer
+from app.artifact import Card
 from app.errors import ArtifactError, InvalidInput, ModelError
+from app.portable import Answer
+from app.scorer import Scorer
 
-MAX_FLOAT32 = float(np.finfo(np.float32).max)
+LARGEST_SINGLE = 3.4028234663852886e38  # the largest finite number in single precision
+FINITE_RESULT = "values that the model has a finite result for"
+
+Result = int | float
 
 
-@dataclass(frozen=True)
-class Predictor:
+class Predictor(Protocol):
     """A model that is known to work: `load` has it predict its own card's medians."""
 
-    estimator: Estimator
-    card: Card
+    @property
+    def card(self) -> Card:
+        """Return what the model is."""
 
-    @classmethod
-    def load(cls, folder: Path) -> Predictor:
-        """Return the folder's model. Raises ArtifactError when it cannot be loaded or does not work."""
-        predictor = cls(*artifact.load(folder))
-        try:
-            predictor.predict([feature.quantiles["0.5"] for feature in predictor.card.features])
-        except (ModelError, InvalidInput, KeyError) as error:
-            raise ArtifactError(f"model: {folder} does not predict its card's medians: {error}") from error
-        return predictor
+    @property
+    def on_loop(self) -> bool:
+        """Return whether a prediction takes microseconds, so that it may hold up the event loop."""
 
-    def predict(self, features: Sequence[float]) -> int | float:
+    def predict(self, features: Sequence[float]) -> Result:
         """Return the value (regression), the positive class's probability or the class's index.
 
         `features` are finite and as many as the card's. Raises InvalidInput when the model cannot
         take one of them or has no finite result for them, ModelError when it fails otherwise.
         """
-        try:
-            with np.errstate(all="ignore"):  # an overflow shows in the result, which is checked
-                result = self._ask(features)
-        except ValueError as error:
-            # scikit-learn's word for "not with these values"; that it works at all is known.
-            raise self._refusal(features, "values that the model can take") from error
-        except Exception as error:
-            raise ModelError(f"the model failed: {type(error).__name__}: {error}") from error
-        if not math.isfinite(result):
-            raise self._refusal(features, "values that the model has a finite result for")
+
+    def predict_all(self, rows: Sequence[Sequence[float]]) -> list[Result]:
+        """Return what `predict` does, for each row; InvalidInput names the row as in `instances[3]`."""
+
+
+@dataclass(frozen=True)
+class PortablePredictor:
+    """A portable model, which fails on finite features only by having no finite result."""
+
+    card: Card
+    scorer: Scorer
+    on_loop: bool = True
+
+    def predict(self, features: Sequence[float]) -> Result:
+        """Return the prediction for a row."""
+        result = self.scorer.one(features)
+        if not isfinite(result):
+            raise refusal(features, FINITE_RESULT)
         return result
 
-    def _ask(self, features: Sequence[float]) -> int | float:
-        row = np.array([features], dtype=np.float64)
-        if self.card.positive is not None:
-            column = self.card.classes.index(self.card.positive)
-            return float(self.estimator.predict_proba(row)[0, column])
-        value = self.estimator.predict(row)[0]
-        return int(value) if self.card.classes else float(value)
+    def predict_all(self, rows: Sequence[Sequence[float]]) -> list[Result]:
+        """Return the predictions for rows."""
+        return finite(self.scorer.all(rows), rows)
 
-    def _refusal(self, features: Sequence[float], expected: str) -> InvalidInput:
-        """Blame the first value beyond single precision, in which trees work, else the whole list."""
-        for index, value in enumerate(features):
-            if abs(value) > MAX_FLOAT32:
-                return InvalidInput(f"features[{index}]", expected, repr(value))
-        return InvalidInput("features", expected, repr(list(features))[:120])
+
+def load(folder: Path) -> Predictor:
+    """Return the folder's model. Raises ArtifactError when it cannot be loaded or does not work."""
+    card = artifact.load_card(folder)
+    predictor: Predictor
+    if card.portable:
+        predictor = _portable(folder / artifact.PORTABLE_FILE, card.portable.sha256, card)
+    else:
+        predictor = _scikit_learn(folder, card)
+    try:
+        predictor.predict(card.medians())
+    except (ModelError, InvalidInput) as error:
+        raise ArtifactError(f"model: {folder} does not predict its card's medians: {error}") from error
+    return predictor
+
+
+def finite(results: list[Result], rows: Sequence[Sequence[float]]) -> list[Result]:
+    """Return the rows' results, or raise InvalidInput for the first that is not finite."""
+    if all(map(isfinite, results)):
+        return results
+    first = next(index for index, result in enumerate(results) if not isfinite(result))
+    raise refusal(rows[first], FINITE_RESULT, f"instances[{first}]")
+
+
+def refusal(features: Sequence[float], expected: str, name: str = "features") -> InvalidInput:
+    """Blame the first value beyond single precision, in which trees work, else the whole row."""
+    for index, value in enumerate(features):
+        if abs(value) > LARGEST_SINGLE:
+            return InvalidInput(f"{name}[{index}]", expected, repr(value))
+    return InvalidInput(name, expected, repr(list(features))[:120])
+
+
+def _portable(path: Path, sha256: str, card: Card) -> PortablePredictor:
+    model = portable.parse(artifact.read_known(path, sha256, artifact.MAX_BYTES), str(path))
+    if model.features != len(card.features):
+        raise ArtifactError(
+            f"model: {path} takes {model.features} features, its card says {len(card.features)}; train again"
+        )
+    several = len(card.classes) > 2
+    if model.answer not in _answers(card) or len(model.start) != (len(card.classes) if several else 1):
+        raise ArtifactError(
+            f"model: {path} answers {model.answer} of {len(model.start)} scores, "
+            f"its card says {card.task} with {len(card.classes)} classes; train again"
+        )
+    return PortablePredictor(card, scorer.scorer(model))
+
+
+def _scikit_learn(folder: Path, card: Card) -> Predictor:
+    try:
+        from app import estimator  # takes a second, and the smaller image lacks its libraries
+    except ModuleNotFoundError as error:
+        raise ArtifactError(
+            f"model: {folder} is not portable ({card.not_portable}) and {error.name} is not installed; "
+            "build the image target runtime-full, or install app/requirements-full.txt"
+        ) from error
+    return estimator.load(folder, card)
+
+
+def _answers(card: Card) -> tuple[Answer, ...]:
+    """Return what the model of such a card may answer."""
+    match len(card.classes):
+        case 0:
+            return ("value",)
+        case 2:
+            return "value", "sigmoid", "complement"
+        case _:
+            return ("index",)

@@ -3,6 +3,7 @@
     PipelineError
     ├── InvalidReference       a tag, registry or name that nothing can be published under
     ├── InvalidLayout          an image archive that is damaged, ambiguous or too large
+    ├── InvalidCard            a trained model's card that does not say what it has to
     ├── InvalidRevision        no commit that could be released
     ├── ImagesDiffer           two images that should be one and the same
     ├── NotVerified            an image, or what is published about it, is not what it is said to be
@@ -54,6 +55,10 @@ class InvalidReference(PipelineError):
 
 class InvalidLayout(PipelineError):
     """An image archive that is damaged, ambiguous or too large."""
+
+
+class InvalidCard(PipelineError):
+    """A trained model's card does not say what it has to."""
 
 
 class InvalidRevision(PipelineError):

@@ -1,6 +1,5 @@
 """The pipeline: what `dagger call` and `./daggerw call` offer for this project."""
 
-import secrets
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -11,6 +10,7 @@ from dagger import BuildArg, DefaultPath, Doc, Ignore, Name, dag, object_type
 import bundle
 import explain
 import images
+import model_card
 import pins
 import reference
 import rehearse
@@ -46,8 +46,9 @@ WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabo
 
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
 # pyproject.toml or in data/.
-MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "*.csv"]
-IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/package_record.py", "ci/runtime_tree.py"]
+MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "training", "*.csv"]
+IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/assemble.py", "ci/package_record.py"]
+IMAGE_FILES += ["ci/runtime_tree.py", "ci/slim.py"]
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
 CHECKED_FILES += [".gitignore", "CHANGELOG.md", "README.md", "requirements-dev.in", "requirements-dev.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
@@ -91,7 +92,7 @@ class Ci:
         others = self.source.filter(exclude=["tests/test_*.py", *(f"!{path}" for path in REPOSITORY_TESTS)])
         pipeline = prepared.with_directory(".", others).with_service_binding("registry", registry)
         reports = await together(
-            service.with_exec(["pytest", "--cov=app", "--cov=train_model"]).stdout,
+            service.with_exec(["pytest", "--cov=app", "--cov=train_model", "--cov=training"]).stdout,
             pipeline.with_exec(
                 ["pytest", *REPOSITORY_TESTS, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
             ).stdout,
@@ -120,10 +121,11 @@ class Ci:
 
     @function()
     async def build(self, tag: Tag = "v0.0.0-dev") -> dagger.Container:
-        """Build the image of one version."""
+        """Build the image of one version, with scikit-learn only if the model needs it."""
         version = BuildArg("VERSION", reference.release_tag(tag))
         arguments = [BuildArg("NAME", await self._name()), version]
-        return self.source.filter(include=IMAGE_FILES).docker_build(build_args=arguments)
+        target = model_card.image_target(await self.train().file("card.json").contents())
+        return self.source.filter(include=IMAGE_FILES).docker_build(build_args=arguments, target=target)
 
     @function(cache="session")
     async def release(self, git: Git, tag: Tag = "v0.0.0-dev") -> dagger.Directory:
@@ -170,20 +172,11 @@ class Ci:
         images: Annotated[bool, Doc("Also ask the image registries for moved digests")] = True,
     ) -> dagger.Changeset:
         """Return the changes that raise all pins within their constraints; tell which base images moved."""
-        # What is new today is asked today, not remembered from yesterday.
-        files = self._prepared().with_env_variable("ASKED", secrets.token_hex())
-        files = files.with_directory(".", self.source.filter(include=pins.FILES))
-        for name in pins.LISTS:
-            for command in pins.commands(await self.source.file(name).contents()):
-                files = files.with_exec([*command, "--upgrade"])
-        raised = self.source.with_directory(".", files.directory(".").filter(include=pins.FILES))
         found = await pins.moved((BASE, REGISTRY)) if images else []
-        for name in pins.PINNING if found else ():
-            text = pins.repinned(await self.source.file(name).contents(), found)
-            raised = raised.with_new_file(name, text)
         for each in found:
             _tell(str(each))
-        return raised.changes(self.source)
+        raised = await pins.raised(self.source, self._prepared())
+        return (await pins.repinned(raised, found)).changes(self.source)
 
     async def bundle(self, tag: str, commit: Commit) -> dagger.Container:
         """Return the container that made one version of a commit into files, in bundle.FOLDER."""

@@ -5,15 +5,18 @@ raises what the list allows. The tags of base images are kept: what moves is the
 """
 
 import re
+import secrets
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+import dagger
 
 from errors import InvalidReference
 from registry import connect
 
 # In the order in which they constrain each other.
-LISTS = ["app/requirements.in", "ci/requirements.in", "requirements-dev.in"]
+LISTS = ["app/requirements.in", "app/requirements-full.in", "ci/requirements.in", "requirements-dev.in"]
 FILES = ["**/requirements*.in", "**/requirements*.txt", "ci/requirements.lock", "ci/pyproject.toml"]
 # Where base images are pinned.
 PINNING = ["Dockerfile", "ci/main.py"]
@@ -60,8 +63,22 @@ async def _moved(image: str) -> Moved | None:
     return Moved(f"{name}:{tag}", pinned, now) if now != pinned else None
 
 
-def repinned(text: str, found: Iterable[Moved]) -> str:
-    """Return a file's text with the digests that moved in the place of the pinned ones."""
+async def raised(source: dagger.Directory, prepared: dagger.Container) -> dagger.Directory:
+    """Return a source with its lists compiled anew, in a container that has uv."""
+    # What is new is asked today, not remembered from yesterday; and of whom this network trusts.
+    files = prepared.with_env_variable("ASKED", secrets.token_hex())
+    files = files.with_env_variable("UV_SYSTEM_CERTS", "true")
+    files = files.with_directory(".", source.filter(include=FILES))
+    for name in LISTS:
+        for command in commands(await source.file(name).contents()):
+            files = files.with_exec([*command, "--upgrade"])
+    return source.with_directory(".", files.directory(".").filter(include=FILES))
+
+
+async def repinned(source: dagger.Directory, found: Iterable[Moved]) -> dagger.Directory:
+    """Return a source that pins what base images' tags lead to now."""
     for each in found:
-        text = text.replace(each.pinned, each.now)
-    return text
+        for name in PINNING:
+            text = (await source.file(name).contents()).replace(each.pinned, each.now)
+            source = source.with_new_file(name, text)
+    return source

@@ -19,11 +19,12 @@ from pathlib import Path
 
 # Parts of the standard library that a service never imports, and other tools' packages that lie beside it.
 LEFT_OUT = frozenset(
-    {"__pycache__", "dist-packages", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "site-packages"}
-    | {"test", "tests", "tkinter", "turtledemo"}
+    {"__pycache__", "curses", "dbm", "dist-packages", "distutils", "ensurepip", "idlelib", "lib2to3"}
+    | {"pydoc_data", "site-packages", "test", "tests", "tkinter", "turtle.py", "turtledemo"}
 )
-# The base images have Tk's extension module without Tk; config-* serves to embed Python elsewhere.
-LEFT_OUT_STARTS = ("_tkinter.", "config-")
+# The base images have Tk's extension module without Tk; config-* serves to embed Python elsewhere. The others
+# bring libraries along that are larger than they are: for databases in files, terminals, Kerberos.
+LEFT_OUT_STARTS = ("_tkinter.", "config-", "_curses", "_dbm.", "_gdbm.", "_test", "nis.", "readline.")
 _FOUND = re.compile(r"^\s+(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 _MISSING = re.compile(r"^\s+(\S+) => not found$", re.MULTILINE)
 

@@ -114,9 +114,12 @@ def _labels(image: Layout, release: Release) -> Iterator[str]:
 
 
 def _model(tree: Tree) -> Iterator[str]:
-    """Yield what of the model is not as its card says."""
+    """Yield what of the model is not as its card says; the pickle of a portable model isn't there."""
     card = json.loads(tree[CARD].content())
-    said = {"model.joblib": card["artifact_sha256"]}
+    portable = card.get("portable")
+    said = {"model.json": portable["sha256"]} if portable else {"model.joblib": card["artifact_sha256"]}
+    if golden := card.get("golden_sha256"):
+        said["golden.json"] = golden
     for name, sha256 in said.items():
         path = f"{MODEL}{name}"
         found = tree[path].sha256() if path in tree else "nothing"

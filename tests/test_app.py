@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app import artifact, body, server
+from app import artifact, body, estimator, server
 from app.app import Served, create_app
 from app.body import MAX_BODY
-from app.predictor import Predictor
+from app.estimator import EstimatorPredictor
 from app.settings import Settings
 
 HUGE = 1.7976931348623157e308
@@ -81,9 +81,9 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Client:
 
 def serving(model_dir: Path, result: float | Exception) -> Client:
     """Return a client of a service whose model is a FakeModel for a regression."""
-    card = artifact.load(model_dir)[1].model_copy(update={"classes": (), "positive": None})
+    card = replace(artifact.load_card(model_dir), classes=(), positive=None)
     app = create_app(Settings(model_dir=model_dir))
-    app.state.served = Served("v1.2.3", Predictor(FakeModel(result), card))
+    app.state.served = Served("v1.2.3", EstimatorPredictor(FakeModel(result), card))
     return Client(app)
 
 
@@ -98,11 +98,10 @@ def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
 
 def test_predict_answers_exactly_the_prediction_and_the_version(client: Client, model_dir: Path) -> None:
     response = client.post("/predict", json={"features": [1, 2, 3]})
-    estimator, card = artifact.load(model_dir)
-    malignant = card.classes.index("malignant")
+    scikit_learn = estimator.load(model_dir, artifact.load_card(model_dir))
     assert response.status_code == 200
     assert response.json() == {
-        "prediction": float(estimator.predict_proba([[1.0, 2.0, 3.0]])[0, malignant]),  # type: ignore[arg-type]
+        "prediction": pytest.approx(scikit_learn.predict([1.0, 2.0, 3.0]), rel=0, abs=1e-12),
         "model_version": "v1.2.3",
     }
 
@@ -324,7 +323,7 @@ async def test_a_slow_model_does_not_keep_health_checks_waiting(model_dir: Path)
             return [7.0]
 
     app = serving(model_dir, 0.0).app
-    app.state.served = Served("v1.2.3", Predictor(SlowModel(0.0), app.state.served.model.card))
+    app.state.served = Served("v1.2.3", EstimatorPredictor(SlowModel(0.0), app.state.served.model.card))
     transport = httpx.ASGITransport(app)
     async with (
         httpx.AsyncClient(transport=transport, base_url="http://test") as client,

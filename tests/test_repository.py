@@ -16,9 +16,12 @@ import main
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 MODULE = tomllib.loads((ROOT / "ci/pyproject.toml").read_text())
-LOCKED = [ROOT / name for name in ("requirements-dev.txt", "app/requirements.txt", "ci/requirements.txt")]
+RUNNING = [ROOT / f"{name}.txt" for name in ("app/requirements", "app/requirements-full", "ci/requirements")]
+LOCKED = [ROOT / "requirements-dev.txt", *RUNNING]
+ASSEMBLY = ("assemble", "package_record", "runtime_tree", "slim")
 SIBLINGS = sorted(path.stem for path in (ROOT / "ci").glob("*.py"))
-PRODUCT = ["app", "train_model", *SIBLINGS, "engine"]
+PRODUCT = ["app", "train_model", "training", *SIBLINGS, "engine"]
+TRAINING = [ROOT / "train_model.py", *sorted((ROOT / "training").glob("*.py"))]
 
 
 def pins(path: Path) -> dict[str, str]:
@@ -71,7 +74,7 @@ def test_the_module_s_lock_has_the_versions_of_its_tests_and_leaves_dagger_to_th
 
 def test_everything_runs_on_one_base_image() -> None:
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
-    assert bases == [main.BASE, "builder", "scratch"]
+    assert bases == [main.BASE, "packages", "packages", "builder-full", "model", "scratch", "scratch"]
 
 
 def test_the_image_is_built_from_the_files_that_the_pipeline_sends() -> None:
@@ -98,7 +101,7 @@ def test_every_requirement_is_pinned_with_hashes_and_no_index(path: Path) -> Non
     assert not re.search(r"-index|--find-links|://", text)
 
 
-@pytest.mark.parametrize("pinned", [ROOT / "app/requirements.txt", ROOT / "ci/requirements.txt"], ids=str)
+@pytest.mark.parametrize("pinned", RUNNING, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_is_tested_is_what_runs(pinned: Path) -> None:
     tested = pins(ROOT / "requirements-dev.txt")
     assert pins(pinned) == {name: tested[name] for name in pins(pinned)}
@@ -109,9 +112,12 @@ def test_the_service_imports_nothing_of_ours_but_itself(path: Path) -> None:
     assert {name for name in ours(path) if not name.startswith("app.") and name != "app"} == set()
 
 
-def test_training_imports_the_artefact_and_errors_of_the_service_only() -> None:
-    allowed = ("app.artifact", "app.errors")
-    assert all(name.startswith(allowed) for name in ours(ROOT / "train_model.py"))
+@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.name)
+def test_training_imports_of_the_service_what_a_model_is_and_how_it_predicts(path: Path) -> None:
+    modules = ("artifact", "errors", "estimator", "portable", "predictor", "scorer")
+    allowed = {f"app.{module}" for module in modules}
+    found = {".".join(name.split(".")[:2]) for name in ours(path) if not name.startswith("training.")}
+    assert found <= allowed
 
 
 @pytest.mark.parametrize("name", SIBLINGS)
@@ -125,8 +131,30 @@ def test_the_engine_imports_nothing_of_ours_but_itself(path: Path) -> None:
     assert {name.split(".")[0] for name in ours(path)} <= {"engine"}
 
 
-def test_what_the_image_runs_to_gather_the_interpreter_needs_nothing_installed() -> None:
-    assert {name.split(".")[0] for name in imports(ROOT / "ci/runtime_tree.py")} <= sys.stdlib_module_names
+def test_the_small_image_has_what_the_full_one_has_but_scikit_learn() -> None:
+    small, full = pins(ROOT / "app/requirements.txt"), pins(ROOT / "app/requirements-full.txt")
+    assert small == {name: full[name] for name in small}
+    assert not {"joblib", "numpy", "scikit-learn", "scipy"} & set(small)
+
+
+def test_both_images_differ_in_scikit_learn_and_the_pickle_only() -> None:
+    full, small = re.findall(
+        r"^FROM scratch AS (?:runtime|runtime-full)\n(.*?)(?=\n\n|\Z)", DOCKERFILE, re.M | re.S
+    )
+    comment = re.compile(r"^#.*\n", re.MULTILINE)
+    alike = (
+        comment.sub("", full)
+        .replace("builder-full", "builder")
+        .replace("=model /app/model", "=portable /app/model")
+    )
+    assert alike.strip() == comment.sub("", small).strip()
+
+
+@pytest.mark.parametrize("name", ASSEMBLY)
+def test_what_assembles_the_image_needs_nothing_installed(name: str) -> None:
+    found = {imported.split(".")[0] for imported in imports(ROOT / f"ci/{name}.py")}
+    assert found <= {*sys.stdlib_module_names, *ASSEMBLY}
+    assert f"ci/{name}.py" in main.IMAGE_FILES
 
 
 def test_every_pipeline_call_in_the_readme_is_a_function() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import dagger
 import pytest
@@ -141,29 +141,53 @@ def test_explain_tells_what_ends_a_known_error(pipeline: Ci) -> None:
     assert "  fix: " in pipeline.explain("denied: Unauthenticated request")
 
 
+class Text(dagger.File):
+    """A file of which no more than its text is asked."""
+
+    def __init__(self, text: str) -> None:
+        """Need no engine."""
+        self.text = text
+
+    async def contents(self, **lines: int | None) -> str:
+        """Return its text."""
+        return self.text
+
+
+class Source(dagger.Directory):
+    """This repository's files, with a trained model's card among them, and what is built of them."""
+
+    def __init__(self, card: str = "") -> None:
+        """Need no engine."""
+        self.card, self.target = card, ""
+
+    def file(self, path: str) -> dagger.File:
+        """Return what can be asked for its text."""
+        return Text(self.card if path == "card.json" else (ROOT / path).read_text())
+
+    def filter(self, **which: object) -> Source:
+        """Return the same."""
+        return self
+
+    def docker_build(self, *, target: str | None = "", **how: object) -> Any:
+        """Remember the target."""
+        self.target = target or ""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("card", "target"), [('{"portable": {"nodes": 3}}', "runtime"), ('{"portable": null}', "runtime-full")]
+)
+async def test_build_takes_the_image_that_the_trained_model_needs(
+    card: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(card)
+    monkeypatch.setattr(Ci, "train", lambda self: source)
+    await Ci(source=source).build("v1.0.0")  # type: ignore[call-arg]
+    assert source.target == target
+
+
 @pytest.mark.anyio
 async def test_setup_google_prints_the_script_with_the_condition_of_the_repository() -> None:
-    class Source(dagger.Directory):
-        """This repository's files."""
-
-        def __init__(self) -> None:
-            """Need no engine."""
-
-        def file(self, path: str) -> dagger.File:
-            """Return what can be asked for its text."""
-            return Template(ROOT / path)
-
-    class Template(dagger.File):
-        """A file of this repository."""
-
-        def __init__(self, path: Path) -> None:
-            """Need no engine."""
-            self.path = path
-
-        async def contents(self, **lines: int | None) -> str:
-            """Return its text."""
-            return self.path.read_text()
-
     pipeline = Ci(source=Source())  # type: ignore[call-arg]
     script = await pipeline.setup_google("my-project", "some/body", repository_id="12", owner_id="34")
     assert f"CONDITION={quote(str(Condition.of('12', '34')))}" in script

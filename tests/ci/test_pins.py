@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import dagger
 import pytest
 
 import layout
@@ -101,7 +103,27 @@ async def test_an_image_is_asked_of_its_own_registry(
     assert tuple(json.loads(str(raised.value))) == asked
 
 
-def test_a_file_is_rewritten_where_it_pins_what_moved() -> None:
-    assert pins.repinned(
-        f"FROM base:1@{OLD} AS a\nFROM other@sha256:1", [Moved("base:1", OLD, "sha256:new")]
-    ) == ("FROM base:1@sha256:new AS a\nFROM other@sha256:1")
+@dataclass
+class Source:
+    """A directory with texts by name."""
+
+    texts: dict[str, str]
+    wanted: str = ""
+
+    def file(self, name: str) -> Source:
+        return Source(self.texts, name)
+
+    async def contents(self) -> str:
+        return self.texts[self.wanted]
+
+    def with_new_file(self, name: str, text: str) -> Source:
+        return Source({**self.texts, name: text})
+
+
+@pytest.mark.anyio
+async def test_a_file_is_rewritten_where_it_pins_what_moved() -> None:
+    source = Source(dict.fromkeys(pins.PINNING, f"FROM base:1@{OLD} AS a\nFROM other@sha256:1"))
+    found = await pins.repinned(cast("dagger.Directory", source), [Moved("base:1", OLD, "sha256:new")])
+    assert cast("Source", found).texts == dict.fromkeys(
+        pins.PINNING, "FROM base:1@sha256:new AS a\nFROM other@sha256:1"
+    )

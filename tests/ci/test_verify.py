@@ -240,6 +240,33 @@ async def test_a_model_that_is_not_its_card_s_is_found(repository: Repository, p
     )
 
 
+@pytest.mark.parametrize(("name", "altered"), [("model.json", b"altered"), ("golden.json", b"altered")])
+async def test_a_portable_model_and_golden_rows_are_held_against_the_card(
+    repository: Repository, publish: Publish, name: str, altered: bytes
+) -> None:
+    sha256 = documents.digest(b"as trained").removeprefix("sha256:")
+    card = {**CARD, "artifact_sha256": "not here", "portable": {"sha256": sha256}, "golden_sha256": sha256}
+    files = {
+        "card.json": json.dumps(card).encode(),
+        "model.json": b"as trained",
+        "golden.json": b"as trained",
+    }
+    released = await publish(
+        {f"app/model/{each}": content for each, content in {**files, name: altered}.items()}
+    )
+    assert f"app/model/{name}: {documents.digest(altered)[7:]}, its card says {sha256}" in await told(
+        repository, released
+    )
+
+
+async def test_a_portable_model_is_verified_without_its_pickle(
+    repository: Repository, publish: Publish
+) -> None:
+    card = {**CARD, "artifact_sha256": "not here", "portable": {"sha256": documents.digest(b"plain")[7:]}}
+    files = {"app/model/card.json": json.dumps(card).encode(), "app/model/model.json": b"plain"}
+    assert "  model: as its card says" in await verify.verified(repository, await publish(files))
+
+
 async def test_a_version_that_is_not_the_label_s_is_found(repository: Repository, publish: Publish) -> None:
     released = await publish(Env=["MODEL_VERSION=v0.9.0"])
     assert "MODEL_VERSION: 'v0.9.0', the label says 'v1.0.0'" in await told(repository, released)

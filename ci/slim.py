@@ -1,0 +1,75 @@
+"""Take out of installed packages what a service never runs, and keep their records true.
+
+    python slim.py
+
+Tests, type stubs and the sources of extension modules go, and uvloop's debugging symbols, nine tenths of it.
+`strip` isn't in the base images, and breaks other wheels.
+"""
+
+import csv
+import hashlib
+import shutil
+import struct
+import sysconfig
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+TEST_FOLDERS = ("test", "tests")
+SOURCES = (".pyi", ".pyx", ".pxd", ".pxi", ".c", ".cpp", ".h")
+SYMBOLS = "uvloop/*.so"
+
+_ELF_64 = b"\x7fELF\x02\x01"  # little-endian
+_HEADERS, _HEADER_COUNT, _HEADER = 32, 56, struct.Struct("<8xQ16xQ16x")  # offset and size of a segment
+_SECTIONS, _SECTION_COUNT = slice(40, 48), slice(60, 64)
+
+
+class UnknownFormat(Exception):
+    """A library is none that this program can read."""
+
+
+def slim(packages: Path) -> None:
+    """Reduce the packages in a folder of installed packages."""
+    for path in sorted(packages.rglob("*")):
+        if path.is_dir() and path.name in TEST_FOLDERS:
+            shutil.rmtree(path)
+        elif path.suffix in SOURCES:
+            path.unlink(missing_ok=True)
+    for library in packages.glob(SYMBOLS):
+        library.write_bytes(loaded(library.read_bytes()))
+    for record in packages.glob("*.dist-info/RECORD"):
+        rows = list(csv.reader(record.read_text().splitlines()))
+        with record.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(recorded(packages, rows))
+
+
+def loaded(library: bytes) -> bytes:
+    """Return a shared library without what follows its segments: symbols and sections.
+
+    Loaders read program headers alone, sections are for linkers and debuggers (System V ABI, "Object Files").
+    Raises UnknownFormat for anything but 64-bit little-endian ELF.
+    """
+    if not library.startswith(_ELF_64):
+        raise UnknownFormat(f"slim: expected a 64-bit ELF library, got {library[:6]!r}")
+    (start,) = struct.unpack_from("<Q", library, _HEADERS)
+    (count,) = struct.unpack_from("<H", library, _HEADER_COUNT)
+    headers = library[start : start + count * _HEADER.size]
+    kept = bytearray(library[: max(offset + size for offset, size in _HEADER.iter_unpack(headers))])
+    kept[_SECTIONS], kept[_SECTION_COUNT] = bytes(8), bytes(4)
+    return bytes(kept)
+
+
+def recorded(packages: Path, rows: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
+    """Yield the rows of a RECORD for the files that are there, as they are now."""
+    for name, digest, size in rows:
+        path = packages / name
+        if path.match(SYMBOLS):
+            content = path.read_bytes()
+            digest = urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+            yield name, f"sha256={digest}", str(len(content))
+        elif path.exists():
+            yield name, digest, size
+
+
+if __name__ == "__main__":
+    slim(Path(sysconfig.get_path("platlib")))

@@ -1,0 +1,80 @@
+"""What goes out of the installed packages, and that what stays works."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import shutil
+import subprocess
+import sys
+import sysconfig
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+import pytest
+
+import slim
+
+PACKAGES = Path(sysconfig.get_path("platlib"))
+LOOP = "import uvloop, asyncio; print(uvloop.run(asyncio.sleep(0, 'ran')), uvloop.__file__)"
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Path:
+    """Return a folder with a copy of the installed uvloop and a package of our own."""
+    for found in PACKAGES.glob("uvloop*"):
+        shutil.copytree(found, tmp_path / found.name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (
+        *("own/__init__.py", "own/fast.c", "own/fast.pyi", "own/tests/test_a.py", "own/test/data.bin"),
+        "own/tests.py",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "own-1.dist-info").mkdir()
+    record = (
+        "own/__init__.py,sha256=x,0\nown/fast.c,sha256=x,0\nown/tests/test_a.py,,\nown-1.dist-info/RECORD,,\n"
+    )
+    (tmp_path / "own-1.dist-info/RECORD").write_text(record)
+    return tmp_path
+
+
+def test_tests_stubs_and_c_sources_go(packages: Path) -> None:
+    slim.slim(packages)
+    assert sorted(path.name for path in (packages / "own").rglob("*")) == ["__init__.py", "tests.py"]
+
+
+def test_records_name_what_is_left(packages: Path) -> None:
+    slim.slim(packages)
+    left = (packages / "own-1.dist-info/RECORD").read_text()
+    assert left == "own/__init__.py,sha256=x,0\nown-1.dist-info/RECORD,,\n"
+
+
+def test_records_have_the_sums_of_what_changed(packages: Path) -> None:
+    slim.slim(packages)
+    (record,) = packages.glob("uvloop-*.dist-info/RECORD")
+    rows = {name: (digest, size) for name, digest, size in csv.reader(record.read_text().splitlines())}
+    (library,) = packages.glob(slim.SYMBOLS)
+    digest = urlsafe_b64encode(hashlib.sha256(library.read_bytes()).digest()).decode().rstrip("=")
+    assert rows[f"uvloop/{library.name}"] == (f"sha256={digest}", str(library.stat().st_size))
+
+
+def test_uvloop_works_without_its_symbols_and_is_a_fraction_of_itself(packages: Path) -> None:
+    (library,) = packages.glob(slim.SYMBOLS)
+    whole = library.stat().st_size
+    slim.slim(packages)
+    assert library.stat().st_size < whole / 5
+    command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(packages)!r}); {LOOP}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["ran", str(packages / "uvloop/__init__.py")], done.stderr
+
+
+def test_a_library_without_its_symbols_stays_as_it_is(packages: Path) -> None:
+    (library,) = packages.glob(slim.SYMBOLS)
+    once = slim.loaded(library.read_bytes())
+    assert slim.loaded(once) == once
+
+
+@pytest.mark.parametrize("content", [b"", b"not a library", b"\x7fELF\x01\x01"])
+def test_what_is_no_64_bit_library_is_refused(content: bytes) -> None:
+    with pytest.raises(slim.UnknownFormat, match="expected a 64-bit ELF library"):
+        slim.loaded(content)
