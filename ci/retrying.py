@@ -109,7 +109,7 @@ async def patient(
     Companies add their own authority to that one; httpx would take one of its own. An authority's
     certificates, in PEM, take the place of the store.
     """
-    context = ssl.create_default_context(cadata=authority)
+    context = ssl.create_default_context(cadata=authority) if authority else ssl.create_default_context()
     async with httpx.AsyncClient(timeout=timeout, verify=context) as http:
         yield Retrying(http)
 

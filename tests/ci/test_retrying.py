@@ -194,6 +194,12 @@ async def test_servers_are_verified_against_this_machine_s_own_store(monkeypatch
     assert made[0].check_hostname
 
 
+async def test_an_authority_of_one_s_own_takes_the_place_of_the_store() -> None:
+    with pytest.raises(ssl.SSLError):
+        async with patient(authority="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+            pass
+
+
 @pytest.mark.parametrize(
     ("ahead", "told"), [(90, "90 s behind"), (-90, "90 s ahead of"), (0, None), (9, None)]
 )
