@@ -120,8 +120,7 @@ async def predict(request: Request, service: ServiceDep) -> Response:
 async def _predict_all(service: Service, predictor: Predictor, rows: Rows) -> list[int | float]:
     # On a thread, so that many rows do not keep health checks waiting.
     values = await to_thread.run_sync(predictor.predict_all, rows)
-    for row in rows:
-        service.metrics.predicted(row)
+    service.metrics.predicted_all(rows)
     return values
 
 
