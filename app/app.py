@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from app import body, inference, schemas
 from app.answer import Answer
 from app.errors import AppError, InvalidInput, UnknownPath, WrongMethod
+from app.page import File, file_routes
 from app.predictor import Predictor
 from app.problems import problem
 from app.routes import Plain, plain_routes, predict_routes
@@ -43,7 +44,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(
         title="milestone2",
         version=service.settings.model_version,
-        docs_url=None,  # its page loads scripts from the network
+        docs_url=None,  # its page loads scripts from the network; app/page.py has one that doesn't
         redoc_url=None,
         redirect_slashes=False,
         responses=ANYWHERE,
@@ -52,6 +53,8 @@ def create_app(service: Service) -> FastAPI:
     _add_predict(app, service)
     for path, plain in plain_routes(service.settings).items():
         _add_plain(app, path, plain)
+    for path, file in file_routes(service.settings).items():
+        _add_file(app, path, file)
     _add_inference(app, service)
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(404, _not_found)
@@ -79,6 +82,13 @@ def _add_plain(app: FastAPI, path: str, plain: Plain) -> None:
     model = PLAIN_MODELS.get(name)
     kind = JSONResponse if model else PlainTextResponse
     app.get(path, name=name, description=plain.__doc__, response_model=model, response_class=kind)(endpoint)
+
+
+def _add_file(app: FastAPI, path: str, file: File) -> None:
+    async def endpoint(request: Request) -> Response:
+        return _said(file.answer(dict(reversed(request.headers.raw))))
+
+    app.get(path, include_in_schema=False)(endpoint)
 
 
 def _add_inference(app: FastAPI, service: Service) -> None:
