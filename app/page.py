@@ -55,7 +55,7 @@ class File:
             return Answer(304, b"", self.media_type, extra)
         if takes_gzip(headers.get(b"accept-encoding", b"")):
             return Answer(200, self._packed, self.media_type, (*extra, (b"content-encoding", b"gzip")))
-        return Answer(200, gzip.decompress(self._packed), self.media_type, extra)
+        return Answer(200, self._whole, self.media_type, extra)
 
     @cached_property
     def _packed(self) -> bytes:
@@ -66,6 +66,11 @@ class File:
             return gzip.compress(self.path.read_bytes(), mtime=0)
         except OSError:
             raise UnknownPath("path", "a file that there is", self.path.name) from None
+
+    @cached_property
+    def _whole(self) -> bytes:
+        """Return the file as it is: the same bytes each time, as slow clients keep them in memory."""
+        return gzip.decompress(self._packed)
 
     @cached_property
     def _tag(self) -> bytes:
@@ -101,6 +106,6 @@ def _names(given: bytes, tag: bytes) -> bool:
 def _package(name: str) -> Path:
     """Return the folder of an installed package."""
     spec = find_spec(name)
-    assert spec, f"{name} is not installed"
-    assert spec.origin
+    assert spec is not None, f"{name} is not installed"
+    assert spec.origin is not None, f"{name} has no folder of its own"
     return Path(spec.origin).parent

@@ -1,4 +1,4 @@
-"""Chromium through its DevTools protocol, over a pipe: without port, driver or library. Every wait has a bound."""
+"""Chromium through its DevTools protocol, over a pipe: no port, driver or library. Every wait has a bound."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-TIMEOUT = 30.0
+TIMEOUT = 15.0
 QUIET = (
     "--headless",
     "--no-sandbox",
@@ -56,15 +56,15 @@ class Page:
             message["sessionId"] = self._session
         os.write(self._commands, json.dumps(message).encode() + b"\0")
         number, ends = self._last, monotonic() + TIMEOUT
-        while (answer := self._read(ends)).get("id") != number:
+        while (answer := self._read(ends, message)).get("id") != number:
             self.events.append(answer)
         assert "error" not in answer, f"{method}: {answer['error']}"
         return answer["result"]
 
-    def _read(self, ends: float) -> Event:
+    def _read(self, ends: float, asked: Event) -> Event:
         while b"\0" not in self._came:
             ready, _, _ = select.select([self._answers], [], [], max(0, ends - monotonic()))
-            assert ready, "the browser does not answer"
+            assert ready, f"the browser does not answer {asked}"
             more = os.read(self._answers, 1 << 20)
             assert more, "the browser has ended"
             self._came += more
@@ -138,7 +138,9 @@ class Page:
     def controls(self) -> list[tuple[str, str]]:
         """Return role and name of all that can be focused, as assistive technology sees them."""
         nodes = self.call("Accessibility.getFullAXTree")["nodes"]
-        return [(node["role"]["value"], node["name"]["value"]) for node in nodes if "focusable" in _traits(node)]
+        return [
+            (node["role"]["value"], node["name"]["value"]) for node in nodes if "focusable" in _traits(node)
+        ]
 
 
 def _traits(node: Event) -> set[str]:
@@ -146,7 +148,7 @@ def _traits(node: Event) -> set[str]:
     return {each["name"] for each in node.get("properties", ()) if each["value"].get("value")}
 
 
-KEYS = {"Tab": 9, "Home": 36, "End": 35, "ArrowRight": 39, "ArrowLeft": 37}
+KEYS = {"Backspace": 8, "Tab": 9, "Home": 36, "End": 35, "ArrowRight": 39, "ArrowLeft": 37}
 
 
 @contextlib.contextmanager

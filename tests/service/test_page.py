@@ -160,6 +160,12 @@ def test_a_file_that_lies_packed_is_sent_as_it_lies(tmp_path: Path) -> None:
     assert file.answer({}).body == b"let x;"
 
 
+def test_many_slow_clients_hold_one_copy_of_a_file() -> None:
+    file = file_routes(Settings())["/static/swagger-ui-bundle.js"]
+    for headers in ({}, {b"accept-encoding": b"gzip"}):
+        assert file.answer(headers).body is file.answer(headers).body
+
+
 def test_a_file_that_is_missing_is_looked_for_again(tmp_path: Path) -> None:
     file = File(tmp_path / "x.js")
     with pytest.raises(UnknownPath):
