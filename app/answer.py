@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 NOT_MODIFIED = 304  # an answer of which the client has the body, whatever that is long
@@ -23,6 +25,12 @@ class Answer:
         """Return the header fields, in the order in which Starlette sends them."""
         length = [(b"content-length", b"%d" % len(self.body))] if self.status != NOT_MODIFIED else []
         return [*self.extra, *length, (b"content-type", self.media_type)]
+
+    def raw(self, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """Return the answer as HTTP/1.1 with these header fields."""
+        lines = b"".join(b"%s: %s\r\n" % field for field in fields)
+        phrase = HTTPStatus(self.status).phrase.encode()
+        return b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (self.status, phrase, lines, self.body)
 
 
 def as_json(document: Any) -> bytes:

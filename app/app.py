@@ -23,16 +23,18 @@ Rows = Sequence[Sequence[float]]
 
 ANYWHERE = documented(ProblemBody, 400, 404, 405, 408, 431, 500, 503)
 INFERENCE = documented(InferenceProblem, 400, 404, 405, 413, 500, 503)
-PLAIN_MODELS = {
-    "livez": schemas.Health,
-    "readyz": schemas.Health,
-    "model": schemas.ReleasedCard,
-    "v2_live": schemas.Live,
-    "v2_ready": schemas.Ready,
+# What the OpenAPI document says about the plain answers; it leaves out those that aren't here, such as pages.
+PLAIN_ROUTES: dict[str, dict[str, Any]] = {
+    "livez": {"response_model": schemas.Health},
+    "readyz": {"response_model": schemas.Health},
+    "model": {"response_model": schemas.ReleasedCard},
+    "metrics": {"response_class": PlainTextResponse},
+    "v2_live": {"response_model": schemas.Live},
+    "v2_ready": {"response_model": schemas.Ready},
 }
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # FastAPI runs what isn't async on a thread
     return cast(Service, request.app.state.service)
 
 
@@ -79,9 +81,8 @@ def _add_plain(app: FastAPI, path: str, plain: Plain) -> None:
         return _said(plain(service))
 
     name = plain.__name__
-    model = PLAIN_MODELS.get(name)
-    kind = JSONResponse if model else PlainTextResponse
-    app.get(path, name=name, description=plain.__doc__, response_model=model, response_class=kind)(endpoint)
+    documented = PLAIN_ROUTES.get(name, {"include_in_schema": False})
+    app.get(path, name=name, description=plain.__doc__, **documented)(endpoint)
 
 
 def _add_file(app: FastAPI, path: str, file: File) -> None:

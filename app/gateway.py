@@ -67,6 +67,7 @@ class Gateway:
         body, metrics = b"", self.service.metrics
         if limits := self._body_limits(scope):
             body = await read_body(receive, reply.headers.get(b"content-length"), *limits)
+            reply.began = monotonic()
             if metrics.in_flight >= self.service.settings.limits.in_flight:
                 raise Overloaded(f"server: {metrics.in_flight} requests are in flight, try again later")
         metrics.in_flight += 1

@@ -1,10 +1,10 @@
 """The hot path: POST /predict is answered from the bytes that came, before parser and framework are entered.
 
-Only what is certain is answered here: a head of the one form that `HEAD` describes, the whole of its body at
-once or in the next segment, features that `quick_features` reads, and a model that answers on the event loop.
-All else (chunked bodies, Expect, HTTP/1.0, other paths, a wrong value, a stopping server) goes on to
-uvicorn's parser from its first byte, and so to FastAPI, whose answer would have been the same:
-tests/service/test_differential.py compares them. HOT_PATH=0 turns it off.
+Only what is certain is answered here: a head that `head_pattern` matches, the whole of its body at once or in
+the next segments, features that `quick_features` reads, and a model that answers on the event loop. All else
+(chunked bodies, Expect, HTTP/1.0, other paths, a wrong value) goes to uvicorn's parser from its first byte,
+and so to FastAPI, whose answer would have been the same: tests/service/test_differential.py compares them.
+HOT_PATH=0 turns it off.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ LENGTH = rb"(?i:content-length): (?P<length>[0-9]{1,7})\r\n"
 ID = rb"(?i:x-request-id): (?P<%b>" + REQUEST_ID + rb")\r\n"
 ANSWER = (
     b"HTTP/1.1 200 OK\r\n"
-    b"%scontent-length: %%d\r\ncontent-type: application/json\r\nx-request-id: %%b\r\n\r\n%%b"
+    b"%scontent-length: %%d\r\ncontent-type: application/json\r\nx-request-id: %%b\r\n%%b\r\n%%b"
 )
-
+CLOSING = b"connection: close\r\n"
+ENOUGH_BYTES = 64 * 1024  # of answers to one connection, before others have their turn
 Request = tuple[int, int, bytes | None]  # where its body begins and ends, and its id
 
 
@@ -77,8 +78,10 @@ class Responder:
             return None
         return start, start + length, early or late
 
-    def answer(self, data: bytes, position: int, request: Request, fields: Headers) -> bytes | None:
-        """Return the bytes of the answer with these fields first, or None if FastAPI has to give it."""
+    def answer(
+        self, data: bytes, position: int, request: Request, fields: Headers, last: bytes
+    ) -> bytes | None:
+        """Return the answer, its head beginning and ending with these fields, or None if it is FastAPI's."""
         began = monotonic()
         start, end, request_id = request
         features = quick_features(data[start:end], self.count)
@@ -97,7 +100,7 @@ class Responder:
             self._log(data[position:start], len(content), now - began, request_id)
         if fields is not self._fields:
             self._renew(fields)
-        return self._form % (len(content), request_id, content)
+        return self._form % (len(content), request_id, last, content)
 
     def send_soon(self, connection: HotPathProtocol) -> None:
         """Send what a connection has to say at the end of this turn of the event loop, together with others.
@@ -138,52 +141,89 @@ class HotPathProtocol(LimitedProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        # A recognised request whose body has not all come yet, and what has come from its first byte on.
-        self.request: Request | None = None
-        self.held = b""
+        self.request: Request | None = None  # recognised at the start of `unread`; not all there, or waiting
         self.unsent = b""
 
     def data_received(self, data: bytes) -> None:
         """Answer the requests that are recognised; the parser gets the first other one and all behind it."""
-        request, self.request = self.request, None
-        if request is not None:
-            data, self.held, self.receiving = self.held + data, b"", "nothing"
-        elif self.receiving == "nothing" and not (self.owed or self.stopping or self.leaving):
-            request = self.responder.recognise(data, 0)
-        done = 0
-        while request is not None:
-            if request[1] > len(data):
-                self._hold(request, data, done)
-                break
-            answer = self.responder.answer(data, done, request, self.server_state.default_headers)
-            if answer is None:
-                break
-            self.unsent += answer
-            done = request[1]
-            request = self.responder.recognise(data, done) if done < len(data) else None
-        if done:
-            self.responder.send_soon(self)
-            self.deadline = self.responder.answered + self.limits.idle_seconds
-        if done < len(data) and self.request is None:
-            super().data_received(data[done:])
+        if self.request is not None:
+            self._resume(data)
+        elif self.unread or self.owed or self.leaving or self.receiving != "nothing":
+            super().data_received(data)
+        else:
+            self._answer(data, self.responder.recognise(data, 0))
 
-    def _hold(self, request: Request, data: bytes, position: int) -> None:
+    def parse(self) -> None:
+        """Go on with what has come."""
+        if self.request is None and (self.owed or self.receiving != "nothing"):
+            super().parse()
+        elif self.unread and not (self.leaving or self.flow.write_paused):
+            self._resume(b"")
+
+    def _resume(self, data: bytes) -> None:
+        """Go on with a request that was held, or had to wait for its turn, and with what is behind it."""
+        request, self.request, self.receiving = self.request, None, "nothing"
+        data = b"".join((self.unread, data))
+        self.unread.clear()
+        self._answer(data, request or self.responder.recognise(data, 0))
+        if not self.unread:
+            self._stall(False)
+
+    def _answer(self, data: bytes, request: Request | None) -> None:
+        """Answer the request at the start of what came, and those behind it while they are recognised."""
+        responder, fields = self.responder, self.server_state.default_headers
+        done, unsent = 0, self.unsent
+        while request is not None and request[1] <= len(data):
+            last = CLOSING if self.stopping and request[1] == len(data) else b""
+            answer = responder.answer(data, done, request, fields, last)
+            if answer is None:
+                request = None
+                break
+            unsent += answer
+            done = request[1]
+            if done == len(data):
+                break
+            request = responder.recognise(data, done)
+            if len(unsent) > ENOUGH_BYTES:
+                break
+        if done:
+            if not self.unsent:
+                responder.send_soon(self)
+            self.unsent = unsent
+            self.deadline = responder.answered + self.limits.idle_seconds
+        if done < len(data):
+            self._keep(data, done, request)
+        elif self.stopping:
+            self._close()
+
+    def _keep(self, data: bytes, position: int, request: Request | None) -> None:
+        """Leave to the parser what is not recognised, and hold a request that is until its turn comes."""
+        self.unread += data[position:]
+        if request is None:
+            super().parse()
+            return
         start, end, request_id = request
         self.request = start - position, end - position, request_id
-        self.held, self.receiving = data[position:], "head"
-        self._expect(self.limits.body_seconds)
+        if end <= len(data):
+            self._stall(True)
+        else:
+            self._stall(False)
+            self.receiving = "head"
+            self._expect(self.limits.body_seconds)
+
+    def flush(self) -> None:
+        """Send the answers that were made, and go on."""
+        unsent, self.unsent = self.unsent, b""
+        if unsent and not self.transport.is_closing():
+            self.transport.write(unsent)
+            if self.flow.stalled:
+                self.parse()
 
     def _hand_over(self) -> None:
         """Leave a held request to the parser."""
         if self.request is not None:
-            held, self.request, self.held, self.receiving = self.held, None, b"", "nothing"
-            super().data_received(held)
-
-    def flush(self) -> None:
-        """Send the answers that were made."""
-        unsent, self.unsent = self.unsent, b""
-        if unsent and not self.transport.is_closing():
-            self.transport.write(unsent)
+            self.request, self.receiving = None, "nothing"
+            super().parse()
 
     def _say(self, error: AppError) -> None:
         self.flush()

@@ -1,10 +1,10 @@
 """uvicorn's HTTP protocol within limits, for every connection: what a client can't do is hold the service up.
 
-uvicorn's own class parses, queues what is pipelined and runs the application. This one knows what it waits
-for on each connection and until when (`deadline`, looked at by `watch`), counts what a head holds, makes room
-when there are too many connections, and refuses in the one shape of errors. It also lets a client end its
-side early, says goodbye to connections that are idle when the server stops, and stops reading from who
-doesn't read.
+uvicorn's own class parses and runs the application. This one knows what it waits for on each connection and
+until when (`deadline`, looked at by app.server), counts what a head holds, makes room when there are too many
+connections, and refuses in the one shape of errors. It parses a request when the one before has its answer
+and reads on when it has parsed what it read, so that a client can't make it keep more than that. It also lets
+a client end its side early, and says goodbye to connections that are idle when the server stops.
 """
 
 from __future__ import annotations
@@ -12,22 +12,20 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
-from collections.abc import Iterable
 from time import monotonic
 from typing import Any, ClassVar, Literal, NoReturn
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app.answer import Answer
 from app.errors import AppError, HeadTooLarge, InvalidInput, Overloaded, TooSlow
+from app.flow import Flow
 from app.logs import Exchange
 from app.problems import problem
 from app.routes import OTHER
 from app.service import Service
 
-TICK_SECONDS = 0.25
 FAREWELL_SECONDS = 0.5  # for a request that was on its way when the server was told to stop
 CLOSE = (b"connection", b"close")
 
@@ -36,6 +34,7 @@ class LimitedProtocol(HttpToolsProtocol):
     """One connection. A subclass names the service (`protocol_of`)."""
 
     service: ClassVar[Service]
+    flow: Flow
 
     def __init__(
         self,
@@ -50,10 +49,17 @@ class LimitedProtocol(HttpToolsProtocol):
         self.waiting_since = monotonic()
         self.receiving: Literal["nothing", "head", "body"] = "nothing"
         self.head_bytes = self.head_fields = self.head_fed = 0
-        self.owed = 0  # answers to requests whose heads were read
+        self.unread = bytearray()  # has come, but waits for the answer to what came before
+        self.owed = 0  # answers to requests whose heads were parsed
         self.leaving = False  # no more is read, and the connection ends behind the answers that are owed
         self.refusal: AppError | None = None  # which is then the last answer
         self.stopping = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what has come."""
+        self.leaving = True
+        self.unread.clear()
+        super().connection_lost(exc)
 
     # What waits for the client, and until when.
 
@@ -61,9 +67,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self.waiting_since = monotonic()
         self.deadline = self.waiting_since + seconds
 
+    def _rest(self) -> None:
+        """Wait for the next request, or not for long if the server stops."""
+        self._expect(FAREWELL_SECONDS if self.stopping else self.limits.idle_seconds)
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, if there is room."""
         super().connection_made(transport)
+        self.flow = Flow(transport)
         self._expect(self.limits.idle_seconds)
         if len(self.connections) > self.limits.connections and not self._make_room():
             self._leave(Overloaded(f"server: {len(self.connections)} connections are busy, try again later"))
@@ -141,7 +152,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.owed += 1
         self.receiving = "body"
         self._expect(self.limits.body_seconds)
-        if self.stopping or upgrade:  # the parser doesn't go on behind an upgrade, which isn't offered
+        if upgrade:  # the parser doesn't go on behind an upgrade, which isn't offered
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
@@ -150,8 +161,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self.receiving = "nothing"
         if self.owed:
             self.deadline = math.inf
+            if self.stopping and not self.unread:
+                self.cycle.keep_alive = False
         elif not self.transport.is_closing():
-            self._expect(self.limits.idle_seconds)
+            self._rest()
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or wait for it."""
@@ -161,8 +174,10 @@ class LimitedProtocol(HttpToolsProtocol):
             self._expect(self.limits.write_seconds)
         elif self.leaving and not self.owed:
             self._depart()
+        elif self.unread:
+            self.loop.call_soon(self.parse)
         elif self.receiving == "nothing" and not self.owed:
-            self._expect(self.limits.idle_seconds)
+            self._rest()
 
     def timeout_keep_alive_handler(self) -> None:
         """Leave idle connections to `expire`, which also knows of requests that uvicorn never sees."""
@@ -170,14 +185,39 @@ class LimitedProtocol(HttpToolsProtocol):
     # What comes and goes.
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, unless the connection is about to end."""
-        if self.leaving or self.transport.is_closing():
-            return
+        """Parse what came, now or when there is time."""
+        if not (self.leaving or self.transport.is_closing()):
+            self.unread += data
+            self.parse()
+
+    def parse(self) -> None:
+        """Parse what has come up to the next request that has to wait."""
+        while self.unread and not (self.leaving or self.flow.write_paused or self._has_enough()):
+            head_end = self.unread.find(b"\r\n\r\n") + 4
+            size = head_end if head_end > 3 else len(self.unread)  # so that no two requests begin at once
+            part = bytes(self.unread[:size])
+            del self.unread[:size]
+            self._parse_part(part)
+        self._stall(bool(self.unread))
+
+    def _has_enough(self) -> bool:
+        return bool(self.pipeline) or (self.owed > 0 and self.receiving == "nothing")
+
+    def _parse_part(self, part: bytes) -> None:
         if self.receiving == "head":
-            self.head_fed += len(data)
-        super().data_received(data)
+            self.head_fed += len(part)
+        super().data_received(part)
         if self.receiving == "head" and self.head_fed > self.limits.head_bytes:
             self._leave(HeadTooLarge("head", f"at most {self.limits.head_bytes} bytes", "more"))
+
+    def _stall(self, stalled: bool) -> None:
+        """Stop reading, or read on."""
+        if stalled:
+            self.flow.stalled = True
+            self.flow.pause_reading()
+        elif self.flow.stalled and not (self.stopping and self.owed and self.receiving == "nothing"):
+            self.flow.stalled = False
+            self.flow.resume_reading()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer what has come whole to a client that says no more; then the connection ends."""
@@ -193,20 +233,23 @@ class LimitedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """Go on where pause_writing stopped."""
         super().resume_writing()
-        if not self.pipeline and not self.leaving:
-            self.flow.resume_reading()
         if self.owed:
             self.deadline = math.inf
         else:
-            self._expect(self.limits.idle_seconds)
+            self._rest()
+        self.flow.resume_reading()
+        self.parse()
 
     def shutdown(self) -> None:
         """End the connection: behind the answer that is being worked on, or very soon."""
         self.stopping = True
-        if self.owed:
-            super().shutdown()
-        else:
+        if not self.owed:
             self.deadline = min(self.deadline, monotonic() + FAREWELL_SECONDS)
+            return
+        if not self.unread:
+            super().shutdown()
+        if self.receiving == "nothing":
+            self._stall(True)
 
     # How a request is refused before any application sees it.
 
@@ -219,7 +262,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.leaving:
             return
         self.leaving, self.refusal = True, error
-        self.flow.pause_reading()
+        self.unread.clear()
+        self._stall(True)
         if self.receiving == "body" and not self.owed:
             self.refusal = None  # the request has its answer; only the rest of its body is missing
         elif self.receiving == "body":
@@ -248,23 +292,8 @@ class LimitedProtocol(HttpToolsProtocol):
         headers = dict(reversed(self.headers)) if known else {}
         request_id = self.service.request_id(headers)
         answer = problem(error, path)
-        self.transport.write(self._head(answer, request_id) + answer.body)
+        closing = () if CLOSE in answer.extra else (CLOSE,)
+        fields = (*answer.headers(), (b"x-request-id", request_id), *closing)
+        self.transport.write(answer.raw((*self.server_state.default_headers, *fields)))
         exchange = Exchange(method, path, headers, answer.status, len(answer.body), seconds, request_id)
         self.service.answered(OTHER, exchange)
-
-    def _head(self, answer: Answer, request_id: bytes) -> bytes:
-        head = [*self.server_state.default_headers, *answer.headers(), (b"x-request-id", request_id)]
-        if CLOSE not in head:
-            head.append(CLOSE)
-        lines = b"".join(b"%s: %s\r\n" % field for field in head)
-        return STATUS_LINE[answer.status] + lines + b"\r\n"
-
-
-async def watch(connections: Iterable[object]) -> NoReturn:
-    """Look again and again for connections whose deadline has passed."""
-    while True:
-        await asyncio.sleep(TICK_SECONDS)
-        now = monotonic()
-        for connection in [*connections]:
-            if isinstance(connection, LimitedProtocol) and now >= connection.deadline:
-                connection.expire()

@@ -1,8 +1,8 @@
 """The paths of the service, and the answers that need no framework.
 
-A function of `plain_routes` answers GET at one path. It is asked before FastAPI, which need not even be
-imported for it, and by FastAPI's route of the same path, which is there for the OpenAPI document and where
-HOT_PATH=0.
+A function of `plain_routes` answers GET at one path: an entry there is all that a static page takes. It is
+asked before FastAPI, which need not even be imported for it, and by FastAPI's route of the same path, which
+is there for the OpenAPI document and where HOT_PATH=0.
 """
 
 from __future__ import annotations

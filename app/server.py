@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+from collections.abc import Iterable
 from dataclasses import replace
+from time import monotonic
+from typing import NoReturn
 
 import uvicorn
 import uvloop
@@ -14,12 +17,13 @@ from app import logs
 from app.gateway import Gateway
 from app.hotpath import protocol_of
 from app.listener import BACKLOG
-from app.protocol import watch
+from app.protocol import LimitedProtocol
 from app.service import Service
 from app.settings import Settings
 
 # Cloud Run and Docker kill ten seconds after SIGTERM: what is still in flight then is cut off by us.
 GRACE_SECONDS = 8
+TICK_SECONDS = 0.25
 SPARE_FILES = 64  # that are no connections: modules while they are imported, the model, the event loop
 
 
@@ -39,11 +43,21 @@ def serve(settings: Settings, listener: socket.socket) -> None:
 async def _run(service: Service, listener: socket.socket) -> None:
     server = uvicorn.Server(_config(service))
     service.connections = server.server_state.connections
-    watching = asyncio.create_task(watch(server.server_state.connections))
+    watching = asyncio.create_task(_watch(server.server_state.connections))
     try:
         await server.serve(sockets=[listener])
     finally:
         watching.cancel()
+
+
+async def _watch(connections: Iterable[object]) -> NoReturn:
+    """Look again and again for connections whose deadline has passed."""
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
+        now = monotonic()
+        for connection in [*connections]:
+            if isinstance(connection, LimitedProtocol) and now >= connection.deadline:
+                connection.expire()
 
 
 def _config(service: Service) -> uvicorn.Config:

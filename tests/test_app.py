@@ -305,7 +305,7 @@ async def test_a_slow_model_keeps_no_health_check_waiting_and_more_requests_than
         tasks.start_soon(ask)
         assert await anyio.to_thread.run_sync(slow.asked.wait, 10), "the model was never asked"
         assert (await client.get("/livez")).status_code == 200
-        assert "http_requests_in_flight 1" in (await client.get("/metrics")).text
+        assert "http_requests_in_flight 2" in (await client.get("/metrics")).text
         refused = await client.post("/predict", json={"features": [1, 2, 3]})
         assert error_of(refused, 503)["code"] == "overloaded"
         assert refused.headers["retry-after"] == "1"

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from tests.service.model import write_model
 from tests.service.server import PROGRAM, ROOT, TIMEOUT, Server, running
 
 BODY = b'{"features":[1,2,3]}'
+POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 
 
 @pytest.fixture(scope="module")
@@ -84,17 +87,26 @@ def test_predict_over_http_without_a_content_type(service: Server) -> None:
     assert (reply.status, reply.json()["model_version"]) == (200, "v1.2.3")
 
 
-@pytest.mark.parametrize("part", [b"{", BODY], ids=["in the middle of its body", "before its answer"])
-def test_a_client_that_leaves_does_no_harm(service: Server, part: bytes) -> None:
+LEAVING = {
+    "in the middle of its body": POST + b"{",
+    "before its answer": POST + BODY,
+    "before many answers": b"GET /openapi.json HTTP/1.1\r\n\r\n" * 20,
+}
+
+
+@pytest.mark.parametrize("sent", LEAVING.values(), ids=list(LEAVING))
+def test_a_client_that_leaves_does_no_harm(service: Server, sent: bytes) -> None:
     with service.connect() as wire:
-        wire.send(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY) + part)
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wire.send(sent)
     assert service.ask("GET", "/livez").json() == {"status": "alive"}
+    assert not any(entry["severity"] == "ERROR" for entry in service.log.entries())
 
 
 @pytest.mark.parametrize("switch", ["0", "1"])
 def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_exits_0(folder: Path, switch: str) -> None:
     with running(folder, settings={"HOT_PATH": switch}) as service, service.connect() as wire:
-        wire.send(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY))
+        wire.send(POST)
         assert service.ask("GET", "/livez").status == 200  # so the head has been read
         service.process.send_signal(signal.SIGTERM)
         service.wait_until_nobody_listens()

@@ -8,10 +8,11 @@ PROBE = b"GET /livez HTTP/1.1\r\nhost: probe\r\nx-request-id: probe\r\n\r\n"
 
 # fmt: off
 TOKENS = (
-    b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\\u0066", b"\\ud800", b"\0", b"\x7f", b"\xe9", b"\xc3\xa9",
+    b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\\u0066", b"\\ud800", b"\0", b"\x7f", b"\xe9",
     b"-0", b"-0.0", b"0", b"00", b"01", b"1.", b".5", b"+1", b"1e5", b"1E-5", b"1e400", b"-1e400", b"1e-400",
     b"NaN", b"Infinity", b"-Infinity", b"true", b"false", b"null", b"9" * 20, b"9" * 400, b"1_0", b"0x10",
-    b" ", b"\t", b"\n", b"\r", b"\x0b", b"\xc2\xa0", b"\xef\xbb\xbf", b"\xff\xfe", b"/**/", b"//", b"'", b"{}",
+    b" ", b"\t", b"\n", b"\r", b"\x0b", b"\xc2\xa0", b"\xef\xbb\xbf", b"\xff\xfe", b"/**/", b"//", b"'",
+    b"\xc3\xa9", b"{}",
     b'"features":', b'"features":[1,2,3]', b'"instances":', b'"instances":[[1,2,3]]', b'"x":1', b"[1,2,3]",
 )
 NUMBERS = ("1", "-0", "0", "2.5", "17.99", "1e3", "-1E+2", "5e-324", "1e308", "123456789012345678901", "0.1")
@@ -30,17 +31,19 @@ CLOUD_RUN = (
     b'x-forwarded-for: 203.0.113.77\r\nx-forwarded-proto: https\r\nforwarded: for="203.0.113.77"\r\n'
 )
 FIRST_LINES = (
-    b"GET /predict HTTP/1.1", b"HEAD /predict HTTP/1.1", b"post /predict HTTP/1.1", b"POST /predict HTTP/1.0",
-    b"POST /predict?x=1 HTTP/1.1", b"POST /predict/ HTTP/1.1", b"POST /%70redict HTTP/1.1", b"POST * HTTP/1.1",
-    b"POST http://x/predict HTTP/1.1", b"POST /predict HTTP/1.2", b"POST  /predict HTTP/1.1", b"POST /predict",
+    b"GET /predict HTTP/1.1", b"HEAD /predict HTTP/1.1", b"post /predict HTTP/1.1",
+    b"POST /predict HTTP/1.0", b"POST /predict HTTP/1.2", b"POST  /predict HTTP/1.1", b"POST /predict",
+    b"POST /predict?x=1 HTTP/1.1", b"POST /predict/ HTTP/1.1", b"POST /%70redict HTTP/1.1",
+    b"POST http://x/predict HTTP/1.1", b"POST * HTTP/1.1",
     b"GET /livez HTTP/1.1", b"GET /readyz HTTP/1.1", b"GET /model HTTP/1.1", b"POST /livez HTTP/1.1",
     b"GET /v2/health/ready HTTP/1.1", b"POST /v2/models/known/infer HTTP/1.1", b"GET /nowhere HTTP/1.1",
 )
 LINES = (
     b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"transfer-encoding: gzip, chunked",
-    b"Expect: 100-continue", b"Expect: nothing", b"EXPECT:100-Continue", b"Upgrade: h2c", b"Upgrade: websocket",
-    b"Connection: close", b"Connection: keep-alive", b"Connection: Upgrade", b"connection: Keep-Alive, Upgrade",
-    b"Proxy-Connection: close", b"Keep-Alive: timeout=5", b"Connection:", b"connection : close", b"TE: trailers",
+    b"Expect: 100-continue", b"Expect: nothing", b"EXPECT:100-Continue",
+    b"Upgrade: h2c", b"Upgrade: websocket", b"Connection: Upgrade", b"connection: Keep-Alive, Upgrade",
+    b"Connection: close", b"Connection: keep-alive", b"Connection:", b"connection : close",
+    b"Proxy-Connection: close", b"Keep-Alive: timeout=5", b"TE: trailers",
     b"Content-Length: 5", b"Content-Length: +32", b"Content-Length: 0x20", b"Content-Length: 32, 32",
     b"content-length: 99999999999999999999", b"Content-Length:", b"Content-Length: -1", b"Content_Length: 5",
     b"X-Request-ID: given-1", b"x-request-id: a b", b"x-request-id:", b"X-REQUEST-ID: " + b"a" * 129,

@@ -164,6 +164,17 @@ class Wire:
         with contextlib.suppress(OSError):  # the other end may have gone
             self.socket.shutdown(socket.SHUT_WR)
 
+    def flood(self, data: bytes) -> int:
+        """Send the same again and again, reading nothing, while it is taken; return how many bytes were."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.settimeout(0.5)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 1_000_000_000:
+                sent += self.socket.send(data * 100)
+        self.socket.settimeout(TIMEOUT)
+        return sent
+
     def rest(self) -> bytes:
         """Return all that comes until the server closes the connection."""
         came, self._came = self._came, b""
@@ -221,6 +232,14 @@ def running(
         listening = LISTENING.match(first["message"])
         assert listening
         yield Server(process, log, int(listening[1]))
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()  # so that a measured process writes down what it has run
+    try:
+        process.wait(TIMEOUT)
     finally:
         process.kill()
         process.wait(TIMEOUT)

@@ -47,7 +47,7 @@ def test_metrics_are_in_prometheus_s_text_format(server: Server) -> None:
     assert text.endswith("\n")
     assert all(LINE.fullmatch(line) for line in text.splitlines())
     names = re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)
-    assert len(names) == len(set(names)) == 13
+    assert len(names) == len(set(names)) == 12
 
 
 def test_metrics_describe_the_model_and_the_process(server: Server) -> None:
