@@ -50,13 +50,10 @@ export class Answer {
     const { classes, target } = this.card;
     byId("value").classList.add("word");
     this.write(classes[index], `most likely ${target}`, index);
-    const segments = classes.slice(0, MOST_SEGMENTS).map((_, place) => {
-      const segment = document.createElement("span");
-      segment.classList.toggle("chosen", place === index);
-      return segment;
-    });
+    byId("gauge").hidden = classes.length > MOST_SEGMENTS;
+    if (byId("gauge").hidden) return;
     byId("gauge").classList.add("segments");
-    byId("gauge").replaceChildren(...segments);
+    byId("gauge").replaceChildren(...classes.map((_, place) => segment(place === index)));
     this.writeEnds(classes[0], classes.at(-1));
   }
 
@@ -80,6 +77,12 @@ export class Answer {
     clearTimeout(this.resting);
     this.resting = setTimeout(() => (byId("spoken").textContent = sentence), REST);
   }
+}
+
+function segment(chosen) {
+  const element = document.createElement("span");
+  element.classList.toggle("chosen", chosen);
+  return element;
 }
 
 function percent(share) {

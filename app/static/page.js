@@ -11,9 +11,9 @@ const byId = (id) => document.getElementById(id);
 async function start() {
   try {
     const response = await fetch("model");
-    const document_ = await response.json();
-    if (!response.ok) throw new Error(document_.error.message);
-    show(document_);
+    const said = await response.json();
+    if (!response.ok) throw new Error(said.error.message);
+    show(said);
   } catch (error) {
     byId("trouble").textContent = error.message;
     byId("trouble").hidden = false;
@@ -28,14 +28,14 @@ function show(card) {
   byId("digest").textContent = card.release.digest ?? "";
   showCard(card);
   const answer = new Answer(card);
-  const question = new Question(card.features, follow(() => ask(question, answer)));
+  const question = new Question(card.features, soon(() => ask(question, answer)));
   byId("main").hidden = false;
   offerCopy();
   ask(question, answer);
 }
 
 // Return a function that has `action` done soon, once for all calls until then.
-function follow(action) {
+function soon(action) {
   let waiting = false;
   return () => {
     if (waiting) return;
@@ -57,10 +57,10 @@ async function ask(question, answer) {
   byId("curl").textContent = curl(body);
   try {
     const response = await fetch("predict", { method: "POST", body, signal });
-    const document_ = await response.json();
+    const said = await response.json();
     if (signal.aborted) return;
-    question.mark(document_.error);
-    answer.show(document_);
+    question.mark(said.error);
+    answer.show(said);
   } catch (error) {
     if (!signal.aborted) answer.fail(`The service does not answer: ${error.message}`);
   }
