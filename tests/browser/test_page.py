@@ -231,7 +231,12 @@ def test_plots_take_the_page_s_colours(shown: Page) -> None:
 def test_plots_that_were_not_made_are_left_out(page: Page, tmp_path: Path) -> None:
     with running(write_model(tmp_path)) as server:
         load(page, server)
-        page.wait_until("document.querySelectorAll('#facts dt').length && !document.querySelector('figure')")
+        page.wait_until("!document.querySelector('figure')")
+        statuses = {
+            each["response"]["url"].rpartition("/")[2]: each["response"]["status"]
+            for each in page.told("Network.responseReceived")
+        }
+        assert (statuses["roc.svg"], statuses["calibration.svg"]) == (404, 404)
 
 
 def test_it_asks_nobody_but_its_service(shown: Page, service: Server) -> None:
