@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.routing import APIRoute
 from starlette.routing import Route
 
 from app import body, inference, schemas
@@ -47,6 +48,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(
         title="milestone2",
         version=service.settings.model_version,
+        openapi_url=None,  # it is made on the event loop
         docs_url=None,  # its page loads scripts from the network; app/page.py has one that doesn't
         redoc_url=None,
         redirect_slashes=False,
@@ -59,10 +61,10 @@ def create_app(service: Service) -> FastAPI:
     for path, file in file_routes(service.settings).items():
         _add_file(app, path, file)
     _add_inference(app, service)
+    app.get("/openapi.json", include_in_schema=False)(openapi)
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(404, _not_found)
     app.add_exception_handler(405, _method_not_allowed)
-    app.openapi()  # made here, as this runs on a thread
     return app
 
 
@@ -101,13 +103,18 @@ def _add_inference(app: FastAPI, service: Service) -> None:
     card, version = service.card(), service.settings.model_version
     model = f"/v2/models/{card.name if card else '{name}'}"
     extra = schemas.inference_body(service.feature_count(), service.settings.limits)
-    router = APIRouter(responses=INFERENCE)
-    router.get("/v2", response_model=schemas.ServerMetadata)(server_metadata)
+    common: dict[str, Any] = {"responses": INFERENCE}
+    app.get("/v2", response_model=schemas.ServerMetadata, **common)(server_metadata)
     for path in (model, f"{model}/versions/{version}"):
-        router.get(path, response_model=schemas.ModelMetadata)(model_metadata)
-        router.get(f"{path}/ready", response_model=schemas.ModelReady)(model_ready)
-        router.post(f"{path}/infer", response_model=schemas.InferenceAnswer, openapi_extra=extra)(infer)
-    app.include_router(router)
+        app.get(path, response_model=schemas.ModelMetadata, **common)(model_metadata)
+        app.get(f"{path}/ready", response_model=schemas.ModelReady, **common)(model_ready)
+        kind = schemas.InferenceAnswer
+        app.post(f"{path}/infer", response_model=kind, openapi_extra=extra, **common)(infer)
+
+
+def openapi(request: Request) -> Response:
+    """Answer the OpenAPI document; FastAPI runs this on a thread, as making it takes long."""
+    return JSONResponse(request.app.openapi())
 
 
 async def predict(request: Request, service: ServiceDep) -> Response:
@@ -127,8 +134,7 @@ async def predict(request: Request, service: ServiceDep) -> Response:
 async def _predict_all(service: Service, predictor: Predictor, rows: Rows) -> list[int | float]:
     # On a thread, so that many rows do not keep health checks waiting.
     values = await to_thread.run_sync(predictor.predict_all, rows)
-    for row in rows:
-        service.metrics.predicted(row)
+    service.metrics.predicted_all(rows)
     return values
 
 
@@ -170,7 +176,9 @@ async def _app_error(request: Request, error: Exception) -> Response:
 
 async def _not_found(request: Request, error: Exception) -> Response:
     path = request.url.path
-    expected = f"one of {', '.join(request.app.openapi()['paths'])}"
+    routes = [route for route in request.app.routes if isinstance(route, APIRoute)]
+    known = dict.fromkeys(route.path for route in routes if route.include_in_schema)
+    expected = f"one of {', '.join(known)}"
     return _said(problem(UnknownPath("path", expected, path[:80]), path))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from itertools import chain
 from json.scanner import make_scanner
 from typing import Any
 
@@ -38,7 +39,7 @@ class Batch:
 def quick_features(body: bytes, count: int) -> list[float] | None:
     """Return the body's `features`, or None when only the strict reading knows what the body is."""
     features = _only_field(body, "features")
-    return features if _is_row(features, count) else None
+    return features if features is not None and _is_row(features, count) else None
 
 
 def parse(body: bytes, count: int, max_rows: int) -> list[float] | Batch:
@@ -47,7 +48,7 @@ def parse(body: bytes, count: int, max_rows: int) -> list[float] | Batch:
     Raises InvalidInput for anything else.
     """
     quick = _only_field(body, "instances")
-    if quick and len(quick) <= max_rows and all(_is_row(row, count) for row in quick):
+    if quick and len(quick) <= max_rows and _are_rows(quick, count):
         return Batch(quick)
     document = parse_object(body)
     if "instances" in document:
@@ -115,13 +116,15 @@ def _only_field(body: bytes, name: str) -> list[Any] | None:
     return values if type(values) is list else None
 
 
-def _is_row(values: object, count: int) -> bool:
-    return (
-        type(values) is list
-        and len(values) == count
-        and set(map(type, values)) == {float}
-        and math.isfinite(sum(values))
-    )
+def _is_row(values: list[Any], count: int) -> bool:
+    return len(values) == count and set(map(type, values)) == {float} and math.isfinite(sum(values))
+
+
+def _are_rows(values: list[Any], count: int) -> bool:
+    if set(map(type, values)) != {list} or set(map(len, values)) != {count}:
+        return False
+    flat = list(chain.from_iterable(values))
+    return _is_row(flat, len(flat))
 
 
 def _instances(document: dict[str, Any], count: int, max_rows: int) -> list[list[float]]:

@@ -9,13 +9,9 @@ HOT_PATH=0 turns it off.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from time import monotonic
-from typing import Any, ClassVar
-
-from uvicorn.config import Config
-from uvicorn.server import ServerState
+from typing import ClassVar
 
 from app.answer import Headers, as_json
 from app.body import quick_features
@@ -132,17 +128,8 @@ class HotPathProtocol(LimitedProtocol):
     """One connection with the hot path. A subclass names the responder as well."""
 
     responder: ClassVar[Responder]
-
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self.request: Request | None = None  # recognised at the start of `unread`; not all there, or waiting
-        self.unsent = b""
+    request: Request | None = None  # recognised at the start of `unread`; not all there, or waiting
+    unsent = b""
 
     def data_received(self, data: bytes) -> None:
         """Answer the requests that are recognised; the parser gets the first other one and all behind it."""

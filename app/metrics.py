@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 
 from app.artifact import Card
@@ -51,6 +52,13 @@ class Metrics:
         self.predictions += 1
         for counts, index in zip(self.bins, map(bisect_left, self.edges, row), strict=True):
             counts[index] += 1
+
+    def predicted_all(self, rows: Sequence[Sequence[float]]) -> None:
+        """Count the predictions for rows, one feature after the other."""
+        self.predictions += len(rows)
+        for counts, edges, column in zip(self.bins, self.edges, zip(*rows, strict=True), strict=True):
+            for index, count in Counter(map(bisect_left, repeat(edges), column)).items():
+                counts[index] += count
 
 
 def render(metrics: Metrics, info: dict[str, str] | None, connections: int) -> bytes:

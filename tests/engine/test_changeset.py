@@ -22,7 +22,7 @@ CHANGED = "source/pyproject.toml"
 
 def asked(start: Start, example: Path, folder: Path, answer: str) -> tuple[int, str]:
     """Answer the question on a terminal that the command controls; returns its status and what was shown."""
-    command, environment = start("call", "-m", str(example), "edit", "--text", "new")
+    command, environment = start("call", "-m", str(example), "change", "--text", "new")
     child, terminal = pty.fork()
     if not child:
         os.chdir(folder)
@@ -67,7 +67,7 @@ def test_an_interrupted_question_applies_nothing(command: Start, example: Path, 
 def test_changes_are_applied_unasked_when_told_to(
     run: Run, example: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    done = run(*words, "-m", str(example), "edit", "--text", "new", cwd=tmp_path)
+    done = run(*words, "-m", str(example), "change", "--text", "new", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert (tmp_path / CHANGED).read_text() == "new"
 
@@ -75,7 +75,7 @@ def test_changes_are_applied_unasked_when_told_to(
 def test_without_a_terminal_nothing_is_applied_and_the_status_says_so(
     command: Start, example: Path, tmp_path: Path
 ) -> None:
-    words, environment = command("call", "-m", str(example), "edit", "--text", "new")
+    words, environment = command("call", "-m", str(example), "change", "--text", "new")
     done = subprocess.run(
         words,
         cwd=tmp_path,
@@ -95,17 +95,17 @@ def test_without_a_terminal_nothing_is_applied_and_the_status_says_so(
 
 def test_nothing_is_asked_about_no_changes(run: Run, example: Path, tmp_path: Path) -> None:
     text = (example / CHANGED).read_text()
-    done = run("call", "-m", str(example), "edit", "--text", text, cwd=tmp_path)
+    done = run("call", "-m", str(example), "change", "--text", text, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.endswith("no changes to apply\n")
 
 
 def test_changes_can_be_read_and_exported_without_a_question(run: Run, example: Path, tmp_path: Path) -> None:
-    edit = ("call", "-m", str(example), "edit", "--text", "new")
-    assert run(*edit, "modified-paths", cwd=tmp_path).stdout == f"{CHANGED}\n"
-    assert "+new" in run(*edit, "as-patch", "contents", cwd=tmp_path).stdout
-    assert run(*edit, "export", "--path", "out", cwd=tmp_path).returncode == 0
-    assert run(*edit, "-o", "saved", cwd=tmp_path).returncode == 0
+    change = ("call", "-m", str(example), "change", "--text", "new")
+    assert run(*change, "modified-paths", cwd=tmp_path).stdout == f"{CHANGED}\n"
+    assert "+new" in run(*change, "as-patch", "contents", cwd=tmp_path).stdout
+    assert run(*change, "export", "--path", "out", cwd=tmp_path).returncode == 0
+    assert run(*change, "-o", "saved", cwd=tmp_path).returncode == 0
     assert {folder.name for folder in tmp_path.iterdir()} == {"out", "saved"}
     assert (tmp_path / "saved" / CHANGED).read_text() == (tmp_path / "out" / CHANGED).read_text() == "new"
 
@@ -114,7 +114,7 @@ def test_a_link_in_the_way_of_changes_is_refused(run: Run, example: Path, tmp_pa
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "in").mkdir()
     (tmp_path / "in/source").symlink_to("../elsewhere")
-    done = run("call", "-y", "-m", str(example), "edit", "--text", "new", cwd=tmp_path / "in")
+    done = run("call", "-y", "-m", str(example), "change", "--text", "new", cwd=tmp_path / "in")
     assert done.returncode == 1
     assert "a link stands in its way" in done.stderr
     assert not list((tmp_path / "elsewhere").iterdir())

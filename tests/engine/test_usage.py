@@ -42,7 +42,7 @@ def test_the_first_page_shows_functions_constructor_arguments_and_options(catalo
     assert "\n  e-2-e     Need a secret.\n" in text
     assert 'ARGUMENTS\n      --greeting string    What to say first (default "hello")\n' in text
     assert '--source Directory   Where the sources are (default "/")\n' in text
-    assert "OPTIONS\n  -h, --help " in text
+    assert "OPTIONS\n  -y, --auto-apply " in text
 
 
 def test_an_engine_objects_functions_are_shown_behind_the_function_that_gives_it(

@@ -81,7 +81,7 @@ class Example:
         return self.source
 
     @function
-    def edit(self, text: str) -> dagger.Changeset:
+    def change(self, text: str) -> dagger.Changeset:
         """Return the sources' changes when their settings are another text."""
         return self.source.with_new_file("source/pyproject.toml", text).changes(self.source)
 
