@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.browser.chromium import Page, opened
+from tests.browser.pages import DIGEST, load
+from tests.service.server import Server, running
 
 PROGRAM = "chromium"
 
@@ -30,3 +33,16 @@ def page(browser: Page) -> Page:
     browser.go("about:blank")
     browser.events.clear()
     return browser
+
+
+@pytest.fixture(scope="module")
+def service(model_dir: Path) -> Iterator[Server]:
+    """Return a running service."""
+    with running(model_dir, settings={"IMAGE_DIGEST": DIGEST}) as server:
+        yield server
+
+
+@pytest.fixture
+def shown(page: Page, service: Server) -> Page:
+    """Return the page with its first prediction."""
+    return load(page, service)

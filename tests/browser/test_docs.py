@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.browser.chromium import Page
-from tests.service.model import write_model
-from tests.service.server import Server, running
-
-BASE = "http://127.0.0.1"
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(write_model(tmp_path_factory.mktemp("model"))) as server:
-        yield server
+from tests.browser.pages import BASE
+from tests.service.server import Server
 
 
 @pytest.fixture

@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.browser.chromium import Page
+from tests.browser.pages import BASE, DIGEST, load
 from tests.service.model import write_classes, write_model, write_sum, write_wide
 from tests.service.server import Reply, Server, running
 
-DIGEST = f"sha256:{'4f2a' * 16}"
-BASE = "http://127.0.0.1"
 FIRST, SLIDER = "#feature-0", "input[type=range]"
-SHOWN = "document.querySelector('#value').textContent !== '…'"
-NARROW = 320  # pixels: of the smallest phone that WCAG 2.2 (1.4.10) wants pages to fit
-
-
-@pytest.fixture(scope="module")
-def service(model_dir: Path) -> Iterator[Server]:
-    with running(model_dir, settings={"IMAGE_DIGEST": DIGEST}) as server:
-        yield server
-
-
-@pytest.fixture
-def shown(page: Page, service: Server) -> Page:
-    """Return the page with its first prediction."""
-    return load(page, service)
-
-
-def load(page: Page, service: Server) -> Page:
-    """Return the page of a service with its first prediction."""
-    page.go(f"{BASE}:{service.port}/")
-    page.wait_until(SHOWN)
-    return page
 
 
 def asked(page: Page, service: Server) -> Reply:
@@ -244,65 +221,3 @@ def test_it_asks_nobody_but_its_service(shown: Page, service: Server) -> None:
     addresses = [each["request"]["url"] for each in shown.told("Network.requestWillBeSent")]
     assert len(addresses) > 8
     assert {address for address in addresses if not address.startswith(f"{BASE}:{service.port}/")} == set()
-
-
-def test_everything_that_can_be_used_has_a_name(shown: Page) -> None:
-    controls = [each for each in shown.controls() if each[0] != "RootWebArea"]
-    assert all(name for _, name in controls), controls
-    features = ["mean radius", "mean texture", "radius error"]
-    assert [name for role, name in controls if role == "slider"] == features
-    assert [name for role, name in controls if role == "textbox"] == features
-    assert shown.run("[...document.querySelectorAll('h1, h2')].map(each => each.tagName)")[:2] == ["H1", "H2"]
-    assert shown.run("document.documentElement.lang") == "en"
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_keyboard_reaches_everything_and_shows_where_it_is(shown: Page, scheme: str) -> None:
-    shown.media(prefers_color_scheme=scheme)
-    reached = []
-    outline = (
-        "(s => `${s.outlineStyle} ${parseFloat(s.outlineWidth)}`)(getComputedStyle(document.activeElement))"
-    )
-    for _ in range(12):
-        shown.press("Tab")
-        reached.append(shown.run("document.activeElement.tagName + document.activeElement.id"))
-        if reached[-1].startswith("BODY"):
-            break
-        assert shown.run(outline) == "solid 3", reached
-    assert reached[:4] == ["A", "A", "INPUTfeature-0", "INPUT"]
-    assert {"BUTTONcopy", "BUTTON", "PRE"} <= set(reached)
-
-
-def test_who_wants_less_motion_gets_none(shown: Page) -> None:
-    moving = "getComputedStyle(document.querySelector('#gauge'), '::before').transitionDuration"
-    assert shown.run(moving) != "0s"
-    shown.media(prefers_reduced_motion="reduce")
-    assert shown.run(moving) == "0s"
-
-
-@pytest.mark.parametrize("write", [write_model, write_classes, write_sum])
-def test_it_fits_a_phone(page: Page, tmp_path: Path, write: Callable[[Path], Path]) -> None:
-    page.size(NARROW, 640)
-    with running(write(tmp_path)) as server:
-        load(page, server)
-        assert page.run("document.documentElement.scrollWidth") == NARROW
-        page.run("document.querySelector('#feature-2').scrollIntoView()")
-        top, bottom = page.run(
-            "(r => [r.top, r.bottom])(document.querySelector('#answer').getBoundingClientRect())"
-        )
-        assert (
-            0 <= top < bottom < page.run("document.querySelector('#feature-2').getBoundingClientRect().top")
-        )
-
-
-def test_it_is_light_or_dark(shown: Page, tmp_path: Path) -> None:
-    shown.wait_until("document.querySelectorAll('figure svg').length === 2")
-    shots = []
-    for scheme in ("light", "dark"):
-        shown.media(prefers_color_scheme=scheme)
-        shots.append(shown.screenshot())
-        (tmp_path / f"page-{scheme}.png").write_bytes(shots[-1])
-        red = int(shown.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]"))
-        assert (red > 200) == (scheme == "light")
-    assert shots[0] != shots[1]
-    assert all(shot.startswith(b"\x89PNG") and len(shot) > 30_000 for shot in shots)
