@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+NOT_MODIFIED = 304  # an answer of which the client has the body, whatever that is long
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -22,8 +23,8 @@ class Answer:
 
     def headers(self) -> Headers:
         """Return the header fields, in the order in which Starlette sends them."""
-        length = str(len(self.body)).encode()
-        return [*self.extra, (b"content-length", length), (b"content-type", self.media_type)]
+        length = [(b"content-length", b"%d" % len(self.body))] if self.status != NOT_MODIFIED else []
+        return [*self.extra, *length, (b"content-type", self.media_type)]
 
     def raw(self, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
         """Return the answer as HTTP/1.1 with these header fields."""

@@ -9,10 +9,12 @@ from anyio import to_thread
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.routing import APIRoute
+from starlette.routing import Route
 
 from app import body, inference, schemas
 from app.answer import Answer
 from app.errors import AppError, InvalidInput, UnknownPath, WrongMethod
+from app.page import File, file_routes
 from app.predictor import Predictor
 from app.problems import problem
 from app.routes import Plain, plain_routes, predict_routes
@@ -47,7 +49,7 @@ def create_app(service: Service) -> FastAPI:
         title="milestone2",
         version=service.settings.model_version,
         openapi_url=None,  # it is made on the event loop
-        docs_url=None,  # its page loads scripts from the network
+        docs_url=None,  # its page loads scripts from the network; app/page.py has one that doesn't
         redoc_url=None,
         redirect_slashes=False,
         responses=ANYWHERE,
@@ -56,6 +58,8 @@ def create_app(service: Service) -> FastAPI:
     _add_predict(app, service)
     for path, plain in plain_routes(service.settings).items():
         _add_plain(app, path, plain)
+    for path, file in file_routes(service.settings).items():
+        _add_file(app, path, file)
     _add_inference(app, service)
     app.get("/openapi.json", include_in_schema=False)(openapi)
     app.add_exception_handler(AppError, _app_error)
@@ -82,6 +86,16 @@ def _add_plain(app: FastAPI, path: str, plain: Plain) -> None:
     name = plain.__name__
     documented = PLAIN_ROUTES.get(name, {"include_in_schema": False})
     app.get(path, name=name, description=plain.__doc__, **documented)(endpoint)
+
+
+def _add_file(app: FastAPI, path: str, file: File) -> None:
+    async def endpoint(request: Request) -> Response:
+        return _said(file.answer(dict(reversed(request.headers.raw))))
+
+    # Not FastAPI's own kind of route, which keeps a schema for each of its answers.
+    route = Route(path, endpoint, include_in_schema=False)
+    route.methods = {"GET"}  # Starlette adds HEAD, which the other paths don't have
+    app.router.routes.append(route)
 
 
 def _add_inference(app: FastAPI, service: Service) -> None:

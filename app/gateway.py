@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from time import monotonic
 from typing import Any
 
 from app.answer import Answer, Headers
 from app.errors import AppError, Overloaded, TooLarge
 from app.logs import Exchange, log
+from app.page import file_routes
 from app.problems import internal_error, problem
 from app.routes import Labels, is_inference, plain_routes, predict_routes
 from app.service import Service
@@ -41,7 +42,9 @@ class Gateway:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.plain = plain_routes(service.settings) if service.settings.hot_path else {}
+        hot = service.settings.hot_path
+        self.plain = plain_routes(service.settings) if hot else {}
+        self.files = file_routes(service.settings) if hot else {}
         self.predict_routes = predict_routes(service.settings)
         self.labels = Labels(service.settings)
         self._framework: asyncio.Future[Application] | None = None
@@ -70,13 +73,22 @@ class Gateway:
                 raise Overloaded(f"server: {metrics.in_flight} requests are in flight, try again later")
         metrics.in_flight += 1
         try:
-            if scope["method"] == "GET" and (plain := self.plain.get(scope["path"])):
-                await reply.say(plain(self.service))
+            if answer := self._plain_answer(scope, reply.headers):
+                await reply.say(answer)
             else:
                 framework = await self._load_framework()
                 await framework(scope, _replay(body), reply.send)
         finally:
             metrics.in_flight -= 1
+
+    def _plain_answer(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer | None:
+        """Return what needs no framework to be answered."""
+        if scope["method"] != "GET":
+            return None
+        if plain := self.plain.get(scope["path"]):
+            return plain(self.service)
+        file = self.files.get(scope["path"])
+        return file.answer(headers) if file else None
 
     def _body_limits(self, scope: Scope) -> tuple[int, int] | None:
         """Return how long a single question and a batch may be, or None where no body is read."""

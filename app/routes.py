@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import chain
 
 from app.answer import Answer, as_json
 from app.errors import ArtifactError, NotReady
 from app.metrics import MEDIA_TYPE, render
+from app.page import file_routes
 from app.service import Service
 from app.settings import Settings
 
@@ -85,7 +87,8 @@ class Labels:
     """What metrics call a path: a closed list, whatever clients ask for."""
 
     def __init__(self, settings: Settings) -> None:
-        paths = ["/openapi.json", "/v2", *plain_routes(settings), *predict_routes(settings)]
+        ours = (plain_routes(settings), predict_routes(settings), file_routes(settings))
+        paths = ["/openapi.json", "/v2", *chain.from_iterable(ours)]
         self._known = {path: path for path in paths}
 
     def of(self, path: str) -> str:

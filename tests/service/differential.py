@@ -22,6 +22,7 @@ from tests.service.mutations import PROBE, mutated_body, mutated_head
 from tests.service.server import Server, Wire, running
 
 OURS = re.compile(rb"(?m)^date: [^\r]*\r\n|(?<=^x-request-id: )[0-9a-f]{28}(?=\r$)")
+PATIENT = {"LIMIT_IDLE_SECONDS": "100000"}  # with the connections that only show what was read
 COUNTED = re.compile(r"http_requests_total|http_request_seconds_count|predictions_total|input_bin_|model_")
 
 
@@ -114,7 +115,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             write(Path(folder))
             servers = [
-                stack.enter_context(running(Path(folder), settings={"HOT_PATH": switch})) for switch in "10"
+                stack.enter_context(running(Path(folder), settings=PATIENT | {"HOT_PATH": switch}))
+                for switch in "10"
             ]
             asked = options.bodies // 2, options.heads // 2
             pair = stack.enter_context(Pair(*servers))

@@ -24,6 +24,8 @@ MODEL = {
     "divisor": 1,
     "answer": "sigmoid",
 }
+CLASSES = ("setosa", "versicolor", "virginica")
+SCORES = {"start": [0.0, 5.0, 0.0], "coefficients": [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]}
 LINEAR = MODEL | {"steps": [], "start": [0.0], "coefficients": [[1.0, 1.0, 1.0]], "answer": "value"}
 
 
@@ -37,15 +39,28 @@ def write_sum(folder: Path) -> Path:
     return _write(folder, LINEAR, ())
 
 
-def _write(folder: Path, model: dict[str, object], classes: tuple[str, ...]) -> Path:
+def write_classes(folder: Path) -> Path:
+    """Write a classifier of three classes; return its folder."""
+    return _write(folder, MODEL | {"steps": [], **SCORES, "answer": "index"}, CLASSES)
+
+
+def write_wide(folder: Path, count: int) -> Path:
+    """Write a regression that is the sum of as many features; return its folder."""
+    names = tuple(f"feature {number}" for number in range(count))
+    return _write(folder, LINEAR | {"features": count, "coefficients": [[1.0] * count]}, (), names)
+
+
+def _write(
+    folder: Path, model: dict[str, object], classes: tuple[str, ...], names: tuple[str, ...] = NAMES
+) -> Path:
     content = json.dumps(model).encode()
     card = Card(
         name="known",
         task="classification" if classes else "regression",
-        features=tuple(_feature(name) for name in NAMES),
+        features=tuple(_feature(name) for name in names),
         target="diagnosis",
         classes=classes,
-        positive=classes[1] if classes else None,
+        positive=classes[1] if len(classes) == 2 else None,
         metrics={"accuracy": 0.95},
         rows={"train": 426, "test": 143},
         libraries={"python": "3.11"},
