@@ -65,7 +65,7 @@ class EstimatorPredictor:
     def predict_all(self, rows: Sequence[Sequence[float]]) -> list[Result]:
         """Return the predictions for rows, which scikit-learn takes together."""
         try:
-            return finite(self._ask(rows), rows)
+            return finite(self._ask(rows), rows) if rows else []
         except ValueError as error:
             raise self._refusal(rows) from error
 

@@ -42,6 +42,7 @@ from app.errors import ArtifactError
 FORMAT = 1
 MAX_NODES = 100_000  # of all trees, or coefficients: more take longer than a second to load
 MAX_DEPTH = 200  # of a tree
+MAX_STEPS = 100
 
 Operation = Literal["add", "subtract", "multiply", "divide", "clip"]
 Answer = Literal["value", "sigmoid", "complement", "index"]
@@ -99,10 +100,13 @@ def parse(content: bytes, place: str) -> Model:
 
 def _faults(model: Model) -> Iterable[str]:
     """Yield what is wrong with the model, the first first: later checks rely on earlier ones."""
-    scaling = sum(len(step.values) for step in model.steps)
-    for name, size in (("nodes or coefficients", model.nodes), ("values in steps", scaling)):
+    values = sum(len(step.values) for step in model.steps)
+    sizes = {"nodes or coefficients": model.nodes, "values in steps": values}
+    for name, size in sizes.items():
         if size > MAX_NODES:
             yield f"expected at most {MAX_NODES} {name}, got {size}"
+    if len(model.steps) > MAX_STEPS:
+        yield f"expected at most {MAX_STEPS} steps, got {len(model.steps)}"
     numbers = {"features": model.features, "scores": len(model.start), "divisor": model.divisor}
     for name, number in numbers.items():
         if not 1 <= number <= MAX_NODES:
@@ -151,11 +155,9 @@ def _shape_faults(features: Iterable[int]) -> Iterable[str]:
     for feature in features:
         if not open_:
             yield "nodes follow after the tree's last leaf"
-            return
         depth = open_.pop()
         if depth > MAX_DEPTH:
             yield f"deeper than {MAX_DEPTH}"
-            return
         if feature >= 0:
             open_ += [depth + 1, depth + 1]
     if open_:

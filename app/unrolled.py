@@ -79,22 +79,27 @@ def _part(model: Model, body: list[ast.stmt]) -> Part:
 def _groups(model: Model) -> Iterator[list[Tree]]:
     limit = max(NODES_A_FUNCTION, NODES_A_FEATURE * model.features)
     group: list[Tree] = []
+    nodes = 0
     for tree in model.trees:
-        if group and sum(len(each.features) for each in [*group, tree]) > limit:
+        nodes += len(tree.features)
+        if group and nodes > limit:
             yield group
-            group = []
+            group, nodes = [], len(tree.features)
         group.append(tree)
     yield group
 
 
-def _steps(steps: Iterable[Step], names: Sequence[str]) -> Iterator[ast.stmt]:
-    for step in steps:
-        if step.operation == "clip":
-            yield from (_assign(name, _clipped(name, *step.values)) for name in names)
-        else:
-            operator = _OPERATORS[step.operation]
-            for name, value in zip(names, step.values, strict=True):
-                yield _change(name, operator, _number(value))
+def _steps(steps: Iterable[Step], names: Iterable[str]) -> Iterator[ast.stmt]:
+    for index, name in enumerate(names):
+        changed = _load(name)
+        for step in steps:
+            if step.operation == "clip":
+                yield _assign(name, changed)
+                changed = _clipped(name, *step.values)
+            else:
+                value = _number(step.values[index])
+                changed = ast.BinOp(changed, _OPERATORS[step.operation], value, **_AT)
+        yield _assign(name, changed)
 
 
 def _clipped(name: str, smallest: float, largest: float) -> ast.expr:

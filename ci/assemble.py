@@ -2,8 +2,8 @@
 
     python assemble.py TREE
 
-Run by the Python of a virtual environment, whose packages are reduced on the way. Both get their byte-code here:
-it is made of the sources alone, by one process, so that it is always the same, and not checked at start.
+Run by the Python of a virtual environment, whose packages are reduced on the way. Both get their byte-code
+here: of the sources alone and by one process, so that it is always the same, and not checked at start.
 """
 
 import compileall

@@ -9,6 +9,8 @@
     ├── NotVerified            an image, or what is published about it, is not what it is said to be
     ├── StandInRefused         an image from a stand-in base was to leave this machine
     ├── DirtyRefused           an image of more than a commit was to leave this machine
+    ├── NoAdvisories           nothing to look the parts of a release up in
+    ├── Vulnerable             something grave is known against a part of a release
     ├── InvalidFault           a fault that the rehearsal does not have
     ├── RegistryError          the registry did not do what it was asked
     │   ├── RegistryUnreachable    no answer, or for now only that it cannot
@@ -66,6 +68,14 @@ class StandInRefused(PipelineError):
 
 class DirtyRefused(PipelineError):
     """An image of more than a commit was to leave this machine."""
+
+
+class NoAdvisories(PipelineError):
+    """There is nothing to look the parts of a release up in."""
+
+
+class Vulnerable(PipelineError):
+    """Something grave is known against a part of a release."""
 
 
 class InvalidFault(PipelineError):

@@ -91,16 +91,15 @@ def opened(image: Layout) -> Iterator[Tree]:
     with ExitStack() as stack:
         for blob in image.layers:
             try:
-                layer = stack.enter_context(_unpacked(image, blob))
-                _lay(tree, layer)
+                _lay(tree, *stack.enter_context(_unpacked(image, blob)))
             except _UNREADABLE as error:
                 raise InvalidLayout(f"image: layer {blob.digest} cannot be read: {error!r}") from error
         yield {path: tree[path] for path in sorted(tree)}
 
 
 @contextmanager
-def _unpacked(image: Layout, blob: Blob) -> Iterator[IO[bytes]]:
-    """Open a layer's tar at its first entry: in the archive itself when it is not compressed there."""
+def _unpacked(image: Layout, blob: Blob) -> Iterator[tuple[IO[bytes], int]]:
+    """Open a layer's tar at its begin and say where it ends; in the archive itself unless compressed."""
     with image.archive.open("rb") as archive:
         archive.seek(blob.offset)
         magic = archive.read(len(_ZSTD))
@@ -108,12 +107,13 @@ def _unpacked(image: Layout, blob: Blob) -> Iterator[IO[bytes]]:
         if magic == _ZSTD:
             raise InvalidLayout(f"image: layer {blob.digest} is compressed with zstd; export it uncompressed")
         if not magic.startswith(_GZIP):
-            yield archive
+            yield archive, blob.offset + blob.size
             return
         with tempfile.TemporaryFile() as unpacked:
             _gunzip(image.chunks(blob), unpacked)
+            end = unpacked.tell()
             unpacked.seek(0)
-            yield unpacked
+            yield unpacked, end
 
 
 def _gunzip(chunks: Iterator[bytes], unpacked: IO[bytes]) -> None:
@@ -129,10 +129,10 @@ def _gunzip(chunks: Iterator[bytes], unpacked: IO[bytes]) -> None:
         raise EOFError("it is not one whole gzip member")
 
 
-def _lay(tree: dict[str, Entry], layer: IO[bytes]) -> None:
+def _lay(tree: dict[str, Entry], layer: IO[bytes], end: int) -> None:
     """Lay a layer on a tree. Its whiteouts are about what lies below it, wherever in it they stand."""
     added: dict[str, Entry] = {}
-    for path, member in _members(layer):
+    for path, member in _members(layer, end):
         folder, _, name = path.rpartition("/")
         if name == _OPAQUE:
             _clear(tree, folder)
@@ -146,13 +146,17 @@ def _lay(tree: dict[str, Entry], layer: IO[bytes]) -> None:
         _put(tree, entry)
 
 
-def _members(layer: IO[bytes]) -> Iterator[tuple[str, tarfile.TarInfo]]:
+def _members(layer: IO[bytes], end: int) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    """Yield a layer's entries by their paths. tarfile takes whatever it cannot read for the end."""
     with tarfile.open(fileobj=layer, mode="r:") as tar:
         for count, member in enumerate(tar):
             if count >= MAX_ENTRIES:
                 raise ValueError(f"more than {MAX_ENTRIES} entries")
             if path := _path(member.name):
                 yield path, member
+        layer.seek(tar.offset)
+        if tar.offset + tarfile.BLOCKSIZE > end or layer.read(tarfile.BLOCKSIZE).strip(tarfile.NUL):
+            raise ValueError(f"no entry and no end is at byte {tar.offset}")
 
 
 def _path(name: str) -> str:

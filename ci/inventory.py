@@ -36,7 +36,7 @@ class Component:
     """A part of an image by its package URL.
 
     `expression` is an SPDX licence expression; without one, `licences` are what licences are called.
-    `source` is the Debian package that a Debian package was built from, which is what advisories name.
+    `source` is what a Debian package was built from, as `NAME VERSION`, which is what advisories name.
     """
 
     kind: str
@@ -90,7 +90,8 @@ def _debian(tree: Tree) -> Iterator[Claim]:
         purl = f"pkg:deb/debian/{quote(name)}@{quote(version, safe='')}{where}"
         sums, terms = f"{path}.md5sums", f"usr/share/doc/{name}/copyright"
         licences = sorted(set(_DEBIAN_LICENCE.findall(_text(tree, terms))))
-        source = (told["Source"] or name).partition(" ")[0]
+        origin, _, built_from = (told["Source"] or name).partition(" ")
+        source = f"{origin} {built_from.strip('()') or version}"
         component = Component("library", name, version, purl, licences=tuple(licences), source=source)
         yield component, [path, sums, terms, *(line[_MD5:] for line in _text(tree, sums).splitlines())]
 

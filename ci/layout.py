@@ -77,7 +77,7 @@ class Layout:
         """The labels, none when there are none."""
         labels = (self.config.get("config") or {}).get("Labels") or {}
         if not isinstance(labels, dict):
-            raise InvalidLayout(f"image archive {self.archive}: labels are {labels!r:.80}")
+            raise InvalidLayout(f"image archive {self.archive}: {labels!r:.80} is no configuration of labels")
         return {name: str(value) for name, value in labels.items()}
 
     @property

@@ -11,9 +11,11 @@ import bundle
 import explain
 import images
 import model_card
+import pins
 import reference
 import rehearse
 import release
+import scan
 import setup_google
 import verify
 from doctor import Doctor, report
@@ -37,7 +39,7 @@ else:
 
 BASE = "python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91"
 REGISTRY = "registry:3.0.0@sha256:6c5666b861f3505b116bb9aa9b25175e71210414bd010d92035ff64018f9457e"
-WORKFLOW = ".github/workflows/milestone2-ci.yml"
+WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabot.yml"
 
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
 # pyproject.toml or in data/.
@@ -61,7 +63,8 @@ LINTERS = {
     "hadolint": ["hadolint", "Dockerfile"],
     "shellcheck": ["shellcheck", "daggerw", ".ci/run"],
     "workflow schema": ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", WORKFLOW],
-    "zizmor": ["zizmor", "--offline", "--no-progress", WORKFLOW],
+    "dependabot schema": ["check-jsonschema", "--builtin-schema", "vendor.dependabot", DEPENDABOT],
+    "zizmor": ["zizmor", "--offline", "--no-progress", ".github"],
 }
 
 Tag = Annotated[str, Doc("The version to release: vMAJOR.MINOR.PATCH, also with a pre-release suffix")]
@@ -140,6 +143,36 @@ class Ci:
         """Say which file of which layer differs, and how, from another build of one version."""
         ours = (await self.bundle(tag, await Commit.of(git))).file(f"{bundle.FOLDER}/{bundle.IMAGE}")
         return await release.compared(self._programs(), ours, other)
+
+    @function(cache="never")
+    async def scan(
+        self,
+        git: Git,
+        tag: Tag = "v0.0.0-dev",
+        advisories: Annotated[
+            list[dagger.File] | None,
+            Doc("What is known, as OSV has it: records in JSON, or a zip of them"),
+        ] = None,
+        url: Annotated[list[str] | None, Doc("Where such a file can be fetched")] = None,
+        fail_on: Annotated[str, Doc("How grave is too grave: low, medium, high or critical")] = "high",
+    ) -> str:
+        """Look what is known against the parts of one version, and fail when that is grave."""
+        made = await self.bundle(tag, await Commit.of(git))
+        programs = self._prepared().with_file(scan.PROGRAM, self.source.file(scan.PROGRAM))
+        bill = made.file(f"{bundle.FOLDER}/{bundle.SBOM}")
+        return await scan.scanned(programs, bill, advisories or (), url or (), fail_on)
+
+    @function(cache="never")
+    async def update(
+        self,
+        images: Annotated[bool, Doc("Also ask the image registries for moved digests")] = True,
+    ) -> dagger.Changeset:
+        """Return the changes that raise all pins within their constraints; tell which base images moved."""
+        found = await pins.moved((BASE, REGISTRY)) if images else []
+        for each in found:
+            _tell(str(each))
+        raised = await pins.raised(self.source, self._prepared())
+        return (await pins.repinned(raised, found)).changes(self.source)
 
     async def bundle(self, tag: str, commit: Commit) -> dagger.Container:
         """Return the container that made one version of a commit into files, in bundle.FOLDER."""

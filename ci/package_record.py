@@ -47,6 +47,8 @@ def _owners(system: Path) -> dict[Path, str]:
     owners: dict[Path, str] = {}
     for listing in sorted((system / DPKG / "info").glob("*.list")):
         for line in listing.read_text().splitlines():
+            if line == "/.":
+                continue
             path = system / line.lstrip("/")
             place = path.parent.resolve().relative_to(system.resolve())
             owners[place / path.name] = listing.stem.partition(":")[0]

@@ -25,7 +25,7 @@ _MAX_TAG, _MAX_REPOSITORY = 128, 255
 
 @dataclass(frozen=True)
 class Image:
-    """Where one release goes: a registry's host, a repository, and a tag, empty where only a digest counts."""
+    """Where a release goes: a registry's host, a repository, and a tag, empty where only a digest counts."""
 
     host: str
     repository: str

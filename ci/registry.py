@@ -21,6 +21,7 @@ from layout import MANIFEST, Blob, Layout
 from reference import next_free
 from registry_content import (
     ACCEPT,
+    REFERRERS_TAG,
     Manifest,
     Parcel,
     Referrer,
@@ -124,10 +125,10 @@ class Repository:
         return manifest
 
     async def tags(self) -> list[str]:
-        """Return every tag of the repository, none when there is no such repository."""
-        return [
-            str(tag) for page in await self._pages("tags", "list") or () for tag in page.get("tags") or ()
-        ]
+        """Return every tag but those of lists of referrers; none when there is no such repository."""
+        pages = await self._pages("tags", "list") or ()
+        tags = [str(tag) for page in pages for tag in page.get("tags") or ()]
+        return [tag for tag in tags if not REFERRERS_TAG.fullmatch(tag)]
 
     async def referrers(self, digest: str) -> list[Referrer]:
         """Return what is published about an image: as the registry lists it, else by the fallback tag."""

@@ -1,6 +1,7 @@
 """What a registry holds and takes: manifests, and images on their way to one."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,6 +12,8 @@ from layout import INDEX, MANIFEST, MAX_DOCUMENT, Blob, Layout
 
 _DOCKER = "application/vnd.docker.distribution.manifest"
 INDEXES = (INDEX, f"{_DOCKER}.list.v2+json")
+# The tag of a list of referrers where a registry keeps none itself: the image's digest without its colon.
+REFERRERS_TAG = re.compile(r"sha256-[0-9a-f]{64}")
 EMPTY = "application/vnd.oci.empty.v1+json"
 ACCEPT = ", ".join((MANIFEST, f"{_DOCKER}.v2+json", *INDEXES))
 

@@ -3,17 +3,16 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import dagger
 from dagger import dag
 
 import reference
+import verify
 from endpoints import Endpoints
 from errors import PipelineError, RehearsalFailed
 from identity import Given
 from principal import Identity, Provider
-from pull import pull
 from registry import Repository
 from rehearsal import addresses, faults
 from rehearsal.world import Job, usual_world
@@ -110,11 +109,10 @@ class Rehearsal:
 
 
 async def _returned(repository: Repository, released: reference.Release, steps: Steps) -> None:
-    """Pull what was released by its digest, run it and ask it."""
-    archive = Path("pulled.tar")
-    with steps.step(f"pull {released.digest}"):
-        await pull(repository, released.digest, archive)
-        files = dag.current_module().workdir(".", include=[archive.name])
-        image = await dag.container().import_(files.file(archive.name)).sync()
+    """Pull what was released by its digest, hold it against all that is said of it, run it and ask it."""
+    with steps.step(f"pull and verify {released.digest}"):
+        await verify.verified(repository, released)
+    files = dag.current_module().workdir(".", include=[str(verify.ARCHIVE)])
+    image = dag.container().import_(files.file(str(verify.ARCHIVE)))
     with steps.step("run it and call /predict"):
         await tried(image, released.image.tag)

@@ -25,15 +25,19 @@ from reference import Release
 from registry import Repository
 from registry_content import Manifest, Parcel
 
+ARCHIVE = Path("verified.tar")
 MODEL_VERSION = "MODEL_VERSION"
 _SHOWN = 20  # problems
 _PLACES = ("is said", "is true")
 
 
 async def verified(repository: Repository, release: Release) -> str:
-    """Return what was found to be true of a release. Raises NotVerified with all that is not."""
+    """Return what was found to be true of a release; its image is in ARCHIVE then.
+
+    Raises NotVerified with all that is not true.
+    """
     try:
-        image = await pull(repository, release.digest, Path("verified.tar"))
+        image = await pull(repository, release.digest, ARCHIVE)
         bill = await attached(repository, image, bundle.SBOM)
         origin = await attached(repository, image, bundle.PROVENANCE)
         tagged = await repository.digest(release.image.tag) if release.image.tag else release.digest
@@ -110,9 +114,12 @@ def _labels(image: Layout, release: Release) -> Iterator[str]:
 
 
 def _model(tree: Tree) -> Iterator[str]:
-    """Yield what of the model is not as its card says."""
+    """Yield what of the model is not as its card says; the pickle of a portable model isn't there."""
     card = json.loads(tree[CARD].content())
-    said = {"model.joblib": card["artifact_sha256"]}
+    portable = card.get("portable")
+    said = {"model.json": portable["sha256"]} if portable else {"model.joblib": card["artifact_sha256"]}
+    if golden := card.get("golden_sha256"):
+        said["golden.json"] = golden
     for name, sha256 in said.items():
         path = f"{MODEL}{name}"
         found = tree[path].sha256() if path in tree else "nothing"

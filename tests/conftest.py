@@ -16,6 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     from app.estimator import Estimator
+    from tests.project import Project
 
 ROOT = Path(__file__).parent.parent
 KERNELS = ("Nehalem", "SkylakeX")
@@ -47,6 +48,15 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patched.setattr(train_model, "make_model", known_estimator)
         assert train_model.main(["--settings", str(settings), "--output", str(folder)]) == 0
     return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Return a project with settings and an estimator, but no data yet."""
+    from tests.project import Project, make
+
+    make(monkeypatch, known_estimator())
+    return Project(tmp_path).settings()
 
 
 def known_estimator() -> Estimator:

@@ -83,6 +83,7 @@ class Pair:
             raise NotPortable(f"scikit-learn doesn't take rows like those trained on: {error}") from error
 
 
+@np.errstate(all="ignore")  # an overflow shows in the results, which are compared
 def check(model: Model, estimator: Any, positive: int | None, trained: Rows) -> None:
     """Raise NotPortable unless the model predicts what the fitted estimator does."""
     reference = _single_threaded(estimator)

@@ -146,8 +146,12 @@ def _bars(classes: Sequence[str], recalls: Numbers) -> bytes:
         width = (RIGHT - LEFT) * recall
         bar = f'x="{LEFT}" y="{top:.1f}" width="{width:.1f}" height="{bottom - top:.1f}"'
         marks.append(f'<rect {bar} fill-opacity=".6"/>')
-        marks.append(_text(f'x="{LEFT - 6}" y="{(top + bottom) / 2 + 4:.1f}"', label[:LONGEST_LABEL], "end"))
+        marks.append(_text(f'x="{LEFT - 6}" y="{(top + bottom) / 2 + 4:.1f}"', _short(label), "end"))
     return plot.svg(*marks)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
 
 
 def _ends(values: Numbers) -> tuple[float, float]:

@@ -55,6 +55,7 @@ class Nodes:
         )
 
 
+@np.errstate(all="ignore")  # beyond single precision, and below its normal numbers
 def in_doubles(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the largest doubles that are at most the thresholds after rounding to single precision.
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import bundle
+from canonical import Origin
 from rehearsal.world import Job, usual_world
+from revision import Commit
+from tests.ci.image import BASE, ORIGIN
+
+COMMIT = Commit(ORIGIN.revision, ORIGIN.created, dirty=False)
 
 
 @dataclass
@@ -47,14 +53,28 @@ class Container:
         self.arguments = args
         return self.service
 
-    def as_tarball(self) -> Container:
-        return self
-
-    async def export(self, path: str) -> None:
-        shutil.copy(self.archive, path)
-
     async def sync(self) -> Container:
         return self
+
+
+@dataclass
+class Bundle:
+    """What made a release into files, and the folder that they are in."""
+
+    folder: Path
+
+    async def sync(self) -> Bundle:
+        return self
+
+    def directory(self, path: str) -> Bundle:
+        assert path == bundle.FOLDER
+        return self
+
+    def file(self, name: str) -> Path:
+        return self.folder / name
+
+    async def export(self, path: str) -> None:
+        shutil.copytree(self.folder, path, dirs_exist_ok=True)
 
 
 @dataclass
@@ -69,9 +89,11 @@ class Pipeline:
         self.made.append("check")
         return "checked"
 
-    async def build(self, tag: str) -> Container:
+    async def bundle(self, tag: str, commit: Commit) -> Bundle:
         self.made.append(f"build {tag}")
-        return self.image
+        folder = self.image.archive.with_suffix(".release")
+        bundle.write(self.image.archive, Origin(commit.revision, commit.created, BASE), folder)
+        return Bundle(folder)
 
     def train(self) -> Container:
         self.made.append("train")

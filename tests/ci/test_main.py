@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import dagger
 import pytest
@@ -30,6 +30,17 @@ class Untouchable(dagger.Directory):
         raise AssertionError(f"the source was asked for {path}")
 
 
+class Unread(dagger.GitRepository):
+    """A repository that must not be asked for anything."""
+
+    def __init__(self) -> None:
+        """Need no engine."""
+
+    def head(self) -> dagger.GitRef:
+        """Fail the test."""
+        raise AssertionError("the repository was asked for its head")
+
+
 @pytest.fixture
 def pipeline() -> Ci:
     """Return the pipeline over a source that must not be used."""
@@ -41,6 +52,7 @@ def test_users_can_call_these_functions_and_no_others() -> None:
     assert set(FUNCTIONS) == {
         *("test", "lint", "check", "train", "build", "serve", "publish", "registry"),
         *("rehearse", "doctor", "explain", "setup_google", "images"),
+        *("digest", "compare", "release", "verify", "scan", "update"),
     }
 
 
@@ -62,8 +74,10 @@ def test_every_argument_is_documented(name: str) -> None:
 
 
 def test_what_has_an_effect_outside_or_asks_outside_is_never_cached() -> None:
+    outside = ("publish", "rehearse", "doctor", "setup_google", "images", "verify", "scan", "update")
+    of_a_commit = ("digest", "compare", "release")
     policies = {name: found.cache_policy for name, found in FUNCTIONS.items() if found.cache_policy}
-    assert policies == dict.fromkeys(("publish", "rehearse", "doctor", "setup_google", "images"), "never")
+    assert policies == dict.fromkeys(outside, "never") | dict.fromkeys(of_a_commit, "session")
 
 
 def test_the_source_is_the_repository_without_what_is_not_allowed() -> None:
@@ -81,7 +95,7 @@ async def test_publish_refuses_a_tag_that_is_no_version_before_anything_starts(
     pipeline: Ci, tag: str
 ) -> None:
     with pytest.raises(InvalidReference, match="tag: "):
-        await pipeline.publish(tag)
+        await pipeline.publish(tag, Unread())
 
 
 @pytest.mark.anyio
@@ -90,7 +104,7 @@ async def test_publish_refuses_a_malformed_registry_before_anything_starts(
     pipeline: Ci, registry: str
 ) -> None:
     with pytest.raises(InvalidReference, match="registry: "):
-        await pipeline.publish("v1.0.0", registry)
+        await pipeline.publish("v1.0.0", Unread(), registry)
 
 
 @pytest.mark.anyio
@@ -104,7 +118,13 @@ async def test_build_and_serve_refuse_a_tag_that_is_no_version_before_anything_s
 @pytest.mark.anyio
 async def test_rehearse_refuses_a_misspelt_fault_before_anything_starts(pipeline: Ci) -> None:
     with pytest.raises(InvalidFault, match="'sts:5' is no fault"):
-        await pipeline.rehearse("v1.0.0", ["sts:5"])
+        await pipeline.rehearse(Unread(), "v1.0.0", ["sts:5"])
+
+
+@pytest.mark.anyio
+async def test_verify_refuses_a_name_without_a_digest_before_anything_starts(pipeline: Ci) -> None:
+    with pytest.raises(InvalidReference, match=r"'localhost:5000/m:v1\.0\.0' is not HOST/NAME"):
+        await pipeline.verify("localhost:5000/m:v1.0.0")
 
 
 @pytest.mark.anyio
@@ -117,29 +137,53 @@ def test_explain_tells_what_ends_a_known_error(pipeline: Ci) -> None:
     assert "  fix: " in pipeline.explain("denied: Unauthenticated request")
 
 
+class Text(dagger.File):
+    """A file of which no more than its text is asked."""
+
+    def __init__(self, text: str) -> None:
+        """Need no engine."""
+        self.text = text
+
+    async def contents(self, **lines: int | None) -> str:
+        """Return its text."""
+        return self.text
+
+
+class Source(dagger.Directory):
+    """This repository's files, with a trained model's card among them, and what is built of them."""
+
+    def __init__(self, card: str = "") -> None:
+        """Need no engine."""
+        self.card, self.target = card, ""
+
+    def file(self, path: str) -> dagger.File:
+        """Return what can be asked for its text."""
+        return Text(self.card if path == "card.json" else (ROOT / path).read_text())
+
+    def filter(self, **which: object) -> Source:
+        """Return the same."""
+        return self
+
+    def docker_build(self, *, target: str | None = "", **how: object) -> Any:
+        """Remember the target."""
+        self.target = target or ""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("card", "target"), [('{"portable": {"nodes": 3}}', "runtime"), ('{"portable": null}', "runtime-full")]
+)
+async def test_build_takes_the_image_that_the_trained_model_needs(
+    card: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(card)
+    monkeypatch.setattr(Ci, "train", lambda self: source)
+    await Ci(source=source).build("v1.0.0")  # type: ignore[call-arg]
+    assert source.target == target
+
+
 @pytest.mark.anyio
 async def test_setup_google_prints_the_script_with_the_condition_of_the_repository() -> None:
-    class Source(dagger.Directory):
-        """This repository's files."""
-
-        def __init__(self) -> None:
-            """Need no engine."""
-
-        def file(self, path: str) -> dagger.File:
-            """Return what can be asked for its text."""
-            return Template(ROOT / path)
-
-    class Template(dagger.File):
-        """A file of this repository."""
-
-        def __init__(self, path: Path) -> None:
-            """Need no engine."""
-            self.path = path
-
-        async def contents(self, **lines: int | None) -> str:
-            """Return its text."""
-            return self.path.read_text()
-
     pipeline = Ci(source=Source())  # type: ignore[call-arg]
     script = await pipeline.setup_google("my-project", "some/body", repository_id="12", owner_id="34")
     assert f"CONDITION={quote(str(Condition.of('12', '34')))}" in script

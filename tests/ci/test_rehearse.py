@@ -6,19 +6,23 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import bundle
 import images
 import layout
 import reference
 import rehearse
 import smoke
+import verify
 from endpoints import Endpoints
 from errors import (
+    DirtyRefused,
     IdentityError,
     InvalidFault,
     InvalidIdentity,
@@ -35,10 +39,13 @@ from registry import connect
 from rehearsal import addresses
 from rehearsal.app import application
 from rehearse import Rehearsal
+from release import Allowed
 from release import release as made_release
+from revision import Commit
 from steps import Steps
 from tests.ci import conftest
-from tests.ci.pipeline import Container, Engine, Pipeline, Service
+from tests.ci.image import FILES, built, layer
+from tests.ci.pipeline import COMMIT, Container, Engine, Pipeline, Service
 from tests.ci.witness import Witness, shapes
 from tokens import Token
 
@@ -61,16 +68,17 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         return 0.5
 
     monkeypatch.setattr(smoke, "predict", predict)
+    monkeypatch.setattr("release.dag", Engine(lambda world: "", "v1.0.0"))
     monkeypatch.chdir(tmp_path)
     return asked
 
 
 @pytest.fixture
 def pipeline(archive: Archive, registry_url: str, tmp_path: Path) -> Pipeline:
-    """Return a pipeline whose image has two layers."""
+    """Return a pipeline whose image no other test has."""
     archive.path = tmp_path / "built.tar"
-    archive.index(archive.add_manifest(b"one", tmp_path.name.encode()))
-    return Pipeline(Container(archive.write()), Service(lambda: registry_url))
+    image = built(archive, layer({**FILES, "app/own": tmp_path.name.encode()}), version=tag_of(tmp_path))
+    return Pipeline(Container(image), Service(lambda: registry_url))
 
 
 @pytest.fixture
@@ -86,7 +94,8 @@ def rehearsed(
     async def rehearsed(tag: str, *faults: str) -> tuple[str, Engine]:
         engine = Engine(start_google, tag, *faults)
         monkeypatch.setattr(rehearse, "dag", engine)
-        made: Any = (pipeline, "rehearsed", engine.programs, Container(Path()))
+        monkeypatch.setattr("release.dag", engine)
+        made: Any = (pipeline, "rehearsed", COMMIT, engine.programs, Container(Path()))
         try:
             return await Rehearsal(tag, faults).run(*made), engine
         finally:
@@ -95,9 +104,27 @@ def rehearsed(
     return rehearsed
 
 
-async def release(pipeline: Any, *to: Any, allow_stand_in: bool) -> reference.Release:
+async def release(
+    pipeline: Any,
+    target: reference.Image,
+    identity: Identity | None = None,
+    told: Callable[[str], None] = print,
+    *,
+    commit: Commit = COMMIT,
+    **allowed: bool,
+) -> reference.Release:
     """Release from a pipeline that has no engine."""
-    return await made_release(pipeline, *to, allow_stand_in=allow_stand_in)
+    return await made_release(pipeline, target, commit, identity, Steps(told), Allowed(**allowed))
+
+
+def job(google: str, world: World) -> Identity:
+    """Return the job of the stand-in's world, as its federated self."""
+    return Identity(
+        Provider.of(world.provider.resource),
+        None,
+        Given(addresses.request_url(google), Token(world.request_token)),
+        Endpoints.of(addresses.endpoints(google, world)),
+    )
 
 
 def tag_of(folder: Path) -> str:
@@ -124,14 +151,13 @@ async def test_a_rehearsal_ends_with_what_it_released(
         "lint and test",
         "build",
         "try the image",
-        "pack it",
         f"push {name}",
-        f"pull {digest}",
+        f"pull and verify {digest}",
         "run it and call /predict",
     ]
     assert pipeline.made == ["train", f"build {tag}", "check"]
     assert asked == [tag, tag]
-    assert [file.name for file in engine.imported] == ["pulled.tar"]
+    assert [file.name for file in engine.imported] == ["image.tar", "verified.tar"]
 
 
 async def test_a_rehearsal_shows_no_token_however_loud_its_logs_are(
@@ -150,7 +176,7 @@ async def test_a_rehearsal_shows_no_token_however_loud_its_logs_are(
     assert engine.ticket in witness.tokens
     assert len(witness.tokens) >= 5  # the job's, its identity, the federated, the account's, the registry's
     assert not [token for token in witness.tokens for shape in shapes(token) if shape in told]
-    pushed = (tmp_path / "pulled.tar").read_bytes()
+    pushed = (tmp_path / "verified.tar").read_bytes()
     assert not [token for token in witness.tokens for shape in shapes(token) if shape in pushed]
 
 
@@ -196,21 +222,18 @@ async def test_a_second_release_of_other_content_is_refused(
 ) -> None:
     target = image("localhost:5000/again", tag_of(tmp_path))
     told: list[str] = []
-    first = await release(pipeline, target, None, Steps(told.append), allow_stand_in=False)
-    assert await release(pipeline, target, None, Steps(told.append), allow_stand_in=False) == first
+    first = await release(pipeline, target)
+    assert await release(pipeline, target, None, told.append) == first
     assert any(line.endswith(f"is {first.digest} already; nothing to push") for line in told)
-    archive.index(archive.add_manifest(b"another"))
-    archive.write()
+    built(archive, layer({**FILES, "app/another": b""}))
     with pytest.raises(TagTaken, match="publish it as"):
-        await release(pipeline, target, None, Steps(told.append), allow_stand_in=False)
+        await release(pipeline, target)
 
 
 async def test_an_identity_is_of_no_use_to_the_local_registry(pipeline: Pipeline) -> None:
     somebody: Any = object()
     with pytest.raises(InvalidIdentity, match="give --registry, too"):
-        await release(
-            pipeline, image("localhost:5000", "v1.0.0"), somebody, Steps(print), allow_stand_in=True
-        )
+        await release(pipeline, image("localhost:5000", "v1.0.0"), somebody, stand_in=True)
 
 
 async def test_a_release_without_the_identity_that_it_speaks_of_ends_before_anything_is_made(
@@ -219,7 +242,7 @@ async def test_a_release_without_the_identity_that_it_speaks_of_ends_before_anyt
     nobody = Identity(Provider.of(world.provider.resource), None, Given(), Endpoints())
     target = image(world.repository.uri, "v1.0.0")
     with pytest.raises(IdentityError, match=r"no identity is given[^$]*id-token: write"):
-        await release(pipeline, target, nobody, Steps(print), allow_stand_in=False)
+        await release(pipeline, target, nobody)
     assert not pipeline.made
 
 
@@ -227,33 +250,50 @@ async def test_what_is_pulled_is_what_the_digest_names(
     pipeline: Pipeline, asked: list[str], registry_url: str, tmp_path: Path
 ) -> None:
     target = image("localhost:5000", tag_of(tmp_path))
-    released = await release(pipeline, target, None, Steps(print), allow_stand_in=False)
+    released = await release(pipeline, target)
     async with connect(registry_url, target.repository) as repository:
         pulled = await pull(repository, released.digest, tmp_path / "pulled.tar")
-        assert (pulled.digest, len(pulled.blobs)) == (released.digest, 3)
+        assert (pulled.digest, len(pulled.blobs)) == (released.digest, 4)
 
 
 async def test_what_is_made_from_a_stand_in_goes_to_no_remote_registry_unless_told_to(
     pipeline: Pipeline, asked: list[str], archive: Archive, google: str, world: World, tmp_path: Path
 ) -> None:
-    labels = {"Labels": {layout.STAND_IN_LABEL: "python:3.11"}}
-    configuration = json.dumps({"created": "2026-07-01T00:00:00Z", "config": labels}).encode()
-    archive.index(archive.add_manifest(b"one", configuration=configuration))
-    archive.write()
-    somebody = Identity(
-        Provider.of(world.provider.resource),
-        None,
-        Given(addresses.request_url(google), Token(world.request_token)),
-        Endpoints.of(addresses.endpoints(google, world)),
-    )
-    target = image(world.repository.uri, tag_of(tmp_path))
+    built(archive, version=tag_of(tmp_path), labels={layout.STAND_IN_LABEL: "python:3.11"})
+    target, somebody = image(world.repository.uri, tag_of(tmp_path)), job(google, world)
     told: list[str] = []
     with pytest.raises(StandInRefused, match="--allow-stand-in"):
-        await release(pipeline, target, somebody, Steps(told.append), allow_stand_in=False)
-    await release(pipeline, target, somebody, Steps(told.append), allow_stand_in=True)
+        await release(pipeline, target, somebody)
+    await release(pipeline, target, somebody, told.append, stand_in=True)
     assert "          allowed here: it is made from a stand-in for python:3.11" in told
-    local = image("localhost:5000", target.tag)
-    assert await release(pipeline, local, None, Steps(told.append), allow_stand_in=False)
+    assert await release(pipeline, image("localhost:5000", target.tag))
+
+
+async def test_what_is_more_than_a_commit_goes_to_no_remote_registry_unless_rehearsed(
+    pipeline: Pipeline, asked: list[str], google: str, world: World, tmp_path: Path
+) -> None:
+    target, somebody = image(world.repository.uri, tag_of(tmp_path)), job(google, world)
+    dirty = replace(COMMIT, dirty=True)
+    with pytest.raises(DirtyRefused, match="changes that commit cccccccccccc has not, which only the local"):
+        await release(pipeline, target, somebody, commit=dirty)
+    assert not pipeline.made
+    told: list[str] = []
+    await release(pipeline, target, somebody, told.append, commit=dirty, dirty=True)
+    assert told[0] == "          allowed here: the work tree has changes that commit cccccccccccc has not"
+    local = await release(pipeline, image("localhost:5000", target.tag), commit=dirty)
+    async with connect(pipeline.local.address, local.image.repository) as repository:
+        pulled = await pull(repository, local.digest, tmp_path / "dirty.tar")
+        assert pulled.labels["org.opencontainers.image.revision"] == f"{'c' * 40}-dirty"
+
+
+async def test_a_release_is_published_with_what_proves_where_it_comes_from(
+    pipeline: Pipeline, asked: list[str], registry_url: str, tmp_path: Path
+) -> None:
+    released = await release(pipeline, image("localhost:5000", tag_of(tmp_path)))
+    async with connect(registry_url, released.image.repository) as repository:
+        kinds = {each.kind for each in await repository.referrers(released.digest)}
+        assert kinds == set(bundle.KINDS.values())
+        assert str(released) in await verify.verified(repository, released)
 
 
 async def test_images_are_listed_with_the_newest_first(

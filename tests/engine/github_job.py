@@ -46,13 +46,16 @@ class Job:
         return self.folder / "home"
 
     def check_out(self) -> None:
-        """Do what actions/checkout does, with the files as they are now."""
+        """Do what actions/checkout does, with the files as they are now as the only commit."""
         listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
         names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for name in filter(None, names.split("\0")):
             (self.workspace / name).parent.mkdir(parents=True, exist_ok=True)
             if (ROOT / name).exists():
                 shutil.copy2(ROOT / name, self.workspace / name, follow_symlinks=False)
+        identity = ("-c", "user.name=tester", "-c", "user.email=tester@example.test")
+        for words in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message=all")):
+            subprocess.run(("git", *identity, *words), cwd=self.workspace, check=True)
 
     def line(self, number: int) -> subprocess.CompletedProcess[str]:
         """Run one of the steps that are lines for a shell, the first one's number being 0."""

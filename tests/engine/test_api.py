@@ -956,6 +956,33 @@ async def test_a_git_repository_tells_its_commits_and_whether_anything_else_is_t
         await found.ref("no-such-ref").commit()
 
 
+async def test_changes_tell_what_was_added_modified_and_removed(dag: dagger.Client, tmp_path: Path) -> None:
+    before = dag.directory().with_new_file("same", "1").with_new_file("edited", "1\n")
+    before = before.with_new_file("gone/deep/file", "1").with_new_file("removed", "1")
+    after = before.with_new_file("edited", "2\n").without_directory("gone").without_file("removed")
+    after = after.with_new_file("new/file", "1\n")
+    changes = after.changes(before)
+    assert sorted(await changes.added_paths()) == ["new/", "new/file"]
+    assert await changes.modified_paths() == ["edited"]
+    assert sorted(await changes.removed_paths()) == ["gone/", "removed"]
+    assert not await changes.is_empty()
+    assert await changes.id()
+    assert await (await changes.sync()).before().digest() == await before.digest()
+    assert await changes.after().digest() == await after.digest()
+    assert sorted(await changes.layer().glob("**/*")) == ["edited", "new/", "new/file"]
+    patch = await changes.as_patch().contents()
+    assert "diff --git a/edited b/edited\n" in patch
+    assert "-1\n+2\n" in patch
+    assert "--- /dev/null\n+++ b/new/file\n" in patch
+    assert await before.changes(before).is_empty()
+    for name, text in {"edited": "mine", "removed": "1", "kept": "mine"}.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "gone/deep").mkdir(parents=True)
+    await changes.export(str(tmp_path))
+    assert (tmp_path / "edited").read_text() == "2\n"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["edited", "kept", "new"]
+
+
 # Images
 
 

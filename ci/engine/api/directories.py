@@ -12,6 +12,7 @@ from engine.api.calls import Call, key_of
 from engine.api.state import ContainerState, Remove, Write
 from engine.errors import PathError
 from engine.files.changes import apply, make_folder
+from engine.files.changeset import Changes
 from engine.files.copying import copy_entry
 from engine.files.git import Repository
 from engine.files.listing import file_digest
@@ -115,6 +116,9 @@ class Directories:
         for path in (path for path, head in after.items() if before.get(path) != head):
             copy_entry(theirs.on_disk / path, folder / path)
         return self._session.trees.adopt(folder)
+
+    async def changes(self, place: Place, from_: Call) -> Changes:
+        return Changes(await self._session.place(from_), place)
 
     async def export(self, place: Place, client: Client, path: str, wipe: bool) -> str:
         return client.write_folder(place.on_disk, path, wipe=wipe)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from engine.api.calls import Call
 from engine.api.secret import Secret
 from engine.api.state import Port
-from engine.errors import ServiceError
+from engine.errors import NotOfferedError, ServiceError
+from engine.files.changeset import Changes
 from engine.files.git import Ref, Repository
 from engine.files.trees import Place
 from engine.run.services import AnyService, Service
 
 if TYPE_CHECKING:
-    from engine.api.session import Session
+    from engine.api.session import Client, Session
 
 
 class SecretFields:
@@ -103,13 +104,51 @@ class RefFields:
 
 
 class ChangesetFields:
-    """The fields of what a repository's work tree has besides HEAD."""
+    """The fields of what differs between two directories, or between a repository's work tree and HEAD.
 
-    def __init__(self, _: Session) -> None:
-        """Changesets need nothing of a session."""
+    Of the latter only whether it is nothing.
+    """
 
-    async def is_empty(self, repository: Repository) -> bool:
-        return await repository.is_clean()
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def is_empty(self, found: Changes | Repository) -> bool:
+        return found.is_empty if isinstance(found, Changes) else await found.is_clean()
+
+    async def added_paths(self, found: Changes | Repository) -> list[str]:
+        return _changes(found).added
+
+    async def modified_paths(self, found: Changes | Repository) -> list[str]:
+        return _changes(found).modified
+
+    async def removed_paths(self, found: Changes | Repository) -> list[str]:
+        return _changes(found).removed
+
+    async def before(self, found: Changes | Repository) -> Place:
+        return _changes(found).before
+
+    async def after(self, found: Changes | Repository) -> Place:
+        return _changes(found).after
+
+    async def layer(self, found: Changes | Repository) -> Place:
+        return _changes(found).layer(self._session.trees)
+
+    async def as_patch(self, found: Changes | Repository) -> Place:
+        return await _changes(found).patch(self._session.trees)
+
+    async def export(self, found: Changes | Repository, client: Client, path: str) -> str:
+        target = client.folder(path)
+        _changes(found).apply(target)
+        return str(target)
+
+    async def sync(self, found: Changes | Repository) -> None:
+        """Nothing is left to do once both directories have a place."""
+
+
+def _changes(found: Changes | Repository) -> Changes:
+    if isinstance(found, Repository):
+        raise NotOfferedError("what a work tree has besides HEAD, but for whether it is nothing")
+    return found
 
 
 class Items:

@@ -81,12 +81,18 @@ class Client:
         copy_entry(source, target, (os.getuid(), os.getgid()))
         return str(target)
 
-    def write_folder(self, source: Path, path: str, *, wipe: bool) -> str:
-        """Merge a folder into the client's; returns its absolute path."""
+    def folder(self, path: str) -> Path:
+        """Return the place of a folder, made when it is missing; PathError when something else is there."""
         target = self.path(path)
         if target.exists() and not target.is_dir():
             raise PathError(f"{path}: not a directory")
-        if wipe and target.exists():
+        target.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def write_folder(self, source: Path, path: str, *, wipe: bool) -> str:
+        """Merge a folder into the client's; returns its absolute path."""
+        target = self.folder(path)
+        if wipe:
             shutil.rmtree(target)
         copy_into(source, target, owner=(os.getuid(), os.getgid()))
         return str(target)

@@ -54,6 +54,7 @@ def _option(name: str, kind: str, doc: str) -> Argument:
 OPTIONS = {
     option.name: option
     for option in (
+        _option("auto-apply", "Boolean", "Apply the changes that a call gives without asking"),
         _option("help", "Boolean", "Show this page"),
         _option("json", "Boolean", "Print the result as JSON"),
         _option("mod", "String", "Folder of the module, instead of the nearest dagger.json's"),
@@ -66,12 +67,21 @@ OPTIONS = {
 }
 # What the real command line has besides.
 OTHERS = {
-    *("allow-llm", "auto-apply", "cloud", "debug", "dot-focus-field", "dot-output", "dot-show-internal"),
+    *("allow-llm", "cloud", "debug", "dot-focus-field", "dot-output", "dot-show-internal"),
     *("eager-runtime", "interactive", "interactive-command", "lock", "no-exit", "no-mod", "scale-out"),
     *("web", "workdir", "x-release"),
 }
-OTHER_LETTERS = set("dEiMwy")
-LETTERS = {"h": "help", "j": "json", "m": "mod", "o": "output", "q": "quiet", "s": "silent", "v": "verbose"}
+OTHER_LETTERS = set("dEiMw")
+LETTERS = {
+    "h": "help",
+    "j": "json",
+    "m": "mod",
+    "o": "output",
+    "q": "quiet",
+    "s": "silent",
+    "v": "verbose",
+    "y": "auto-apply",
+}
 
 
 def split(

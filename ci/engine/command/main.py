@@ -25,6 +25,7 @@ from engine.command.arguments import (
     suggestion,
 )
 from engine.command.chain import Chain, completed
+from engine.command.changes import offer
 from engine.command.module import Module, ModuleProcess
 from engine.command.output import identities, save, text_of, write
 from engine.command.progress import Mode, Progress
@@ -42,7 +43,17 @@ OTHERS = {
     *("check", "checks", "cloud", "completion", "config", "core", "develop", "generate", "init", "install"),
     *("listen", "login", "logout", "mcp", "query", "run", "shell", "uninstall", "up", "update"),
 }
+CHANGESET = "Changeset"
 FAILED, BROKEN_PIPE, INTERRUPTED, TERMINATED = 1, 141, 130, 143
+
+
+@dataclass(frozen=True)
+class Flags:
+    """How a call is run: with tracebacks, its changes applied unasked, or not offered at all."""
+
+    verbose: bool
+    apply: bool
+    offer: bool
 
 
 class Terminated(BaseException):
@@ -182,13 +193,15 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
         calls = completed(calls, catalogue, output, parsed.command)
     _refuse_users()
     _refuse_taken_ports(calls[-1])
-    verbose = "verbose" in parsed.options
+    flags = Flags("verbose" in parsed.options, "auto-apply" in parsed.options, output is None)
     try:
-        result = _until_signal(_evaluate(caller, found, catalogue, calls, progress, verbose=verbose))
+        result = _until_signal(_evaluate(caller, found, catalogue, calls, progress, flags))
     except EngineError as error:
         return _report(error, progress.scrub)
     if is_object and output is not None:
         return _say(f"Saved to {json.dumps(result)}.", 0)
+    if returns.name == CHANGESET:
+        return 0
     text = identities(result, returns) if is_object else text_of(result, as_json="json" in parsed.options)
     if output is not None:
         save(caller.folder / output, text)
@@ -236,12 +249,11 @@ async def _evaluate(
     catalogue: Catalogue,
     calls: Sequence[Call],
     progress: Progress,
-    *,
-    verbose: bool,
+    flags: Flags,
 ) -> object:
     async with private_network() as network:
         prefix = module_prefix(network, caller.cache)
-        async with ModuleProcess.start(found, prefix, progress.show, verbose=verbose) as process:
+        async with ModuleProcess.start(found, prefix, progress.show, verbose=flags.verbose) as process:
             # Imported late: meanwhile the module's process imports what it needs.
             from engine.api.session import ModuleSource, Session
 
@@ -253,7 +265,10 @@ async def _evaluate(
                 session.module_client() as client,
             ):
                 await process.connect(client)
-                return await Chain(catalogue, session, process).run(calls)
+                result = await Chain(catalogue, session, process).run(calls)
+                if calls[-1].function.returns.name == CHANGESET and flags.offer:
+                    await offer(session, str(result), apply=flags.apply, show=progress.show)
+                return result
 
 
 def _until_signal(work: Coroutine[Any, Any, T]) -> T:

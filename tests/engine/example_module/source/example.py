@@ -81,6 +81,11 @@ class Example:
         return self.source
 
     @function
+    def edit(self, text: str) -> dagger.Changeset:
+        """Return the sources' changes when their settings are another text."""
+        return self.source.with_new_file("source/pyproject.toml", text).changes(self.source)
+
+    @function
     def run(self, root: dagger.Directory, command: list[str]) -> dagger.Container:
         """Run a command in a container with this file system."""
         return dag.container().with_directory("/", root).with_exec(command)

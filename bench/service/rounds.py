@@ -1,0 +1,76 @@
+"""The measurements, in rounds that alternate between the contestants, so that what changes with time hits all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.service import load
+from bench.service.contestants import Contestant
+from bench.service.process import Request, Running
+
+CONNECTIONS = (1, 32)
+WARM_UP = 1  # seconds
+BATCH_ROWS = 1000
+INVALID = Request("/predict", b'{"features":"none"}')
+DOCS = Request("/docs")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked, how often and for how long."""
+
+    features: Sequence[float]
+    rounds: int
+    seconds: int
+    folder: Path
+
+    @property
+    def body(self) -> bytes:
+        """The body of a request for one prediction."""
+        return json.dumps({"features": self.features}, separators=(",", ":")).encode()
+
+    @property
+    def request(self) -> Request:
+        """A request for one prediction."""
+        return Request("/predict", self.body)
+
+
+def measured(plan: Plan, contestants: Sequence[Contestant]) -> Iterator[dict[str, object]]:
+    """Yield every figure with its round and contestant."""
+    for number in range(plan.rounds):
+        turn = number % len(contestants)
+        for contestant in (*contestants[turn:], *contestants[:turn]):
+            figures = _figures(plan, contestant)
+            yield {"round": number, "contestant": contestant.name, **figures}
+
+
+def _figures(plan: Plan, contestant: Contestant) -> dict[str, object]:
+    with contestant.running(plan.folder, plan.request) as running:
+        figures: dict[str, object] = {"cold_start_s": running.cold, "memory_mb": running.memory()}
+        for connections in CONNECTIONS:
+            _loaded(plan, running, connections, WARM_UP)
+            figures[f"wrk_{connections}"] = _loaded(plan, running, connections, plan.seconds)
+        url = f"http://127.0.0.1:{running.port}/predict"
+        figures["httpx"] = asdict(load.httpx(url, plan.body, plan.seconds))
+        figures["memory_loaded_mb"] = running.memory()
+        if contestant.predicts:
+            figures |= _after(plan, running)
+        return figures
+
+
+def _loaded(plan: Plan, running: Running, connections: int, seconds: int) -> dict[str, float]:
+    before = running.cpu()
+    url = f"http://127.0.0.1:{running.port}/predict"
+    seen = load.wrk(url, plan.body, connections, seconds, plan.folder / "wrk.lua")
+    return {**asdict(seen), "rate": seen.rate, "cpu_us": 1e6 * (running.cpu() - before) / seen.requests}
+
+
+def _after(plan: Plan, running: Running) -> dict[str, object]:
+    """Return what a request that fails, the documentation and a batch cost."""
+    status, _ = INVALID.send(running.port)
+    figures: dict[str, object] = {"memory_after_invalid_mb": running.memory(), "invalid_status": status}
+    status, _ = DOCS.send(running.port)
+    return {**figures, "memory_after_docs_mb": running.memory(), "docs_status": status}
