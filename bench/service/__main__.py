@@ -10,7 +10,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import scoring
 from bench.service import image, report
 from bench.service.contestants import contestants
 from bench.service.rounds import Plan, measured
@@ -32,17 +31,19 @@ def main() -> int:
             print(f"round {figures['round']}: {figures['contestant']}", file=sys.stderr, flush=True)
     machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}
     sizes = image.sizes(given.image) if given.image else {}
-    found = report.results(raw, sizes, scoring.figures(), machine)
+    found = report.results(raw, sizes, machine)
     report.write(given.output, found)
     print(report.table(raw))
-    print(json.dumps({name: each for name, each in found.items() if name not in ("rounds", "scoring")}, indent=1))
+    print(json.dumps({name: each for name, each in found.items() if name != "rounds"}, indent=1))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench.service", description="Measure this service beside others.")
     parser.add_argument("--output", type=Path, default=Path("out"), help="where results.json goes (out)")
-    parser.add_argument("--model", type=Path, default=Path("model"), help="the trained model's folder (model)")
+    parser.add_argument(
+        "--model", type=Path, default=Path("model"), help="the trained model's folder (model)"
+    )
     parser.add_argument("--root", type=Path, help="an image's root folder to run this service from")
     parser.add_argument("--image", type=Path, help="the image's archive, for its sizes")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (5)")

@@ -23,7 +23,11 @@ def main(url: str, body: str, seconds: str) -> None:
     took = time.monotonic() - begun
     latencies.sort()
     p50, p99 = (round(1e6 * latencies[int(len(latencies) * part)]) for part in (0.5, 0.99))
-    print(json.dumps({"requests": len(latencies), "seconds": took, "errors": errors, "p50_us": p50, "p99_us": p99}))
+    print(
+        json.dumps(
+            {"requests": len(latencies), "seconds": took, "errors": errors, "p50_us": p50, "p99_us": p99}
+        )
+    )
 
 
 if __name__ == "__main__":

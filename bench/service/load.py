@@ -52,7 +52,9 @@ class Load:
 
 def wrk(url: str, body: bytes, connections: int, seconds: int, script: Path) -> Load:
     """Load a server as hard as it can with some connections; the script is a file to write."""
-    headers = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(text)}" for name, text in CLOUD_RUN.items())
+    headers = "\n".join(
+        f"wrk.headers[{json.dumps(name)}] = {json.dumps(text)}" for name, text in CLOUD_RUN.items()
+    )
     script.write_text(SCRIPT % (body.decode(), headers))
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
     return _run([*command, "--timeout", "10s", "--script", str(script), url])

@@ -52,7 +52,9 @@ def _pss(process: int) -> float:
 
 
 @contextmanager
-def started(command: Sequence[str], environment: Mapping[str, str], port: int, request: Request) -> Iterator[Running]:
+def started(
+    command: Sequence[str], environment: Mapping[str, str], port: int, request: Request
+) -> Iterator[Running]:
     """Start a contestant on its core; yields once a request is answered with 200, and ends it afterwards."""
     begun = time.monotonic()
     pinned = ["taskset", "--cpu-list", SERVER_CORE, *command]

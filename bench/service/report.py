@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 Raw = Sequence[Mapping[str, Any]]
-NAMES = {"this": "this service", "naive": "FastAPI + scikit-learn", "uvicorn": "bare uvicorn", "nginx": "nginx"}
+NAMES = {
+    "this": "this service",
+    "naive": "FastAPI + scikit-learn",
+    "uvicorn": "bare uvicorn",
+    "nginx": "nginx",
+}
 
 
 def median(raw: Raw, contestant: str, *path: str) -> float:
@@ -39,22 +44,26 @@ def ratios(raw: Raw) -> dict[str, float]:
     }
 
 
-def results(raw: Raw, sizes: Mapping[str, float], scoring: object, machine: Mapping[str, str]) -> dict[str, Any]:
+def results(raw: Raw, sizes: Mapping[str, float], machine: Mapping[str, str]) -> dict[str, Any]:
     """Return all of results.json."""
     return {
         "ratios": ratios(raw),
         "cpu_us_per_request": median(raw, "this", "wrk_32", "cpu_us"),
         **sizes,
-        "scoring": scoring,
+        "batch_rows_per_second": {name: _rows(raw, name) for name in ("this", "naive")},
         "machine": machine,
         "rounds": raw,
     }
 
 
+def _rows(raw: Raw, contestant: str) -> float:
+    return median(raw, contestant, "batch_rows_per_second")
+
+
 COLUMNS: Mapping[str, Callable[[Raw, str], str]] = {
     "requests/s, 32 connections": lambda raw, name: f"{median(raw, name, 'wrk_32', 'rate'):,.0f}",
     "1 connection": lambda raw, name: f"{median(raw, name, 'wrk_1', 'rate'):,.0f}",
-    "an httpx client": lambda raw, name: f"{median(raw, name, 'httpx', 'requests') / median(raw, name, 'httpx', 'seconds'):,.0f}",
+    "an httpx client": lambda raw, name: f"{median(raw, name, 'httpx', 'rate'):,.0f}",
     "CPU a request": lambda raw, name: f"{median(raw, name, 'wrk_32', 'cpu_us'):.1f} µs",
     "p99": lambda raw, name: f"{median(raw, name, 'wrk_32', 'p99_us') / 1000:.1f} ms",
     "cold start": lambda raw, name: f"{1000 * median(raw, name, 'cold_start_s'):.0f} ms",

@@ -1,8 +1,9 @@
-"""The measurements, in rounds that alternate between the contestants, so that what changes with time hits all."""
+"""The measurements, in rounds that alternate between the contestants: what changes with time hits all."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from bench.service.process import Request, Running
 
 CONNECTIONS = (1, 32)
 WARM_UP = 1  # seconds
-BATCH_ROWS = 1000
+BATCH_ROWS, BATCHES = 1000, 10
+INVALID_STATUS = (400, 422)
 INVALID = Request("/predict", b'{"features":"none"}')
 DOCS = Request("/docs")
 
@@ -54,10 +56,11 @@ def _figures(plan: Plan, contestant: Contestant) -> dict[str, object]:
             _loaded(plan, running, connections, WARM_UP)
             figures[f"wrk_{connections}"] = _loaded(plan, running, connections, plan.seconds)
         url = f"http://127.0.0.1:{running.port}/predict"
-        figures["httpx"] = asdict(load.httpx(url, plan.body, plan.seconds))
+        seen = load.httpx(url, plan.body, plan.seconds)
+        figures["httpx"] = {**asdict(seen), "rate": seen.rate}
         figures["memory_loaded_mb"] = running.memory()
-        if contestant.predicts:
-            figures |= _after(plan, running)
+        if contestant.batch:
+            figures |= _after(plan, running, contestant.batch)
         return figures
 
 
@@ -68,9 +71,20 @@ def _loaded(plan: Plan, running: Running, connections: int, seconds: int) -> dic
     return {**asdict(seen), "rate": seen.rate, "cpu_us": 1e6 * (running.cpu() - before) / seen.requests}
 
 
-def _after(plan: Plan, running: Running) -> dict[str, object]:
-    """Return what a request that fails, the documentation and a batch cost."""
-    status, _ = INVALID.send(running.port)
-    figures: dict[str, object] = {"memory_after_invalid_mb": running.memory(), "invalid_status": status}
-    status, _ = DOCS.send(running.port)
-    return {**figures, "memory_after_docs_mb": running.memory(), "docs_status": status}
+def _after(plan: Plan, running: Running, batch: str) -> dict[str, object]:
+    """Return how fast batches are answered, and the memory after one request that fails and one for docs."""
+    rows = json.dumps({"instances": [plan.features] * BATCH_ROWS}).encode()
+    seconds = min(_seconds(Request(batch, rows), running, 200) for _ in range(BATCHES))
+    figures: dict[str, object] = {"batch_rows_per_second": BATCH_ROWS / seconds}
+    _seconds(INVALID, running, *INVALID_STATUS)
+    figures["memory_after_invalid_mb"] = running.memory()
+    _seconds(DOCS, running, 200)
+    return {**figures, "memory_after_docs_mb": running.memory()}
+
+
+def _seconds(request: Request, running: Running, *expected: int) -> float:
+    begun = time.monotonic()
+    status, body = request.send(running.port)
+    if status not in expected:
+        raise SystemExit(f"{request.path} was answered with {status}: {body[:200]!r}")
+    return time.monotonic() - begun
