@@ -56,7 +56,7 @@ SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
 SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
 
 # Two halves that run side by side; whoever changes a test of one finds the other cached.
-SERVICE_TESTS = [*MODEL_FILES, "pytest.ini", "tests/*.py"]
+SERVICE_TESTS = [*MODEL_FILES, "pytest.ini", "tests/*.py", "tests/service"]
 REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/test_repository.py"]
 BENCHMARK_PACKAGES = "apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk"
 TEST_REGISTRY = "http://registry:5000"
