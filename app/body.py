@@ -1,19 +1,25 @@
-"""Read the body of POST /predict strictly: what is accepted has one meaning."""
+"""Read the body of POST /predict: what is accepted has one meaning.
+
+There are two readings. The strict one takes the body apart and says what is wrong with it. The quick one
+costs a third of that and knows only good bodies: whatever it takes the strict one takes too, as the same
+numbers.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterable
 from dataclasses import dataclass
+from itertools import chain
+from json.scanner import make_scanner
+from typing import Any
 
-import anyio
+from app.errors import InvalidInput
 
-from app.errors import InvalidInput, TooLarge
-
-MAX_BODY = 64 * 1024
-BODY_SECONDS = 5  # less than a stopping server waits, so that a stalled client is told before it is cut off
 SHOWN = 80  # characters of a refused value that are sent back
+BATCH_FIELDS = ("instances", "parameters")
+
+_scan = make_scanner(json.JSONDecoder(parse_int=float))  # type: ignore[arg-type]  # typeshed has no decoder in mind
 
 
 @dataclass(frozen=True)
@@ -23,49 +29,115 @@ class NotANumber:
     literal: str
 
 
-async def read_body(chunks: AsyncIterable[bytes], announced: str | None) -> bytes:
-    """Return the whole body, or raise TooLarge as soon as it is known to pass MAX_BODY.
+@dataclass(frozen=True)
+class Batch:
+    """Rows that are answered together."""
 
-    `announced` is the Content-Length header; a chunked body has none. Raises InvalidInput when the
-    body is not all there after BODY_SECONDS.
+    rows: list[list[float]]
+
+
+def quick_features(body: bytes, count: int) -> list[float] | None:
+    """Return the body's `features`, or None when only the strict reading knows what the body is."""
+    features = _only_field(body, "features")
+    return features if features is not None and _is_row(features, count) else None
+
+
+def parse(body: bytes, count: int, max_rows: int) -> list[float] | Batch:
+    """Return the body's `features`, `count` finite numbers, or its `instances`, up to `max_rows` such lists.
+
+    Raises InvalidInput for anything else.
     """
-    if announced is not None and int(announced) > MAX_BODY:
-        raise TooLarge("body", f"at most {MAX_BODY} bytes", f"{announced} bytes")
-    body = bytearray()
-    try:
-        with anyio.fail_after(BODY_SECONDS):
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > MAX_BODY:
-                    raise TooLarge("body", f"at most {MAX_BODY} bytes", "more")
-    except TimeoutError:
-        expected = f"all of it within {BODY_SECONDS} seconds"
-        raise InvalidInput("body", expected, f"{len(body)} bytes and no end") from None
-    return bytes(body)
-
-
-def parse_features(body: bytes, count: int) -> list[float]:
-    """Return the body's `features`: `count` finite numbers. Raises InvalidInput for anything else."""
-    document = _parse(_decode(body))
-    if not isinstance(document, dict):
-        raise InvalidInput("body", "a JSON object", _shown(document))
+    quick = _only_field(body, "instances")
+    if quick and len(quick) <= max_rows and _are_rows(quick, count):
+        return Batch(quick)
+    document = parse_object(body)
+    if "instances" in document:
+        return Batch(_instances(document, count, max_rows))
     for name in document:
         if name != "features":
             raise InvalidInput(_name(name), "no field but features", "one more field")
     if "features" not in document:
         raise InvalidInput("features", f"a list of {count} numbers", "no such field")
-    return _numbers(document["features"], count)
+    return numbers("features", document["features"], count)
 
 
-def _numbers(features: object, count: int) -> list[float]:
-    if not isinstance(features, list):
-        raise InvalidInput("features", f"a list of {count} numbers", _shown(features))
-    for index, value in enumerate(features[:count]):
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return a body that is a JSON object, its numbers as doubles. Raises InvalidInput."""
+    document = _parse(_decode(body))
+    if not isinstance(document, dict):
+        raise InvalidInput("body", "a JSON object", shown(document))
+    return document
+
+
+def numbers(name: str, values: object, count: int) -> list[float]:
+    """Return a field that is a list of `count` finite numbers. Raises InvalidInput."""
+    if not isinstance(values, list):
+        raise InvalidInput(name, f"a list of {count} numbers", shown(values))
+    for index, value in enumerate(values[:count]):
         if not isinstance(value, float):
-            raise InvalidInput(f"features[{index}]", "a finite number", _shown(value))
-    if len(features) != count:
-        raise InvalidInput("features", f"{count} numbers", str(len(features)))
-    return features
+            raise InvalidInput(f"{name}[{index}]", "a finite number", shown(value))
+    if len(values) != count:
+        raise InvalidInput(name, f"{count} numbers", str(len(values)))
+    return values
+
+
+def check_rows(name: str, rows: int, max_rows: int) -> None:
+    """Raise InvalidInput for no rows, and for too many."""
+    if not 1 <= rows <= max_rows:
+        raise InvalidInput(name, f"1 to {max_rows} rows", str(rows))
+
+
+def shown(value: object) -> str:
+    """Return the start of a value as JSON, in ASCII so that a lone surrogate can be sent back."""
+    match value:
+        case NotANumber():
+            text = value.literal
+        case dict():
+            text = "an object"
+        case list():
+            text = "a list"
+        case _:
+            text = json.dumps(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _only_field(body: bytes, name: str) -> list[Any] | None:
+    # Two quotes are one string, so an object that has one has just this field, just once, and nothing to tell
+    # apart inside of it. Not even NaN and 1e400 are read differently: as numbers that aren't finite.
+    if body.count(b'"') != 2:
+        return None
+    try:
+        document, end = _scan(body.decode("ascii"), 0)
+    except (StopIteration, ValueError, RecursionError):
+        return None
+    if end != len(body) or type(document) is not dict:
+        return None
+    values = document.get(name)
+    return values if type(values) is list else None
+
+
+def _is_row(values: list[Any], count: int) -> bool:
+    return len(values) == count and set(map(type, values)) == {float} and math.isfinite(sum(values))
+
+
+def _are_rows(values: list[Any], count: int) -> bool:
+    if set(map(type, values)) != {list} or set(map(len, values)) != {count}:
+        return False
+    flat = list(chain.from_iterable(values))
+    return _is_row(flat, len(flat))
+
+
+def _instances(document: dict[str, Any], count: int, max_rows: int) -> list[list[float]]:
+    for name in document:
+        if name not in BATCH_FIELDS:
+            raise InvalidInput(_name(name), f"no field but {' and '.join(BATCH_FIELDS)}", "one more field")
+    if document.get("parameters") not in (None, {}):
+        raise InvalidInput("parameters", "no parameters", shown(document["parameters"]))
+    rows = document["instances"]
+    if not isinstance(rows, list):
+        raise InvalidInput("instances", "a list of rows", shown(rows))
+    check_rows("instances", len(rows), max_rows)
+    return [numbers(f"instances[{index}]", row, count) for index, row in enumerate(rows)]
 
 
 def _decode(body: bytes) -> str:
@@ -113,18 +185,4 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _name(field: str) -> str:
-    return _shown(field).strip('"')
-
-
-def _shown(value: object) -> str:
-    """Return the start of a value as JSON, in ASCII so that a lone surrogate can be sent back."""
-    match value:
-        case NotANumber():
-            text = value.literal
-        case dict():
-            text = "an object"
-        case list():
-            text = "a list"
-        case _:
-            text = json.dumps(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return shown(field).strip('"')

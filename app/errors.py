@@ -6,13 +6,18 @@ AppError
 ├── ArtifactError       the model on disk is missing, altered or made by other library versions
 ├── ModelError          the model raised on input that it should take
 ├── NotReady            a readiness check finds no model
+├── Overloaded          a limit on what is done at once is reached
 ├── TrainingError       a model cannot be trained
 │   ├── BadData         the settings or the data are unusable
 │   ├── BelowMinimum    the model is not good enough to be shipped
 │   └── NotPortable     the model has no portable form; says why, and scikit-learn serves it
 └── RequestError        a request is refused; says which input, what was expected and what came
     ├── InvalidInput    400
-    └── TooLarge        413
+    ├── UnknownPath     404
+    ├── WrongMethod     405
+    ├── TooSlow         408
+    ├── TooLarge        413
+    └── HeadTooLarge    431
 """
 
 from __future__ import annotations
@@ -42,6 +47,10 @@ class NotReady(AppError):
     """A readiness check finds no model; says why."""
 
 
+class Overloaded(AppError):
+    """A limit on what is done at once is reached; the same request may succeed a moment later."""
+
+
 class TrainingError(AppError):
     """Base of what keeps a model from being trained."""
 
@@ -67,8 +76,24 @@ class RequestError(AppError):
 
 
 class InvalidInput(RequestError):
-    """The body is not what POST /predict takes."""
+    """The request is not what its path takes."""
+
+
+class UnknownPath(RequestError):
+    """There is nothing at the path."""
+
+
+class WrongMethod(RequestError):
+    """The path has other methods; `expected` lists them."""
+
+
+class TooSlow(RequestError):
+    """The request did not come in the time that it may take."""
 
 
 class TooLarge(RequestError):
     """The body is longer than the service reads."""
+
+
+class HeadTooLarge(RequestError):
+    """The request line and the header fields are longer, or more, than the service reads."""

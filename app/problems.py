@@ -4,106 +4,84 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
-from starlette.requests import ClientDisconnect
-
-from app.errors import AppError, ArtifactError, InvalidInput, ModelError, NotReady, RequestError, TooLarge
+from app.answer import Answer, as_json
+from app.errors import (
+    AppError,
+    ArtifactError,
+    HeadTooLarge,
+    InvalidInput,
+    ModelError,
+    NotReady,
+    Overloaded,
+    RequestError,
+    TooLarge,
+    TooSlow,
+    UnknownPath,
+    WrongMethod,
+)
 
 Code = Literal[
     "invalid_input",
     "not_found",
     "method_not_allowed",
+    "too_slow",
     "too_large",
+    "head_too_large",
     "model_unavailable",
     "model_failed",
+    "overloaded",
     "internal_error",
 ]
 
-ANSWERS: dict[type[Exception], tuple[int, Code]] = {
+ANSWERS: dict[type[AppError], tuple[int, Code]] = {
     InvalidInput: (400, "invalid_input"),
+    UnknownPath: (404, "not_found"),
+    WrongMethod: (405, "method_not_allowed"),
+    TooSlow: (408, "too_slow"),
     TooLarge: (413, "too_large"),
+    HeadTooLarge: (431, "head_too_large"),
     ArtifactError: (500, "model_unavailable"),
     ModelError: (500, "model_failed"),
     NotReady: (503, "model_unavailable"),
+    Overloaded: (503, "overloaded"),
 }
+# What is left of such a request stays unread, which only the end of the connection can say.
+CLOSING = (TooSlow, TooLarge, HeadTooLarge)
+RETRY_SECONDS = b"1"
 
 
-class Problem(BaseModel):
-    """Why a request has no other answer."""
-
-    code: Code
-    message: str
-    input: str | None = Field(default=None, description="The input at fault, as in `features[1]`.")
-    expected: str | None = None
-    received: str | None = None
-
-
-class ProblemBody(BaseModel):
-    """The body of every answer with status 400 and above."""
-
-    error: Problem
-
-
-def documented(*statuses: int) -> dict[int | str, dict[str, object]]:
-    """Return the OpenAPI entries of these error statuses."""
-    return {status: {"model": ProblemBody} for status in statuses}
-
-
-def answer(status: int, problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
-    """Return the problem as a response."""
-    return JSONResponse(ProblemBody(error=problem).model_dump(), status, headers)
-
-
-def install_handlers(app: FastAPI) -> None:
-    """Make every error of the application an answer of the one shape."""
-    app.add_exception_handler(AppError, _app_error)
-    app.add_exception_handler(404, _not_found)
-    app.add_exception_handler(405, _method_not_allowed)
-    app.add_exception_handler(ClientDisconnect, _client_left)
-    app.add_exception_handler(Exception, _internal_error)
-
-
-async def _app_error(request: Request, error: Exception) -> JSONResponse:
+def problem(error: AppError, path: str) -> Answer:
+    """Return the answer to a request for the path that ended in the error."""
     status, code = ANSWERS[type(error)]
-    problem = Problem(code=code, message=str(error))
-    if isinstance(error, RequestError):
-        problem.input, problem.expected, problem.received = error.name, error.expected, error.received
-    # Closing the connection is how the rest of a body that is too large stays unread.
-    return answer(status, problem, {"connection": "close"} if status == 413 else None)
+    refused = error if isinstance(error, RequestError) else None
+    body = {
+        "code": code,
+        "message": str(error),
+        "input": refused.name if refused else None,
+        "expected": refused.expected if refused else None,
+        "received": refused.received if refused else None,
+    }
+    return Answer(status, _in_shape(body, path), extra=_extra(error))
 
 
-async def _not_found(request: Request, error: Exception) -> JSONResponse:
-    path = request.url.path[:80]
-    expected = f"one of {', '.join(request.app.openapi()['paths'])}"
-    problem = Problem(
-        code="not_found",
-        message=f"path: expected {expected}, got {path}",
-        input="path",
-        expected=expected,
-        received=path,
-    )
-    return answer(404, problem)
+def internal_error(path: str) -> Answer:
+    """Return the answer to a request that the service itself failed at."""
+    message = "the service failed; its log says why"
+    nothing = dict.fromkeys(("input", "expected", "received"))
+    return Answer(500, _in_shape({"code": "internal_error", "message": message, **nothing}, path))
 
 
-async def _method_not_allowed(request: Request, error: Exception) -> JSONResponse:
-    headers = dict(getattr(error, "headers", None) or {})
-    expected = headers.get("Allow", "another method")
-    problem = Problem(
-        code="method_not_allowed",
-        message=f"method: expected {expected}, got {request.method}",
-        input="method",
-        expected=expected,
-        received=request.method,
-    )
-    return answer(405, problem, headers)
+def _in_shape(body: dict[str, str | None], path: str) -> bytes:
+    """Return the body in the shape of the path: the Open Inference Protocol has its own."""
+    inference = path == "/v2" or path.startswith("/v2/")
+    return as_json({"error": body["message"] if inference else body})
 
 
-async def _client_left(request: Request, error: Exception) -> JSONResponse:
-    # Nobody reads this answer; without it the log would tell of a failure of ours.
-    return answer(400, Problem(code="invalid_input", message="the client left before its body was read"))
-
-
-async def _internal_error(request: Request, error: Exception) -> JSONResponse:
-    return answer(500, Problem(code="internal_error", message="the service failed; its log says why"))
+def _extra(error: AppError) -> tuple[tuple[bytes, bytes], ...]:
+    if isinstance(error, CLOSING):
+        return ((b"connection", b"close"),)
+    if isinstance(error, Overloaded):
+        return ((b"retry-after", RETRY_SECONDS),)
+    if isinstance(error, WrongMethod):
+        return ((b"allow", error.expected.encode()),)
+    return ()

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
+import resource
 import socket
+from collections.abc import Iterable
+from dataclasses import replace
+from time import monotonic
+from typing import NoReturn
 
 import uvicorn
+import uvloop
 
-from app.app import create_app
+from app import logs
+from app.gateway import Gateway
+from app.hotpath import protocol_of
+from app.listener import BACKLOG
+from app.protocol import LimitedProtocol
+from app.service import Service
 from app.settings import Settings
 
 # Cloud Run and Docker kill ten seconds after SIGTERM: what is still in flight then is cut off by us.
 GRACE_SECONDS = 8
-
-log = logging.getLogger("uvicorn.error")
+TICK_SECONDS = 0.25
+SPARE_FILES = 64  # that are no connections: modules while they are imported, the model, the event loop
 
 
 def serve(settings: Settings, listener: socket.socket) -> None:
@@ -21,16 +32,54 @@ def serve(settings: Settings, listener: socket.socket) -> None:
 
     uvicorn raises the signal again when it is done: the caller's handler decides how the process ends.
     """
-    config = uvicorn.Config(
-        create_app(settings),
-        loop="uvloop",
-        http="httptools",
+    logs.configure()
+    service = Service.load(_within_open_files(settings))
+    host, port = listener.getsockname()
+    logs.log.info("listening on http://%s:%d, model %s", host, port, settings.model_version)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(service, listener))
+
+
+async def _run(service: Service, listener: socket.socket) -> None:
+    server = uvicorn.Server(_config(service))
+    service.connections = server.server_state.connections
+    watching = asyncio.create_task(_watch(server.server_state.connections))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        watching.cancel()
+
+
+async def _watch(connections: Iterable[object]) -> NoReturn:
+    """Look again and again for connections whose deadline has passed."""
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
+        now = monotonic()
+        for connection in [*connections]:
+            if isinstance(connection, LimitedProtocol) and now >= connection.deadline:
+                connection.expire()
+
+
+def _config(service: Service) -> uvicorn.Config:
+    return uvicorn.Config(
+        Gateway(service),
+        http=protocol_of(service),
         ws="none",
         lifespan="off",
+        log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
+        workers=1,
+        backlog=BACKLOG,
+        timeout_keep_alive=service.settings.limits.idle_seconds,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    host, port = listener.getsockname()
-    log.info("listening on http://%s:%d, model %s", host, port, settings.model_version)
-    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _within_open_files(settings: Settings) -> Settings:
+    """Allow the process all the files that it may open, and no more connections than that."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    connections = min(settings.limits.connections, max(1, hard - SPARE_FILES))
+    return replace(settings, limits=replace(settings.limits, connections=connections))

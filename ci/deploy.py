@@ -1,9 +1,11 @@
 """Deploy, promote, roll back, and tell: the operations on environments, whatever runs them."""
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
 import smoke
+from alerts import Alerts, Place
 from environments import FILE, Environment, Environments
 from errors import InvalidEnvironment, InvalidReference, NothingToRestore
 from principal import Identity
@@ -59,7 +61,8 @@ class Operations:
         environment = await self._environment(name)
         async with self.reach.opened(environment) as (target, client):
             deployment = await self._deployment(environment, target, client)
-            live = await deployment.rollback(version, takeover=self.reach.operator.takeover)
+            async with self._alerts(environment, target, f"the rollback to {version or 'what was before'}"):
+                live = await deployment.rollback(version, takeover=self.reach.operator.takeover)
             return f"live: {live or 'nothing'}"
 
     async def history(self, name: str) -> str:
@@ -77,7 +80,14 @@ class Operations:
             rows = await golden(repository, release)
         judge = Judge(rows, client.http, self.steps.note, environment.common.step_seconds)
         deployment = await self._deployment(environment, target, client)
-        await deployment.deploy(release, judge, takeover=self.reach.operator.takeover)
+        async with self._alerts(environment, target, f"the deployment of {release.image.tag}"):
+            await deployment.deploy(release, judge, takeover=self.reach.operator.takeover)
+
+    def _alerts(
+        self, environment: Environment, target: Target, what: str
+    ) -> AbstractAsyncContextManager[None]:
+        alerts = Alerts(self.reach.operator.alertmanager, self.steps.note)
+        return alerts.about(what, Place(environment.name, target.name))
 
     async def _deployment(self, environment: Environment, target: Target, client: Retrying) -> Deployment:
         lease = max(environment.common.step_seconds, target.lag) + _MARGIN

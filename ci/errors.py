@@ -39,6 +39,8 @@
     ├── ReleaseRejected        a release was judged not to be fit
     ├── RolledBack             a release went wrong, and what was there before is there again
     ├── NothingToRestore       there is no good release to go back to, or to go on with
+    ├── InvalidAlertmanager    an address that Alertmanager cannot be at
+    ├── NotAlerted             Alertmanager did not take what it was told of a deployment
     └── RehearsalFailed        a rehearsed release ended before it was done
 
 Every message says which subsystem speaks, which value it is about, and what to do next.
@@ -199,6 +201,14 @@ class RolledBack(PipelineError):
 
 class NothingToRestore(PipelineError):
     """There is no good release to go back to, or to go on with."""
+
+
+class InvalidAlertmanager(PipelineError):
+    """An address is one that Alertmanager cannot be at."""
+
+
+class NotAlerted(PipelineError):
+    """Alertmanager did not take what it was told of a deployment."""
 
 
 class RehearsalFailed(PipelineError):

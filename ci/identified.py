@@ -15,6 +15,7 @@ from typing import Annotated, Any, Protocol, TypeVar, get_type_hints
 import dagger
 from dagger import Doc
 
+from alerts import Alertmanager
 from errors import IdentityError, InvalidIdentity
 from explain import advice
 from principal import Identity
@@ -79,9 +80,13 @@ async def operator(
     kubernetes_token: Annotated[
         dagger.Secret | None, Doc("A token of the cluster's API; else Google's, as for GKE")
     ] = None,
+    alertmanager: Annotated[
+        str | None, Doc("Alertmanager's address, to be told when a deployment fails or is undone")
+    ] = None,
 ) -> Operator:
-    """Return who deploys, and what lets them in."""
-    return Operator(by, takeover, docker, kubernetes_token)
+    """Return who deploys, what lets them in, and who is alerted."""
+    told = Alertmanager.of(alertmanager) if alertmanager else None
+    return Operator(by, takeover, docker, kubernetes_token, told)
 
 
 def gathered(describe: Callable[..., Awaitable[object]], name: str) -> Decorator:

@@ -1,5 +1,6 @@
 """The pipeline: what `dagger call` and `./daggerw call` offer for this project."""
 
+import secrets
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -55,8 +56,9 @@ SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
 SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
 
 # Two halves that run side by side; whoever changes a test of one finds the other cached.
-SERVICE_TESTS = [*MODEL_FILES, "pytest.ini", "tests/*.py"]
-REPOSITORY_TESTS = ["tests/ci", "tests/test_repository.py"]
+SERVICE_TESTS = [*MODEL_FILES, "pytest.ini", "tests/*.py", "tests/service"]
+REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/test_repository.py"]
+BENCHMARK_PACKAGES = "apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk"
 TEST_REGISTRY = "http://registry:5000"
 
 LINTERS = {
@@ -194,6 +196,25 @@ class Ci:
         """Serve the local registry, which keeps what is published to it, on port 5000."""
         kept = dag.cache_volume("registry")
         return _registry().with_mounted_cache("/var/lib/registry", kept).as_service(use_entrypoint=True)
+
+    @function(cache="never")
+    async def benchmark(
+        self,
+        rounds: Annotated[int, Doc("How often each is measured")] = 5,
+        seconds: Annotated[int, Doc("How long each load lasts")] = 5,
+    ) -> dagger.Directory:
+        """Measure the image beside others on two cores: results.json, table.md and plot.png."""
+        image = await self.build()
+        programs = self._prepared().with_exec(["sh", "-c", BENCHMARK_PACKAGES])
+        sources = self.source.filter(include=["bench", "ci/*.py"])
+        measured = programs.with_directory(".", sources).with_env_variable("MEASURED", secrets.token_hex())
+        measured = measured.with_directory("model", self.train()).with_directory("/image", image.rootfs())
+        command = ["python", "-m", "bench.service", "--root", "/image", "--image", "/image.tar"]
+        command += ["--rounds", str(rounds), "--seconds", str(seconds), "--output", "/out"]
+        measured = measured.with_mounted_file("/image.tar", image.as_tarball()).with_env_variable(
+            "PYTHONPATH", ".:ci"
+        )
+        return measured.with_exec(command).directory("/out")
 
     @function(cache="never")
     @identified

@@ -9,6 +9,7 @@ from typing import Protocol
 import dagger
 from dagger import dag
 
+from alerts import Alertmanager
 from environments import Environment
 from errors import InvalidIdentity
 from principal import Identity
@@ -28,12 +29,13 @@ Reached = AsyncIterator[tuple[Target, Retrying]]
 
 @dataclass(frozen=True)
 class Operator:
-    """Who deploys, as they gave it, and what lets them in where Google's tokens do not."""
+    """Who deploys, as they gave it, what lets them in where Google's tokens do not, and who is alerted."""
 
     by: str | None = None
     takeover: bool = False
     docker: dagger.Socket | None = None
     kubernetes_token: dagger.Secret | None = None
+    alertmanager: Alertmanager | None = None
 
 
 class Files(Protocol):

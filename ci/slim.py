@@ -3,10 +3,11 @@
     python slim.py
 
 Tests, type stubs and the sources of extension modules go, and uvloop's debugging symbols, nine tenths of it.
-`strip` isn't in the base images, and breaks other wheels.
+`strip` isn't in the base images, and breaks other wheels. What browsers are sent is packed, as they take it.
 """
 
 import csv
+import gzip
 import hashlib
 import shutil
 import struct
@@ -18,6 +19,7 @@ from pathlib import Path
 TEST_FOLDERS = ("test", "tests")
 SOURCES = (".pyi", ".pyx", ".pxd", ".pxi", ".c", ".cpp", ".h")
 SYMBOLS = "uvloop/*.so"
+PACKED = ("fastapi_swagger/resources/*.css", "fastapi_swagger/resources/*.js")
 
 _ELF_64 = b"\x7fELF\x02\x01"  # little-endian
 _HEADERS, _HEADER_COUNT, _HEADER = 32, 56, struct.Struct("<8xQ16xQ16x")  # offset and size of a segment
@@ -37,6 +39,9 @@ def slim(packages: Path) -> None:
             path.unlink(missing_ok=True)
     for library in packages.glob(SYMBOLS):
         library.write_bytes(loaded(library.read_bytes()))
+    for path in (found for pattern in PACKED for found in packages.glob(pattern)):
+        packed_name(path).write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+        path.unlink()
     for record in packages.glob("*.dist-info/RECORD"):
         rows = list(csv.reader(record.read_text().splitlines()))
         with record.open("w", newline="") as file:
@@ -63,12 +68,20 @@ def recorded(packages: Path, rows: Iterable[Sequence[str]]) -> Iterator[Sequence
     """Yield the rows of a RECORD for the files that are there, as they are now."""
     for name, digest, size in rows:
         path = packages / name
-        if path.match(SYMBOLS):
+        packed = any(path.match(pattern) for pattern in PACKED)
+        if packed:
+            path = packed_name(path)
+        if packed or path.match(SYMBOLS):
             content = path.read_bytes()
             digest = urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-            yield name, f"sha256={digest}", str(len(content))
+            yield str(path.relative_to(packages)), f"sha256={digest}", str(len(content))
         elif path.exists():
             yield name, digest, size
+
+
+def packed_name(path: Path) -> Path:
+    """Return what a file is called when it is packed."""
+    return path.with_name(f"{path.name}.gz")
 
 
 if __name__ == "__main__":

@@ -5,44 +5,28 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from app import artifact, body, estimator, server
-from app.app import Served, create_app
-from app.body import MAX_BODY
+from app import artifact, estimator, predictor
 from app.estimator import EstimatorPredictor
-from app.settings import Settings
+from app.gateway import Gateway
+from app.service import Service
+from app.settings import Limits, Settings
+from tests.service.client import Client, error_of
 
 HUGE = 1.7976931348623157e308
-PATHS = "/predict, /model, /livez, /readyz"
-
-
-@dataclass(frozen=True)
-class Client:
-    """Asks an application without a network."""
-
-    app: FastAPI
-
-    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                return await client.request(method, path, **options)
-
-        return anyio.run(ask)
-
-    def get(self, path: str) -> httpx.Response:
-        return self.request("GET", path)
-
-    def post(self, path: str, **options: Any) -> httpx.Response:
-        return self.request("POST", path, **options)
+MAX_BODY = Limits().body_bytes
+PATHS = (
+    "/predict, /livez, /readyz, /model, /metrics, /v2/health/live, /v2/health/ready, /v2, "
+    "/v2/models/known, /v2/models/known/ready, /v2/models/known/infer, /v2/models/known/versions/v1.2.3, "
+    "/v2/models/known/versions/v1.2.3/ready, /v2/models/known/versions/v1.2.3/infer"
+)
 
 
 class FakeModel:
@@ -64,36 +48,27 @@ class FakeModel:
 
 
 @pytest.fixture(scope="module")
-def app(model_dir: Path) -> FastAPI:
-    return create_app(Settings(model_version="v1.2.3", model_dir=model_dir))
+def app(model_dir: Path) -> Gateway:
+    settings = Settings(model_version="v1.2.3", model_dir=model_dir, hot_path=False)
+    return Gateway(Service(settings, predictor.load(model_dir)))
 
 
 @pytest.fixture(scope="module")
-def client(app: FastAPI) -> Client:
+def client(app: Gateway) -> Client:
     return Client(app)
 
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Client:
     """Return a client of a service without a model."""
-    return Client(create_app(Settings(model_dir=tmp_path_factory.mktemp("empty"))))
+    return Client(Gateway(Service.load(Settings(model_dir=tmp_path_factory.mktemp("empty"), hot_path=False))))
 
 
-def serving(model_dir: Path, result: float | Exception) -> Client:
+def serving(model_dir: Path, model: FakeModel, **limits: int) -> Client:
     """Return a client of a service whose model is a FakeModel for a regression."""
     card = replace(artifact.load_card(model_dir), classes=(), positive=None)
-    app = create_app(Settings(model_dir=model_dir))
-    app.state.served = Served("v1.2.3", EstimatorPredictor(FakeModel(result), card))
-    return Client(app)
-
-
-def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
-    """Return the error of an answer, which has the one shape."""
-    assert response.status_code == status, response.text
-    assert list(response.json()) == ["error"]
-    error: dict[str, Any] = response.json()["error"]
-    assert list(error) == ["code", "message", "input", "expected", "received"]
-    return error
+    settings = Settings(model_version="v1.2.3", limits=Limits(**limits))
+    return Client(Gateway(Service(settings, EstimatorPredictor(model, card))))
 
 
 def test_predict_answers_exactly_the_prediction_and_the_version(client: Client, model_dir: Path) -> None:
@@ -251,24 +226,8 @@ def test_predict_stops_reading_a_chunked_body_past_the_limit(client: Client) -> 
     assert error_of(client.post("/predict", content=endless()), 413)["received"] == "more"
 
 
-def test_predict_gives_up_on_a_body_that_does_not_end(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def stalled() -> AsyncIterator[bytes]:
-        yield b"{"
-        await anyio.sleep_forever()
-
-    monkeypatch.setattr(body, "BODY_SECONDS", 0)
-    error = error_of(client.post("/predict", content=stalled()), 400)
-    assert error["message"] == "body: expected all of it within 0 seconds, got 1 bytes and no end"
-
-
-def test_a_stopping_server_waits_longer_than_for_a_body() -> None:
-    assert body.BODY_SECONDS < server.GRACE_SECONDS
-
-
 @pytest.mark.anyio
-async def test_predict_takes_a_client_that_left_for_no_failure(app: FastAPI) -> None:
+async def test_a_client_that_left_before_its_body_was_there_gets_no_answer(app: Gateway) -> None:
     sent: list[Any] = []
 
     async def receive() -> dict[str, str]:
@@ -279,19 +238,21 @@ async def test_predict_takes_a_client_that_left_for_no_failure(app: FastAPI) -> 
 
     scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [], "query_string": b""}
     await app(scope, receive, send)
-    assert sent[0]["status"] == 400
+    assert sent == []
 
 
 @pytest.mark.parametrize("result", [float("nan"), float("inf")])
 def test_predict_refuses_values_without_a_finite_result(model_dir: Path, result: float) -> None:
-    error = error_of(serving(model_dir, result).post("/predict", json={"features": [1, 2, 3]}), 400)
+    error = error_of(
+        serving(model_dir, FakeModel(result)).post("/predict", json={"features": [1, 2, 3]}), 400
+    )
     assert error["input"] == "features"
     assert error["expected"] == "values that the model has a finite result for"
     assert error["received"] == "[1.0, 2.0, 3.0]"
 
 
 def test_predict_names_the_value_that_a_model_cannot_take(model_dir: Path) -> None:
-    client = serving(model_dir, ValueError("Input X contains a value too large for dtype('float32')."))
+    client = serving(model_dir, FakeModel(ValueError("Input X contains a value too large for float32.")))
     error = error_of(client.post("/predict", json={"features": [1, -1e39, 1e300]}), 400)
     assert error["input"] == "features[1]"
     assert error["expected"] == "values that the model can take"
@@ -299,53 +260,65 @@ def test_predict_names_the_value_that_a_model_cannot_take(model_dir: Path) -> No
 
 
 def test_predict_says_why_the_model_failed(model_dir: Path) -> None:
-    client = serving(model_dir, RuntimeError("out of trees"))
+    client = serving(model_dir, FakeModel(RuntimeError("out of trees")))
     error = error_of(client.post("/predict", json={"features": [1, 2, 3]}), 500)
     assert error["code"] == "model_failed"
     assert error["message"] == "the model failed: RuntimeError: out of trees"
     assert client.get("/livez").status_code == 200
 
 
-def test_a_failure_of_the_service_itself_has_the_one_shape(model_dir: Path) -> None:
-    client = serving(model_dir, 1.0)
-    client.app.state.served = None
+def test_a_failure_of_the_service_itself_has_the_one_shape_and_is_logged(
+    model_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = serving(model_dir, FakeModel(1.0))
+    del client.app.service.model
     assert error_of(client.get("/model"), 500)["code"] == "internal_error"
+    assert client.get("/v2/health/ready").json() == {"error": "the service failed; its log says why"}
+    assert "AttributeError" in caplog.text
+
+
+class SlowModel(FakeModel):
+    """An estimator that answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(7.0)
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def predict(self, x: Any, /) -> Any:
+        self.asked.set()
+        assert self.go_on.wait(10)
+        return [7.0]
 
 
 @pytest.mark.anyio
-async def test_a_slow_model_does_not_keep_health_checks_waiting(model_dir: Path) -> None:
-    asked, go_on = threading.Event(), threading.Event()
-
-    class SlowModel(FakeModel):
-        def predict(self, x: Any, /) -> Any:
-            asked.set()
-            assert go_on.wait(10)
-            return [7.0]
-
-    app = serving(model_dir, 0.0).app
-    app.state.served = Served("v1.2.3", EstimatorPredictor(SlowModel(0.0), app.state.served.model.card))
-    transport = httpx.ASGITransport(app)
-    async with (
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
-        anyio.create_task_group() as tasks,
-    ):
-        answers: list[httpx.Response] = []
+async def test_a_slow_model_keeps_no_health_check_waiting_and_more_requests_than_the_limit_out(
+    model_dir: Path,
+) -> None:
+    slow = SlowModel()
+    service = serving(model_dir, slow, in_flight=1)
+    answers: list[httpx.Response] = []
+    async with service.open() as client, anyio.create_task_group() as tasks:
 
         async def ask() -> None:
             answers.append(await client.post("/predict", json={"features": [1, 2, 3]}))
 
         tasks.start_soon(ask)
-        assert await anyio.to_thread.run_sync(asked.wait, 10), "the model was never asked"
+        assert await anyio.to_thread.run_sync(slow.asked.wait, 10), "the model was never asked"
         assert (await client.get("/livez")).status_code == 200
+        assert "http_requests_in_flight 2" in (await client.get("/metrics")).text
+        refused = await client.post("/predict", json={"features": [1, 2, 3]})
+        assert error_of(refused, 503)["code"] == "overloaded"
+        assert refused.headers["retry-after"] == "1"
         assert answers == []
-        go_on.set()
+        slow.go_on.set()
     assert answers[0].json()["prediction"] == 7.0
 
 
 def test_health_and_card_of_a_loaded_model(client: Client, model_dir: Path) -> None:
     assert client.get("/livez").json() == {"status": "alive"}
     assert client.get("/readyz").json() == {"status": "ready"}
-    assert client.get("/model").json() == json.loads((model_dir / artifact.CARD_FILE).read_text())
+    card = json.loads((model_dir / artifact.CARD_FILE).read_text())
+    assert client.get("/model").json() == card | {"release": {"version": "v1.2.3", "digest": None}}
 
 
 def test_a_service_without_a_model_is_alive_and_says_why_it_is_not_ready(broken: Client) -> None:
@@ -357,7 +330,7 @@ def test_a_service_without_a_model_is_alive_and_says_why_it_is_not_ready(broken:
         assert error_of(answer, 500) == error
 
 
-@pytest.mark.parametrize("path", ["/", "/predict/", "/docs", "/nowhere"])
+@pytest.mark.parametrize("path", ["/predict/", "/nowhere", "/v1"])
 def test_an_unknown_path_is_told_the_known_ones(client: Client, path: str) -> None:
     error = error_of(client.get(path), 404)
     assert error["message"] == f"path: expected one of {PATHS}, got {path}"
@@ -376,11 +349,16 @@ def test_a_wrong_method_is_told_the_right_one(client: Client, method: str, path:
 def test_openapi_documents_the_contract(client: Client) -> None:
     document = client.get("/openapi.json").json()
     operation = document["paths"]["/predict"]["post"]
-    assert sorted(operation["responses"]) == ["200", "400", "404", "405", "413", "500"]
-    for status in ("400", "404", "405", "413", "500"):
+    errors = ("400", "404", "405", "408", "413", "431", "500", "503")
+    assert sorted(operation["responses"]) == ["200", *errors]
+    for status in errors:
         schema = operation["responses"][status]["content"]["application/json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/ProblemBody"}
-    body = operation["requestBody"]["content"]["application/json"]["schema"]
-    assert (body["required"], body["additionalProperties"]) == (["features"], False)
-    assert "503" in document["paths"]["/readyz"]["get"]["responses"]
+    row, rows = operation["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
+    assert (row["required"], row["additionalProperties"]) == (["features"], False)
+    assert (rows["required"], rows["additionalProperties"]) == (["instances"], False)
+    assert row["properties"]["features"]["minItems"] == row["properties"]["features"]["maxItems"] == 3
+    infer = document["paths"]["/v2/models/known/infer"]["post"]
+    refusal = infer["responses"]["400"]["content"]["application/json"]["schema"]
+    assert refusal == {"$ref": "#/components/schemas/InferenceProblem"}
     assert "422" not in json.dumps(document)

@@ -1,132 +1,76 @@
-"""`python -m app` as a process: signals, ports, settings, and bytes on a real connection."""
+"""`python -m app` as a process: signals, ports, settings, and what a start costs."""
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import re
+import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from app.app import create_app
-from app.body import MAX_BODY
+from app import artifact, server
 from app.listener import listen
-from app.settings import Settings
+from app.settings import Limits
+from tests.service.model import write_model
+from tests.service.server import PROGRAM, ROOT, TIMEOUT, Server, running
 
-ROOT = Path(__file__).parent.parent
 BODY = b'{"features":[1,2,3]}'
-TIMEOUT = 20.0
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running `python -m app` and the port it listens on."""
-
-    process: subprocess.Popen[str]
-    port: int
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT)
-
-    def request(self, method: str, path: str, body: bytes = b"") -> tuple[int, dict[str, object]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
-        try:
-            connection.request(method, path, body)
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-        finally:
-            connection.close()
-
-    def wait_until_nobody_listens(self) -> None:
-        while True:
-            try:
-                self.connect().close()
-            except (ConnectionRefusedError, ConnectionResetError):
-                return
-
-
-def command(*, environment: Mapping[str, str] = os.environ, **settings: str) -> subprocess.Popen[str]:
-    """Start `python -m app` in the project's folder."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "app"],
-        cwd=ROOT,
-        env={**environment, **settings},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def up(process: subprocess.Popen[str]) -> Server:
-    """Return a starting server as soon as it listens."""
-    assert process.stderr is not None
-    first = process.stderr.readline()
-    listening = re.search(r"listening on http://0\.0\.0\.0:(\d+), model v1\.2\.3", first)
-    assert listening, first + process.stderr.read()
-    return Server(process, int(listening[1]))
-
-
-@dataclass(frozen=True)
-class Starting:
-    """Servers that were started at the same time, as each takes a second or two; one for each purpose."""
-
-    shared: subprocess.Popen[str]
-    terminated: subprocess.Popen[str]
-    without_model: subprocess.Popen[str]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def starting(
-    model_dir: Path, unmeasured: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Starting]:
-    """Start the servers, so that they come up while the first tests run; end those that a test has not."""
-
-    def start(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:
-        return command(environment=environment, PORT="0", MODEL_VERSION="v1.2.3", MODEL_DIR=str(folder))
-
-    with (
-        start(model_dir, unmeasured) as shared,
-        start(model_dir, unmeasured) as terminated,
-        start(tmp_path_factory.mktemp("empty"), os.environ) as without_model,
-    ):
-        try:
-            yield Starting(shared, terminated, without_model)
-        finally:
-            for process in (shared, terminated, without_model):
-                process.kill()
+POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 
 
 @pytest.fixture(scope="module")
-def server(starting: Starting) -> Server:
-    return up(starting.shared)
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        yield write_model(Path(name))
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Return a process's exit status and what it wrote to stderr."""
-    _, errors = process.communicate(timeout=TIMEOUT)
-    return process.returncode, errors
+@pytest.fixture(scope="module")
+def service(folder: Path) -> Iterator[Server]:
+    with running(folder) as service:
+        yield service
+
+
+def ended(**settings: str) -> tuple[int, str, str]:
+    """Run the service until it ends; return its exit status and what it wrote to stdout and stderr."""
+    ended = subprocess.run(
+        [sys.executable, *PROGRAM],
+        cwd=ROOT,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    return ended.returncode, ended.stdout, ended.stderr
 
 
 def test_sigterm_before_the_service_is_up_exits_0(tmp_path: Path) -> None:
     card = tmp_path / "card.json"
     os.mkfifo(card)  # the service waits here for its card
-    process = command(PORT="0", MODEL_DIR=str(tmp_path))
-    with card.open("w"):
+    command = [sys.executable, *PROGRAM]
+    settings = {"PORT": "0", "MODEL_DIR": str(tmp_path)}
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stderr=subprocess.PIPE)
+    with process, card.open("w"):
         process.send_signal(signal.SIGTERM)
-        assert ended(process) == (0, "")
+        _, errors = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, errors) == (0, b"")
 
 
 def test_a_wrong_port_is_one_message_and_status_2() -> None:
     message = "settings: PORT is 'http'; set it to a number from 0 to 65535\n"
-    assert ended(command(PORT="http")) == (2, message)
+    assert ended(PORT="http") == (2, "", message)
+
+
+def test_a_port_in_use_is_one_message_and_status_1(service: Server) -> None:
+    message = f"server: cannot listen on port {service.port}: Address already in use; set PORT to another\n"
+    assert ended(PORT=str(service.port)) == (1, "", message)
 
 
 def test_listen_takes_a_free_port_for_0() -> None:
@@ -134,59 +78,83 @@ def test_listen_takes_a_free_port_for_0() -> None:
         assert listener.getsockname()[1] > 0
 
 
-def test_creating_the_application_needs_no_model(tmp_path: Path) -> None:
-    assert create_app(Settings(model_dir=tmp_path)).version == "v0.0.0-dev"
+def test_a_stopping_server_waits_longer_than_for_a_body() -> None:
+    assert Limits().body_seconds < server.GRACE_SECONDS
 
 
-def test_predict_over_http_without_a_content_type(server: Server) -> None:
-    status, answer = server.request("POST", "/predict", BODY)
-    assert (status, answer["model_version"]) == (200, "v1.2.3")
+def test_predict_over_http_without_a_content_type(service: Server) -> None:
+    reply = service.ask("POST", "/predict", BODY)
+    assert (reply.status, reply.json()["model_version"]) == (200, "v1.2.3")
 
 
-def test_a_chunked_body_past_the_limit_is_refused_and_the_connection_closed(server: Server) -> None:
-    with server.connect() as connection:
-        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-        connection.sendall(b"%x\r\n%s\r\n" % (MAX_BODY + 1, b" " * (MAX_BODY + 1)))  # and no last chunk
-        answer = connection.makefile("rb").read()
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b'"code":"too_large"' in answer
+LEAVING = {
+    "in the middle of its body": POST + b"{",
+    "before its answer": POST + BODY,
+    "before many answers": b"GET /openapi.json HTTP/1.1\r\n\r\n" * 20,
+}
 
 
-def test_a_client_that_leaves_in_the_middle_of_a_body_does_no_harm(server: Server) -> None:
-    with server.connect() as connection:
-        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{")
-    assert server.request("GET", "/livez") == (200, {"status": "alive"})
+@pytest.mark.parametrize("sent", LEAVING.values(), ids=list(LEAVING))
+def test_a_client_that_leaves_does_no_harm(service: Server, sent: bytes) -> None:
+    with service.connect() as wire:
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wire.send(sent)
+    assert service.ask("GET", "/livez").json() == {"status": "alive"}
+    assert not any(entry["severity"] == "ERROR" for entry in service.log.entries())
 
 
-def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_exits_0(starting: Starting) -> None:
-    server = up(starting.terminated)
-    with server.connect() as connection:
-        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n")
-        connection.sendall(b"Content-Length: %d\r\n\r\n" % len(BODY))
-        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")  # the application waits for the body
-        server.process.send_signal(signal.SIGTERM)
-        server.wait_until_nobody_listens()
-        connection.sendall(BODY)
-        assert connection.makefile("rb").read().startswith(b"HTTP/1.1 200 ")
-        status, errors = ended(server.process)
-    assert status == 0, errors
-    assert "Traceback" not in errors
+@pytest.mark.parametrize("switch", ["0", "1"])
+def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_exits_0(folder: Path, switch: str) -> None:
+    with running(folder, settings={"HOT_PATH": switch}) as service, service.connect() as wire:
+        wire.send(POST)
+        assert service.ask("GET", "/livez").status == 200  # so the head has been read
+        service.process.send_signal(signal.SIGTERM)
+        service.wait_until_nobody_listens()
+        wire.send(BODY)
+        reply = wire.reply()
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+        assert service.process.wait(TIMEOUT) == 0
+        assert {entry["severity"] for entry in service.log.all()} == {"INFO"}
 
 
-def test_a_port_in_use_is_one_message_and_status_1(server: Server) -> None:
-    message = f"server: cannot listen on port {server.port}: Address already in use; set PORT to another\n"
-    assert ended(command(PORT=str(server.port))) == (1, message)
+def test_without_a_model_the_process_stays_up_and_says_why_until_ctrl_c(tmp_path: Path) -> None:
+    with running(tmp_path) as service:
+        for method, path, status in (
+            ("GET", "/readyz", 503),
+            ("GET", "/v2/health/ready", 503),
+            ("POST", "/predict", 500),
+            ("GET", "/model", 500),
+            ("GET", "/livez", 200),
+        ):
+            assert service.ask(method, path).status == status
+        assert service.metrics()["model_ready"] == 0
+        assert service.stop(signal.SIGINT) == 130
 
 
-def test_without_a_model_the_process_stays_up_and_says_why_until_ctrl_c(starting: Starting) -> None:
-    server = up(starting.without_model)
-    for method, path, status in (
-        ("GET", "/readyz", 503),
-        ("POST", "/predict", 500),
-        ("GET", "/livez", 200),
-    ):
-        assert server.request(method, path)[0] == status
-    server.process.send_signal(signal.SIGINT)
-    status, errors = ended(server.process)
-    assert status == 130
-    assert "Traceback" not in errors
+@pytest.mark.parametrize("name", [artifact.CARD_FILE, artifact.PORTABLE_FILE])
+@pytest.mark.parametrize("damage", ["cut off", "altered", "emptied"])
+def test_a_corrupted_model_is_told_and_the_process_stays_up(
+    folder: Path, tmp_path: Path, name: str, damage: str
+) -> None:
+    corrupted = shutil.copytree(folder, tmp_path / "model") / name
+    content = corrupted.read_bytes()
+    half = len(content) // 2
+    damaged = {"cut off": content[:half], "altered": content.replace(b"3", b"4"), "emptied": b""}
+    corrupted.write_bytes(damaged[damage])
+    with running(corrupted.parent) as service:
+        error = service.ask("GET", "/readyz")
+        assert (error.status, error.json()["error"]["code"]) == (503, "model_unavailable")
+        for _ in range(2):
+            error = service.ask("POST", "/predict", BODY)
+            assert (error.status, error.json()["error"]["code"]) == (500, "model_unavailable")
+        assert service.ask("GET", "/livez").status == 200
+
+
+def test_well_formed_questions_are_answered_before_fastapi_is_imported(folder: Path) -> None:
+    with running(folder) as service:
+        for path in ("/livez", "/readyz", "/model", "/metrics", "/v2/health/live", "/v2/health/ready"):
+            assert service.ask("GET", path).status == 200
+        assert json.loads(service.predict([1, 2, 3]).body)["model_version"] == "v1.2.3"
+        assert not service.maps("pydantic_core")
+        assert service.ask("POST", "/predict", b"{}").status == 400
+        assert service.maps("pydantic_core")

@@ -43,6 +43,7 @@ class Settings:
     cpu: str = "1"
     memory: str = "512Mi"
     deadline: int = 300  # seconds for an operation
+    collector: str = ""  # the image that sends what /metrics tells to Managed Service for Prometheus
     lag: int = 240  # seconds until Cloud Monitoring shows what was counted
 
     @property
@@ -208,7 +209,12 @@ class CloudRun:
         }
         scaling = {"minInstanceCount": settings.minimum, "maxInstanceCount": settings.maximum}
         account = {"serviceAccount": settings.account} if settings.account else {}
-        return {"containers": [container], "scaling": scaling, **account}
+        return {"containers": [container, *self._collector()], "scaling": scaling, **account}
+
+    def _collector(self) -> list[dict[str, Any]]:
+        """Return the container beside the service, if there is to be one; it scrapes port 8080 by itself."""
+        image = self.settings.collector
+        return [{"name": "collector", "image": image}] if image else []
 
     def _marked(self, release: Release) -> dict[str, Any]:
         marks = {RELEASE: str(release), FINGERPRINT: self.fingerprint(release)}

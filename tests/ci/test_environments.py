@@ -64,7 +64,7 @@ def test_each_target_has_its_own_settings(text: str, settings: object) -> None:
         (
             CLOUD_RUN.replace("region", "regoin"),
             5,
-            "regoin is no setting of cloud-run; there are account, cpu",
+            "regoin is no setting of cloud-run; there are account, collector, cpu",
         ),
         (CLOUD_RUN.replace('"us-central1"', "1"), 5, "region is 1; write a text in quotes"),
         (CLOUD_RUN + "\n\nmaximum = '3'\n", 9, "maximum is '3'; write a whole number"),

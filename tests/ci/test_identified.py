@@ -96,7 +96,14 @@ async def test_a_secret_that_dagger_cannot_read_is_explained() -> None:
 def test_dagger_sees_the_arguments_with_their_descriptions() -> None:
     functions = MODULE.get_object("Pipeline").functions
     published, deployed = functions["publish"], functions["deploy"]
-    assert list(deployed.parameters) == ["by", "takeover", "docker", "kubernetes_token", *ARGUMENTS]
+    assert list(deployed.parameters) == [
+        "by",
+        "takeover",
+        "docker",
+        "kubernetes_token",
+        "alertmanager",
+        *ARGUMENTS,
+    ]
     assert list(published.parameters) == ["tag", "copies", *ARGUMENTS]
     assert all(each.doc for name, each in published.parameters.items() if name != "copies")
     assert all(published.parameters[name].is_nullable for name in ARGUMENTS)

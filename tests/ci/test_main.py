@@ -52,7 +52,7 @@ def test_users_can_call_these_functions_and_no_others() -> None:
     assert set(FUNCTIONS) == {
         *("test", "lint", "check", "train", "build", "serve", "publish", "registry"),
         *("rehearse", "doctor", "explain", "setup_google", "images"),
-        *("digest", "compare", "release", "verify", "scan", "update"),
+        *("digest", "compare", "release", "verify", "scan", "update", "benchmark"),
         *("deploy", "promote", "rollback", "history", "smoke"),
     }
 
@@ -76,7 +76,7 @@ def test_every_argument_is_documented(name: str) -> None:
 
 def test_what_has_an_effect_outside_or_asks_outside_is_never_cached() -> None:
     outside = (
-        *("publish", "rehearse", "doctor", "setup_google", "images", "verify", "scan", "update"),
+        *("publish", "rehearse", "doctor", "setup_google", "images", "verify", "scan", "update", "benchmark"),
         *("deploy", "promote", "rollback", "history", "smoke"),
     )
     of_a_commit = ("digest", "compare", "release")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import shutil
 import subprocess
@@ -21,8 +22,8 @@ LOOP = "import uvloop, asyncio; print(uvloop.run(asyncio.sleep(0, 'ran')), uvloo
 
 @pytest.fixture
 def packages(tmp_path: Path) -> Path:
-    """Return a folder with a copy of the installed uvloop and a package of our own."""
-    for found in PACKAGES.glob("uvloop*"):
+    """Return a folder with copies of installed packages and a package of our own."""
+    for found in (*PACKAGES.glob("uvloop*"), *PACKAGES.glob("fastapi_swagger*")):
         shutil.copytree(found, tmp_path / found.name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in (
         *("own/__init__.py", "own/fast.c", "own/fast.pyi", "own/tests/test_a.py", "own/test/data.bin"),
@@ -72,6 +73,22 @@ def test_a_library_without_its_symbols_stays_as_it_is(packages: Path) -> None:
     (library,) = packages.glob(slim.SYMBOLS)
     once = slim.loaded(library.read_bytes())
     assert slim.loaded(once) == once
+
+
+def test_what_browsers_are_sent_is_packed_always_the_same(packages: Path) -> None:
+    script = packages / "fastapi_swagger/resources/swagger-ui-bundle.js"
+    content = script.read_bytes()
+    slim.slim(packages)
+    packed = slim.packed_name(script).read_bytes()
+    assert not script.exists()
+    assert gzip.decompress(packed) == content
+    assert packed == gzip.compress(content, mtime=0)
+    (record,) = packages.glob("fastapi_swagger-*.dist-info/RECORD")
+    names = [name for name, *_ in csv.reader(record.read_text().splitlines())]
+    assert [name for name in names if "swagger-ui" in name] == [
+        "fastapi_swagger/resources/swagger-ui-bundle.js.gz",
+        "fastapi_swagger/resources/swagger-ui.css.gz",
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"not a library", b"\x7fELF\x01\x01"])

@@ -80,6 +80,18 @@ async def test_another_configuration_of_the_same_digest_is_another_revision(goog
         }
 
 
+async def test_a_collector_runs_beside_each_instance_where_one_is_set(google_lab: CloudRunLab) -> None:
+    release = await google_lab.release("v1.0.0")
+    settings = replace(google_lab.settings, collector="us-docker.pkg.dev/google/collector:1")
+    async with worker(replace(google_lab, settings=settings)) as somebody:
+        await somebody.deploy(release)
+        assert await somebody.users(1) == {"v1.0.0": 1}
+        service, collector = (await somebody.target.look()).raw["template"]["containers"]
+    assert (service["ports"][0]["containerPort"], service["image"].endswith(release.digest)) == (8080, True)
+    assert (collector["name"], collector["image"]) == ("collector", "us-docker.pkg.dev/google/collector:1")
+    assert "ports" not in collector
+
+
 async def test_a_long_name_is_cut_but_not_its_fingerprint(google_lab: CloudRunLab) -> None:
     lab = replace(google_lab, settings=replace(google_lab.settings, service="a" * 49))
     release = await lab.release(f"v1.0.0-{'rc' * 20}")

@@ -1,0 +1,88 @@
+"""What one process serves, and what it knows about its requests: shared by all paths that answer them."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping, Sized
+from itertools import count
+from time import monotonic
+
+from app import predictor
+from app.artifact import Card
+from app.errors import ArtifactError
+from app.logs import AccessLog, Exchange
+from app.metrics import Metrics
+from app.predictor import Predictor
+from app.settings import Settings
+
+REQUEST_ID = rb"[A-Za-z0-9._:/=@+-]{1,128}"
+_is_request_id = re.compile(REQUEST_ID).fullmatch
+
+
+class Service:
+    """A model, or the reason why there is none, with settings, counters and log."""
+
+    def __init__(self, settings: Settings, model: Predictor | ArtifactError) -> None:
+        self.settings = settings
+        self.model = model
+        self.metrics = Metrics(self.card())
+        self.access_log = AccessLog(settings.access_log, settings.project)
+        self.connections: Sized = ()
+        self._ids = count()
+        self._prefix = secrets.token_hex(8).encode()
+
+    @classmethod
+    def load(cls, settings: Settings) -> Service:
+        """Load the model; one that cannot be loaded is told in the answers."""
+        try:
+            return cls(settings, predictor.load(settings.model_dir))
+        except ArtifactError as error:
+            return cls(settings, error)
+
+    def predictor(self) -> Predictor:
+        """Return the model, or raise the ArtifactError that says why there is none."""
+        if isinstance(self.model, ArtifactError):
+            raise self.model
+        return self.model
+
+    def card(self) -> Card | None:
+        """Return what the model is, if there is one."""
+        return None if isinstance(self.model, ArtifactError) else self.model.card
+
+    def feature_count(self) -> int:
+        """Return how many features a row has, or 0 without a model."""
+        card = self.card()
+        return len(card.features) if card else 0
+
+    def release(self) -> dict[str, str | None]:
+        """Return which release this is: the version in the image, and the image's digest if it was told."""
+        return {"version": self.settings.model_version, "digest": self.settings.image_digest}
+
+    def model_info(self) -> dict[str, str] | None:
+        """Return what metrics say about the model, if there is one."""
+        card = self.card()
+        if card is None:
+            return None
+        return {
+            "name": card.name,
+            "version": self.settings.model_version,
+            "digest": self.settings.image_digest or "",
+            "sha256": card.portable.sha256 if card.portable else card.artifact_sha256,
+            "portable": "true" if card.portable else "false",
+        }
+
+    def answered(self, route: str, exchange: Exchange) -> None:
+        """Count an answered request, and log it if it is to be logged."""
+        self.metrics.routes[route].answered(exchange.status, exchange.seconds)
+        if exchange.status >= 400 or monotonic() >= self.access_log.due:
+            self.access_log.write(exchange)
+
+    def new_request_id(self) -> bytes:
+        """Return an id that no other request has, here or in another process."""
+        return b"%s%012x" % (self._prefix, next(self._ids))
+
+    def request_id(self, headers: Mapping[bytes, bytes]) -> bytes:
+        """Return the request's X-Request-ID if it is fit to be sent back and logged, else a new one."""
+        given = headers.get(b"x-request-id", b"")
+        return given if _is_request_id(given) else self.new_request_id()

@@ -1,0 +1,82 @@
+"""Operations on a swarm whose registry is not there: what is deployed is made up, and judged all the same."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+
+from alerts import Alertmanager
+from deploy import Operations
+from environments import Environment
+from reach import Operator, Reach
+from reference import Release
+from retrying import Retrying
+from steps import Steps
+from targets.judge import Judge
+from targets.port import Target
+from tests.ci.targets.docker_fake import Swarm
+from tests.ci.targets.fleet import GOLDEN, Fleet
+from tests.ci.targets.labs import LIMITS, no_wait
+from tests.ci.targets.swarm_lab import SwarmLab
+
+ENVIRONMENTS = '[production]\ntarget = "swarm"\nname = "milestone2"\nstep_seconds = 0\n'
+
+
+class File:
+    """deploy/environments.toml."""
+
+    async def contents(self) -> str:
+        """Return its text."""
+        return ENVIRONMENTS
+
+
+class Files:
+    """The repository."""
+
+    def file(self, path: str) -> Any:
+        """Return one of its files."""
+        return File()
+
+
+@dataclass(frozen=True)
+class LabReach(Reach):
+    """Reaches a lab."""
+
+    lab: SwarmLab
+
+    @asynccontextmanager
+    async def opened(self, environment: Environment) -> AsyncIterator[tuple[Target, Retrying]]:
+        """Open the lab's target."""
+        async with httpx.AsyncClient(transport=self.lab.transport(), timeout=10) as http:
+            client = Retrying(http, sleep=no_wait)
+            yield self.lab.target(client), client
+
+
+def operations(
+    fleet: Fleet, alertmanager: Alertmanager | None, told: list[str], patched: pytest.MonkeyPatch
+) -> tuple[Operations, SwarmLab]:
+    """Return the operations of somebody who has Alertmanager told, and the swarm."""
+
+    @asynccontextmanager
+    async def opened(*_: object) -> AsyncIterator[None]:
+        yield
+
+    async def version(_: object, release: Release) -> str:
+        return release.image.tag
+
+    async def golden(*_: object) -> object:
+        return GOLDEN
+
+    for name, stand_in in (("opened", opened), ("version", version), ("golden", golden)):
+        patched.setattr(f"deploy.{name}", stand_in)
+    patched.setattr("deploy.Judge", partial(Judge, limits=LIMITS))
+    nothing: Any = None
+    lab = SwarmLab(fleet, Swarm(fleet))
+    who = Operator(by="tester", alertmanager=alertmanager)
+    return Operations(nothing, LabReach(Files(), nothing, None, who, lab), Steps(told.append)), lab

@@ -1,0 +1,56 @@
+"""Commands in documents: whether what they name exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from inspect import signature
+from pathlib import Path
+
+from engine.command.housekeeping import PAGE
+from main import Ci
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = {name.replace("_", "-"): name for name in Ci.__dagger_module__.get_object("Ci").functions}  # type: ignore[attr-defined]
+CALL = re.compile(r"(?:\./daggerw|dagger) call ([a-z][a-z-]*)((?: (?:[^`|#\n]|\n\s*(?=-))+)?)")
+OTHER = re.compile(r"\./daggerw (?!call\b|--)([a-z]+)(?: ([a-z]+))?")
+PATHS = re.compile(r"`((?:\.ci|app|bench|ci|deploy|docs|tests|training)/[\w./*-]*)`")
+PYTHON = re.compile(r"python (?:-m )?([\w./]+)")
+# Of objects that functions return, and of the command line itself.
+ELSEWHERE = {"path", "ports", "help", "output", "auto-apply"}
+
+
+def problems(text: str) -> list[str]:
+    """Return what a document names and nobody has: functions, flags, commands, files."""
+    return [*_calls(text), *_others(text), *_paths(text)]
+
+
+def _calls(text: str) -> Iterator[str]:
+    for name, rest in CALL.findall(text):
+        if name not in FUNCTIONS:
+            yield f"there is no function {name}"
+            continue
+        known = {each.replace("_", "-") for each in signature(getattr(Ci, FUNCTIONS[name])).parameters}
+        for flag in re.findall(r"--([a-z][a-z-]*)", rest):
+            if flag not in known | ELSEWHERE:
+                yield f"{name} has no --{flag}"
+
+
+def _others(text: str) -> Iterator[str]:
+    for command, word in OTHER.findall(text):
+        if command not in {"functions", "cache"} or (command == "cache" and word and word not in PAGE):
+            yield f"there is no ./daggerw {command} {word}"
+
+
+def _paths(text: str) -> Iterator[str]:
+    for path in PATHS.findall(text):
+        if not list(ROOT.glob(path.rstrip("/"))):
+            yield f"there is no {path}"
+
+
+def shown(text: str) -> list[list[str]]:
+    """Return the commands of a document's console blocks, each as its words."""
+    blocks = re.findall(r"^ *```console\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ ")]

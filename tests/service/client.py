@@ -1,0 +1,49 @@
+"""Ask a service's application without a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import httpx
+
+from app.gateway import Gateway
+
+
+@dataclass(frozen=True)
+class Client:
+    """Asks an application, each time in an event loop of its own."""
+
+    app: Gateway
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Return the application's answer."""
+
+        async def ask() -> httpx.Response:
+            async with self.open() as client:
+                return await client.request(method, path, **options)
+
+        return anyio.run(ask)
+
+    def open(self) -> httpx.AsyncClient:
+        """Return a client to be used in an event loop that runs already."""
+        transport = httpx.ASGITransport(self.app)
+        return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask with GET."""
+        return self.request("GET", path)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        """Ask with POST."""
+        return self.request("POST", path, **options)
+
+
+def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
+    """Return the error of an answer, which has the one shape."""
+    assert response.status_code == status, response.text
+    assert list(response.json()) == ["error"]
+    error: dict[str, Any] = response.json()["error"]
+    assert list(error) == ["code", "message", "input", "expected", "received"]
+    return error

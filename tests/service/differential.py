@@ -1,0 +1,131 @@
+"""Ask a service with the hot path and one without it the same, and say where they answer differently.
+
+`python -m tests.service.differential --bodies 500000 --heads 500000 [--seed 7]` asks a million times. What it
+prints is enough to ask again: the segments that were sent. Compared are the very bytes of all answers, the
+date and ids that the service made aside, whether the connection still answers afterwards, and at the end the
+counters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from tests.service.model import write_model, write_sum
+from tests.service.mutations import PROBE, mutated_body, mutated_head
+from tests.service.server import Server, Wire, running
+
+OURS = re.compile(rb"(?m)^date: [^\r]*\r\n|(?<=^x-request-id: )[0-9a-f]{28}(?=\r$)")
+PATIENT = {"LIMIT_IDLE_SECONDS": "100000"}  # with the connections that only show what was read
+COUNTED = re.compile(r"http_requests_total|http_request_seconds_count|predictions_total|input_bin_|model_")
+
+
+class Pair:
+    """A service with the hot path and one without, each with a connection that shows when it has read all."""
+
+    def __init__(self, hot: Server, cold: Server) -> None:
+        self.servers = (hot, cold)
+        self._barriers = [server.connect() for server in self.servers]
+        self._wires: list[Wire] = []
+
+    def __enter__(self) -> Pair:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave(self._wires)
+        self._leave(self._barriers)
+
+    def ask_body(self, body: bytes) -> list[bytes]:
+        """Return both answers to a body, on connections that are kept until an answer ends them."""
+        self._wires = self._wires or [server.connect() for server in self.servers]
+        for wire in self._wires:
+            wire.send(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        answers = [wire.raw_reply() for wire in self._wires]
+        if not all(answers) or any(b"\r\nconnection: close\r\n" in answer for answer in answers):
+            self._leave(self._wires)
+        return answers
+
+    def ask(self, segments: list[bytes]) -> list[bytes]:
+        """Return all that both servers say to segments, each of which they read by itself."""
+        with contextlib.ExitStack() as stack:
+            wires = [stack.enter_context(server.connect()) for server in self.servers]
+            for index, segment in enumerate(segments):
+                if index:
+                    self._wait_until_read()
+                for wire in wires:
+                    wire.send(segment)
+            for wire in wires:
+                wire.say_no_more()
+            return [wire.rest() for wire in wires]
+
+    def _wait_until_read(self) -> None:
+        """Have each server answer something else: what came before that it has read."""
+        for barrier in self._barriers:
+            barrier.send(PROBE)
+        for barrier in self._barriers:
+            assert barrier.reply().status == 200
+
+    def counters(self) -> list[dict[str, float]]:
+        """Return what both count, without times and addresses of the process."""
+        found = [server.metrics() for server in self.servers]
+        return [{name: value for name, value in each.items() if COUNTED.match(name)} for each in found]
+
+    @staticmethod
+    def _leave(wires: list[Wire]) -> None:
+        for wire in wires:
+            wire.socket.close()
+        wires.clear()
+
+
+def differences(pair: Pair, random: Random, bodies: int, heads: int) -> Iterator[str]:
+    """Yield what the two say differently: to bodies, to heads, and as their counters."""
+    for _ in range(bodies):
+        body = mutated_body(random)
+        yield from _difference(body, pair.ask_body(body))
+    for _ in range(heads):
+        segments = mutated_head(random)
+        yield from _difference(segments, pair.ask(segments))
+    hot, cold = pair.counters()
+    for name in sorted({*hot, *cold}):
+        if hot.get(name) != cold.get(name):
+            yield f"{name}: {hot.get(name)} with the hot path, {cold.get(name)} without"
+
+
+def _difference(asked: object, answers: list[bytes]) -> Iterator[str]:
+    hot, cold = (OURS.sub(b"", answer) for answer in answers)
+    if hot != cold:
+        yield f"{asked!r}:\n  {hot!r} with the hot path,\n  {cold!r} without"
+
+
+def main() -> int:
+    """Compare at length; return 1 after a difference."""
+    parser = argparse.ArgumentParser(description="Compare the service with and without its hot path.")
+    parser.add_argument("--bodies", type=int, default=20_000)
+    parser.add_argument("--heads", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=7)
+    options = parser.parse_args()
+    found = 0
+    for write in (write_model, write_sum):
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            write(Path(folder))
+            servers = [
+                stack.enter_context(running(Path(folder), settings=PATIENT | {"HOT_PATH": switch}))
+                for switch in "10"
+            ]
+            asked = options.bodies // 2, options.heads // 2
+            pair = stack.enter_context(Pair(*servers))
+            for difference in differences(pair, Random(options.seed), *asked):
+                print(difference, flush=True)
+                found += 1
+    print(f"{options.bodies} bodies and {options.heads} heads: {found} differences")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

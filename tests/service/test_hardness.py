@@ -1,0 +1,131 @@
+"""What a service has to stand: many clients, bad ones, and an end in the middle of work."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from app.settings import Limits
+from tests.service import soak
+from tests.service.model import write_model
+from tests.service.server import TIMEOUT, Server, Wire, running
+
+MANY = 5000
+ASKING = 16
+
+
+@pytest.fixture(scope="module", params=["1", "0"], ids=["hot path", "FastAPI"])
+def switch(request: pytest.FixtureRequest) -> dict[str, str]:
+    return {"HOT_PATH": request.param}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def open_files() -> Iterator[int]:
+    """Allow this process all the files that it may open, and say how many these are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def ask_on(server: Server, begun: threading.Barrier) -> int:
+    """Ask again and again until an answer says that it is the last one; return how many answers came."""
+    with server.connect() as wire:
+        for number in range(1, 1_000_000):
+            wire.send(soak.SINGLE)
+            answer = wire.raw_reply()
+            assert answer.startswith(b"HTTP/1.1 200 "), f"request {number} was lost: {answer!r}"
+            if b"\r\nconnection: close\r\n" in answer:
+                return number
+            if number == 100:
+                begun.wait(TIMEOUT)
+    raise AssertionError("the service goes on")
+
+
+def test_sigterm_under_load_loses_no_request(folder: Path, switch: dict[str, str]) -> None:
+    begun = threading.Barrier(ASKING + 1)
+    with running(folder, settings=switch) as server, ThreadPoolExecutor(ASKING) as pool:
+        clients = [pool.submit(ask_on, server, begun) for _ in range(ASKING)]
+        begun.wait(TIMEOUT)
+        assert server.stop() == 0
+        assert all(client.result(TIMEOUT) > 100 for client in clients)
+
+
+def test_others_are_served_beside_thousands_of_connections(
+    folder: Path, switch: dict[str, str], open_files: int, unmeasured: dict[str, str]
+) -> None:
+    limits = Limits()
+    many = min(MANY, open_files - 200)
+    assert many > limits.connections
+    with running(folder, settings=switch, environment=unmeasured) as server, contextlib.ExitStack() as stack:
+        for number in range(many):
+            wire = stack.enter_context(server.connect())
+            wire.send((b"", b"POST /predict HTTP/1.1\r\nX: ", soak.SINGLE[:-5])[number % 3])
+            if number % 500 == 0:
+                assert server.predict([1, 2, 3]).status == 200
+        metrics = server.metrics()
+        assert metrics["http_connections"] <= limits.connections
+        assert metrics["process_resident_memory_bytes"] < 150e6
+
+
+def test_slow_clients_hold_up_nobody_and_are_told(folder: Path, switch: dict[str, str]) -> None:
+    seconds = {"LIMIT_HEAD_SECONDS": "1", "LIMIT_BODY_SECONDS": "1", "LIMIT_IN_FLIGHT": "5"}
+    with running(folder, settings=switch | seconds) as server, contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(server.connect()) for _ in range(100)]
+        for wire in slow[:50]:
+            wire.send(b"GET /livez HTTP/1.1\r\nX: ")
+        for wire in slow[50:]:
+            wire.send(soak.SINGLE[:-5])
+        for _ in range(20):
+            assert server.predict([1, 2, 3]).status == 200
+            assert server.ask("POST", "/predict", b'{"instances":[[1,2,3]]}').status == 200
+        assert {wire.reply().status for wire in slow} == {408}
+
+
+def test_what_is_pipelined_is_answered_in_order(folder: Path, switch: dict[str, str]) -> None:
+    with running(folder, settings=switch) as server, server.connect() as wire:
+        wrong = soak.request("/predict", b'{"features":[]}')
+        wire.send((soak.SINGLE * 3 + wrong) * 50)
+        statuses = [wire.reply().status for _ in range(200)]
+    assert statuses == [200, 200, 200, 400] * 50
+
+
+@pytest.mark.parametrize("asked", [soak.SINGLE, b"GET /openapi.json HTTP/1.1\r\n\r\n"], ids=["short", "long"])
+def test_who_sends_and_does_not_read_is_not_read_from(
+    folder: Path, switch: dict[str, str], asked: bytes, unmeasured: dict[str, str]
+) -> None:
+    with running(folder, settings=switch, environment=unmeasured) as server, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            assert stack.enter_context(server.connect()).flood(asked) < 100_000_000
+        assert server.predict([1, 2, 3]).status == 200
+        assert server.metrics()["process_resident_memory_bytes"] < 100e6
+
+
+def test_a_connection_with_one_direction_closed_is_answered_and_closed(
+    folder: Path, switch: dict[str, str]
+) -> None:
+    def half_open(server: Server) -> Wire:
+        wire = server.connect()
+        wire.send(soak.SINGLE)
+        wire.say_no_more()
+        return wire
+
+    with running(folder, settings=switch) as server, contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(half_open(server)) for _ in range(100)]
+        assert all(wire.rest().startswith(b"HTTP/1.1 200 ") for wire in wires)
+        assert server.metrics()["http_connections"] == 1
+
+
+def test_saturation_leaves_memory_as_it_is() -> None:
+    assert soak.main(["--seconds", "2"]) == 0

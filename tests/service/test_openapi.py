@@ -1,0 +1,37 @@
+"""schemathesis asks a service everything that its OpenAPI document allows, and what it doesn't."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.service.model import write_model
+from tests.service.server import running
+
+EXAMPLES = 20  # for each operation, and again for each way to make them
+SECONDS = 120
+# A schema can't say that a tensor has as many numbers as its shape: a request that it allows may be refused.
+CONFIGURATION = """
+[[operations]]
+include-path-regex = "/infer$"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400]
+"""
+VERTEX = {"AIP_PREDICT_ROUTE": "/v1/models/1:predict", "AIP_HEALTH_ROUTE": "/v1/models/1"}
+
+
+@pytest.mark.parametrize("switch", ["1", "0"], ids=["hot path", "FastAPI"])
+def test_schemathesis_finds_nothing(switch: str, unmeasured: dict[str, str], tmp_path: Path) -> None:
+    configuration = tmp_path / "schemathesis.toml"
+    configuration.write_text(CONFIGURATION)
+    settings = {"HOT_PATH": switch, **VERTEX}
+    with running(write_model(tmp_path / "model"), environment=unmeasured, settings=settings) as service:
+        command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(configuration)]
+        command += ["run", f"http://127.0.0.1:{service.port}/openapi.json", "--checks", "all"]
+        command += ["--max-examples", str(EXAMPLES), "--generation-deterministic", "--no-color"]
+        found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS)
+        assert found.returncode == 0, found.stdout[-5000:]
+        assert "Tested: 16" in found.stdout
+        assert not any(entry["severity"] == "ERROR" for entry in service.log.entries())
