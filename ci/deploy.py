@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import smoke
 from alerts import Alerts, Place
-from environments import Environment, Environments
-from errors import InvalidReference, NothingToRestore
+from environments import FILE, Environment, Environments
+from errors import InvalidEnvironment, InvalidReference, NothingToRestore
 from principal import Identity
 from proven import golden, version
 from reach import Reach
-from reference import Image, Release, destination, pinned, tagged
+from reference import VERSION, Image, Release, destination, pinned, project_name, tagged
 from registry import Repository
 from release import Pipeline, opened
 from retrying import Retrying, patient
@@ -22,7 +22,6 @@ from targets.port import Seen, Target
 from targets.report import report
 from wif import Federation
 
-ENVIRONMENTS = "deploy/environments.toml"
 _MARGIN = 600  # seconds that a step may take besides being watched
 
 
@@ -35,8 +34,13 @@ class Operations:
     steps: Steps
 
     async def deploy(self, name: str, image: str) -> str:
-        """Bring an image to all of an environment's traffic and return what is live."""
+        """Bring an image to all of an environment's traffic and return what is live.
+
+        A version alone is one of the environment's registry.
+        """
         environment = await self._environment(name)
+        if VERSION.fullmatch(image):
+            image = str(await self._published(image, environment))
         async with self.reach.opened(environment) as (target, client):
             release = await self._resolved(image)
             await self._deploy(environment, target, client, release)
@@ -67,7 +71,7 @@ class Operations:
             return report(target.name, await target.look())
 
     async def _environment(self, name: str) -> Environment:
-        return Environments.of(await self.reach.source.file(ENVIRONMENTS).contents()).named(name)
+        return Environments.of(await self.reach.source.file(FILE).contents()).named(name)
 
     async def _deploy(
         self, environment: Environment, target: Target, client: Retrying, release: Release
@@ -88,6 +92,15 @@ class Operations:
     async def _deployment(self, environment: Environment, target: Target, client: Retrying) -> Deployment:
         lease = max(environment.common.step_seconds, target.lag) + _MARGIN
         return Deployment(target, await self.reach.owner(client), self.steps, lease)
+
+    async def _published(self, version: str, environment: Environment) -> Image:
+        if not environment.common.registry:
+            raise InvalidEnvironment(
+                f"{FILE}: [{environment.name}] has no registry to find {version} in; name it there, or give "
+                "the whole name that `dagger call publish` printed"
+            )
+        pyproject = await self.reach.source.file("pyproject.toml").contents()
+        return destination(environment.common.registry, version).image(project_name(pyproject))
 
     async def _resolved(self, text: str) -> Release:
         """Return the release that a name leads to; a tag is asked for once, and its digest told."""

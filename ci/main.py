@@ -75,7 +75,9 @@ LINTERS = {
 Tag = Annotated[str, Doc("The version to release: vMAJOR.MINOR.PATCH, also with a pre-release suffix")]
 Git = Annotated[dagger.GitRepository, DefaultPath("/"), Doc("The repository, for its commit")]
 EnvironmentName = Annotated[str, Doc("Where to: a table of deploy/environments.toml")]
-Named = Annotated[str, Doc("HOST/NAME[:TAG]@sha256:…, as publish prints it; a tag alone is looked up once")]
+Named = Annotated[
+    str, Doc("HOST/NAME:TAG@sha256:…, as publish prints it; without a digest it is looked up once")
+]
 Registry = Annotated[str, Doc("Where to push to: HOST[:PORT][/PATH]; localhost:5000 is the local registry")]
 
 
@@ -357,11 +359,15 @@ class Ci:
         service_account: Annotated[
             str, Doc("The service account's name, '' to do without one")
         ] = Setup.service_account,
+        runtime_account: Annotated[
+            str, Doc("The account that the service runs as on Cloud Run, '' to deploy nothing there")
+        ] = Setup.runtime_account,
         repository_id: Annotated[str, Doc("The GitHub repository's number, when it is private")] = "",
         owner_id: Annotated[str, Doc("Its owner's number, when it is private")] = "",
     ) -> str:
         """Print the script that sets Google up for releases, once; nothing of it is run."""
-        setup = Setup(project, repository, location, images, pool, provider, service_account)
+        accounts = (service_account, runtime_account)
+        setup = Setup(project, repository, location, images, pool, provider, *accounts)
         if not (repository_id and owner_id):
             async with patient() as client:
                 repository_id, owner_id = await setup_google.github_ids(

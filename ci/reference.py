@@ -15,7 +15,7 @@ LOCAL_REGISTRY = "localhost:5000"
 _NUMBER = r"(?:0|[1-9]\d*)"
 _IDENTIFIER = rf"(?:{_NUMBER}|\d*[A-Za-z-][0-9A-Za-z-]*)"
 _PRERELEASE = rf"{_IDENTIFIER}(?:\.{_IDENTIFIER})*"
-_TAG = re.compile(rf"v{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_PRERELEASE})?", re.ASCII)
+VERSION = re.compile(rf"v{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_PRERELEASE})?", re.ASCII)
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*(?::([0-9]{{1,5}}))?", re.ASCII)
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
@@ -77,7 +77,7 @@ def release_tag(tag: str) -> str:
     """Return the tag unchanged; raises InvalidReference unless it is vMAJOR.MINOR.PATCH[-PRERELEASE]."""
     if tag == "latest":
         raise InvalidReference("tag: 'latest' moves and a release never does; use a version such as 'v1.0.0'")
-    if not _TAG.fullmatch(tag) or len(tag) > _MAX_TAG:
+    if not VERSION.fullmatch(tag) or len(tag) > _MAX_TAG:
         raise InvalidReference(
             f"tag: {tag!r} is not vMAJOR.MINOR.PATCH; use one such as 'v1.0.0' or 'v1.0.0-rc.1'"
         )

@@ -21,6 +21,7 @@ _NAMES = {
     "pool": (r"(?!gcp-)[a-z0-9-]{4,32}", "4 to 32 small letters, digits and -, such as 'releases'"),
     "provider": (r"(?!gcp-)[a-z0-9-]{4,32}", "4 to 32 small letters, digits and -, such as 'github'"),
     "service_account": (r"|[a-z][a-z0-9-]{4,28}[a-z0-9]", "the part before its @, or '' to do without one"),
+    "runtime_account": (r"|[a-z][a-z0-9-]{4,28}[a-z0-9]", "the part before its @, or '' to deploy nothing"),
 }
 
 
@@ -35,6 +36,7 @@ class Setup:
     pool: str = "releases"
     provider: str = "github"
     service_account: str = "releaser"
+    runtime_account: str = "runtime"
 
     def __post_init__(self) -> None:
         """Raise InvalidSetup for a name that Google or GitHub would refuse."""
@@ -69,6 +71,7 @@ def script(template: str, setup: Setup, repository_id: str, owner_id: str) -> st
         "POOL": setup.pool,
         "PROVIDER": setup.provider,
         "SERVICE_ACCOUNT": setup.service_account,
+        "RUNTIME_ACCOUNT": setup.runtime_account,
         "MAPPING": ",".join(f"{target}={source}" for target, source in MAPPING.items()),
         "CONDITION": str(Condition.of(repository_id, owner_id)),
     }

@@ -79,6 +79,7 @@ def application(
     instances = httpx.AsyncClient(
         timeout=_TIMEOUT, trust_env=False, limits=httpx.Limits(max_connections=None)
     )
+    serving = Serving(world, ledger, state, credentials)
     admin = Admin(world, ledger, state, Reconciler(state, relay, instances, seconds))
 
     @asynccontextmanager
@@ -87,6 +88,7 @@ def application(
             admin.tasks = tasks
             yield
             tasks.cancel_scope.cancel()
+        serving.upstream.close()
 
     routes = [
         Mount(addresses.OIDC, routes=github.routes),
@@ -96,11 +98,10 @@ def application(
         Mount(addresses.RUN, routes=admin.routes),
         Mount(addresses.MONITORING, routes=Monitoring(world, ledger, state).routes),
         Mount(addresses.CONTROL, routes=Control(state, world.control_key).routes),
-        *Serving(world, ledger, state, credentials, instances).routes,
         *Front(world, ledger, relay, Doorkeeper(world, ledger)).routes,
     ]
     app = Starlette(routes=routes, exception_handlers={Refusal: refused}, lifespan=lifespan)
-    return Gate(app, ledger.clock, Faults.of(faults))
+    return Gate(app, serving, ledger.clock, Faults.of(faults))
 
 
 async def refused(request: Request, refusal: Exception) -> Response:
@@ -115,6 +116,7 @@ class Gate:
     """What every request passes."""
 
     app: ASGIApp
+    serving: ASGIApp
     clock: Clock
     faults: Faults
 
@@ -142,7 +144,9 @@ class Gate:
             log.log(level, "%s: %s %s %s, %.0f ms", endpoint, scope["method"], shown, status or "cut", took)
 
     async def _serve(self, fault: Fault | None, scope: Scope, receive: Receive, send: Send) -> None:
-        if fault is None:
+        if fault is None and scope["path"].startswith(f"{SERVED}/"):
+            await self.serving(scope, receive, send)
+        elif fault is None:
             await self.app(scope, receive, send)
         elif fault.what == "timeout":
             await _disconnected(receive)

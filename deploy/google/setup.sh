@@ -63,7 +63,23 @@ fi
 gcloud artifacts repositories add-iam-policy-binding "$REPOSITORY" "${at_repository[@]}" \
   --role=roles/artifactregistry.writer --member="$pusher"
 
+# Who deploys to Cloud Run: whoever pushes. The service runs as an account of its own, which may do nothing else.
+stages=()
+if [[ -n $RUNTIME_ACCOUNT ]]; then
+  runtime=$RUNTIME_ACCOUNT@$PROJECT.iam.gserviceaccount.com
+  gcloud services enable run.googleapis.com monitoring.googleapis.com --project="$PROJECT"
+  gcloud iam service-accounts describe "$runtime" --project="$PROJECT" >/dev/null 2>&1 ||
+    gcloud iam service-accounts create "$RUNTIME_ACCOUNT" --project="$PROJECT" --display-name="Runs the service"
+  gcloud iam service-accounts add-iam-policy-binding "$runtime" --project="$PROJECT" \
+    --role=roles/iam.serviceAccountUser --member="$pusher"
+  for role in run.developer run.invoker monitoring.viewer; do
+    gcloud projects add-iam-policy-binding "$PROJECT" --role="roles/$role" --member="$pusher" --condition=None
+  done
+  stages=("gh variable set STAGING --repo $GITHUB_REPOSITORY --body staging"
+    "gh variable set PRODUCTION --repo $GITHUB_REPOSITORY --body production")
+fi
+
 printf '%s\n' "" "Done. Tell the workflow, and wait 5 minutes before the first release:" \
   "gh variable set REGISTRY --repo $GITHUB_REPOSITORY --body $LOCATION-docker.pkg.dev/$PROJECT/$REPOSITORY" \
   "gh variable set WORKLOAD_IDENTITY_PROVIDER --repo $GITHUB_REPOSITORY --body $pool_name/providers/$PROVIDER" \
-  ${account:+"gh variable set SERVICE_ACCOUNT --repo $GITHUB_REPOSITORY --body $account"}
+  ${account:+"gh variable set SERVICE_ACCOUNT --repo $GITHUB_REPOSITORY --body $account"} "${stages[@]}"

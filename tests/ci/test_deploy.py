@@ -81,12 +81,13 @@ class Place:
     identity: Identity
     folder: Path
     environments: str = ENVIRONMENTS
+    pyproject: str = ""
     told: list[str] | None = None
 
     def operations(self, **operator: Any) -> Operations:
         """Return the operations of somebody."""
         self.told = []
-        files: Any = Files({"deploy/environments.toml": self.environments})
+        files: Any = Files({"deploy/environments.toml": self.environments, "pyproject.toml": self.pyproject})
         base: Any = None
         who = Operator(
             **{"by": "tester", "takeover": False, "docker": None, "kubernetes_token": None, **operator}
@@ -147,6 +148,20 @@ async def test_a_digest_alone_is_called_by_the_version_that_the_image_has(place:
     wrong = str(release).replace(":v1.0.0@", ":v2.0.0@")
     with pytest.raises(InvalidReference, match="says that it is 'v1.0.0'; give the tag that it has"):
         await place.operations().deploy("staging", wrong)
+
+
+async def test_a_version_alone_is_of_the_environment_s_registry(place: Place) -> None:
+    release = await place.publish("v1.0.0")
+    with pytest.raises(
+        InvalidEnvironment, match=r"\[staging\] has no registry to find v1.0.0 in; name it there"
+    ):
+        await place.operations().deploy("staging", "v1.0.0")
+    host, (path, _, name) = release.image.host, release.image.repository.rpartition("/")
+    place.environments = place.environments.replace(
+        "[production]", f'registry = "{host}/{path}"\n[production]'
+    )
+    place.pyproject = f'[tool.milestone2]\nname = "{name}"\n'
+    assert await place.operations().deploy("staging", "v1.0.0") == f"live: {release}"
 
 
 async def test_what_there_is_not_is_not_deployed(place: Place) -> None:

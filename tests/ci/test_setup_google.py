@@ -84,12 +84,14 @@ def test_a_project_is_set_up_with_the_condition_that_rehearsals_enforce(cloud: C
     assert verbs(commands) == {"create", "create-oidc"}
     assert any("repositories create models" in line and "--immutable-tags" in line for line in commands)
     assert '"tagState": "untagged"' in (cloud.folder / "state/policy").read_text()
-    assert printed.splitlines()[-3:] == [
+    assert printed.splitlines()[-5:] == [
         "gh variable set REGISTRY --repo acme/model --body us-central1-docker.pkg.dev/my-project/models",
         "gh variable set WORKLOAD_IDENTITY_PROVIDER --repo acme/model --body "
         "projects/123456/locations/global/workloadIdentityPools/releases/providers/github",
         "gh variable set SERVICE_ACCOUNT --repo acme/model --body "
         "releaser@my-project.iam.gserviceaccount.com",
+        "gh variable set STAGING --repo acme/model --body staging",
+        "gh variable set PRODUCTION --repo acme/model --body production",
     ]
 
 
@@ -118,12 +120,30 @@ def test_runs_of_the_repository_may_be_the_service_account_which_may_push(cloud:
     bound = [line for line in commands if "add-iam-policy-binding" in line]
     pool = "principalSet://iam.googleapis.com/projects/123456/locations/global/workloadIdentityPools/releases"
     assert f"--role=roles/iam.workloadIdentityUser --member={pool}/attribute.repository_id/123" in bound[0]
-    assert "--member=serviceAccount:releaser@my-project.iam.gserviceaccount.com" in bound[1]
-    assert len(bound) == 2
+    assert all(
+        "--member=serviceAccount:releaser@my-project.iam.gserviceaccount.com" in line for line in bound[1:]
+    )
+    assert "--role=roles/artifactregistry.writer" in bound[1]
+
+
+def test_who_pushes_may_deploy_what_runs_as_an_account_of_its_own(cloud: Cloud) -> None:
+    _, commands = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
+    bound = [line for line in commands if "add-iam-policy-binding" in line]
+    assert "runtime@my-project.iam.gserviceaccount.com --project=my-project --role=roles/iam.serv" in bound[2]
+    roles = [line.partition("--role=")[2].split()[0] for line in bound[3:]]
+    assert roles == ["roles/run.developer", "roles/run.invoker", "roles/monitoring.viewer"]
+    assert any("services enable run.googleapis.com monitoring.googleapis.com" in line for line in commands)
+
+
+def test_who_deploys_nothing_gets_no_rights_to(cloud: Cloud) -> None:
+    setup = Setup("my-project", "acme/model", runtime_account="")
+    printed, commands = cloud.run(script(TEMPLATE, setup, "123", "45"))
+    assert not [line for line in commands if "run." in line or "runtime" in line]
+    assert "STAGING" not in printed
 
 
 def test_runs_of_the_repository_push_by_themselves_without_a_service_account(cloud: Cloud) -> None:
-    setup = Setup("my-project", "acme/model", service_account="")
+    setup = Setup("my-project", "acme/model", service_account="", runtime_account="")
     printed, commands = cloud.run(script(TEMPLATE, setup, "123", "45"))
     (bound,) = [line for line in commands if "add-iam-policy-binding" in line]
     assert "artifacts repositories" in bound
@@ -143,6 +163,7 @@ def test_runs_of_the_repository_push_by_themselves_without_a_service_account(clo
         ("pool", "gcp-pool"),
         ("provider", "abc"),
         ("service_account", "releaser@my-project.iam.gserviceaccount.com"),
+        ("runtime_account", "a b"),
     ],
 )
 def test_a_name_that_google_would_refuse_is_refused(name: str, value: str) -> None:

@@ -17,6 +17,7 @@ FILE: dict[str, Any] = YAML(typ="safe").load(TEXT)
 JOBS: dict[str, Any] = FILE["jobs"]
 STEPS = [step for job in JOBS.values() for step in job["steps"]]
 IDENTITY = "id-token"
+DEPLOYING = ("deploy-staging", "promote")
 REQUEST = ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
 
 
@@ -29,10 +30,17 @@ def test_version_tags_and_pull_requests_start_it_and_nothing_else_does() -> None
 
 
 def test_a_release_waits_for_the_tests_and_is_made_for_tags_only() -> None:
-    assert list(JOBS) == ["test", "publish"]
+    assert list(JOBS) == ["test", "publish", *DEPLOYING]
     assert "if" not in JOBS["test"]
     assert JOBS["publish"]["needs"] == "test"
     assert JOBS["publish"]["if"] == "github.ref_type == 'tag'"
+
+
+def test_a_release_goes_to_staging_and_from_there_to_production_when_somebody_approves() -> None:
+    assert [JOBS[name]["needs"] for name in DEPLOYING] == ["publish", "deploy-staging"]
+    assert [JOBS[name]["if"] for name in DEPLOYING] == ["vars.STAGING != ''", "vars.PRODUCTION != ''"]
+    assert [JOBS[name].get("environment") for name in DEPLOYING] == [None, "production"]
+    assert [JOBS[name]["concurrency"] for name in DEPLOYING] == ["deploy-staging", "deploy-production"]
 
 
 def test_only_a_pull_request_s_run_is_canceled_by_the_next_one() -> None:
@@ -42,11 +50,11 @@ def test_only_a_pull_request_s_run_is_canceled_by_the_next_one() -> None:
     }
 
 
-def test_a_job_has_no_permission_but_those_it_names_and_only_publish_has_an_identity() -> None:
+def test_a_job_has_no_permission_but_those_it_names_and_the_tests_have_no_identity() -> None:
     assert FILE["permissions"] == {}
     assert {name: job["permissions"] for name, job in JOBS.items()} == {
         "test": {"contents": "read"},
-        "publish": {"contents": "read", IDENTITY: "write"},
+        **{name: {"contents": "read", IDENTITY: "write"} for name in ("publish", *DEPLOYING)},
     }
 
 
@@ -75,10 +83,10 @@ def test_actions_are_pinned_by_commit() -> None:
 def test_jobs_call_functions_of_the_pipeline_with_arguments_that_they_take() -> None:
     functions = Ci.__dagger_module__.get_object("Ci").functions  # type: ignore[attr-defined]
     calls = [step["run"].split() for step in STEPS if step.get("run", "").startswith("dagger call ")]
-    assert [words[2] for words in calls] == ["check", "publish"]
+    assert [words[2] for words in calls] == ["check", "publish", "deploy", "promote"]
     for words in calls:
         given = {word.removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
-        assert given <= set(functions[words[2]].parameters)
+        assert given <= {each.name for each in functions[words[2]].parameters.values()}
 
 
 def test_lines_hold_no_expression_and_no_secret() -> None:
@@ -87,17 +95,22 @@ def test_lines_hold_no_expression_and_no_secret() -> None:
 
 
 def test_a_release_takes_exactly_the_variables_that_the_set_up_tells_to_set() -> None:
-    told = re.findall(r"gh variable set (\w+)", (ROOT / "deploy/google/setup.sh").read_text())
-    publish = JOBS["publish"]["steps"][-1]
-    assert publish["env"] == {name: f"${{{{ vars.{name} }}}}" for name in told}
-    used = re.findall(r'"\$(\w+)"', publish["run"])
-    assert sorted(used) == sorted(["GITHUB_REF_NAME", *told])
+    told = set(re.findall(r"gh variable set (\w+)", (ROOT / "deploy/google/setup.sh").read_text()))
+    identity, given = {"WORKLOAD_IDENTITY_PROVIDER", "SERVICE_ACCOUNT"}, {"GITHUB_REF_NAME"}
+    taken = {"publish": {"REGISTRY"}, "deploy-staging": {"STAGING"}, "promote": {"STAGING", "PRODUCTION"}}
+    for name, own in taken.items():
+        last = JOBS[name]["steps"][-1]
+        assert last["env"] == {each: f"${{{{ vars.{each} }}}}" for each in own | identity}
+        assert set(re.findall(r'"\$(\w+)"', last["run"])) - given == own | identity
+    assert set().union(*taken.values(), identity) == told
 
 
 def test_a_release_says_who_it_is_with_github_s_own_token_request() -> None:
-    run = JOBS["publish"]["steps"][-1]["run"]
-    assert re.findall(r"--oidc-\w+ env:(\w+)", run) == list(REQUEST)
+    for name in ("publish", *DEPLOYING):
+        run = JOBS[name]["steps"][-1]["run"]
+        assert re.findall(r"--oidc-\w+ env:(\w+)", run) == list(REQUEST)
 
 
 def test_what_is_not_a_release_has_no_variables() -> None:
-    assert [step for step in STEPS if "env" in step] == [JOBS["publish"]["steps"][-1]]
+    last = [JOBS[name]["steps"][-1] for name in ("publish", *DEPLOYING)]
+    assert [step for step in STEPS if "env" in step] == last

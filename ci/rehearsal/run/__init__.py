@@ -8,6 +8,7 @@ what the real API takes.
     api.py          the Admin API
     reconcile.py    what is asked for becomes so, in a while, or fails
     serving.py      requests at a service's addresses, by the traffic list
+    upstream.py     connections to instances
     monitoring.py   Cloud Monitoring's series of what was served
     control.py      how the rehearsal starts revisions: a door that Google does not have
 """

@@ -4,11 +4,9 @@ import hashlib
 import time
 from dataclasses import dataclass, field
 
-import httpx
 import jwt
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from rehearsal.iam import Credentials
 from rehearsal.ledger import Ledger
@@ -17,15 +15,16 @@ from rehearsal.refusals import PlainRefusal
 from rehearsal.run import counts
 from rehearsal.run.api import base
 from rehearsal.run.state import SERVED, Revision, Service, State
+from rehearsal.run.upstream import Answer, InstanceFailed, Upstream
 from rehearsal.world import World
 
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _ISSUER = "https://accounts.google.com"
+_FORBIDDEN = "Your client does not have permission to get URL from this server.\n"
 # Of one connection, or said anew by this one.
 _KEPT_HERE = frozenset(
     (
-        *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host"),
-        *("content-length", "content-encoding", "accept-encoding", "date", "server"),
+        *(b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"host"),
+        *(b"content-length", b"date", b"server", b"expect"),
     )
 )
 
@@ -38,29 +37,37 @@ class Serving:
     ledger: Ledger
     state: State
     credentials: Credentials
-    http: httpx.AsyncClient
+    upstream: Upstream = field(default_factory=Upstream)
     verified: dict[str, tuple[str, str, float]] = field(default_factory=dict)
 
-    @property
-    def routes(self) -> list[Route]:
-        """Return what is served at the root: Google's have host names of their own."""
-        return [Route(f"{SERVED}/{{host}}/{{path:path}}", self.serve, methods=_METHODS)]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have a revision answer at a service's path: Google's have host names of their own.
 
-    async def serve(self, request: Request) -> Response:
-        """Have a revision answer."""
-        tag, _, name = request.path_params["host"].rpartition("---")
-        service = next((each for each in self.state.services.values() if each.name == name), None)
-        if service is None:
-            raise PlainRefusal(404, "Page not found\n")
-        self._let_in(request, service)
-        revision = _chosen(service, tag)
-        if revision is None:
-            raise PlainRefusal(404, "Page not found\n")
+        It is asked hundreds of times a second, so that no routing and nothing else stands before it.
+        """
+        host, _, path = scope["path"].removeprefix(f"{SERVED}/").partition("/")
+        tag, _, name = host.rpartition("---")
+        request = Request(scope, receive)
+        try:
+            service = self._service(name)
+            self._let_in(request, service)
+            revision = _chosen(service, tag)
+        except PlainRefusal as refusal:
+            return await refusal.response()(scope, receive, send)
         started = time.monotonic()
-        answer = await self._answer(request, revision)
-        counted = counts.Request(self.ledger.clock.google(), answer.status_code, time.monotonic() - started)
-        self.state.counts.add(revision.name, counted)
-        return answer
+        answer = await self._answer(request, revision, f"/{path}")
+        taken = counts.Request(self.ledger.clock.google(), answer.status, time.monotonic() - started)
+        self.state.counts.add(revision.name, taken)
+        headers = [pair for pair in answer.headers if pair[0] not in _KEPT_HERE]
+        headers.append((b"content-length", b"%d" % len(answer.body)))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": bytes(answer.body)})
+
+    def _service(self, name: str) -> Service:
+        for service in self.state.services.values():
+            if service.name == name:
+                return service
+        raise _not_found()
 
     def _let_in(self, request: Request, service: Service) -> None:
         """Refuse whoever has no ID token for this service, or may not invoke it; a public one lets in all."""
@@ -68,14 +75,13 @@ class Serving:
             return
         _, _, token = request.headers.get("authorization", "").partition(" ")
         if not token:
-            raise PlainRefusal(403, "Your client does not have permission to get URL from this server.\n")
+            raise PlainRefusal(403, _FORBIDDEN)
         audience, email = self._verified(token)
         if audience != f"{base(request)}{SERVED}/{service.name}":
             raise _unauthorized()
-        if not allows(
-            self.world, ServiceAccount(email), INVOKE, service.message.name.partition("/locations")[0]
-        ):
-            raise PlainRefusal(403, "Your client does not have permission to get URL from this server.\n")
+        project = service.message.name.partition("/locations")[0]
+        if not allows(self.world, ServiceAccount(email), INVOKE, project):
+            raise PlainRefusal(403, _FORBIDDEN)
 
     def _verified(self, token: str) -> tuple[str, str]:
         """Return whom a good token is for, and whose it is; refuse any other."""
@@ -93,31 +99,32 @@ class Serving:
             raise _unauthorized()
         return audience, email
 
-    async def _answer(self, request: Request, revision: Revision) -> Response:
-        path = request.path_params["path"]
+    async def _answer(self, request: Request, revision: Revision, path: str) -> Answer:
         query = f"?{request.url.query}" if request.url.query else ""
-        headers = [pair for pair in request.headers.items() if pair[0] not in {*_KEPT_HERE, "authorization"}]
+        own = {*_KEPT_HERE, b"authorization"}
+        headers = [pair for pair in request.scope["headers"] if pair[0] not in own]
+        body = await request.body()
         try:
-            answer = await self.http.request(
-                request.method,
-                f"{revision.instance}/{path}{query}",
-                headers=headers,
-                content=await request.body(),
-            )
-        except httpx.TransportError as error:
-            return Response(f"The request failed because the instance failed: {error!r}\n", 503)
-        kept = {name: value for name, value in answer.headers.items() if name not in _KEPT_HERE}
-        return Response(answer.content, answer.status_code, headers=kept)
+            return await self.upstream.ask(revision.instance, request.method, path + query, headers, body)
+        except InstanceFailed as error:
+            told = f"The request failed because the instance failed: {error}\n"
+            return Answer(503, [], bytearray(told.encode()))
 
 
-def _chosen(service: Service, tag: str) -> Revision | None:
+def _not_found() -> PlainRefusal:
+    return PlainRefusal(404, "Page not found\n")
+
+
+def _chosen(service: Service, tag: str) -> Revision:
     """Return whose turn it is among those who have a part, or a tag's revision."""
     if tag:
         named = [part.revision for part in service.serving if part.tag == tag]
-        return service.revisions[named[0]] if named else None
+        if not named:
+            raise _not_found()
+        return service.revisions[named[0]]
     parts = {part.revision: part.percent for part in service.serving if part.percent}
     if not parts:
-        return None
+        raise _not_found()
     return service.revisions[turn(parts, service.turns)]
 
 
