@@ -32,7 +32,7 @@ minimum_score = 0.9
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the address of a registry for tests/ci, which the pipeline's `test` gives, and what `.ci/run` asks."""
+    """Add the address of a registry for tests/ci, which `test` gives, and what `.ci/run` asks."""
     parser.addoption("--registry-url", help="a registry to test against; else one is started if installed")
     parser.addoption("--none-skipped", action="store_true", help="fail when a test was skipped")
 

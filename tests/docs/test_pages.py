@@ -15,6 +15,7 @@ from tests.docs.commands import ROOT, problems
 WALKED = ["README.md", "CONTRIBUTING.md"]
 PAGES = [*WALKED, "docs/architecture.md", "docs/runbook.md", "ci/engine/README.md"]
 PICTURES = ["docs/release.svg", "docs/request.svg"]
+ROOMS = ["app", "ci", "training", "tests/service", "."]
 FEW = 8  # words that two sentences may share by chance
 
 
@@ -34,7 +35,7 @@ def test_a_picture_names_files_on_the_way(picture: str) -> None:
     text = (ROOT / picture).read_text()
     named = re.findall(r"\b((?:app|ci|deploy|training|\.github)/[\w./-]*\w|[\w-]+\.py)\b", text)
     assert len(named) > FEW
-    known = {path.name for room in ("app", "ci", "training", "tests/service", ".") for path in (ROOT / room).glob("*.py")}
+    known = {path.name for room in ROOMS for path in (ROOT / room).glob("*.py")}
     assert [name for name in named if name not in known and not (ROOT / name).exists()] == []
 
 
