@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from inspect import signature
 from pathlib import Path
 
 from engine.command.housekeeping import PAGE
 from main import Ci
 
 ROOT = Path(__file__).parents[2]
-FUNCTIONS = {name.replace("_", "-"): name for name in Ci.__dagger_module__.get_object("Ci").functions}  # type: ignore[attr-defined]
+DECLARED = Ci.__dagger_module__.get_object("Ci").functions  # type: ignore[attr-defined]
+FLAGS = {
+    name.replace("_", "-"): {each.name.replace("_", "-") for each in function.parameters.values()}
+    for name, function in DECLARED.items()
+}
 CALL = re.compile(r"(?:\./daggerw|dagger) call ([a-z][a-z-]*)((?: (?:[^`|#\n]|\n\s*(?=-))+)?)")
 OTHER = re.compile(r"\./daggerw (?!call\b|--)([a-z]+)(?: ([a-z]+))?")
 PATHS = re.compile(r"`((?:\.ci|app|bench|ci|deploy|docs|tests|training)/[\w./*-]*)`")
@@ -28,12 +31,11 @@ def problems(text: str) -> list[str]:
 
 def _calls(text: str) -> Iterator[str]:
     for name, rest in CALL.findall(text):
-        if name not in FUNCTIONS:
+        if name not in FLAGS:
             yield f"there is no function {name}"
             continue
-        known = {each.replace("_", "-") for each in signature(getattr(Ci, FUNCTIONS[name])).parameters}
         for flag in re.findall(r"--([a-z][a-z-]*)", rest):
-            if flag not in known | ELSEWHERE:
+            if flag not in FLAGS[name] | ELSEWHERE:
                 yield f"{name} has no --{flag}"
 
 
