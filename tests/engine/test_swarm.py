@@ -46,6 +46,12 @@ pytestmark = [
 PORT, CANDIDATE_PORT = 8080, 8081
 
 test_a_first_release_and_one_over_it_go_live = conformance.test_a_first_release_and_one_over_it_go_live
+test_an_unchanged_release_changes_nothing_and_says_so = (
+    conformance.test_an_unchanged_release_changes_nothing_and_says_so
+)
+test_of_two_deployments_at_once_the_second_is_refused_by_name = (
+    conformance.test_of_two_deployments_at_once_the_second_is_refused_by_name
+)
 test_a_rollback_takes_a_running_deployment_over_which_then_stops = (
     conformance.test_a_rollback_takes_a_running_deployment_over_which_then_stops
 )
