@@ -51,13 +51,13 @@ MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "training", "*
 IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/assemble.py", "ci/package_record.py"]
 IMAGE_FILES += ["ci/runtime_tree.py", "ci/slim.py"]
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
-CHECKED_FILES += [".gitignore", "CHANGELOG.md", "README.md", "requirements-dev.in", "requirements-dev.txt"]
+CHECKED_FILES += [".gitignore", "*.md", "docs", "requirements-dev.in", "requirements-dev.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
 SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
 
 # Two halves that run side by side; whoever changes a test of one finds the other cached.
 SERVICE_TESTS = [*MODEL_FILES, "pytest.ini", "tests/*.py", "tests/service"]
-REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/test_repository.py"]
+REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/docs", "tests/test_repository.py"]
 BENCHMARK_PACKAGES = "apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk"
 TEST_REGISTRY = "http://registry:5000"
 

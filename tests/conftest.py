@@ -32,8 +32,16 @@ minimum_score = 0.9
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the address of a registry for tests/ci; the pipeline's `test` gives one."""
+    """Add the address of a registry for tests/ci, which `test` gives, and what `.ci/run` asks."""
     parser.addoption("--registry-url", help="a registry to test against; else one is started if installed")
+    parser.addoption("--none-skipped", action="store_true", help="fail when a test was skipped")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which a test was skipped though none may be."""
+    skipped = session.config.pluginmanager.getplugin("terminalreporter").stats.get("skipped")
+    if skipped and session.config.getoption("--none-skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

@@ -81,16 +81,6 @@ def test_settings_refuse_what_cannot_be_used(name: str, value: str, expected: st
         Settings.from_environment({name: value})
 
 
-def test_the_readme_lists_every_variable_with_its_default() -> None:
-    text = (ROOT / "README.md").read_text()
-    for field in fields(Limits):
-        row = next(line for line in text.splitlines() if f"`LIMIT_{field.name.upper()}`" in line)
-        assert str(field.default) in re.split(", | ", row.split("|")[2])
-    names = re.findall(r'(?:given, |given.get\()"([A-Z_]+)"', (ROOT / "app/settings.py").read_text())
-    assert names
-    assert all(f"`{name}`" in text for name in names)
-
-
 def test_only_the_main_program_reads_the_environment() -> None:
     knowing = {path.name for path in (ROOT / "app").glob("*.py") if "os.environ" in path.read_text()}
     assert knowing == {"__main__.py"}

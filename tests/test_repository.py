@@ -155,10 +155,3 @@ def test_what_assembles_the_image_needs_nothing_installed(name: str) -> None:
     found = {imported.split(".")[0] for imported in imports(ROOT / f"ci/{name}.py")}
     assert found <= {*sys.stdlib_module_names, *ASSEMBLY}
     assert f"ci/{name}.py" in main.IMAGE_FILES
-
-
-def test_every_pipeline_call_in_the_readme_is_a_function() -> None:
-    words = re.findall(r"(?:daggerw|dagger) call (?!--)([\w-]+)", (ROOT / "README.md").read_text())
-    calls = [word.replace("-", "_") for word in words]
-    assert calls
-    assert set(calls) <= set(main.Ci.__dagger_module__.get_object("Ci").functions)  # type: ignore[attr-defined]

@@ -12,13 +12,15 @@ import ssl
 import subprocess
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 import pytest
 
+from registry import Repository, connect
 from rehearsal import connection
 from rehearsal.app import application
 from rehearsal.faults import parse
@@ -53,6 +55,13 @@ def registry_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         pytest.skip("no --registry-url is given and docker-registry is not installed")
     with serving_registry(program, tmp_path_factory.mktemp("registry")) as address:
         yield address
+
+
+@pytest.fixture
+async def repository(registry_url: str) -> AsyncIterator[Repository]:
+    """Yield an empty repository of the real registry, which keeps no list of referrers."""
+    async with connect(registry_url, f"tests/{uuid.uuid4()}") as repository:
+        yield repository
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,7 +16,7 @@ import layout
 import registry
 from errors import RegistryDenied, RegistryError, RegistryUnreachable, TagTaken
 from layout import Layout
-from registry import Repository, connect, opened
+from registry import Repository, opened
 from retrying import Retrying
 
 if TYPE_CHECKING:
@@ -25,13 +24,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 Handler = Callable[[httpx.Request], httpx.Response]
-
-
-@pytest.fixture
-async def repository(registry_url: str) -> AsyncIterator[Repository]:
-    """Yield an empty repository of the real registry."""
-    async with connect(registry_url, f"tests/{uuid.uuid4()}") as repository:
-        yield repository
 
 
 @pytest.fixture

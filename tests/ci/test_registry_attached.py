@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import httpx
@@ -24,13 +23,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 KIND, OTHER_KIND = "application/vnd.cyclonedx+json", "application/vnd.in-toto+json"
-
-
-@pytest.fixture
-async def repository(registry_url: str) -> AsyncIterator[Repository]:
-    """Yield an empty repository of the real registry, which keeps no list of referrers."""
-    async with connect(registry_url, f"tests/{uuid.uuid4()}") as repository:
-        yield repository
 
 
 @pytest.fixture

@@ -30,13 +30,6 @@ OTHER = "sha256:" + "0" * 64
 
 
 @pytest.fixture
-async def repository(registry_url: str) -> AsyncIterator[Repository]:
-    """Yield an empty repository of the real registry."""
-    async with connect(registry_url, f"tests/{uuid.uuid4()}") as repository:
-        yield repository
-
-
-@pytest.fixture
 def image(archive: Archive) -> Layout:
     """Return an image of two layers."""
     archive.index(archive.add_manifest(b"one", b"two"))

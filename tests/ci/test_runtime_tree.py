@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
 import runtime_tree
+from tests.ci import rooted
 
 REPORT = """/usr/local/bin/python3.11:
 \tlinux-vdso.so.1 (0x00007ffe0d5f2000)
@@ -93,19 +92,10 @@ def test_gather_puts_an_interpreter_where_it_was_whatever_its_prefix(tmp_path: P
     assert list(tree.glob("lib*/**/libc.so.6"))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the root folder")
+@rooted.needed
 def test_the_running_interpreter_starts_from_its_tree_alone(tmp_path: Path) -> None:
-    chroot = shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin:/bin")
-    assert chroot
-    venv, tree = tmp_path / "venv", tmp_path / "tree"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
-    subprocess.run([venv / "bin/python", runtime_tree.__file__, tree], check=True)
-    interpreter = (venv / "bin/python").resolve()
-    program = "import ssl, sqlite3, lzma, ctypes; print('up')"
-    command = [chroot, str(tree), str(interpreter), "-I", "-c", program]
-    environment = {"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))}
-    started = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert (started.stdout, started.stderr) == ("up\n", "")
+    printed, _ = rooted.run(runtime_tree.__file__, tmp_path, "import ssl, sqlite3, lzma, ctypes; print('up')")
+    assert printed == "up"
 
 
 def test_the_standard_library_is_the_base_interpreter_s_also_in_a_virtual_environment() -> None:

@@ -28,7 +28,7 @@ def test_schemathesis_finds_nothing(switch: str, unmeasured: dict[str, str], tmp
     configuration.write_text(CONFIGURATION)
     settings = {"HOT_PATH": switch, **VERTEX}
     with running(write_model(tmp_path / "model"), environment=unmeasured, settings=settings) as service:
-        command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(configuration)]
+        command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(configuration)]
         command += ["run", f"http://127.0.0.1:{service.port}/openapi.json", "--checks", "all"]
         command += ["--max-examples", str(EXAMPLES), "--generation-deterministic", "--no-color"]
         found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS)

@@ -1,0 +1,151 @@
+"""Walk through documents as their readers would: run every command shown, and compare what it prints.
+
+    python3 tests/docs/walk.py README.md CONTRIBUTING.md
+
+Each document gets a fresh clone of the last commit. What commands print has to be what is shown, except for
+digests, times and counts; a line `…` stands for any. Ends with status 1 at the first command that fails or
+prints something else.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CLOUD = "needs a cloud; tests/engine/test_release.py gives it to the stand-in for one"
+NOT_RUN = {
+    "./daggerw --install": "needs the network; tests/engine/test_daggerw.py gives it a site of its own",
+    "./daggerw call deploy ": CLOUD,
+    "./daggerw call promote ": CLOUD,
+    "./daggerw call rollback ": CLOUD,
+    "./daggerw call history ": CLOUD,
+    "./daggerw call smoke ": CLOUD,
+}
+VARYING = [r"sha256:[0-9a-f]{64}", r" *\d+\.\d s", r"=+ \d+ passed.* =+"]
+PUBLISHED = re.compile(r"localhost:5000/\S+@sha256:[0-9a-f]{64}")
+PATIENT = "--silent --show-error --retry 60 --retry-delay 1 --retry-all-errors"
+PATIENCE = 1200.0  # seconds for one command: the first one may have to make the base images
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a document, and the lines shown under it."""
+
+    text: str
+    shown: list[str]
+
+    @property
+    def not_run(self) -> str:
+        """Why it is not run, if it isn't."""
+        return next((why for start, why in NOT_RUN.items() if self.text.startswith(start)), "")
+
+
+def commands(text: str) -> Iterator[Command]:
+    """Yield the commands of a document's console blocks."""
+    for block in re.findall(r"^ *```console\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
+        for command in re.split(r"^ *\$ ", block, flags=re.MULTILINE)[1:]:
+            first, *shown = command.rstrip().splitlines()
+            yield Command(first, shown)
+
+
+def agrees(shown: list[str], printed: str, told: str) -> bool:
+    """Return whether all of standard output is shown, after lines that a command told on the way."""
+    lines = told.splitlines()
+    return any(
+        re.fullmatch(_pattern(shown[split:]), printed) and all(_told(line, lines) for line in shown[:split])
+        for split in range(len(shown) + 1)
+    )
+
+
+def _told(line: str, lines: list[str]) -> bool:
+    return any(re.fullmatch(_varying(line), each) for each in lines)
+
+
+def _pattern(shown: list[str]) -> str:
+    return "".join(r"(?:.*\n)*?" if line == "…" else f"{_varying(line)}\n" for line in shown)
+
+
+def _varying(line: str) -> str:
+    """Return the expression for a line: its own words, and whatever digests, times and counts there are."""
+    pieces = re.split(f"({'|'.join(VARYING)})", line)
+    pieces[::2] = [re.escape(words) for words in pieces[::2]]
+    pieces[1::2] = [next(each for each in VARYING if re.fullmatch(each, found)) for found in pieces[1::2]]
+    return "".join(pieces)
+
+
+@dataclass
+class Walk:
+    """A reader in a clone, who knows which digest was published last, and on which port the service is."""
+
+    clone: Path
+    started: ExitStack
+    port: str
+    published: str = ""
+
+    def take(self, command: Command) -> None:
+        """Run a command and hold what it prints against what is shown."""
+        if command.not_run:
+            print(f"not run: {command.text} ({command.not_run})", flush=True)
+            return
+        print(f"$ {command.text}", flush=True)
+        line = self._ours(command.text)
+        if " up " in line:
+            self.started.enter_context(_service(line, self.clone))
+            return
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            cwd=self.clone,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        if done.returncode or (command.shown and not agrees(command.shown, done.stdout, done.stderr)):
+            shown = "\n".join(command.shown)
+            sys.exit(f"{done.stderr}\n{done.stdout}\nstatus {done.returncode}; the page shows:\n{shown}")
+        self.published = next(iter(PUBLISHED.findall(done.stdout)), self.published)
+
+    def _ours(self, line: str) -> str:
+        """Return a command with this machine's port and digest, and patience with a service that starts."""
+        line = re.sub(r"\b8080:|localhost:8080", lambda found: found[0].replace("8080", self.port), line)
+        line = line.replace("curl ", f"curl {PATIENT} ")
+        return PUBLISHED.sub(self.published, line) if self.published else line
+
+
+@contextmanager
+def _service(line: str, folder: Path) -> Iterator[None]:
+    """Run a command that lasts until Ctrl-C."""
+    process = subprocess.Popen(["bash", "-c", f"exec {line}"], cwd=folder, start_new_session=True)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        status = process.wait(PATIENCE)
+    if status not in {0, 130, -signal.SIGINT}:
+        sys.exit(f"{line} ended with status {status}")
+
+
+def walk(page: str) -> None:
+    """Run the commands of a page in a fresh clone."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as started:
+        clone = Path(folder) / ROOT.name
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+        reader = Walk(clone, started, port)
+        for command in commands((clone / page).read_text()):
+            reader.take(command)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        walk(name)
