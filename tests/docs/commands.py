@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from inspect import signature
 from pathlib import Path
 
 from engine.command.housekeeping import PAGE
 from main import Ci
 
 ROOT = Path(__file__).parents[2]
-FUNCTIONS = {name.replace("_", "-"): name for name in Ci.__dagger_module__.get_object("Ci").functions}  # type: ignore[attr-defined]
+FUNCTIONS = {
+    name.replace("_", "-"): function
+    for name, function in Ci.__dagger_module__.get_object("Ci").functions.items()  # type: ignore[attr-defined]
+}
 CALL = re.compile(r"(?:\./daggerw|dagger) call ([a-z][a-z-]*)((?: (?:[^`|#\n]|\n\s*(?=-))+)?)")
 OTHER = re.compile(r"\./daggerw (?!call\b|--)([a-z]+)(?: ([a-z]+))?")
 PATHS = re.compile(r"`((?:\.ci|app|bench|ci|deploy|docs|tests|training)/[\w./*-]*)`")
@@ -31,7 +33,7 @@ def _calls(text: str) -> Iterator[str]:
         if name not in FUNCTIONS:
             yield f"there is no function {name}"
             continue
-        known = {each.replace("_", "-") for each in signature(getattr(Ci, FUNCTIONS[name])).parameters}
+        known = {each.name.replace("_", "-") for each in FUNCTIONS[name].parameters.values()}
         for flag in re.findall(r"--([a-z][a-z-]*)", rest):
             if flag not in known | ELSEWHERE:
                 yield f"{name} has no --{flag}"
