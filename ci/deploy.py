@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import smoke
 from alerts import Alerts, Place
 from environments import FILE, Environment, Environments
-from errors import InvalidEnvironment, InvalidReference, NothingToRestore
+from errors import InvalidEnvironment, InvalidReference, NothingToRestore, PipelineError, TargetError
 from principal import Identity
 from proven import golden, version
 from reach import Reach
@@ -65,13 +65,33 @@ class Operations:
                 live = await deployment.rollback(version, takeover=self.reach.operator.takeover)
             return f"live: {live or 'nothing'}"
 
-    async def history(self, name: str) -> str:
-        """Return what was deployed in an environment, and what became of it."""
-        async with self.reach.opened(await self._environment(name)) as (target, _):
+    async def history(self, name: str | None = None) -> str:
+        """Return what was deployed in an environment, and what became of it; without a name, in every one.
+
+        Raises TargetError with what there is to tell when not every one can be asked.
+        """
+        environments = await self._environments()
+        if name:
+            return await self._told(environments.named(name))
+        told, failed = [], []
+        for each in environments.tables:
+            try:
+                told.append(f"{each}: {await self._told(environments.named(each))}")
+            except PipelineError as error:
+                failed.append(f"{each}: {error}")
+        if failed:
+            raise TargetError("\n".join([*told, "history: not every environment can be asked", *failed]))
+        return "\n".join(told)
+
+    async def _told(self, environment: Environment) -> str:
+        async with self.reach.opened(environment) as (target, _):
             return report(target.name, await target.look())
 
+    async def _environments(self) -> Environments:
+        return Environments.of(await self.reach.source.file(FILE).contents())
+
     async def _environment(self, name: str) -> Environment:
-        return Environments.of(await self.reach.source.file(FILE).contents()).named(name)
+        return (await self._environments()).named(name)
 
     async def _deploy(
         self, environment: Environment, target: Target, client: Retrying, release: Release
@@ -96,8 +116,8 @@ class Operations:
     async def _published(self, version: str, environment: Environment) -> Image:
         if not environment.common.registry:
             raise InvalidEnvironment(
-                f"{FILE}: [{environment.name}] has no registry to find {version} in; name it there, or give "
-                "the whole name that `dagger call publish` printed"
+                f"{FILE}, line {environment.line}: [{environment.name}] has no registry to find {version} "
+                "in; name it there, or give the whole name that `dagger call publish` printed"
             )
         pyproject = await self.reach.source.file("pyproject.toml").contents()
         return destination(environment.common.registry, version).image(project_name(pyproject))

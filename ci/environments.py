@@ -34,11 +34,12 @@ class Common:
 
 @dataclass(frozen=True)
 class Environment:
-    """One environment."""
+    """One environment, and the line that names its target."""
 
     name: str
     common: Common
     settings: Settings
+    line: int
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Environments:
             name,
             Common(**self._values(name, table, Common)),
             TARGETS[target](**self._values(name, table, TARGETS[target])),
+            _line(self.text, name),
         )
 
     def _values(self, name: str, table: Mapping[str, Any], kind: type) -> dict[str, Any]:
@@ -108,7 +110,7 @@ class Environments:
 _KINDS = {str: "text in quotes", int: "whole number"}
 
 
-def _line(text: str, table: str, key: str) -> int:
+def _line(text: str, table: str, key: str = "target") -> int:
     """Return where a table has a key, else where it begins: tables here are written plainly."""
     inside, begin = False, 1
     for number, line in enumerate(text.splitlines(), 1):

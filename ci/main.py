@@ -310,9 +310,15 @@ class Ci:
     @identified
     @operated
     async def history(
-        self, environment: EnvironmentName, *, identity: Identity | None, operator: Operator
+        self,
+        environment: Annotated[
+            str | None, Doc("A table of deploy/environments.toml; all of them otherwise")
+        ] = None,
+        *,
+        identity: Identity | None,
+        operator: Operator,
     ) -> str:
-        """List what was deployed in an environment, what is live, and why the last one was rolled back."""
+        """List what was deployed, what is live where, and why the last one was rolled back."""
         return await self._operations(identity, operator).history(environment)
 
     @function(cache="never")

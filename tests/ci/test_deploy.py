@@ -23,6 +23,7 @@ from errors import (
     RolledBack,
     SmokeError,
     TargetBusy,
+    TargetError,
 )
 from principal import Identity
 from proven import golden, version
@@ -153,7 +154,7 @@ async def test_a_digest_alone_is_called_by_the_version_that_the_image_has(place:
 async def test_a_version_alone_is_of_the_environment_s_registry(place: Place) -> None:
     release = await place.publish("v1.0.0")
     with pytest.raises(
-        InvalidEnvironment, match=r"\[staging\] has no registry to find v1.0.0 in; name it there"
+        InvalidEnvironment, match=r"line 3: \[staging\] has no registry to find v1.0.0 in; name it there"
     ):
         await place.operations().deploy("staging", "v1.0.0")
     host, (path, _, name) = release.image.host, release.image.repository.rpartition("/")
@@ -210,6 +211,22 @@ async def test_a_bad_release_is_not_promoted_and_history_says_why(place: Place) 
     assert f"rolled back  {bad}: judge: v1.1.0 is not fit at stage" in told[2]
     assert told[3].endswith(f"live         {first}")
     assert await place.operations().promote("staging", "production") == f"live: {first}"
+
+
+async def test_history_without_a_name_tells_who_is_live_in_every_environment(place: Place) -> None:
+    release = await place.publish("v1.0.0")
+    await place.operations().deploy("staging", str(release))
+    told = (await place.operations().history()).splitlines()
+    assert told[:2] == ["staging: Cloud Run us-central1/staging", f"  100 % {release}"]
+    assert told[3:] == ["production: Cloud Run us-central1/production", "  nothing is live"]
+
+
+async def test_history_fails_with_what_there_is_to_tell_when_an_environment_cannot_be_asked(
+    place: Place,
+) -> None:
+    place.environments += '[nodes]\ntarget = "swarm"\nname = "milestone2"\n'
+    with pytest.raises(TargetError, match="(?s)^staging: .*not every environment .*nodes: swarm: .*--docker"):
+        await place.operations().history()
 
 
 async def test_a_rollback_restores_the_last_good_release_or_a_version(place: Place) -> None:

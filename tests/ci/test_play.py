@@ -187,6 +187,11 @@ async def test_with_the_judge_switched_off_the_bad_release_goes_live_and_the_reh
         await play(name, lambda judge: Lenient())
 
 
+async def test_what_does_not_start_goes_live_for_no_judge_at_all(play: Play) -> None:
+    told = await play("no-start", lambda judge: Lenient())
+    assert re.search(r"\nlive: \S+\.1@sha256:\S+$", told)
+
+
 async def test_a_judge_who_finds_fault_with_everything_fails_the_good_scenario(play: Play) -> None:
     class Strict:
         async def judge(self, target: object, release: Any, step: str) -> None:

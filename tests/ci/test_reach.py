@@ -19,8 +19,8 @@ from tests.ci.test_deploy import Files
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
 PATHS = ("deploy/kubernetes/service.yaml", "deploy/swarm/service.yaml", "ci/targets/relay.py")
-CLUSTER = Environment("p", Common(), kubernetes.Settings("https://cluster.test", "production", "m"))
-NODES = Environment("p", Common(), swarm.Settings("m"))
+CLUSTER = Environment("p", Common(), kubernetes.Settings("https://cluster.test", "production", "m"), 1)
+NODES = Environment("p", Common(), swarm.Settings("m"), 1)
 
 
 @dataclass

@@ -11,10 +11,9 @@ from engine.command.housekeeping import PAGE
 from main import Ci
 
 ROOT = Path(__file__).parents[2]
-DECLARED = Ci.__dagger_module__.get_object("Ci").functions  # type: ignore[attr-defined]
-FLAGS = {
-    name.replace("_", "-"): {each.name.replace("_", "-") for each in function.parameters.values()}
-    for name, function in DECLARED.items()
+FUNCTIONS = {
+    name.replace("_", "-"): function
+    for name, function in Ci.__dagger_module__.get_object("Ci").functions.items()  # type: ignore[attr-defined]
 }
 CALL = re.compile(r"(?:\./daggerw|dagger) call ([a-z][a-z-]*)((?: (?:[^`|#\n]|\n\s*(?=-))+)?)")
 OTHER = re.compile(r"\./daggerw (?!call\b|--)([a-z]+)(?: ([a-z]+))?")
@@ -31,11 +30,12 @@ def problems(text: str) -> list[str]:
 
 def _calls(text: str) -> Iterator[str]:
     for name, rest in CALL.findall(text):
-        if name not in FLAGS:
+        if name not in FUNCTIONS:
             yield f"there is no function {name}"
             continue
+        known = {each.name.replace("_", "-") for each in FUNCTIONS[name].parameters.values()}
         for flag in re.findall(r"--([a-z][a-z-]*)", rest):
-            if flag not in FLAGS[name] | ELSEWHERE:
+            if flag not in known | ELSEWHERE:
                 yield f"{name} has no --{flag}"
 
 

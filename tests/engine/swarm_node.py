@@ -23,7 +23,7 @@ until ip link show eth0 >/dev/null 2>&1; do sleep 0.05; done
 ip address add {node}/24 dev eth0
 ip link set eth0 up
 exec dockerd --data-root {folder}/data --exec-root {folder}/exec --pidfile {folder}/pid --log-level warn \
-    --host unix://{folder}/docker.sock --insecure-registry {host}/32
+    --host unix://{folder}/docker.sock --insecure-registry {host}/32 --iptables=false
 """
 INTERPRETER = "/venv/bin/python"  # as in the project's own image
 SERVICE = ROOT / "tests/engine/swarm_service.py"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import main
 from rehearsal import addresses
 from rehearsal.world import World, usual_world
 from tests.engine import download_site
+from tests.engine.deployed import ENVIRONMENTS, Starter
 from tests.engine.engine_process import ROOT, until
 from tests.engine.github_job import Job
 
@@ -32,7 +34,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root"
 TAG = "v1.0.0"
 INSTALL, CALL = 0, 1
 CLI = """#!/usr/bin/env bash
-[[ $* != "call publish "* ]] || set -- "$@" --google-endpoints "$REHEARSAL" --allow-stand-in
+[[ $* != "call "*" --oidc-token "* ]] || set -- "$@" --google-endpoints "$REHEARSAL"
+[[ $* != "call publish "* ]] || set -- "$@" --allow-stand-in
 exec "$GITHUB_WORKSPACE/daggerw" "$@"
 """
 ADDRESS = "192.0.2.1"  # for documentation (RFC 5737): nobody has it
@@ -55,6 +58,8 @@ class Google:
             "REGISTRY": self.world.repository.uri,
             "WORKLOAD_IDENTITY_PROVIDER": self.world.provider.resource,
             "SERVICE_ACCOUNT": self.world.service_account,
+            "STAGING": "staging",
+            "PRODUCTION": "production",
         }
 
     @property
@@ -101,11 +106,13 @@ def registry(command: Callable[..., tuple[list[str], dict[str, str]]], example: 
 @contextmanager
 def standing_in(registry: str, folder: Path, tag: str) -> Iterator[Google]:
     """Run the stand-in, for which a tag's job asks who it is; it has a registry behind it."""
-    world, ticket = usual_world(secrets.token_urlsafe()), folder / "ticket"
-    ticket.write_text(world.request_token)
+    world = usual_world(secrets.token_urlsafe(), control_key=secrets.token_urlsafe())
+    (folder / "ticket").write_text(world.request_token)
+    (folder / "key").write_text(world.control_key)
     words = ["-m", "rehearsal", "--host", ADDRESS, "--port", "0", "--registry-url", registry]
+    words += ["--request-token-file", f"{folder}/ticket", "--control-key-file", f"{folder}/key"]
     process = subprocess.Popen(
-        [sys.executable, *words, "--request-token-file", str(ticket), "--tag", tag],
+        [sys.executable, *words, "--tag", tag],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "ci")},
         stdout=subprocess.PIPE,
         text=True,
@@ -191,6 +198,67 @@ def test_a_release_that_is_run_again_without_a_service_account_finds_itself_ther
     done = replace(job, variables=google.variables | {"SERVICE_ACCOUNT": ""}).line(CALL)
     assert (done.returncode, done.stdout) == (0, released), done.stderr
     assert "nothing to push" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def deploying(
+    job: Job, google: Google, released: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Job]:
+    """Yield a job whose environments are the stand-in's, and what it deploys is run."""
+    own = replace(job, folder=tmp_path_factory.mktemp("deploying"))
+    shutil.copytree(job.folder, own.folder, symlinks=True, dirs_exist_ok=True)
+    (own.workspace / "deploy/environments.toml").write_text(ENVIRONMENTS)
+    models = tmp_path_factory.mktemp("models")
+    with Starter(google.base, google.world.control_key, google.registry, models).running():
+        yield own
+
+
+def test_a_release_goes_to_staging_and_from_there_to_production(
+    deploying: Job, google: Google, released: str
+) -> None:
+    for name in ("deploy-staging", "promote"):
+        done = replace(deploying, name=name).line(CALL)
+        assert (done.returncode, done.stdout) == (0, f"live: {released}"), done.stderr
+        assert re.search(r"judge, shift to 100 %: .* golden \d+ of \d+ right, .*: fit", done.stderr)
+        assert google.world.request_token not in done.stdout + done.stderr
+    again = replace(deploying, name="deploy-staging").line(CALL)
+    assert (again.returncode, again.stdout) == (0, f"live: {released}"), again.stderr
+    assert "runs" in again.stderr
+    assert "already; nothing to do" in again.stderr
+
+
+def test_what_is_live_is_told_asked_and_not_taken_back_where_nothing_was_before(
+    deploying: Job, google: Google, released: str
+) -> None:
+    history = call(deploying, google, "history")
+    told = re.findall(r"^(\w+): Cloud Run \S+\n  100 % (\S+)$", history.stdout, re.MULTILINE)
+    assert told == [(name, released.strip()) for name in ("staging", "production")], history.stderr
+    asked = call(deploying, google, "smoke", "--url", f"{google.base}/run.app/production")
+    assert f"as version {TAG}" in asked.stdout, asked.stderr
+    back = call(deploying, google, "rollback", "--environment", "production")
+    assert back.returncode == 1
+    assert "there was no good release before" in back.stderr
+
+
+def call(job: Job, google: Google, *words: str) -> subprocess.CompletedProcess[str]:
+    """Call a function by hand, as the job's identity."""
+    given = {
+        "workload-identity-provider": google.world.provider.resource,
+        "service-account": google.world.service_account,
+        "oidc-url": "env:ACTIONS_ID_TOKEN_REQUEST_URL",
+        "oidc-token": "env:ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+        "google-endpoints": job.machine["REHEARSAL"],
+    }
+    who = [f"--{name}={value}" for name, value in given.items()]
+    return subprocess.run(
+        [str(job.workspace / "daggerw"), "call", *words, *who],
+        cwd=job.workspace,
+        env={**job.machine, **google.identity},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
 
 
 def test_the_job_before_it_lints_and_tests(job: Job) -> None:

@@ -46,6 +46,12 @@ pytestmark = [
 PORT, CANDIDATE_PORT = 8080, 8081
 
 test_a_first_release_and_one_over_it_go_live = conformance.test_a_first_release_and_one_over_it_go_live
+test_an_unchanged_release_changes_nothing_and_says_so = (
+    conformance.test_an_unchanged_release_changes_nothing_and_says_so
+)
+test_of_two_deployments_at_once_the_second_is_refused_by_name = (
+    conformance.test_of_two_deployments_at_once_the_second_is_refused_by_name
+)
 test_a_rollback_takes_a_running_deployment_over_which_then_stops = (
     conformance.test_a_rollback_takes_a_running_deployment_over_which_then_stops
 )
@@ -165,7 +171,7 @@ def registry_url(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def lab(node: Node, registry_url: str, base: bytes, tmp_path: Path) -> Iterator[Lab]:
+def lab(node: Node, registry_url: str, base: bytes, tmp_path: Path) -> Iterator[SwarmLab]:
     """Yield a lab, and leave none of its services."""
     yield SwarmLab(node, registry_url, base, tmp_path)
     with node.client() as client:
@@ -200,6 +206,34 @@ async def test_a_rollback_is_done_soon_and_the_gap_is_told(
     with capsys.disabled():
         print(f"\nswarm of one node: gap {deployed:.1f} s in a deployment, {max(gaps):.1f} s in a rollback")
         print(f"rollback: {took:.1f} s from command to traffic restored")
+
+
+async def test_the_pipeline_does_it_through_the_socket_that_it_is_given(
+    lab: SwarmLab, wrapped: dict[str, str]
+) -> None:
+    first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
+    async with worker(lab) as somebody:
+        for release in (first, second):
+            await somebody.deploy(release)
+        history = called("history", lab.node, wrapped)
+        assert history.stdout.startswith(f"Swarm milestone2\n  100 % {second}\n"), history.stderr
+        rollback = called("rollback", lab.node, wrapped)
+        assert rollback.stdout == f"live: {first}\n", rollback.stderr
+        assert await somebody.users(5) == {"v1.0.0": 5}
+
+
+def called(function: str, node: Node, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Call a function of the pipeline on the example of a swarm."""
+    words = [str(ROOT / "daggerw"), "call", function, "--environment", "nodes"]
+    return subprocess.run(
+        [*words, f"--docker=unix://{node.socket}"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
 
 
 @contextmanager
