@@ -27,7 +27,7 @@ NOT_RUN = {
     "./daggerw call deploy ": CLOUD,
     "./daggerw call promote ": CLOUD,
     "./daggerw call rollback ": CLOUD,
-    "./daggerw call history ": CLOUD,
+    "./daggerw call history": CLOUD,
     "./daggerw call smoke ": CLOUD,
 }
 VARYING = [r"sha256:[0-9a-f]{64}", r" *\d+\.\d s", r"=+ \d+ passed.* =+"]
