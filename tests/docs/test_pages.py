@@ -72,6 +72,7 @@ def test_every_reason_not_to_run_a_command_is_needed_and_names_a_test() -> None:
     ("shown", "printed", "told", "agreed"),
     [
         (["a", "b"], "a\nb\n", "", True),
+        (["a"], "a", "", True),
         (["a"], "a\nb\n", "", False),
         (["a", "…"], "a\nb\nc\n", "", True),
         (["… 12 s"], "… 12 s\n", "", True),

@@ -59,9 +59,9 @@ def commands(text: str) -> Iterator[Command]:
 
 def agrees(shown: list[str], printed: str, told: str) -> bool:
     """Return whether all of standard output is shown, after lines that a command told on the way."""
-    lines = told.splitlines()
+    lines, whole = told.splitlines(), "".join(f"{line}\n" for line in printed.splitlines())
     return any(
-        re.fullmatch(_pattern(shown[split:]), printed) and all(_told(line, lines) for line in shown[:split])
+        re.fullmatch(_pattern(shown[split:]), whole) and all(_told(line, lines) for line in shown[:split])
         for split in range(len(shown) + 1)
     )
 
