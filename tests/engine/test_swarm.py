@@ -34,7 +34,7 @@ from targets.swarm import Settings, Swarm, changed, template
 from tests.ci.conftest import Archive, serving_registry
 from tests.ci.targets import test_conformance as conformance
 from tests.ci.targets.fleet import Fleet, Model
-from tests.ci.targets.labs import Lab, worker
+from tests.ci.targets.labs import Killed, Lab, worker
 from tests.engine.engine_process import ROOT, until
 from tests.engine.swarm_node import HOST, INTERPRETER, NODE, SERVICE, Node, swarm_node
 
@@ -44,6 +44,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("dockerd"), reason="Debian's docker.io is not installed"),
 ]
 PORT, CANDIDATE_PORT = 8080, 8081
+UPDATE = 6  # of the changes: the journal's beginning, stage, its candidate anew, shift, and this
 
 test_a_first_release_and_one_over_it_go_live = conformance.test_a_first_release_and_one_over_it_go_live
 test_an_unchanged_release_changes_nothing_and_says_so = (
@@ -187,6 +188,21 @@ async def test_a_release_that_does_not_start_is_undone_and_says_why(lab: Lab) ->
         with pytest.raises(RolledBack, match=r"does not start: .*non-zero exit \(3\)"):
             await somebody.deploy(bad)
         assert await somebody.users(5) == {"v1.0.0": 5}
+
+
+async def test_a_deployment_that_was_killed_in_the_middle_of_an_update_is_gone_on_with(lab: Lab) -> None:
+    first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
+    async with worker(lab) as somebody:
+        await somebody.deploy(first)
+    async with worker(lab, "the dead", UPDATE, after=True) as dead:
+        with pytest.raises(Killed):
+            await dead.deploy(second)
+        seen = await dead.target.look()
+        assert seen.journal.attempt
+        assert (seen.live, seen.journal.attempt.step) == (str(second), "shift to 100 %")
+    async with worker(lab, "the heir") as heir:
+        assert await heir.deploy(second, takeover=True)
+        assert await heir.users(5) == {"v1.1.0": 5}
 
 
 async def test_a_rollback_is_done_soon_and_the_gap_is_told(

@@ -29,10 +29,13 @@ MTU = 65520  # the most that slirp4netns takes
 # The addresses that slirp4netns(1) gives out.
 SUBNET, GATEWAY, NAME_SERVER, OWN = "10.0.2.", "10.0.2.2", "10.0.2.3", "10.0.2.100"
 FIRST_SERVICE, LAST_SERVICE = 101, 254
+# Hardware addresses, with an address's last number at the end. Others remember them for up to 45 s, so
+# that who comes again has to have its own again. A bridge would take the least of those that are there.
+HARDWARE = "02:00:0a:00:02:"
 READY_SECONDS = 10.0
 TUNNEL = "/dev/net/tun"
 BRIDGE = (
-    f"link add bridge mtu {MTU} type bridge",
+    f"link add bridge address {HARDWARE}64 mtu {MTU} type bridge",
     "address flush dev tap0",
     "link set tap0 master bridge",
     "link set tap0 type bridge_slave flood off",
@@ -75,13 +78,19 @@ class Network:
     @asynccontextmanager
     async def joined(self, address: str) -> AsyncIterator[str]:
         """A host of its own on this network, with `address`; yields where the runner finds it."""
-        name = f"service{address.rpartition('.')[2]}"
+        number = int(address.rpartition(".")[2])
+        name = f"service{number}"
+        peer = f"eth0 address {HARDWARE}{number:02x} mtu {MTU}"
         async with _namespace() as pid:
-            wire = f"link add {name} mtu {MTU} type veth peer name eth0 mtu {MTU} netns {pid}"
+            wire = f"link add {name} mtu {MTU} type veth peer name {peer} netns {pid}"
             await _ip(self.holder, wire, f"link set {name} master bridge up")
-            own = (f"address add {address}/24 dev eth0", "link set eth0 up", "link set lo up")
-            await _ip(pid, *own, f"route add default via {GATEWAY}")
-            yield _namespace_path(pid)
+            try:
+                own = (f"address add {address}/24 dev eth0", "link set eth0 up", "link set lo up")
+                await _ip(pid, *own, f"route add default via {GATEWAY}")
+                yield _namespace_path(pid)
+            finally:
+                # The kernel would take the wire away, too, but some time after the namespace's end.
+                await _ip(self.holder, f"link delete {name}", f"neigh flush to {address} dev bridge")
 
 
 def service_address(number: int) -> str:
