@@ -33,12 +33,14 @@ async def test_a_host_that_comes_again_is_reached_by_those_who_remember_it(netwo
                 async with network.joined(ADDRESS) as namespace:
                     with await listening_in(namespace, 8000):
                         (await network.connect(ADDRESS, 8000)).close()
-                        await asyncio.get_running_loop().run_in_executor(another, reached)
+                        asked = asyncio.get_running_loop().run_in_executor(another, reached)
+                        assert await asked == (ADDRESS, 8000)
 
 
-def reached() -> None:
-    """Connect to the host; raises OSError when it is not reached."""
-    socket.create_connection((ADDRESS, 8000), timeout=5).close()
+def reached() -> object:
+    """Connect to the host and return where it was found; raises OSError when it is not reached."""
+    with socket.create_connection((ADDRESS, 8000), timeout=5) as connection:
+        return connection.getpeername()
 
 
 async def test_a_host_that_is_gone_is_no_more_remembered(network: Network) -> None:
