@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
@@ -112,9 +113,11 @@ def _add_inference(app: FastAPI, service: Service) -> None:
         app.post(f"{path}/infer", response_model=kind, openapi_extra=extra, **common)(infer)
 
 
-def openapi(request: Request) -> Response:
-    """Answer the OpenAPI document; FastAPI runs this on a thread, as making it takes long."""
-    return JSONResponse(request.app.openapi())
+async def openapi(request: Request) -> Response:
+    """Answer the OpenAPI document, made on the thread that imported FastAPI, as it takes long."""
+    application: FastAPI = request.app
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(None, lambda: JSONResponse(application.openapi()))
 
 
 async def predict(request: Request, service: ServiceDep) -> Response:

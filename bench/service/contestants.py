@@ -14,9 +14,11 @@ from pathlib import Path
 from bench.service.process import Request, Running, started
 
 VERSION = "v1.0.0"
-# As Debian ships it, with its access log, but for one worker and the places of its files.
+# As Debian ships it, with its access log, but for one worker, as root (a container may read the memory of its own user
+# only), and the places of its files.
 NGINX = """
 daemon off;
+user root;
 pid {folder}/nginx.pid;
 error_log stderr crit;
 worker_processes 1;
@@ -67,10 +69,10 @@ def _ours(root: Path | None, model: Path) -> Contestant:
         return Contestant(
             "this", lambda *_: [sys.executable, "-m", "app"], {"MODEL_DIR": str(model)}, "/predict"
         )
-    command = ["chroot", str(root), "/venv/bin/python", "-m", "app"]
-    return Contestant(
-        "this", lambda *_: command, {"PYTHONPATH": "/app", "MODEL_DIR": "/app/model"}, "/predict"
-    )
+    # Not by chroot: the service wants /proc, and the interpreter is that of the base image in any case.
+    command, service = [str(root / "venv/bin/python"), "-m", "app"], root / "app"
+    environment = {"PYTHONPATH": str(service), "MODEL_DIR": str(service / "model")}
+    return Contestant("this", lambda *_: command, environment, "/predict")
 
 
 def _naive(model: Path) -> Contestant:
