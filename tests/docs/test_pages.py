@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields
 from itertools import combinations
@@ -9,6 +10,7 @@ from itertools import combinations
 import pytest
 
 from app.settings import Limits
+from bench.service import report
 from tests.docs import walk
 from tests.docs.commands import ROOT, problems
 
@@ -47,6 +49,12 @@ def test_the_readme_lists_every_setting_with_its_default() -> None:
     names = re.findall(r'(?:given, |given.get\()"([A-Z_]+)"', (ROOT / "app/settings.py").read_text())
     assert names
     assert all(f"`{name}`" in text for name in names)
+
+
+def test_the_readme_s_figures_are_those_that_the_benchmark_measured() -> None:
+    results = json.loads((ROOT / "docs/benchmark/results.json").read_text())
+    assert report.table(results["rounds"]) in (ROOT / "README.md").read_text()
+    assert results["ratios"] == report.ratios(results["rounds"])
 
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(PAGES, 2)))
