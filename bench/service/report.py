@@ -86,6 +86,10 @@ def write(folder: Path, found: Mapping[str, Any]) -> None:
     _plot(folder / "plot.png", found["rounds"])
 
 
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _plot(path: Path, raw: Raw) -> None:
     # Imported late: it takes a second, and only the picture needs it.
     import matplotlib
@@ -103,7 +107,7 @@ def _plot(path: Path, raw: Raw) -> None:
     for axis, (title, figure) in zip(axes, figures.items(), strict=True):
         values = [median(raw, name, *figure) for name in NAMES]
         bars = axis.barh(list(NAMES.values()), values, color=["#0b6e4f", "#9a9a9a", "#c4c4c4", "#c4c4c4"])
-        axis.bar_label(bars, fmt="{:,.3g}", padding=3)
+        axis.bar_label(bars, fmt=_short, padding=3)
         axis.set(title=title, xscale="log")
         axis.invert_yaxis()
         axis.margins(x=0.35)

@@ -72,7 +72,7 @@ def _loaded(plan: Plan, running: Running, connections: int, seconds: int) -> dic
 
 
 def _after(plan: Plan, running: Running, batch: str) -> dict[str, object]:
-    """Return the memory after one request that fails and one for docs, and then how fast batches are answered."""
+    """Return the memory after one request that fails and after docs, and then how fast batches are."""
     _seconds(INVALID, running, *INVALID_STATUS)
     figures: dict[str, object] = {"memory_after_invalid_mb": running.memory()}
     for page in DOCS:
