@@ -14,8 +14,8 @@ from pathlib import Path
 from bench.service.process import Request, Running, started
 
 VERSION = "v1.0.0"
-# As Debian ships it, with its access log, but for one worker, the places of its files, and its user: in a container
-# only who it is itself may read how much memory it takes.
+# As Debian ships it, with its access log, but for one worker, the places of its files, and its user: a container
+# may read only of its own user's processes how much memory they take.
 NGINX = """
 daemon off;
 user root;
