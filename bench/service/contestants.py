@@ -14,8 +14,8 @@ from pathlib import Path
 from bench.service.process import Request, Running, started
 
 VERSION = "v1.0.0"
-# As Debian ships it, with its access log, but for one worker, the places of its files, and its user: a container
-# may read only of its own user's processes how much memory they take.
+# As Debian ships it, with its access log, but for one worker, the places of its files, and its user: in a
+# container the memory of another user's process can't be read.
 NGINX = """
 daemon off;
 user root;
