@@ -31,10 +31,10 @@ class KeyRing:
     def sign(self, claims: dict[str, Any], *, now: float, until: float) -> str:
         """Return the claims, which end at some time, as a JWT."""
         with self.lock:
-            key = _new_key() if self.signed % _TOKENS_PER_KEY == 0 else self.keys.pop()
+            *older, key = [*self.keys, _new_key()] if self.signed % _TOKENS_PER_KEY == 0 else self.keys
             self.signed += 1
-            self.keys = [old for old in self.keys if old.expires > now]
-            self.keys.append(replace(key, expires=until))
+            # At once, as the set may be read meanwhile: no key of a token in use is ever missing.
+            self.keys = [*(old for old in older if old.expires > now), replace(key, expires=until)]
         return jwt.encode(claims, key.private, "RS256", headers={"kid": key.name})
 
     def jwks(self) -> dict[str, list[dict[str, Any]]]:
