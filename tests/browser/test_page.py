@@ -30,6 +30,12 @@ def prediction(page: Page, service: Server) -> float:
     return value
 
 
+def delay(page: Page, milliseconds: int) -> None:
+    """Let all that the page loads take longer."""
+    unlimited = {"downloadThroughput": -1, "uploadThroughput": -1}
+    page.call("Network.emulateNetworkConditions", offline=False, latency=milliseconds, **unlimited)
+
+
 def test_it_shows_what_is_served(shown: Page) -> None:
     assert shown.run("document.title") == shown.text("h1") == "known"
     assert (shown.text("#version"), shown.text("#digest")) == ("v1.2.3", DIGEST)
@@ -114,26 +120,14 @@ def test_the_form_goes_back_to_the_medians(shown: Page, service: Server) -> None
 
 
 def test_a_request_that_is_outdated_is_cancelled(shown: Page, service: Server) -> None:
-    shown.call(
-        "Network.emulateNetworkConditions",
-        offline=False,
-        latency=2000,
-        downloadThroughput=-1,
-        uploadThroughput=-1,
-    )
+    delay(shown, 2000)
     try:
         for value in ("1", "2"):
             shown.type(FIRST, value)
             shown.wait_until(f"document.querySelector('#curl').textContent.includes('[{value},')")
         assert asked(shown, service).status == 200
     finally:
-        shown.call(
-            "Network.emulateNetworkConditions",
-            offline=False,
-            latency=0,
-            downloadThroughput=-1,
-            uploadThroughput=-1,
-        )
+        delay(shown, 0)
     prediction(shown, service)
     assert [each["canceled"] for each in shown.told("Network.loadingFailed")] == [True]
 

@@ -17,8 +17,9 @@ from rehearsal.run.serving import turn
 from rehearsal.world import World, usual_world
 from tests.ci.conftest import Archive
 from tests.ci.releaser import Releaser
-from tests.ci.targets.cloud_run_lab import KEY, starting
+from tests.ci.targets.cloud_run_lab import KEY
 from tests.ci.targets.fleet import Fleet, Model, sailing
+from tests.ci.targets.starter import starting
 
 SERVICES = "v2/projects/rehearsal-project/locations/us-central1/services"
 IMAGE = "us-central1-docker.pkg.dev/rehearsal-project/models/run"
@@ -111,7 +112,7 @@ def run(
     world = usual_world("the-request-token", control_key=KEY)
     base = start_google(world)
     fleet.known[digest] = Model("v1.0.0")
-    with Run(base, world) as job, starting(base, fleet):
+    with Run(base, world) as job, starting(base, KEY, fleet.start_told):
         job.digest = digest
         yield job
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,10 +48,3 @@ def _paths(text: str) -> Iterator[str]:
     for path in PATHS.findall(text):
         if not list(ROOT.glob(path.rstrip("/"))):
             yield f"there is no {path}"
-
-
-def shown(text: str) -> list[list[str]]:
-    """Return the commands of a document's console blocks, each as its words."""
-    blocks = re.findall(r"^ *```console\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
-    lines = [line.strip() for block in blocks for line in block.splitlines()]
-    return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ ")]

@@ -7,18 +7,17 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-
-import httpx
+from typing import Any
 
 import filesystem
 from pull import pull
 from registry import connect
-from rehearsal import addresses
+from tests.ci.targets.starter import starting
 from tests.engine.engine_process import ROOT
 
 MODEL = "app/model/"
@@ -48,36 +47,18 @@ class Starter:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Start revisions while the block runs."""
-        over = threading.Event()
-        with ExitStack() as started:
-            thread = threading.Thread(target=self._work, args=[over, started])
-            thread.start()
-            try:
-                yield
-            finally:
-                over.set()
-                thread.join()
+        with ExitStack() as started, starting(self.base, self.key, partial(self._start, started)):
+            yield
 
-    def _work(self, over: threading.Event, started: ExitStack) -> None:
-        control, headers = f"{self.base}{addresses.CONTROL}", {"Authorization": f"Bearer {self.key}"}
-        with httpx.Client(headers=headers, timeout=30, trust_env=False) as http:
-            while not over.is_set():
-                asked = http.get(f"{control}/pending", params={"seconds": "0.5"}).raise_for_status()
-                if asked.status_code == 200:
-                    told = asked.json()
-                    instance = self._start(told["image"], told["environment"], started)
-                    sent = {"instance": instance}
-                    http.post(f"{control}/revisions/{told['revision']}", json=sent).raise_for_status()
-
-    def _start(self, image: str, environment: dict[str, str], started: ExitStack) -> str:
+    def _start(self, started: ExitStack, told: dict[str, Any]) -> str:
         """Run an image's model and return where it answers."""
-        name, _, digest = image.partition("/")[2].partition("@")
+        name, _, digest = told["image"].partition("/")[2].partition("@")
         version, model = asyncio.run(self._unpacked(name, digest))
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
         own = {"PORT": port, "MODEL_DIR": str(model), "MODEL_VERSION": version, "PATH": os.environ["PATH"]}
-        words = [sys.executable, "-m", "app"]
-        process = subprocess.Popen(words, cwd=ROOT, env={**environment, **own}, stdout=subprocess.DEVNULL)
+        words, environment = [sys.executable, "-m", "app"], {**told["environment"], **own}
+        process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
         started.callback(process.wait)
         started.callback(process.terminate)
         return f"http://127.0.0.1:{port}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from targets.port import Target
 from tests.ci import discovery
 from tests.ci.conftest import Archive
 from tests.ci.targets.fleet import Fleet, Model
+from tests.ci.targets.starter import starting
 from tokens import Token
 from wif import Federation
 
@@ -108,37 +108,11 @@ def _settings(number: int) -> Settings:
 
 
 @contextmanager
-def starting(base: str, fleet: Fleet) -> Iterator[None]:
-    """Start whatever revision the stand-in waits for, while the block runs."""
-    over = threading.Event()
-
-    def work() -> None:
-        headers = {"Authorization": f"Bearer {KEY}"}
-        with httpx.Client(base_url=f"{base}/control", headers=headers, timeout=10) as http:
-            while not over.is_set():
-                waiting = http.get("/pending", params={"seconds": "0.2"}).raise_for_status()
-                if waiting.status_code == 204:
-                    continue
-                told = waiting.json()
-                digest = told["image"].partition("@")[2]
-                instance = fleet.start(told["revision"], digest, told["environment"])
-                http.post(f"/revisions/{told['revision']}", json={"instance": instance}).raise_for_status()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-@contextmanager
 def cloud_run_lab(
     start_google: Callable[..., str], registry_url: str, fleet: Fleet, folder: Path
 ) -> Iterator[CloudRunLab]:
     """Yield a lab."""
     world = usual_world("the-request-token", control_key=KEY)
     base = start_google(world)
-    with starting(base, fleet):
+    with starting(base, KEY, fleet.start_told):
         yield CloudRunLab(base, world, registry_url, fleet, folder)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import anyio
 import httpx
@@ -52,6 +53,10 @@ class Fleet:
         told = (environment or {}).get("IMAGE_DIGEST")
         self.running[name] = replace(self.known[digest], digest=told, asked=0, failed=0)
         return f"{self.base}/{name}" if self.known[digest].starts else ""
+
+    def start_told(self, told: Mapping[str, Any]) -> str:
+        """Start the revision that a stand-in for Cloud Run tells of."""
+        return self.start(told["revision"], told["image"].partition("@")[2], told["environment"])
 
     async def ask(self, request: httpx.Request, name: str, path: str) -> httpx.Response:
         """Pass a request on to a service, without a server in between."""
