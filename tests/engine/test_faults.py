@@ -9,6 +9,8 @@ import shutil
 import signal
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
+from engine.run.sandbox import RUNNER
 from tests.engine.engine_process import Engine, adopt_orphans, running, small_root, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
@@ -149,6 +152,25 @@ def test_a_module_that_hangs_ends_with_the_command_line(home: Path, tmp_path: Pa
     expected = {2: (130, "Canceled.\n"), 15: (143, "Terminated.\n"), 9: (-9, "")}
     assert (status, told) == expected[number]
     assert engine.left() == []
+
+
+def test_a_kill_ends_a_process_that_is_not_tied_to_the_engine_yet(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).with_name("example_module"), tmp_path / "hangs")
+    (tmp_path / "hangs/source/example.py").write_text("import threading\nthreading.Event().wait()\n")
+    (tmp_path / "setpriv").write_text(f'#!/bin/sh\nsleep 1\nexec {shutil.which("setpriv")} "$@"\n')
+    (tmp_path / "setpriv").chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    engine = Engine(home, ("functions",), cwd=tmp_path / "hangs", environment=path).start()
+    until(lambda: engine.runs("setpriv", "describe"), "the module is about to be asked")
+    engine.kill()
+    assert engine.left() == []
+
+
+def test_a_runner_whose_engine_has_ended_runs_nothing() -> None:
+    with open("/proc/sys/kernel/pid_max") as file:
+        nobody = file.read()
+    ended = subprocess.run((sys.executable, RUNNER, "0", nobody), input=b"", capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, b"", b"")  # it has not even read
 
 
 def full(home: Path, size: str) -> tuple[str, ...]:

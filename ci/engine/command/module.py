@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.command.typedefs import Types, kept_types
 from engine.errors import ApiError, ModuleError, NotOfferedError
-from engine.run.process import TIED, kill
+from engine.run.process import kill, tied
 
 if TYPE_CHECKING:
     from engine.api.session import ModuleClient
@@ -121,7 +121,7 @@ def types(module: Module, cache: Path, *, verbose: bool) -> Types:
 def _describe(module: Module, *, verbose: bool) -> dict[str, Any]:
     """Ask the module's code in a process of its own: importing it can do anything, and takes a second."""
     process = subprocess.run(
-        (*TIED, *_command(module, "describe")),
+        (*tied(), *_command(module, "describe")),
         env=_environment(module, verbose=verbose),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from engine.errors import NetworkError
 from engine.run import kernel
-from engine.run.process import CONTAINED, TIED, run
+from engine.run.process import CONTAINED, run, tied
 
 MTU = 65520  # the most that slirp4netns takes
 # The addresses that slirp4netns(1) gives out.
@@ -60,7 +60,7 @@ class Network:
     @property
     def prefix(self) -> tuple[str, ...]:
         """The words before a command that put it into this network, contained, tied to the engine's life."""
-        return (*TIED, "nsenter", f"--net={self.namespace}", "--", *CONTAINED)
+        return (*tied(), "nsenter", f"--net={self.namespace}", "--", *CONTAINED)
 
     async def listen(self) -> socket.socket:
         """Return a listening socket on a free port of 127.0.0.1 in here."""
@@ -128,7 +128,7 @@ def module_prefix(network: Network, folder: Path) -> tuple[str, ...]:
 
 
 async def _ip(pid: int, *commands: str) -> None:
-    words = (*TIED, "nsenter", f"--net={_namespace_path(pid)}", "--", "ip", "-batch", "-")
+    words = (*tied(), "nsenter", f"--net={_namespace_path(pid)}", "--", "ip", "-batch", "-")
     done = await run(words, stdin="\n".join(commands))
     if done.status:
         raise NetworkError(f"ip made no network: {' '.join(done.stderr.split())}")
@@ -138,7 +138,7 @@ async def _ip(pid: int, *commands: str) -> None:
 async def _namespace() -> AsyncIterator[int]:
     """A process in a network of its own, while the block runs; yields its id."""
     holder = await asyncio.create_subprocess_exec(
-        *TIED, "unshare", "--net", "--", "cat", stdin=asyncio.subprocess.PIPE, start_new_session=True
+        *tied(), "unshare", "--net", "--", "cat", stdin=asyncio.subprocess.PIPE, start_new_session=True
     )
     try:
         await _unshared(holder.pid)
@@ -168,7 +168,7 @@ async def _way_out(pid: int) -> asyncio.subprocess.Process:
     reader, writer = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
-            *TIED,
+            *tied(),
             *(
                 "slirp4netns",
                 "--configure",

@@ -10,10 +10,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-# Ends the child when the engine ends, however it does.
-TIED = ("setpriv", "--pdeathsig", "KILL", "--")
 # Its own processes and mounts: whatever it starts or mounts ends with it.
 CONTAINED = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+
+
+def tied() -> tuple[str, ...]:
+    """Return the words before a command that end it when the engine, its parent, ends, however it does.
+
+    The shell looks whether the engine has ended before the kernel was told to tie them.
+    """
+    still_ours = '[ "$PPID" = "$0" ] && exec "$@"'
+    return ("setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", still_ours, str(os.getpid()))
 
 
 @dataclass(frozen=True)

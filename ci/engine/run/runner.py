@@ -41,8 +41,8 @@ Spec = dict[str, Any]
 
 
 def main() -> int:
-    """Run what the file that the first argument numbers describes; returns the command's status."""
-    kernel.die_with_parent(os.getppid())
+    """Run what the file with the first argument's number describes, for the engine whose id is the second."""
+    kernel.die_with_parent(int(sys.argv[2]))
     with open(int(sys.argv[1])) as file:
         spec: Spec = json.load(file)
     os.set_inheritable(spec["status"], False)

@@ -68,7 +68,7 @@ async def start(command: Sequence[str], spec: Mapping[str, Any], *, reads: bool 
         file.flush()
         file.seek(0)
         cached = (f"-Xpycache_prefix={sys.pycache_prefix}",) if sys.pycache_prefix else ()
-        words = (sys.executable, "-I", "-S", *cached, str(RUNNER), str(file.fileno()))
+        words = (sys.executable, "-I", "-S", *cached, str(RUNNER), str(file.fileno()), str(os.getpid()))
         try:
             started = await process.start(
                 words,

@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 
 from engine.errors import StoreError
-from engine.run.process import TIED, Completed, run
+from engine.run.process import Completed, run, tied
 
 FULL = (
     "no space left on device",
@@ -62,9 +62,9 @@ class Store:
         """Buildah's environment: temporary files and cache mounts stay in our folder."""
         return {**os.environ, "TMPDIR": str(self.scratch), "BUILDAH_ISOLATION": "chroot", "STORAGE_OPTS": ""}
 
-    async def run(self, *arguments: str, prefix: Sequence[str] = TIED, stdin: str = "") -> str:
+    async def run(self, *arguments: str, stdin: str = "") -> str:
         """Run a Buildah command, return its output without the last newline; StoreError when it fails."""
-        done = await run((*prefix, *self.command(*arguments)), env=self.environment, stdin=stdin)
+        done = await run((*tied(), *self.command(*arguments)), env=self.environment, stdin=stdin)
         if done.status:
             raise store_error(arguments[0], done)
         return done.stdout.rstrip("\n")
@@ -89,7 +89,7 @@ class Store:
 
     async def remove(self, name: str) -> None:
         """Remove a working container; nothing happens when there is none."""
-        done = await run((*TIED, *self.command("rm", name)), env=self.environment)
+        done = await run((*tied(), *self.command("rm", name)), env=self.environment)
         if done.status and "not known" not in done.stderr and "no such" not in done.stderr.lower():
             raise store_error("rm", done)
 

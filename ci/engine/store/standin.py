@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ImageError
-from engine.run.process import CONTAINED, TIED, run
+from engine.run.process import CONTAINED, run, tied
 from engine.store.buildah import Store, option_list, store_error
 
 TABLE = Path(__file__).with_name("standins.toml")
@@ -61,7 +61,7 @@ class StandIn:
     async def _install(self, root: Path) -> None:
         names = ",".join(self.packages)
         words = ("mmdebstrap", "--variant=minbase", "--format=directory", f"--include={names}", *SLIM)
-        done = await run((*TIED, *CONTAINED, *words, self.suite, str(root)))
+        done = await run((*tied(), *CONTAINED, *words, self.suite, str(root)))
         if not done.status:
             return
         if any(sign in done.stderr.lower() for sign in NO_NETWORK):
