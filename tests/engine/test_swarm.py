@@ -35,7 +35,7 @@ from tests.ci.conftest import Archive, serving_registry
 from tests.ci.targets import test_conformance as conformance
 from tests.ci.targets.fleet import Fleet, Model
 from tests.ci.targets.labs import Killed, Lab, worker
-from tests.engine.engine_process import ROOT, until
+from tests.engine.engine_process import ROOT, children, until, words_of
 from tests.engine.swarm_node import HOST, INTERPRETER, NODE, SERVICE, Node, swarm_node
 
 pytestmark = [
@@ -119,7 +119,11 @@ class SwarmLab:
         described = {"architecture": "amd64", "os": "linux", "config": config}
         described["rootfs"] = {"type": "layers", "diff_ids": diffs}
         archive.index(archive.add_manifest(*layers, configuration=json.dumps(described).encode()))
-        image = layout.read(archive.write())
+        return await self.published(archive.write(), tag)
+
+    async def published(self, archive: Path, tag: str) -> Release:
+        """Publish an archive's image."""
+        image = layout.read(archive)
         host, repository = self.registry_url.removeprefix("http://"), f"swarm/{self.folder.name}"
         async with connect(self.registry_url, repository) as place:
             await replace(place, say=lambda line: None).publish(image, tag)
@@ -231,18 +235,43 @@ async def test_the_pipeline_does_it_through_the_socket_that_it_is_given(
     async with worker(lab) as somebody:
         for release in (first, second):
             await somebody.deploy(release)
-        history = called("history", lab.node, wrapped)
+        of_swarm = ("--environment=nodes", f"--docker=unix://{lab.node.socket}")
+        history = called(wrapped, "history", *of_swarm)
         assert history.stdout.startswith(f"Swarm milestone2\n  100 % {second}\n"), history.stderr
-        rollback = called("rollback", lab.node, wrapped)
+        rollback = called(wrapped, "rollback", *of_swarm)
         assert rollback.stdout == f"live: {first}\n", rollback.stderr
         assert await somebody.users(5) == {"v1.0.0": 5}
 
 
-def called(function: str, node: Node, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Call a function of the pipeline on the example of a swarm."""
-    words = [str(ROOT / "daggerw"), "call", function, "--environment", "nodes"]
+async def test_the_projects_own_image_needs_nothing_that_the_stack_does_not_give_it(
+    lab: SwarmLab, wrapped: dict[str, str], tmp_path: Path
+) -> None:
+    built = called(wrapped, "build", "--tag=v1.0.0", "export", f"--path={tmp_path}/image.tar")
+    assert built.returncode == 0, built.stderr
+    async with worker(lab, judged=False) as somebody:
+        await somebody.deploy(await lab.published(tmp_path / "image.tar", "v1.0.0"))
+
+    def services() -> list[int]:
+        return [pid for pid in children(lab.node.process) if words_of(pid) == f"{INTERPRETER} -m app "]
+
+    until(lambda: len(services()) == 1, "the candidate has ended")
+    (service,) = services()
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{service}/status").read_text().splitlines())
+    assert (set(status["Uid"].split()), set(status["Gid"].split())) == ({"65532"}, {"65532"})
+    assert {int(status[kind], 16) for kind in ("CapEff", "CapPrm", "CapBnd", "CapInh")} == {0}
+    mounts = [line.split() for line in Path(f"/proc/{service}/mountinfo").read_text().splitlines()]
+    assert [mount[5].split(",")[0] for mount in mounts if mount[4] == "/"] == ["ro"]
+    with httpx.Client(base_url=f"http://{NODE}:{PORT}") as http:
+        features = [each["quantiles"]["0.5"] for each in http.get("/model").json()["features"]]
+        predicted = http.post("/predict", json={"features": features})
+        assert (predicted.status_code, predicted.json()["model_version"]) == (200, "v1.0.0")
+        assert [http.get(path).status_code for path in ("/", "/docs", "/readyz")] == [200, 200, 200]
+
+
+def called(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """Call a function of the pipeline."""
     return subprocess.run(
-        [*words, f"--docker=unix://{node.socket}"],
+        [str(ROOT / "daggerw"), "call", *words],
         cwd=ROOT,
         env=environment,
         capture_output=True,
