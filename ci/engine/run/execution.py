@@ -206,7 +206,9 @@ class Executor:
             kept = self._session.results.get(key)
             if not kept or not store.has(str(kept["image"])):
                 async with store.working(image) as working:
-                    await asyncio.to_thread(copy_layer, self._session.layers.path(layer), working.changed())
+                    await asyncio.to_thread(
+                        copy_layer, self._session.layers.path(layer), store.changed(working.name)
+                    )
                     kept = {"image": await working.commit()}
                 self._session.results.put(key, kept)
             image = str(kept["image"])

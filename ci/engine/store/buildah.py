@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from engine.errors import StoreError
 from engine.run.process import Completed, run, tied
@@ -99,12 +100,23 @@ class Store:
         config: dict[str, object] = told["OCIv1"].get("config", {})
         return config
 
-    async def working_containers(self) -> dict[str, str]:
-        """Return the ids of all working containers in the store, of any session, by their names."""
-        if not any((self.folder / "root/overlay-containers").glob("*/")):
-            return {}
-        told = await self.run("containers", "--all", "--json")
-        return {item["containername"]: item["id"] for item in json.loads(told or "null") or []}
+    def working_containers(self) -> dict[str, str]:
+        """Return the ids of all working containers in the store, of any session, by their names.
+
+        Buildah would fail to list them when another session removes one at the same time.
+        """
+        return {name: each["id"] for each in self._containers() for name in each.get("names") or [each["id"]]}
+
+    def changed(self, name: str) -> Path:
+        """Return the folder that holds a working container's own changes, while it isn't mounted."""
+        layer: str = next(each["layer"] for each in self._containers() if name in each.get("names", ()))
+        return self.folder / "root/overlay" / layer / "diff"
+
+    def _containers(self) -> list[dict[str, Any]]:
+        """Return what containers-storage, under Buildah and Podman, keeps of each working container."""
+        listed = self.folder / "root/overlay-containers/containers.json"
+        told: list[dict[str, Any]] = json.loads(listed.read_text()) if listed.exists() else []
+        return told
 
     async def remove_abandoned(self, name: str, id_: str) -> None:
         """Remove a working container that nobody owns any more.
@@ -124,13 +136,6 @@ class Working:
 
     store: Store
     name: str
-
-    def changed(self) -> Path:
-        """Return the folder that holds its own changes, while it isn't mounted."""
-        root = self.store.folder / "root"
-        containers = json.loads((root / "overlay-containers/containers.json").read_text())
-        layer: str = next(each["layer"] for each in containers if self.name in each["names"])
-        return root / "overlay" / layer / "diff"
 
     async def mount(self) -> Path:
         """Return the folder at which its file system is mounted, in this mount namespace."""

@@ -78,7 +78,7 @@ class Cache:
         A Dockerfile's containers don't tell whose they are: they go when no other session lives. Containers
         are listed before locks are tried, so that whoever owns a listed one already held its lock.
         """
-        containers = await self.store.working_containers()
+        containers = self.store.working_containers()
         with ExitStack() as held:
             locks = [lock for lock in self._others() if not _taken(lock, held)]
             dead = {lock.stem for lock in locks}
