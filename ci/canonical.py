@@ -40,7 +40,7 @@ TITLE, VERSION = f"{OCI_LABELS}title", f"{OCI_LABELS}version"
 CREATED, REVISION = f"{OCI_LABELS}created", f"{OCI_LABELS}revision"
 BASE_NAME, BASE_DIGEST = f"{OCI_LABELS}base.name", f"{OCI_LABELS}base.digest"
 CONFIG, LAYER = "application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar+gzip"
-_CHUNK = 1024 * 1024
+_BLOCK = 64 * 1024  # tarfile copies all that it has gathered again and again, up to so much
 _GZIP_FORMAT = 31  # zlib's word for a gzip stream
 
 
@@ -123,7 +123,7 @@ class _Gzip:
 def _packed(name: str, entries: Iterable[Entry], file: IO[bytes]) -> _Packed:
     out = _Gzip(file)
     # It only needs what can be written to.
-    with tarfile.open(mode="w|", fileobj=cast("IO[bytes]", out), bufsize=_CHUNK) as tar:
+    with tarfile.open(mode="w|", fileobj=cast("IO[bytes]", out), bufsize=_BLOCK) as tar:
         for entry in entries:
             tar.addfile(_header(entry), entry.reader())
     size = out.finish()
