@@ -62,7 +62,7 @@ class Environments:
         """Return an environment; raises InvalidEnvironment with the line that cannot be right."""
         table = self.tables.get(name)
         if not isinstance(table, dict):
-            listed = ", ".join(self.tables) or "none"
+            listed = ", ".join(f"{each} (line {_line(self.text, each)})" for each in self.tables) or "none"
             raise InvalidEnvironment(f"{FILE}: has no environment {name!r}; there are: {listed}")
         target = str(table.get("target"))
         if target not in TARGETS:

@@ -91,8 +91,15 @@ def test_an_unfinished_file_is_named_by_its_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "known"), [(CLOUD_RUN, "staging"), ("", "none"), ("production = 1", "production")]
+    ("text", "known"),
+    [
+        (CLOUD_RUN, "staging (line 3)"),
+        (f"{CLOUD_RUN}[live]\ntarget = 'swarm'", "staging (line 3), live (line 8)"),
+        ("", "none"),
+        ("production = 1", "production (line 1)"),
+    ],
 )
 def test_an_environment_that_there_is_not_is_named_beside_those_that_there_are(text: str, known: str) -> None:
-    with pytest.raises(InvalidEnvironment, match=f"has no environment 'production'; there are: {known}"):
+    with pytest.raises(InvalidEnvironment) as raised:
         Environments.of(text).named("production")
+    assert str(raised.value).endswith(f": has no environment 'production'; there are: {known}")
