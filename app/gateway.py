@@ -111,6 +111,7 @@ def _import_framework(service: Service) -> Application:
 
     application: Application = create_app(service)
     # All of it stays: the garbage collector need not look through it again whenever a batch is read.
+    gc.unfreeze()  # what the start left behind, it may take now
     gc.collect()
     gc.freeze()
     return application

@@ -44,20 +44,22 @@ class Metrics:
         self.in_flight = 0
         self.predictions = 0
         self.features = card.features if card else ()
-        self.edges = [feature.bins.edges for feature in self.features]
         self.bins = [[0] * len(feature.bins.shares) for feature in self.features]
+        self._columns = [
+            (column, feature.bins.edges, self.bins[column]) for column, feature in enumerate(self.features)
+        ]
 
     def predicted(self, row: Sequence[float]) -> None:
         """Count a prediction, and its features in their bins."""
         self.predictions += 1
-        for counts, index in zip(self.bins, map(bisect_left, self.edges, row), strict=True):
-            counts[index] += 1
+        for column, edges, counts in self._columns:
+            counts[bisect_left(edges, row[column])] += 1
 
     def predicted_all(self, rows: Sequence[Sequence[float]]) -> None:
         """Count the predictions for rows, one feature after the other."""
         self.predictions += len(rows)
-        for counts, edges, column in zip(self.bins, self.edges, zip(*rows, strict=True), strict=True):
-            for index, count in Counter(map(bisect_left, repeat(edges), column)).items():
+        for (_, edges, counts), values in zip(self._columns, zip(*rows, strict=True), strict=True):
+            for index, count in Counter(map(bisect_left, repeat(edges), values)).items():
                 counts[index] += count
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import socket
 from collections.abc import Iterable
@@ -35,6 +36,8 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     logs.configure()
     service = Service.load(_within_open_files(settings))
     host, port = listener.getsockname()
+    gc.freeze()
+    gc.enable()  # app.__main__ has turned it off
     logs.log.info("listening on http://%s:%d, model %s", host, port, settings.model_version)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(service, listener))
