@@ -102,13 +102,16 @@ def test_a_dockerfiles_secret_is_kept_nowhere(engine: Engine, root: Path) -> Non
 
 def test_a_secret_is_in_no_argument_list(engine: Engine, root: Path) -> None:
     chain = with_secrets(secret_of(engine), shell("sleep 1004", "sync"))
+
+    def sleeping() -> list[int]:
+        return [pid for pid in children(engine.process.pid) if words_of(pid) == "sleep 1004 "]
+
     with ThreadPoolExecutor(1) as asked:
         answer = asked.submit(lambda: engine.container(root, chain))
-        until(lambda: engine.runs("sleep 1004"), "the command runs")
+        until(lambda: bool(sleeping()), "the command runs")  # and not only the shell that starts it
         seen = [words_of(pid) for pid in children(engine.process.pid)]
-        for pid in children(engine.process.pid):
-            if words_of(pid).strip() == "sleep 1004":
-                os.kill(pid, signal.SIGTERM)
+        for pid in sleeping():
+            os.kill(pid, signal.SIGTERM)
         assert answer.result()["errors"][0]["extensions"]["exitCode"] == 128 + signal.SIGTERM
     assert seen
     assert not [words for words in seen if TOKEN in words]
