@@ -142,11 +142,16 @@ def test_an_interrupted_engine_puts_everything_away(
     assert not [name for name in working_containers(engine) if name.startswith("session-")]
 
 
+def hanging_module(folder: Path) -> Path:
+    """Make a module that never ends to be imported."""
+    module = shutil.copytree(Path(__file__).with_name("example_module"), folder / "hangs")
+    (module / "source/example.py").write_text("import threading\nthreading.Event().wait()\n")
+    return module
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_module_that_hangs_ends_with_the_command_line(home: Path, tmp_path: Path, number: int) -> None:
-    shutil.copytree(Path(__file__).with_name("example_module"), tmp_path / "hangs")
-    (tmp_path / "hangs/source/example.py").write_text("import threading\nthreading.Event().wait()\n")
-    engine = Engine(home, ("functions",), cwd=tmp_path / "hangs").start()
+    engine = Engine(home, ("functions",), cwd=hanging_module(tmp_path)).start()
     until(lambda: engine.runs("describe"), "the module is asked")
     status, told = engine.end(number)
     expected = {2: (130, "Canceled.\n"), 15: (143, "Terminated.\n"), 9: (-9, "")}
@@ -155,12 +160,10 @@ def test_a_module_that_hangs_ends_with_the_command_line(home: Path, tmp_path: Pa
 
 
 def test_a_kill_ends_a_process_that_is_not_tied_to_the_engine_yet(home: Path, tmp_path: Path) -> None:
-    shutil.copytree(Path(__file__).with_name("example_module"), tmp_path / "hangs")
-    (tmp_path / "hangs/source/example.py").write_text("import threading\nthreading.Event().wait()\n")
     (tmp_path / "setpriv").write_text(f'#!/bin/sh\nsleep 1\nexec {shutil.which("setpriv")} "$@"\n')
     (tmp_path / "setpriv").chmod(0o755)
     path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    engine = Engine(home, ("functions",), cwd=tmp_path / "hangs", environment=path).start()
+    engine = Engine(home, ("functions",), cwd=hanging_module(tmp_path), environment=path).start()
     until(lambda: engine.runs("setpriv", "describe"), "the module is about to be asked")
     engine.kill()
     assert engine.left() == []
