@@ -51,7 +51,7 @@ MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "training", "*
 IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/assemble.py", "ci/package_record.py"]
 IMAGE_FILES += ["ci/runtime_tree.py", "ci/slim.py"]
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
-CHECKED_FILES += [".gitignore", "*.md", "docs", "requirements-dev.in", "requirements-dev.txt"]
+CHECKED_FILES += [".gitignore", "*.md", "docs", "engine", "requirements-dev.in", "requirements-dev.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
 SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
 

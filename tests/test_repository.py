@@ -16,11 +16,14 @@ import main
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 MODULE = tomllib.loads((ROOT / "ci/pyproject.toml").read_text())
-RUNNING = [ROOT / f"{name}.txt" for name in ("app/requirements", "app/requirements-full", "ci/requirements")]
+RUNNING = [
+    ROOT / f"{name}.txt"
+    for name in ("app/requirements", "app/requirements-full", "ci/requirements", "engine/requirements")
+]
 LOCKED = [ROOT / "requirements-dev.txt", *RUNNING]
 ASSEMBLY = ("assemble", "package_record", "runtime_tree", "slim")
 SIBLINGS = sorted(path.stem for path in (ROOT / "ci").glob("*.py"))
-PRODUCT = ["app", "train_model", "training", *SIBLINGS, "engine"]
+PRODUCT = ["app", "train_model", "training", *SIBLINGS, "daggerw_engine"]
 TRAINING = [ROOT / "train_model.py", *sorted((ROOT / "training").glob("*.py"))]
 
 
@@ -47,9 +50,24 @@ def ours(path: Path) -> set[str]:
 
 def test_dagger_has_one_version() -> None:
     version = json.loads((ROOT / "dagger.json").read_text())["engineVersion"].removeprefix("v")
-    assert pins(ROOT / "ci/requirements.txt")["dagger-io"] == version
+    assert pins(ROOT / "engine/requirements.txt")["dagger-io"] == version
     assert pins(ROOT / "requirements-dev.txt")["dagger-io"] == version
     assert re.findall(r"^VERSION=(\S+)$", (ROOT / "daggerw").read_text(), re.MULTILINE) == [version]
+
+
+def test_the_engine_is_installed_with_the_dagger_that_it_is_tested_with() -> None:
+    project = tomllib.loads((ROOT / "engine/pyproject.toml").read_text())["project"]
+    pinned = pins(ROOT / "engine/requirements.txt")
+    assert project["version"] == pinned["dagger-io"]
+    assert f"dagger-io=={pinned['dagger-io']}" in project["dependencies"]
+    assert {re.split("[=>]=", each)[0] for each in project["dependencies"]} <= set(pinned)
+
+
+def test_the_wrapper_s_two_lists_agree() -> None:
+    engine, module = pins(ROOT / "engine/requirements.txt"), pins(ROOT / "ci/requirements.txt")
+    assert {name: engine[name] for name in engine.keys() & module.keys()} == {
+        name: module[name] for name in engine.keys() & module.keys()
+    }
 
 
 def test_the_module_is_called_after_its_class() -> None:
@@ -75,6 +93,10 @@ def test_the_module_s_lock_has_the_versions_of_its_tests_and_leaves_dagger_to_th
 def test_everything_runs_on_one_base_image() -> None:
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     assert bases == [main.BASE, "packages", "packages", "builder-full", "model", "scratch", "scratch"]
+
+
+def test_the_engine_is_tested_on_the_base_image() -> None:
+    assert main.BASE in (ROOT / "engine/tests/engine_fixtures.py").read_text()
 
 
 def test_the_image_is_built_from_the_files_that_the_pipeline_sends() -> None:
@@ -126,9 +148,11 @@ def test_the_pipeline_imports_neither_service_nor_training_nor_engine(name: str)
     assert found <= set(SIBLINGS) - {"main"}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "ci/engine").rglob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "engine/daggerw_engine").rglob("*.py")), ids=lambda path: path.name
+)
 def test_the_engine_imports_nothing_of_ours_but_itself(path: Path) -> None:
-    assert {name.split(".")[0] for name in ours(path)} <= {"engine"}
+    assert {name.split(".")[0] for name in ours(path)} <= {"daggerw_engine"}
 
 
 def test_the_small_image_has_what_the_full_one_has_but_scikit_learn() -> None:
