@@ -17,7 +17,7 @@ import pytest
 from gql import GraphQLRequest
 from gql.client import AsyncClientSession
 
-from daggerw_engine.command import core_types, module
+from daggerw_engine.command import engine_types, module
 from daggerw_engine.command.typedefs import Catalogue
 
 TESTS = Path(__file__).resolve().parent
@@ -51,7 +51,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def catalogue(example: Path, engine_home: Path) -> Catalogue:
     """Return what can be called on the example module and on the engine."""
     types = module.types(module.load(example), engine_home / "daggerw", verbose=False)
-    return Catalogue(types, lambda: core_types.types(engine_home / "daggerw"))
+    return Catalogue(types, lambda: engine_types.types(engine_home / "daggerw"))
 
 
 @pytest.fixture(scope="session")

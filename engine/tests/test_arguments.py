@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from daggerw_engine.command import module
+from daggerw_engine.command.argument_values import Host, Loaded, read
 from daggerw_engine.command.arguments import Call, check, functions, parse, peek
 from daggerw_engine.command.typedefs import Argument, Catalogue, TypeRef, command_name
-from daggerw_engine.command.values import Host, Loaded, read
 from daggerw_engine.errors import NotOfferedError, UsageError
 
 

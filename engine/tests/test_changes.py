@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daggerw_engine.api.state import Remove, Write
-from daggerw_engine.files.changes import apply
+from daggerw_engine.files.changes import Remove, Write, apply
 from daggerw_engine.files.trees import Place, Trees
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from daggerw_engine.api.session import ModuleClient
+from daggerw_engine.api.client import ModuleClient
 from daggerw_engine.command import module
 from daggerw_engine.command.module import ModuleProcess
 from daggerw_engine.command.typedefs import Catalogue, TypeRef, Types

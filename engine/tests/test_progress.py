@@ -11,8 +11,8 @@ import threading
 
 import pytest
 
-from daggerw_engine.command import progress as progress_module
-from daggerw_engine.command.progress import Mode, Progress
+from daggerw_engine import progress as progress_module
+from daggerw_engine.progress import Mode, Progress
 
 
 class Terminal(io.StringIO):

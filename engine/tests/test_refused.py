@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from daggerw_engine.api.queries import Api, load_schema
+from daggerw_engine.api.evaluation import Evaluation
+from daggerw_engine.api.resolver import Api, load_schema
+from daggerw_engine.api.secret_providers import Secrets
 
 if TYPE_CHECKING:
     from engine_fixtures import Run
@@ -29,7 +32,7 @@ SENTENCE = "isn't offered by the embedded engine; the Dagger engine has it (DAGG
     ],
 )
 def test_a_query_for_more_than_the_schema_is_refused_by_name(query: str, what: str) -> None:
-    api = Api(None, load_schema())  # type: ignore[arg-type]  # refused before anything is evaluated
+    api = Api(Evaluation({}), Secrets(Path()), load_schema())
     answer = asyncio.run(api.execute(None, query))  # type: ignore[arg-type]
     assert answer["errors"][0]["message"] == f"{what} {SENTENCE}"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import daggerw_engine
-from daggerw_engine.store.results import Results
+from daggerw_engine.results import Results
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_step_that_fails_or_is_called_off_lets_go(results: Results) -> None:
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from daggerw_engine.store.results import Results
+from daggerw_engine.results import Results
 
 async def hold():
     async with Results(Path(sys.argv[1]), Path(sys.argv[1])).alone("key"):

@@ -13,7 +13,7 @@ import graphql
 import pytest
 from dagger.client import gen
 
-from daggerw_engine.api.queries import load_schema
+from daggerw_engine.api.resolver import load_schema
 
 SCHEMA = load_schema()
 SCALARS = {"String": str, "Int": int, "Boolean": bool, "ID": str}

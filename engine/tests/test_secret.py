@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from daggerw_engine.api.calls import ROOT, Call
-from daggerw_engine.api.secret import Secret, Secrets
+from daggerw_engine.api.secret_providers import Secrets
 from daggerw_engine.errors import EngineError, NotOfferedError, PathError
+from daggerw_engine.values.secret import Secret
 
 PLAIN = "hunter2-plaintext"
 

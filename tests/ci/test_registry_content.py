@@ -192,5 +192,5 @@ def test_an_image_whose_labels_cannot_be_read_is_refused(archive: Archive, confi
 
 
 def test_the_label_of_stand_ins_is_the_embedded_engine_s() -> None:
-    engine = Path(layout.__file__).parents[1] / "engine/daggerw_engine/api/state.py"
+    engine = Path(layout.__file__).parents[1] / "engine/daggerw_engine/values/config.py"
     assert f'STAND_IN_LABEL = "{layout.STAND_IN_LABEL}"' in engine.read_text()

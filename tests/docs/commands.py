@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from daggerw_engine.command.housekeeping import PAGE
+from daggerw_engine.command.cache_command import PAGE
 from main import Ci
 
 ROOT = Path(__file__).parents[2]

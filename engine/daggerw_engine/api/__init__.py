@@ -1,1 +1,1 @@
-"""Dagger's API: queries, calls, the session that evaluates them, and each type's fields."""
+"""Dagger's API: queries, calls, their evaluation in a session, and each type's fields."""

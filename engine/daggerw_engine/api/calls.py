@@ -11,9 +11,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# To be raised when a step with the same inputs comes to give something else: what was kept counts no more.
-MEANING = 1
-
 
 @dataclass(frozen=True, eq=False)
 class Call:
@@ -36,9 +33,3 @@ class Call:
 
 
 ROOT = Call("Query", "", {}, None, "Query:")
-
-
-def key_of(*parts: object) -> str:
-    """Return a cache key over JSON values and dataclasses with a `key`."""
-    text = json.dumps([MEANING, *parts], default=lambda value: value.key, sort_keys=True)
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()

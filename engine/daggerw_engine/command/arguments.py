@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from daggerw_engine.command.argument_values import Host, read, supported
 from daggerw_engine.command.module import Module
 from daggerw_engine.command.typedefs import Argument, Catalogue, Function, ObjectType, TypeRef, command_name
-from daggerw_engine.command.values import Host, read, supported
 from daggerw_engine.errors import NotOfferedError, UsageError
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
-from daggerw_engine.command import core_types, module, usage
+from daggerw_engine.command import engine_types, module, usage
+from daggerw_engine.command.argument_values import Host
 from daggerw_engine.command.arguments import (
     OPTIONS,
     Call,
@@ -24,14 +25,13 @@ from daggerw_engine.command.arguments import (
     split,
     suggestion,
 )
-from daggerw_engine.command.chain import Chain, completed
-from daggerw_engine.command.changes import offer
+from daggerw_engine.command.call_chain import Chain, completed
+from daggerw_engine.command.changeset_prompt import offer
 from daggerw_engine.command.module import Module, ModuleProcess
 from daggerw_engine.command.output import identities, save, text_of, write
-from daggerw_engine.command.progress import Mode, Progress
 from daggerw_engine.command.typedefs import Catalogue
-from daggerw_engine.command.values import Host
 from daggerw_engine.errors import EngineError, NotOfferedError, UsageError
+from daggerw_engine.progress import Mode, Progress
 from daggerw_engine.run.network import host_listener, module_prefix, private_network
 
 T = TypeVar("T")
@@ -162,12 +162,12 @@ def _run(caller: Caller) -> int:
 
 
 def _cache(caller: Caller, words: Sequence[str], *, wants_help: bool) -> int:
-    from daggerw_engine.command import housekeeping
+    from daggerw_engine.command import cache_command
 
     if wants_help:
-        return write(housekeeping.PAGE)
+        return write(cache_command.PAGE)
     _refuse_users()
-    return write(housekeeping.tend(words, caller.cache, caller.bound))
+    return write(cache_command.tend(words, caller.cache, caller.bound))
 
 
 def _module(caller: Caller) -> Module:
@@ -182,7 +182,7 @@ def _module(caller: Caller) -> Module:
 def _catalogue(caller: Caller, found: Module) -> Catalogue:
     verbose = peek(caller.words, "verbose") is not None
     types = module.types(found, caller.cache, verbose=verbose)
-    return Catalogue(types, lambda: core_types.types(caller.cache))
+    return Catalogue(types, lambda: engine_types.types(caller.cache))
 
 
 def _list(parsed: Parsed, catalogue: Catalogue) -> int:
@@ -264,7 +264,8 @@ async def _evaluate(
         prefix = module_prefix(network, caller.cache)
         async with ModuleProcess.start(found, prefix, progress.show, verbose=flags.verbose) as process:
             # Imported late: meanwhile the module's process imports what it needs.
-            from daggerw_engine.api.session import ModuleSource, Session
+            from daggerw_engine.api.client import ModuleSource
+            from daggerw_engine.api.session import Session
 
             source = ModuleSource(found.name, found.source)
             async with (

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from daggerw_engine.command.typedefs import Types, kept_types
 from daggerw_engine.errors import ApiError, ModuleError, NotOfferedError
-from daggerw_engine.run.process import kill, tied
+from daggerw_engine.process import kill, tied
 
 if TYPE_CHECKING:
-    from daggerw_engine.api.session import ModuleClient
+    from daggerw_engine.api.client import ModuleClient
 
 PROCESS = Path(__file__).with_name("module_process.py")
 MAX_REPLY_BYTES = 1 << 30

@@ -13,8 +13,9 @@ import sys
 import threading
 from pathlib import Path
 
-from daggerw_engine.api.session import ModuleSource, Session
-from daggerw_engine.command.progress import Progress
+from daggerw_engine.api.client import ModuleSource
+from daggerw_engine.api.session import Session
+from daggerw_engine.progress import Progress
 from daggerw_engine.run.network import private_network
 
 

@@ -5,15 +5,49 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
-from daggerw_engine.api.state import Remove, Write
 from daggerw_engine.errors import PathError
 from daggerw_engine.files.copying import clear, copy_entry, copy_into
 from daggerw_engine.files.listing import Owner, entries
 from daggerw_engine.files.paths import resolve_in
 from daggerw_engine.files.patterns import glob_expression
-from daggerw_engine.run.runner import user_ids
+from daggerw_engine.files.trees import Place
+from daggerw_engine.files.user_ids import user_ids
+
+
+@dataclass(frozen=True)
+class Write:
+    """A change of a file system: a tree's folder or file put at `path`.
+
+    A folder is merged into the one that is there; a file with `into_folders` goes into it under its own name.
+    `permissions` are those of all that is put.
+    """
+
+    path: str
+    source: Place
+    owner: str = ""
+    permissions: int | None = None
+    into_folders: bool = False
+
+    @property
+    def key(self) -> object:
+        """What stands for it in a cache key."""
+        name = PurePosixPath(self.source.path).name if self.into_folders else ""
+        return ["write", self.path, self.source.key, self.owner, self.permissions, name]
+
+
+@dataclass(frozen=True)
+class Remove:
+    """A change of a file system: whatever is at `path` goes; it may have wildcards."""
+
+    path: str
+
+    @property
+    def key(self) -> object:
+        """What stands for it in a cache key."""
+        return ["remove", self.path]
 
 
 def apply(changes: Iterable[Write | Remove], root: Path) -> None:

@@ -12,7 +12,7 @@ from daggerw_engine.errors import EngineError, PathError
 from daggerw_engine.files.copying import clear, copy_entry
 from daggerw_engine.files.paths import resolve_in
 from daggerw_engine.files.trees import Place, Trees
-from daggerw_engine.run.process import run
+from daggerw_engine.process import run
 
 DIFF = (
     "git",

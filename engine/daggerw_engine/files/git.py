@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daggerw_engine.errors import EngineError, PathError
-from daggerw_engine.run.process import run
+from daggerw_engine.process import run
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REFS = "--format=%(refname) %(if)%(*objectname)%(then)%(*objectname)%(else)%(objectname)%(end)"

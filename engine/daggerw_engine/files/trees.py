@@ -33,7 +33,7 @@ from daggerw_engine.files.listing import (
 from daggerw_engine.files.paths import existing
 from daggerw_engine.files.patterns import Filter
 from daggerw_engine.files.upload import Before, Found
-from daggerw_engine.store.results import Results
+from daggerw_engine.results import Results
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from daggerw_engine.files.copying import each, link_all, take
 from daggerw_engine.files.listing import ROOT, Entry, Listing, entries, head_of
 from daggerw_engine.files.patterns import Filter
-from daggerw_engine.store.results import Results
+from daggerw_engine.results import Results
 
 TICK = 100_000_000  # nanoseconds; the kernel's clock for files ticks at least ten times as often
 SECOND = 1_000_000_000

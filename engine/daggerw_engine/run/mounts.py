@@ -8,15 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from daggerw_engine.api.state import ContainerState, Mount, SecretFile, Socket, Temporary, Volume
 from daggerw_engine.files.copying import copy_entry
 from daggerw_engine.files.trees import Place, Trees
-from daggerw_engine.run.layers import Layers, Upper
-
-if TYPE_CHECKING:
-    from daggerw_engine.api.session import Session
+from daggerw_engine.store.cache import Cache
+from daggerw_engine.store.layers import Layers, Upper
+from daggerw_engine.values.container import ContainerState
+from daggerw_engine.values.mounts import Mount, SecretFile, Socket, Temporary, Volume
 
 
 @dataclass
@@ -30,13 +28,13 @@ class Mounts:
 
     @classmethod
     @asynccontextmanager
-    async def of(cls, state: ContainerState, session: Session, upper: Upper) -> AsyncIterator[Mounts]:
+    async def of(cls, state: ContainerState, cache: Cache, upper: Upper) -> AsyncIterator[Mounts]:
         """Prepare a container's mounts in the step's folder; cache volumes are held while the block runs."""
-        mounts = cls(session.layers, session.trees)
+        mounts = cls(cache.layers, cache.trees)
         async with AsyncExitStack() as stack:
             for number, mount in enumerate(state.mounts):
                 if isinstance(mount.source, Volume):
-                    source = await stack.enter_async_context(session.volume(mount.source))
+                    source = await stack.enter_async_context(cache.volume(mount.source))
                     how: dict[str, object] = {"source": str(source)}
                 else:
                     how = mounts._prepared(mount, upper.folder / f"mount{number}")

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daggerw_engine.errors import NetworkError
+from daggerw_engine.process import CONTAINED, run, tied
 from daggerw_engine.run import kernel
-from daggerw_engine.run.process import CONTAINED, run, tied
 
 MTU = 65520  # the most that slirp4netns takes
 # The addresses that slirp4netns(1) gives out.

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from daggerw_engine import process
 from daggerw_engine.errors import EngineError, ExecError, PathError, StoreError
-from daggerw_engine.run import process
-from daggerw_engine.run.process import Completed
+from daggerw_engine.process import Completed
 
 NOT_STARTED = 1  # as in Dagger
 RUNNER = Path(__file__).with_name("runner.py")

@@ -8,48 +8,21 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
-from daggerw_engine.api.calls import key_of
-from daggerw_engine.api.state import ContainerState, Port
 from daggerw_engine.errors import NetworkError, ServiceError
+from daggerw_engine.progress import Progress
 from daggerw_engine.run import sandbox
-from daggerw_engine.run.network import host_listener, listening_in, service_address
-from daggerw_engine.run.relay import HostService, Streams, relaying
-
-if TYPE_CHECKING:
-    from daggerw_engine.api.session import Session
+from daggerw_engine.run.addresses import Addresses
+from daggerw_engine.run.forwarding import Streams, forward_connections, forward_host_ports
+from daggerw_engine.run.network import Network, host_listener, listening_in
+from daggerw_engine.run.preparation import Preparer
+from daggerw_engine.values.config import Port
+from daggerw_engine.values.container import AnyService, Service
+from daggerw_engine.values.host_service import HostService
 
 POLL_SECONDS = 0.02
 STOP_SECONDS = 10.0
 KEPT_OUTPUT = 20_000
-
-
-@dataclass(frozen=True)
-class Service:
-    """A container and the command that it serves with."""
-
-    container: ContainerState
-    command: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        """What stands for the service in a cache key."""
-        state = self.container
-        return key_of("service", state.rootfs_key, state.config, state.surroundings, list(self.command))
-
-    @property
-    def label(self) -> str:
-        """What it is called where progress is shown."""
-        return " ".join(self.command)
-
-    @property
-    def ports(self) -> tuple[Port, ...]:
-        """The exposed ports."""
-        return self.container.config.ports
-
-
-AnyService = Service | HostService
 
 
 @dataclass
@@ -94,18 +67,14 @@ class RunningCommand(Running):
 class Services:
     """The running services of a session; equal services are one."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(
+        self, preparer: Preparer, addresses: Addresses, network: Network, progress: Progress
+    ) -> None:
+        self._preparer, self._addresses = preparer, addresses
+        self._network, self._progress = network, progress
         self._running: dict[str, Running] = {}
         self._users: Counter[str] = Counter()
         self._starting: dict[str, asyncio.Lock] = {}
-        self._addresses: dict[str, str] = {}
-
-    def address(self, service: AnyService) -> str:
-        """Return the address that a service has in this session, also before it runs."""
-        if service.key not in self._addresses:
-            self._addresses[service.key] = service_address(len(self._addresses))
-        return self._addresses[service.key]
 
     @asynccontextmanager
     async def used(self, service: AnyService) -> AsyncIterator[None]:
@@ -121,7 +90,7 @@ class Services:
         key = service.key
         async with self._starting.setdefault(key, asyncio.Lock()):
             if key not in self._running:
-                with self._session.progress.step(f"start service {service.label}"):
+                with self._progress.step(f"start service {service.label}"):
                     self._running[key] = await self._started(service)
             self._users[key] += 1
 
@@ -143,18 +112,18 @@ class Services:
 
     async def _started(self, service: AnyService) -> Running:
         async with AsyncExitStack() as stack:
-            joined = self._session.network.joined(self.address(service))
+            joined = self._network.joined(self._addresses.of(service))
             namespace = await stack.enter_async_context(joined)
             if isinstance(service, HostService):
-                await stack.enter_async_context(service.served(partial(listening_in, namespace)))
+                await stack.enter_async_context(forward_host_ports(service, partial(listening_in, namespace)))
                 return Running(stack.pop_all())
             return await self._run(service, namespace, stack)
 
     async def _run(self, service: Service, namespace: str, stack: AsyncExitStack) -> RunningCommand:
-        executor, state = self._session.executor, service.container
+        state = service.container
         for _, bound in state.bindings:
             await stack.enter_async_context(self.used(bound))
-        _, _, spec = await stack.enter_async_context(executor.prepared(state, namespace))
+        _, _, spec = await stack.enter_async_context(self._preparer.prepare(state, namespace))
         started = await sandbox.start(service.command, spec)
         stack.push_async_callback(started.end)
         running = RunningCommand(AsyncExitStack(), started)
@@ -171,13 +140,13 @@ class Services:
             p.port for p in service.ports if p.protocol == "TCP" and not p.experimental_skip_healthcheck
         ]
         for port in waited:
-            while not await self._listens(self.address(service), port):
+            while not await self._listens(self._addresses.of(service), port):
                 if running.process.returncode is not None:
                     raise running.started.refusal() or await self._ended(service, running)
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _ended(self, service: Service, running: RunningCommand) -> ServiceError:
-        said = self._session.progress.scrub((await running.said()).rstrip())
+        said = self._progress.scrub((await running.said()).rstrip())
         status = running.process.returncode
         return ServiceError(
             f"the service {service.label!r} ended with exit status {status}; it said:\n{said}"
@@ -185,7 +154,7 @@ class Services:
 
     async def _listens(self, address: str, port: int) -> bool:
         try:
-            (await self._session.network.connect(address, port)).close()
+            (await self._network.connect(address, port)).close()
         except OSError:
             return False
         return True
@@ -201,11 +170,11 @@ class Services:
             for frontend, backend in pairs:
                 taken = host_listener(frontend, backend)
                 port = taken.getsockname()[1]
-                connect = partial(self._connected, self.address(service), backend)
-                await stack.enter_async_context(relaying(taken, connect))
-                self._session.progress.note(f"http://localhost:{port} leads to port {backend} of the service")
+                connect = partial(self._connected, self._addresses.of(service), backend)
+                await stack.enter_async_context(forward_connections(taken, connect))
+                self._progress.note(f"http://localhost:{port} leads to port {backend} of the service")
             await stack.enter_async_context(self.used(service))
-            self._session.progress.note("the service is up; Ctrl-C stops it")
+            self._progress.note("the service is up; Ctrl-C stops it")
             running = self._running[service.key]
             if isinstance(service, Service) and isinstance(running, RunningCommand):
                 await running.process.wait()
@@ -213,7 +182,7 @@ class Services:
             await asyncio.Event().wait()
 
     async def _connected(self, address: str, port: int) -> Streams:
-        return await asyncio.open_connection(sock=await self._session.network.connect(address, port))
+        return await asyncio.open_connection(sock=await self._network.connect(address, port))
 
 
 def _pairs(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from daggerw_engine.errors import StoreError
-from daggerw_engine.run.process import Completed, run, tied
+from daggerw_engine.process import Completed, run, tied
 
 FULL = (
     "no space left on device",

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from daggerw_engine.api.state import Volume
 from daggerw_engine.errors import CacheInUseError
 from daggerw_engine.files.trees import Trees
-from daggerw_engine.run.layers import Layers
+from daggerw_engine.results import Results
 from daggerw_engine.store import pruning
 from daggerw_engine.store.buildah import Store
-from daggerw_engine.store.results import Results
+from daggerw_engine.store.layers import Layers
+from daggerw_engine.values.mounts import Volume
 
 SESSION = "session-"
 

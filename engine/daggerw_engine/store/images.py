@@ -6,16 +6,15 @@ import asyncio
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from daggerw_engine.api.calls import key_of
-from daggerw_engine.api.state import STAND_IN_LABEL, Config
 from daggerw_engine.errors import ImageError, StoreError
 from daggerw_engine.files.trees import Place
-from daggerw_engine.store.standin import StandIn, stand_in_for
-
-if TYPE_CHECKING:
-    from daggerw_engine.api.session import Session
+from daggerw_engine.keys import key_of
+from daggerw_engine.progress import Progress
+from daggerw_engine.results import Results
+from daggerw_engine.store.buildah import Store
+from daggerw_engine.store.stand_ins import StandIn, stand_in_for
+from daggerw_engine.values.config import STAND_IN_LABEL, Config
 
 DOCKER_HUB, DEFAULT_REGISTRY = "docker.io", "registry-1.docker.io"
 LOOPBACK = ("localhost", "127.0.0.1")  # may speak plain HTTP, as for every container tool
@@ -39,8 +38,8 @@ class Image:
 class Images:
     """Images by reference, for one session."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, store: Store, results: Results, progress: Progress) -> None:
+        self._store, self._results, self._progress = store, results, progress
         self._told: set[str] = set()
 
     async def get(self, reference: str) -> Image:
@@ -52,37 +51,37 @@ class Images:
         if not REFERENCE.fullmatch(reference):
             raise ImageError(f"{reference!r} is no image reference: NAME:TAG, NAME@sha256:…, HOST/NAME:TAG")
         key = key_of("image", reference)
-        async with self._session.results.alone(key):
-            kept = self._session.results.get(key)
-            if not kept or not self._session.store.has(str(kept["image"])):
+        async with self._results.alone(key):
+            kept = self._results.get(key)
+            if not kept or not self._store.has(str(kept["image"])):
                 kept = await self._fetched(reference, None)
             elif not _fresh(reference, kept):
                 kept = await self._fetched(reference, kept)
-            self._session.results.put(key, {**kept, "reference": reference})
+            self._results.put(key, {**kept, "reference": reference})
         if kept["stand_in"] and reference not in self._told:
             self._told.add(reference)
             name = reference.partition("@")[0]
-            self._session.progress.note(f"STAND-IN: no registry gave {name}; made from Debian's packages")
+            self._progress.note(f"STAND-IN: no registry gave {name}; made from Debian's packages")
         return await self.described(str(kept["image"]), frozenset({reference} if kept["stand_in"] else ()))
 
     async def loaded(self, archive: Place, tag: str = "") -> Image:
         """Return the image in an OCI layout's tar archive; of several, the one with this tag."""
         key = key_of("image in archive", archive.key, tag)
-        async with self._session.results.alone(key):
-            kept = self._session.results.get(key)
-            if not kept or not self._session.store.has(str(kept["image"])):
+        async with self._results.alone(key):
+            kept = self._results.get(key)
+            if not kept or not self._store.has(str(kept["image"])):
                 source = f"oci-archive:{archive.on_disk}" + (f":{tag}" if tag else "")
-                with self._session.progress.step("import image"):
-                    kept = {"image": await self._session.store.run("pull", "--quiet", source)}
-                self._session.results.put(key, kept)
+                with self._progress.step("import image"):
+                    kept = {"image": await self._store.run("pull", "--quiet", source)}
+                self._results.put(key, kept)
         return await self.described(str(kept["image"]))
 
     async def described(self, image: str, stand_ins: frozenset[str] = frozenset()) -> Image:
         """Return an image of the store with its configuration; its labels tell of stand-ins, too."""
         key = key_of("configuration", image)
-        if (told := self._session.results.get(key)) is None:
-            told = await self._session.store.configuration(image)
-            self._session.results.put(key, told)
+        if (told := self._results.get(key)) is None:
+            told = await self._store.configuration(image)
+            self._results.put(key, told)
         config = Config.of_image(told)
         marks = dict(config.labels).get(STAND_IN_LABEL, "").split()
         return Image(image, config, stand_ins | frozenset(marks))
@@ -97,7 +96,7 @@ class Images:
         stand_in = stand_in_for(reference)
         if stand_in is None:
             raise ImageError(f"image {reference}: {refused}, and there is no stand-in for it")
-        self._session.progress.note(f"{reference.partition('@')[0]}: {refused}")
+        self._progress.note(f"{reference.partition('@')[0]}: {refused}")
         return {"image": await self._made(reference, stand_in), "stand_in": True, "time": time.time()}
 
     async def _pulled(self, reference: str) -> tuple[str, str]:
@@ -106,18 +105,19 @@ class Images:
         if not await _answers(host):
             return "", f"{host} can't be reached"
         plain = ("--tls-verify=false",) if host.partition(":")[0] in LOOPBACK else ()
-        with self._session.progress.step(f"pull {reference}") as step:
+        with self._progress.step(f"pull {reference}") as step:
             try:
-                store = self._session.store
-                return await store.run("pull", "--quiet", *plain, f"docker://{full_name(reference)}"), ""
+                return await self._store.run(
+                    "pull", "--quiet", *plain, f"docker://{full_name(reference)}"
+                ), ""
             except StoreError as error:
                 step.failed()
                 return "", str(error)
 
     async def _made(self, reference: str, stand_in: StandIn) -> str:
         name = reference.partition("@")[0]
-        with self._session.progress.step(f"make a stand-in for {name} from Debian's packages"):
-            return await stand_in.make(self._session.store)
+        with self._progress.step(f"make a stand-in for {name} from Debian's packages"):
+            return await stand_in.make(self._store)
 
 
 def registry_of(reference: str) -> str:

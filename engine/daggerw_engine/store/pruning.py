@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from daggerw_engine.errors import CacheInUseError
-from daggerw_engine.run.layers import KEY_LENGTH
 from daggerw_engine.store.buildah import Store
+from daggerw_engine.store.layers import KEY_LENGTH
 
 BOUND = 20_000_000_000  # bytes
 KINDS = {

@@ -4,41 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from daggerw_engine.api.calls import Call
-from daggerw_engine.api.configuration import Configuration, State, at, expanded, merged
-from daggerw_engine.api.directories import below_folder, changed
-from daggerw_engine.api.state import (
-    Config,
-    Mount,
-    Outcome,
-    Remove,
-    SecretFile,
-    Socket,
-    Temporary,
-    Volume,
-    Write,
-)
+from daggerw_engine.api.client import Client
+from daggerw_engine.api.configuration_fields import ConfigurationFields, State, at, expanded, merged
+from daggerw_engine.api.directory_fields import below_folder, changed, filtered
 from daggerw_engine.errors import EngineError
-from daggerw_engine.files.trees import Place
-from daggerw_engine.run.services import Service
-from daggerw_engine.store.images import Image
-
-if TYPE_CHECKING:
-    from daggerw_engine.api.session import Client
+from daggerw_engine.files.changes import Remove, Write
+from daggerw_engine.files.trees import Place, Trees
+from daggerw_engine.run.execution import Executor
+from daggerw_engine.run.services import Services
+from daggerw_engine.store.commits import Committer
+from daggerw_engine.store.images import Image, Images
+from daggerw_engine.store.packing import Packer
+from daggerw_engine.values.config import Config
+from daggerw_engine.values.container import Outcome, Service
+from daggerw_engine.values.mounts import Mount, SecretFile, Socket, Temporary, Volume
+from daggerw_engine.values.secret import Secret
 
 NO_COMMAND = "no command has been set"
 
 
-class Containers(Configuration):
+class ContainerFields(ConfigurationFields):
     """Each method is a field: it takes the evaluated container and the field's arguments."""
 
-    async def from_(self, state: State, address: str) -> State:
-        return _of(state, await self._session.images.get(address))
+    def __init__(
+        self,
+        executor: Executor,
+        committer: Committer,
+        packer: Packer,
+        images: Images,
+        services: Services,
+        trees: Trees,
+    ) -> None:
+        self._executor, self._committer, self._packer = executor, committer, packer
+        self._images, self._services, self._trees = images, services, trees
 
-    async def import_(self, state: State, source: Call, tag: str) -> State:
-        return _of(state, await self._session.images.loaded(await self._session.place(source), tag))
+    async def from_(self, state: State, address: str) -> State:
+        return _of(state, await self._images.get(address))
+
+    async def import_(self, state: State, source: Place, tag: str) -> State:
+        return _of(state, await self._images.loaded(source, tag))
 
     # Commands
 
@@ -61,11 +66,11 @@ class Containers(Configuration):
                 errors="surrogateescape"
             )
         command = command_of(state, args, use_entrypoint=use_entrypoint, expand=expand)
-        done = await self._work.execute(state, command, stdin=stdin, expect=expect)
+        done = await self._executor.execute(state, command, stdin=stdin, expect=expect)
         outcome = _outcome(done)
         for path, text in ((redirect_stdout, outcome.stdout), (redirect_stderr, outcome.stderr)):
             if path:
-                source = self._session.text_file("output", text)
+                source = self._trees.write_file("output", text, 0o644)
                 done = self._changed(done, Write(at(done, path, expand), source))
         return done
 
@@ -79,10 +84,10 @@ class Containers(Configuration):
         self, state: State, ports: list[dict[str, object]], random: bool, args: list[str], **how: bool
     ) -> None:
         service = await self.as_service(state, args, **how)
-        await self._session.services.up(service, ports, random=random)
+        await self._services.up(service, ports, random=random)
 
     async def sync(self, state: State) -> None:
-        await self._work.committed(state)
+        await self._committer.commit(state)
 
     async def stdout(self, state: State) -> str:
         return _outcome(state).stdout
@@ -102,24 +107,23 @@ class Containers(Configuration):
         self,
         state: State,
         path: str,
-        source: Call,
+        source: Place,
         exclude: list[str],
         include: list[str],
         gitignore: bool,
         owner: str,
         expand: bool,
     ) -> State:
-        place = self._session.filtered(await self._session.place(source), exclude, include, gitignore)
+        place = filtered(self._trees, source, exclude, include, gitignore)
         return self._changed(state, Write(at(state, path, expand), place, owner))
 
     async def with_file(
-        self, state: State, path: str, source: Call, owner: str, expand: bool, permissions: int | None = None
+        self, state: State, path: str, source: Place, owner: str, expand: bool, permissions: int | None = None
     ) -> State:
-        place = await self._session.place(source)
-        target = below_folder(path, at(state, path, expand), place)
-        return self._changed(state, Write(target, place, owner, permissions, into_folders=True))
+        target = below_folder(path, at(state, path, expand), source)
+        return self._changed(state, Write(target, source, owner, permissions, into_folders=True))
 
-    async def with_files(self, state: State, path: str, sources: list[Call], **how: object) -> State:
+    async def with_files(self, state: State, path: str, sources: list[Place], **how: object) -> State:
         for source in sources:
             state = await self.with_file(state, f"{path}/", source, **how)  # type: ignore[arg-type]
         return state
@@ -127,7 +131,7 @@ class Containers(Configuration):
     async def with_new_file(
         self, state: State, path: str, contents: str, permissions: int, owner: str, expand: bool
     ) -> State:
-        source = self._session.text_file("file", contents)
+        source = self._trees.write_file("file", contents, 0o644)
         return self._changed(state, Write(at(state, path, expand), source, owner, permissions))
 
     async def without_directory(self, state: State, path: str, expand: bool) -> State:
@@ -141,22 +145,21 @@ class Containers(Configuration):
             state = self._changed(state, Remove(at(state, path, expand)))
         return state
 
-    async def with_rootfs(self, state: State, directory: Call) -> State:
-        place = await self._session.place(directory)
+    async def with_rootfs(self, state: State, directory: Place) -> State:
         empty = replace(state, content="scratch", image=None, image_config=Config(), layers=(), changes=())
-        return empty.changed(Write("/", place))
+        return empty.changed(Write("/", directory))
 
     async def directory(self, state: State, path: str, expand: bool) -> Place:
-        return await self._work.extract(state, at(state, path, expand), directory=True)
+        return await self._executor.extract(state, at(state, path, expand), directory=True)
 
     async def file(self, state: State, path: str, expand: bool) -> Place:
-        return await self._work.extract(state, at(state, path, expand), directory=False)
+        return await self._executor.extract(state, at(state, path, expand), directory=False)
 
     async def rootfs(self, state: State) -> Place:
-        return await self._work.extract(replace(state, mounts=()), "/", directory=True)
+        return await self._executor.extract(replace(state, mounts=()), "/", directory=True)
 
     async def as_tarball(self, state: State, forced_compression: str | None = None) -> Place:
-        return await self._work.tarball(state, compress=forced_compression != "Uncompressed")
+        return await self._packer.pack(state, compress=forced_compression != "Uncompressed")
 
     async def export(
         self, state: State, client: Client, path: str, expand: bool, forced_compression: str | None = None
@@ -167,21 +170,19 @@ class Containers(Configuration):
     # Mounts
 
     async def with_mounted_directory(
-        self, state: State, path: str, source: Call, owner: str, read_only: bool, expand: bool
+        self, state: State, path: str, source: Place, owner: str, read_only: bool, expand: bool
     ) -> State:
-        place = await self._session.place(source)
-        return _mounted(state, Mount(at(state, path, expand), place, owner, read_only))
+        return _mounted(state, Mount(at(state, path, expand), source, owner, read_only))
 
     async def with_mounted_file(
-        self, state: State, path: str, source: Call, owner: str, expand: bool
+        self, state: State, path: str, source: Place, owner: str, expand: bool
     ) -> State:
-        place = await self._session.place(source)
-        return _mounted(state, Mount(at(state, path, expand), place, owner))
+        return _mounted(state, Mount(at(state, path, expand), source, owner))
 
     async def with_mounted_cache(
-        self, state: State, path: str, cache: Call, sharing: str, owner: str, expand: bool
+        self, state: State, path: str, cache: str, sharing: str, owner: str, expand: bool
     ) -> State:
-        volume = Volume(await self._session.evaluate(cache), sharing)
+        volume = Volume(cache, sharing)
         return _mounted(state, Mount(at(state, path, expand), volume, owner))
 
     async def with_mounted_temp(
@@ -190,16 +191,15 @@ class Containers(Configuration):
         return _mounted(state, Mount(at(state, path, expand), Temporary(size or 0)))
 
     async def with_mounted_secret(
-        self, state: State, path: str, source: Call, owner: str, mode: int, expand: bool
+        self, state: State, path: str, source: Secret, owner: str, mode: int, expand: bool
     ) -> State:
-        secret = SecretFile(await self._session.evaluate(source), mode)
+        secret = SecretFile(source, mode)
         return _mounted(state, Mount(at(state, path, expand), secret, owner))
 
     async def with_unix_socket(
-        self, state: State, path: str, source: Call, owner: str, expand: bool
+        self, state: State, path: str, source: Socket, owner: str, expand: bool
     ) -> State:
-        socket: Socket = await self._session.evaluate(source)
-        return _mounted(state, Mount(at(state, path, expand), socket, owner))
+        return _mounted(state, Mount(at(state, path, expand), source, owner))
 
     async def without_mount(self, state: State, path: str, expand: bool) -> State:
         return _unmounted(state, at(state, path, expand))
@@ -218,7 +218,7 @@ class Containers(Configuration):
         merges = isinstance(change, Write) and change.source.on_disk.is_dir() and place.on_disk.is_dir()
         if not below and not merges:
             return self._changed(_unmounted(state, mount.path), change)
-        source = changed(self._session.trees, place, replace(change, path=below or "/"))
+        source = changed(self._trees, place, replace(change, path=below or "/"))
         mounts = (replace(each, source=source) if each is mount else each for each in state.mounts)
         return replace(state, mounts=tuple(mounts))
 

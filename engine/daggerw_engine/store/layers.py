@@ -13,10 +13,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daggerw_engine.api.state import ContainerState
 from daggerw_engine.errors import StoreError
-from daggerw_engine.run.process import Completed, run
+from daggerw_engine.process import Completed, run
 from daggerw_engine.store.buildah import Store, tells_full
+from daggerw_engine.values.container import ContainerState
 
 # What a layer says must mean the same below any other layers.
 SELF_CONTAINED = "index=off,metacopy=off,redirect_dir=nofollow"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from daggerw_engine.errors import ImageError
-from daggerw_engine.run.process import CONTAINED, run, tied
+from daggerw_engine.process import CONTAINED, run, tied
 from daggerw_engine.store.buildah import Store, option_list, store_error
 
 TABLE = Path(__file__).with_name("standins.toml")

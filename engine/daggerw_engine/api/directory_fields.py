@@ -6,30 +6,29 @@ import asyncio
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from daggerw_engine.api.calls import Call, key_of
-from daggerw_engine.api.state import ContainerState, Remove, Write
+from daggerw_engine.api.client import Client
+from daggerw_engine.api.platforms import refuse_other
 from daggerw_engine.errors import PathError
-from daggerw_engine.files.changes import apply, make_folder
+from daggerw_engine.files.changes import Remove, Write, apply, make_folder
 from daggerw_engine.files.changeset import Changes
 from daggerw_engine.files.copying import copy_entry
 from daggerw_engine.files.git import Repository
 from daggerw_engine.files.listing import file_digest
 from daggerw_engine.files.paths import check_kind
-from daggerw_engine.files.patterns import glob_expression
+from daggerw_engine.files.patterns import Filter, glob_expression
 from daggerw_engine.files.trees import Place, Trees
-from daggerw_engine.store.build import DockerBuild
+from daggerw_engine.keys import key_of
+from daggerw_engine.store.build import Builder, DockerBuild
+from daggerw_engine.values.container import ContainerState
+from daggerw_engine.values.secret import Secret
 
-if TYPE_CHECKING:
-    from daggerw_engine.api.session import Client, Session
 
-
-class Directories:
+class DirectoryFields:
     """Each method is a field: it takes the evaluated directory and the field's arguments."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, trees: Trees, builder: Builder) -> None:
+        self._trees, self._builder = trees, builder
 
     async def directory(self, place: Place, path: str) -> Place:
         return below(place, path, directory=True)
@@ -56,46 +55,44 @@ class Directories:
         """Nothing is left to do once a directory has a place."""
 
     async def filter(self, place: Place, exclude: list[str], include: list[str], gitignore: bool) -> Place:
-        return self._session.filtered(place, exclude, include, gitignore)
+        return filtered(self._trees, place, exclude, include, gitignore)
 
     async def with_directory(
         self,
         place: Place,
         path: str,
-        source: Call,
+        source: Place,
         exclude: list[str],
         include: list[str],
         gitignore: bool,
         owner: str,
         permissions: int | None = None,
     ) -> Place:
-        added = self._session.filtered(await self._session.place(source), exclude, include, gitignore)
+        added = filtered(self._trees, source, exclude, include, gitignore)
         return await self._changed(place, Write(path, added, owner, permissions))
 
     async def with_file(
-        self, place: Place, path: str, source: Call, owner: str, permissions: int | None = None
+        self, place: Place, path: str, source: Place, owner: str, permissions: int | None = None
     ) -> Place:
-        added = await self._session.place(source)
-        target = below_folder(path, path, added)
-        return await self._changed(place, Write(target, added, owner, permissions, into_folders=True))
+        target = below_folder(path, path, source)
+        return await self._changed(place, Write(target, source, owner, permissions, into_folders=True))
 
     async def with_files(
-        self, place: Place, path: str, sources: list[Call], permissions: int | None = None
+        self, place: Place, path: str, sources: list[Place], permissions: int | None = None
     ) -> Place:
-        added = [await self._session.place(source) for source in sources]
-        writes = (Write(f"{path}/{Path(each.path).name}", each, "", permissions) for each in added)
+        writes = (Write(f"{path}/{Path(each.path).name}", each, "", permissions) for each in sources)
         return await self._changed(place, *writes)
 
     async def with_new_file(self, place: Place, path: str, contents: str, permissions: int) -> Place:
-        added = self._session.text_file("file", contents)
+        added = self._trees.write_file("file", contents, 0o644)
         return await self._changed(place, Write(path, added, "", permissions))
 
     async def with_new_directory(self, place: Place, path: str, permissions: int) -> Place:
         if os.path.normpath(path).startswith("../"):
             raise PathError(f"cannot create directory outside parent: {path}")
-        folder = self._session.trees.copy(place)
+        folder = self._trees.copy(place)
         make_folder(folder, path, permissions)
-        return self._session.trees.adopt(folder)
+        return self._trees.adopt(folder)
 
     async def without_directory(self, place: Place, path: str) -> Place:
         return await self._changed(place, Remove(path))
@@ -107,18 +104,17 @@ class Directories:
         return await self._changed(place, *map(Remove, paths))
 
     async def with_timestamps(self, place: Place, timestamp: int) -> Place:
-        return self._session.trees.timed(place, timestamp)
+        return self._trees.timed(place, timestamp)
 
-    async def diff(self, place: Place, other: Call) -> Place:
-        theirs = await self._session.place(other)
-        before, after = place.listing.heads, theirs.listing.heads
-        folder = self._session.trees.new_folder()
+    async def diff(self, place: Place, other: Place) -> Place:
+        before, after = place.listing.heads, other.listing.heads
+        folder = self._trees.new_folder()
         for path in (path for path, head in after.items() if before.get(path) != head):
-            copy_entry(theirs.on_disk / path, folder / path)
-        return self._session.trees.adopt(folder)
+            copy_entry(other.on_disk / path, folder / path)
+        return self._trees.adopt(folder)
 
-    async def changes(self, place: Place, from_: Call) -> Changes:
-        return Changes(await self._session.place(from_), place)
+    async def changes(self, place: Place, from_: Place) -> Changes:
+        return Changes(from_, place)
 
     async def export(self, place: Place, client: Client, path: str, wipe: bool) -> str:
         return client.write_folder(place.on_disk, path, wipe=wipe)
@@ -132,23 +128,23 @@ class Directories:
         dockerfile: str,
         build_args: list[dict[str, str]],
         target: str,
-        secrets: list[Call],
+        secrets: list[Secret],
         platform: str | None = None,
     ) -> ContainerState:
-        self._session.only_platform(platform)
+        refuse_other(platform)
         arguments = tuple((each["name"], each["value"]) for each in build_args)
-        given = tuple([await self._session.evaluate(secret) for secret in secrets])
-        return await DockerBuild(place, dockerfile, arguments, target, given).run(self._session)
+        wanted = DockerBuild(place, dockerfile, arguments, target, tuple(secrets))
+        return await self._builder.build(wanted)
 
     async def _changed(self, place: Place, *changes: Write | Remove) -> Place:
-        return await asyncio.to_thread(changed, self._session.trees, place, *changes)
+        return await asyncio.to_thread(changed, self._trees, place, *changes)
 
 
-class Files:
+class FileFields:
     """Each method is a field: it takes the evaluated file and the field's arguments."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, trees: Trees) -> None:
+        self._trees = trees
 
     async def contents(
         self, place: Place, offset_lines: int | None = None, limit_lines: int | None = None
@@ -174,7 +170,7 @@ class Files:
         """Nothing is left to do once a file has a place."""
 
     async def with_name(self, place: Place, name: str) -> Place:
-        return self._session.trees.ingest_file(place.on_disk, name)
+        return self._trees.ingest_file(place.on_disk, name)
 
     async def export(self, place: Place, client: Client, path: str, allow_parent_dir_path: bool) -> str:
         return client.write_file(place.on_disk, path, into_folders=allow_parent_dir_path)
@@ -185,6 +181,12 @@ def changed(trees: Trees, place: Place, *changes: Write | Remove) -> Place:
     folder = trees.copy(place)
     apply(changes, folder)
     return trees.adopt(folder)
+
+
+def filtered(trees: Trees, place: Place, exclude: list[str], include: list[str], gitignore: bool) -> Place:
+    """Return what a filter leaves of a directory."""
+    kept = Filter.of(exclude, include, gitignore=gitignore)
+    return trees.adopt(trees.copy(place, kept)) if kept != Filter() else place
 
 
 def below(place: Place, path: str, *, directory: bool) -> Place:

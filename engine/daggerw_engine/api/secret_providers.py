@@ -1,4 +1,4 @@
-"""Secrets: where their plaintext comes from, and what stands for it where it must not be shown.
+"""Providers of secrets: where a plaintext comes from, and what stands for it where it must not be shown.
 
 A plaintext is text with surrogates for bytes that are no UTF-8: files and outputs come back as they were.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE
 
 from daggerw_engine.errors import EngineError, NotOfferedError, PathError
+from daggerw_engine.values.secret import Secret
 
 SALT_BYTES = 32
 
@@ -25,19 +26,6 @@ class Plaintext:
 
     id: str
     text: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A plaintext that no repr shows; `key` stands for it in cache keys and IDs.
-
-    As Dagger has it, only setSecret gives a name, and only secret() a URI.
-    """
-
-    name: str
-    uri: str
-    key: str
-    text: str = field(repr=False, compare=False)
 
 
 class Secrets:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+
+from daggerw_engine.process import Completed
 
 SHOWN = "***"
 SHORTEST_LINE = 8  # a line of a longer secret, such as a key file; shorter ones may be any word
@@ -27,3 +30,11 @@ class Scrubber:
     def __call__(self, text: str) -> str:
         """Return the text with *** for each plaintext in it."""
         return self._pattern.sub(SHOWN, text)
+
+
+def scrub_output(done: Completed, plaintexts: Iterable[str]) -> Completed:
+    """Return how a process ended, without the secrets that it was given."""
+    scrub = Scrubber()
+    for plaintext in plaintexts:
+        scrub.hide(plaintext)
+    return Completed(done.status, *map(scrub, (done.stdout, done.stderr, done.combined)))

@@ -1,22 +1,22 @@
-"""Dagger's GraphQL API over a session: chains are recorded, and evaluated when a value is asked for."""
+"""Resolver of Dagger's GraphQL API: chains are recorded, and evaluated when a value is asked for."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from keyword import iskeyword
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import graphql
 
 from daggerw_engine.api.calls import ROOT, Call
+from daggerw_engine.api.client import Client
+from daggerw_engine.api.evaluation import Evaluation, snake
+from daggerw_engine.api.secret_providers import Secrets
 from daggerw_engine.errors import ApiError, EngineError, NotOfferedError
 
 if TYPE_CHECKING:
-    from daggerw_engine.api.session import Client, Session
-
     ResolveInfo = graphql.GraphQLResolveInfo[Any]
 
 SDL = Path(__file__).with_name("schema.graphqls")
@@ -36,8 +36,8 @@ def load_schema() -> graphql.GraphQLSchema:
 class Api:
     """Answers GraphQL requests."""
 
-    def __init__(self, session: Session, schema: graphql.GraphQLSchema) -> None:
-        self._session, self._schema = session, schema
+    def __init__(self, evaluation: Evaluation, secrets: Secrets, schema: graphql.GraphQLSchema) -> None:
+        self._evaluation, self._secrets, self._schema = evaluation, secrets, schema
 
     async def execute(
         self,
@@ -70,9 +70,9 @@ class Api:
         if not isinstance(source, Call):
             return _plain(source, info.field_name)
         if info.field_name == "id":
-            return self._session.given(source)
+            return self._evaluation.given(source)
         if info.field_name == "node":
-            return self._session.call(arguments["id"])
+            return self._evaluation.call(arguments["id"])
         called = self._call(source, info, arguments)
         named = graphql.get_named_type(info.return_type)
         if graphql.is_list_type(graphql.get_nullable_type(info.return_type)) and graphql.is_object_type(
@@ -94,7 +94,7 @@ class Api:
         if given.get("noCache"):
             given["noCache"] = str(uuid.uuid4())
         if info.field_name == "setSecret":
-            given["plaintext"] = self._session.secrets.hidden(given["plaintext"])
+            given["plaintext"] = self._secrets.hidden(given["plaintext"])
         if info.field_name == "currentModule" and not client.confined:
             raise EngineError("no current module")
         named = graphql.get_named_type(info.return_type).name
@@ -104,16 +104,18 @@ class Api:
         if graphql.get_named_type(argument.type).name != "ID" or value is None:
             return value
         if isinstance(value, list):
-            return [self._session.call(each) for each in value]
-        return self._session.call(value)
+            return [self._evaluation.call(each) for each in value]
+        return self._evaluation.call(value)
 
     async def _value(self, called: Call, source: Call, info: ResolveInfo) -> Any:
         extra = {"client": info.context} if info.field_name in ACTS_FOR_CALLER else {}
-        value = await self._session.ask(called, **extra)
-        return self._session.given(source) if graphql.get_named_type(info.return_type).name == "ID" else value
+        value = await self._evaluation.ask(called, **extra)
+        return (
+            self._evaluation.given(source) if graphql.get_named_type(info.return_type).name == "ID" else value
+        )
 
     async def _elements(self, called: Call) -> list[Call]:
-        found = await self._session.evaluate(called)
+        found = await self._evaluation.evaluate(called)
         return [Call.to(called.type, "item", {"index": index}, called) for index in range(len(found))]
 
 
@@ -134,21 +136,6 @@ def _named(error: graphql.GraphQLError) -> dict[str, Any]:
     else:
         return dict(error.formatted)
     return {"message": str(NotOfferedError(what))}
-
-
-def snake(name: str) -> str:
-    """Return a field's or argument's name as Python has it."""
-    text = re.sub(r"(?<=[a-z0-9])([A-Z])", lambda m: "_" + m[1].lower(), name)
-    return f"{text}_" if iskeyword(text) else text
-
-
-def field_method(fields: object, name: str) -> Callable[..., Awaitable[Any]]:
-    """Return the method behind a field; EngineError tells of a hole in the engine."""
-    found = getattr(fields, snake(name), None)
-    if found is None:
-        raise EngineError(f"no method for the field {name!r} in {type(fields).__name__}")
-    method: Callable[..., Awaitable[Any]] = found
-    return method
 
 
 def data_of(answer: Mapping[str, Any]) -> dict[str, Any]:

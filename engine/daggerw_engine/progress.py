@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, TextIO
 
-from daggerw_engine.api.scrub import Scrubber
+from daggerw_engine.scrub import Scrubber
 
 Mode = Literal["auto", "plain", "quiet", "silent"]
 COLOURS = {"done": 32, "cached": 36, "failed": 31, "running": 33}  # ECMA-48, "select graphic rendition"

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from daggerw_engine.errors import NotOfferedError, ServiceError
+from daggerw_engine.run.forwarding import forward_host_ports
 from daggerw_engine.run.network import listener
-from daggerw_engine.run.relay import HostService
+from daggerw_engine.values.host_service import HostService
 
 
 @asynccontextmanager
@@ -51,7 +52,7 @@ def test_a_hosts_port_is_reached_through_the_service() -> None:
                 return inside
 
             own = inside.getsockname()[1]
-            async with service.served(listen):
+            async with forward_host_ports(service, listen):
                 return list(await asyncio.gather(said(own, b"one"), said(own, b"two" * 100_000)))
 
     assert asyncio.run(ask()) == [b"ONE", b"TWO" * 100_000]
@@ -66,7 +67,7 @@ def test_who_comes_while_the_host_does_not_listen_is_hung_up_on() -> None:
         async def listen(_: int) -> socket.socket:
             return inside
 
-        async with service.served(listen):
+        async with forward_host_ports(service, listen):
             return await said(inside.getsockname()[1], b"")
 
     assert asyncio.run(ask()) == b""
@@ -81,7 +82,7 @@ def test_connections_end_with_the_service() -> None:
                 return inside
 
             own = inside.getsockname()[1]
-            async with service.served(listen):
+            async with forward_host_ports(service, listen):
                 reader, writer = await asyncio.open_connection("127.0.0.1", own)
                 writer.write(b"never ended")
                 await writer.drain()

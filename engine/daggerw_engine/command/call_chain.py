@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from daggerw_engine.command.argument_values import LOADERS, Loaded
 from daggerw_engine.command.arguments import Call
 from daggerw_engine.command.typedefs import Catalogue
-from daggerw_engine.command.values import LOADERS, Loaded
 from daggerw_engine.errors import ApiError, UsageError
 
 if TYPE_CHECKING:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from daggerw_engine.api.calls import Call
-from daggerw_engine.api.state import Config, ContainerState, Port, with_pair
+from daggerw_engine.api.platforms import PLATFORM
 from daggerw_engine.errors import EngineError
 from daggerw_engine.files.paths import absolute
-
-if TYPE_CHECKING:
-    from daggerw_engine.api.session import Session
+from daggerw_engine.store.packing import labels
+from daggerw_engine.values.config import Config, Port, with_pair
+from daggerw_engine.values.container import AnyService, ContainerState
+from daggerw_engine.values.secret import Secret
 
 State = ContainerState
 
@@ -40,12 +39,8 @@ def merged(own: Config, image: Config) -> Config:
     )
 
 
-class Configuration:
+class ConfigurationFields:
     """Each method is a field: it takes the evaluated container and the field's arguments."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._work = session.executor
 
     async def with_env_variable(self, state: State, name: str, value: str, expand: bool) -> State:
         return state.configured(env=with_pair(state.config.env, name, expanded(state, value, expand)))
@@ -59,8 +54,8 @@ class Configuration:
     async def env_variables(self, state: State) -> list[dict[str, str]]:
         return [{"name": name, "value": value} for name, value in state.config.env]
 
-    async def with_secret_variable(self, state: State, name: str, secret: Call) -> State:
-        found = {**dict(state.secret_env), name: await self._session.evaluate(secret)}
+    async def with_secret_variable(self, state: State, name: str, secret: Secret) -> State:
+        found = {**dict(state.secret_env), name: secret}
         return replace(state, secret_env=tuple(found.items()))
 
     async def without_secret_variable(self, state: State, name: str) -> State:
@@ -73,10 +68,10 @@ class Configuration:
         return state.configured(labels=with_pair(state.config.labels, name, None))
 
     async def label(self, state: State, name: str) -> str | None:
-        return dict(self._work.labels(state)).get(name)
+        return dict(labels(state)).get(name)
 
     async def labels(self, state: State) -> list[dict[str, str]]:
-        return [{"name": name, "value": value} for name, value in self._work.labels(state)]
+        return [{"name": name, "value": value} for name, value in labels(state)]
 
     async def with_workdir(self, state: State, path: str, expand: bool) -> State:
         return state.configured(workdir=at(state, path, expand))
@@ -134,8 +129,8 @@ class Configuration:
     async def exposed_ports(self, state: State) -> list[Port]:
         return list(state.config.ports)
 
-    async def with_service_binding(self, state: State, alias: str, service: Call) -> State:
-        return replace(state, bindings=(*state.bindings, (alias, await self._session.evaluate(service))))
+    async def with_service_binding(self, state: State, alias: str, service: AnyService) -> State:
+        return replace(state, bindings=(*state.bindings, (alias, service)))
 
     async def platform(self, _: State) -> str:
-        return self._session.platform
+        return PLATFORM
