@@ -14,7 +14,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 # builder: the packages without what is never run, and what the interpreter needs besides.
 FROM packages AS builder
-COPY ci/assemble.py ci/package_record.py ci/runtime_tree.py ci/slim.py /build/
+COPY docker /build/
 RUN /venv/bin/python -B /build/assemble.py /tree
 
 # builder-full: the same with scikit-learn.
@@ -23,7 +23,7 @@ COPY app/requirements-full.txt /build/
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /venv/bin/python install --disable-pip-version-check --no-compile --only-binary :all: \
         --no-deps --require-hashes --requirement /build/requirements-full.txt
-COPY ci/assemble.py ci/package_record.py ci/runtime_tree.py ci/slim.py /build/
+COPY docker /build/
 RUN /venv/bin/python -B /build/assemble.py /tree
 
 # model: trained with the very libraries that may serve it, on what pyproject.toml names.

@@ -2,7 +2,7 @@
 
 Nothing comes from elsewhere. The files are ours (static/), the model folder's plots, and Swagger UI from the
 package fastapi_swagger, which is never imported. They are kept packed, as all browsers take them: those of
-Swagger UI lie packed in the image (ci/slim.py), the others are packed when they are first asked for.
+Swagger UI lie packed in the image (docker/slim.py), the others are packed when they are first asked for.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Step:
 
 def touch_a_test(clone: Path) -> None:
     """Change a test file as an editor would: its content is another one afterwards."""
-    with (clone / "tests/ci/test_reference.py").open("a") as file:
+    with (clone / "tests/ci/oci/test_reference.py").open("a") as file:
         file.write("\n# touched\n")
 
 

@@ -8,30 +8,25 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import dagger
 from dagger import BuildArg, DefaultPath, Doc, Ignore, Name, dag, object_type
 
-import bundle
-import explain
-import images
-import model_card
-import pins
-import reference
-import rehearse
-import release
-import scan
-import scenario as scenarios
-import setup_google
-import verify
-from deploy import Operations, smoke_test
-from doctor import Doctor, report
-from endpoints import Endpoints
+from advice import known_errors
+from deploying.operations import Operations, smoke_test
+from deploying.shared_arguments import identified, operated
+from deploying.target_connections import Operator, Reach
 from errors import InvalidIdentity
-from identified import identified, operated
-from principal import Identity
-from reach import Operator, Reach
-from retrying import patient
-from revision import Commit
-from setup_google import Setup
-from steps import Steps
-from together import together
+from image import release_files
+from keyless import setup_script
+from keyless.doctor import Doctor, report
+from keyless.endpoints import Endpoints
+from keyless.google_identity import Identity
+from keyless.setup_script import Setup
+from net.concurrency import together
+from net.retry_policy import patient
+from net.step_log import Steps
+from oci import reference, registry_listing
+from rehearsal import release_rehearsal
+from rehearsal import scenarios as scenarios
+from releasing import model_card, pins, publishing, scan, verify
+from releasing.git_commit import Commit
 
 if TYPE_CHECKING:
     Method = TypeVar("Method", bound=Callable[..., object])
@@ -48,8 +43,7 @@ WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabo
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
 # pyproject.toml or in data/.
 MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "training", "*.csv"]
-IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/assemble.py", "ci/package_record.py"]
-IMAGE_FILES += ["ci/runtime_tree.py", "ci/slim.py"]
+IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "docker"]
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
 CHECKED_FILES += [".gitignore", "*.md", "docs", "requirements-dev.in", "requirements-dev.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
@@ -57,7 +51,7 @@ SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-
 
 # Two halves that run side by side; whoever changes a test of one finds the other cached.
 SERVICE_TESTS = [*MODEL_FILES, "pytest.ini", "tests/*.py", "tests/service"]
-REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/docs", "tests/test_repository.py"]
+REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/docker", "tests/docs", "tests/test_repository.py"]
 BENCHMARK_PACKAGES = "apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk"
 TEST_REGISTRY = "http://registry:5000"
 
@@ -134,7 +128,7 @@ class Ci:
     @function(cache="session")
     async def release(self, git: Git, tag: Tag = "v0.0.0-dev") -> dagger.Directory:
         """Build one version into files: the image as it is published, and what proves where it comes from."""
-        return (await self.bundle(tag, await Commit.of(git))).directory(bundle.FOLDER)
+        return (await self.bundle(tag, await Commit.of(git))).directory(release_files.FOLDER)
 
     @function(cache="session")
     async def digest(self, git: Git, tag: Tag = "v0.0.0-dev") -> str:
@@ -149,8 +143,10 @@ class Ci:
         tag: Tag = "v0.0.0-dev",
     ) -> str:
         """Say which file of which layer differs, and how, from another build of one version."""
-        ours = (await self.bundle(tag, await Commit.of(git))).file(f"{bundle.FOLDER}/{bundle.IMAGE}")
-        return await release.compared(self._programs(), ours, other)
+        ours = (await self.bundle(tag, await Commit.of(git))).file(
+            f"{release_files.FOLDER}/{release_files.IMAGE}"
+        )
+        return await publishing.compared(self._programs(), ours, other)
 
     @function(cache="never")
     async def scan(
@@ -167,7 +163,7 @@ class Ci:
         """Look what is known against the parts of one version, and fail when that is grave."""
         made = await self.bundle(tag, await Commit.of(git))
         programs = self._prepared().with_file(scan.PROGRAM, self.source.file(scan.PROGRAM))
-        bill = made.file(f"{bundle.FOLDER}/{bundle.SBOM}")
+        bill = made.file(f"{release_files.FOLDER}/{release_files.SBOM}")
         return await scan.scanned(programs, bill, advisories or (), url or (), fail_on)
 
     @function(cache="never")
@@ -183,13 +179,13 @@ class Ci:
         return (await pins.repinned(raised, found)).changes(self.source)
 
     async def bundle(self, tag: str, commit: Commit) -> dagger.Container:
-        """Return the container that made one version of a commit into files, in bundle.FOLDER."""
-        return release.bundled(await self.build(tag), self._programs(), commit, BASE)
+        """Return the container that made one version of a commit into files, in release_files.FOLDER."""
+        return publishing.bundled(await self.build(tag), self._programs(), commit, BASE)
 
     @function()
     async def serve(self, tag: Tag = "v0.0.0-dev") -> dagger.Service:
         """Serve the image of one version on port 8080."""
-        return release.served(await self.build(tag))
+        return publishing.served(await self.build(tag))
 
     @function()
     def registry(self) -> dagger.Service:
@@ -236,8 +232,8 @@ class Ci:
         """Lint, test, build, try and push one version, and print its name with its digest."""
         destination, steps = reference.destination(registry, tag), Steps(_tell)
         target = destination.image(await self._name())
-        allowed, commit = release.Allowed(stand_in=allow_stand_in), await Commit.of(git)
-        return str(await release.release(self, target, commit, identity, steps, allowed))
+        allowed, commit = publishing.Allowed(stand_in=allow_stand_in), await Commit.of(git)
+        return str(await publishing.release(self, target, commit, identity, steps, allowed))
 
     @function(cache="never")
     async def rehearse(
@@ -253,8 +249,8 @@ class Ci:
         ] = "",
     ) -> str:
         """Release one version to a stand-in for GitHub and Google, pull it, run it and ask it."""
-        rehearsal = rehearse.Rehearsal(tag, fault or (), scenario)
-        programs = self._prepared().with_directory(".", self.source.filter(include=rehearse.FILES))
+        rehearsal = release_rehearsal.Rehearsal(tag, fault or (), scenario)
+        programs = self._prepared().with_directory(".", self.source.filter(include=release_rehearsal.FILES))
         made = (await self._name(), await Commit.of(git), programs, _registry(), self)
         return await rehearsal.run(self, *made)
 
@@ -267,10 +263,10 @@ class Ci:
 
     def late(self, service: dagger.Service, seconds: float) -> dagger.Service:
         """Return a service that leads to another, each request some seconds later."""
-        program = self.source.file("ci/rehearsal/delay.py")
-        command = ["python", "/delay.py", "late", str(release.PORT), str(seconds)]
+        program = self.source.file("ci/rehearsal/delay_proxy.py")
+        command = ["python", "/delay.py", "late", str(publishing.PORT), str(seconds)]
         delayed = dag.container().from_(BASE).with_file("/delay.py", program)
-        delayed = delayed.with_service_binding("late", service).with_exposed_port(release.PORT)
+        delayed = delayed.with_service_binding("late", service).with_exposed_port(publishing.PORT)
         return delayed.as_service(args=command)
 
     @function(cache="never")
@@ -355,7 +351,7 @@ class Ci:
     @function()
     def explain(self, text: Annotated[str, Doc("An error, or a log with one in it")]) -> str:
         """Explain the known errors of releases in a text: why they come and what ends them."""
-        return explain.explain(text)
+        return known_errors.explain(text)
 
     @function(cache="never")
     async def setup_google(
@@ -380,11 +376,11 @@ class Ci:
         setup = Setup(project, repository, location, images, pool, provider, *accounts)
         if not (repository_id and owner_id):
             async with patient() as client:
-                repository_id, owner_id = await setup_google.github_ids(
+                repository_id, owner_id = await setup_script.github_ids(
                     repository, Endpoints().github, client
                 )
         template = await self.source.file("deploy/google/setup.sh").contents()
-        return setup_google.script(template, setup, repository_id, owner_id)
+        return setup_script.script(template, setup, repository_id, owner_id)
 
     @function(cache="never")
     @identified
@@ -393,8 +389,8 @@ class Ci:
     ) -> str:
         """List what a registry has of this image: tags, digests, age and size."""
         target = reference.destination(registry, "v0.0.0-dev").image(await self._name())
-        async with release.opened(self, target, identity) as repository:
-            return await images.listed(repository)
+        async with publishing.opened(self, target, identity) as repository:
+            return await registry_listing.listed(repository)
 
     @function(cache="never")
     @identified
@@ -406,7 +402,7 @@ class Ci:
     ) -> str:
         """Hold a published image against its bill of materials, its provenance and its labels."""
         published = reference.pinned(image)
-        async with release.opened(self, published.image, identity) as repository:
+        async with publishing.opened(self, published.image, identity) as repository:
             return await verify.verified(repository, published)
 
     def _operations(self, identity: Identity | None, operator: Operator) -> Operations:
@@ -435,7 +431,8 @@ class Ci:
     def _programs(self) -> dagger.Container:
         """Return the base with the programs that make a release's files and compare them."""
         programs = dag.container().from_(BASE).with_workdir("/src")
-        return programs.with_directory(".", self.source.filter(include=bundle.FILES))
+        programs = programs.with_env_variable("PYTHONPATH", "ci")
+        return programs.with_directory(".", self.source.filter(include=release_files.FILES))
 
     def _checked(self) -> dagger.Container:
         return self._prepared().with_directory(".", self.source)

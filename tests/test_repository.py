@@ -7,6 +7,9 @@ import json
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -19,8 +22,13 @@ MODULE = tomllib.loads((ROOT / "ci/pyproject.toml").read_text())
 RUNNING = [ROOT / f"{name}.txt" for name in ("app/requirements", "app/requirements-full", "ci/requirements")]
 LOCKED = [ROOT / "requirements-dev.txt", *RUNNING]
 ASSEMBLY = ("assemble", "package_record", "runtime_tree", "slim")
-SIBLINGS = sorted(path.stem for path in (ROOT / "ci").glob("*.py"))
-PRODUCT = ["app", "train_model", "training", *SIBLINGS, "engine"]
+# The pipeline's rooms from the lowest to the highest: each imports only what stands before it, and `errors`.
+ROOMS = ["advice", "net", "image", "oci", "keyless", "releasing", "deploying.rollout", "deploying.targets"]
+ROOMS += ["deploying", "fakecloud.state", "fakecloud.identity", "fakecloud.registry", "fakecloud.cloud_run"]
+ROOMS += ["fakecloud", "rehearsal"]
+TOP_ROOMS = {room.partition(".")[0] for room in ROOMS}
+PIPELINE = sorted(path for room in TOP_ROOMS for path in (ROOT / "ci" / room).rglob("*.py"))
+PRODUCT = ["app", "train_model", "training", "errors", "main", *TOP_ROOMS, "engine"]
 TRAINING = [ROOT / "train_model.py", *sorted((ROOT / "training").glob("*.py"))]
 
 
@@ -61,8 +69,18 @@ def test_the_module_bounds_python_once_because_dagger_makes_an_image_s_tag_of_it
     assert MODULE["project"]["requires-python"] == ">=3.11"
 
 
-def test_every_sibling_of_main_is_installed_with_it() -> None:
-    assert MODULE["tool"]["setuptools"]["py-modules"] == SIBLINGS
+def test_every_room_of_the_pipeline_is_installed_with_it() -> None:
+    setuptools = MODULE["tool"]["setuptools"]
+    assert setuptools["py-modules"] == sorted(path.stem for path in (ROOT / "ci").glob("*.py"))
+    folders = {path.parent.relative_to(ROOT / "ci") for path in (ROOT / "ci").glob("*/__init__.py")}
+    assert {str(folder) for folder in folders} - {"engine"} == TOP_ROOMS
+    included = {pattern.rstrip("*") for pattern in setuptools["packages"]["find"]["include"]}
+    assert included == TOP_ROOMS
+
+
+def test_no_room_has_the_name_of_a_module_that_is_installed() -> None:
+    installed = {name.lower() for name in packages_distributions()}
+    assert not TOP_ROOMS & {*sys.stdlib_module_names, *installed}
 
 
 def test_the_module_s_lock_has_the_versions_of_its_tests_and_leaves_dagger_to_the_engine() -> None:
@@ -120,10 +138,40 @@ def test_training_imports_of_the_service_what_a_model_is_and_how_it_predicts(pat
     assert found <= allowed
 
 
-@pytest.mark.parametrize("name", SIBLINGS)
-def test_the_pipeline_imports_neither_service_nor_training_nor_engine(name: str) -> None:
-    found = {imported.split(".")[0] for imported in ours(ROOT / "ci" / f"{name}.py")}
-    assert found <= set(SIBLINGS) - {"main"}
+def room_of(module: str) -> str:
+    """Return the room of a module of the pipeline, given by its dotted name."""
+    while module not in ROOMS:
+        module = module.rpartition(".")[0]
+    return module
+
+
+@pytest.mark.parametrize("path", PIPELINE, ids=lambda path: str(path.relative_to(ROOT / "ci")))
+def test_a_room_of_the_pipeline_imports_only_lower_ones(path: Path) -> None:
+    room = room_of(".".join(path.relative_to(ROOT / "ci").with_suffix("").parts))
+    lower = ROOMS[: ROOMS.index(room) + 1]
+    found = {name for name in ours(path) if name.split(".")[0] != "errors"}
+    assert {name for name in found if name.split(".")[0] not in TOP_ROOMS} == set()
+    assert {room_of(name) for name in found} <= set(lower)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ci/fakecloud").rglob("*.py")), ids=lambda path: path.name)
+def test_the_fake_cloud_imports_nothing_of_the_pipeline_that_could_hide_a_fault_of_it(path: Path) -> None:
+    assert {name.split(".")[0] for name in ours(path)} <= {"fakecloud", "advice", "errors"}
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    modules = {".".join(path.relative_to(ROOT / "ci").with_suffix("").parts): path for path in PIPELINE}
+    TopologicalSorter({name: targets(path, modules) for name, path in modules.items()}).prepare()
+
+
+def targets(path: Path, modules: Mapping[str, Path]) -> set[str]:
+    """Return which of these modules a file imports, also for types only."""
+    return {name for found in ours(path) for name in (found, found.rpartition(".")[0]) if name in modules}
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in PIPELINE}), ids=lambda path: path.name)
+def test_a_room_is_small_enough_to_look_around_in(folder: Path) -> None:
+    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "ci/engine").rglob("*.py")), ids=lambda path: path.name)
@@ -152,6 +200,6 @@ def test_both_images_differ_in_scikit_learn_and_the_pickle_only() -> None:
 
 @pytest.mark.parametrize("name", ASSEMBLY)
 def test_what_assembles_the_image_needs_nothing_installed(name: str) -> None:
-    found = {imported.split(".")[0] for imported in imports(ROOT / f"ci/{name}.py")}
+    found = {imported.split(".")[0] for imported in imports(ROOT / f"docker/{name}.py")}
     assert found <= {*sys.stdlib_module_names, *ASSEMBLY}
-    assert f"ci/{name}.py" in main.IMAGE_FILES
+    assert "docker" in main.IMAGE_FILES

@@ -11,19 +11,19 @@ from typing import Any
 import httpx
 import pytest
 
-from alerts import Alertmanager
-from deploy import Operations
-from environments import Environment
-from reach import Operator, Reach
-from reference import Release
-from retrying import Retrying
-from steps import Steps
-from targets.judge import Judge
-from targets.port import Target
-from tests.ci.targets.docker_fake import Swarm
-from tests.ci.targets.fleet import GOLDEN, Fleet
-from tests.ci.targets.labs import LIMITS, no_wait
-from tests.ci.targets.swarm_lab import SwarmLab
+from deploying.alerts import Alertmanager
+from deploying.environments import Environment
+from deploying.operations import Operations
+from deploying.rollout.judge import Judge
+from deploying.rollout.target import Target
+from deploying.target_connections import Operator, Reach
+from net.retry_policy import Retrying
+from net.step_log import Steps
+from oci.reference import Release
+from tests.ci.deploying.targets.docker_fake import Swarm
+from tests.ci.deploying.targets.fleet import GOLDEN, Fleet
+from tests.ci.deploying.targets.labs import LIMITS, no_wait
+from tests.ci.deploying.targets.swarm_lab import SwarmLab
 
 ENVIRONMENTS = '[production]\ntarget = "swarm"\nname = "milestone2"\nstep_seconds = 0\n'
 
@@ -75,7 +75,7 @@ def operations(
 
     for name, stand_in in (("opened", opened), ("version", version), ("golden", golden)):
         patched.setattr(f"deploy.{name}", stand_in)
-    patched.setattr("deploy.Judge", partial(Judge, limits=LIMITS))
+    patched.setattr("deploying.operations.Judge", partial(Judge, limits=LIMITS))
     nothing: Any = None
     lab = SwarmLab(fleet, Swarm(fleet))
     who = Operator(by="tester", alertmanager=alertmanager)

@@ -20,11 +20,11 @@ from typing import IO
 
 import pytest
 
-from registry import Repository, connect
-from rehearsal import connection
-from rehearsal.app import application
-from rehearsal.faults import parse
-from rehearsal.world import World, usual_world
+from fakecloud import connection
+from fakecloud.fake_app import application
+from fakecloud.state.faults import parse
+from fakecloud.state.fixtures import World, usual_world
+from oci.repository import Repository, connect
 from tests.ci.releaser import Releaser
 
 CONFIG = """

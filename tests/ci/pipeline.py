@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import bundle
-from canonical import Origin
-from rehearsal.world import Job, usual_world
-from revision import Commit
-from tests.ci.image import BASE, ORIGIN
+from fakecloud.state.fixtures import Job, usual_world
+from image import release_files
+from image.canonical import Origin
+from releasing.git_commit import Commit
+from tests.ci.sample_image import BASE, ORIGIN
 
 COMMIT = Commit(ORIGIN.revision, ORIGIN.created, dirty=False)
 
@@ -67,7 +67,7 @@ class Bundle:
         return self
 
     def directory(self, path: str) -> Bundle:
-        assert path == bundle.FOLDER
+        assert path == release_files.FOLDER
         return self
 
     def file(self, name: str) -> Path:
@@ -92,7 +92,7 @@ class Pipeline:
     async def bundle(self, tag: str, commit: Commit) -> Bundle:
         self.made.append(f"build {tag}")
         folder = self.image.archive.with_suffix(".release")
-        bundle.write(self.image.archive, Origin(commit.revision, commit.created, BASE), folder)
+        release_files.write(self.image.archive, Origin(commit.revision, commit.created, BASE), folder)
         return Bundle(folder)
 
     def train(self) -> Container:

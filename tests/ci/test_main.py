@@ -11,7 +11,7 @@ import dagger
 import pytest
 from dagger import DefaultPath, Doc, Ignore
 
-from condition import Condition
+from advice.attribute_condition import Condition
 from errors import InvalidFault, InvalidIdentity, InvalidReference
 from main import Ci
 

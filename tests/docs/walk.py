@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 CLOUD = "needs a cloud; tests/engine/test_release.py gives it to the stand-in for one"
 NOT_RUN = {
     "./daggerw --install": "needs the network; tests/engine/test_daggerw.py gives it a site of its own",
-    "./daggerw call setup-google ": "asks GitHub; tests/ci/test_setup_google.py answers in its place",
+    "./daggerw call setup-google ": "asks GitHub; tests/ci/keyless/test_setup_script.py answers in its place",
     "./daggerw call deploy ": CLOUD,
     "./daggerw call promote ": CLOUD,
     "./daggerw call rollback ": CLOUD,

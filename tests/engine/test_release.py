@@ -23,8 +23,8 @@ import httpx
 import pytest
 
 import main
-from rehearsal import addresses
-from rehearsal.world import World, usual_world
+from fakecloud import addresses
+from fakecloud.state.fixtures import World, usual_world
 from tests.engine import download_site
 from tests.engine.deployed import ENVIRONMENTS, Starter
 from tests.engine.engine_process import ROOT, until
@@ -109,7 +109,7 @@ def standing_in(registry: str, folder: Path, tag: str) -> Iterator[Google]:
     world = usual_world(secrets.token_urlsafe(), control_key=secrets.token_urlsafe())
     (folder / "ticket").write_text(world.request_token)
     (folder / "key").write_text(world.control_key)
-    words = ["-m", "rehearsal", "--host", ADDRESS, "--port", "0", "--registry-url", registry]
+    words = ["-m", "fakecloud", "--host", ADDRESS, "--port", "0", "--registry-url", registry]
     words += ["--request-token-file", f"{folder}/ticket", "--control-key-file", f"{folder}/key"]
     process = subprocess.Popen(
         [sys.executable, *words, "--tag", tag],

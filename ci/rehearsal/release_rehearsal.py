@@ -1,0 +1,129 @@
+"""A whole release with no account and no network: to the stand-in for GitHub and Google, and back from it."""
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import dagger
+from dagger import dag
+
+from deploying.rollout.judge import Judging
+from errors import PipelineError, RehearsalFailed
+from fakecloud import addresses
+from fakecloud.state import faults
+from fakecloud.state.fixtures import Job, usual_world
+from keyless.endpoints import Endpoints
+from keyless.google_identity import Identity, Provider
+from keyless.oidc_sources import Given
+from net.step_log import Steps
+from net.tokens import Token
+from oci import reference
+from oci.repository import Repository
+from rehearsal.scenario_run import Play, Stage
+from rehearsal.scenarios import Makers, scenario
+from releasing import verify
+from releasing.git_commit import Commit
+from releasing.publishing import REGISTRY_PORT, Pipeline, opened, tried
+
+FILES = ["ci/errors.py", "ci/advice", "ci/fakecloud"]
+_TICKET, _KEY = "/run/request-token", "/run/control-key"
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The rehearsal of one version's release, with what shall go wrong in it.
+
+    With a scenario it is deployed, and then another version over it; `judging` may replace the judge.
+    """
+
+    tag: str
+    faults: Sequence[str]
+    scenario: str = ""
+    judging: Callable[[Judging], Judging] = lambda judge: judge
+
+    def __post_init__(self) -> None:
+        """Raise InvalidReference, InvalidFault or InvalidScenario before anything starts."""
+        reference.release_tag(self.tag)
+        for fault in self.faults:
+            faults.parse(fault)
+        if self.scenario:
+            scenario(self.scenario)
+
+    async def run(
+        self,
+        pipeline: Pipeline,
+        name: str,
+        commit: Commit,
+        programs: dagger.Container,
+        registry: dagger.Container,
+        makers: Makers,
+    ) -> str:
+        """Return the steps with their times, and in the last line what was released, or is live.
+
+        The programs are a container with FILES and what they need. Raises RehearsalFailed with the steps so
+        far, or what a container ended with.
+        """
+        report: list[str] = []
+        steps = Steps(report.append)
+        try:
+            async with self._standing(programs, registry, steps) as stage:
+                target = reference.destination(stage.world.repository.uri, self.tag).image(name)
+                last = await self._played(Play(pipeline, commit, makers, steps, stage), target)
+        except PipelineError as error:
+            failed = f"rehearsal: {self.tag} would not be released"
+            raise RehearsalFailed("\n".join([failed, *report, str(error)])) from error
+        return "\n".join([*report, last])
+
+    async def _played(self, play: Play, target: reference.Image) -> str:
+        """Return what was released, or is live when there is a scenario."""
+        with play.steps.step("train"):
+            await play.pipeline.train().sync()
+        released = await play.release(target)
+        async with opened(play.pipeline, target, play.stage.identity) as repository:
+            await _returned(repository, released, play.steps)
+        if not self.scenario:
+            return str(released)
+        return f"live: {await play.deploy(released, scenario(self.scenario), self.judging)}"
+
+    @asynccontextmanager
+    async def _standing(
+        self, programs: dagger.Container, registry: dagger.Container, steps: Steps
+    ) -> AsyncIterator[Stage]:
+        """Start the stand-in, in front of a registry that has nothing yet, however often this is run."""
+        ticket, key = Token(secrets.token_urlsafe()), Token(secrets.token_urlsafe())
+        world = usual_world(ticket.reveal(), Job(ref=f"refs/tags/{self.tag}"), key.reveal())
+        fresh = registry.with_env_variable("REHEARSAL", secrets.token_hex()).as_service(use_entrypoint=True)
+        stand_in = (
+            programs.with_env_variable("PYTHONPATH", "ci")
+            .with_service_binding("registry", fresh)
+            .with_mounted_secret(_TICKET, dag.set_secret("request-token", ticket.reveal()))
+            .with_mounted_secret(_KEY, dag.set_secret("control-key", key.reveal()))
+            .with_exposed_port(addresses.PORT)
+            .as_service(args=self._command())
+        )
+        with steps.step("start a registry, and a stand-in for GitHub and Google"):
+            await stand_in.start()
+        try:
+            base = await stand_in.endpoint(port=addresses.PORT, scheme="http")
+            given = Given(addresses.request_url(base), ticket)
+            elsewhere = Endpoints.of(addresses.endpoints(base, world))
+            provider = Provider.of(world.provider.resource)
+            yield Stage(base, key, world, Identity(provider, world.service_account, given, elsewhere))
+        finally:
+            await stand_in.stop()
+
+    def _command(self) -> list[str]:
+        command = ["python", "-m", "fakecloud", "--registry-url", f"http://registry:{REGISTRY_PORT}"]
+        command += ["--request-token-file", _TICKET, "--control-key-file", _KEY, "--tag", self.tag]
+        return command + [word for fault in self.faults for word in ("--fault", fault)]
+
+
+async def _returned(repository: Repository, released: reference.Release, steps: Steps) -> None:
+    """Pull what was released by its digest, hold it against all that is said of it, run it and ask it."""
+    with steps.step(f"pull and verify {released.digest}"):
+        await verify.verified(repository, released)
+    files = dag.current_module().workdir(".", include=[str(verify.ARCHIVE)])
+    image = dag.container().import_(files.file(str(verify.ARCHIVE)))
+    with steps.step("run it and call /predict"):
+        await tried(image, released.image.tag)

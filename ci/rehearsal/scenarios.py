@@ -1,0 +1,102 @@
+"""What can go wrong with a release where it runs: the rehearsal's second one is made so, from outside."""
+
+import json
+import tomllib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import dagger
+
+from deploying.rollout.deployment import SHIFT
+from deploying.rollout.judge import Judging
+from deploying.rollout.target import Target
+from errors import InvalidScenario
+from oci.reference import Release
+from releasing.publishing import served
+
+_SECONDS = 0.7  # by which every request is later
+_KILLED_AT = f"{SHIFT}25 %"
+_MODEL = "/another-model"
+
+
+class Makers(Protocol):
+    """What bad releases are made with."""
+
+    async def another_model(self) -> dagger.Directory:
+        """Return the folder of a model that is not the release's."""
+
+    def late(self, service: dagger.Service, seconds: float) -> dagger.Service:
+        """Return a service that leads to another, each request some seconds later."""
+
+
+Make = Callable[[dagger.Container, Makers], Awaitable[dagger.Service]]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How the second release's image becomes a service, whether it is to be live in the end, and who dies."""
+
+    make: Make
+    goes_live: bool = False
+    killed: bool = False
+
+
+class Killed(BaseException):
+    """What ends a deployment as its machine's end would: nothing that it would do next is done."""
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """A judge in whose time the deployment is killed, in the middle of it."""
+
+    inner: Judging
+
+    async def judge(self, target: Target, release: Release, step: str) -> None:
+        """Judge until it is over."""
+        if step == _KILLED_AT:
+            raise Killed
+        await self.inner.judge(target, release, step)
+
+
+async def _good(image: dagger.Container, makers: Makers) -> dagger.Service:
+    return served(image)
+
+
+async def _wrong_model(image: dagger.Container, makers: Makers) -> dagger.Service:
+    model = await makers.another_model()
+    return served(image.with_directory(_MODEL, model).with_env_variable("MODEL_DIR", _MODEL))
+
+
+async def _no_start(image: dagger.Container, makers: Makers) -> dagger.Service:
+    return served(image.with_entrypoint(["/venv/bin/python", "-c", "raise SystemExit('it does not start')"]))
+
+
+async def _slow(image: dagger.Container, makers: Makers) -> dagger.Service:
+    return makers.late(served(image), _SECONDS)
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "good": Scenario(_good, goes_live=True),
+    "wrong-model": Scenario(_wrong_model),
+    "no-start": Scenario(_no_start),
+    "slow": Scenario(_slow),
+    "killed": Scenario(_good, goes_live=True, killed=True),
+}
+
+
+def scenario(name: str) -> Scenario:
+    """Return the scenario of a name; raises InvalidScenario."""
+    if name not in SCENARIOS:
+        raise InvalidScenario(f"rehearsal: {name!r} is no scenario; there are {', '.join(SCENARIOS)}")
+    return SCENARIOS[name]
+
+
+def other_settings(pyproject: str, card: str) -> str:
+    """Return settings of another model than a card's: without its last feature, however well it does."""
+    settings = tomllib.loads(pyproject)["tool"]["milestone2"]
+    names = [feature["name"] for feature in json.loads(card)["features"]]
+    settings |= {"features": names[:-1], "minimum_score": -1e9}
+    # JSON writes texts, numbers and lists as TOML does.
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    return "\n".join(["[tool.milestone2]", *lines]) + "\n"
