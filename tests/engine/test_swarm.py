@@ -32,9 +32,9 @@ from net.retry_policy import Retrying
 from oci.reference import Image, Release
 from oci.repository import connect
 from tests.ci.conftest import Archive, serving_registry
+from tests.ci.deploying.targets import test_conformance as conformance
 from tests.ci.deploying.targets.fleet import Fleet, Model
 from tests.ci.deploying.targets.labs import Killed, Lab, worker
-from tests.ci.deploying.targets import test_conformance as conformance
 from tests.engine.engine_process import ROOT, children, until, words_of
 from tests.engine.swarm_node import HOST, INTERPRETER, NODE, SERVICE, Node, swarm_node
 
