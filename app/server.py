@@ -15,10 +15,10 @@ import uvicorn
 import uvloop
 
 from app import logs
-from app.gateway import Gateway
-from app.hotpath import protocol_of
-from app.listener import BACKLOG
-from app.protocol import LimitedProtocol
+from app.api.asgi_app import Gateway
+from app.connections.hot_path import protocol_of
+from app.connections.listener import BACKLOG
+from app.connections.protocol import LimitedProtocol
 from app.service import Service
 from app.settings import Settings
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sized
 from itertools import count
 from time import monotonic
 
-from app import predictor
-from app.artifact import Card
 from app.errors import ArtifactError
 from app.logs import AccessLog, Exchange
 from app.metrics import Metrics
-from app.predictor import Predictor
+from app.modelling import predictor
+from app.modelling.artifact import Card
+from app.modelling.predictor import Predictor
 from app.settings import Settings
 
 REQUEST_ID = rb"[A-Za-z0-9._:/=@+-]{1,128}"

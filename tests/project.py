@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import train_model
-from app.predictor import Predictor, load
+from app.modelling.predictor import Predictor, load
 
 
 @dataclass(frozen=True)

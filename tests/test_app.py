@@ -13,9 +13,9 @@ import anyio
 import httpx
 import pytest
 
-from app import artifact, estimator, predictor
-from app.estimator import EstimatorPredictor
-from app.gateway import Gateway
+from app.api.asgi_app import Gateway
+from app.modelling import artifact, estimator, predictor
+from app.modelling.estimator import EstimatorPredictor
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, error_of

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import httpx
 
-from app.gateway import Gateway
+from app.api.asgi_app import Gateway
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from app import predictor
-from app.body import Batch, parse, parse_object
-from app.gateway import Gateway
+from app.api.asgi_app import Gateway
+from app.connections.request_body import Batch, parse, parse_object
+from app.modelling import predictor
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, error_of

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app import predictor
-from app.hotpath import HotPathProtocol, head_pattern, protocol_of
-from app.protocol import LimitedProtocol
+from app.connections.hot_path import HotPathProtocol, head_pattern, protocol_of
+from app.connections.protocol import LimitedProtocol
+from app.modelling import predictor
 from app.service import Service
 from app.settings import Settings
 from tests.service import mutations

@@ -12,8 +12,8 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from app import predictor
-from app.gateway import Gateway
+from app.api.asgi_app import Gateway
+from app.modelling import predictor
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client

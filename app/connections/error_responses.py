@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from app.answer import Answer, as_json
+from app.connections.http_response import Answer, as_json
 from app.errors import (
     AppError,
     ArtifactError,

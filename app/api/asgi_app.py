@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from time import monotonic
 from typing import Any
 
-from app.answer import Answer, Headers
+from app.api.page import file_routes
+from app.api.routes import Labels, is_inference, plain_routes, predict_routes
+from app.connections.error_responses import internal_error, problem
+from app.connections.http_response import Answer, Headers
 from app.errors import AppError, Overloaded, TooLarge
 from app.logs import Exchange, log
-from app.page import file_routes
-from app.problems import internal_error, problem
-from app.routes import Labels, is_inference, plain_routes, predict_routes
 from app.service import Service
 from app.settings import Limits
 
@@ -107,7 +107,7 @@ class Gateway:
 
 
 def _import_framework(service: Service) -> Application:
-    from app.app import create_app
+    from app.api.fastapi_app import create_app
 
     application: Application = create_app(service)
     # All of it stays: the garbage collector need not look through it again whenever a batch is read.

@@ -8,11 +8,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Protocol
 
-from app import artifact, portable, scorer
-from app.artifact import Card
 from app.errors import ArtifactError, InvalidInput, ModelError
-from app.portable import Answer
-from app.scorer import Scorer
+from app.modelling import artifact, portable_model, scorer
+from app.modelling.artifact import Card
+from app.modelling.portable_model import Answer
+from app.modelling.scorer import Scorer
 
 LARGEST_SINGLE = 3.4028234663852886e38  # the largest finite number in single precision
 FINITE_RESULT = "values that the model has a finite result for"
@@ -94,7 +94,7 @@ def refusal(features: Sequence[float], expected: str, name: str = "features") ->
 
 
 def _portable(path: Path, sha256: str, card: Card) -> PortablePredictor:
-    model = portable.parse(artifact.read_known(path, sha256, artifact.MAX_BYTES), str(path))
+    model = portable_model.parse(artifact.read_known(path, sha256, artifact.MAX_BYTES), str(path))
     if model.features != len(card.features):
         raise ArtifactError(
             f"model: {path} takes {model.features} features, its card says {len(card.features)}; train again"
@@ -110,7 +110,7 @@ def _portable(path: Path, sha256: str, card: Card) -> PortablePredictor:
 
 def _scikit_learn(folder: Path, card: Card) -> Predictor:
     try:
-        from app import estimator  # takes a second, and the smaller image lacks its libraries
+        from app.modelling import estimator  # takes a second, and the smaller image lacks its libraries
     except ModuleNotFoundError as error:
         raise ArtifactError(
             f"model: {folder} is not portable ({card.not_portable}) and {error.name} is not installed; "

@@ -19,11 +19,11 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from app.api.routes import OTHER
+from app.connections.error_responses import problem
+from app.connections.flow_control import Flow
 from app.errors import AppError, HeadTooLarge, InvalidInput, Overloaded, TooSlow
-from app.flow import Flow
 from app.logs import Exchange
-from app.problems import problem
-from app.routes import OTHER
 from app.service import Service
 
 FAREWELL_SECONDS = 0.5  # for a request that was on its way when the server was told to stop

@@ -13,13 +13,13 @@ import re
 from time import monotonic
 from typing import ClassVar
 
-from app.answer import Headers, as_json
-from app.body import quick_features
+from app.api.routes import PREDICT
+from app.connections.http_response import Headers, as_json
+from app.connections.protocol import LimitedProtocol
+from app.connections.request_body import quick_features
 from app.errors import AppError, ArtifactError
 from app.logs import Exchange
-from app.predictor import Predictor
-from app.protocol import LimitedProtocol
-from app.routes import PREDICT
+from app.modelling.predictor import Predictor
 from app.service import REQUEST_ID, Service
 
 # A head in a subset of RFC 9112's form: one Content-Length, at most one X-Request-ID, and fields whose names

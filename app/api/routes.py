@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from itertools import chain
 
-from app.answer import Answer, as_json
+from app.api.page import file_routes
+from app.connections.http_response import Answer, as_json
 from app.errors import ArtifactError, NotReady
 from app.metrics import MEDIA_TYPE, render
-from app.page import file_routes
 from app.service import Service
 from app.settings import Settings
 

@@ -13,9 +13,9 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
-from app.answer import Answer
-from app.artifact import PLOT_FILES, sha256
+from app.connections.http_response import Answer
 from app.errors import UnknownPath
+from app.modelling.artifact import PLOT_FILES, sha256
 from app.settings import Settings
 
 PAGES = {"/": "page.html", "/docs": "docs.html"}
