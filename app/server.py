@@ -15,7 +15,7 @@ import uvicorn
 import uvloop
 
 from app import logs
-from app.api.asgi_app import Gateway
+from app.api.asgi_app import AsgiApp
 from app.connections.hot_path import protocol_of
 from app.connections.listener import BACKLOG
 from app.connections.protocol import LimitedProtocol
@@ -65,7 +65,7 @@ async def _watch(connections: Iterable[object]) -> NoReturn:
 
 def _config(service: Service) -> uvicorn.Config:
     return uvicorn.Config(
-        Gateway(service),
+        AsgiApp(service),
         http=protocol_of(service),
         ws="none",
         lifespan="off",

@@ -16,8 +16,8 @@ import pytest
 
 from app.errors import ArtifactError
 from app.modelling import artifact, portable_model
+from app.modelling.model_loader import load
 from app.modelling.portable_model import MAX_DEPTH, Model, Step, Tree
-from app.modelling.predictor import load
 from app.modelling.scorer import scorer
 
 Document = dict[str, Any]

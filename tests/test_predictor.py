@@ -14,7 +14,8 @@ from app.modelling import artifact
 from app.modelling.artifact import Card
 from app.modelling.estimator import EstimatorPredictor
 from app.modelling.portable_model import FORMAT, Model
-from app.modelling.predictor import PortablePredictor, Predictor
+from app.modelling.portable_predictor import PortablePredictor
+from app.modelling.predictor import Predictor
 from app.modelling.scorer import scorer
 
 HUGE = 1.7e308

@@ -18,7 +18,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from app.errors import InvalidInput
 from app.modelling import artifact, portable_model
-from app.modelling.predictor import PortablePredictor, load
+from app.modelling.model_loader import load
+from app.modelling.portable_predictor import PortablePredictor
 from tests.project import Project, make
 from training import describe, export
 

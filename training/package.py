@@ -10,7 +10,8 @@ from app.modelling import artifact, estimator, portable_model
 from app.modelling.artifact import Card, Portable
 from app.modelling.estimator import EstimatorPredictor
 from app.modelling.portable_model import Model
-from app.modelling.predictor import PortablePredictor, Predictor
+from app.modelling.portable_predictor import PortablePredictor
+from app.modelling.predictor import Predictor
 from app.modelling.scorer import scorer
 from training import describe, parity
 from training.export import export

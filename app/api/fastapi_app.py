@@ -18,7 +18,7 @@ from app.api.routes import Plain, plain_routes, predict_routes
 from app.api.schemas import InferenceProblem, ProblemBody, documented
 from app.connections import request_body
 from app.connections.error_responses import problem
-from app.connections.http_response import Answer
+from app.connections.http_response import HttpResponse
 from app.errors import AppError, InvalidInput, UnknownPath, WrongMethod
 from app.modelling.predictor import Predictor
 from app.service import Service
@@ -171,7 +171,7 @@ async def infer(request: Request, service: ServiceDep) -> Response:
     )
 
 
-def _said(answer: Answer) -> Response:
+def _said(answer: HttpResponse) -> Response:
     headers = {name.decode(): value.decode() for name, value in answer.extra}
     return Response(answer.body, answer.status, headers, answer.media_type.decode())
 

@@ -19,7 +19,7 @@ from tests.service.server import PROGRAM, running
 
 IMPORTS = (
     "import sys; from app import metrics; from app.connections import hot_path, request_body;"
-    " from app.modelling import predictor\n"
+    " from app.modelling import portable_predictor\n"
 )
 # Each makes the hot path wrong in one place; the program then runs as it does otherwise.
 MUTATIONS = {
@@ -28,7 +28,7 @@ MUTATIONS = {
         "import json; hot_path.quick_features = lambda text, count:"
         " [float(x) for x in json.loads(text)['features']] if text.startswith(b'{\"features\":') else None"
     ),
-    "an infinite result is answered": "predictor.isfinite = lambda value: True",
+    "an infinite result is answered": "portable_predictor.isfinite = lambda value: True",
     "Expect is overlooked": "hot_path.FIELDS = hot_path.FIELDS.replace(b'|expect', b'')",
     "Connection is overlooked": "hot_path.FIELDS = hot_path.FIELDS.replace(b'|connection', b'')",
     "control characters are taken": "hot_path.FIELDS = hot_path.FIELDS.replace(b'[ -~]', b'[^\\r]')",
