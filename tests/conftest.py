@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from app.estimator import Estimator
+    from app.modelling.estimator import Estimator
     from tests.project import Project
 
 ROOT = Path(__file__).parent.parent

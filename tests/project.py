@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import train_model
-from app.predictor import Predictor, load
+from app.modelling.model_loader import load
+from app.modelling.predictor import Predictor
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import anyio
 import httpx
 import pytest
 
-from app import artifact, estimator, predictor
-from app.estimator import EstimatorPredictor
-from app.gateway import Gateway
+from app.api.asgi_app import AsgiApp
+from app.modelling import artifact, estimator, model_loader
+from app.modelling.estimator import EstimatorPredictor
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, error_of
@@ -48,27 +48,27 @@ class FakeModel:
 
 
 @pytest.fixture(scope="module")
-def app(model_dir: Path) -> Gateway:
+def app(model_dir: Path) -> AsgiApp:
     settings = Settings(model_version="v1.2.3", model_dir=model_dir, hot_path=False)
-    return Gateway(Service(settings, predictor.load(model_dir)))
+    return AsgiApp(Service(settings, model_loader.load(model_dir)))
 
 
 @pytest.fixture(scope="module")
-def client(app: Gateway) -> Client:
+def client(app: AsgiApp) -> Client:
     return Client(app)
 
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Client:
     """Return a client of a service without a model."""
-    return Client(Gateway(Service.load(Settings(model_dir=tmp_path_factory.mktemp("empty"), hot_path=False))))
+    return Client(AsgiApp(Service.load(Settings(model_dir=tmp_path_factory.mktemp("empty"), hot_path=False))))
 
 
 def serving(model_dir: Path, model: FakeModel, **limits: int) -> Client:
     """Return a client of a service whose model is a FakeModel for a regression."""
     card = replace(artifact.load_card(model_dir), classes=(), positive=None)
     settings = Settings(model_version="v1.2.3", limits=Limits(**limits))
-    return Client(Gateway(Service(settings, EstimatorPredictor(model, card))))
+    return Client(AsgiApp(Service(settings, EstimatorPredictor(model, card))))
 
 
 def test_predict_answers_exactly_the_prediction_and_the_version(client: Client, model_dir: Path) -> None:
@@ -227,7 +227,7 @@ def test_predict_stops_reading_a_chunked_body_past_the_limit(client: Client) -> 
 
 
 @pytest.mark.anyio
-async def test_a_client_that_left_before_its_body_was_there_gets_no_answer(app: Gateway) -> None:
+async def test_a_client_that_left_before_its_body_was_there_gets_no_answer(app: AsgiApp) -> None:
     sent: list[Any] = []
 
     async def receive() -> dict[str, str]:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from app import artifact, server
-from app.listener import listen
+from app import server
+from app.connections.listener import listen
+from app.modelling import artifact
 from app.settings import Limits
 from tests.service.model import write_model
 from tests.service.server import PROGRAM, ROOT, TIMEOUT, Server, running

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from app import artifact, estimator
-from app.artifact import Bins
 from app.errors import ArtifactError
-from app.estimator import EstimatorPredictor
-from app.predictor import PortablePredictor, load
+from app.modelling import artifact, estimator
+from app.modelling.artifact import Bins
+from app.modelling.estimator import EstimatorPredictor
+from app.modelling.model_loader import load
+from app.modelling.portable_predictor import PortablePredictor
 
 Card = dict[str, Any]
 
@@ -78,7 +79,7 @@ def test_save_leaves_nothing_of_an_earlier_model_and_all_that_is_not_a_model_s(f
 def test_a_portable_model_is_served_in_plain_python(folder: Path) -> None:
     (folder / artifact.MODEL_FILE).unlink()
     program = (
-        "import sys; from pathlib import Path; from app.predictor import load\n"
+        "import sys; from pathlib import Path; from app.modelling.model_loader import load\n"
         f"print(load(Path({str(folder)!r})).on_loop, *sorted(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -100,7 +101,8 @@ def test_a_model_without_portable_form_is_served_by_scikit_learn(pickled: Path, 
 
 def test_load_tells_to_take_the_full_image_when_scikit_learn_is_missing(pickled: Path) -> None:
     program = (
-        "import sys; sys.modules['joblib'] = None; from pathlib import Path; from app.predictor import load\n"
+        "import sys; sys.modules['joblib'] = None; from pathlib import Path\n"
+        "from app.modelling.model_loader import load\n"
         f"load(Path({str(pickled)!r}))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -44,8 +44,8 @@ from sklearn.preprocessing import (
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
 
 from app.errors import NotPortable
-from app.portable import Model, Tree
-from app.scorer import scorer
+from app.modelling.portable_model import Model, Tree
+from app.modelling.scorer import scorer
 from training import export, parity, trees
 
 Rows = parity.Rows

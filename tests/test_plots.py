@@ -13,7 +13,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.naive_bayes import GaussianNB
 
-from app import artifact
+from app.modelling import artifact
 from training import plots
 from training.table import Examples
 

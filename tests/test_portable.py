@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from app import artifact, portable
 from app.errors import ArtifactError
-from app.portable import MAX_DEPTH, Model, Step, Tree
-from app.predictor import load
-from app.scorer import scorer
+from app.modelling import artifact, portable_model
+from app.modelling.model_loader import load
+from app.modelling.portable_model import MAX_DEPTH, Model, Step, Tree
+from app.modelling.scorer import scorer
 
 Document = dict[str, Any]
 MUTATIONS = 20_000
 
 LINEAR = Model(
-    format=portable.FORMAT,
+    format=portable_model.FORMAT,
     features=2,
     steps=(Step("subtract", (1.0, 2.0)), Step("divide", (3.0, 4.0)), Step("clip", (-5.0, 5.0))),
     start=(0.1,),
@@ -34,7 +34,7 @@ LINEAR = Model(
     answer="sigmoid",
 )
 FOREST = Model(
-    format=portable.FORMAT,
+    format=portable_model.FORMAT,
     features=2,
     steps=(),
     start=(0.0, 0.0, 0.0),
@@ -65,7 +65,7 @@ def edited(model: Model, edit: Callable[[Document], object]) -> bytes:
 
 @pytest.mark.parametrize("model", [LINEAR, FOREST], ids=["linear", "forest"])
 def test_what_is_written_is_read_back_to_the_last_bit(model: Model) -> None:
-    assert portable.parse(written(model), "model.json") == model
+    assert portable_model.parse(written(model), "model.json") == model
 
 
 REFUSED: list[tuple[Model, Callable[[Document], object], str]] = [
@@ -118,13 +118,13 @@ def test_a_file_that_makes_no_whole_model_is_refused(
     model: Model, edit: Callable[[Document], object], reason: str
 ) -> None:
     with pytest.raises(ArtifactError, match=f"model: model.json.*{reason}.*; train again"):
-        portable.parse(edited(model, edit), "model.json")
+        portable_model.parse(edited(model, edit), "model.json")
 
 
 def test_a_number_that_no_double_holds_is_refused() -> None:
     content = written(LINEAR).replace(b"0.1", b"1e999")
     with pytest.raises(ArtifactError, match=r"start\[0\]: expected a finite number, got inf"):
-        portable.parse(content, "model.json")
+        portable_model.parse(content, "model.json")
 
 
 @pytest.mark.parametrize(
@@ -138,28 +138,28 @@ def test_a_number_that_no_double_holds_is_refused() -> None:
 def test_a_model_that_is_too_large_is_refused(
     model: Model, limit: int, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(portable, "MAX_NODES", limit)
+    monkeypatch.setattr(portable_model, "MAX_NODES", limit)
     with pytest.raises(ArtifactError, match=f"{reason}; train again"):
-        portable.parse(written(model), "model.json")
+        portable_model.parse(written(model), "model.json")
 
 
 def chain(depth: int) -> Model:
     """Return a model of one tree that grows to the left only."""
     thresholds = tuple(float(depth - level) for level in range(depth))
     tree = Tree(0, (0,) * depth + (-1,) * (depth + 1), thresholds, tuple(map(float, range(depth + 1))))
-    return Model(portable.FORMAT, 1, (), (0.0,), (), (tree,), 1, "value")
+    return Model(portable_model.FORMAT, 1, (), (0.0,), (), (tree,), 1, "value")
 
 
 def test_a_tree_may_be_as_deep_as_is_said_and_no_deeper() -> None:
-    deepest = portable.parse(written(chain(MAX_DEPTH)), "model.json")
+    deepest = portable_model.parse(written(chain(MAX_DEPTH)), "model.json")
     assert scorer(deepest).one([1.5]) == 1.0
     with pytest.raises(ArtifactError, match=f"deeper than {MAX_DEPTH}"):
-        portable.parse(written(chain(MAX_DEPTH + 1)), "model.json")
+        portable_model.parse(written(chain(MAX_DEPTH + 1)), "model.json")
 
 
 def test_as_many_steps_as_there_may_be_are_taken() -> None:
     content = edited(LINEAR, lambda m: m.update(steps=m["steps"][:2] * 50))
-    assert math.isfinite(scorer(portable.parse(content, "model.json")).one([0.5, 1.5]))
+    assert math.isfinite(scorer(portable_model.parse(content, "model.json")).one([0.5, 1.5]))
 
 
 @pytest.mark.parametrize("model", [LINEAR, FOREST], ids=["linear", "forest"])
@@ -170,7 +170,7 @@ def test_a_mutated_file_is_refused_or_is_a_model_that_never_raises(model: Model)
     for _ in range(MUTATIONS):
         content = mutated(original, chance)
         try:
-            found = portable.parse(content, "model.json")
+            found = portable_model.parse(content, "model.json")
         except ArtifactError:
             outcomes["refused"] += 1
             continue

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from app import artifact
-from app.artifact import Card
 from app.errors import InvalidInput, ModelError
-from app.estimator import EstimatorPredictor
-from app.portable import FORMAT, Model
-from app.predictor import PortablePredictor, Predictor
-from app.scorer import scorer
+from app.modelling import artifact
+from app.modelling.artifact import Card
+from app.modelling.estimator import EstimatorPredictor
+from app.modelling.portable_model import FORMAT, Model
+from app.modelling.portable_predictor import PortablePredictor
+from app.modelling.predictor import Predictor
+from app.modelling.scorer import scorer
 
 HUGE = 1.7e308
 GOOD, BAD, ODD = [1.0, 2.0, 3.0], [1.0, HUGE, HUGE], [HUGE, -HUGE, 0.0]

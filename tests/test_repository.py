@@ -29,6 +29,17 @@ ROOMS += ["fakecloud", "rehearsal"]
 TOP_ROOMS = {room.partition(".")[0] for room in ROOMS}
 PIPELINE = sorted(path for room in TOP_ROOMS for path in (ROOT / "ci" / room).rglob("*.py"))
 PRODUCT = ["app", "train_model", "training", "errors", "main", *TOP_ROOMS, "engine"]
+# The service from below: what stands first may be imported by what stands behind it.
+SERVICE_ROOMS = ("modelling", "connections", "api")
+LEVELS = [
+    *("app.errors", "app.settings", "app.logs", "app.modelling", "app.metrics", "app.service"),
+    *("app.connections", "app.api", "app.server", "app.__main__"),
+]
+SERVICE = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for path in (ROOT / "app").rglob("*.py")
+    if path.name != "__init__.py"
+}
 TRAINING = [ROOT / "train_model.py", *sorted((ROOT / "training").glob("*.py"))]
 
 
@@ -51,6 +62,11 @@ def imports(path: Path) -> set[str]:
 def ours(path: Path) -> set[str]:
     """Return which modules of this repository a file imports."""
     return {name for name in imports(path) if name.split(".")[0] in PRODUCT}
+
+
+def level(name: str) -> str:
+    """Return the room of a name in the service, or the module beside the rooms."""
+    return ".".join(name.split(".")[:2])
 
 
 def test_dagger_has_one_version() -> None:
@@ -125,17 +141,35 @@ def test_what_is_tested_is_what_runs(pinned: Path) -> None:
     assert pins(pinned) == {name: tested[name] for name in pins(pinned)}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "app").rglob("*.py")), ids=lambda path: path.name)
-def test_the_service_imports_nothing_of_ours_but_itself(path: Path) -> None:
-    assert {name for name in ours(path) if not name.startswith("app.") and name != "app"} == set()
+@pytest.mark.parametrize("module", sorted(SERVICE))
+def test_a_module_of_the_service_imports_only_what_stands_below_it(
+    module: str,
+) -> None:
+    found = ours(SERVICE[module])
+    assert {name for name in found if name.split(".")[0] != "app"} == set()
+    others = {level(name) for name in found} - {module.rpartition(".")[0]}
+    assert {each for each in others if LEVELS.index(each) >= LEVELS.index(level(module))} == set()
+
+
+def test_no_modules_of_the_service_import_each_other_in_a_circle_not_even_for_types() -> None:
+    graph = {
+        module: {name if name in SERVICE else name.rpartition(".")[0] for name in ours(path)}
+        for module, path in SERVICE.items()
+    }
+    assert len([*TopologicalSorter(graph).static_order()]) >= len(SERVICE)
+
+
+@pytest.mark.parametrize("room", SERVICE_ROOMS)
+def test_a_room_of_the_service_says_what_lives_there_and_has_a_dozen_modules_at_most(room: str) -> None:
+    modules = sorted((ROOT / "app" / room).glob("*.py"))
+    assert len(modules) <= 13  # and its __init__
+    assert ast.get_docstring(ast.parse((ROOT / "app" / room / "__init__.py").read_text()))
 
 
 @pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.name)
 def test_training_imports_of_the_service_what_a_model_is_and_how_it_predicts(path: Path) -> None:
-    modules = ("artifact", "errors", "estimator", "portable", "predictor", "scorer")
-    allowed = {f"app.{module}" for module in modules}
     found = {".".join(name.split(".")[:2]) for name in ours(path) if not name.startswith("training.")}
-    assert found <= allowed
+    assert found <= {"app.errors", "app.modelling"}
 
 
 def room_of(module: str) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from app import unrolled
-from app.portable import FORMAT, Answer, Model, Step, Tree
-from app.scorer import scorer
+from app.modelling import model_compiler
+from app.modelling.portable_model import FORMAT, Answer, Model, Step, Tree
+from app.modelling.scorer import scorer
 
 LARGEST, SMALLEST = 1.7976931348623157e308, 5e-324
 EXTREMES = [0.0, -0.0, 1.0, -1.0, SMALLEST, -SMALLEST, LARGEST, -LARGEST, 1e300, -1e-300]
@@ -64,8 +64,8 @@ def random_tree(chance: random.Random, features: int, splits: int, output: int |
 def test_trees_add_the_leaf_that_a_row_reaches(
     outputs: int, nodes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unrolled, "NODES_A_FUNCTION", nodes)
-    monkeypatch.setattr(unrolled, "NODES_A_FEATURE", 0)
+    monkeypatch.setattr(model_compiler, "NODES_A_FUNCTION", nodes)
+    monkeypatch.setattr(model_compiler, "NODES_A_FEATURE", 0)
     chance = random.Random(outputs)
     kinds = [0] if outputs == 1 else [None, 0, 2]
     trees = tuple(

@@ -16,9 +16,10 @@ from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from app import artifact, portable
 from app.errors import InvalidInput
-from app.predictor import PortablePredictor, load
+from app.modelling import artifact, portable_model
+from app.modelling.model_loader import load
+from app.modelling.portable_predictor import PortablePredictor
 from tests.project import Project, make
 from training import describe, export
 
@@ -139,7 +140,7 @@ def test_other_tasks_have_golden_rows_and_plots_too(
 @pytest.mark.parametrize(
     ("module", "limit", "reason"),
     [
-        (portable, "MAX_NODES", "expected at most 1 nodes or coefficients, got 2"),
+        (portable_model, "MAX_NODES", "expected at most 1 nodes or coefficients, got 2"),
         (artifact, "MAX_BYTES", "bytes are more than the 1 of a portable model"),
     ],
 )

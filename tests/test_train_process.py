@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.predictor import load
+from app.modelling.model_loader import load
 
 
 @pytest.fixture(scope="module")

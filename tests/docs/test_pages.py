@@ -17,7 +17,7 @@ from tests.docs.commands import ROOT, problems
 WALKED = ["README.md", "CONTRIBUTING.md"]
 PAGES = [*WALKED, "docs/architecture.md", "docs/runbook.md", "ci/engine/README.md"]
 PICTURES = ["docs/release.svg", "docs/request.svg"]
-ROOMS = ["app", "ci", "training", "tests/service", "."]
+ROOMS = ["app", "app/api", "app/connections", "app/modelling", "ci", "training", "tests/service", "."]
 FEW = 8  # words that two sentences may share by chance
 
 

@@ -20,10 +20,10 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from app import artifact
-from app.artifact import Card
 from app.errors import ArtifactError, InvalidInput, ModelError
-from app.predictor import FINITE_RESULT, Result, finite, refusal
+from app.modelling import artifact
+from app.modelling.artifact import Card
+from app.modelling.predictor import FINITE_RESULT, Result, finite, refusal
 
 LIBRARIES = ("joblib", "numpy", "scikit-learn", "scipy")
 # Some estimator's pickle may need a Python of the same feature release, none a bug-fix release.

@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from time import monotonic
 from typing import Any
 
-from app.answer import Answer, Headers
+from app.api.page import file_routes
+from app.api.routes import Labels, is_inference, plain_routes, predict_routes
+from app.connections.error_responses import internal_error, problem
+from app.connections.http_response import Headers, HttpResponse
 from app.errors import AppError, Overloaded, TooLarge
 from app.logs import Exchange, log
-from app.page import file_routes
-from app.problems import internal_error, problem
-from app.routes import Labels, is_inference, plain_routes, predict_routes
 from app.service import Service
 from app.settings import Limits
 
@@ -37,7 +37,7 @@ class ClientLeft(Exception):
     """The client is gone, or was told otherwise, before its body was all there."""
 
 
-class Gateway:
+class AsgiApp:
     """The application of one service."""
 
     def __init__(self, service: Service) -> None:
@@ -81,7 +81,7 @@ class Gateway:
         finally:
             metrics.in_flight -= 1
 
-    def _plain_answer(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer | None:
+    def _plain_answer(self, scope: Scope, headers: Mapping[bytes, bytes]) -> HttpResponse | None:
         """Return what needs no framework to be answered."""
         if scope["method"] != "GET":
             return None
@@ -107,7 +107,7 @@ class Gateway:
 
 
 def _import_framework(service: Service) -> Application:
-    from app.app import create_app
+    from app.api.fastapi_app import create_app
 
     application: Application = create_app(service)
     # All of it stays: the garbage collector need not look through it again whenever a batch is read.
@@ -153,11 +153,11 @@ def _replay(body: bytes) -> Receive:
 class _Reply:
     """What is said to one request, with its id in the head; counted and logged when it is all said."""
 
-    def __init__(self, gateway: Gateway, scope: Scope, send: Send) -> None:
+    def __init__(self, app: AsgiApp, scope: Scope, send: Send) -> None:
         self.began = monotonic()
-        self.gateway, self.scope = gateway, scope
+        self.app, self.scope = app, scope
         self.headers = _first_of_each(scope["headers"])
-        self.request_id = gateway.service.request_id(self.headers)
+        self.request_id = app.service.request_id(self.headers)
         self.status = self.size = 0
         self._send = send
 
@@ -172,15 +172,15 @@ class _Reply:
             if not message.get("more_body"):
                 self._record()
 
-    async def say(self, answer: Answer) -> None:
+    async def say(self, answer: HttpResponse) -> None:
         """Send a whole answer."""
         await self.send({"type": "http.response.start", "status": answer.status, "headers": answer.headers()})
         await self.send({"type": "http.response.body", "body": answer.body})
 
     def _record(self) -> None:
         path, seconds = self.scope["path"], monotonic() - self.began
-        self.gateway.service.answered(
-            self.gateway.labels.of(path),
+        self.app.service.answered(
+            self.app.labels.of(path),
             Exchange(
                 self.scope["method"], path, self.headers, self.status, self.size, seconds, self.request_id
             ),

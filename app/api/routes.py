@@ -12,51 +12,49 @@ from collections.abc import Callable
 from dataclasses import asdict
 from itertools import chain
 
-from app.answer import Answer, as_json
+from app.api.page import file_routes
+from app.connections.http_response import HttpResponse, as_json
 from app.errors import ArtifactError, NotReady
-from app.metrics import MEDIA_TYPE, render
-from app.page import file_routes
-from app.service import Service
+from app.metrics import MEDIA_TYPE, OTHER, render
+from app.service import PREDICT, Service
 from app.settings import Settings
 
-Plain = Callable[[Service], Answer]
+Plain = Callable[[Service], HttpResponse]
 
-PREDICT = "/predict"
-OTHER = "other"  # how metrics call all paths that aren't known
 _V2_MODEL = re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?(/ready|/infer)?")
 
 
-def livez(service: Service) -> Answer:
+def livez(service: Service) -> HttpResponse:
     """Answer that the process is up."""
-    return Answer(200, as_json({"status": "alive"}))
+    return HttpResponse(200, as_json({"status": "alive"}))
 
 
-def readyz(service: Service) -> Answer:
+def readyz(service: Service) -> HttpResponse:
     """Answer whether POST /predict can be answered. Raises NotReady."""
     _check_ready(service)
-    return Answer(200, as_json({"status": "ready"}))
+    return HttpResponse(200, as_json({"status": "ready"}))
 
 
-def v2_live(service: Service) -> Answer:
+def v2_live(service: Service) -> HttpResponse:
     """Answer that the process is up, in the Open Inference Protocol's words."""
-    return Answer(200, as_json({"live": True}))
+    return HttpResponse(200, as_json({"live": True}))
 
 
-def v2_ready(service: Service) -> Answer:
+def v2_ready(service: Service) -> HttpResponse:
     """Answer whether the model can be asked, in the Open Inference Protocol's words. Raises NotReady."""
     _check_ready(service)
-    return Answer(200, as_json({"ready": True}))
+    return HttpResponse(200, as_json({"ready": True}))
 
 
-def model(service: Service) -> Answer:
+def model(service: Service) -> HttpResponse:
     """Answer the model's card and the release that serves it. Raises ArtifactError."""
-    return Answer(200, as_json(asdict(service.predictor().card) | {"release": service.release()}))
+    return HttpResponse(200, as_json(asdict(service.predictor().card) | {"release": service.release()}))
 
 
-def metrics(service: Service) -> Answer:
+def metrics(service: Service) -> HttpResponse:
     """Answer the counters in Prometheus's text format."""
     text = render(service.metrics, service.model_info(), len(service.connections))
-    return Answer(200, text, MEDIA_TYPE)
+    return HttpResponse(200, text, MEDIA_TYPE)
 
 
 def plain_routes(settings: Settings) -> dict[str, Plain]:

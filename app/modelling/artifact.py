@@ -1,8 +1,9 @@
 """The trained model on disk: one folder that `train_model.py` writes and the service reads.
 
     card.json       what the model is; names the SHA-256 of the files that follow
-    model.joblib    the scikit-learn estimator, a pickle: reading it runs what is in it (app/estimator.py)
-    model.json      the same as plain numbers (app/portable.py); absent when the card says why it can't be had
+    model.joblib    the scikit-learn estimator, a pickle: reading it runs what is in it (estimator.py)
+    model.json      the same as plain numbers (portable_model.py); absent when the card says why it can't
+                    be had
     golden.json     rows of features with what the service predicts for them
     roc.svg, …      plots for people (PLOT_FILES)
 
@@ -19,8 +20,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from app import records
 from app.errors import ArtifactError
+from app.modelling import strict_json
 
 CARD_FILE, MODEL_FILE, PORTABLE_FILE, GOLDEN_FILE = "card.json", "model.joblib", "model.json", "golden.json"
 PLOT_FILES = ("roc.svg", "calibration.svg", "classes.svg", "residuals.svg")
@@ -118,7 +119,7 @@ def save(folder: Path, card: Card, files: Mapping[str, bytes]) -> None:
 def load_card(folder: Path) -> Card:
     """Return the folder's card. Raises ArtifactError when it is missing or malformed."""
     path = folder / CARD_FILE
-    card = records.read(Card, records.parse(read_file(path, MAX_BYTES), str(path)), str(path))
+    card = strict_json.read(Card, strict_json.parse(read_file(path, MAX_BYTES), str(path)), str(path))
     if not card.features:
         raise ArtifactError(f"model: {path}: features: expected one or more, got none; train again")
     if (card.positive in card.classes) != (len(card.classes) == 2):

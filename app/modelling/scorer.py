@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from math import exp, isfinite, nan
 from typing import Any
 
-from app import unrolled
-from app.portable import Answer, Model
-from app.unrolled import Part, Row, Scores
+from app.modelling import model_compiler
+from app.modelling.model_compiler import Part, Row, Scores
+from app.modelling.portable_model import Answer, Model
 
 LARGEST_EXPONENT = 709.0  # of e, below the first double
 
@@ -49,9 +49,11 @@ class Scorer:
 
 
 def scorer(model: Model) -> Scorer:
-    """Return a model that was checked (`portable.parse`), ready to score."""
+    """Return a model that was checked (`portable_model.parse`), ready to score."""
     start = model.start[0] if len(model.start) == 1 else model.start
-    return Scorer(start, unrolled.preparation(model), tuple(unrolled.parts(model)), ANSWERS[model.answer])
+    return Scorer(
+        start, model_compiler.preparation(model), tuple(model_compiler.parts(model)), ANSWERS[model.answer]
+    )
 
 
 def _value(score: float) -> float:

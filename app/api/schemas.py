@@ -1,4 +1,4 @@
-"""What the OpenAPI document says about bodies. None is read or written here: see app.body and app.answer."""
+"""What the OpenAPI document says about bodies. None is read or written here: see app.connections."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app import inference
-from app.artifact import Card
-from app.problems import Code
+from app.api import open_inference
+from app.connections.error_responses import Code
+from app.modelling.artifact import Card
 from app.settings import Limits
 
 Schema = dict[str, Any]
@@ -164,7 +164,7 @@ def inference_body(count: int, limits: Limits) -> Schema:
         {
             "name": {"type": "string"},
             "shape": {"anyOf": [shape, {"const": [count]}]},
-            "datatype": {"enum": list(inference.LARGEST)},
+            "datatype": {"enum": list(open_inference.LARGEST)},
             "data": {
                 "type": "array",
                 "items": {"anyOf": [NUMBER, {"type": "array", "items": NUMBER}]},
@@ -178,7 +178,7 @@ def inference_body(count: int, limits: Limits) -> Schema:
         "inputs": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1},
         "outputs": {
             "type": ["array", "null"],
-            "items": _object({"name": {"const": inference.OUTPUT}}, ["name"]),
+            "items": _object({"name": {"const": open_inference.OUTPUT}}, ["name"]),
             "maxItems": 1,
         },
     }
@@ -186,7 +186,7 @@ def inference_body(count: int, limits: Limits) -> Schema:
 
 
 def _example(count: int) -> Schema:
-    tensor = {"name": inference.INPUT, "shape": [1, count], "datatype": "FP64", "data": [1.5] * count}
+    tensor = {"name": open_inference.INPUT, "shape": [1, count], "datatype": "FP64", "data": [1.5] * count}
     return {"inputs": [tensor]}
 
 

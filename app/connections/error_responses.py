@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from app.answer import Answer, as_json
+from app.connections.http_response import HttpResponse, as_json
 from app.errors import (
     AppError,
     ArtifactError,
@@ -50,7 +50,7 @@ CLOSING = (TooSlow, TooLarge, HeadTooLarge)
 RETRY_SECONDS = b"1"
 
 
-def problem(error: AppError, path: str) -> Answer:
+def problem(error: AppError, path: str) -> HttpResponse:
     """Return the answer to a request for the path that ended in the error."""
     status, code = ANSWERS[type(error)]
     refused = error if isinstance(error, RequestError) else None
@@ -61,14 +61,14 @@ def problem(error: AppError, path: str) -> Answer:
         "expected": refused.expected if refused else None,
         "received": refused.received if refused else None,
     }
-    return Answer(status, _in_shape(body, path), extra=_extra(error))
+    return HttpResponse(status, _in_shape(body, path), extra=_extra(error))
 
 
-def internal_error(path: str) -> Answer:
+def internal_error(path: str) -> HttpResponse:
     """Return the answer to a request that the service itself failed at."""
     message = "the service failed; its log says why"
     nothing = dict.fromkeys(("input", "expected", "received"))
-    return Answer(500, _in_shape({"code": "internal_error", "message": message, **nothing}, path))
+    return HttpResponse(500, _in_shape({"code": "internal_error", "message": message, **nothing}, path))
 
 
 def _in_shape(body: dict[str, str | None], path: str) -> bytes:

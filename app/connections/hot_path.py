@@ -13,14 +13,13 @@ import re
 from time import monotonic
 from typing import ClassVar
 
-from app.answer import Headers, as_json
-from app.body import quick_features
+from app.connections.http_response import Headers, as_json
+from app.connections.protocol import LimitedProtocol
+from app.connections.request_body import quick_features
 from app.errors import AppError, ArtifactError
 from app.logs import Exchange
-from app.predictor import Predictor
-from app.protocol import LimitedProtocol
-from app.routes import PREDICT
-from app.service import REQUEST_ID, Service
+from app.modelling.predictor import Predictor
+from app.service import PREDICT, REQUEST_ID, Service
 
 # A head in a subset of RFC 9112's form: one Content-Length, at most one X-Request-ID, and fields whose names
 # do not change how a message is read, in up to three runs. About all others the parser has the word.
@@ -195,7 +194,7 @@ class HotPathProtocol(LimitedProtocol):
             self._stall(True)
         else:
             self._stall(False)
-            self.receiving = "head"
+            self.receiving = "held"
             self._expect(self.limits.body_seconds)
 
     def flush(self) -> None:

@@ -13,9 +13,9 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
-from app.answer import Answer
-from app.artifact import PLOT_FILES, sha256
+from app.connections.http_response import HttpResponse
 from app.errors import UnknownPath
+from app.modelling.artifact import PLOT_FILES, sha256
 from app.settings import Settings
 
 PAGES = {"/": "page.html", "/docs": "docs.html"}
@@ -48,14 +48,14 @@ class File:
         self.path = path
         self.media_type = MEDIA_TYPES[path.suffix]
 
-    def answer(self, headers: Mapping[bytes, bytes]) -> Answer:
+    def answer(self, headers: Mapping[bytes, bytes]) -> HttpResponse:
         """Return the answer to a request with these headers. Raises UnknownPath when the file is missing."""
         extra = (*FIELDS, (b"etag", b'W/"%b"' % self._tag))
         if _names(headers.get(b"if-none-match", b""), self._tag):
-            return Answer(304, b"", self.media_type, extra)
+            return HttpResponse(304, b"", self.media_type, extra)
         if takes_gzip(headers.get(b"accept-encoding", b"")):
-            return Answer(200, self._packed, self.media_type, (*extra, (b"content-encoding", b"gzip")))
-        return Answer(200, self._whole, self.media_type, extra)
+            return HttpResponse(200, self._packed, self.media_type, (*extra, (b"content-encoding", b"gzip")))
+        return HttpResponse(200, self._whole, self.media_type, extra)
 
     @cached_property
     def _packed(self) -> bytes:

@@ -36,8 +36,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from app import records
 from app.errors import ArtifactError
+from app.modelling import strict_json
 
 FORMAT = 1
 MAX_NODES = 100_000  # of all trees, or coefficients: more take longer than a second to load
@@ -87,12 +87,12 @@ class Model:
 
 def parse(content: bytes, place: str) -> Model:
     """Return the model in a file of the name `place`. Raises ArtifactError unless all of it is right."""
-    document = records.parse(content, place)
+    document = strict_json.parse(content, place)
     found = document.get("format") if isinstance(document, dict) else None
     if found != FORMAT:
         known = f"this service reads {FORMAT}"
         raise ArtifactError(f"model: {place} has format {found!r:.80}, {known}; train again")
-    model = records.read(Model, document, place)
+    model = strict_json.read(Model, document, place)
     for wrong in _faults(model):
         raise ArtifactError(f"model: {place}: {wrong}; train again")
     return model

@@ -2,7 +2,7 @@
 
 That is two to three times as fast as walking lists of nodes (`python bench/scoring.py`). The functions are
 built as syntax trees: there is no source text, so nothing in a model file can become code. What comes from
-the file are constants, and `app.portable` has checked that these are finite doubles.
+the file are constants, and `app.modelling.portable_model` has checked that these are finite doubles.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 from itertools import islice
 from typing import Any, TypedDict
 
-from app.portable import Model, Step, Tree
+from app.modelling.portable_model import Model, Step, Tree
 
 Row = Sequence[float]
 Scores = Any  # a double, or a tuple of them when there are several

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.artifact import Card
-from app.body import check_rows, parse_object, shown
+from app.connections.request_body import check_rows, parse_object, shown
 from app.errors import InvalidInput
+from app.modelling.artifact import Card
 
 INPUT, OUTPUT = "features", "prediction"
 LARGEST = {"FP64": math.inf, "FP32": 3.4028234663852886e38, "INT64": 2.0**63}

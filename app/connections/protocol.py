@@ -19,15 +19,17 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from app.connections.error_responses import problem
+from app.connections.flow_control import Flow
 from app.errors import AppError, HeadTooLarge, InvalidInput, Overloaded, TooSlow
-from app.flow import Flow
 from app.logs import Exchange
-from app.problems import problem
-from app.routes import OTHER
+from app.metrics import OTHER
 from app.service import Service
 
 FAREWELL_SECONDS = 0.5  # for a request that was on its way when the server was told to stop
 CLOSE = (b"connection", b"close")
+# "held": the hot path has a head that the parser hasn't seen, and waits for the rest of its body.
+Receiving = Literal["nothing", "head", "body", "held"]
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -47,7 +49,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.limits = self.service.settings.limits
         self.deadline = math.inf
         self.waiting_since = monotonic()
-        self.receiving: Literal["nothing", "head", "body"] = "nothing"
+        self.receiving: Receiving = "nothing"
         self.head_bytes = self.head_fields = self.head_fed = 0
         self.unread = bytearray()  # has come, but waits for the answer to what came before
         self.owed = 0  # answers to requests whose heads were parsed

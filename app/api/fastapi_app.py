@@ -12,14 +12,15 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
-from app import body, inference, schemas
-from app.answer import Answer
+from app.api import open_inference, schemas
+from app.api.page import File, file_routes
+from app.api.routes import Plain, plain_routes, predict_routes
+from app.api.schemas import InferenceProblem, ProblemBody, documented
+from app.connections import request_body
+from app.connections.error_responses import problem
+from app.connections.http_response import HttpResponse
 from app.errors import AppError, InvalidInput, UnknownPath, WrongMethod
-from app.page import File, file_routes
-from app.predictor import Predictor
-from app.problems import problem
-from app.routes import Plain, plain_routes, predict_routes
-from app.schemas import InferenceProblem, ProblemBody, documented
+from app.modelling.predictor import Predictor
 from app.service import Service
 
 Rows = Sequence[Sequence[float]]
@@ -50,7 +51,7 @@ def create_app(service: Service) -> FastAPI:
         title="milestone2",
         version=service.settings.model_version,
         openapi_url=None,  # it is made on the event loop
-        docs_url=None,  # its page loads scripts from the network; app/page.py has one that doesn't
+        docs_url=None,  # its page loads scripts from the network; app/api/page.py has one that doesn't
         redoc_url=None,
         redirect_slashes=False,
         responses=ANYWHERE,
@@ -124,8 +125,8 @@ async def predict(request: Request, service: ServiceDep) -> Response:
     """Answer the model's prediction for one row, or for many; the body is JSON whatever Content-Type says."""
     predictor = service.predictor()
     count, limits = len(predictor.card.features), service.settings.limits
-    asked = body.parse(await request.body(), count, limits.batch_rows)
-    if isinstance(asked, body.Batch):
+    asked = request_body.parse(await request.body(), count, limits.batch_rows)
+    if isinstance(asked, request_body.Batch):
         return JSONResponse({"predictions": await _predict_all(service, predictor, asked.rows)})
     value = (
         predictor.predict(asked) if predictor.on_loop else await to_thread.run_sync(predictor.predict, asked)
@@ -149,7 +150,7 @@ async def server_metadata(service: ServiceDep) -> Response:
 
 async def model_metadata(service: ServiceDep) -> Response:
     """Answer what the model takes and gives."""
-    return JSONResponse(inference.metadata(service.predictor().card, service.settings.model_version))
+    return JSONResponse(open_inference.metadata(service.predictor().card, service.settings.model_version))
 
 
 async def model_ready(service: ServiceDep) -> Response:
@@ -161,14 +162,16 @@ async def infer(request: Request, service: ServiceDep) -> Response:
     """Answer the predictions for a tensor of rows."""
     predictor = service.predictor()
     if "inference-header-content-length" in request.headers:
-        raise InvalidInput("body", inference.BINARY, "a body with binary tensors")
+        raise InvalidInput("body", open_inference.BINARY, "a body with binary tensors")
     rows = service.settings.limits.batch_rows
-    question = inference.parse(await request.body(), predictor.card, rows)
+    question = open_inference.parse(await request.body(), predictor.card, rows)
     values = await _predict_all(service, predictor, question.rows)
-    return JSONResponse(inference.answer(predictor.card, service.settings.model_version, question, values))
+    return JSONResponse(
+        open_inference.answer(predictor.card, service.settings.model_version, question, values)
+    )
 
 
-def _said(answer: Answer) -> Response:
+def _said(answer: HttpResponse) -> Response:
     headers = {name.decode(): value.decode() for name, value in answer.extra}
     return Response(answer.body, answer.status, headers, answer.media_type.decode())
 

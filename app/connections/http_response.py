@@ -13,7 +13,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """A status, a body and its type; `extra` are header fields that only some answers have."""
 
     status: int
