@@ -74,7 +74,7 @@ def operations(
         return GOLDEN
 
     for name, stand_in in (("opened", opened), ("version", version), ("golden", golden)):
-        patched.setattr(f"deploy.{name}", stand_in)
+        patched.setattr(f"deploying.operations.{name}", stand_in)
     patched.setattr("deploying.operations.Judge", partial(Judge, limits=LIMITS))
     nothing: Any = None
     lab = SwarmLab(fleet, Swarm(fleet))
