@@ -19,10 +19,10 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from app import artifact, portable
 from app.errors import InvalidInput
 from app.predictor import PortablePredictor, load
-from tests.project import Project, make
+from tests.training.project import Project, make
 from training import describe, export
 
-# They run on another processor meanwhile; tests/test_train_process.py comes next and asks for them.
+# They run on another processor meanwhile; tests/training/test_train_process.py comes next and asks for them.
 pytestmark = pytest.mark.usefixtures("trainings")
 
 
