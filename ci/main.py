@@ -1,8 +1,9 @@
 """The pipeline: what `dagger call` and `./daggerw call` offer for this project."""
 
 import secrets
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import dagger
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
     # The SDK's decorator loses a method's type in mypy, and its overloads lack `cache`.
     def function(*, cache: str | None = None) -> Callable[[Method], Method]: ...
+    def checks(method: Method) -> Method: ...
 else:
+    from dagger import check as checks
     from dagger import function
 
 BASE = "python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91"
@@ -43,28 +46,48 @@ WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabo
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
 # pyproject.toml or in data/.
 MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "training", "*.csv"]
-IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "docker"]
+IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "docker", "requirements-uv.txt"]
+PACKAGE_FILES = ["Dockerfile", "app/requirements.txt", "app/requirements-full.txt", "requirements-uv.txt"]
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
-CHECKED_FILES += [".gitignore", "*.md", "docs", "requirements-dev.in", "requirements-dev.txt"]
+CHECKED_FILES += [".gitignore", "*.md", "docs", "requirements-*.in", "requirements-*.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
 SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
 
-# Two halves that run side by side; whoever changes a test of one finds the other cached.
-SERVICE_TESTS = [*MODEL_FILES, "pytest.ini", "tests/*.py", "tests/service"]
-REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/docker", "tests/docs", "tests/test_repository.py"]
+# What proves the machinery, in two halves that run side by side; after a change of one the other is cached.
+# Everything else in tests/ is the team's, and what a release depends on.
+SERVICE_TESTS = ["tests/service", "tests/training"]
+REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/docker", "tests/docs", "tests/repository"]
+HOST_TESTS = ["tests/browser", "tests/engine", "tests/monitoring"]
+MACHINERY_TESTS = [*SERVICE_TESTS, *REPOSITORY_TESTS, *HOST_TESTS]
 BENCHMARK_PACKAGES = "apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk"
 TEST_REGISTRY = "http://registry:5000"
 
-LINTERS = {
-    "ruff": ["ruff", "check", "."],
-    "ruff format": ["ruff", "format", "--check", "."],
+PYTHON_LINTERS = {
+    "ruff": ["ruff", "check", "--no-cache", "."],
+    "ruff format": ["ruff", "format", "--no-cache", "--check", "."],
     "mypy": ["mypy", "."],
+}
+LINTERS = {
+    **PYTHON_LINTERS,
     "hadolint": ["hadolint", "Dockerfile"],
     "shellcheck": ["shellcheck", "daggerw", ".ci/run"],
     "workflow schema": ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", WORKFLOW],
     "dependabot schema": ["check-jsonschema", "--builtin-schema", "vendor.dependabot", DEPENDABOT],
     "zizmor": ["zizmor", "--offline", "--no-progress", ".github"],
 }
+# Runs one linter, and prints the last line of what it says, or all of it when it finds something.
+VERDICT = """verdict() {
+  name=$1; shift
+  if said=$("$@" 2>&1); then
+    last=$(printf '%s' "$said" | tail -n 1)
+    printf '%s: %s\\n' "$name" "${last:-no findings}"
+  else
+    printf '%s:\\n%s\\n' "$name" "$said" >&2
+    status=1
+  fi
+}
+status=0
+"""
 
 Tag = Annotated[str, Doc("The version to release: vMAJOR.MINOR.PATCH, also with a pre-release suffix")]
 Git = Annotated[dagger.GitRepository, DefaultPath("/"), Doc("The repository, for its commit")]
@@ -82,15 +105,24 @@ class Ci:
     source: Annotated[dagger.Directory, DefaultPath("/"), Ignore(SOURCE), Doc("The repository")]
 
     @function()
+    @checks
     async def test(self) -> str:
-        """Run the tests of the service and those of the pipeline, and print pytest's reports."""
+        """Test what a release depends on: the service with this model, and the team's own tests."""
+        tested = self._tested().with_directory("model", self.train())
+        return await tested.with_exec(["python", "-m", "pytest", "--model=model"]).stdout()
+
+    @function()
+    @checks
+    async def test_pipeline(self) -> str:
+        """Test the machinery: the service with any model, training, the pipeline, and this repository."""
         prepared, registry = self._prepared(), _registry().as_service(use_entrypoint=True)
-        files = self.source.filter(include=SERVICE_TESTS, exclude=REPOSITORY_TESTS)
+        files = self.source.filter(include=[*MODEL_FILES, "pytest.ini", "tests/*.py", *SERVICE_TESTS])
         service = prepared.with_directory(".", files)
-        others = self.source.filter(exclude=["tests/test_*.py", *(f"!{path}" for path in REPOSITORY_TESTS)])
+        others = self.source.filter(exclude=SERVICE_TESTS)
         pipeline = prepared.with_directory(".", others).with_service_binding("registry", registry)
+        measured = ["--cov=app", "--cov=train_model", "--cov=training"]
         reports = await together(
-            service.with_exec(["pytest", "--cov=app", "--cov=train_model", "--cov=training"]).stdout,
+            service.with_exec(["pytest", *SERVICE_TESTS, *measured]).stdout,
             pipeline.with_exec(
                 ["pytest", *REPOSITORY_TESTS, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
             ).stdout,
@@ -98,24 +130,24 @@ class Ci:
         return "\n".join(reports)
 
     @function()
+    @checks
     async def lint(self) -> str:
         """Check code, types, Dockerfile, shell scripts and workflow, and print each tool's verdict."""
-        checked, verdicts = self._checked(), []
-        for name, command in LINTERS.items():
-            output = (await checked.with_exec(command).stdout()).strip()
-            verdicts.append(f"{name}: {output.splitlines()[-1] if output else 'no findings'}")
-        return "\n".join(verdicts)
+        return await _linted(self._checked(), LINTERS)
+
+    async def lint_team(self) -> str:
+        """Check code and types of what the team writes, and of what that is used by; in seconds."""
+        return await _linted(self._tested(), PYTHON_LINTERS)
 
     @function()
     async def check(self) -> str:
-        """Lint and test, and print all reports."""
-        return "\n".join(await together(self.lint, self.test))
+        """Lint, test and test-pipeline: everything, and print all reports."""
+        return "\n".join(await together(self.lint, self.test, self.test_pipeline))
 
     @function()
     def train(self) -> dagger.Directory:
         """Train the model and return the folder with the model and its card."""
-        files = self.source.filter(include=MODEL_FILES)
-        return _trained(self._prepared().with_directory(".", files))
+        return self._model().directory("model")
 
     @function()
     async def build(self, tag: Tag = "v0.0.0-dev") -> dagger.Container:
@@ -258,8 +290,17 @@ class Ci:
         """Return the folder of a model that is not the one of train."""
         pyproject, card = self.source.file("pyproject.toml"), self.train().file("card.json")
         settings = scenarios.other_settings(await pyproject.contents(), await card.contents())
-        files = self.source.filter(include=MODEL_FILES).with_new_file("other.toml", settings)
-        return _trained(self._prepared().with_directory(".", files), "--settings", "other.toml")
+        another = self._model().with_new_file("other.toml", settings)
+        command = [
+            "/venv/bin/python",
+            "-B",
+            "train_model.py",
+            "--settings",
+            "other.toml",
+            "--output",
+            "other",
+        ]
+        return another.with_exec(command).directory("other")
 
     def late(self, service: dagger.Service, seconds: float) -> dagger.Service:
         """Return a service that leads to another, each request some seconds later."""
@@ -412,20 +453,36 @@ class Ci:
     async def _name(self) -> str:
         return reference.project_name(await self.source.file("pyproject.toml").contents())
 
-    def _prepared(self) -> dagger.Container:
-        """Return the base of every step: what is installed first changes least."""
-        requirements = self.source.file("requirements-dev.txt")
-        # Nothing beside the list: pip would take a newer version of what it also knows with extras.
-        install = ["pip", "install", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
+    def _model(self) -> dagger.Container:
+        """Return the Dockerfile's stage in which the model is trained."""
+        model = self.source.filter(include=IMAGE_FILES).docker_build(target="model")
+        return model.with_workdir("/app")
+
+    def _tested(self) -> dagger.Container:
+        """Return the team's files with the packages that the full image has, and the tools to test them."""
+        packages = self.source.filter(include=PACKAGE_FILES).docker_build(target="packages-full")
+        tools = ["uv", "pip", "install", "--python", "/venv/bin/python", "--no-deps", "--require-hashes"]
+        files = self.source.filter(include=[*MODEL_FILES, "pytest.ini", "tests"], exclude=MACHINERY_TESTS)
         return (
-            dag.container()
-            .from_(BASE)
-            .with_workdir("/src")
-            .with_mounted_cache("/cache", dag.cache_volume("tools"))
-            .with_env_variable("PIP_CACHE_DIR", "/cache/pip")
-            .with_env_variable("MYPY_CACHE_DIR", "/cache/mypy")
-            .with_file("requirements-dev.txt", requirements)
-            .with_exec([*install, "-r", "requirements-dev.txt"])
+            _installing(packages)
+            .with_env_variable("PATH", "/venv/bin:${PATH}", expand=True)
+            .with_file("requirements-test.txt", self.source.file("requirements-test.txt"))
+            .with_exec([*tools, "-r", "requirements-test.txt"])
+            .with_directory(".", files)
+        )
+
+    def _prepared(self) -> dagger.Container:
+        """Return the base of every step of the machinery: what is installed first changes least."""
+        # Nothing beside the lists: another version of what is also known with extras would be taken.
+        pip = ["pip", "install", "--disable-pip-version-check", "--root-user-action", "ignore"]
+        uv = ["uv", "pip", "install", "--system"]
+        locked = ["--no-deps", "--require-hashes", "-r"]
+        return (
+            _installing(dag.container().from_(BASE))
+            .with_file("requirements-uv.txt", self.source.file("requirements-uv.txt"))
+            .with_exec([*pip, *locked, "requirements-uv.txt"])
+            .with_file("requirements-dev.txt", self.source.file("requirements-dev.txt"))
+            .with_exec([*uv, *locked, "requirements-dev.txt"])
         )
 
     def _programs(self) -> dagger.Container:
@@ -438,8 +495,21 @@ class Ci:
         return self._prepared().with_directory(".", self.source)
 
 
-def _trained(prepared: dagger.Container, *options: str) -> dagger.Directory:
-    return prepared.with_exec(["python", "train_model.py", *options]).directory("model")
+def _installing(base: dagger.Container) -> dagger.Container:
+    """Return a container whose tools keep their caches, and trust what its system does."""
+    variables = {"PIP_CACHE_DIR": "/cache/pip", "UV_CACHE_DIR": "/cache/uv", "MYPY_CACHE_DIR": "/cache/mypy"}
+    variables |= {"UV_LINK_MODE": "copy", "UV_SYSTEM_CERTS": "true", "UV_NO_PROGRESS": "true"}
+    base = base.with_workdir("/src").with_mounted_cache("/cache", dag.cache_volume("tools"))
+    for name, value in variables.items():
+        base = base.with_env_variable(name, value)
+    return base
+
+
+async def _linted(checked: dagger.Container, linters: Mapping[str, list[str]]) -> str:
+    """Return the verdicts of linters, all of which run, in one step."""
+    lines = [f"verdict {shlex.quote(name)} {shlex.join(command)}" for name, command in linters.items()]
+    script = "\n".join([VERDICT, *lines, "exit $status"])
+    return (await checked.with_exec(["sh", "-c", script]).stdout()).strip()
 
 
 def _registry() -> dagger.Container:

@@ -77,8 +77,6 @@ class Rehearsal:
 
     async def _played(self, play: Play, target: reference.Image) -> str:
         """Return what was released, or is live when there is a scenario."""
-        with play.steps.step("train"):
-            await play.pipeline.train().sync()
         released = await play.release(target)
         async with opened(play.pipeline, target, play.stage.identity) as repository:
             await _returned(repository, released, play.steps)

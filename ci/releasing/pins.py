@@ -16,7 +16,8 @@ from errors import InvalidReference
 from oci.repository import connect
 
 # In the order in which they constrain each other.
-LISTS = ["app/requirements.in", "app/requirements-full.in", "ci/requirements.in", "requirements-dev.in"]
+LISTS = ["app/requirements.in", "app/requirements-full.in", "requirements-uv.in", "requirements-test.in"]
+LISTS += ["ci/requirements.in", "requirements-dev.in"]
 FILES = ["**/requirements*.in", "**/requirements*.txt", "ci/requirements.lock", "ci/pyproject.toml"]
 # Where base images are pinned.
 PINNING = ["Dockerfile", "ci/main.py"]

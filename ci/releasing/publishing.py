@@ -31,8 +31,11 @@ REGISTRY_PORT = 5000
 class Pipeline(Protocol):
     """What a release is made by."""
 
-    async def check(self) -> str:
-        """Lint and test."""
+    async def lint_team(self) -> str:
+        """Check what the team writes."""
+
+    async def test(self) -> str:
+        """Test what a release depends on."""
 
     async def bundle(self, tag: str, commit: Commit) -> dagger.Container:
         """Return the container that made a version of a commit into files, as `bundled` does."""
@@ -63,12 +66,21 @@ async def release(
     """Lint, test, build, try and push one version; raises a PipelineError, or what a container ends with."""
     check_commit(commit, target, allowed, steps)
     async with AsyncExitStack() as stack:
-        with steps.step(f"mint a token for {target.host}" if identity else f"ask {target.host}"):
+
+        async def reach() -> Repository:
             repository = await stack.enter_async_context(opened(pipeline, target, identity))
             await repository.check()
-        made = await pipeline.bundle(target.tag, commit)
-        await together(steps.timed("lint and test", pipeline.check), steps.timed("build", made.sync))
-        files = made.directory(release_files.FOLDER)
+            return repository
+
+        async def build() -> dagger.Directory:
+            made = await pipeline.bundle(target.tag, commit)
+            return (await made.sync()).directory(release_files.FOLDER)
+
+        host = f"mint a token for {target.host}" if identity else f"ask {target.host}"
+        repository, _ = await together(steps.timed(host, reach), steps.timed("lint", pipeline.lint_team))
+        with steps.step("train"):
+            await pipeline.train().sync()
+        files, _ = await together(steps.timed("build", build), steps.timed("test", pipeline.test))
         with steps.step("try the image"):
             await tried(dag.container().import_(files.file(release_files.IMAGE)), target.tag)
         await files.export(str(_FILES))

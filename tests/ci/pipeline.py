@@ -79,15 +79,20 @@ class Bundle:
 
 @dataclass
 class Pipeline:
-    """What a release is made by, and what was made."""
+    """What a release is made by, what was made, and how it was checked."""
 
     image: Container
     local: Service
     made: list[str] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
 
-    async def check(self) -> str:
-        self.made.append("check")
-        return "checked"
+    async def lint_team(self) -> str:
+        self.checked.append("lint")
+        return "linted"
+
+    async def test(self) -> str:
+        self.checked.append("test")
+        return "tested"
 
     async def bundle(self, tag: str, commit: Commit) -> Bundle:
         self.made.append(f"build {tag}")

@@ -50,7 +50,7 @@ def pipeline() -> Ci:
 
 def test_users_can_call_these_functions_and_no_others() -> None:
     assert set(FUNCTIONS) == {
-        *("test", "lint", "check", "train", "build", "serve", "publish", "registry"),
+        *("test", "test_pipeline", "lint", "check", "train", "build", "serve", "publish", "registry"),
         *("rehearse", "doctor", "explain", "setup_google", "images"),
         *("digest", "compare", "release", "verify", "scan", "update", "benchmark"),
         *("deploy", "promote", "rollback", "history", "smoke"),
