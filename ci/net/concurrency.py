@@ -1,4 +1,4 @@
-"""Steps that run at the same time, and what runs beside them."""
+"""Concurrency: steps that run at the same time, and what runs beside them."""
 
 from collections.abc import Callable, Coroutine
 from typing import TypeVar, overload

@@ -22,13 +22,13 @@ from deploying.rollout.verdict import Limits
 from errors import InvalidScenario, PipelineError, RehearsalFailed
 from image import archive_reader
 from rehearsal.release_rehearsal import Rehearsal
-from rehearsal.scenarios import SCENARIOS, other_settings, scenario
+from rehearsal.scenarios import SCENARIOS, Ingredients, other_settings, scenario
 from releasing import smoke
 from releasing.git_commit import Commit
 from tests.ci.conftest import Archive
 from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
 from tests.ci.deploying.targets.labs import Lenient
-from tests.ci.pipeline import COMMIT, Bundle, Container, Engine, Pipeline, Service
+from tests.ci.pipeline import Container, Engine, Pipeline, Service
 from tests.ci.sample_image import FILES, MODEL, built, layer
 
 pytestmark = pytest.mark.anyio
@@ -85,13 +85,13 @@ class Instance:
         return self
 
 
-class Makers:
-    """What bad releases are made with."""
+class FleetIngredients(Ingredients):
+    """What bad releases of a fleet are made with."""
 
-    async def another_model(self) -> str:
+    async def another_model(self) -> Any:
         return "another"
 
-    def late(self, service: Instance, seconds: float) -> Instance:
+    def late(self, service: Any, seconds: float) -> Any:
         return replace(
             service, image=replace(service.image, model=replace(service.image.model, delay=seconds))
         )
@@ -100,10 +100,10 @@ class Makers:
 class Versions(Pipeline):
     """A pipeline whose versions differ."""
 
-    async def bundle(self, tag: str, commit: Commit) -> Bundle:
+    def bundle(self, tag: str, commit: Commit) -> Path:
         files = {**FILES, "app/model/golden.json": json.dumps(ROWS).encode()}
         self.image = Container(built(Archive(self.image.archive), layer(files), version=tag))
-        return await super().bundle(tag, commit)
+        return super().bundle(tag, commit)
 
 
 class Engines(Engine):
@@ -154,11 +154,14 @@ def play(
         tag = f"v1.0.0-{tmp_path.name.replace('_', '-')}.1"
         engine = Engines(start_google, tag)
         engine.fleet = fleet
-        for module in ("rehearse", "release", "revisions"):
+        for module in ("rehearsal.release_rehearsal", "releasing.publishing", "rehearsal.revision_starter"):
             monkeypatch.setattr(f"{module}.dag", engine)
         pipeline = Versions(Container(tmp_path / "built.tar"), Service(lambda: registry_url))
-        made: Any = (pipeline, "rehearsed", COMMIT, engine.programs, Container(Path()), Makers())
-        return await Rehearsal(tag, (), name, judging).run(*made)
+        rehearsal = Rehearsal(tag, (), name, judging)
+        nothing: Any = Container(Path())
+        drafts: Any = [pipeline.draft(each) for each in rehearsal.tags]
+        made: Any = (drafts, engine.programs, nothing, FleetIngredients({}, nothing, nothing))
+        return await rehearsal.run("rehearsed", *made)
 
     return play
 
@@ -226,9 +229,9 @@ def test_an_unknown_scenario_fails_before_anything_starts() -> None:
 
 
 def test_another_model_has_the_same_settings_but_one_feature_less() -> None:
-    pyproject = '[tool.milestone2]\nname = "m"\nfeatures = []\nminimum_score = 0.9\npositive = "yes"\n'
+    settings = {"name": "m", "features": [], "minimum_score": 0.9, "positive": "yes"}
     card = json.dumps({"features": [{"name": 'a "b"'}, {"name": "c"}]})
-    assert other_settings(pyproject, card).splitlines() == [
+    assert other_settings(settings, card).splitlines() == [
         "[tool.milestone2]",
         'name = "m"',
         'features = ["a \\"b\\""]',
