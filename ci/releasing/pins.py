@@ -1,4 +1,4 @@
-"""What is pinned, and newer pins for it: packages by the commands in their lists, base images by digest.
+"""Pins and newer pins: packages by the commands in their lists, base images by digest.
 
 A list such as app/requirements.in says at its head how it is compiled; that command is run again, and only
 raises what the list allows. The tags of base images are kept: what moves is the digest behind one.
