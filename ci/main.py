@@ -524,7 +524,7 @@ def _lint(checked: dagger.Container, linters: Mapping[str, list[str]]) -> dagger
     """Return the container that prints the verdicts of linters, all of which run, in one step."""
     lines = [f"verdict {shlex.quote(name)} {shlex.join(command)}" for name, command in linters.items()]
     script = "\n".join([VERDICT, *lines, "exit $status"])
-    return checked.with_exec(["sh", "-c", script])
+    return checked.with_new_file("/lint.sh", script).with_exec(["sh", "/lint.sh"])
 
 
 def _registry() -> dagger.Container:

@@ -240,5 +240,46 @@ def test_another_model_has_the_same_settings_but_one_feature_less() -> None:
     ]
 
 
+@dataclass
+class Training:
+    """The container in which a model was trained, and what was done to it."""
+
+    card: str
+    done: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        def changed(*given: Any) -> Training:
+            self.done.append((name, *given))
+            return self
+
+        return changed
+
+    async def contents(self) -> str:
+        return self.card
+
+
+async def test_another_model_is_trained_with_those_settings_where_the_first_one_was() -> None:
+    training = Training(json.dumps({"features": [{"name": "a"}, {"name": "b"}]}))
+    container: Any = training
+    settings = {"name": "m"}
+    assert await Ingredients(settings, container, container).another_model() is container
+    assert training.done == [
+        ("file", "model/card.json"),
+        ("with_new_file", "other.toml", other_settings(settings, training.card)),
+        (
+            "with_exec",
+            ["/venv/bin/python", "-B", "train_model.py", "--settings", "other.toml", "--output", "other"],
+        ),
+        ("directory", "other"),
+    ]
+
+
+def test_a_late_service_is_behind_the_proxy_that_waits() -> None:
+    proxy: Any = Container(Path())
+    service: Any = object()
+    assert Ingredients({}, proxy, proxy).late(service, 0.5) is proxy.service
+    assert proxy.arguments == ["python", "/delay.py", "late", "8080", "0.5"]
+
+
 def test_the_image_of_these_tests_has_the_model_that_its_card_names() -> None:
     assert MODEL in FILES.values()
