@@ -154,7 +154,7 @@ def play(
         tag = f"v1.0.0-{tmp_path.name.replace('_', '-')}.1"
         engine = Engines(start_google, tag)
         engine.fleet = fleet
-        for module in ("rehearse", "release", "revisions"):
+        for module in ("rehearsal.release_rehearsal", "releasing.publishing", "rehearsal.revision_starter"):
             monkeypatch.setattr(f"{module}.dag", engine)
         pipeline = Versions(Container(tmp_path / "built.tar"), Service(lambda: registry_url))
         made: Any = (pipeline, "rehearsed", COMMIT, engine.programs, Container(Path()), Makers())
