@@ -512,7 +512,7 @@ async def _linted(checked: dagger.Container, linters: Mapping[str, list[str]]) -
     """Return the verdicts of linters, all of which run, in one step."""
     lines = [f"verdict {shlex.quote(name)} {shlex.join(command)}" for name, command in linters.items()]
     script = "\n".join([VERDICT, *lines, "exit $status"])
-    return (await checked.with_exec(["sh", "-c", script]).stdout()).strip()
+    return (await checked.with_new_file("/lint.sh", script).with_exec(["sh", "/lint.sh"]).stdout()).strip()
 
 
 def _registry() -> dagger.Container:
