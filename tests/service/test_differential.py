@@ -17,7 +17,7 @@ from tests.service.model import write_model, write_sum
 from tests.service.mutations import mutated_body
 from tests.service.server import PROGRAM, running
 
-# Asked here; `python -m tests.service.differential` asks a million times. These are enough to find each mutation.
+# Enough to find each mutation; `python -m tests.service.differential` asks a million times.
 BODIES, HEADS, SEED = 1500, 1000, 9
 # Each makes the hot path wrong in one place; the program then runs as it does otherwise.
 BODY_MUTATIONS = {
