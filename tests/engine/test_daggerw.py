@@ -203,8 +203,10 @@ def test_without_a_network_the_wanted_package_and_host_are_named(
     machine: Machine, listed: str, error: str
 ) -> None:
     (machine.clone / listed).write_text(f"attrs==26.1.0 --hash=sha256:{'0' * 64}\n")
-    settings = {"PIP_INDEX_URL": "https://index.example/simple", "PIP_RETRIES": "0", "UV_HTTP_RETRIES": "0"}
-    done = machine.run("call", before=["unshare", "--net"], **settings)
+    index = "https://index.example/simple"
+    done = machine.run(
+        "call", before=["unshare", "--net"], PIP_INDEX_URL=index, PIP_RETRIES="0", UV_HTTP_RETRIES="0"
+    )
     assert done.returncode == 1
     assert f"could not install {listed} from https://index.example; {error}" in done.stderr
     assert f"(all of it: {machine.folder}/home/.cache/daggerw/install.log)" in done.stderr
@@ -214,8 +216,10 @@ def test_without_a_network_the_wanted_package_and_host_are_named(
 def test_packages_come_from_the_index_of_pip_s_configuration(machine: Machine) -> None:
     (machine.clone / "ci/requirements.txt").write_text(f"attrs==26.1.0 --hash=sha256:{'0' * 64}\n")
     (machine.folder / "pip.conf").write_text("[global]\nindex-url = https://mirror.example/simple\n")
-    settings = {"PIP_CONFIG_FILE": str(machine.folder / "pip.conf"), "UV_HTTP_RETRIES": "0"}
-    done = machine.run("call", before=["unshare", "--net"], **settings)
+    configuration = str(machine.folder / "pip.conf")
+    done = machine.run(
+        "call", before=["unshare", "--net"], PIP_CONFIG_FILE=configuration, UV_HTTP_RETRIES="0"
+    )
     assert "error: Failed to fetch: https://mirror.example/simple/attrs/" in done.stderr
 
 
