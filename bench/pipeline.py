@@ -1,9 +1,9 @@
 """Measure the pipeline on the embedded engine, from a clone with empty caches: `python bench/pipeline.py`.
 
-Prints a row for each step with its seconds, the limit that the project sets itself, the ratio to PLAIN, and the
-largest memory (PSS, MB) of the engine, its command line included, and of the module's own process. PLAIN is the
-same work without containers: an environment, its packages, a training and the tests. Takes about ten minutes, and
-as much network as a first build.
+Prints a row for each step with its seconds, the limit that the project sets itself, the ratio to PLAIN, and
+the largest memory (PSS, MB) of the engine, its command line included, and of the module's own process. PLAIN
+is the same work without containers: an environment, its packages, a training and the tests. Takes about ten
+minutes, and as much network as a first build.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ STEPS = (
 )
 PLAIN = """
 python3 -m venv ../plain
-../plain/bin/pip install --quiet --require-hashes --no-deps --no-cache-dir -r requirements-uv.txt
-../plain/bin/uv pip install --quiet --python ../plain --no-cache --require-hashes --no-deps -r requirements-test.txt
+../plain/bin/pip install -q --require-hashes --no-deps --no-cache-dir -r requirements-uv.txt
+../plain/bin/uv pip install -q --python ../plain --no-cache --require-hashes --no-deps -r requirements-test.txt
 ../plain/bin/python train_model.py --output ../model
 ../plain/bin/python -m pytest --quiet tests/release --model ../model
 """
