@@ -73,7 +73,8 @@ STEPS = (
 PLAIN = """
 python3 -m venv ../plain
 ../plain/bin/pip install -q --require-hashes --no-deps --no-cache-dir -r requirements-uv.txt
-../plain/bin/uv pip install -q --python ../plain --no-cache --no-deps --require-hashes -r requirements-test.txt
+../plain/bin/uv pip install -q --python ../plain --no-cache \
+    --no-deps --require-hashes -r requirements-test.txt
 ../plain/bin/python train_model.py --output ../model
 ../plain/bin/python -m pytest --quiet tests/release --model ../model
 """
