@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISH = ("publish", "--tag", "v1.0.0")
-ENGINE, MODULE = "-m engine", "module_process.py"
+ENGINE, MODULE = "-m daggerw_engine", "module_process.py"
 SAMPLE_SECONDS = 0.1
 
 

@@ -15,7 +15,7 @@ from tests.docs import walk
 from tests.docs.commands import ROOT, problems
 
 WALKED = ["README.md", "CONTRIBUTING.md"]
-PAGES = [*WALKED, "docs/architecture.md", "docs/runbook.md", "ci/engine/README.md"]
+PAGES = [*WALKED, "docs/architecture.md", "docs/runbook.md", "engine/README.md"]
 PICTURES = ["docs/release.svg", "docs/request.svg"]
 ROOMS = ["app", "app/api", "app/connections", "app/modelling", "ci", "training", "tests/service", "."]
 FEW = 8  # words that two sentences may share by chance
