@@ -56,7 +56,7 @@ CHECKED_FILES += [".gitignore", "*.md", "docs", "engine", "requirements-*.in", "
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
 SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
 
-# What proves the machinery, in two halves that run side by side; the first one needs no more than these files.
+# What proves the machinery, in two halves that run side by side; the first needs no more than these files.
 # Everything else in tests/ is the team's, and what a release depends on.
 SERVICE_TESTS = ["tests/service", "tests/training"]
 REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/docker", "tests/docs", "tests/repository"]
