@@ -273,9 +273,13 @@ def chain(levels: int) -> Model:
             nodes += NODES["double"].pack(LEAF, level - 1, 0.0)
     for leaf in (levels, levels - 1):
         nodes += NODES["double"].pack(LEAF, leaf, 0.0)
-    sizes, outputs = array("I", [2 * levels + 1]), array("i", [0])
-    leaves = doubles(map(float, range(levels + 1)))
-    forest = Forest("double", *map(memoryview, (sizes, outputs, nodes)), leaves)
+    forest = Forest(
+        "double",
+        sizes=memoryview(array("I", [2 * levels + 1])),
+        outputs=memoryview(array("i", [0])),
+        nodes=memoryview(nodes),
+        leaves=doubles(map(float, range(levels + 1))),
+    )
     return Model(FORMAT, 1, (), (0.0,), None, forest, 1, "value")
 
 
