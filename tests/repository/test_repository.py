@@ -23,13 +23,14 @@ LISTS = (
     "app/requirements",
     "app/requirements-full",
     "ci/requirements",
+    "docker/requirements",
     "engine/requirements",
     "requirements-test",
     "requirements-uv",
 )
 RUNNING = [ROOT / f"{name}.txt" for name in LISTS]
 LOCKED = [ROOT / "requirements-dev.txt", *RUNNING]
-ASSEMBLY = ("assemble", "package_record", "runtime_tree", "slim")
+ASSEMBLY = ("assemble", "compile_scorer", "package_record", "runtime_tree", "slim")
 # The pipeline's rooms from the lowest to the highest: each imports only what stands before it, and `errors`.
 ROOMS = ["advice", "net", "image", "oci", "keyless", "releasing", "deploying.rollout", "deploying.targets"]
 ROOMS += ["deploying", "fakecloud.state", "fakecloud.identity", "fakecloud.registry", "fakecloud.cloud_run"]
@@ -131,8 +132,8 @@ def test_the_module_s_lock_has_the_versions_of_its_tests_and_leaves_dagger_to_th
 
 def test_everything_runs_on_one_base_image() -> None:
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
-    stages = ["packages", "packages", "packages-full", "builder-full", "model", "scratch", "scratch"]
-    assert bases == [main.BASE, *stages]
+    stages = ["base", "base", "packages", "packages", "packages-full", "builder-full", "model"]
+    assert bases == [main.BASE, *stages, "scratch", "scratch"]
 
 
 def test_the_engine_is_tested_on_the_base_image() -> None:

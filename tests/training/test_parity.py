@@ -48,7 +48,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 from app.errors import NotPortable
 from app.modelling.portable.model import CATEGORY, LEAF, Forest, Model, Precision, doubles
 from app.modelling.portable.scorer import scorer
-from tests.random_models import NODES
+from tests.service.random_models import NODES
 from training import export, parity, trees
 
 Rows = parity.Rows

@@ -14,7 +14,7 @@ from app.modelling.portable import native
 from app.modelling.portable.binary_format import FORMAT
 from app.modelling.portable.model import Model, doubles
 from app.modelling.portable.scorer import scorer
-from tests.random_models import random_model, random_rows
+from tests.service.random_models import random_model, random_rows
 
 MODELS, ROWS = 600, 25
 

@@ -21,8 +21,8 @@ from app.modelling.portable.binary_format import FORMAT, MAGIC
 from app.modelling.portable.model import CATEGORY, LEAF, MAX_DEPTH, MISSING_RIGHT, Forest, Model, doubles
 from app.modelling.portable.operations import Arithmetic
 from app.modelling.portable.scorer import scorer
-from tests.hostile_models import mutated, verdict
-from tests.random_models import NODES, random_model
+from tests.service.hostile_models import mutated, verdict
+from tests.service.random_models import NODES, random_model
 
 Header = dict[str, Any]
 MUTATIONS = 4000

@@ -1,6 +1,6 @@
 """Hostile model files under address and undefined-behaviour sanitizers.
 
-    python -m tests.hostile_models [COUNT]
+    python -m tests.service.hostile_models [COUNT]
 
 Compiles scorer.c with gcc's sanitizers, and has COUNT mutated files (100,000 if not given) checked and, if
 they are models, scored. A process of its own does so, which a sanitizer ends with its report. Prints how many
@@ -19,7 +19,7 @@ from pathlib import Path
 from app.errors import ArtifactError
 from app.modelling.portable import binary_format
 from app.modelling.portable.scorer import scorer
-from tests.random_models import random_model, random_rows
+from tests.service.random_models import random_model, random_rows
 
 SANITIZED = (
     *("-O1", "-g", "-fno-omit-frame-pointer", "-ffp-contract=off", "-fPIC", "-shared"),
@@ -84,7 +84,7 @@ def main() -> int:
             ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
         )
         environment = {**os.environ, **OPTIONS, "LD_PRELOAD": found.stdout.strip()}
-        command = [sys.executable, "-m", "tests.hostile_models", count, str(library)]
+        command = [sys.executable, "-m", "tests.service.hostile_models", count, str(library)]
         return subprocess.run(command, env=environment, check=False).returncode
 
 
@@ -92,5 +92,5 @@ if __name__ == "__main__":
     if len(sys.argv) > 2:
         attack(Path(sys.argv[2]), int(sys.argv[1]))
     else:
-        sys.path.insert(0, str(Path(__file__).parent.parent / "docker"))
+        sys.path.insert(0, str(Path(__file__).parents[2] / "docker"))
         sys.exit(main())
