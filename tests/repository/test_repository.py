@@ -39,7 +39,7 @@ TOP_ROOMS = {room.partition(".")[0] for room in ROOMS}
 PIPELINE = sorted(path for room in TOP_ROOMS for path in (ROOT / "ci" / room).rglob("*.py"))
 PRODUCT = ["app", "train_model", "training", "errors", "main", *TOP_ROOMS, "daggerw_engine"]
 # The service from below: what stands first may be imported by what stands behind it.
-SERVICE_ROOMS = ("modelling", "connections", "api")
+SERVICE_ROOMS = ("modelling", "modelling/portable", "connections", "api")
 LEVELS = [
     *("app.errors", "app.settings", "app.logs", "app.modelling", "app.metrics", "app.service"),
     *("app.connections", "app.api", "app.server", "app.__main__"),
@@ -176,8 +176,14 @@ def test_a_module_of_the_service_imports_only_what_stands_below_it(
 ) -> None:
     found = ours(SERVICE[module])
     assert {name for name in found if name.split(".")[0] != "app"} == set()
-    others = {level(name) for name in found} - {module.rpartition(".")[0]}
+    others = {level(name) for name in found} - {level(module)}
     assert {each for each in others if LEVELS.index(each) >= LEVELS.index(level(module))} == set()
+
+
+def test_the_portable_model_needs_nothing_else_of_the_room_that_it_is_in() -> None:
+    found = {name for module, path in SERVICE.items() if ".portable." in module for name in ours(path)}
+    others = {name for name in found if level(name) == "app.modelling" and ".portable" not in name}
+    assert others == {"app.modelling.strict_json"}
 
 
 def test_no_modules_of_the_service_import_each_other_in_a_circle_not_even_for_types() -> None:

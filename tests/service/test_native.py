@@ -41,10 +41,13 @@ def test_both_scorers_give_the_same_bits(native_library: Path, seed: int) -> Non
     assert len(kinds) == 8
 
 
-def test_a_batch_beyond_all_blocks_is_scored_row_by_row_alike(native_library: Path) -> None:
+def test_a_batch_beyond_all_blocks_is_scored_row_by_row_alike(
+    native_library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chance = random.Random(1)
     model = next(each for each in iter(lambda: random_model(chance), None) if each.forest)
-    rows = random_rows(chance, model, 2 * native.ROWS_AT_ONCE + 3)
+    monkeypatch.setattr(native, "NUMBERS_AT_ONCE", 4500)
+    rows = random_rows(chance, model, 5003)
     compiled = scorer(model, library=native_library)
     assert repr(compiled.scores(rows)) == repr(scorer(model, library=None).scores(rows))
 
