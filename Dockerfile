@@ -17,7 +17,7 @@ COPY app/modelling/portable/scorer.c /build/app/modelling/portable/
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --system --target /compiler --system-certs --link-mode symlink \
         --only-binary :all: --no-deps --require-hashes --requirement /build/docker/requirements.txt \
-    && PYTHONPATH=/compiler python -B /build/docker/compile_scorer.py /scorer.so \
+    && PYTHONPATH=/compiler python -B /build/docker/compile_scorer.py /libscorer.so \
     && rm -r /compiler
 
 # packages: what every image needs, in a virtual environment.
@@ -52,7 +52,7 @@ RUN /venv/bin/python -B /build/assemble.py /tree
 FROM builder-full AS model
 WORKDIR /app
 COPY . .
-COPY --from=scorer /scorer.so app/modelling/portable/scorer.so
+COPY --from=scorer /libscorer.so app/modelling/portable/libscorer.so
 RUN /venv/bin/python -B train_model.py \
     && /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash app
 

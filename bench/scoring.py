@@ -168,7 +168,7 @@ def main() -> None:
     lines: list[list[str]] = [list(HEAD)]
     x, y = data()
     with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder, "scorer.so")
+        library = Path(folder, "libscorer.so")
         compile_scorer.compile_scorer(library)
         for name, (estimator, features) in estimators().items():
             rows = x[:, :features]

@@ -85,6 +85,6 @@ def native_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the native scorer, compiled for the tests."""
     import compile_scorer
 
-    library = tmp_path_factory.mktemp("native") / "scorer.so"
+    library = tmp_path_factory.mktemp("native") / "libscorer.so"
     compile_scorer.compile_scorer(library)
     return library

@@ -78,7 +78,7 @@ def main() -> int:
 
     count = sys.argv[1] if len(sys.argv) > 1 else "100000"
     with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder, "scorer.so")
+        library = Path(folder, "libscorer.so")
         compile_scorer.compile_scorer(library, ("gcc",), SANITIZED)
         found = subprocess.run(
             ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import random
+import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from app.modelling.portable import native
 from app.modelling.portable.binary_format import FORMAT
 from app.modelling.portable.model import Model, doubles
 from app.modelling.portable.scorer import scorer
+from tests.conftest import ROOT
 from tests.service.random_models import random_model, random_rows
 
 MODELS, ROWS = 600, 25
@@ -61,10 +65,10 @@ def test_the_library_says_that_it_scores(native_library: Path, tmp_path: Path) -
 def test_a_library_of_another_version_is_refused(
     native_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = tmp_path / "scorer.so"
+    other = tmp_path / "libscorer.so"
     other.write_bytes(native_library.read_bytes())
     monkeypatch.setattr(native, "ABI", native.ABI + 1)
-    with pytest.raises(ArtifactError, match=r"scorer.so has version \d+, .* needs \d+; run `python"):
+    with pytest.raises(ArtifactError, match=r"libscorer.so has version \d+, .* needs \d+; run `python"):
         scorer(linear(), library=other)
 
 
@@ -94,3 +98,16 @@ def test_threads_score_side_by_side(native_library: Path) -> None:
     for thread in threads:
         thread.join()
     assert results == {number: [30.0 * number] * 2000 for number in range(8)}
+
+
+def test_a_library_beside_the_scorer_is_used_without_being_told(
+    native_library: Path, model_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "app", tmp_path / "app", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    shutil.copy(native_library, tmp_path / "app/modelling/portable" / native.LIBRARY.name)
+    program = (
+        "from pathlib import Path; from app.modelling.model_loader import load\n"
+        f"print(load(Path({str(model_dir)!r})).scorer)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("native\n", "")

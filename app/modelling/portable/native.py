@@ -1,4 +1,4 @@
-"""Native scorer: `scorer.so` through ctypes, so it needs no header of Python's and runs on every one.
+"""Native scorer: `libscorer.so` through ctypes, so it needs no header of Python's and runs on every one.
 
 `python docker/compile_scorer.py` compiles it from scorer.c, and so does the Dockerfile. Without the library,
 the Python scorer predicts the same.
@@ -20,7 +20,7 @@ from app.modelling.portable import trees
 from app.modelling.portable.model import Model, Row, Scores
 from app.modelling.portable.operations import OPERATIONS
 
-LIBRARY = Path(__file__).with_name("scorer.so")
+LIBRARY = Path(__file__).with_name("libscorer.so")
 ABI = 2  # the same number stands in scorer.c
 NUMBERS_AT_ONCE = 1_000_000  # of rows and scores: bounds the memory for a batch
 DOUBLE = 8
