@@ -318,7 +318,7 @@ def test_health_and_card_of_a_loaded_model(client: Client, model_dir: Path) -> N
     assert client.get("/livez").json() == {"status": "alive"}
     assert client.get("/readyz").json() == {"status": "ready"}
     card = json.loads((model_dir / artifact.CARD_FILE).read_text())
-    release = {"version": "v1.2.3", "digest": None, "scorer": "python"}
+    release = {"version": "v1.2.3", "digest": None, "scorer": model_loader.load(model_dir).scorer}
     assert client.get("/model").json() == card | {"release": release}
 
 
