@@ -109,3 +109,11 @@ def test_results_are_plain_numbers_whatever_the_estimator_returns(card: Card) ->
     assert (found, type(found)) == (2, int)
     (found,) = EstimatorPredictor(Summing(), card).predict_all([[0.0, 1.0, 1.0]])
     assert (found, type(found)) == (2.0, float)
+
+
+@pytest.mark.parametrize(("features", "on_loop"), [(10, True), (100_000, False)])
+def test_only_a_model_that_takes_microseconds_holds_up_the_event_loop(
+    card: Card, features: int, on_loop: bool
+) -> None:
+    model = Model(FORMAT, features, (), (0.0,), doubles([1.0] * features), None, 1, "value")
+    assert PortablePredictor.of(card, model, "model.bin").on_loop == on_loop

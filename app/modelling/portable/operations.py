@@ -52,8 +52,16 @@ class Step(Protocol):
         """Return the columns and the numbers that scorer.c takes for rows of this width."""
 
 
+class _InPlace:
+    """A step that leaves a row as wide as it is."""
+
+    def width(self, before: int) -> int:
+        """Return how wide a row is after the step."""
+        return before
+
+
 @dataclass(frozen=True)
-class Arithmetic:
+class Arithmetic(_InPlace):
     """Change each column by a number."""
 
     operation: Literal["add", "subtract", "multiply", "divide"]
@@ -66,10 +74,6 @@ class Arithmetic:
         yield from _number_faults(self.operation, self.values, len(_chosen(self.columns, width)))
         if self.operation == "divide" and 0 in self.values:
             yield "divide takes no zero"
-
-    def width(self, before: int) -> int:
-        """Return how wide a row is after the step."""
-        return before
 
     def apply(self, row: list[float]) -> list[float]:
         """Return the changed row."""
@@ -84,7 +88,7 @@ class Arithmetic:
 
 
 @dataclass(frozen=True)
-class Clip:
+class Clip(_InPlace):
     """Limit columns."""
 
     operation: Literal["clip"]
@@ -97,10 +101,6 @@ class Clip:
         yield from _column_faults(self.columns, width)
         if self.minimum > self.maximum:
             yield "clip takes a minimum that is not above the maximum"
-
-    def width(self, before: int) -> int:
-        """Return how wide a row is after the step."""
-        return before
 
     def apply(self, row: list[float]) -> list[float]:
         """Return the changed row."""
@@ -117,7 +117,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Impute:
+class Impute(_InPlace):
     """Replace missing values by each column's number."""
 
     operation: Literal["impute"]
@@ -128,10 +128,6 @@ class Impute:
         """Yield why the step cannot change rows of this width."""
         yield from _column_faults(self.columns, width)
         yield from _number_faults(self.operation, self.values, len(_chosen(self.columns, width)))
-
-    def width(self, before: int) -> int:
-        """Return how wide a row is after the step."""
-        return before
 
     def apply(self, row: list[float]) -> list[float]:
         """Return the changed row."""
@@ -170,7 +166,7 @@ class Indicate:
 
 
 @dataclass(frozen=True)
-class Ordinal:
+class Ordinal(_InPlace):
     """Replace each known code by a value."""
 
     operation: Literal["ordinal"]
@@ -186,10 +182,6 @@ class Ordinal:
         yield from _number_faults(self.operation, self.values, len(self.codes))
         if any(before >= after for before, after in zip(self.codes, self.codes[1:], strict=False)):
             yield "ordinal takes distinct codes in ascending order"
-
-    def width(self, before: int) -> int:
-        """Return how wide a row is after the step."""
-        return before
 
     def apply(self, row: list[float]) -> list[float]:
         """Return the changed row."""
