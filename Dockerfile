@@ -9,17 +9,6 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --disable-pip-version-check --root-user-action ignore --no-compile --only-binary :all: \
         --no-deps --require-hashes --requirement /build/requirements-uv.txt
 
-# scorer: the native scorer of portable models.
-FROM base AS scorer
-COPY docker/compile_scorer.py docker/requirements.txt /build/docker/
-COPY app/modelling/portable/scorer.c /build/app/modelling/portable/
-# The compiler is linked to where uv keeps it: to write it into a layer takes longer than to run it.
-RUN --mount=type=cache,target=/root/.cache/uv \
-    uv pip install --system --target /compiler --system-certs --link-mode symlink \
-        --only-binary :all: --no-deps --require-hashes --requirement /build/docker/requirements.txt \
-    && PYTHONPATH=/compiler python -B /build/docker/compile_scorer.py /libscorer.so \
-    && rm -r /compiler
-
 # packages: what every image needs, in a virtual environment.
 FROM base AS packages
 # The virtual environment gives every base image's Python the same path, /venv/bin/python. Of the base image's own,
@@ -37,6 +26,17 @@ COPY app/requirements-full.txt /build/
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --python /venv/bin/python --system-certs --link-mode copy --only-binary :all: \
         --no-deps --require-hashes --requirement /build/requirements-full.txt
+
+# scorer: the native scorer of portable models.
+FROM base AS scorer
+COPY docker/compile_scorer.py docker/requirements.txt /build/docker/
+COPY app/modelling/portable/scorer.c /build/app/modelling/portable/
+# The compiler is linked to where uv keeps it: to write it into a layer takes longer than to run it.
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv pip install --system --target /compiler --system-certs --link-mode symlink \
+        --only-binary :all: --no-deps --require-hashes --requirement /build/docker/requirements.txt \
+    && PYTHONPATH=/compiler python -B /build/docker/compile_scorer.py /libscorer.so \
+    && rm -r /compiler
 
 # builder: the packages without what is never run, and what the interpreter needs besides.
 FROM packages AS builder
