@@ -54,7 +54,7 @@ PACKAGE_FILES = ["Dockerfile", "app/requirements.txt", "app/requirements-full.tx
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
 CHECKED_FILES += [".gitignore", "*.md", "docs", "engine", "requirements-*.in", "requirements-*.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
-SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
+SOURCE += ["ci/sdk", "**/*.so", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
 
 # What proves the machinery, in two halves that run side by side; the first needs no more than these files.
 # Everything else in tests/ is the team's, and what a release depends on.

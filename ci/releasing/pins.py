@@ -17,7 +17,7 @@ from oci.repository import connect
 
 # In the order in which they constrain each other.
 LISTS = ["app/requirements.in", "app/requirements-full.in", "requirements-uv.in", "requirements-test.in"]
-LISTS += ["engine/requirements.in", "ci/requirements.in", "requirements-dev.in"]
+LISTS += ["docker/requirements.in", "engine/requirements.in", "ci/requirements.in", "requirements-dev.in"]
 FILES = ["**/requirements*.in", "**/requirements*.txt", "ci/requirements.lock", "ci/pyproject.toml"]
 # Where base images are pinned.
 PINNING = ["Dockerfile", "ci/main.py", "engine/README.md", "engine/tests/engine_fixtures.py"]

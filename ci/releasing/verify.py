@@ -89,7 +89,10 @@ def _model(tree: Tree) -> Iterator[str]:
     """Yield what of the model is not as its card says; the pickle of a portable model isn't there."""
     card = json.loads(tree[CARD].content())
     portable = card.get("portable")
-    said = {"model.json": portable["sha256"]} if portable else {"model.joblib": card["artifact_sha256"]}
+    if portable:
+        said = {"model.bin" if portable.get("format") == 2 else "model.json": portable["sha256"]}
+    else:
+        said = {"model.joblib": card["artifact_sha256"]}
     if golden := card.get("golden_sha256"):
         said["golden.json"] = golden
     for name, sha256 in said.items():

@@ -318,7 +318,8 @@ def test_health_and_card_of_a_loaded_model(client: Client, model_dir: Path) -> N
     assert client.get("/livez").json() == {"status": "alive"}
     assert client.get("/readyz").json() == {"status": "ready"}
     card = json.loads((model_dir / artifact.CARD_FILE).read_text())
-    assert client.get("/model").json() == card | {"release": {"version": "v1.2.3", "digest": None}}
+    release = {"version": "v1.2.3", "digest": None, "scorer": model_loader.load(model_dir).scorer}
+    assert client.get("/model").json() == card | {"release": release}
 
 
 def test_a_service_without_a_model_is_alive_and_says_why_it_is_not_ready(broken: Client) -> None:

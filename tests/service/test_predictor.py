@@ -13,10 +13,10 @@ from app.errors import InvalidInput, ModelError
 from app.modelling import artifact
 from app.modelling.artifact import Card
 from app.modelling.estimator import EstimatorPredictor
-from app.modelling.portable_model import FORMAT, Model
+from app.modelling.portable.binary_format import FORMAT
+from app.modelling.portable.model import Model, doubles
 from app.modelling.portable_predictor import PortablePredictor
 from app.modelling.predictor import Predictor
-from app.modelling.scorer import scorer
 
 HUGE = 1.7e308
 GOOD, BAD, ODD = [1.0, 2.0, 3.0], [1.0, HUGE, HUGE], [HUGE, -HUGE, 0.0]
@@ -53,8 +53,8 @@ def summing(card: Card, request: pytest.FixtureRequest) -> Predictor:
     """Return a predictor of a row's sum, in plain Python and in scikit-learn's manner."""
     if request.param == "estimator":
         return EstimatorPredictor(Summing(), card)
-    model = Model(FORMAT, 3, (), (0.0,), ((1.0,) * 3,), (), 1, "value")
-    return PortablePredictor(card, scorer(model))
+    weights = doubles([1.0] * 3)
+    return PortablePredictor.of(card, Model(FORMAT, 3, (), (0.0,), weights, None, 1, "value"), "model.bin")
 
 
 def test_one_row_and_many_are_predicted_alike(summing: Predictor) -> None:
@@ -109,3 +109,11 @@ def test_results_are_plain_numbers_whatever_the_estimator_returns(card: Card) ->
     assert (found, type(found)) == (2, int)
     (found,) = EstimatorPredictor(Summing(), card).predict_all([[0.0, 1.0, 1.0]])
     assert (found, type(found)) == (2.0, float)
+
+
+@pytest.mark.parametrize(("features", "on_loop"), [(10, True), (100_000, False)])
+def test_only_a_model_that_takes_microseconds_holds_up_the_event_loop(
+    card: Card, features: int, on_loop: bool
+) -> None:
+    model = Model(FORMAT, features, (), (0.0,), doubles([1.0] * features), None, 1, "value")
+    assert PortablePredictor.of(card, model, "model.bin").on_loop == on_loop

@@ -257,15 +257,16 @@ async def test_a_portable_model_and_golden_rows_are_held_against_the_card(
     )
 
 
+@pytest.mark.parametrize(("number", "name"), [(1, "model.json"), (2, "model.bin")])
 async def test_a_portable_model_is_verified_without_its_pickle(
-    repository: Repository, publish: Publish
+    repository: Repository, publish: Publish, number: int, name: str
 ) -> None:
     card = {
         **CARD,
         "artifact_sha256": "not here",
-        "portable": {"sha256": canonical_json.digest(b"plain")[7:]},
+        "portable": {"sha256": canonical_json.digest(b"plain")[7:], "format": number},
     }
-    files = {"app/model/card.json": json.dumps(card).encode(), "app/model/model.json": b"plain"}
+    files = {"app/model/card.json": json.dumps(card).encode(), f"app/model/{name}": b"plain"}
     assert "  model: as its card says" in await verify.verified(repository, await publish(files))
 
 
