@@ -10,6 +10,7 @@ from pathlib import Path
 from app.errors import ArtifactError
 from app.modelling import artifact, portable_model
 from app.modelling.artifact import Card
+from app.modelling.columns import Column, Row
 from app.modelling.portable_model import Answer
 from app.modelling.predictor import FINITE_RESULT, Result, finite, refusal
 from app.modelling.scorer import Scorer, scorer
@@ -20,22 +21,23 @@ class PortablePredictor:
     """A portable model, which fails on finite features only by having no finite result."""
 
     card: Card
+    columns: tuple[Column, ...]
     scorer: Scorer
     on_loop: bool = True
 
-    def predict(self, features: Sequence[float]) -> Result:
+    def predict(self, features: Row) -> Result:
         """Return the prediction for a row."""
         result = self.scorer.one(features)
         if not isfinite(result):
             raise refusal(features, FINITE_RESULT)
         return result
 
-    def predict_all(self, rows: Sequence[Sequence[float]]) -> list[Result]:
+    def predict_all(self, rows: Sequence[Row]) -> list[Result]:
         """Return the predictions for rows."""
         return finite(self.scorer.all(rows), rows)
 
 
-def load(path: Path, sha256: str, card: Card) -> PortablePredictor:
+def load(path: Path, sha256: str, card: Card, columns: tuple[Column, ...]) -> PortablePredictor:
     """Return the model in a file. Raises ArtifactError when it isn't the card's."""
     model = portable_model.parse(artifact.read_known(path, sha256, artifact.MAX_BYTES), str(path))
     if model.features != len(card.features):
@@ -48,7 +50,7 @@ def load(path: Path, sha256: str, card: Card) -> PortablePredictor:
             f"model: {path} answers {model.answer} of {len(model.start)} scores, "
             f"its card says {card.task} with {len(card.classes)} classes; train again"
         )
-    return PortablePredictor(card, scorer(model))
+    return PortablePredictor(card, columns, scorer(model))
 
 
 def _answers(card: Card) -> tuple[Answer, ...]:
