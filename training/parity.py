@@ -4,8 +4,9 @@ Trees must give the same scores bit for bit; what else is computed may differ by
 itself does between a row and a batch. Compared are
 
 - the rows trained on;
-- RANDOM_ROWS rows, half of them even over one and a half times the features' ranges, half with each feature's
-  value from some row trained on;
+- RANDOM_ROWS rows, half of them even over one and a half times the features' ranges (over all categories, and
+  unknown ones where the model takes them), half with each feature's value from some row trained on; where the
+  model takes a missing value, a tenth lacks it;
 - for trees, rows that reach a split with its feature at the threshold and at the doubles beside it. They are
   given to a pipeline's last step by itself, as there are doubles that no scaler gives.
 
@@ -16,7 +17,7 @@ which are chosen evenly of all.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from math import ceil, inf, nextafter
@@ -27,11 +28,14 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from app.errors import NotPortable
+from app.modelling.columns import UNKNOWN, Column
+from app.modelling.data_frame import to_frame
 from app.modelling.portable_model import Model, Tree
 from app.modelling.scorer import Scorer, scorer
 from training.export import split
 
 RANDOM_ROWS = 100_000
+MISSING = 0.1  # share of the evenly drawn values that are taken away where the model takes that
 MAX_SPLITS = 20_000
 TOLERANCE = 1e-12  # times the reference, or 1 when that is smaller
 CELLS = 1_000_000  # of rows that are compared together: bounds the memory
@@ -46,12 +50,13 @@ class Pair:
     estimator: Any
     scorer: Scorer
     positive: int | None
+    columns: Sequence[Column] | None  # None when the estimator takes arrays
     exact: bool
 
     @classmethod
-    def of(cls, model: Model, estimator: Any, positive: int | None) -> Pair:
+    def of(cls, model: Model, estimator: Any, positive: int | None, columns: Sequence[Column] | None) -> Pair:
         """Make the model ready."""
-        return cls(estimator, scorer(model), positive, exact=bool(model.trees))
+        return cls(estimator, scorer(model), positive, columns, exact=bool(model.trees))
 
     def compare(self, rows: Rows, place: str) -> None:
         """Raise NotPortable unless both predict the same for each of the rows."""
@@ -70,45 +75,75 @@ class Pair:
 
     def _expected(self, rows: Rows) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the estimator's scores, and what is served of them."""
+        x = rows if self.columns is None else to_frame(self.columns, rows)
         try:
             if self.positive is not None:
-                served = self.estimator.predict_proba(rows)[:, self.positive]
+                served = self.estimator.predict_proba(x)[:, self.positive]
             else:
-                served = self.estimator.predict(rows)
+                served = self.estimator.predict(x)
             if hasattr(self.estimator, "decision_function"):
-                return self.estimator.decision_function(rows), served
+                return self.estimator.decision_function(x), served
             several = is_classifier(self.estimator) and self.positive is None
-            return self.estimator.predict_proba(rows) if several else served, served
+            return self.estimator.predict_proba(x) if several else served, served
         except ValueError as error:
             raise NotPortable(f"scikit-learn doesn't take rows like those trained on: {error}") from error
 
 
 @np.errstate(all="ignore")  # an overflow shows in the results, which are compared
-def check(model: Model, estimator: Any, positive: int | None, trained: Rows) -> None:
-    """Raise NotPortable unless the model predicts what the fitted estimator does."""
+def check(
+    model: Model, estimator: Any, positive: int | None, columns: Sequence[Column], trained: Rows
+) -> None:
+    """Raise NotPortable unless the model predicts what the estimator, fitted to encoded rows, does."""
     reference = _single_threaded(estimator)
-    pair, size = Pair.of(model, reference, positive), ceil(CELLS / trained.shape[1])
+    pair, size = Pair.of(model, reference, positive, columns), ceil(CELLS / trained.shape[1])
     for first in range(0, len(trained), size):
         pair.compare(trained[first : first + size], "rows trained on")
-    for rows in random_rows(trained, size):
+    for rows in random_rows(columns, trained, size):
         pair.compare(rows, "random rows")
+    if model.trees:
+        _compare_at_splits(model, reference, positive, columns, trained, size)
+
+
+def _compare_at_splits(
+    model: Model, reference: Any, positive: int | None, columns: Sequence[Column], trained: Rows, size: int
+) -> None:
     *before, final = split(reference)
+    prepared: Any = to_frame(columns, trained) if before else trained
     for transformer in before:
-        trained = transformer.transform(trained)
-    last, at_splits = Pair.of(replace(model, steps=()), final, positive), rows_at_splits(model.trees, trained)
+        prepared = transformer.transform(prepared)
+    last = Pair.of(replace(model, steps=()), final, positive, None if before else columns)
+    at_splits = rows_at_splits(model.trees, np.asarray(prepared, dtype=np.float64))
     while chunk := list(islice(at_splits, size)):
         last.compare(np.array(chunk), "rows at splits")
 
 
-def random_rows(trained: Rows, size: int) -> Iterator[Rows]:
-    """Yield RANDOM_ROWS rows in chunks of a size, always the same for the same data."""
+def random_rows(columns: Sequence[Column], trained: Rows, size: int) -> Iterator[Rows]:
+    """Yield RANDOM_ROWS encoded rows in chunks of a size, always the same for the same data."""
     random = np.random.default_rng(0)
-    smallest, largest = trained.min(axis=0), trained.max(axis=0)
+    takes_missing = np.array([column.feature.missing for column in columns])
     for first in range(0, RANDOM_ROWS, size):
         shape = (min(size, RANDOM_ROWS - first), trained.shape[1])
-        even = smallest + (1.5 * random.random(shape) - 0.25) * (largest - smallest)
+        even = np.column_stack(
+            [
+                _even(column, values, shape[0], random)
+                for column, values in zip(columns, trained.T, strict=True)
+            ]
+        )
+        even[(random.random(shape) < MISSING) & takes_missing] = np.nan
         mixed = np.take_along_axis(trained, random.integers(0, len(trained), shape), axis=0)
         yield np.where(np.arange(shape[0])[:, np.newaxis] % 2, even, mixed)
+
+
+def _even(column: Column, values: Rows, count: int, random: np.random.Generator) -> Rows:
+    match column.feature.kind:
+        case "category":
+            lowest = int(UNKNOWN) if column.feature.unknown else 0
+            return random.integers(lowest, len(column.categories), count).astype(np.float64)
+        case "boolean":
+            return random.integers(0, 2, count).astype(np.float64)
+    smallest, largest = np.nanmin(values), np.nanmax(values)
+    even: Rows = smallest + (1.5 * random.random(count) - 0.25) * (largest - smallest)
+    return even
 
 
 def rows_at_splits(trees: Iterable[Tree], trained: Rows) -> Iterator[list[float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -86,7 +86,7 @@ class Release:
 class ReleasedCard(Card):
     """The model's card, and the release that serves it."""
 
-    release: Release
+    release: Release = field(kw_only=True)
 
 
 class TensorMetadata(BaseModel):

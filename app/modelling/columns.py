@@ -28,7 +28,7 @@ MISSING_SPELLINGS = frozenset(
         *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
     }
 )
-BOOLEANS = {"true": 1.0, "false": 0.0}
+BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 
 Value = Any  # a double; in a column of texts also a string
 Row = Sequence[Value]
@@ -65,7 +65,7 @@ class Column:
         return f"{words}, or null" if self.feature.missing else words
 
     def encode(self, value: object) -> Value | None:
-        """Return a JSON value (its numbers read as doubles) encoded, or None when the column doesn't take it."""
+        """Return a JSON value, its numbers read as doubles, encoded; or None if the column takes no such."""
         if value is None:
             return math.nan if self.feature.missing else None
         match self.feature.kind:
@@ -97,7 +97,7 @@ class Column:
         return BOOLEANS.get(text.lower()) if self.feature.kind == "boolean" else parse_number(text)
 
     def typical(self) -> Value:
-        """Return an encoded value that every model must take. Raises ArtifactError when the card lacks one."""
+        """Return an encoded value that every model must take. Raises ArtifactError without one."""
         match self.feature.kind:
             case "text":
                 return ""

@@ -7,7 +7,9 @@ texts are objects. Only training, and the service where scikit-learn serves, imp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +38,16 @@ def encode_frame(columns: Sequence[Column], frame: pd.DataFrame) -> Encoded:
     return encoded
 
 
+def encode_rows(columns: Sequence[Column], frame: pd.DataFrame) -> list[list[Value]]:
+    """Return a data frame's rows encoded, with their texts."""
+    rows: list[list[Value]] = encode_frame(columns, frame).tolist()
+    for index, column in enumerate(columns):
+        if column.feature.kind == "text":
+            for row, value in zip(rows, frame[column.feature.name], strict=True):
+                row[index] = value if isinstance(value, str) else math.nan
+    return rows
+
+
 def encode_series(column: Column, series: pd.Series) -> NDArray[np.float64]:
     """Return a data frame's column encoded; a text becomes a missing value."""
     match column.feature.kind:
@@ -61,13 +73,13 @@ def _series(column: Column, values: Sequence[Value] | NDArray[np.float64]) -> pd
     return pd.Series(numbers)
 
 
-def _categories(column: Column, codes: NDArray[np.float64]) -> pd.Categorical:
+def _categories(column: Column, codes: NDArray[np.float64]) -> Any:
     names = sorted(column.categories)  # as pandas has them, whatever the order of the codes
     places = {name: place for place, name in enumerate(names)}
     table = np.array([*(places[name] for name in column.categories), len(names), -1])
     indexes = np.where(np.isnan(codes), -1, np.where(codes == UNKNOWN, len(column.categories), codes))
     unknown = [UNKNOWN_NAME] if (codes == UNKNOWN).any() else []
-    return pd.Categorical.from_codes(table[indexes.astype(np.int64)], [*names, *unknown])
+    return pd.Categorical.from_codes(table[indexes.astype(np.int64)], pd.Index([*names, *unknown]))
 
 
 def _are_integers(numbers: NDArray[np.float64]) -> bool:
