@@ -33,7 +33,7 @@ PRODUCT = ["app", "train_model", "training", "errors", "main", *TOP_ROOMS, "engi
 SERVICE_ROOMS = ("modelling", "connections", "api")
 LEVELS = [
     *("app.errors", "app.settings", "app.logs", "app.modelling", "app.metrics", "app.service"),
-    *("app.connections", "app.api", "app.server", "app.__main__"),
+    *("app.score", "app.connections", "app.api", "app.server", "app.__main__"),
 ]
 SERVICE = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path

@@ -42,6 +42,15 @@ class Predictor(Protocol):
         """Return what `predict` does, for each row; InvalidInput names the row as in `instances[3]`."""
 
 
+def label(card: Card, result: Result) -> str:
+    """Return the name of the class that a result stands for: of two, the likelier one."""
+    if card.positive is None:
+        return card.classes[int(result)]
+    first, second = card.classes
+    other = second if card.positive == first else first
+    return card.positive if result >= 0.5 else other
+
+
 def finite(results: list[Result], rows: Sequence[Row]) -> list[Result]:
     """Return the rows' results, or raise InvalidInput for the first that is not finite."""
     if all(map(isfinite, results)):

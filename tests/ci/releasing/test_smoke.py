@@ -31,7 +31,7 @@ def service() -> Iterator[Service]:
         class Handler(_Answers):
             content: ClassVar[dict[str, object]] = {"/model": card, "/predict": answer}
             code = status
-            row = list(asked)
+            row: ClassVar[list[object]] = list(asked)
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         servers.append(server)
