@@ -6,11 +6,13 @@ it was understood is for `training.parity` to find out.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn import ensemble, linear_model, tree
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
@@ -22,8 +24,11 @@ from sklearn.preprocessing import (
 )
 
 from app.errors import NotPortable
-from app.modelling.portable_model import FORMAT, MAX_NODES, Answer, Model, Operation, Step, Tree
-from training.trees import Nodes
+from app.modelling.portable.binary_format import FORMAT, MAX_BYTES
+from app.modelling.portable.model import MAX_NODES, Answer, Forest, Model
+from app.modelling.portable.operations import Arithmetic, Clip, Step
+from training import histogram_categories
+from training.trees import Nodes, forest
 
 LINEAR = (
     *(linear_model.ARDRegression, linear_model.BayesianRidge, linear_model.ElasticNet),
@@ -56,7 +61,8 @@ def export(estimator: Any, positive: int | None) -> Model:
     steps = tuple(step for transformer in before for step in _steps(transformer))
     for kinds, exported in _KINDS:
         if type(final) in kinds:
-            return replace(exported(final, positive), steps=steps)
+            model = exported(final, positive)
+            return replace(model, steps=steps + model.steps)
     raise NotPortable(f"{type(final).__name__} has no portable form")
 
 
@@ -88,9 +94,11 @@ def _steps(transformer: Any) -> Iterator[Step]:
         raise NotPortable(f"{kind.__name__} has no portable form")
 
 
-def _step(operation: Operation, values: Any) -> Iterator[Step]:
-    if values is not None:
-        yield Step(operation, tuple(map(float, values)))
+def _step(operation: Any, values: Any) -> Iterator[Step]:
+    if values is None:
+        return
+    numbers = tuple(map(float, values))
+    yield Clip("clip", None, *numbers) if operation == "clip" else Arithmetic(operation, None, numbers)
 
 
 def _limits(arguments: Mapping[str, object]) -> list[object]:
@@ -100,7 +108,7 @@ def _limits(arguments: Mapping[str, object]) -> list[object]:
 
 
 def _linear(final: Any, positive: int | None) -> Model:
-    return _model(final, positive, np.ravel(final.intercept_), coefficients=[final.coef_])
+    return _model(final, positive, np.ravel(final.intercept_), coefficients=final.coef_)
 
 
 def _logistic(final: Any, positive: int | None) -> Model:
@@ -110,16 +118,15 @@ def _logistic(final: Any, positive: int | None) -> Model:
 
 def _forest(final: Any, positive: int | None) -> Model:
     members = getattr(final, "estimators_", [final])
-    _check_size(sum(member.tree_.node_count for member in members))
     classes = len(getattr(final, "classes_", []))
     several = classes > 2
     served = range(classes) if several else [positive or 0]
-    trees = [
-        Nodes.of_tree(member.tree_, member.tree_.value[:, 0, served]).tree(None if several else 0)
-        for member in members
-    ]
+    _check_size(sum(member.tree_.node_count for member in members), len(served))
+    grown = (Nodes.of_tree(member.tree_, member.tree_.value[:, 0, served]) for member in members)
+    outputs = [-1 if several else 0] * len(members)
     # Its scores are probabilities already.
-    return replace(_model(final, None, [0.0] * len(served), trees=trees), divisor=len(members))
+    exported = _model(final, None, [0.0] * len(served), trees=forest(grown, outputs, "single"))
+    return replace(exported, divisor=len(members))
 
 
 def _boosting(final: Any, positive: int | None) -> Model:
@@ -129,25 +136,28 @@ def _boosting(final: Any, positive: int | None) -> Model:
     _check_size(sum(member.tree_.node_count for member in final.estimators_.flat))
     anything = np.zeros((1, final.n_features_in_), dtype=np.float32)
     (start,) = final._raw_predict_init(anything)
-    trees = [
-        Nodes.of_tree(member.tree_, final.learning_rate * member.tree_.value[:, 0]).tree(output)
-        for stage in final.estimators_
-        for output, member in enumerate(stage)
-    ]
+    members = [member.tree_ for member in final.estimators_.flat]
+    grown = (Nodes.of_tree(member, final.learning_rate * member.value[:, 0]) for member in members)
+    trees = forest(grown, _turns(final.estimators_), "single")
     return _model(final, positive, start, trees=trees)
 
 
 def _histogram(final: Any, positive: int | None) -> Model:
-    if final.is_categorical_ is not None and final.is_categorical_.any():
-        raise NotPortable("boosting on categories has no portable form")
     _check_loss(final)
-    _check_size(sum(len(member.nodes) for stage in final._predictors for member in stage))
-    trees = [
-        Nodes.of_histogram(member.nodes).tree(output)
-        for stage in final._predictors
-        for output, member in enumerate(stage)
-    ]
-    return _model(final, positive, final._baseline_prediction.ravel(), trees=trees)
+    members = [member for stage in final._predictors for member in stage]
+    _check_size(sum(len(member.nodes) for member in members))
+    known = histogram_categories.known_bits(final)
+    grown = (
+        Nodes.of_histogram(member.nodes, histogram_categories.bitsets(member, known)) for member in members
+    )
+    trees = forest(grown, _turns(final._predictors), "double")
+    model = _model(final, positive, final._baseline_prediction.ravel(), trees=trees)
+    return replace(model, steps=tuple(histogram_categories.steps(final)))
+
+
+def _turns(stages: Iterable[Iterable[object]]) -> list[int]:
+    """Return the score of each tree: those of a stage take turns."""
+    return [output for stage in stages for output, _ in enumerate(stage)]
 
 
 _KINDS: tuple[tuple[tuple[type, ...], Callable[[Any, int | None], Model]], ...] = (
@@ -164,9 +174,12 @@ def _check_loss(final: Any) -> None:
         raise NotPortable(f"boosting with the loss {final.loss!r} has no portable form")
 
 
-def _check_size(nodes: int) -> None:
+def _check_size(nodes: int, leaf_width: int = 1) -> None:
     if nodes > MAX_NODES:
         raise NotPortable(f"{nodes} nodes are more than the {MAX_NODES} of a portable model")
+    # Half of the nodes are leaves; a node takes at least 12 bytes.
+    if (size := nodes * (12 + 4 * leaf_width)) > MAX_BYTES:
+        raise NotPortable(f"{size} bytes of trees are more than the {MAX_BYTES} of a portable model")
 
 
 def _model(
@@ -174,18 +187,19 @@ def _model(
     positive: int | None,
     start: Iterable[Any],
     *,
-    coefficients: Iterable[Iterable[Any]] = (),
-    trees: Iterable[Tree] = (),
+    coefficients: NDArray[Any] | None = None,
+    trees: Forest | None = None,
 ) -> Model:
     scores = tuple(map(float, start))
     answer: Answer = "value" if positive is None else "sigmoid" if positive else "complement"
+    numbers = None if coefficients is None else array("d", np.asarray(coefficients, np.float64).tobytes())
     return Model(
         format=FORMAT,
         features=int(final.n_features_in_),
         steps=(),
         start=scores,
-        coefficients=tuple(tuple(map(float, row)) for row in coefficients),
-        trees=tuple(trees),
+        coefficients=None if numbers is None else memoryview(numbers),
+        forest=trees,
         divisor=1,
         answer="index" if len(scores) > 1 else answer,
     )
