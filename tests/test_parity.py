@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from app.modelling.portable_model import Model, Tree
+from app.modelling.scorer import scorer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -44,8 +46,6 @@ from sklearn.preprocessing import (
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
 
 from app.errors import NotPortable
-from app.modelling.portable_model import Model, Tree
-from app.modelling.scorer import scorer
 from training import export, parity, trees
 
 Rows = parity.Rows

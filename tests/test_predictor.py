@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from app.modelling.portable_model import FORMAT, Model
+from app.modelling.scorer import scorer
 
 from app.errors import InvalidInput, ModelError
 from app.modelling import artifact
 from app.modelling.artifact import Card
 from app.modelling.estimator import EstimatorPredictor
-from app.modelling.portable_model import FORMAT, Model
 from app.modelling.portable_predictor import PortablePredictor
 from app.modelling.predictor import Predictor
-from app.modelling.scorer import scorer
 
 HUGE = 1.7e308
 GOOD, BAD, ODD = [1.0, 2.0, 3.0], [1.0, HUGE, HUGE], [HUGE, -HUGE, 0.0]

@@ -7,10 +7,10 @@ import random
 from collections.abc import Iterator, Sequence
 
 import pytest
-
-from app.modelling import model_compiler
 from app.modelling.portable_model import FORMAT, Answer, Model, Step, Tree
 from app.modelling.scorer import scorer
+
+from app.modelling import model_compiler
 
 LARGEST, SMALLEST = 1.7976931348623157e308, 5e-324
 EXTREMES = [0.0, -0.0, 1.0, -1.0, SMALLEST, -SMALLEST, LARGEST, -LARGEST, 1e300, -1e-300]

@@ -66,6 +66,11 @@ def export(estimator: Any, positive: int | None) -> Model:
     raise NotPortable(f"{type(final).__name__} has no portable form")
 
 
+def is_histogram(estimator: Any) -> bool:
+    """Return whether an estimator is histogram boosting, which encodes categories itself."""
+    return type(estimator) in HISTOGRAM
+
+
 def split(estimator: Any) -> list[Any]:
     """Return the steps of a pipeline that do something, the predicting one last."""
     if type(estimator) is not Pipeline:

@@ -35,6 +35,19 @@ def _encoder(column: int, categories: NDArray[Any]) -> Step:
     return Ordinal("ordinal", column, tuple(codes), tuple(map(float, range(len(codes)))), None, None)
 
 
+def decoded(estimator: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return rows as the estimator takes them, of rows as its trees do; unknown categories are missing."""
+    encoder = estimator._preprocessor.named_transformers_["encoder"]
+    columns = [*np.flatnonzero(estimator.is_categorical_), *np.flatnonzero(~estimator.is_categorical_)]
+    found = np.empty_like(rows)
+    found[:, columns] = rows
+    for column, categories in zip(columns, encoder.categories_, strict=False):
+        known = np.append(categories[categories == categories].astype(np.float64), np.nan)
+        codes = np.where(found[:, column] < len(known) - 1, found[:, column], len(known) - 1)
+        found[:, column] = known[codes.astype(np.intp)]
+    return found
+
+
 def known_bits(estimator: Any) -> NDArray[np.uint64] | None:
     """Return a bitset of each column's known categories, empty for numbers; None without categories."""
     if estimator.is_categorical_ is None:
@@ -50,5 +63,6 @@ def bitsets(predictor: Any, known: NDArray[np.uint64] | None) -> NDArray[np.uint
     if known is None or not len(predictor.raw_left_cat_bitsets):
         return np.empty((len(nodes), 0), np.uint64)
     left = np.ascontiguousarray(predictor.raw_left_cat_bitsets).view(np.uint64)[nodes["bitset_idx"]]
-    unknown = np.where(nodes["missing_go_to_left"].astype(bool)[:, np.newaxis], ~known[nodes["feature_idx"]], 0)
-    return left | unknown.astype(np.uint64)
+    leads_left = nodes["missing_go_to_left"].astype(bool)[:, np.newaxis]
+    bits: NDArray[np.uint64] = left | np.where(leads_left, ~known[nodes["feature_idx"]], np.uint64(0))
+    return bits

@@ -6,20 +6,19 @@ itself does between a row and a batch. Compared are
 - the rows trained on;
 - RANDOM_ROWS rows, half of them even over one and a half times the features' ranges, half with each feature's
   value from some row trained on;
-- for trees, rows that reach a split with its feature at the threshold and at the doubles beside it. They are
-  given to a pipeline's last step by itself, as there are doubles that no scaler gives.
+- for trees, rows that reach a split with its feature at the threshold and at the numbers beside it, or at a
+  category of each side. They are given to a pipeline's last step by itself, as no scaler gives every double.
 
-A large model is kept in bounds: portable.MAX_NODES limits what a row costs, MAX_SPLITS the rows at splits,
-which are chosen evenly of all.
+A large model is kept in bounds: MAX_SPLITS limits the rows at splits, which are chosen evenly of all.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
-from math import ceil, inf, nextafter
+from math import ceil, inf, isfinite, nan, nextafter
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,11 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from app.errors import NotPortable
-from app.modelling.portable_model import Model, Tree
-from app.modelling.scorer import Scorer, scorer
-from training.export import split
+from app.modelling.portable.model import CATEGORY, COLUMN, LEAF, Forest, Model
+from app.modelling.portable.operations import Step, prepare
+from app.modelling.portable.scorer import Scorer, scorer
+from training import histogram_categories
+from training.export import is_histogram, split
 
 RANDOM_ROWS = 100_000
 MAX_SPLITS = 20_000
@@ -51,7 +52,7 @@ class Pair:
     @classmethod
     def of(cls, model: Model, estimator: Any, positive: int | None) -> Pair:
         """Make the model ready."""
-        return cls(estimator, scorer(model), positive, exact=bool(model.trees))
+        return cls(estimator, scorer(model), positive, exact=model.forest is not None)
 
     def compare(self, rows: Rows, place: str) -> None:
         """Raise NotPortable unless both predict the same for each of the rows."""
@@ -95,15 +96,35 @@ def check(model: Model, estimator: Any, positive: int | None, trained: Rows) -> 
     *before, final = split(reference)
     for transformer in before:
         trained = transformer.transform(trained)
-    last, at_splits = Pair.of(replace(model, steps=()), final, positive), rows_at_splits(model.trees, trained)
+    if model.forest:
+        _check_splits(model, model.forest, Pair.of(_last_step(model, final), final, positive), trained, size)
+
+
+def _check_splits(model: Model, forest: Forest, last: Pair, trained: Rows, size: int) -> None:
+    """Raise NotPortable unless both predict the same for rows at the splits of trees."""
+    own_steps = _own_steps(last.estimator)
+    prepared = (list(prepare(own_steps, row)) for row in trained[: len(forest.sizes)].tolist())
+    at_splits = rows_at_splits(forest, list(prepared))
     while chunk := list(islice(at_splits, size)):
-        last.compare(np.array(chunk), "rows at splits")
+        rows = np.array(chunk)
+        if own_steps:
+            rows = histogram_categories.decoded(last.estimator, rows)
+        last.compare(rows, "rows at splits")
+
+
+def _last_step(model: Model, final: Any) -> Model:
+    """Return the model of a pipeline's last step alone, which may have steps of its own."""
+    return replace(model, features=int(final.n_features_in_), steps=_own_steps(final))
+
+
+def _own_steps(final: Any) -> tuple[Step, ...]:
+    return tuple(histogram_categories.steps(final)) if is_histogram(final) else ()
 
 
 def random_rows(trained: Rows, size: int) -> Iterator[Rows]:
     """Yield RANDOM_ROWS rows in chunks of a size, always the same for the same data."""
     random = np.random.default_rng(0)
-    smallest, largest = trained.min(axis=0), trained.max(axis=0)
+    smallest, largest = np.nanmin(trained, axis=0), np.nanmax(trained, axis=0)
     for first in range(0, RANDOM_ROWS, size):
         shape = (min(size, RANDOM_ROWS - first), trained.shape[1])
         even = smallest + (1.5 * random.random(shape) - 0.25) * (largest - smallest)
@@ -111,22 +132,46 @@ def random_rows(trained: Rows, size: int) -> Iterator[Rows]:
         yield np.where(np.arange(shape[0])[:, np.newaxis] % 2, even, mixed)
 
 
-def rows_at_splits(trees: Iterable[Tree], trained: Rows) -> Iterator[list[float]]:
-    """Yield rows that reach a split, with its feature at the threshold and at the doubles beside it."""
+def rows_at_splits(forest: Forest, seen: Sequence[list[float]]) -> Iterator[list[float]]:
+    """Yield rows seen, changed so that they reach a split, with its column at the threshold and beside it."""
     chosen = count()
-    every = ceil(sum(len(tree.thresholds) for tree in trees) / MAX_SPLITS)
-    for number, tree in enumerate(trees):
-        thresholds, reaching = iter(tree.thresholds), [trained[number % len(trained)].tolist()]
-        for feature in tree.features:
-            row = reaching.pop()
-            if feature >= 0:
-                threshold = next(thresholds)
-                above = nextafter(threshold, inf)
-                if next(chosen) % every == 0:
-                    beside = (nextafter(threshold, -inf), threshold, above)
-                    yield from (_with(row, feature, value) for value in beside)
-                right = _with(row, feature, max(row[feature], above))
-                reaching += [right, _with(row, feature, min(row[feature], threshold))]
+    every = ceil((len(forest.kinds) - len(forest.sizes)) / 2 / MAX_SPLITS)
+    for number, root in enumerate(forest.roots()):
+        waiting = [(root, seen[number % len(seen)])]
+        while waiting:
+            node, row = waiting.pop()
+            kind, child = forest.kinds[node], forest.nexts[node]
+            if kind & LEAF:
+                continue
+            left, right, *beside = _values(forest, node, row[kind & COLUMN])
+            if next(chosen) % every == 0:
+                yield from (_with(row, kind & COLUMN, value) for value in beside)
+            waiting += [
+                (child + 1, _with(row, kind & COLUMN, right)),
+                (child, _with(row, kind & COLUMN, left)),
+            ]
+
+
+def _values(forest: Forest, node: int, value: float) -> list[float]:
+    """Return values that lead left and right, the given one if possible, and those to compare there."""
+    if forest.kinds[node] & CATEGORY:
+        return _categories(forest, int(forest.thresholds[node]))
+    threshold = forest.thresholds[node]
+    above = nextafter(threshold, inf)
+    beside = [nextafter(threshold, -inf), threshold, above]
+    if forest.precision == "single":
+        above = float(np.nextafter(np.float32(threshold), np.float32(inf)))
+        beside += [(threshold + above) / 2, above]
+    known = threshold if value != value else value
+    return [min(known, threshold), max(known, above), *filter(isfinite, beside)]
+
+
+def _categories(forest: Forest, bitset: int) -> list[float]:
+    """Return a category that leads left, one that leads right, and both with a missing one to compare."""
+    words = forest.bitsets[bitset * forest.words : (bitset + 1) * forest.words]
+    bits = [word >> bit & 1 for word in words for bit in range(64)]
+    left, right = float(bits.index(1) if 1 in bits else 0), float(bits.index(0) if 0 in bits else 0)
+    return [left, right, left, right, nan]
 
 
 def _with(row: list[float], feature: int, value: float) -> list[float]:

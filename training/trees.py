@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.modelling.portable.model import CATEGORY, LEAF, MISSING_RIGHT, Forest, Precision
 
 NO_CHILD = -1
-WORD_BITS = 64
+THRESHOLDS = {"single": "<f4", "double": "<f8"}
 Integers = NDArray[np.integer[Any]]
 
 
@@ -20,8 +20,8 @@ Integers = NDArray[np.integer[Any]]
 class Nodes:
     """Nodes by number, the root being 0.
 
-    `left` is NO_CHILD for a leaf, `values` has a row for each node, `flags` are those of the portable form, and
-    `bitsets` has a row for each node if there are splits by category.
+    `left` is NO_CHILD for a leaf, `values` has a row for each node, `flags` are those of the portable form,
+    and `bitsets` has a row for each node if there are splits by category.
     """
 
     left: Integers
@@ -65,50 +65,62 @@ class Nodes:
 
 
 def forest(trees: Iterable[Nodes], outputs: Sequence[int], precision: Precision) -> Forest:
-    """Return the arrays of a portable model. `outputs` has the score that each tree adds to, or -1 for all."""
-    kind = np.dtype([("kind", "<u4"), ("next", "<u4"), ("threshold", "<f4" if precision == "single" else "<f8")])
-    parts, leaves, bitsets = [], [], []
-    node_count = leaf_count = bitset_count = 0
+    """Return the arrays of a portable model. `outputs` has the score that each tree adds to, or ALL."""
+    arrays = _Arrays(np.dtype([("kind", "<u4"), ("next", "<u4"), ("threshold", THRESHOLDS[precision])]))
     for tree in trees:
-        order = tree.breadth_first()
-        is_leaf = tree.left[order] == NO_CHILD
-        nodes = np.zeros(len(order), kind)
-        splits = order[~is_leaf]
-        flags = tree.flags[splits]
-        by_category = flags & CATEGORY != 0
-        nodes["kind"] = LEAF
-        nodes["kind"][~is_leaf] = tree.features[splits].astype(np.uint32) | flags
-        nodes["next"][~is_leaf] = node_count + 1 + 2 * np.arange(len(splits))
-        thresholds = tree.thresholds[splits].copy()
-        thresholds[by_category] = bitset_count + np.cumsum(by_category)[by_category] - 1
-        nodes["threshold"][~is_leaf] = thresholds
-        numbers = tree.values[order[is_leaf]]
-        nodes["next"][is_leaf] = leaf_count + numbers.shape[1] * np.arange(len(numbers))
-        parts.append(nodes)
-        leaves.append(numbers.ravel())
-        if by_category.any():
-            bitsets.append(tree.bitsets[splits[by_category]])
-        node_count, leaf_count = node_count + len(nodes), leaf_count + numbers.size
-        bitset_count += int(by_category.sum())
-    words = bitsets[0].shape[1] if bitsets else 0
+        arrays.append(tree)
+    bitsets = np.concatenate(arrays.bitsets) if arrays.bitsets else np.empty((0, 0))
     return Forest(
         precision,
-        sizes=_view(np.array([len(part) for part in parts]), np.uint32, "I"),
-        outputs=_view(np.array(outputs), np.int32, "i"),
-        nodes=memoryview(np.concatenate(parts).view(np.uint8)).cast("B"),
-        leaves=_view(np.concatenate(leaves), np.float64, "d"),
-        bitsets=_view(np.concatenate(bitsets) if bitsets else np.empty(0), np.uint64, "Q"),
-        words=words,
+        sizes=_bytes(np.array([len(nodes) for nodes in arrays.nodes]), np.uint32).cast("I"),
+        outputs=_bytes(np.array(outputs), np.int32).cast("i"),
+        nodes=_bytes(np.concatenate(arrays.nodes), arrays.kind),
+        leaves=_bytes(np.concatenate(arrays.leaves), np.float64).cast("d"),
+        bitsets=_bytes(bitsets, np.uint64).cast("Q"),
+        words=bitsets.shape[1],
     )
 
 
-def _view(values: NDArray[Any], kind: Any, code: str) -> memoryview:
-    return memoryview(np.ascontiguousarray(values, kind).reshape(-1).view(np.uint8)).cast("B").cast(code)
+class _Arrays:
+    """The parts of a forest's arrays, a part a tree."""
+
+    def __init__(self, kind: np.dtype[Any]) -> None:
+        self.kind = kind
+        self.nodes: list[NDArray[Any]] = []
+        self.leaves: list[NDArray[np.float64]] = []
+        self.bitsets: list[NDArray[np.uint64]] = []
+        self._node_count = self._leaf_count = self._bitset_count = 0
+
+    def append(self, tree: Nodes) -> None:
+        """Add a tree's nodes, breadth first, its leaves, and the bitsets of its splits by category."""
+        order = tree.breadth_first()
+        is_leaf = tree.left[order] == NO_CHILD
+        splits, leaves = order[~is_leaf], tree.values[order[is_leaf]]
+        by_category = tree.flags[splits] & CATEGORY != 0
+        thresholds = tree.thresholds[splits].copy()
+        thresholds[by_category] = self._bitset_count + np.arange(by_category.sum())
+        nodes = np.zeros(len(order), self.kind)
+        nodes["kind"][is_leaf] = LEAF
+        nodes["kind"][~is_leaf] = tree.features[splits].astype(np.uint32) | tree.flags[splits]
+        nodes["next"][is_leaf] = self._leaf_count + leaves.shape[1] * np.arange(len(leaves))
+        nodes["next"][~is_leaf] = self._node_count + 1 + 2 * np.arange(len(splits))
+        nodes["threshold"][~is_leaf] = thresholds
+        self.nodes.append(nodes)
+        self.leaves.append(leaves.ravel())
+        if by_category.any():
+            self.bitsets.append(tree.bitsets[splits[by_category]])
+        self._node_count, self._leaf_count = self._node_count + len(nodes), self._leaf_count + leaves.size
+        self._bitset_count += int(by_category.sum())
+
+
+def _bytes(values: NDArray[Any], kind: Any) -> memoryview:
+    """Return the memory of numbers, converted to a kind."""
+    return memoryview(bytearray(np.ascontiguousarray(values, kind).tobytes()))
 
 
 @np.errstate(all="ignore")  # beyond single precision, and below its normal numbers
 def in_singles(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the largest singles that are at most the thresholds: a single is above both, or above neither."""
+    """Return the largest singles that are at most the thresholds: no single lies between the two."""
     below = thresholds.astype(np.float32)
     below = np.where(below > thresholds, np.nextafter(below, np.float32(-np.inf)), below)
     return below.astype(np.float64)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from app.errors import ArtifactError, InvalidInput, ModelError
 from app.modelling import artifact
 from app.modelling.artifact import Card
-from app.modelling.predictor import FINITE_RESULT, Result, finite, refusal
+from app.modelling.predictor import FINITE_RESULT, Result, ScorerKind, finite, refusal
 
 LIBRARIES = ("joblib", "numpy", "scikit-learn", "scipy")
 # Some estimator's pickle may need a Python of the same feature release, none a bug-fix release.
@@ -49,6 +49,7 @@ class EstimatorPredictor:
 
     estimator: Estimator
     card: Card
+    scorer: ScorerKind = "scikit-learn"
     on_loop: bool = False
 
     def predict(self, features: Sequence[float]) -> Result:
@@ -105,7 +106,7 @@ def load(folder: Path, card: Card) -> EstimatorPredictor:
     """
     _check_versions(card)
     path = folder / artifact.MODEL_FILE
-    content = artifact.read_known(path, card.artifact_sha256)
+    content = artifact.read_known(path, card.artifact_sha256, artifact.MAX_PICKLE_BYTES)
     try:
         estimator: Estimator = joblib.load(io.BytesIO(content))
     except Exception as error:  # a pickle runs foreign code, which can raise anything

@@ -15,7 +15,7 @@ def load(folder: Path) -> Predictor:
     card = artifact.load_card(folder)
     predictor: Predictor
     if card.portable:
-        predictor = portable_predictor.load(folder / artifact.PORTABLE_FILE, card.portable.sha256, card)
+        predictor = portable_predictor.load(folder, card, card.portable)
     else:
         predictor = _scikit_learn(folder, card)
     try:

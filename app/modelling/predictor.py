@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Protocol
+from typing import Literal, Protocol
 
 from app.errors import InvalidInput
 from app.modelling.artifact import Card
@@ -13,6 +13,7 @@ LARGEST_SINGLE = 3.4028234663852886e38  # the largest finite number in single pr
 FINITE_RESULT = "values that the model has a finite result for"
 
 Result = int | float
+ScorerKind = Literal["native", "python", "scikit-learn"]
 
 
 class Predictor(Protocol):
@@ -21,6 +22,10 @@ class Predictor(Protocol):
     @property
     def card(self) -> Card:
         """Return what the model is."""
+
+    @property
+    def scorer(self) -> ScorerKind:
+        """Return what computes predictions: the native library, plain Python, or scikit-learn."""
 
     @property
     def on_loop(self) -> bool:

@@ -1,1 +1,1 @@
-"""The portable model: its two file formats and its scorers, native and in Python; the room above may import it."""
+"""The portable model: its two file formats, its scorers in C and in Python; `app.modelling` may import it."""

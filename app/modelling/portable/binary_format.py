@@ -7,13 +7,12 @@ import struct
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
-from typing import Any
 
 from app.errors import ArtifactError
 from app.modelling import strict_json
 from app.modelling.portable import model as limits
 from app.modelling.portable import operations
-from app.modelling.portable.model import Answer, Forest, Model, Precision, head_faults
+from app.modelling.portable.model import NODE_SIZES, Answer, Forest, Model, Precision, head_faults
 
 FORMAT = 2
 MAX_BYTES = 256 * 1024 * 1024
@@ -70,8 +69,8 @@ def parse(content: bytearray, place: str) -> Model:
     if shape is None:
         count = scores * model.widths[-1]
         if count > limits.MAX_NODES:
-            _refuse(f"expected at most {limits.MAX_NODES} coefficients, got {count}", place)
-        model = replace(model, coefficients=arrays.take(count, "d"))
+            raise _error(f"expected at most {limits.MAX_NODES} coefficients, got {count}", place)
+        model = replace(model, coefficients=arrays.take(count, 8).cast("d"))
         _refuse_first(_infinite(model.coefficients), place)
     else:
         _refuse_first(_shape_faults(shape), place)
@@ -80,11 +79,9 @@ def parse(content: bytearray, place: str) -> Model:
     return model
 
 
-def write(model: Model) -> bytes:
+def write(model: Model) -> bytearray:
     """Return the model as a file."""
-    forest, arrays = model.forest, [model.coefficients]
-    if forest:
-        arrays = [forest.sizes, forest.outputs, forest.nodes, forest.leaves, forest.bitsets]
+    forest = model.forest
     header = {
         "format": FORMAT,
         "features": model.features,
@@ -95,26 +92,39 @@ def write(model: Model) -> bytes:
         "answer": model.answer,
     }
     text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
-    head = _HEAD.pack(MAGIC, len(text), 0) + text
-    parts = [head, *(array.cast("B") for array in arrays if array is not None)]
-    return b"".join(piece for part in parts for piece in (part, bytes(-len(part) % ALIGNMENT)))
+    content = bytearray(_HEAD.pack(MAGIC, len(text), 0) + text)
+    for array in _arrays(model):
+        content += bytes(-len(content) % ALIGNMENT)
+        content += array
+    content += bytes(-len(content) % ALIGNMENT)
+    return content
+
+
+def _arrays(model: Model) -> list[memoryview]:
+    """Return the bytes of the model's arrays in the order of the file."""
+    if model.forest is None:
+        return [] if model.coefficients is None else [model.coefficients.cast("B")]
+    forest = model.forest
+    return [
+        each.cast("B") for each in (forest.sizes, forest.outputs, forest.nodes, forest.leaves, forest.bitsets)
+    ]
 
 
 def _header(content: bytearray, place: str) -> tuple[Header, tuple[operations.Step, ...], int]:
     """Return the header, its steps, and where the arrays begin."""
-    magic, length, reserved = _HEAD.unpack_from(content.ljust(_HEAD.size, b"\0"))
+    magic, length, reserved = _HEAD.unpack(content[: _HEAD.size].ljust(_HEAD.size, b"\0"))
     if magic != MAGIC or reserved:
-        _refuse("expected a file that begins with PORTABL2", place)
+        raise _error("expected a file that begins with PORTABL2", place)
     if length > min(MAX_HEADER_BYTES, len(content) - _HEAD.size):
-        _refuse(f"expected a header of at most {MAX_HEADER_BYTES} bytes, got {length}", place)
+        raise _error(f"expected a header of at most {MAX_HEADER_BYTES} bytes, got {length}", place)
     end = _HEAD.size + length
     document = strict_json.parse(content[_HEAD.size : end], place)
     found = document.get("format") if isinstance(document, dict) else None
     if not isinstance(document, dict) or found != FORMAT:
-        _refuse(f"has format {found!r:.80}, this service reads {FORMAT} in binary", place)
+        raise _error(f"has format {found!r:.80}, this service reads {FORMAT} in binary", place)
     steps = document.pop("steps", None)
     if not isinstance(steps, list):
-        _refuse("steps: expected a list", place)
+        raise _error("steps: expected a list", place)
     header = strict_json.read(Header, document, place)
     read = tuple(operations.read(step, f"{place}: steps[{number}]") for number, step in enumerate(steps))
     return header, read, end
@@ -128,38 +138,37 @@ class _Arrays:
     position: int
     place: str
 
-    def take(self, count: int, kind: str, size: int = 0) -> memoryview:
-        """Return the next array, of so many items of a `struct` format, or of a size in bytes."""
-        length = count * (size or struct.calcsize(kind))
-        end = self.position + length
+    def take(self, count: int, size: int) -> memoryview:
+        """Return the bytes of the next array, of so many items of a size."""
+        end = self.position + count * size
         if end > len(self.content):
-            _refuse(f"expected {end} bytes or more, got {len(self.content)}", self.place)
+            raise _error(f"expected {end} bytes or more, got {len(self.content)}", self.place)
         found = self.content[self.position : end]
         self.position = end
         self.align()
-        return found.cast(kind)
+        return found
 
     def align(self) -> None:
         """Go on to a multiple of ALIGNMENT, over zero bytes only."""
         end = self.position + -self.position % ALIGNMENT
         if self.content[self.position : end] != bytes(end - self.position):
-            _refuse(f"expected zero bytes from {self.position} to {end}", self.place)
+            raise _error(f"expected zero bytes from {self.position} to {end}", self.place)
         self.position = end
 
     def finish(self) -> None:
         """Refuse a file that is longer than its arrays."""
         if self.position != len(self.content):
-            _refuse(f"expected {self.position} bytes, got {len(self.content)}", self.place)
+            raise _error(f"expected {self.position} bytes, got {len(self.content)}", self.place)
 
 
 def _forest(arrays: _Arrays, shape: Shape) -> Forest:
     return Forest(
         precision=shape.precision,
-        sizes=arrays.take(shape.trees, "I"),
-        outputs=arrays.take(shape.trees, "i"),
-        nodes=arrays.take(shape.nodes, "B", 12 if shape.precision == "single" else 16),
-        leaves=arrays.take(shape.leaves, "d"),
-        bitsets=arrays.take(shape.bitsets * shape.words, "Q"),
+        sizes=arrays.take(shape.trees, 4).cast("I"),
+        outputs=arrays.take(shape.trees, 4).cast("i"),
+        nodes=arrays.take(shape.nodes, NODE_SIZES[shape.precision]),
+        leaves=arrays.take(shape.leaves, 8).cast("d"),
+        bitsets=arrays.take(shape.bitsets * shape.words, 8).cast("Q"),
         words=shape.words,
     )
 
@@ -186,7 +195,7 @@ def _shape_faults(shape: Shape) -> Iterator[str]:
         yield "trees: expected both bitsets and words, or none"
 
 
-def _infinite(numbers: memoryview | None) -> Iterator[str]:
+def _infinite(numbers: memoryview[float] | None) -> Iterator[str]:
     if numbers is None or all(map(isfinite, numbers)):
         return
     for place, number in enumerate(numbers):
@@ -196,8 +205,8 @@ def _infinite(numbers: memoryview | None) -> Iterator[str]:
 
 def _refuse_first(faults: Iterator[str], place: str) -> None:
     for fault in faults:
-        _refuse(fault, place)
+        raise _error(fault, place)
 
 
-def _refuse(fault: str, place: str) -> Any:
-    raise ArtifactError(f"model: {place}: {fault}; train again")
+def _error(fault: str, place: str) -> ArtifactError:
+    return ArtifactError(f"model: {place}: {fault}; train again")

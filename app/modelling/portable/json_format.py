@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Literal
@@ -42,7 +42,7 @@ from typing import Literal
 from app.errors import ArtifactError
 from app.modelling import strict_json
 from app.modelling.portable import trees
-from app.modelling.portable.model import Answer, Forest, Model
+from app.modelling.portable.model import ALL, Answer, Forest, Model
 from app.modelling.portable.operations import Arithmetic, Clip
 from app.modelling.portable.operations import Step as AnyStep
 
@@ -128,7 +128,8 @@ def _model(document: Document) -> Model:
         else Arithmetic(step.operation, None, step.values)
         for step in document.steps
     )
-    coefficients = memoryview(array("d", chain.from_iterable(document.coefficients)))
+    numbers = array("d", chain.from_iterable(document.coefficients))
+    coefficients: memoryview[float] = memoryview(numbers)
     return Model(
         format=FORMAT,
         features=document.features,
@@ -151,7 +152,9 @@ def _forest(document: Document) -> Forest:
     return Forest(
         "double",
         sizes=memoryview(array("I", [len(tree.features) for tree in document.trees])),
-        outputs=memoryview(array("i", [-1 if tree.output is None else tree.output for tree in document.trees])),
+        outputs=memoryview(
+            array("i", [ALL if tree.output is None else tree.output for tree in document.trees])
+        ),
         nodes=memoryview(nodes),
         leaves=memoryview(leaves),
     )

@@ -21,29 +21,31 @@ LEAF = 1 << 31
 MISSING_RIGHT = 1 << 24
 CATEGORY = 1 << 25
 COLUMN = MISSING_RIGHT - 1
+ALL = -1  # the output of a tree that adds to every score
 
 Row = Sequence[float]
 Scores = Any  # a double, or a tuple of them when there are several
 Answer = Literal["value", "sigmoid", "complement", "index"]
 Precision = Literal["single", "double"]
+NODE_SIZES: dict[Precision, int] = {"single": 12, "double": 16}  # bytes
 
 
 @dataclass(frozen=True)
 class Forest:
-    """Trees as the arrays of docs/model-format.md, in writable memory: ctypes takes the address of no other."""
+    """Trees as the arrays of docs/model-format.md, in writable memory, as ctypes takes no other address."""
 
     precision: Precision
     sizes: memoryview  # "I"
     outputs: memoryview  # "i"
     nodes: memoryview  # "B"
-    leaves: memoryview  # "d"
+    leaves: memoryview[float]  # "d"
     bitsets: memoryview = field(default_factory=lambda: memoryview(array("Q")))
     words: int = 0
 
     @property
     def node_size(self) -> int:
         """Return the bytes of a node."""
-        return 12 if self.precision == "single" else 16
+        return NODE_SIZES[self.precision]
 
     @cached_property
     def kinds(self) -> memoryview:
@@ -56,7 +58,7 @@ class Forest:
         return self.nodes.cast("I")[1 :: self.node_size // 4]
 
     @cached_property
-    def thresholds(self) -> memoryview:
+    def thresholds(self) -> memoryview[float]:
         """Return each node's threshold."""
         return self.nodes.cast("f")[2::3] if self.precision == "single" else self.nodes.cast("d")[1::2]
 
@@ -76,7 +78,7 @@ class Model:
     features: int
     steps: tuple[Step, ...]
     start: tuple[float, ...]
-    coefficients: memoryview | None  # "d", a row for each score
+    coefficients: memoryview[float] | None  # "d", a row for each score
     forest: Forest | None
     divisor: int
     answer: Answer

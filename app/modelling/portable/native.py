@@ -1,7 +1,7 @@
 """Native scorer: `scorer.so` through ctypes, so it needs no header of Python's and runs on every one.
 
-The library is compiled from scorer.c by `python docker/compile_scorer.py`, which the Dockerfile runs, too. Without it the
-Python scorer predicts the same.
+`python docker/compile_scorer.py` compiles it from scorer.c, and so does the Dockerfile. Without the library,
+the Python scorer predicts the same.
 """
 
 from __future__ import annotations
@@ -30,15 +30,17 @@ _Pointer = ctypes.c_void_p
 
 class _Step(ctypes.Structure):
     _fields_ = [
-        (name, ctypes.c_int32)
-        for name in ("operation", "columns", "first_column", "numbers", "first_number")
+        (name, ctypes.c_int32) for name in ("operation", "columns", "first_column", "numbers", "first_number")
     ]
 
 
 class _Model(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("features", "width", "widest", "scores", "steps", "trees")),
-        *((name, ctypes.c_int64) for name in ("nodes", "leaves", "bitsets", "words", "is_single", "has_categories")),
+        *(
+            (name, ctypes.c_int64)
+            for name in ("nodes", "leaves", "bitsets", "words", "is_single", "has_categories")
+        ),
         *((name, _Pointer) for name in ("step", "columns_at", "numbers_at", "start_at", "coefficients_at")),
         *((name, _Pointer) for name in ("sizes_at", "outputs_at", "nodes_at", "leaves_at", "bitsets_at")),
         ("divisor", ctypes.c_double),
@@ -111,7 +113,10 @@ class NativeScorer:
 
 
 def native_scorer(model: Model, place: str, path: Path) -> NativeScorer | None:
-    """Return the model's scorer, or None without the library. Raises ArtifactError for trees that aren't right."""
+    """Return the model's scorer, or None without the library.
+
+    Raises ArtifactError for trees that aren't right.
+    """
     found = library(path)
     if found is None:
         return None
@@ -171,7 +176,9 @@ def _program(model: Model) -> tuple[Any, array[int], array[float]]:
     def encode() -> Iterator[_Step]:
         for step, width in zip(model.steps, model.widths, strict=False):
             chosen, values = step.program(width)
-            yield _Step(OPERATIONS.index(step.operation), len(chosen), len(columns), len(values), len(numbers))
+            yield _Step(
+                OPERATIONS.index(step.operation), len(chosen), len(columns), len(values), len(numbers)
+            )
             columns.extend(chosen)
             numbers.extend(values)
 

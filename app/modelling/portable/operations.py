@@ -284,7 +284,7 @@ def read(document: object, place: str) -> Step:
 
 
 def faults(steps: Iterable[Step], features: int, limit: int) -> Iterator[str]:
-    """Yield what is wrong with steps that begin with rows of `features` columns, and may not exceed `limit`."""
+    """Yield what is wrong with steps that begin with `features` columns and may not exceed `limit`."""
     width, numbers = features, 0
     for number, step in enumerate(steps):
         yield from (f"steps[{number}]: {fault}" for fault in step.faults(width))

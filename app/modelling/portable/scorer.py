@@ -1,4 +1,4 @@
-"""Scorer of portable models: native if its library is there, else in Python; both give the same to the last bit.
+"""Scorer of portable models: native if its library is there, else in Python, with the very same results.
 
 Sums run from the left, one by one, as scikit-learn's do: from Python 3.12 on, `sum()` gives something else.
 """
@@ -58,7 +58,7 @@ def scorer(model: Model, place: str = "model", library: Path | None = native.LIB
 
 def _microseconds(model: Model, kind: Kind) -> float:
     """Return roughly how long a row takes: by products, or by the levels of trees of usual shapes."""
-    operations = sum(model.widths[1:])
+    operations = float(sum(model.widths[1:]))
     if model.forest:
         operations += sum(1 + 1.5 * log2(size) for size in model.forest.sizes)
     return (operations + len(model.coefficients or ())) * COST[kind] / 1000

@@ -1,7 +1,7 @@
-"""Unrolled linear models: a Python function with a product for each coefficient, for models of a few features.
+"""Unrolled linear models: a Python function with a product for each coefficient.
 
-There is no source text: the function is built as a syntax tree, so nothing in a model file can become code. What
-comes from the file are constants, which were checked to be finite doubles.
+There is no source text: the function is built as a syntax tree, so nothing in a model file can become code.
+What comes from the file are constants, which were checked to be finite doubles.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _OPERATORS: dict[str, ast.operator] = {
 
 
 def is_possible(model: Model) -> bool:
-    """Return whether a model is small, linear, and changes all of its features in the same way or not at all."""
+    """Return whether a model is small, linear, and has only steps that change all features."""
     if model.coefficients is None or len(model.coefficients) > MAX_PRODUCTS or len(model.steps) > MAX_STEPS:
         return False
     return all(isinstance(step, Arithmetic | Clip) and step.columns is None for step in model.steps)
