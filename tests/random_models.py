@@ -7,9 +7,10 @@ import random
 import struct
 from array import array
 from collections.abc import Sequence
+from typing import Literal
 
 from app.modelling.portable.binary_format import FORMAT
-from app.modelling.portable.model import ALL, CATEGORY, LEAF, MISSING_RIGHT, Forest, Model, Precision
+from app.modelling.portable.model import ALL, CATEGORY, LEAF, MISSING_RIGHT, Forest, Model, Precision, doubles
 from app.modelling.portable.operations import (
     Arithmetic,
     Clip,
@@ -22,6 +23,9 @@ from app.modelling.portable.operations import (
     widths,
 )
 
+ARITHMETIC: tuple[Literal["add", "subtract", "multiply", "divide"], ...] = (
+    *("add", "subtract", "multiply", "divide"),
+)
 NODES = {"single": struct.Struct("<IIf"), "double": struct.Struct("<IId")}
 WORDS = 2
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 2.0, 3.0, 0.1, 127.0, 128.0, 5e-324, 1e-45, 1.7e308, -1.7e308, 1e39, 1e300]
@@ -34,13 +38,13 @@ def random_model(chance: random.Random) -> Model:
     steps = tuple(random_steps(chance, features)) if chance.random() < 0.6 else ()
     width = widths(steps, features)[-1]
     linear = chance.random() < 0.3
-    weights = array("d", [chance.choice((0.0, chance.gauss(0, 1))) for _ in range(scores * width)])
+    weights = doubles([chance.choice((0.0, chance.gauss(0, 1))) for _ in range(scores * width)])
     return Model(
         format=FORMAT,
         features=features,
         steps=steps,
         start=tuple(chance.choice((0.0, chance.gauss(0, 1))) for _ in range(scores)),
-        coefficients=memoryview(weights) if linear else None,
+        coefficients=weights if linear else None,
         forest=None if linear else random_forest(chance, width, scores),
         divisor=chance.choice((1, 3, 100)),
         answer="index" if scores > 1 else "value",
@@ -54,23 +58,22 @@ def random_steps(chance: random.Random, features: int) -> list[Step]:
         width = widths(steps, features)[-1]
         columns = tuple(chance.sample(range(width), chance.randint(1, width)))
         chosen = chance.choice((columns, None))
-        values = tuple(chance.choice((1.0, chance.gauss(0, 2))) for _ in (range(width) if chosen is None else columns))
+        values = tuple(
+            chance.choice((1.0, chance.gauss(0, 2))) for _ in (range(width) if chosen is None else columns)
+        )
         codes = tuple(sorted({float(chance.randrange(8)) for _ in range(chance.randint(0, 5))}))
         known = tuple(chance.choice((None, float(chance.randrange(9)))) for _ in codes)
         other, missing = chance.choice((None, -1.0)), chance.choice((None, 0.5))
-        steps.append(
-            chance.choice(
-                (
-                    *(Arithmetic(each, chosen, values) for each in ("add", "subtract", "multiply", "divide")),
-                    Clip("clip", chosen, -2.5, 100.0),
-                    Impute("impute", chosen, values),
-                    Indicate("indicate", chosen),
-                    Ordinal("ordinal", columns[0], codes, known, other, missing),
-                    OneHot("one_hot", columns[0], (*codes, None) if chance.random() < 0.5 else codes),
-                    Select("select", tuple(chance.choices(range(width), k=chance.randint(1, 2 * width)))),
-                )
-            )
-        )
+        kinds: list[Step] = [
+            *(Arithmetic(each, chosen, values) for each in ARITHMETIC),
+            Clip("clip", chosen, -2.5, 100.0),
+            Impute("impute", chosen, values),
+            Indicate("indicate", chosen),
+            Ordinal("ordinal", columns[0], codes, known, other, missing),
+            OneHot("one_hot", columns[0], (*codes, None) if chance.random() < 0.5 else codes),
+            Select("select", tuple(chance.choices(range(width), k=chance.randint(1, 2 * width)))),
+        ]
+        steps.append(chance.choice(kinds))
     return steps
 
 
@@ -86,11 +89,14 @@ def random_forest(chance: random.Random, width: int, scores: int) -> Forest:
         for feature, child, threshold in random_tree(chance, width, flags, first):
             if feature == LEAF:
                 child = len(leaves)
-                leaves.extend(chance.choice((0.0, chance.gauss(0, 1))) for _ in range(scores if outputs[-1] < 0 else 1))
+                leaves.extend(
+                    chance.choice((0.0, chance.gauss(0, 1))) for _ in range(scores if outputs[-1] < 0 else 1)
+                )
             nodes += NODES[precision].pack(feature, child, threshold)
         sizes.append(len(nodes) // NODES[precision].size - first)
-    arrays = (memoryview(sizes), memoryview(outputs), memoryview(nodes), memoryview(leaves), memoryview(bitsets))
-    return Forest(precision, *arrays, words=WORDS if bitsets else 0)
+    words = WORDS if bitsets else 0
+    whole = (memoryview(sizes), memoryview(outputs), memoryview(nodes))
+    return Forest(precision, *whole, doubles(leaves), memoryview(bitsets), words)
 
 
 def random_tree(
@@ -114,7 +120,9 @@ def random_tree(
 
 def random_threshold(chance: random.Random) -> float:
     """Return a number that single precision holds."""
-    value = chance.choice((chance.gauss(0, 1), float(chance.randint(-3, 3)), 0.1, 1e-45, 3.4028234663852886e38))
+    value = chance.choice(
+        (chance.gauss(0, 1), float(chance.randint(-3, 3)), 0.1, 1e-45, 3.4028234663852886e38)
+    )
     return array("f", [value])[0]
 
 
@@ -126,7 +134,14 @@ def random_rows(chance: random.Random, model: Model, count: int) -> list[list[fl
         near = chance.choice(thresholds)
         beside = math.nextafter(near, chance.choice((-math.inf, math.inf)))
         halfway = near * (1 + chance.choice((-1, 1)) * 2.0**-24)
-        numbers = (chance.gauss(0, 1), float(chance.randint(-2, 130)), chance.choice(ODD), near, beside, halfway)
+        numbers = (
+            chance.gauss(0, 1),
+            float(chance.randint(-2, 130)),
+            chance.choice(ODD),
+            near,
+            beside,
+            halfway,
+        )
         return chance.choice(numbers)
 
     return [[value() for _ in range(model.features)] for _ in range(count)]

@@ -5,26 +5,23 @@ from __future__ import annotations
 import ctypes
 import random
 import threading
-from array import array
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import compile_scorer
 from app.errors import ArtifactError
 from app.modelling.portable import native
 from app.modelling.portable.binary_format import FORMAT
-from app.modelling.portable.model import ALL, LEAF, Forest, Model
+from app.modelling.portable.model import Model, doubles
 from app.modelling.portable.scorer import scorer
-from tests.random_models import NODES, random_model, random_rows
+from tests.random_models import random_model, random_rows
 
 MODELS, ROWS = 600, 25
 
 
 def linear(features: int = 30) -> Model:
     """Return the model that adds its features."""
-    weights = memoryview(array("d", [1.0] * features))
+    weights = doubles([1.0] * features)
     return Model(FORMAT, features, (), (0.0,), weights, None, 1, "value")
 
 
@@ -64,7 +61,7 @@ def test_a_library_of_another_version_is_refused(
     other = tmp_path / "scorer.so"
     other.write_bytes(native_library.read_bytes())
     monkeypatch.setattr(native, "ABI", native.ABI + 1)
-    with pytest.raises(ArtifactError, match=r"scorer.so has version \d+, .* needs \d+; run `python docker/comp"):
+    with pytest.raises(ArtifactError, match=r"scorer.so has version \d+, .* needs \d+; run `python"):
         scorer(linear(), library=other)
 
 
@@ -94,18 +91,3 @@ def test_threads_score_side_by_side(native_library: Path) -> None:
     for thread in threads:
         thread.join()
     assert results == {number: [30.0 * number] * 2000 for number in range(8)}
-
-
-def chain(levels: int) -> Model:
-    """Return a model of one tree that grows to the left only."""
-    nodes = bytearray()
-    for level in range(levels):
-        nodes += NODES["double"].pack(0, 2 * level + 1, float(levels - level))
-        if level:
-            nodes += NODES["double"].pack(LEAF, level - 1, 0.0)
-    for leaf in (levels - 1, levels):
-        nodes += NODES["double"].pack(LEAF, leaf, 0.0)
-    sizes, outputs = array("I", [2 * levels + 1]), array("i", [0])
-    leaves = array("d", map(float, range(levels + 1)))
-    forest = Forest("double", *map(memoryview, (sizes, outputs, nodes, leaves)))  # type: ignore[arg-type]
-    return Model(FORMAT, 1, (), (0.0,), None, forest, 1, "value")

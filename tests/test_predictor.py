@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app.modelling.portable_model import FORMAT, Model
-from app.modelling.scorer import scorer
 
 from app.errors import InvalidInput, ModelError
 from app.modelling import artifact
 from app.modelling.artifact import Card
 from app.modelling.estimator import EstimatorPredictor
+from app.modelling.portable.binary_format import FORMAT
+from app.modelling.portable.model import Model, doubles
 from app.modelling.portable_predictor import PortablePredictor
 from app.modelling.predictor import Predictor
 
@@ -53,8 +53,8 @@ def summing(card: Card, request: pytest.FixtureRequest) -> Predictor:
     """Return a predictor of a row's sum, in plain Python and in scikit-learn's manner."""
     if request.param == "estimator":
         return EstimatorPredictor(Summing(), card)
-    model = Model(FORMAT, 3, (), (0.0,), ((1.0,) * 3,), (), 1, "value")
-    return PortablePredictor(card, scorer(model))
+    weights = doubles([1.0] * 3)
+    return PortablePredictor.of(card, Model(FORMAT, 3, (), (0.0,), weights, None, 1, "value"), "model.bin")
 
 
 def test_one_row_and_many_are_predicted_alike(summing: Predictor) -> None:

@@ -6,7 +6,6 @@ it was understood is for `training.parity` to find out.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -25,7 +24,7 @@ from sklearn.preprocessing import (
 
 from app.errors import NotPortable
 from app.modelling.portable.binary_format import FORMAT, MAX_BYTES
-from app.modelling.portable.model import MAX_NODES, Answer, Forest, Model
+from app.modelling.portable.model import MAX_NODES, Answer, Forest, Model, doubles
 from app.modelling.portable.operations import Arithmetic, Clip, Step
 from training import histogram_categories
 from training.trees import Nodes, forest
@@ -197,13 +196,12 @@ def _model(
 ) -> Model:
     scores = tuple(map(float, start))
     answer: Answer = "value" if positive is None else "sigmoid" if positive else "complement"
-    numbers = None if coefficients is None else array("d", np.asarray(coefficients, np.float64).tobytes())
     return Model(
         format=FORMAT,
         features=int(final.n_features_in_),
         steps=(),
         start=scores,
-        coefficients=None if numbers is None else memoryview(numbers),
+        coefficients=None if coefficients is None else doubles(np.ravel(coefficients).tolist()),
         forest=trees,
         divisor=1,
         answer="index" if len(scores) > 1 else answer,

@@ -163,7 +163,8 @@ def _values(forest: Forest, node: int, value: float) -> list[float]:
         above = float(np.nextafter(np.float32(threshold), np.float32(inf)))
         beside += [(threshold + above) / 2, above]
     known = threshold if value != value else value
-    return [min(known, threshold), max(known, above), *filter(isfinite, beside)]
+    right = max(known, above) if isfinite(above) else nan  # which nothing else can follow
+    return [min(known, threshold), right, *filter(isfinite, beside)]
 
 
 def _categories(forest: Forest, bitset: int) -> list[float]:

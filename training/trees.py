@@ -49,7 +49,7 @@ class Nodes:
             left=np.where(nodes["is_leaf"], NO_CHILD, nodes["left"].astype(np.int64)),
             right=nodes["right"].astype(np.int64),
             features=nodes["feature_idx"],
-            thresholds=np.where(categorical, 0.0, nodes["num_threshold"]),
+            thresholds=np.where(categorical, 0.0, _finite(nodes["num_threshold"], np.float64)),
             flags=flags.astype(np.uint32),
             values=nodes["value"].reshape(-1, 1),
             bitsets=bitsets,
@@ -123,4 +123,9 @@ def in_singles(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the largest singles that are at most the thresholds: no single lies between the two."""
     below = thresholds.astype(np.float32)
     below = np.where(below > thresholds, np.nextafter(below, np.float32(-np.inf)), below)
-    return below.astype(np.float64)
+    return _finite(below.astype(np.float64), np.float32)
+
+
+def _finite(thresholds: NDArray[np.float64], kind: type[np.floating[Any]]) -> NDArray[np.float64]:
+    """Replace infinity, the threshold between what is missing and what is not, by the largest number."""
+    return np.minimum(thresholds, float(np.finfo(kind).max))

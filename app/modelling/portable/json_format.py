@@ -42,7 +42,7 @@ from typing import Literal
 from app.errors import ArtifactError
 from app.modelling import strict_json
 from app.modelling.portable import trees
-from app.modelling.portable.model import ALL, Answer, Forest, Model
+from app.modelling.portable.model import ALL, Answer, Forest, Model, doubles
 from app.modelling.portable.operations import Arithmetic, Clip
 from app.modelling.portable.operations import Step as AnyStep
 
@@ -128,8 +128,7 @@ def _model(document: Document) -> Model:
         else Arithmetic(step.operation, None, step.values)
         for step in document.steps
     )
-    numbers = array("d", chain.from_iterable(document.coefficients))
-    coefficients: memoryview[float] = memoryview(numbers)
+    coefficients = doubles(chain.from_iterable(document.coefficients))
     return Model(
         format=FORMAT,
         features=document.features,

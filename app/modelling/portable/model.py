@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -94,6 +94,11 @@ class Model:
         if self.forest:
             return len(self.forest.kinds)
         return len(self.coefficients or ())
+
+
+def doubles(numbers: Iterable[float]) -> memoryview[float]:
+    """Return the memory of numbers."""
+    return memoryview(array("d", numbers)).cast("B").cast("d")
 
 
 def head_faults(model: Model) -> Iterator[str]:

@@ -22,12 +22,14 @@ _DOUBLE_NODE = struct.Struct("<IId")
 
 def faults(forest: Forest, width: int, scores: int) -> Iterator[str]:
     """Yield what is wrong with trees for prepared rows of a width, the first first."""
+    nodes, count = 0, len(forest.kinds)
     for tree, (size, output) in enumerate(zip(forest.sizes, forest.outputs, strict=True)):
-        if not size:
+        nodes += size
+        if not size or nodes > count:
             yield size_fault(tree)
         if not -1 <= output < scores:
             yield output_fault(tree)
-    if sum(forest.sizes) != len(forest.kinds):
+    if nodes != count:
         yield size_fault(len(forest.sizes) - 1)
     for root, size, output in zip(forest.roots(), forest.sizes, forest.outputs, strict=True):
         yield from _node_faults(forest, range(root, root + size), width, scores if output < 0 else 1)
