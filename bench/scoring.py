@@ -25,6 +25,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+from app.modelling.portable_model import Tree
+from app.modelling.scorer import scorer
 from sklearn import ensemble
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
@@ -33,8 +35,6 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from app.modelling import portable_model
-from app.modelling.portable_model import Tree
-from app.modelling.scorer import scorer
 from training.export import export
 
 BATCH, ROUNDS, SINGLES = 1000, 11, 20

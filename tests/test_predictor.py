@@ -14,10 +14,10 @@ from app.modelling import artifact
 from app.modelling.artifact import Bins, Card, Feature
 from app.modelling.columns import Column
 from app.modelling.estimator import EstimatorPredictor
-from app.modelling.portable_model import FORMAT, Model
+from app.modelling.portable.binary_format import FORMAT
+from app.modelling.portable.model import Model, doubles
 from app.modelling.portable_predictor import PortablePredictor
 from app.modelling.predictor import Predictor
-from app.modelling.scorer import scorer
 
 NUMBERS = tuple(Column(Feature(name, 0.0, 1.0, {}, Bins((), (1.0,)))) for name in "abc")
 HUGE = 1.7e308
@@ -55,8 +55,8 @@ def summing(card: Card, request: pytest.FixtureRequest) -> Predictor:
     """Return a predictor of a row's sum, in plain Python and in scikit-learn's manner."""
     if request.param == "estimator":
         return EstimatorPredictor(Summing(), card, NUMBERS)
-    model = Model(FORMAT, 3, (), (0.0,), ((1.0,) * 3,), (), 1, "value")
-    return PortablePredictor(card, NUMBERS, scorer(model))
+    model = Model(FORMAT, 3, (), (0.0,), doubles([1.0] * 3), None, 1, "value")
+    return PortablePredictor.of(card, NUMBERS, model, "model.bin")
 
 
 def test_one_row_and_many_are_predicted_alike(summing: Predictor) -> None:

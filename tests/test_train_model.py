@@ -17,9 +17,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from app.errors import InvalidInput
-from app.modelling import artifact, portable_model
+from app.modelling import artifact
 from app.modelling.columns import typical_row
 from app.modelling.model_loader import load
+from app.modelling.portable import binary_format, json_format
+from app.modelling.portable import model as limits
 from app.modelling.portable_predictor import PortablePredictor
 from tests.project import Project, make
 from training import describe, export
@@ -141,16 +143,21 @@ def test_other_tasks_have_golden_rows_and_plots_too(
 
 
 @pytest.mark.parametrize(
-    ("module", "limit", "reason"),
+    ("modules", "limit", "reason"),
     [
-        (portable_model, "MAX_NODES", "expected at most 1 nodes or coefficients, got 2"),
-        (artifact, "MAX_BYTES", "bytes are more than the 1 of a portable model"),
+        ((json_format, limits), "MAX_NODES", "expected at most 1 coefficients, got 2"),
+        ((artifact, binary_format), "MAX_BYTES", "bytes are more than the 1 of a portable model"),
     ],
 )
 def test_a_model_too_large_to_be_portable_is_said_to_be(
-    project: Project, monkeypatch: pytest.MonkeyPatch, module: ModuleType, limit: str, reason: str
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    modules: tuple[ModuleType, ...],
+    limit: str,
+    reason: str,
 ) -> None:
-    monkeypatch.setattr(module, limit, 1)
+    for module in modules:
+        monkeypatch.setattr(module, limit, 1)
     assert project.data(lambda i: int(i >= 20)).train() == 0
     card = json.loads((project.folder / "model/card.json").read_text())
     assert reason in card["not_portable"]

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from app.errors import ArtifactError, BadData, InvalidInput, ModelError, NotPortable
-from app.modelling import artifact, columns, estimator, portable_model
+from app.modelling import artifact, columns, estimator
 from app.modelling.artifact import Card, Portable
 from app.modelling.columns import Column
 from app.modelling.data_frame import encode_frame
 from app.modelling.estimator import EstimatorPredictor
-from app.modelling.portable_model import Model
+from app.modelling.portable import binary_format, json_format
+from app.modelling.portable.model import Model
+from app.modelling.portable.scorer import scorer
 from app.modelling.portable_predictor import PortablePredictor
 from app.modelling.predictor import Predictor
-from app.modelling.scorer import scorer
 from training import parity
 from training.describe import describe
 from training.export import export
 from training.fit import Fitted
 from training.golden import golden
 from training.plots import plots
+from training.preparation.prepared_row import names_of
 from training.probe import probe
 from training.settings import Settings
 
 
-def package(fitted: Fitted, settings: Settings) -> tuple[Card, dict[str, bytes]]:
+def package(fitted: Fitted, settings: Settings) -> tuple[Card, dict[str, bytes | bytearray]]:
     """Return the model's card, and the other files by name: the portable model is one if it can be had.
 
     Raises BadData when the model fails on rows that it was fitted to.
     """
-    files = {artifact.MODEL_FILE: estimator.serialize(fitted.estimator)}
+    files: dict[str, bytes | bytearray] = {artifact.MODEL_FILE: estimator.serialize(fitted.estimator)}
     card, found = _card(fitted, settings, artifact.sha256(files[artifact.MODEL_FILE]))
     positive = None if card.positive is None else card.classes.index(card.positive)
     files |= plots(fitted.estimator, fitted.data.held_out, positive)
@@ -40,10 +41,10 @@ def package(fitted: Fitted, settings: Settings) -> tuple[Card, dict[str, bytes]]
         card = replace(card, categories_sha256=artifact.sha256(categories))
     predictor: Predictor
     try:
-        files[artifact.PORTABLE_FILE], model = portable_form(fitted, found, positive)
-        sha256 = artifact.sha256(files[artifact.PORTABLE_FILE])
-        card = replace(card, portable=Portable(sha256, model.format, model.nodes))
-        predictor = PortablePredictor(card, found, scorer(model))
+        name, content, model = portable_form(fitted, found, positive)
+        files[name] = content
+        card = replace(card, portable=Portable(artifact.sha256(content), model.format, model.nodes))
+        predictor = PortablePredictor.of(card, found, model, name)
     except NotPortable as reason:
         predictor = EstimatorPredictor(fitted.estimator, replace(card, not_portable=str(reason)), found)
     try:
@@ -54,19 +55,34 @@ def package(fitted: Fitted, settings: Settings) -> tuple[Card, dict[str, bytes]]
     return card, {**files, artifact.GOLDEN_FILE: rows}
 
 
-def portable_form(fitted: Fitted, found: Sequence[Column], positive: int | None) -> tuple[bytes, Model]:
-    """Return the portable model's file and model. Raises NotPortable, also when it predicts otherwise."""
+def portable_form(
+    fitted: Fitted, found: Sequence[Column], positive: int | None
+) -> tuple[str, bytes | bytearray, Model]:
+    """Return the portable model's file by name and content, and the model in it.
+
+    Raises NotPortable, also when it predicts otherwise.
+    """
     try:
-        exported = asdict(export(fitted.estimator, positive))
-        content = json.dumps(exported, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-        model = portable_model.parse(content, artifact.PORTABLE_FILE)
+        name, content, model = _written(export(fitted.estimator, positive, names_of(found)))
+        scorer(model, name)  # which checks its trees
     except (ValueError, ArtifactError) as error:
         raise NotPortable(f"{type(fitted.estimator).__name__} has no portable form: {error}") from error
-    if len(content) > artifact.MAX_BYTES:
-        raise NotPortable(f"{len(content)} bytes are more than the {artifact.MAX_BYTES} of a portable model")
     trained = encode_frame(found, fitted.data.trained.x)
     parity.check(model, fitted.estimator, positive, found, trained)
-    return content, model
+    return name, content, model
+
+
+def _written(exported: Model) -> tuple[str, bytes | bytearray, Model]:
+    """Return the model as a file, in JSON if that can express it, and what is read from it."""
+    text = json_format.write(exported)
+    if text is not None and len(text) <= artifact.MAX_BYTES:
+        return artifact.PORTABLE_FILE, text, json_format.parse(text, artifact.PORTABLE_FILE)
+    content = binary_format.write(exported)
+    if len(content) > binary_format.MAX_BYTES:
+        raise NotPortable(
+            f"{len(content)} bytes are more than the {binary_format.MAX_BYTES} of a portable model"
+        )
+    return artifact.BINARY_FILE, content, binary_format.parse(content, artifact.BINARY_FILE)
 
 
 def _card(fitted: Fitted, settings: Settings, sha256: str) -> tuple[Card, tuple[Column, ...]]:

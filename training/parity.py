@@ -7,20 +7,19 @@ itself does between a row and a batch. Compared are
 - RANDOM_ROWS rows, half of them even over one and a half times the features' ranges (over all categories, and
   unknown ones where the model takes them), half with each feature's value from some row trained on; where the
   model takes a missing value, a tenth lacks it;
-- for trees, rows that reach a split with its feature at the threshold and at the doubles beside it. They are
-  given to a pipeline's last step by itself, as there are doubles that no scaler gives.
+- for trees, rows that reach a split with its feature at the threshold and at the numbers beside it, or at a
+  category of each side. They are given to a pipeline's last step by itself, as no scaler gives every double.
 
-A large model is kept in bounds: portable.MAX_NODES limits what a row costs, MAX_SPLITS the rows at splits,
-which are chosen evenly of all.
+A large model is kept in bounds: MAX_SPLITS limits the rows at splits, which are chosen evenly of all.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
-from math import ceil, inf, nextafter
+from math import ceil, inf, isfinite, nan, nextafter
 from typing import Any
 
 import numpy as np
@@ -30,9 +29,12 @@ from sklearn.base import is_classifier
 from app.errors import NotPortable
 from app.modelling.columns import UNKNOWN, Column
 from app.modelling.data_frame import to_frame
-from app.modelling.portable_model import Model, Tree
-from app.modelling.scorer import Scorer, scorer
-from training.export import split
+from app.modelling.portable.model import CATEGORY, COLUMN, LEAF, Forest, Model
+from app.modelling.portable.operations import prepare
+from app.modelling.portable.scorer import Scorer, scorer
+from training.export import own_encoding, split
+from training.preparation.own_encoding import OwnEncoding
+from training.preparation.prepared_row import names_of
 
 RANDOM_ROWS = 100_000
 MISSING = 0.1  # share of the evenly drawn values that are taken away where the model takes that
@@ -56,7 +58,7 @@ class Pair:
     @classmethod
     def of(cls, model: Model, estimator: Any, positive: int | None, columns: Sequence[Column] | None) -> Pair:
         """Make the model ready."""
-        return cls(estimator, scorer(model), positive, columns, exact=bool(model.trees))
+        return cls(estimator, scorer(model), positive, columns, exact=model.forest is not None)
 
     def compare(self, rows: Rows, place: str) -> None:
         """Raise NotPortable unless both predict the same for each of the rows."""
@@ -100,21 +102,29 @@ def check(
         pair.compare(trained[first : first + size], "rows trained on")
     for rows in random_rows(columns, trained, size):
         pair.compare(rows, "random rows")
-    if model.trees:
-        _compare_at_splits(model, reference, positive, columns, trained, size)
+    if model.forest:
+        *before, final = split(reference)
+        rows = _prepared(before, columns, trained[: len(model.forest.sizes)])
+        encoding = own_encoding(final, [None] * final.n_features_in_ if before else names_of(columns))
+        alone = replace(model, features=len(encoding.names), steps=encoding.steps())
+        last = Pair.of(alone, final, positive, None if before else columns)
+        _check_splits(model.forest, last, encoding, rows, size)
 
 
-def _compare_at_splits(
-    model: Model, reference: Any, positive: int | None, columns: Sequence[Column], trained: Rows, size: int
-) -> None:
-    *before, final = split(reference)
-    prepared: Any = to_frame(columns, trained) if before else trained
-    for transformer in before:
+def _prepared(transformers: Sequence[Any], columns: Sequence[Column], rows: Rows) -> Rows:
+    """Return rows as a pipeline's last step gets them."""
+    prepared: Any = to_frame(columns, rows) if transformers else rows
+    for transformer in transformers:
         prepared = transformer.transform(prepared)
-    last = Pair.of(replace(model, steps=()), final, positive, None if before else columns)
-    at_splits = rows_at_splits(model.trees, np.asarray(prepared, dtype=np.float64))
+    return np.asarray(prepared.toarray() if hasattr(prepared, "toarray") else prepared, dtype=np.float64)
+
+
+def _check_splits(forest: Forest, last: Pair, encoding: OwnEncoding, rows: Rows, size: int) -> None:
+    """Raise NotPortable unless both predict the same for rows at the splits of trees."""
+    steps = encoding.steps()
+    at_splits = rows_at_splits(forest, [list(prepare(steps, row)) for row in rows.tolist()])
     while chunk := list(islice(at_splits, size)):
-        last.compare(np.array(chunk), "rows at splits")
+        last.compare(encoding.decode(np.array(chunk)), "rows at splits")
 
 
 def random_rows(columns: Sequence[Column], trained: Rows, size: int) -> Iterator[Rows]:
@@ -146,22 +156,47 @@ def _even(column: Column, values: Rows, count: int, random: np.random.Generator)
     return even
 
 
-def rows_at_splits(trees: Iterable[Tree], trained: Rows) -> Iterator[list[float]]:
-    """Yield rows that reach a split, with its feature at the threshold and at the doubles beside it."""
+def rows_at_splits(forest: Forest, seen: Sequence[list[float]]) -> Iterator[list[float]]:
+    """Yield rows seen, changed so that they reach a split, with its column at the threshold and beside it."""
     chosen = count()
-    every = ceil(sum(len(tree.thresholds) for tree in trees) / MAX_SPLITS)
-    for number, tree in enumerate(trees):
-        thresholds, reaching = iter(tree.thresholds), [trained[number % len(trained)].tolist()]
-        for feature in tree.features:
-            row = reaching.pop()
-            if feature >= 0:
-                threshold = next(thresholds)
-                above = nextafter(threshold, inf)
-                if next(chosen) % every == 0:
-                    beside = (nextafter(threshold, -inf), threshold, above)
-                    yield from (_with(row, feature, value) for value in beside)
-                right = _with(row, feature, max(row[feature], above))
-                reaching += [right, _with(row, feature, min(row[feature], threshold))]
+    every = ceil((len(forest.kinds) - len(forest.sizes)) / 2 / MAX_SPLITS)
+    for number, root in enumerate(forest.roots()):
+        waiting = [(root, seen[number % len(seen)])]
+        while waiting:
+            node, row = waiting.pop()
+            kind, child = forest.kinds[node], forest.nexts[node]
+            if kind & LEAF:
+                continue
+            left, right, *beside = _values(forest, node, row[kind & COLUMN])
+            if next(chosen) % every == 0:
+                yield from (_with(row, kind & COLUMN, value) for value in beside)
+            waiting += [
+                (child + 1, _with(row, kind & COLUMN, right)),
+                (child, _with(row, kind & COLUMN, left)),
+            ]
+
+
+def _values(forest: Forest, node: int, value: float) -> list[float]:
+    """Return values that lead left and right, the given one if possible, and those to compare there."""
+    if forest.kinds[node] & CATEGORY:
+        return _categories(forest, int(forest.thresholds[node]))
+    threshold = forest.thresholds[node]
+    above = nextafter(threshold, inf)
+    beside = [nextafter(threshold, -inf), threshold, above]
+    if forest.precision == "single":
+        above = float(np.nextafter(np.float32(threshold), np.float32(inf)))
+        beside += [(threshold + above) / 2, above]
+    known = threshold if value != value else value
+    right = max(known, above) if isfinite(above) else nan  # which nothing else can follow
+    return [min(known, threshold), right, *filter(isfinite, beside)]
+
+
+def _categories(forest: Forest, bitset: int) -> list[float]:
+    """Return a category that leads left, one that leads right, and both with a missing one to compare."""
+    words = forest.bitsets[bitset * forest.words : (bitset + 1) * forest.words]
+    bits = [word >> bit & 1 for word in words for bit in range(64)]
+    left, right = float(bits.index(1) if 1 in bits else 0), float(bits.index(0) if 0 in bits else 0)
+    return [left, right, left, right, nan]
 
 
 def _with(row: list[float], feature: int, value: float) -> list[float]:

@@ -23,7 +23,7 @@ def probe(predictor: EstimatorPredictor, trained: DataFrame) -> tuple[Column, ..
     rows = encode_rows(predictor.columns, trained.iloc[places])
     probed = []
     for index, column in enumerate(predictor.columns):
-        missing = column.feature.missing_share > 0 and _takes(predictor, rows, index, math.nan)
+        missing = _takes(predictor, rows, index, math.nan)
         unknown = column.feature.kind == "category" and _takes(predictor, rows, index, UNKNOWN)
         probed.append(replace(column, feature=replace(column.feature, missing=missing, unknown=unknown)))
     return tuple(probed)

@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 
 from app.api import open_inference
 from app.connections.error_responses import Code
-from app.modelling.artifact import Card
+from app.modelling.artifact import Card, described
+from app.modelling.predictor import ScorerKind
 from app.settings import Limits
 
 Schema = dict[str, Any]
@@ -80,6 +81,7 @@ class Release:
 
     version: str
     digest: str | None
+    scorer: ScorerKind = field(metadata=described("What scores rows; `native` is compiled code."))
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
     card.json       what the model is; names the SHA-256 of the files that follow
     categories.json the categories that the model knows (columns.py); absent without a column of categories
     model.joblib    the scikit-learn estimator, a pickle: reading it runs what is in it (estimator.py)
-    model.json      the same as plain numbers (portable_model.py); absent when the card says why it can't
-                    be had
+    model.json      the same as plain numbers, if it is a small linear model (portable/json_format.py)
+    model.bin       the same as plain numbers, if it is any other (docs/model-format.md); both are absent
+                    when the card says why they can't be had
     golden.json     rows of features with what the service predicts for them
     roc.svg, …      plots for people (PLOT_FILES)
 
@@ -15,6 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,10 +27,11 @@ from typing import Any, Literal
 from app.errors import ArtifactError
 from app.modelling import strict_json
 
-CARD_FILE, MODEL_FILE, PORTABLE_FILE, GOLDEN_FILE = "card.json", "model.joblib", "model.json", "golden.json"
-CATEGORIES_FILE = "categories.json"
+CARD_FILE, MODEL_FILE, GOLDEN_FILE = "card.json", "model.joblib", "golden.json"
+PORTABLE_FILE, BINARY_FILE, CATEGORIES_FILE = "model.json", "model.bin", "categories.json"
 PLOT_FILES = ("roc.svg", "calibration.svg", "classes.svg", "residuals.svg")
-MAX_BYTES = 32 * 1024 * 1024  # of a card or a portable model
+MAX_BYTES = 32 * 1024 * 1024  # of a card or a portable model in JSON
+MAX_PICKLE_BYTES = 4 * 1024**3
 
 Task = Literal["classification", "regression"]
 Kind = Literal["number", "integer", "boolean", "category", "text"]
@@ -120,7 +124,7 @@ class Card:
     )
 
 
-def sha256(content: bytes) -> str:
+def sha256(content: bytes | bytearray) -> str:
     """Return the content's SHA-256 in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
@@ -130,13 +134,13 @@ def as_json(document: Any) -> bytes:
     return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def save(folder: Path, card: Card, files: Mapping[str, bytes]) -> None:
+def save(folder: Path, card: Card, files: Mapping[str, bytes | bytearray]) -> None:
     """Write a card and what belongs to it into the folder, which is made when missing.
 
     An earlier model's files go, so that none is taken for one of this model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (MODEL_FILE, PORTABLE_FILE, GOLDEN_FILE, CATEGORIES_FILE, *PLOT_FILES):
+    for old in (MODEL_FILE, PORTABLE_FILE, BINARY_FILE, GOLDEN_FILE, CATEGORIES_FILE, *PLOT_FILES):
         (folder / old).unlink(missing_ok=True)
     for name, content in {**files, CARD_FILE: as_json(asdict(card))}.items():
         (folder / name).write_bytes(content)
@@ -156,24 +160,35 @@ def load_card(folder: Path) -> Card:
     return card
 
 
-def read_file(path: Path, limit: int | None = None) -> bytes:
-    """Return a file's content. Raises ArtifactError when it can't be read or is longer than the limit."""
+def read_file(path: Path, limit: int) -> bytearray:
+    """Return a regular file's content. Raises ArtifactError for no such file, and one beyond the limit."""
     try:
-        if limit is not None and path.stat().st_size > limit:
-            raise ArtifactError(f"model: {path} is longer than {limit} bytes; train again")
-        return path.read_bytes()
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ArtifactError(f"model: {path} is not a regular file; train again")
+            if status.st_size > limit:
+                raise ArtifactError(f"model: {path} is longer than {limit} bytes; train again")
+            content = bytearray(status.st_size)
+            del content[file.readinto(content) :]
+            return content
     except OSError as error:
         raise ArtifactError(
             f"model: cannot read {path}: {error.strerror}; run `python train_model.py` or set MODEL_DIR"
         ) from error
 
 
-def read_known(path: Path, expected: str, limit: int | None = None) -> bytes:
+def read_known(path: Path, expected: str, limit: int) -> bytearray:
     """Return a file's content. Raises ArtifactError also when its SHA-256 isn't the expected one."""
     content = read_file(path, limit)
-    if sha256(content) != expected:
+    if (found := sha256(content)) != expected:
         raise ArtifactError(
-            f"model: {path} has SHA-256 {sha256(content)}, its card says {expected}; "
+            f"model: {path} has SHA-256 {found}, its card says {expected}; "
             "train again, or restore the two files together"
         )
     return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a named pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)

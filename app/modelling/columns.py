@@ -127,8 +127,8 @@ def parse_number(text: str) -> float | None:
 
 
 def is_numeric(card: Card) -> bool:
-    """Return whether every row is a list of finite numbers: then a request needs no encoding."""
-    return all(each.kind in NUMERIC and not each.missing for each in card.features)
+    """Return whether a row of finite numbers is its own encoding."""
+    return all(each.kind in NUMERIC for each in card.features)
 
 
 def typical_row(columns: Sequence[Column]) -> list[Value]:

@@ -26,7 +26,7 @@ from app.modelling import artifact
 from app.modelling.artifact import Card
 from app.modelling.columns import Column, Row
 from app.modelling.data_frame import to_frame
-from app.modelling.predictor import FINITE_RESULT, Result, finite, refusal
+from app.modelling.predictor import FINITE_RESULT, Result, ScorerKind, finite, refusal
 
 LIBRARIES = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
 # Some estimator's pickle may need a Python of the same feature release, none a bug-fix release.
@@ -53,6 +53,7 @@ class EstimatorPredictor:
     estimator: Estimator
     card: Card
     columns: tuple[Column, ...]
+    scorer: ScorerKind = "scikit-learn"
     on_loop: bool = False
 
     def predict(self, features: Row) -> Result:
@@ -109,7 +110,7 @@ def load(folder: Path, card: Card, columns: tuple[Column, ...]) -> EstimatorPred
     """
     _check_versions(card)
     path = folder / artifact.MODEL_FILE
-    content = artifact.read_known(path, card.artifact_sha256)
+    content = artifact.read_known(path, card.artifact_sha256, artifact.MAX_PICKLE_BYTES)
     try:
         estimator: Estimator = joblib.load(io.BytesIO(content))
     except Exception as error:  # a pickle runs foreign code, which can raise anything

@@ -17,9 +17,7 @@ def load(folder: Path) -> Predictor:
     predictor: Predictor
     found = columns.load(folder, card)
     if card.portable:
-        predictor = portable_predictor.load(
-            folder / artifact.PORTABLE_FILE, card.portable.sha256, card, found
-        )
+        predictor = portable_predictor.load(folder, card, card.portable, found)
     else:
         predictor = _scikit_learn(folder, card, found)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Protocol
+from typing import Literal, Protocol
 
 from app.errors import InvalidInput
 from app.modelling.artifact import Card
@@ -14,6 +14,7 @@ LARGEST_SINGLE = 3.4028234663852886e38  # the largest finite number in single pr
 FINITE_RESULT = "values that the model has a finite result for"
 
 Result = int | float
+ScorerKind = Literal["native", "python", "scikit-learn"]
 
 
 class Predictor(Protocol):
@@ -26,6 +27,10 @@ class Predictor(Protocol):
     @property
     def columns(self) -> tuple[Column, ...]:
         """Return what a client may send for each feature, and how it is encoded."""
+
+    @property
+    def scorer(self) -> ScorerKind:
+        """Return what computes predictions: the native library, plain Python, or scikit-learn."""
 
     @property
     def on_loop(self) -> bool:

@@ -28,7 +28,7 @@ _WORDS: dict[object, str] = {
 }
 
 
-def parse(content: bytes, place: str) -> object:
+def parse(content: bytes | bytearray, place: str) -> object:
     """Return what the JSON in UTF-8 says; `place` says where it stands. Raises ArtifactError."""
     try:
         return json.loads(content.decode(), parse_constant=_no_number, object_pairs_hook=_once)

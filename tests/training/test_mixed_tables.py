@@ -88,7 +88,7 @@ def test_columns_say_what_they_take(mixed: Project) -> None:
     assert town.expected == "a string, or null"
     assert (town.encode("east"), town.encode("Atlantis"), town.encode("nowhere")) == (1.0, 3.0, -1.0)
     assert town.encode(1.0) is None
-    assert (size.expected, rooms.expected) == ("a finite number, or null", "a finite number")
+    assert (size.expected, rooms.expected) == ("a finite number, or null",) * 2
     assert [rooms.encode(value) for value in (None, True, "1", math.inf, 2.5)] == [
         None,
         None,

@@ -1,42 +1,28 @@
-"""Forms of ColumnTransformer and Pipeline, which other transformers are in."""
+"""Parts of a ColumnTransformer, each with columns of its own."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from app.errors import NotPortable
 from training.preparation.prepared_row import PreparedRow
 
 
-def column_transformer(transformer: Any, row: PreparedRow, at: list[int]) -> list[int]:
-    """Let each part write its steps on columns of its own; the outputs stand in the parts' order."""
+def column_parts(transformer: Any, row: PreparedRow, at: list[int]) -> Iterator[tuple[Any, list[int]]]:
+    """Yield each part's transformer, and its columns in the row, copied when a later part takes them too."""
     if transformer.transformer_weights:
         raise NotPortable("ColumnTransformer with weights has no portable form")
-    taken = {
-        name: [at[index] for index in transformer._transformer_to_input_indices[name]]
+    parts = [
+        (part, [at[index] for index in transformer._transformer_to_input_indices[name]])
         for name, part, _ in transformer.transformers_
-        if not _is_dropped(part)
-    }
-    uses = Counter(position for positions in taken.values() for position in positions)
-    outputs: list[int] = []
-    for name, part, _ in transformer.transformers_:
-        if _is_dropped(part) or not taken[name]:
-            continue
-        positions = taken[name]
+        if not (isinstance(part, str) and part == "drop")
+    ]
+    uses = Counter(position for _, positions in parts for position in positions)
+    for part, positions in parts:
         shared = [position for position in positions if uses[position] > 1]
         copies = dict(zip(shared, row.copy(shared), strict=True))
         uses.subtract(shared)
-        outputs += row.transform(part, [copies.get(position, position) for position in positions])
-    return outputs
-
-
-def pipeline(transformer: Any, row: PreparedRow, at: list[int]) -> list[int]:
-    """Write the steps of one transformer after the other."""
-    for _, step in transformer.steps:
-        at = row.transform(step, at)
-    return at
-
-
-def _is_dropped(part: Any) -> bool:
-    return isinstance(part, str) and part == "drop"
+        if positions:
+            yield part, [copies.get(position, position) for position in positions]

@@ -20,24 +20,19 @@ from app.modelling.portable.operations import (
 )
 
 Names = list[str] | None  # what the codes of a category stand for; None for a number
-Form = Callable[[Any, "PreparedRow", list[int]], list[int]]
+Transform = Callable[[Any, list[int]], list[int]]
 
 
 class PreparedRow:
     """The steps so far, and the columns of a row behind them; a form appends to both.
 
-    A form gets the positions of its transformer's input columns, which no other form uses, and returns those of
-    its output columns. Positions stay what they are: steps change columns in place, or append to the right.
+    A form gets the positions of its transformer's input columns, which no other form uses, and returns those
+    of its output columns. Positions stay what they are: steps change columns in place, or append others.
     """
 
-    def __init__(self, columns: Iterable[Column], forms: Callable[[Any], Form]) -> None:
-        self.names: list[Names] = [_names(column) for column in columns]
+    def __init__(self, names: Iterable[Names]) -> None:
+        self.names: list[Names] = [None if known is None else list(known) for known in names]
         self.steps: list[Step] = []
-        self._form_of = forms
-
-    def transform(self, transformer: Any, at: list[int]) -> list[int]:
-        """Write what a transformer does to columns. Raises NotPortable when it has no form."""
-        return self._form_of(transformer)(transformer, self, at)
 
     def finish(self, outputs: Sequence[int]) -> tuple[Step, ...]:
         """Return all steps; the last one makes the outputs the row."""
@@ -117,6 +112,11 @@ class PreparedRow:
         first = len(self.names)
         self.names += [None] * count
         return list(range(first, first + count))
+
+
+def names_of(columns: Iterable[Column]) -> list[Names]:
+    """Return what the codes in a row's columns stand for. Raises NotPortable for a column of texts."""
+    return [_names(column) for column in columns]
 
 
 def _names(column: Column) -> Names:
