@@ -66,7 +66,7 @@ def _series(column: Column, values: Sequence[Value] | NDArray[np.float64]) -> pd
     numbers = np.asarray(values, dtype=np.float64)
     if column.feature.kind == "category":
         return pd.Series(_categories(column, numbers))
-    if column.feature.kind == "boolean" and not np.isnan(numbers).any():
+    if column.feature.kind == "boolean" and np.isin(numbers, (0, 1)).all():
         return pd.Series(numbers != 0)
     if column.feature.kind == "integer" and _are_integers(numbers):
         return pd.Series(numbers.astype(np.int64))

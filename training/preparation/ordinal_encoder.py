@@ -13,7 +13,8 @@ def ordinal_encoder(encoder: Any, row: PreparedRow, at: list[int]) -> list[int]:
     for index, position in enumerate(at):
         codes = [row.code(position, category) for category in encoder.categories_[index]]
         groups = pools(encoder, index) or range(len(codes))
-        known = {code: float(group) for code, group in zip(codes, groups, strict=True) if code is not None}
+        present = [code for code in codes if code is not None]  # a missing one comes last, and has no group
+        known = {code: float(group) for code, group in zip(present, groups, strict=False)}
         # An encoder that refuses unknown categories never gets one: the service refuses them by the card.
         refuses = encoder.handle_unknown == "error"
         other = float("nan") if refuses else float(encoder.unknown_value)
