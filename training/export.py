@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 from app.errors import NotPortable
 from app.modelling.portable.binary_format import FORMAT, MAX_BYTES
 from app.modelling.portable.model import MAX_NODES, Answer, Forest, Model, doubles
-from training import histogram_categories
+from training import histogram_categories, lightgbm_trees, xgboost_trees
 from training.preparation.forms import write_steps
 from training.preparation.own_encoding import OwnEncoding
 from training.preparation.prepared_row import Names, PreparedRow
@@ -44,6 +44,7 @@ FORESTS = (
 )
 BOOSTING = (ensemble.GradientBoostingClassifier, ensemble.GradientBoostingRegressor)
 HISTOGRAM = (ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor)
+LINEAR_TOLERANCE = 1e-12  # scikit-learn itself differs so between a row and a batch
 SEARCHES = (GridSearchCV, RandomizedSearchCV)
 SUMMED_LOSSES = ("log_loss", "squared_error", "absolute_error", "huber", "quantile")
 
@@ -60,18 +61,50 @@ def export(estimator: Any, positive: int | None, names: Sequence[Names] | None =
     features, outputs = len(row.names), list(range(len(row.names)))
     for transformer in before:
         outputs = write_steps(transformer, row, outputs)
+    model = _predicting(final, positive)
+    outputs = own_encoding(final, [row.names[output] for output in outputs]).apply(row, outputs)
+    return replace(model, features=features, steps=row.finish(outputs))
+
+
+def _predicting(final: Any, positive: int | None) -> Model:
+    """Return the model of a pipeline's last step."""
     for kinds, exported in _KINDS:
         if type(final) in kinds:
-            model = exported(final, positive)
-            outputs = own_encoding(final, [row.names[output] for output in outputs]).apply(row, outputs)
-            return replace(model, features=features, steps=row.finish(outputs))
+            return exported(final, positive)
+    for names, read_trees in _OPTIONAL:
+        if _qualified(final) in names:
+            trees, start = read_trees(final)
+            return _model(final, positive, start, trees=trees)
     raise NotPortable(f"{type(final).__name__} has no portable form")
+
+
+def tolerance(final: Any) -> float:
+    """Return by how much a portable model's scores may differ, times the score or 1."""
+    if _qualified(final) in xgboost_trees.ESTIMATORS:
+        return xgboost_trees.TOLERANCE
+    return LINEAR_TOLERANCE if type(final) in (*LINEAR, *LOGISTIC) else 0.0
+
+
+def raw_scores(estimator: Any, x: Any) -> Any:
+    """Return the scores that an optional package's estimator makes its predictions of, else None."""
+    *before, final = split(estimator)
+    if not (arguments := _RAW_SCORES.get(_qualified(final))):
+        return None
+    for transformer in before:
+        x = transformer.transform(x)
+    return final.predict(x, **arguments)
+
+
+def _qualified(estimator: Any) -> str:
+    return f"{type(estimator).__module__}.{type(estimator).__qualname__}"
 
 
 def own_encoding(final: Any, names: Sequence[Names]) -> OwnEncoding:
     """Return what an estimator does to categories before its trees."""
     if type(final) in HISTOGRAM and final.is_categorical_ is not None:
         return histogram_categories.encoding(final, names)
+    if _qualified(final) in lightgbm_trees.ESTIMATORS:
+        return lightgbm_trees.encoding(final, names)
     return OwnEncoding(names, {}, range(len(names)))
 
 
@@ -144,6 +177,18 @@ _KINDS: tuple[tuple[tuple[type, ...], Callable[[Any, int | None], Model]], ...] 
     (BOOSTING, _boosting),
     (HISTOGRAM, _histogram),
 )
+
+
+# Packages that training may have: their classes are known by name.
+_OPTIONAL = (
+    (lightgbm_trees.ESTIMATORS, lightgbm_trees.read_trees),
+    (xgboost_trees.ESTIMATORS, xgboost_trees.read_trees),
+)
+
+_RAW_SCORES = {
+    **{name: {"raw_score": True} for name in lightgbm_trees.ESTIMATORS},
+    **{name: {"output_margin": True} for name in xgboost_trees.ESTIMATORS},
+}
 
 
 def _check_loss(final: Any) -> None:

@@ -1,7 +1,7 @@
 """Hold a portable model to the estimator that it was made of, before it may replace it.
 
-Trees must give the same scores bit for bit; what else is computed may differ by TOLERANCE, as scikit-learn
-itself does between a row and a batch. Compared are
+Trees must give the same scores bit for bit; other scores may differ as `training.export.tolerance` says, and
+what is made of scores by TOLERANCE, as scikit-learn itself does between a row and a batch. Compared are
 
 - the rows trained on;
 - RANDOM_ROWS rows, half of them even over one and a half times the features' ranges (over all categories, and
@@ -32,7 +32,7 @@ from app.modelling.data_frame import to_frame
 from app.modelling.portable.model import CATEGORY, COLUMN, LEAF, Forest, Model
 from app.modelling.portable.operations import prepare
 from app.modelling.portable.scorer import Scorer, scorer
-from training.export import own_encoding, split
+from training.export import own_encoding, raw_scores, split, tolerance
 from training.preparation.own_encoding import OwnEncoding
 from training.preparation.prepared_row import names_of
 
@@ -53,20 +53,21 @@ class Pair:
     scorer: Scorer
     positive: int | None
     columns: Sequence[Column] | None  # None when the estimator takes arrays
-    exact: bool
+    tolerance: float
 
     @classmethod
     def of(cls, model: Model, estimator: Any, positive: int | None, columns: Sequence[Column] | None) -> Pair:
         """Make the model ready."""
-        return cls(estimator, scorer(model), positive, columns, exact=model.forest is not None)
+        return cls(estimator, scorer(model), positive, columns, tolerance(split(estimator)[-1]))
 
     def compare(self, rows: Rows, place: str) -> None:
         """Raise NotPortable unless both predict the same for each of the rows."""
         found = self.scorer.scores(rows.tolist())
         scores, served = self._expected(rows)
-        differing = _differing(np.array(found), scores, exact=self.exact)
+        differing = _differing(np.array(found), scores, self.tolerance)
         answers = np.array(list(map(self.scorer.answer, found)))
-        differing |= _differing(answers, served, exact=served.dtype.kind == "i")
+        inexact = max(TOLERANCE, self.tolerance)
+        differing |= _differing(answers, served, 0 if served.dtype.kind == "i" else inexact)
         if differing.any():
             first = int(np.argmax(differing))
             raise NotPortable(
@@ -85,6 +86,8 @@ class Pair:
                 served = self.estimator.predict(x)
             if hasattr(self.estimator, "decision_function"):
                 return self.estimator.decision_function(x), served
+            if (scores := raw_scores(self.estimator, x)) is not None:
+                return scores, served
             several = is_classifier(self.estimator) and self.positive is None
             return self.estimator.predict_proba(x) if several else served, served
         except ValueError as error:
@@ -210,9 +213,8 @@ def _single_threaded(estimator: Any) -> Any:
     return single.set_params(**dict.fromkeys(names, 1))
 
 
-def _differing(found: NDArray[Any], expected: NDArray[Any], *, exact: bool) -> NDArray[np.bool_]:
+def _differing(found: NDArray[Any], expected: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
     """Return for each row whether any of its numbers differs by more than it may."""
-    tolerance = 0.0 if exact else TOLERANCE * np.maximum(1, np.abs(expected))
-    alike = np.abs(found - expected) <= tolerance
+    alike = np.abs(found - expected) <= tolerance * np.maximum(1, np.abs(expected))
     differing: NDArray[np.bool_] = ~np.all(alike.reshape(len(alike), -1), axis=1)
     return differing

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -28,6 +29,7 @@ from sklearn.preprocessing import (
     PolynomialFeatures,
     StandardScaler,
 )
+from xgboost import XGBClassifier, XGBRegressor
 
 from app.errors import NotPortable
 from app.modelling.artifact import Bins, Card, Feature
@@ -142,13 +144,14 @@ FORMS: dict[str, Any] = {
 }
 
 
-def checked(estimator: Any, x: pd.DataFrame, positive: int | None) -> tuple[Any, tuple[Column, ...]]:
+def checked(
+    estimator: Any, x: pd.DataFrame, positive: int | None, *, several: bool = False
+) -> tuple[Any, tuple[Column, ...]]:
     """Export a fitted estimator, hold it against scikit-learn, and return its scorer and columns."""
-    classes = ("no", "yes") if positive is not None else ()
-    card = Card(
-        *("known", "regression", (), "y", classes, classes[1] if classes else None, {}, {}, {}, "", ""),
-        *(None, None, ""),
-    )
+    card = card_of()
+    if several or positive is not None:
+        card = replace(card, classes=("no", "yes", "perhaps")[: 3 if several else 2])
+        card = replace(card, positive=None if several else "yes")
     columns = probe(EstimatorPredictor(estimator, card, COLUMNS), x)
     model = export.export(estimator, positive, names_of(columns))
     read = binary_format.parse(binary_format.write(model), "model.bin")
@@ -218,6 +221,65 @@ def test_a_classifier_by_boosting_on_categories_is_portable() -> None:
     x, y = table()
     checked(HistGradientBoostingClassifier(max_iter=20).fit(x, y > 1), x, 1)
     checked(make_pipeline(encoded(OneHotEncoder()), LogisticRegression()).fit(x, y > 1), x, 0)
+
+
+BOOSTERS: dict[str, tuple[Any, str]] = {
+    "lightgbm": (LGBMRegressor(n_estimators=20, min_child_samples=5, verbose=-1), "value"),
+    "lightgbm absolute": (LGBMRegressor(n_estimators=9, objective="mae", verbose=-1), "value"),
+    "lightgbm of two": (LGBMClassifier(n_estimators=20, verbose=-1), "two"),
+    "lightgbm of three": (LGBMClassifier(n_estimators=9, verbose=-1), "three"),
+    "lightgbm behind an encoder": (
+        make_pipeline(encoded(OrdinalEncoder()), LGBMRegressor(n_estimators=20, verbose=-1)),
+        "value",
+    ),
+    "xgboost": (make_pipeline(encoded(OrdinalEncoder()), XGBRegressor(n_estimators=20)), "value"),
+    "xgboost of two": (
+        make_pipeline(encoded(OneHotEncoder(sparse_output=False)), XGBClassifier(n_estimators=20)),
+        "two",
+    ),
+    "xgboost of three": (make_pipeline(encoded(OrdinalEncoder()), XGBClassifier(n_estimators=9)), "three"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+@pytest.mark.parametrize("missing", [True, False])
+@pytest.mark.parametrize(("estimator", "target"), BOOSTERS.values(), ids=list(BOOSTERS))
+def test_boosters_of_other_packages_are_portable(estimator: Any, target: str, missing: bool) -> None:
+    x, y = table(missing)
+    y = {"value": y, "two": (y > 1).astype(int), "three": np.digitize(y, [0, 2])}[target]
+    checked(estimator.fit(x, y), x, 1 if target == "two" else None, several=target == "three")
+
+
+def test_xgboost_predicts_with_the_rounds_to_the_best() -> None:
+    x, y = table(missing=False)
+    x, numbers = x[["size", "rooms"]], [COLUMNS[0], COLUMNS[2]]
+    estimator = XGBRegressor(n_estimators=200, early_stopping_rounds=2, learning_rate=1.0)
+    estimator.fit(x[:200], y[:200], eval_set=[(x[200:], y[200:])], verbose=False)
+    assert estimator.best_iteration < 150
+    parity.check(export.export(estimator, None), estimator, None, numbers, encode_frame(numbers, x))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "reason"),
+    [
+        (LGBMRegressor(objective="poisson"), "LightGBM with the objective 'poisson' has no portable form"),
+        (LGBMRegressor(reg_sqrt=True), "LightGBM with the objective 'regression sqrt' has no portable"),
+        (LGBMRegressor(boosting_type="rf", bagging_freq=1, bagging_fraction=0.5), "that averages its trees"),
+        (LGBMRegressor(linear_tree=True), "LightGBM with linear trees has no portable form"),
+        (LGBMRegressor(zero_as_missing=True), "LightGBM with zero_as_missing has no portable form"),
+        (XGBRegressor(objective="count:poisson"), "XGBoost's gbtree with the objective count:poisson has no"),
+        (XGBRegressor(booster="dart"), "XGBoost's dart with the objective reg:squarederror has no portable"),
+        (XGBRegressor(enable_categorical=True), "XGBoost's categories have no portable form; encode them"),
+    ],
+)
+def test_a_booster_without_a_form_says_why(estimator: Any, reason: str) -> None:
+    x, y = table(missing=False)
+    if isinstance(estimator, XGBRegressor) and not estimator.enable_categorical:
+        x["town"], x["colour"] = x["town"].cat.codes, x["colour"].cat.codes
+    parameters = {"n_estimators": 5} | ({"verbose": -1} if isinstance(estimator, LGBMRegressor) else {})
+    estimator.set_params(**parameters).fit(x, np.abs(y))
+    with pytest.raises(NotPortable, match=reason):
+        export.export(estimator, None, names_of(COLUMNS))
 
 
 @pytest.mark.parametrize(
