@@ -1,6 +1,6 @@
 """Compile the native scorer of portable models: `python docker/compile_scorer.py [OUTPUT]`.
 
-Takes the compiler of the package ziglang if that is installed, else `cc`, and writes `scorer.so` beside
+Takes the compiler of the package ziglang if that is installed, else `cc`, and writes `libscorer.so` beside
 scorer.c if no other output is named. The same package gives the same bytes on every machine: they are for any
 x86-64 processor, and have no path and no time in them.
 """
@@ -37,4 +37,4 @@ def installed_compiler() -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    compile_scorer(Path(sys.argv[1]) if len(sys.argv) > 1 else SOURCE.with_name("scorer.so"))
+    compile_scorer(Path(sys.argv[1]) if len(sys.argv) > 1 else SOURCE.with_name("libscorer.so"))

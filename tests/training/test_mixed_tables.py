@@ -15,8 +15,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from app.errors import ArtifactError
 from app.modelling.model_loader import load
 from app.modelling.predictor import Predictor
-from tests.mixed_table import MIXED, prepared
-from tests.project import Project, assert_refused, make
+from tests.training.mixed_table import MIXED, prepared
+from tests.training.project import Project, assert_refused, make
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Native scorer: `scorer.so` through ctypes, so it needs no header of Python's and runs on every one.
+"""Native scorer: `libscorer.so` through ctypes, so it needs no header of Python's and runs on every one.
 
 `python docker/compile_scorer.py` compiles it from scorer.c, and so does the Dockerfile. Without the library,
 the Python scorer predicts the same.
@@ -20,9 +20,9 @@ from app.modelling.portable import trees
 from app.modelling.portable.model import Model, Row, Scores
 from app.modelling.portable.operations import OPERATIONS
 
-LIBRARY = Path(__file__).with_name("scorer.so")
-ABI = 1  # the same number stands in scorer.c
-ROWS_AT_ONCE = 4096  # bounds the memory for a batch
+LIBRARY = Path(__file__).with_name("libscorer.so")
+ABI = 2  # the same number stands in scorer.c
+NUMBERS_AT_ONCE = 1_000_000  # of rows and scores: bounds the memory for a batch
 DOUBLE = 8
 
 _Pointer = ctypes.c_void_p
@@ -58,6 +58,7 @@ def library(path: Path) -> ctypes.PyDLL | None:
     found = ctypes.PyDLL(str(path))
     for name in ("abi_version", "scratch_size", "check_trees", "has_categories"):
         getattr(found, name).restype = ctypes.c_int64
+    found.scratch_size.argtypes = [_Pointer, ctypes.c_int64]
     found.score.argtypes = [_Pointer, _Pointer, ctypes.c_int64, _Pointer, _Pointer]
     found.score.restype = None
     expected = ABI * 1000 + ctypes.sizeof(_Model)
@@ -75,10 +76,10 @@ class NativeScorer:
 
     features: int
     outputs: int
-    scratch: int
     address: int
-    function: Any
-    unlocked: Any
+    row_scratch: int
+    library: ctypes.PyDLL
+    unlocked: ctypes.CDLL
     memory: tuple[object, ...]
 
     def one(self, row: Row) -> Scores:
@@ -86,17 +87,18 @@ class NativeScorer:
         work = array("d", row)
         if len(work) != self.features:
             raise ValueError(f"expected {self.features} features, got {len(work)}")
-        work.frombytes(bytes(DOUBLE * (self.outputs + self.scratch)))
+        work.frombytes(bytes(DOUBLE * (self.outputs + self.row_scratch)))
         address, end = work.buffer_info()[0], self.features + self.outputs
         scores = address + DOUBLE * self.features
-        self.function(self.address, address, 1, scores, scores + DOUBLE * self.outputs)
+        self.library.score(self.address, address, 1, scores, scores + DOUBLE * self.outputs)
         return work[self.features] if self.outputs == 1 else tuple(work[self.features : end])
 
     def many(self, rows: Iterable[Row]) -> list[Scores]:
         """Return each row's scores; other threads run meanwhile."""
         found, waiting = [], list(rows)
-        for first in range(0, len(waiting), ROWS_AT_ONCE):
-            found += self._scores(waiting[first : first + ROWS_AT_ONCE])
+        together = max(1, NUMBERS_AT_ONCE // (self.features + self.outputs))
+        for first in range(0, len(waiting), together):
+            found += self._scores(waiting[first : first + together])
         return found
 
     def _scores(self, rows: Sequence[Row]) -> list[Scores]:
@@ -104,9 +106,9 @@ class NativeScorer:
         if len(work) != self.features * len(rows):
             raise ValueError(f"expected rows of {self.features} features")
         scores = array("d", bytes(DOUBLE * self.outputs * len(rows)))
-        scratch = array("d", bytes(DOUBLE * self.scratch))
+        scratch = array("d", bytes(DOUBLE * self.library.scratch_size(self.address, len(rows))))
         addresses = [each.buffer_info()[0] for each in (work, scores, scratch)]
-        self.unlocked(self.address, addresses[0], len(rows), *addresses[1:])
+        self.unlocked.score(self.address, addresses[0], len(rows), *addresses[1:])
         if self.outputs == 1:
             return scores.tolist()
         return [*zip(*(scores[index :: self.outputs] for index in range(self.outputs)), strict=True)]
@@ -126,12 +128,18 @@ def native_scorer(model: Model, place: str, path: Path) -> NativeScorer | None:
         if fault := found.check_trees(ctypes.byref(structure), ctypes.byref(position)):
             raise ArtifactError(f"model: {place}: {trees.FAULTS[fault - 1](position.value)}; train again")
         structure.has_categories = found.has_categories(ctypes.byref(structure))
-    scratch = found.scratch_size(ctypes.byref(structure))
-    unlocked = ctypes.CDLL(str(path)).score
-    unlocked.argtypes, unlocked.restype = found.score.argtypes, None
+    unlocked = ctypes.CDLL(str(path))
+    unlocked.score.argtypes, unlocked.score.restype = found.score.argtypes, None
     address = ctypes.addressof(structure)
-    counts = (model.features, len(model.start), scratch)
-    return NativeScorer(*counts, address, found.score, unlocked, (structure, *memory))
+    return NativeScorer(
+        model.features,
+        len(model.start),
+        address,
+        row_scratch=found.scratch_size(address, 1),
+        library=found,
+        unlocked=unlocked,
+        memory=(structure, *memory),
+    )
 
 
 def _structure(model: Model) -> tuple[_Model, list[object]]:

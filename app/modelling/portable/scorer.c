@@ -6,10 +6,10 @@
  */
 #include <stdint.h>
 
-#define ABI 1          /* of the functions and of struct model; native.py has the same number */
+#define ABI 2          /* of the functions and of struct model; native.py has the same number */
 #define LANES 8        /* rows or trees that are walked at once: one waits for memory while others compare */
 #define MAX_LEVELS 1000
-#define BLOCK_BYTES 16384
+#define BLOCK_BYTES 131072 /* of rows that one tree after the other is walked with, so that trees are fetched seldom */
 #define LARGEST_DOUBLE 1.7976931348623157e308
 #define LARGEST_FLOAT 3.40282346638528859812e38f
 
@@ -50,14 +50,16 @@ struct model {
 
 int64_t abi_version(void) { return ABI * 1000 + (int64_t)sizeof(struct model); }
 
-/* Return how many rows stay in the processor's cache while a tree is walked. */
-static int64_t block_rows(const struct model *m) {
-    int64_t rows = BLOCK_BYTES / (m->width * (m->is_single ? 4 : 8)) / LANES * LANES;
-    return rows < LANES ? LANES : rows;
+static int64_t block_rows(const struct model *m, int64_t count) {
+    int64_t rows = BLOCK_BYTES / (m->width * (m->is_single ? 4 : 8));
+    rows = rows < LANES ? LANES : rows;
+    return count < rows ? count : rows;
 }
 
-/* Return how many doubles score() needs to work in. */
-int64_t scratch_size(const struct model *m) { return 2 * m->widest + (m->trees ? block_rows(m) * m->width : 0); }
+/* Return how many doubles score() needs to work in for `count` rows. */
+int64_t scratch_size(const struct model *m, int64_t count) {
+    return 2 * m->widest + (m->trees ? block_rows(m, count) * m->width : 0);
+}
 
 /* Preparation */
 
@@ -208,7 +210,7 @@ static void add_leaf(const struct model *m, int64_t tree, uint32_t leaf, double 
     static void score_##NAME(                                                                                         \
         const struct model *m, const double *rows, int64_t count, double *scores, double *scratch) {                  \
         NUMBER *block = (NUMBER *)(scratch + 2 * m->widest);                                                          \
-        const int64_t together = block_rows(m);                                                                       \
+        const int64_t together = block_rows(m, count);                                                                \
         for (int64_t first = 0; first < count; first += together) {                                                   \
             int64_t here = count - first < together ? count - first : together;                                       \
             int is_plain = !m->has_categories;                                                                        \

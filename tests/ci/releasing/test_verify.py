@@ -213,7 +213,8 @@ async def test_a_document_that_is_not_there_is_named(
 
 async def test_a_second_document_of_a_kind_is_refused(repository: Repository, publish: Publish) -> None:
     def attach(image: Layout, folder: Path) -> list[Parcel]:
-        another = Parcel.about(image, release_files.KINDS[release_files.SBOM], release_files.SBOM, b"{}")
+        kind = release_files.KINDS[release_files.SBOM]
+        another = Parcel.about(image.manifest, kind, release_files.SBOM, b"{}")
         return [*publishing.attachments(image, folder), another]
 
     assert "sbom.cdx.json: 2 are attached, instead of one" in await told(
@@ -256,15 +257,16 @@ async def test_a_portable_model_and_golden_rows_are_held_against_the_card(
     )
 
 
+@pytest.mark.parametrize(("number", "name"), [(1, "model.json"), (2, "model.bin")])
 async def test_a_portable_model_is_verified_without_its_pickle(
-    repository: Repository, publish: Publish
+    repository: Repository, publish: Publish, number: int, name: str
 ) -> None:
     card = {
         **CARD,
         "artifact_sha256": "not here",
-        "portable": {"sha256": canonical_json.digest(b"plain")[7:]},
+        "portable": {"sha256": canonical_json.digest(b"plain")[7:], "format": number},
     }
-    files = {"app/model/card.json": json.dumps(card).encode(), "app/model/model.json": b"plain"}
+    files = {"app/model/card.json": json.dumps(card).encode(), f"app/model/{name}": b"plain"}
     assert "  model: as its card says" in await verify.verified(repository, await publish(files))
 
 
