@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from sklearn.base import is_regressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -37,8 +38,9 @@ from app.modelling.artifact import Card
 from app.modelling.estimator import Estimator
 from training.fit import fit
 from training.package import package
+from training.report import report
 from training.settings import read_settings
-from training.table import read_table
+from training.table import read_data
 
 
 def make_model() -> Estimator:
@@ -57,14 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--settings", type=Path, default=beside, help="TOML file (pyproject.toml)")
     options = parser.parse_args(arguments)
     try:
-        settings = read_settings(options.settings)
-        table = read_table(settings.data, options.settings.parent)
-        card, files = package(fit(make_model(), table, settings), table, settings)
+        settings, estimator = read_settings(options.settings), make_model()
+        data = read_data(settings, options.settings.parent, regression=is_regressor(estimator))
+        card, files = package(fit(estimator, data, settings), settings)
         artifact.save(options.output, card, files)
     except (TrainingError, OSError) as error:
         print(f"train_model: {error}", file=sys.stderr)
         return 2 if isinstance(error, BadData) else 1
-    print(f"{options.output}: {_summary(card)}")
+    print("\n".join([*report(card, data.source, data.dialect), f"{options.output}: {_summary(card)}"]))
     return 0
 
 

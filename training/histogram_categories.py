@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import NotPortable
-from app.modelling.portable.operations import Ordinal, Select, Step
+from training.preparation.own_encoding import OwnEncoding
+from training.preparation.prepared_row import Names
 
 WORDS = 4  # of 64 bits: an encoded category is below 256
 
 
-def steps(estimator: Any) -> Iterator[Step]:
-    """Yield what the estimator does to a row before its trees: it encodes categories and puts them first.
-
-    Raises NotPortable for categories that aren't numbers.
-    """
-    if estimator.is_categorical_ is None:
-        return
+def encoding(estimator: Any, names: Sequence[Names]) -> OwnEncoding:
+    """Return what the estimator does to a row before its trees: it encodes categories and puts them first."""
     encoder = estimator._preprocessor.named_transformers_["encoder"]
     categorical = np.flatnonzero(estimator.is_categorical_).tolist()
-    for column, categories in zip(categorical, encoder.categories_, strict=True):
-        yield _encoder(column, categories)
-    yield Select("select", (*categorical, *np.flatnonzero(~estimator.is_categorical_).tolist()))
-
-
-def _encoder(column: int, categories: NDArray[Any]) -> Step:
-    if categories.dtype.kind not in "iuf":
-        raise NotPortable(f"boosting on categories like {categories[0]!r} has no portable form")
-    codes = [float(category) for category in categories if category == category]
-    return Ordinal("ordinal", column, tuple(codes), tuple(map(float, range(len(codes)))), None, None)
-
-
-def decoded(estimator: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return rows as the estimator takes them, of rows as its trees do; unknown categories are missing."""
-    encoder = estimator._preprocessor.named_transformers_["encoder"]
-    columns = [*np.flatnonzero(estimator.is_categorical_), *np.flatnonzero(~estimator.is_categorical_)]
-    found = np.empty_like(rows)
-    found[:, columns] = rows
-    for column, categories in zip(columns, encoder.categories_, strict=False):
-        known = np.append(categories[categories == categories].astype(np.float64), np.nan)
-        codes = np.where(found[:, column] < len(known) - 1, found[:, column], len(known) - 1)
-        found[:, column] = known[codes.astype(np.intp)]
-    return found
+    categories = dict(zip(categorical, encoder.categories_, strict=True))
+    return OwnEncoding(
+        names, categories, [*categorical, *np.flatnonzero(~estimator.is_categorical_).tolist()]
+    )
 
 
 def known_bits(estimator: Any) -> NDArray[np.uint64] | None:

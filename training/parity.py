@@ -1,11 +1,12 @@
 """Hold a portable model to the estimator that it was made of, before it may replace it.
 
-Trees must give the same scores bit for bit; what else is computed may differ by TOLERANCE, as scikit-learn
-itself does between a row and a batch. Compared are
+Trees must give the same scores bit for bit; other scores may differ as `training.export.tolerance` says, and
+what is made of scores by TOLERANCE, as scikit-learn itself does between a row and a batch. Compared are
 
 - the rows trained on;
-- RANDOM_ROWS rows, half of them even over one and a half times the features' ranges, half with each feature's
-  value from some row trained on;
+- RANDOM_ROWS rows, half of them even over one and a half times the features' ranges (over all categories, and
+  unknown ones where the model takes them), half with each feature's value from some row trained on; where the
+  model takes a missing value, a tenth lacks it;
 - for trees, rows that reach a split with its feature at the threshold and at the numbers beside it, or at a
   category of each side. They are given to a pipeline's last step by itself, as no scaler gives every double.
 
@@ -26,13 +27,17 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from app.errors import NotPortable
+from app.modelling.columns import UNKNOWN, Column
+from app.modelling.data_frame import to_frame
 from app.modelling.portable.model import CATEGORY, COLUMN, LEAF, Forest, Model
-from app.modelling.portable.operations import Step, prepare
+from app.modelling.portable.operations import prepare
 from app.modelling.portable.scorer import Scorer, scorer
-from training import histogram_categories
-from training.export import is_histogram, split
+from training.export import own_encoding, raw_scores, split, tolerance
+from training.preparation.own_encoding import OwnEncoding
+from training.preparation.prepared_row import names_of
 
 RANDOM_ROWS = 100_000
+MISSING = 0.1  # share of the evenly drawn values that are taken away where the model takes that
 MAX_SPLITS = 20_000
 TOLERANCE = 1e-12  # times the reference, or 1 when that is smaller
 CELLS = 1_000_000  # of rows that are compared together: bounds the memory
@@ -47,20 +52,22 @@ class Pair:
     estimator: Any
     scorer: Scorer
     positive: int | None
-    exact: bool
+    columns: Sequence[Column] | None  # None when the estimator takes arrays
+    tolerance: float
 
     @classmethod
-    def of(cls, model: Model, estimator: Any, positive: int | None) -> Pair:
+    def of(cls, model: Model, estimator: Any, positive: int | None, columns: Sequence[Column] | None) -> Pair:
         """Make the model ready."""
-        return cls(estimator, scorer(model), positive, exact=model.forest is not None)
+        return cls(estimator, scorer(model), positive, columns, tolerance(split(estimator)[-1]))
 
     def compare(self, rows: Rows, place: str) -> None:
         """Raise NotPortable unless both predict the same for each of the rows."""
         found = self.scorer.scores(rows.tolist())
         scores, served = self._expected(rows)
-        differing = _differing(np.array(found), scores, exact=self.exact)
+        differing = _differing(np.array(found), scores, self.tolerance)
         answers = np.array(list(map(self.scorer.answer, found)))
-        differing |= _differing(answers, served, exact=served.dtype.kind == "i")
+        inexact = max(TOLERANCE, self.tolerance)
+        differing |= _differing(answers, served, 0 if served.dtype.kind == "i" else inexact)
         if differing.any():
             first = int(np.argmax(differing))
             raise NotPortable(
@@ -71,65 +78,85 @@ class Pair:
 
     def _expected(self, rows: Rows) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the estimator's scores, and what is served of them."""
+        x = rows if self.columns is None else to_frame(self.columns, rows)
         try:
             if self.positive is not None:
-                served = self.estimator.predict_proba(rows)[:, self.positive]
+                served = self.estimator.predict_proba(x)[:, self.positive]
             else:
-                served = self.estimator.predict(rows)
+                served = self.estimator.predict(x)
             if hasattr(self.estimator, "decision_function"):
-                return self.estimator.decision_function(rows), served
+                return self.estimator.decision_function(x), served
+            if (scores := raw_scores(self.estimator, x)) is not None:
+                return scores, served
             several = is_classifier(self.estimator) and self.positive is None
-            return self.estimator.predict_proba(rows) if several else served, served
+            return self.estimator.predict_proba(x) if several else served, served
         except ValueError as error:
             raise NotPortable(f"scikit-learn doesn't take rows like those trained on: {error}") from error
 
 
 @np.errstate(all="ignore")  # an overflow shows in the results, which are compared
-def check(model: Model, estimator: Any, positive: int | None, trained: Rows) -> None:
-    """Raise NotPortable unless the model predicts what the fitted estimator does."""
+def check(
+    model: Model, estimator: Any, positive: int | None, columns: Sequence[Column], trained: Rows
+) -> None:
+    """Raise NotPortable unless the model predicts what the estimator, fitted to encoded rows, does."""
     reference = _single_threaded(estimator)
-    pair, size = Pair.of(model, reference, positive), ceil(CELLS / trained.shape[1])
+    pair, size = Pair.of(model, reference, positive, columns), ceil(CELLS / trained.shape[1])
     for first in range(0, len(trained), size):
         pair.compare(trained[first : first + size], "rows trained on")
-    for rows in random_rows(trained, size):
+    for rows in random_rows(columns, trained, size):
         pair.compare(rows, "random rows")
-    *before, final = split(reference)
-    for transformer in before:
-        trained = transformer.transform(trained)
     if model.forest:
-        _check_splits(model, model.forest, Pair.of(_last_step(model, final), final, positive), trained, size)
+        *before, final = split(reference)
+        rows = _prepared(before, columns, trained[: len(model.forest.sizes)])
+        encoding = own_encoding(final, [None] * final.n_features_in_ if before else names_of(columns))
+        alone = replace(model, features=len(encoding.names), steps=encoding.steps())
+        last = Pair.of(alone, final, positive, None if before else columns)
+        _check_splits(model.forest, last, encoding, rows, size)
 
 
-def _check_splits(model: Model, forest: Forest, last: Pair, trained: Rows, size: int) -> None:
+def _prepared(transformers: Sequence[Any], columns: Sequence[Column], rows: Rows) -> Rows:
+    """Return rows as a pipeline's last step gets them."""
+    prepared: Any = to_frame(columns, rows) if transformers else rows
+    for transformer in transformers:
+        prepared = transformer.transform(prepared)
+    return np.asarray(prepared.toarray() if hasattr(prepared, "toarray") else prepared, dtype=np.float64)
+
+
+def _check_splits(forest: Forest, last: Pair, encoding: OwnEncoding, rows: Rows, size: int) -> None:
     """Raise NotPortable unless both predict the same for rows at the splits of trees."""
-    own_steps = _own_steps(last.estimator)
-    prepared = (list(prepare(own_steps, row)) for row in trained[: len(forest.sizes)].tolist())
-    at_splits = rows_at_splits(forest, list(prepared))
+    steps = encoding.steps()
+    at_splits = rows_at_splits(forest, [list(prepare(steps, row)) for row in rows.tolist()])
     while chunk := list(islice(at_splits, size)):
-        rows = np.array(chunk)
-        if own_steps:
-            rows = histogram_categories.decoded(last.estimator, rows)
-        last.compare(rows, "rows at splits")
+        last.compare(encoding.decode(np.array(chunk)), "rows at splits")
 
 
-def _last_step(model: Model, final: Any) -> Model:
-    """Return the model of a pipeline's last step alone, which may have steps of its own."""
-    return replace(model, features=int(final.n_features_in_), steps=_own_steps(final))
-
-
-def _own_steps(final: Any) -> tuple[Step, ...]:
-    return tuple(histogram_categories.steps(final)) if is_histogram(final) else ()
-
-
-def random_rows(trained: Rows, size: int) -> Iterator[Rows]:
-    """Yield RANDOM_ROWS rows in chunks of a size, always the same for the same data."""
+def random_rows(columns: Sequence[Column], trained: Rows, size: int) -> Iterator[Rows]:
+    """Yield RANDOM_ROWS encoded rows in chunks of a size, always the same for the same data."""
     random = np.random.default_rng(0)
-    smallest, largest = np.nanmin(trained, axis=0), np.nanmax(trained, axis=0)
+    takes_missing = np.array([column.feature.missing for column in columns])
     for first in range(0, RANDOM_ROWS, size):
         shape = (min(size, RANDOM_ROWS - first), trained.shape[1])
-        even = smallest + (1.5 * random.random(shape) - 0.25) * (largest - smallest)
+        even = np.column_stack(
+            [
+                _even(column, values, shape[0], random)
+                for column, values in zip(columns, trained.T, strict=True)
+            ]
+        )
+        even[(random.random(shape) < MISSING) & takes_missing] = np.nan
         mixed = np.take_along_axis(trained, random.integers(0, len(trained), shape), axis=0)
         yield np.where(np.arange(shape[0])[:, np.newaxis] % 2, even, mixed)
+
+
+def _even(column: Column, values: Rows, count: int, random: np.random.Generator) -> Rows:
+    match column.feature.kind:
+        case "category":
+            lowest = int(UNKNOWN) if column.feature.unknown else 0
+            return random.integers(lowest, len(column.categories), count).astype(np.float64)
+        case "boolean":
+            return random.integers(0, 2, count).astype(np.float64)
+    smallest, largest = np.nanmin(values), np.nanmax(values)
+    even: Rows = smallest + (1.5 * random.random(count) - 0.25) * (largest - smallest)
+    return even
 
 
 def rows_at_splits(forest: Forest, seen: Sequence[list[float]]) -> Iterator[list[float]]:
@@ -186,9 +213,8 @@ def _single_threaded(estimator: Any) -> Any:
     return single.set_params(**dict.fromkeys(names, 1))
 
 
-def _differing(found: NDArray[Any], expected: NDArray[Any], *, exact: bool) -> NDArray[np.bool_]:
+def _differing(found: NDArray[Any], expected: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
     """Return for each row whether any of its numbers differs by more than it may."""
-    tolerance = 0.0 if exact else TOLERANCE * np.maximum(1, np.abs(expected))
-    alike = np.abs(found - expected) <= tolerance
+    alike = np.abs(found - expected) <= tolerance * np.maximum(1, np.abs(expected))
     differing: NDArray[np.bool_] = ~np.all(alike.reshape(len(alike), -1), axis=1)
     return differing

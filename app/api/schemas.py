@@ -88,7 +88,7 @@ class Release:
 class ReleasedCard(Card):
     """The model's card, and the release that serves it."""
 
-    release: Release
+    release: Release = field(kw_only=True)
 
 
 class TensorMetadata(BaseModel):

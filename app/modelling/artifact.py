@@ -1,6 +1,7 @@
 """The trained model on disk: one folder that `train_model.py` writes and the service reads.
 
     card.json       what the model is; names the SHA-256 of the files that follow
+    categories.json the categories that the model knows (columns.py); absent without a column of categories
     model.joblib    the scikit-learn estimator, a pickle: reading it runs what is in it (estimator.py)
     model.json      the same as plain numbers, if it is a small linear model (portable/json_format.py)
     model.bin       the same as plain numbers, if it is any other (docs/model-format.md); both are absent
@@ -27,12 +28,13 @@ from app.errors import ArtifactError
 from app.modelling import strict_json
 
 CARD_FILE, MODEL_FILE, GOLDEN_FILE = "card.json", "model.joblib", "golden.json"
-PORTABLE_FILE, BINARY_FILE = "model.json", "model.bin"
+PORTABLE_FILE, BINARY_FILE, CATEGORIES_FILE = "model.json", "model.bin", "categories.json"
 PLOT_FILES = ("roc.svg", "calibration.svg", "classes.svg", "residuals.svg")
 MAX_BYTES = 32 * 1024 * 1024  # of a card or a portable model in JSON
 MAX_PICKLE_BYTES = 4 * 1024**3
 
 Task = Literal["classification", "regression"]
+Kind = Literal["number", "integer", "boolean", "category", "text"]
 
 
 def described(text: str) -> dict[str, str]:
@@ -45,7 +47,9 @@ class Bins:
     """Quantile bins of the training rows, to compare with what is asked of the service."""
 
     edges: tuple[float, ...] = field(metadata=described("Each bin's largest value, but the last bin's."))
-    shares: tuple[float, ...] = field(metadata=described("Share of the training rows in each bin."))
+    shares: tuple[float, ...] = field(
+        metadata=described("Share of the training rows in each bin; the rest of them lack a value.")
+    )
 
     def index(self, value: float) -> int:
         """Return the number of the bin that holds the value, from 0."""
@@ -54,13 +58,38 @@ class Bins:
 
 @dataclass(frozen=True)
 class Feature:
-    """One input, in the order of the request's list, as seen in the training rows."""
+    """One input, in the order of the request's list, as seen in the training rows.
+
+    A boolean is described as the numbers 0 and 1, a category by its place in the list of categories that the
+    model knows: `categories`, and behind them the rare ones, which no card names. The first bin of a category
+    is that of unknown ones (-1), the last that of rare ones if there are any. A text has one bin.
+    """
 
     name: str
-    minimum: float
-    maximum: float
-    quantiles: dict[str, float] = field(metadata=described("Value by quantile, `0.5` being the median."))
+    minimum: float | None = field(metadata=described("Null for a category and for a text."))
+    maximum: float | None = field(metadata=described("Null for a category and for a text."))
+    quantiles: dict[str, float] = field(
+        metadata=described("Value by quantile, `0.5` being the median; empty for a category and for a text.")
+    )
     bins: Bins
+    kind: Kind = "number"
+    missing: bool = field(default=False, metadata=described("Whether the model takes null for a value."))
+    missing_share: float = field(
+        default=0.0, metadata=described("Share of the training rows without a value.")
+    )
+    categories: tuple[str, ...] = field(
+        default=(), metadata=described("The most frequent categories, the first of all first.")
+    )
+    rare: int = field(default=0, metadata=described("Number of further categories, of few rows each."))
+    unknown: bool = field(
+        default=False, metadata=described("Whether the model takes a category that it doesn't know.")
+    )
+    description: str | None = None
+    unit: str | None = None
+    importance: float | None = field(
+        default=None,
+        metadata=described("How much of the first metric is lost when the column's values are shuffled."),
+    )
 
 
 @dataclass(frozen=True)
@@ -90,13 +119,9 @@ class Card:
     portable: Portable | None
     not_portable: str | None = field(metadata=described("Why scikit-learn serves the model."))
     golden_sha256: str
-
-    def medians(self) -> list[float]:
-        """Return a row that every model must predict. Raises ArtifactError when the card lacks one."""
-        try:
-            return [feature.quantiles["0.5"] for feature in self.features]
-        except KeyError:
-            raise ArtifactError("model: the card has no median of a feature; train again") from None
+    categories_sha256: str | None = field(
+        default=None, metadata=described("SHA-256 of the list of all categories; null without categories.")
+    )
 
 
 def sha256(content: bytes | bytearray) -> str:
@@ -115,7 +140,7 @@ def save(folder: Path, card: Card, files: Mapping[str, bytes | bytearray]) -> No
     An earlier model's files go, so that none is taken for one of this model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (MODEL_FILE, PORTABLE_FILE, BINARY_FILE, GOLDEN_FILE, *PLOT_FILES):
+    for old in (MODEL_FILE, PORTABLE_FILE, BINARY_FILE, GOLDEN_FILE, CATEGORIES_FILE, *PLOT_FILES):
         (folder / old).unlink(missing_ok=True)
     for name, content in {**files, CARD_FILE: as_json(asdict(card))}.items():
         (folder / name).write_bytes(content)

@@ -10,6 +10,7 @@ from pathlib import Path
 from app.errors import ArtifactError
 from app.modelling import artifact
 from app.modelling.artifact import Card, Portable
+from app.modelling.columns import Column, Row
 from app.modelling.portable import binary_format, json_format
 from app.modelling.portable.model import Answer, Model
 from app.modelling.portable.scorer import Scorer, scorer
@@ -23,29 +24,30 @@ class PortablePredictor:
     """A portable model, which fails on finite features only by having no finite result."""
 
     card: Card
+    columns: tuple[Column, ...]
     row_scorer: Scorer
     scorer: ScorerKind
     on_loop: bool
 
     @classmethod
-    def of(cls, card: Card, model: Model, place: str) -> PortablePredictor:
+    def of(cls, card: Card, columns: tuple[Column, ...], model: Model, place: str) -> PortablePredictor:
         """Make a model ready that was read from a file. Raises ArtifactError for trees that aren't right."""
         ready = scorer(model, place)
-        return cls(card, ready, ready.kind, ready.microseconds <= LOOP_MICROSECONDS)
+        return cls(card, columns, ready, ready.kind, ready.microseconds <= LOOP_MICROSECONDS)
 
-    def predict(self, features: Sequence[float]) -> Result:
+    def predict(self, features: Row) -> Result:
         """Return the prediction for a row."""
         result = self.row_scorer.one(features)
         if not isfinite(result):
             raise refusal(features, FINITE_RESULT)
         return result
 
-    def predict_all(self, rows: Sequence[Sequence[float]]) -> list[Result]:
+    def predict_all(self, rows: Sequence[Row]) -> list[Result]:
         """Return the predictions for rows."""
         return finite(self.row_scorer.all(rows), rows)
 
 
-def load(folder: Path, card: Card, portable: Portable) -> PortablePredictor:
+def load(folder: Path, card: Card, portable: Portable, columns: tuple[Column, ...]) -> PortablePredictor:
     """Return a folder's portable model. Raises ArtifactError when it isn't the card's."""
     path, model = _read(folder, portable)
     if model.features != len(card.features):
@@ -58,7 +60,7 @@ def load(folder: Path, card: Card, portable: Portable) -> PortablePredictor:
             f"model: {path} answers {model.answer} of {len(model.start)} scores, "
             f"its card says {card.task} with {len(card.classes)} classes; train again"
         )
-    return PortablePredictor.of(card, model, str(path))
+    return PortablePredictor.of(card, columns, model, str(path))
 
 
 def _read(folder: Path, portable: Portable) -> tuple[Path, Model]:

@@ -42,7 +42,7 @@ PRODUCT = ["app", "train_model", "training", "errors", "main", *TOP_ROOMS, "dagg
 SERVICE_ROOMS = ("modelling", "modelling/portable", "connections", "api")
 LEVELS = [
     *("app.errors", "app.settings", "app.logs", "app.modelling", "app.metrics", "app.service"),
-    *("app.connections", "app.api", "app.server", "app.__main__"),
+    *("app.score", "app.connections", "app.api", "app.server", "app.__main__"),
 ]
 SERVICE = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path

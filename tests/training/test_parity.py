@@ -46,6 +46,9 @@ from sklearn.preprocessing import (
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
 
 from app.errors import NotPortable
+from app.modelling.artifact import Bins, Feature
+from app.modelling.columns import Column
+from app.modelling.data_frame import to_frame
 from app.modelling.portable.model import CATEGORY, LEAF, Forest, Model, Precision, doubles
 from app.modelling.portable.scorer import scorer
 from tests.service.random_models import NODES
@@ -90,12 +93,17 @@ def few_random_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parity, "RANDOM_ROWS", 3000)
 
 
+def numbers(x: Rows) -> list[Column]:
+    """Return columns of numbers for rows."""
+    return [Column(Feature(f"x{index}", 0.0, 1.0, {}, Bins((), (1.0,)))) for index in range(x.shape[1])]
+
+
 def fitted(estimator: Any, data: Callable[..., Any]) -> tuple[Any, Rows]:
     """Return the estimator, fitted to a data set of scikit-learn's, and the rows that it saw."""
     x, y = data(return_X_y=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # whether it converged does not matter here
-        return estimator.fit(x, y), x
+        return estimator.fit(to_frame(numbers(x), x), y), x
 
 
 def case(estimator: Any, data: Callable[..., Any], positive: int | None) -> Any:
@@ -115,7 +123,7 @@ def test_a_portable_model_predicts_what_its_estimator_does(
 ) -> None:
     estimator, x = fitted(estimator, data)
     model = export.export(estimator, positive)
-    parity.check(model, estimator, positive, x)
+    parity.check(model, estimator, positive, numbers(x), x)
     found = scorer(model)
     assert found.all(x.tolist()) == [found.one(row) for row in x.tolist()]
 
@@ -254,19 +262,21 @@ def test_a_model_that_predicts_otherwise_is_refused(
     positive = 1 if data is BINARY else None
     spoilt = spoil(export.export(estimator, positive))
     with pytest.raises(NotPortable, match=f"^parity: \\d+ of \\d+ {reason}, such as .*: scikit-learn says"):
-        parity.check(spoilt, estimator, positive, x)
+        parity.check(spoilt, estimator, positive, numbers(x), x)
 
 
 def test_rows_that_scikit_learn_does_not_take_are_a_reason() -> None:
     x = np.array([[0.0], [1.0], [2.0], [3e38]])
-    estimator = DecisionTreeRegressor().fit(x, x.ravel())
+    estimator = DecisionTreeRegressor().fit(to_frame(numbers(x), x), x.ravel())
     with pytest.raises(NotPortable, match="scikit-learn doesn't take rows like those trained on: Input X"):
-        parity.check(export.export(estimator, None), estimator, None, x)
+        parity.check(export.export(estimator, None), estimator, None, numbers(x), x)
 
 
 def test_random_rows_are_always_the_same_and_half_of_them_of_values_that_were_seen() -> None:
     trained = np.array([[0.0, 10.0], [1.0, 20.0], [4.0, 30.0]])
-    first, again = (np.concatenate(list(parity.random_rows(trained, 700))) for _ in range(2))
+    first, again = (
+        np.concatenate(list(parity.random_rows(numbers(trained), trained, 700))) for _ in range(2)
+    )
     assert np.array_equal(first, again)
     assert first.shape == (3000, 2)
     seen = np.isin(first, trained).all(axis=1)
@@ -371,18 +381,21 @@ def test_categories_and_missing_values_lead_where_scikit_learn_has_them_go(
     estimator: Any, missing: bool
 ) -> None:
     x, y = mixed(missing)
-    estimator.fit(x, y)
+    estimator.fit(to_frame(numbers(x), x), y)
     model = export.export(estimator, None)
-    parity.check(model, estimator, None, x)
+    columns = [replace(each, feature=replace(each.feature, missing=missing)) for each in numbers(x)]
+    parity.check(model, estimator, None, columns, x)
     unknown = np.array([[4.0, 0.0, 0.0, 99.0], [-1.0, 0.0, 0.0, -1.0], [np.nan] * 4])
-    assert scorer(model).scores(unknown.tolist()) == estimator.predict(unknown).tolist()
+    assert scorer(model).scores(unknown.tolist()) == estimator.predict(to_frame(columns, unknown)).tolist()
 
 
 def test_categories_with_bits_of_another_split_are_refused() -> None:
     x, y = mixed(missing=False)
-    estimator = HistGradientBoostingRegressor(max_iter=5, categorical_features=[0, 3]).fit(x, y)
+    estimator = HistGradientBoostingRegressor(max_iter=5, categorical_features=[0, 3])
+    estimator.fit(to_frame(numbers(x), x), y)
     model = export.export(estimator, None)
     assert model.forest is not None
     bitsets = memoryview(bytearray(model.forest.bitsets.tobytes()[::-1])).cast("Q")
+    spoilt = replace(model, forest=replace(model.forest, bitsets=bitsets))
     with pytest.raises(NotPortable, match="^parity: .* rows trained on differ"):
-        parity.check(replace(model, forest=replace(model.forest, bitsets=bitsets)), estimator, None, x)
+        parity.check(spoilt, estimator, None, numbers(x), x)
