@@ -12,11 +12,12 @@ from typing import Any
 
 from errors import InvalidLayout, NotVerified, RegistryError
 from image import layer_tree, provenance, release_files, sbom
-from image.archive_reader import MANIFEST, MAX_DOCUMENT, Layout
+from image.archive_reader import MANIFEST, Layout
 from image.canonical import REVISION, VERSION
 from image.compare import unequal
 from image.components import CARD, MODEL
 from image.layer_tree import Tree
+from oci import documents
 from oci.image_download import pull
 from oci.manifests import Manifest, Parcel
 from oci.reference import Release
@@ -60,19 +61,10 @@ async def attached(repository: Repository, image: Layout, name: str) -> bytes:
     if len(found) != 1:
         raise RegistryError(f"{name}: {len(found)} are attached, instead of one; publish this commit again")
     manifest = Manifest(MANIFEST, await repository.manifest(found[0]))
-    content = await _content(repository, manifest.blobs[-1].digest)
+    content = await documents.read(repository, manifest.blobs[-1].digest)
     if Parcel.about(image, kind, name, content).manifest != manifest:
         raise RegistryError(f"{name}: {manifest.digest} is not about this image")
     return content
-
-
-async def _content(repository: Repository, digest: str) -> bytes:
-    content = bytearray()
-    async for piece in repository.blob(digest):
-        content += piece
-        if len(content) > MAX_DOCUMENT:
-            raise RegistryError(f"{digest} has more than {MAX_DOCUMENT} bytes")
-    return bytes(content)
 
 
 def _documents(image: Layout, tree: Tree, bill: bytes, origin: bytes) -> Iterator[str]:
