@@ -49,11 +49,11 @@ STEP_SECONDS = 4.0
 LIMITS = Limits(ceiling=5, slower=5, slack=5)  # the machine is the users', too
 USERS = """
 import asyncio, json, sys
-from rehearsal.run.upstream import InstanceFailed, Upstream
-from targets.golden import Golden
-from targets.port import Address
-from together import beside
-from users import Users
+from deploying.rollout.golden_rows import Golden
+from deploying.rollout.target import Address
+from fakecloud.cloud_run.instance_client import InstanceFailed, Upstream
+from net.concurrency import beside
+from rehearsal.simulated_users import Users
 
 class Lean(Users):
     upstream = Upstream()  # httpx takes more of the machine than all that is measured

@@ -1,4 +1,4 @@
-"""Where releases run: deploy/environments.toml, one table an environment.
+"""Environments that releases run in: deploy/environments.toml, one table an environment.
 
 [staging]
 target = "cloud-run"    # or "kubernetes", "swarm"

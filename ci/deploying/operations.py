@@ -1,4 +1,4 @@
-"""Deploy, promote, roll back, and tell: the operations on environments, whatever runs them."""
+"""Operations on environments, whatever runs there: deploy, promote, roll back, history."""
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -17,30 +17,33 @@ from keyless.federation import Federation
 from keyless.google_identity import Identity
 from net.retry_policy import Retrying, patient
 from net.step_log import Steps
-from oci.reference import VERSION, Image, Release, destination, pinned, project_name, tagged
+from oci import reference
+from oci.reference import VERSION, Image, Release, pinned, tagged
 from oci.repository import Repository
 from releasing import smoke
-from releasing.publishing import Pipeline, opened
+from releasing.registry_access import RegistryAccess
 
 _MARGIN = 600  # seconds that a step may take besides being watched
 
 
 @dataclass(frozen=True)
 class Operations:
-    """All that is done to environments: by their targets, and with what the pipeline's registries have."""
+    """All that is done to a project's environments: by their targets, and with what registries have."""
 
-    pipeline: Pipeline
+    project: str
+    environments: Environments
+    access: RegistryAccess
     reach: Reach
     steps: Steps
 
     async def deploy(self, name: str, image: str) -> str:
         """Bring an image to all of an environment's traffic and return what is live.
 
-        A version alone is one of the environment's registry.
+        A version alone is one of the project's image in the environment's registry.
         """
-        environment = await self._environment(name)
+        environment = self.environments.named(name)
         if VERSION.fullmatch(image):
-            image = str(await self._published(image, environment))
+            image = str(_published(environment, self.project, image))
         async with self.reach.opened(environment) as (target, client):
             release = await self._resolved(image)
             await self._deploy(environment, target, client, release)
@@ -48,7 +51,7 @@ class Operations:
 
     async def promote(self, origin: str, name: str) -> str:
         """Bring what runs well in one environment to another and return what is live there."""
-        first, second = await self._environment(origin), await self._environment(name)
+        first, second = self.environments.named(origin), self.environments.named(name)
         async with self.reach.opened(first) as (target, _):
             release = healthy(await target.look(), target.name)
         release = await self._copied(release, second)
@@ -58,7 +61,7 @@ class Operations:
 
     async def rollback(self, name: str, version: str | None) -> str:
         """Restore what was good before in an environment and return what is live."""
-        environment = await self._environment(name)
+        environment = self.environments.named(name)
         async with self.reach.opened(environment) as (target, client):
             deployment = await self._deployment(environment, target, client)
             async with self._alerts(environment, target, f"the rollback to {version or 'what was before'}"):
@@ -70,13 +73,12 @@ class Operations:
 
         Raises TargetError with what there is to tell when not every one can be asked.
         """
-        environments = await self._environments()
         if name:
-            return await self._told(environments.named(name))
+            return await self._told(self.environments.named(name))
         told, failed = [], []
-        for each in environments.tables:
+        for each in self.environments.tables:
             try:
-                told.append(f"{each}: {await self._told(environments.named(each))}")
+                told.append(f"{each}: {await self._told(self.environments.named(each))}")
             except PipelineError as error:
                 failed.append(f"{each}: {error}")
         if failed:
@@ -87,16 +89,10 @@ class Operations:
         async with self.reach.opened(environment) as (target, _):
             return report(target.name, await target.look())
 
-    async def _environments(self) -> Environments:
-        return Environments.of(await self.reach.source.file(FILE).contents())
-
-    async def _environment(self, name: str) -> Environment:
-        return (await self._environments()).named(name)
-
     async def _deploy(
         self, environment: Environment, target: Target, client: Retrying, release: Release
     ) -> None:
-        async with opened(self.pipeline, release.image, self.reach.identity) as repository:
+        async with self.access.open(release.image) as repository:
             rows = await golden(repository, release)
         judge = Judge(rows, client.http, self.steps.note, environment.common.step_seconds)
         deployment = await self._deployment(environment, target, client)
@@ -113,19 +109,10 @@ class Operations:
         lease = max(environment.common.step_seconds, target.lag) + _MARGIN
         return Deployment(target, await self.reach.owner(client), self.steps, lease)
 
-    async def _published(self, version: str, environment: Environment) -> Image:
-        if not environment.common.registry:
-            raise InvalidEnvironment(
-                f"{FILE}, line {environment.line}: [{environment.name}] has no registry to find {version} "
-                "in; name it there, or give the whole name that `dagger call publish` printed"
-            )
-        pyproject = await self.reach.source.file("pyproject.toml").contents()
-        return destination(environment.common.registry, version).image(project_name(pyproject))
-
     async def _resolved(self, text: str) -> Release:
         """Return the release that a name leads to; a tag is asked for once, and its digest told."""
         image = tagged(text)
-        async with opened(self.pipeline, image or pinned(text).image, self.reach.identity) as repository:
+        async with self.access.open(image or pinned(text).image) as repository:
             if image:
                 release = Release(image, await _digest(repository, image))
                 self.steps.note(f"{text} is {release.digest}")
@@ -141,13 +128,13 @@ class Operations:
         if not to.common.registry:
             return release
         name = release.image.repository.rpartition("/")[2]
-        image = destination(to.common.registry, release.image.tag).image(name)
+        image = reference.image(to.common.registry, name, release.image.tag)
         if image == release.image:
             return release
         with self.steps.step(f"copy {release} to {image}"):
             async with (
-                opened(self.pipeline, release.image, self.reach.identity) as there,
-                opened(self.pipeline, image, self.reach.identity) as here,
+                self.access.open(release.image) as there,
+                self.access.open(image) as here,
             ):
                 await here.copy(there, release.digest, image.tag)
         return Release(image, release.digest)
@@ -179,6 +166,16 @@ def healthy(seen: Seen, where: str) -> Release:
             f"{where}: {seen.live or 'nothing'} is live, which was not judged there; deploy it there first"
         )
     return pinned(seen.live)
+
+
+def _published(environment: Environment, project: str, version: str) -> Image:
+    """Return the image of a version in an environment's registry; raises InvalidEnvironment without one."""
+    if not environment.common.registry:
+        raise InvalidEnvironment(
+            f"{FILE}, line {environment.line}: [{environment.name}] has no registry to find {version} "
+            "in; name it there, or give the whole name that `dagger call publish` printed"
+        )
+    return reference.image(environment.common.registry, project, version)
 
 
 async def _digest(repository: Repository, image: Image) -> str:

@@ -1,4 +1,4 @@
-"""The arguments by which the pipeline's functions learn who releases and who deploys, written once.
+"""Shared arguments of the pipeline's functions: who releases, and who deploys.
 
     @function(cache="never")
     @identified

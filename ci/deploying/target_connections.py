@@ -1,4 +1,4 @@
-"""How an environment's target is reached, and by whom."""
+"""Connections to the targets of environments, as the operator or as Google's identity."""
 
 import secrets
 from collections.abc import AsyncIterator

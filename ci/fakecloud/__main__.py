@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from errors import InvalidFault
 from fakecloud import addresses
-from fakecloud.connection import server
+from fakecloud.connection_faults import server
 from fakecloud.fake_app import application
 from fakecloud.state import faults
 from fakecloud.state.fixtures import Job, usual_world

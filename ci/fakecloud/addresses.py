@@ -1,4 +1,4 @@
-"""Where the stand-in serves what; standard library only, as the pipeline asks, too."""
+"""Addresses of the fake cloud's services; standard library only, as the pipeline imports it, too."""
 
 from fakecloud.state.fixtures import World
 

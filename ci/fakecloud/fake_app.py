@@ -1,4 +1,4 @@
-"""Everything on one port, behind a gate that sets Google's date, strikes with faults and keeps the log."""
+"""Application of the fake cloud: all services on one port, with Google's date, faults and a log."""
 
 import logging
 import re
@@ -19,14 +19,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fakecloud import addresses
 from fakecloud.cloud_run.admin_api import Admin
 from fakecloud.cloud_run.cloud_monitoring import Monitoring
-from fakecloud.cloud_run.control import Control
-from fakecloud.cloud_run.reconcile import Reconciler
+from fakecloud.cloud_run.reconciliation import Reconciler
+from fakecloud.cloud_run.resources import SERVED, State
+from fakecloud.cloud_run.revision_control import Control
 from fakecloud.cloud_run.serving import Serving
-from fakecloud.cloud_run.state import SERVED, State
-from fakecloud.connection import cut, cut_within_body
+from fakecloud.connection_faults import cut, cut_within_body
+from fakecloud.identity.attribute_mapping import Evaluator
 from fakecloud.identity.github import GitHub
 from fakecloud.identity.iam import Credentials
-from fakecloud.identity.mapping import Evaluator
 from fakecloud.identity.sts import TokenService
 from fakecloud.registry.artifact_registry import Artifacts
 from fakecloud.registry.registry_proxy import Front

@@ -1,4 +1,4 @@
-"""Write an image into a tar archive as an OCI layout; `layout.py` reads such archives.
+"""Write an image into a tar archive as an OCI layout; `archive_reader.py` reads such archives.
 
 The archive of an image is the same whenever it is written: its own entries have no times and no owners.
 """

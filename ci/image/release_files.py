@@ -1,4 +1,4 @@
-"""One release as files: the canonical image, its bill of materials and provenance, checksums of the three.
+"""Files of a release: the canonical image, its SBOM and provenance, and checksums of the three.
 
     PYTHONPATH=ci python -m image.release_files IMAGE.tar FOLDER --revision … --created … --base NAME@sha256:…
 

@@ -1,28 +1,26 @@
-"""Whether a release would work, found out before anything is built.
+"""Checks of every step of a release before anything is built.
 
 Each check is a step that a release takes, or a setting that it relies on, tried by itself. It returns what
 came, or raises a GoogleError, whose message says what is wrong and ends with the command that puts it right.
 """
 
-import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
 from advice.attribute_condition import Condition
 from advice.known_errors import advice
 from errors import GoogleError, InvalidCondition, NotReady
+from keyless.artifact_repository import ArtifactRepository
 from keyless.federation import Federation
 from keyless.google_identity import Identity, known, recommended
 from net.http_responses import document, said
 from net.retry_policy import Retrying, skew
 from net.tokens import Token
-from oci.reference import Destination
 
-_HOST = re.compile(r"([a-z0-9-]+)-docker\.pkg\.dev")
 _NEEDED = frozenset(
     f"artifactregistry.repositories.{what}" for what in ("downloadArtifacts", "uploadArtifacts")
 )
@@ -52,50 +50,14 @@ class Finding:
         return f"{mark}  {self.check}: {self.came}"
 
 
-@dataclass(frozen=True)
-class Place:
-    """A repository of Artifact Registry."""
-
-    host: str
-    location: str
-    project: str
-    repository: str
-
-    @classmethod
-    def of(cls, destination: Destination) -> Self:
-        """Return where a release goes; raises NotReady when that is not Artifact Registry."""
-        host, (project, _, rest) = _HOST.fullmatch(destination.host), destination.path.partition("/")
-        repository = rest.partition("/")[0]
-        if not host or not repository:
-            raise NotReady(
-                f"{destination.host}/{destination.path} is not in Artifact Registry\n"
-                "  fix: pass --registry=LOCATION-docker.pkg.dev/PROJECT/REPOSITORY"
-            )
-        return cls(destination.host, host[1], project, repository)
-
-    @property
-    def path(self) -> str:
-        """Where Artifact Registry's API has it."""
-        return f"/v1/{self}"
-
-    def __str__(self) -> str:
-        return f"projects/{self.project}/locations/{self.location}/repositories/{self.repository}"
-
-    @property
-    def names(self) -> dict[str, str]:
-        """What the commands of an explanation can name of it."""
-        named = {"host": self.host, "location": self.location, "project": self.project}
-        return named | {"repository": self.repository}
-
-
 class Doctor:
-    """Checks one release's identity and destination."""
+    """Checks one release's identity and registry."""
 
     def __init__(
-        self, identity: Identity, destination: Destination, client: Retrying, condition: str | None = None
+        self, identity: Identity, registry: str, client: Retrying, condition: str | None = None
     ) -> None:
         """Ask through a client; a condition is the provider's own, setup-google's when it is not known."""
-        self._identity, self._destination, self._client = identity, destination, client
+        self._identity, self._registry, self._client = identity, registry, client
         self._condition = Condition.parse(condition) if condition else None
         self._federation = Federation(identity, client)
         self._claims: dict[str, object] = {}
@@ -177,7 +139,7 @@ class Doctor:
 
     async def registry(self) -> str:
         """Check that a registry answers there, and asks who we are."""
-        self._place = place = Place.of(self._destination)
+        self._place = place = ArtifactRepository.of(self._registry)
         address = self._identity.endpoints.registry(place.host)
         answer = await self._client.send(self._client.http.build_request("GET", f"{address}/v2/"))
         challenge = answer.headers.get("WWW-Authenticate", "")

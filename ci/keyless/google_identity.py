@@ -1,4 +1,4 @@
-"""Who releases, as Google names them: a provider that vouches for a job, and perhaps a service account."""
+"""Identity at Google: a provider that vouches for a job, and perhaps a service account."""
 
 import re
 from collections.abc import Mapping

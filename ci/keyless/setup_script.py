@@ -1,4 +1,4 @@
-"""What has to be set up at Google once, as a script that is printed and never run here.
+"""Set-up script for Google, which is printed and never run here.
 
 The script is deploy/google/setup.sh; the settings come before its commands, each quoted for the shell.
 """

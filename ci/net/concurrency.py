@@ -1,16 +1,29 @@
-"""Steps that run at the same time, and what runs beside them."""
+"""Concurrency: steps that run at the same time, and what runs beside them."""
 
 from collections.abc import Callable, Coroutine
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import anyio
 
 Result = TypeVar("Result")
+Other = TypeVar("Other")
 
 
-async def together(*steps: Callable[[], Coroutine[object, object, Result]]) -> list[Result]:
+@overload
+async def together(
+    one: Callable[[], Coroutine[object, object, Result]],
+    other: Callable[[], Coroutine[object, object, Other]],
+    /,
+) -> tuple[Result, Other]: ...
+
+
+@overload
+async def together(*steps: Callable[[], Coroutine[object, object, Result]]) -> tuple[Result, ...]: ...
+
+
+async def together(*steps: Callable[[], Coroutine[object, object, object]]) -> tuple[object, ...]:
     """Return the steps' results in their order; a failure ends the others and is raised as it is."""
-    results: dict[int, Result] = {}
+    results: dict[int, object] = {}
 
     async def run(number: int) -> None:
         results[number] = await steps[number]()
@@ -21,7 +34,7 @@ async def together(*steps: Callable[[], Coroutine[object, object, Result]]) -> l
                 group.start_soon(run, number)
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    return [results[number] for number in range(len(steps))]
+    return tuple(results[number] for number in range(len(steps)))
 
 
 async def beside(

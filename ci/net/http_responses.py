@@ -1,4 +1,4 @@
-"""What Google's and GitHub's answers say, when they are right and when they are not."""
+"""Responses of Google and GitHub: their JSON, and what is wrong with them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The steps of a release, told as they end."""
+"""Log of a release's steps, a line for each that ends."""
 
 import time
 from collections.abc import Callable, Coroutine, Iterator

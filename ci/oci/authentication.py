@@ -1,4 +1,4 @@
-"""How a registry learns who asks: the token challenge of the distribution protocol.
+"""Authentication at a registry: the token challenge of the distribution protocol.
 
 An access token goes to the registry's own token endpoint and to nowhere else. Without one, whoever asks is
 nobody, as which some registries let anyone read.

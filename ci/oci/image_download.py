@@ -1,4 +1,4 @@
-"""An image as it comes back from a registry, by its digest."""
+"""Download of an image from a registry, by its digest."""
 
 import json
 import tempfile

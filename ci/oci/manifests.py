@@ -1,4 +1,4 @@
-"""What a registry holds and takes: manifests, and images on their way to one."""
+"""Manifests, and images and documents on their way to a registry."""
 
 import json
 import re
@@ -85,9 +85,9 @@ class Parcel:
 
     @classmethod
     def about(
-        cls, image: Layout, kind: str, name: str, content: bytes, annotations: Mapping[str, str] | None = None
+        cls, image: bytes, kind: str, name: str, content: bytes, annotations: Mapping[str, str] | None = None
     ) -> Self:
-        """Return a document about an image, such as its bill of materials, of a media type and a name."""
+        """Return a document about the image of a manifest, such as its SBOM, of a media type and a name."""
         described = _descriptor(kind, content)
         manifest = canonical_json.canonical(
             {
@@ -97,7 +97,7 @@ class Parcel:
                 "layers": [{**described, "annotations": {_TITLE: name}}],
                 "mediaType": MANIFEST,
                 "schemaVersion": 2,
-                "subject": _descriptor(MANIFEST, image.manifest),
+                "subject": _descriptor(MANIFEST, image),
             }
         )
         held = {canonical_json.digest(each): each for each in (_NOTHING, content)}

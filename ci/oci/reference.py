@@ -1,11 +1,10 @@
-"""What a release is called: tags, registries and image names, checked without asking anyone.
+"""Names of releases: tags, registries and images, validated without a request.
 
 The grammar of registries and repositories is the OCI distribution specification's; that of tags is stricter,
 because a tag here is a release and never moves.
 """
 
 import re
-import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -58,21 +57,6 @@ def short(release: str) -> str:
     return release.partition("@")[0].rpartition("/")[2].rpartition(":")[2]
 
 
-@dataclass(frozen=True)
-class Destination:
-    """Where a release goes before the image's name is known: below a registry's path, which may be empty."""
-
-    host: str
-    path: str
-    tag: str
-
-    def image(self, name: str) -> Image:
-        """Return the image of that name there; raises InvalidReference when it cannot name a repository."""
-        repository = f"{self.path}/{name}" if self.path else name
-        _check_repository(repository)
-        return Image(self.host, repository, self.tag)
-
-
 def release_tag(tag: str) -> str:
     """Return the tag unchanged; raises InvalidReference unless it is vMAJOR.MINOR.PATCH[-PRERELEASE]."""
     if tag == "latest":
@@ -84,8 +68,8 @@ def release_tag(tag: str) -> str:
     return tag
 
 
-def destination(registry: str, tag: str) -> Destination:
-    """Return where a registry given as HOST[:PORT][/PATH] and a tag lead.
+def registry_address(registry: str) -> str:
+    """Return a registry given as HOST[:PORT][/PATH] unchanged.
 
     Raises InvalidReference when a part is malformed, or when the host is this machine but not LOCAL_REGISTRY:
     the pipeline runs in a container, from where nothing else on this machine can be seen.
@@ -94,7 +78,19 @@ def destination(registry: str, tag: str) -> Destination:
     _check_host(registry, host)
     if slash:
         _check_repository(path)
-    return Destination(host, path, release_tag(tag))
+    return registry
+
+
+def image(registry: str, name: str, tag: str) -> Image:
+    """Return the image of a name and a tag in a registry given as HOST[:PORT][/PATH].
+
+    Raises InvalidReference when a part is malformed, or when the name cannot name a repository there.
+    """
+    host, _, path = registry_address(registry).partition("/")
+    release_tag(tag)
+    repository = f"{path}/{name}" if path else name
+    _check_repository(repository)
+    return Image(host, repository, tag)
 
 
 def pinned(text: str) -> Release:
@@ -123,22 +119,6 @@ def tagged(text: str) -> Image | None:
     _check_host(host, host)
     _check_repository(repository)
     return Image(host, repository, release_tag(tag))
-
-
-def project_name(pyproject: str) -> str:
-    """Return [tool.milestone2] name from the text of pyproject.toml: the image is called after it.
-
-    Raises InvalidReference when it is missing or not text.
-    """
-    try:
-        name = tomllib.loads(pyproject)["tool"]["milestone2"]["name"]
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise InvalidReference(
-            f"pyproject.toml: has no [tool.milestone2] name for the image: {error!r}"
-        ) from error
-    if not isinstance(name, str):
-        raise InvalidReference(f"pyproject.toml: [tool.milestone2] name is {name!r}; write it as text")
-    return name
 
 
 def next_free(tag: str, taken: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a registry has of an image, as a list to read."""
+"""List of an image's releases in a registry."""
 
 import hashlib
 import json
@@ -31,8 +31,8 @@ async def _image(repository: Repository, tag: str) -> tuple[datetime, str, str, 
     content = await repository.manifest(tag)
     try:
         manifest = json.loads(content)
-        config = b"".join([chunk async for chunk in repository.blob(manifest["config"]["digest"])])
-        made = datetime.fromisoformat(json.loads(config)["created"])
+        config = json.loads(await repository.document(manifest["config"]["digest"]))
+        made = datetime.fromisoformat(config["created"])
         size = sum(part["size"] for part in (manifest["config"], *manifest["layers"]))
     except (ValueError, LookupError, TypeError) as error:
         raise RegistryError(f"registry: {repository.name}:{tag} is no plain image: {error!r}") from error

@@ -1,7 +1,7 @@
-"""A client for OCI distribution registries: publish an image, copy one, see what is published.
+"""OCI registry client: publish an image, copy one, see what is published.
 
 Nothing is rewritten on the way, so an image keeps its digest. What goes wrong is a RegistryError
-(`errors.py`). How to get in is `registry_door.py`'s, how to ask `registry_wire.py`'s.
+(`errors.py`). How to get in is `authentication.py`'s, how to ask `transport.py`'s.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import anyio
 import httpx
 
 from errors import RegistryError, RegistryUnreachable, TagTaken
-from image.archive_reader import MANIFEST, Blob, Layout
+from image.archive_reader import MANIFEST, MAX_DOCUMENT, Blob, Layout
 from net.concurrency import together
 from net.retry_policy import Retrying, patient
 from oci.authentication import Door, Mint
@@ -200,6 +200,15 @@ class Repository:
                 f"registry {self.wire.host}: {digest} has the content of sha256:{sha256.hexdigest()}; "
                 "don't use it"
             )
+
+    async def document(self, digest: str) -> bytes:
+        """Return a blob that is a document; raises RegistryError when it is larger than MAX_DOCUMENT."""
+        content = bytearray()
+        async for piece in self.blob(digest):
+            content += piece
+            if len(content) > MAX_DOCUMENT:
+                raise RegistryError(f"registry: {digest} has more than {MAX_DOCUMENT} bytes")
+        return bytes(content)
 
     async def _free(self, tag: str, digest: str) -> bool:
         """Return whether a tag names nothing yet, or False when it names that digest; else raise TagTaken."""

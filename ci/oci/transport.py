@@ -1,4 +1,4 @@
-"""Requests to one registry: shown in, sent again where that helps, and their failures told in one way.
+"""Transport of requests to one registry: authenticated, retried, with one kind of failure.
 
 httpx's own errors become RegistryUnreachable here and nowhere else.
 """

@@ -1,6 +1,6 @@
-"""Lead connections to another place, each piece of a request some time later: a service that has become slow.
+"""Proxy that delays each piece of a request: a service that has become slow.
 
-    python delay.py HOST PORT SECONDS [LISTENING_PORT]
+    python delay_proxy.py HOST PORT SECONDS [LISTENING_PORT]
 
 Standard library only: it runs alone in a container.
 """

@@ -1,4 +1,4 @@
-"""A whole release with no account and no network: to the stand-in for GitHub and Google, and back from it."""
+"""Rehearsal of a release, without account or network: to the fake cloud, and back from it."""
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -21,10 +21,10 @@ from net.tokens import Token
 from oci import reference
 from oci.repository import Repository
 from rehearsal.scenario_run import Play, Stage
-from rehearsal.scenarios import Makers, scenario
+from rehearsal.scenarios import Ingredients, scenario
 from releasing import verify
-from releasing.git_commit import Commit
-from releasing.publishing import REGISTRY_PORT, Pipeline, opened, tried
+from releasing.publishing import Draft, tried
+from releasing.registry_access import PORT, RegistryAccess
 
 FILES = ["ci/errors.py", "ci/advice", "ci/fakecloud"]
 _TICKET, _KEY = "/run/request-token", "/run/control-key"
@@ -50,41 +50,44 @@ class Rehearsal:
         if self.scenario:
             scenario(self.scenario)
 
+    @property
+    def tags(self) -> tuple[str, str]:
+        """The version that is released, and the one that a scenario deploys over it."""
+        return self.tag, reference.next_free(self.tag, {self.tag})
+
     async def run(
         self,
-        pipeline: Pipeline,
         name: str,
-        commit: Commit,
+        drafts: Sequence[Draft],
         programs: dagger.Container,
         registry: dagger.Container,
-        makers: Makers,
+        ingredients: Ingredients,
     ) -> str:
         """Return the steps with their times, and in the last line what was released, or is live.
 
-        The programs are a container with FILES and what they need. Raises RehearsalFailed with the steps so
-        far, or what a container ended with.
+        There is a draft for each of the tags. The programs are a container with FILES and what they need.
+        Raises RehearsalFailed with the steps so far, or what a container ended with.
         """
         report: list[str] = []
         steps = Steps(report.append)
         try:
             async with self._standing(programs, registry, steps) as stage:
-                target = reference.destination(stage.world.repository.uri, self.tag).image(name)
-                last = await self._played(Play(pipeline, commit, makers, steps, stage), target)
+                targets = [reference.image(stage.world.repository.uri, name, tag) for tag in self.tags]
+                last = await self._played(Play(ingredients, steps, stage), drafts, targets)
         except PipelineError as error:
             failed = f"rehearsal: {self.tag} would not be released"
             raise RehearsalFailed("\n".join([failed, *report, str(error)])) from error
         return "\n".join([*report, last])
 
-    async def _played(self, play: Play, target: reference.Image) -> str:
+    async def _played(self, play: Play, drafts: Sequence[Draft], targets: Sequence[reference.Image]) -> str:
         """Return what was released, or is live when there is a scenario."""
-        with play.steps.step("train"):
-            await play.pipeline.train().sync()
-        released = await play.release(target)
-        async with opened(play.pipeline, target, play.stage.identity) as repository:
-            await _returned(repository, released, play.steps)
+        first = await play.release(drafts[0], targets[0])
+        async with play.stage.access.open(targets[0]) as repository:
+            await _returned(repository, first, play.steps)
         if not self.scenario:
-            return str(released)
-        return f"live: {await play.deploy(released, scenario(self.scenario), self.judging)}"
+            return str(first)
+        second = await play.release(drafts[1], targets[1])
+        return f"live: {await play.deploy(first, second, scenario(self.scenario), self.judging)}"
 
     @asynccontextmanager
     async def _standing(
@@ -109,12 +112,13 @@ class Rehearsal:
             given = Given(addresses.request_url(base), ticket)
             elsewhere = Endpoints.of(addresses.endpoints(base, world))
             provider = Provider.of(world.provider.resource)
-            yield Stage(base, key, world, Identity(provider, world.service_account, given, elsewhere))
+            identity = Identity(provider, world.service_account, given, elsewhere)
+            yield Stage(base, key, world, identity, RegistryAccess(identity, fresh))
         finally:
             await stand_in.stop()
 
     def _command(self) -> list[str]:
-        command = ["python", "-m", "fakecloud", "--registry-url", f"http://registry:{REGISTRY_PORT}"]
+        command = ["python", "-m", "fakecloud", "--registry-url", f"http://registry:{PORT}"]
         command += ["--request-token-file", _TICKET, "--control-key-file", _KEY, "--tag", self.tag]
         return command + [word for fault in self.faults for word in ("--fault", fault)]
 

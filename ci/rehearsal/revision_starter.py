@@ -1,4 +1,4 @@
-"""Starts Cloud Run's revisions for a rehearsal: the stand-in says which, and is told where they are."""
+"""Starter of Cloud Run's revisions in a rehearsal: the fake cloud says which, and is told their addresses."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress

@@ -1,8 +1,8 @@
-"""What is played in a rehearsal: a release, and with a scenario its deployment, and another one's over it."""
+"""Run of a scenario: a release, its deployment, and the deployment of another release over it."""
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from deploying.release_evidence import golden
@@ -20,13 +20,13 @@ from net.concurrency import beside
 from net.retry_policy import Retrying, patient
 from net.step_log import Steps
 from net.tokens import Token
-from oci.reference import Image, Release, next_free
+from oci.reference import Image, Release
 from oci.repository import Repository
 from rehearsal.revision_starter import Starter
-from rehearsal.scenarios import Deadly, Killed, Makers, Scenario
+from rehearsal.scenarios import Deadly, Ingredients, Killed, Scenario
 from rehearsal.simulated_users import Users
-from releasing.git_commit import Commit
-from releasing.publishing import Allowed, Pipeline, opened, release
+from releasing.publishing import Allowed, Draft, release
+from releasing.registry_access import RegistryAccess
 
 _STEP_SECONDS, _LIMITS = 1, Limits()
 _RATE = 40  # requests of users a second
@@ -36,41 +36,38 @@ Choose = Callable[[Judging], Judging]
 
 @dataclass(frozen=True)
 class Stage:
-    """Where it is played: the stand-in's address and key, its world, and who the job is there."""
+    """Where it is played: the stand-in's address and key, its world, and how the job gets into registries."""
 
     base: str
     key: Token
     world: World
     identity: Identity
+    access: RegistryAccess
 
 
 @dataclass(frozen=True)
 class Play:
     """Who plays, and what with."""
 
-    pipeline: Pipeline
-    commit: Commit
-    makers: Makers
+    ingredients: Ingredients
     steps: Steps
     stage: Stage
 
-    async def release(self, target: Image) -> Release:
+    async def release(self, draft: Draft, target: Image) -> Release:
         """Release a version."""
         allowed = Allowed(stand_in=True, dirty=True)
-        return await release(self.pipeline, target, self.commit, self.stage.identity, self.steps, allowed)
+        return await release(draft, target, self.stage.access, self.steps, allowed)
 
-    async def deploy(self, first: Release, scenario: Scenario, judging: Choose) -> str:
-        """Deploy a release, release and deploy another, and return what is live.
+    async def deploy(self, first: Release, second: Release, scenario: Scenario, judging: Choose) -> str:
+        """Deploy a release and another over it, and return what is live.
 
         Raises RehearsalFailed unless that is the good one.
         """
-        tag = first.image.tag
-        second = await self.release(replace(first.image, tag=next_free(tag, {tag})))
         async with (
             patient() as client,
-            opened(self.pipeline, second.image, self.stage.identity) as repository,
+            self.stage.access.open(second.image) as repository,
         ):
-            made = {second.digest: lambda image: scenario.make(image, self.makers)}
+            made = {second.digest: lambda image: scenario.make(image, self.ingredients)}
             starter = Starter(self.stage.base, self.stage.key, client, repository, made)
             try:
                 acts = Acts(self, client, repository, judging)

@@ -1,10 +1,8 @@
-"""What can go wrong with a release where it runs: the rehearsal's second one is made so, from outside."""
+"""Scenarios of a rehearsal: what is wrong with its second release, which is made so from outside."""
 
 import json
-import tomllib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import dagger
 
@@ -13,24 +11,38 @@ from deploying.rollout.judge import Judging
 from deploying.rollout.target import Target
 from errors import InvalidScenario
 from oci.reference import Release
-from releasing.publishing import served
+from releasing.publishing import PORT, served
 
+# The program that delays requests, and where it lies in its container.
+DELAY_PROGRAM, DELAY_PATH = "ci/rehearsal/delay_proxy.py", "/delay.py"
 _SECONDS = 0.7  # by which every request is later
 _KILLED_AT = f"{SHIFT}25 %"
 _MODEL = "/another-model"
 
 
-class Makers(Protocol):
-    """What bad releases are made with."""
+@dataclass(frozen=True)
+class Ingredients:
+    """What bad releases are made with: the project's settings, and containers of training and proxy."""
+
+    settings: Mapping[str, object]
+    training: dagger.Container
+    delay_proxy: dagger.Container
 
     async def another_model(self) -> dagger.Directory:
         """Return the folder of a model that is not the release's."""
+        card = await self.training.file("model/card.json").contents()
+        changed = self.training.with_new_file("other.toml", other_settings(self.settings, card))
+        command = ["/venv/bin/python", "-B", "train_model.py", "--settings", "other.toml"]
+        return changed.with_exec([*command, "--output", "other"]).directory("other")
 
     def late(self, service: dagger.Service, seconds: float) -> dagger.Service:
         """Return a service that leads to another, each request some seconds later."""
+        command = ["python", DELAY_PATH, "late", str(PORT), str(seconds)]
+        proxy = self.delay_proxy.with_service_binding("late", service).with_exposed_port(PORT)
+        return proxy.as_service(args=command)
 
 
-Make = Callable[[dagger.Container, Makers], Awaitable[dagger.Service]]
+Make = Callable[[dagger.Container, Ingredients], Awaitable[dagger.Service]]
 
 
 @dataclass(frozen=True)
@@ -59,21 +71,21 @@ class Deadly:
         await self.inner.judge(target, release, step)
 
 
-async def _good(image: dagger.Container, makers: Makers) -> dagger.Service:
+async def _good(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
     return served(image)
 
 
-async def _wrong_model(image: dagger.Container, makers: Makers) -> dagger.Service:
-    model = await makers.another_model()
+async def _wrong_model(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
+    model = await ingredients.another_model()
     return served(image.with_directory(_MODEL, model).with_env_variable("MODEL_DIR", _MODEL))
 
 
-async def _no_start(image: dagger.Container, makers: Makers) -> dagger.Service:
+async def _no_start(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
     return served(image.with_entrypoint(["/venv/bin/python", "-c", "raise SystemExit('it does not start')"]))
 
 
-async def _slow(image: dagger.Container, makers: Makers) -> dagger.Service:
-    return makers.late(served(image), _SECONDS)
+async def _slow(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
+    return ingredients.late(served(image), _SECONDS)
 
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -92,11 +104,10 @@ def scenario(name: str) -> Scenario:
     return SCENARIOS[name]
 
 
-def other_settings(pyproject: str, card: str) -> str:
+def other_settings(settings: Mapping[str, object], card: str) -> str:
     """Return settings of another model than a card's: without its last feature, however well it does."""
-    settings = tomllib.loads(pyproject)["tool"]["milestone2"]
     names = [feature["name"] for feature in json.loads(card)["features"]]
-    settings |= {"features": names[:-1], "minimum_score": -1e9}
+    settings = {**settings, "features": names[:-1], "minimum_score": -1e9}
     # JSON writes texts, numbers and lists as TOML does.
     lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     return "\n".join(["[tool.milestone2]", *lines]) + "\n"

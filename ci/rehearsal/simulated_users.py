@@ -1,4 +1,4 @@
-"""Whoever uses a service while it is deployed: asks steadily, waits for nobody, and counts."""
+"""Simulated users: fixed-rate requests during a deployment, with results counted."""
 
 from collections import Counter
 from dataclasses import dataclass, field

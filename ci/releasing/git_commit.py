@@ -1,4 +1,4 @@
-"""Which commit is released, as Git has it."""
+"""Git commit that is released: its hash and its time."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

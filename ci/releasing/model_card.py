@@ -1,10 +1,10 @@
-"""What the pipeline has to know of a trained model, from its card."""
+"""Model card: which image a trained model needs."""
 
 import json
 
 from errors import InvalidCard
 
-SMALL, FULL = "runtime", "runtime-full"
+TARGETS = SMALL, FULL = "runtime", "runtime-full"
 
 
 def image_target(card: str) -> str:

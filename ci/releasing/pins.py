@@ -1,4 +1,4 @@
-"""What is pinned, and newer pins for it: packages by the commands in their lists, base images by digest.
+"""Pins and newer pins: packages by the commands in their lists, base images by digest.
 
 A list such as app/requirements.in says at its head how it is compiled; that command is run again, and only
 raises what the list allows. The tags of base images are kept: what moves is the digest behind one.
@@ -16,7 +16,8 @@ from errors import InvalidReference
 from oci.repository import connect
 
 # In the order in which they constrain each other.
-LISTS = ["app/requirements.in", "app/requirements-full.in", "ci/requirements.in", "requirements-dev.in"]
+LISTS = ["app/requirements.in", "app/requirements-full.in", "requirements-uv.in", "requirements-test.in"]
+LISTS += ["ci/requirements.in", "requirements-dev.in"]
 FILES = ["**/requirements*.in", "**/requirements*.txt", "ci/requirements.lock", "ci/pyproject.toml"]
 # Where base images are pinned.
 PINNING = ["Dockerfile", "ci/main.py"]

@@ -1,47 +1,47 @@
-"""One release: how a version of a commit is made, tried and pushed, wherever to and as whomever."""
+"""Publication of one release: lint, test, build, try, push."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import dagger
 from dagger import dag
 
-from errors import DirtyRefused, ImagesDiffer, InvalidIdentity
-from image import archive_reader, compare, release_files
-from keyless.doctor import Place
-from keyless.federation import Federation
-from keyless.google_identity import Identity, known
+from errors import DirtyRefused
+from image import archive_reader, release_files
 from net.concurrency import together
-from net.retry_policy import patient
 from net.step_log import Steps
 from oci.manifests import Parcel
-from oci.reference import Destination, Image, Release
-from oci.repository import Repository, connect
-from releasing import smoke
+from oci.reference import Image, Release
+from oci.repository import Repository
+from releasing import model_card, smoke
 from releasing.git_commit import Commit
+from releasing.registry_access import RegistryAccess
 
 PORT = 8080
 _FILES = Path("release")
-REGISTRY_PORT = 5000
 
 
-class Pipeline(Protocol):
-    """What a release is made by."""
+@dataclass(frozen=True)
+class Draft:
+    """One version of a commit before its release: what checks it, and what it is made of.
 
-    async def check(self) -> str:
-        """Lint and test."""
+    Nothing of it has run: Dagger runs a container when its result is needed. `bundles` has a container for
+    each target of the Dockerfile, which makes that image into a release's files; the model decides which one.
+    """
 
-    async def bundle(self, tag: str, commit: Commit) -> dagger.Container:
-        """Return the container that made a version of a commit into files, as `bundled` does."""
+    commit: Commit
+    lint: dagger.Container
+    test: dagger.Container
+    model: dagger.Directory
+    bundles: Mapping[str, dagger.Container]
 
-    def train(self) -> dagger.Directory:
-        """Return the model's folder."""
-
-    def registry(self) -> dagger.Service:
-        """Return the local registry."""
+    async def files(self) -> dagger.Directory:
+        """Return the folder of the release's files, when they are made."""
+        target = model_card.image_target(await self.model.file("card.json").contents())
+        bundle = await self.bundles[target].sync()
+        return bundle.directory(release_files.FOLDER)
 
 
 @dataclass(frozen=True)
@@ -53,32 +53,37 @@ class Allowed:
 
 
 async def release(
-    pipeline: Pipeline,
-    target: Image,
-    commit: Commit,
-    identity: Identity | None,
-    steps: Steps,
-    allowed: Allowed,
+    draft: Draft, target: Image, access: RegistryAccess, steps: Steps, allowed: Allowed
 ) -> Release:
     """Lint, test, build, try and push one version; raises a PipelineError, or what a container ends with."""
-    check_commit(commit, target, allowed, steps)
+    check_commit(draft.commit, target, allowed, steps)
     async with AsyncExitStack() as stack:
-        with steps.step(f"mint a token for {target.host}" if identity else f"ask {target.host}"):
-            repository = await stack.enter_async_context(opened(pipeline, target, identity))
+
+        async def reach() -> Repository:
+            repository = await stack.enter_async_context(access.open(target))
             await repository.check()
-        made = await pipeline.bundle(target.tag, commit)
-        await together(steps.timed("lint and test", pipeline.check), steps.timed("build", made.sync))
-        files = made.directory(release_files.FOLDER)
+            return repository
+
+        host = f"mint a token for {target.host}" if access.identity else f"ask {target.host}"
+        repository, _ = await together(steps.timed(host, reach), steps.timed("lint", draft.lint.sync))
+        with steps.step("train"):
+            await draft.model.sync()
+        files, _ = await together(steps.timed("build", draft.files), steps.timed("test", draft.test.sync))
         with steps.step("try the image"):
             await tried(dag.container().import_(files.file(release_files.IMAGE)), target.tag)
         await files.export(str(_FILES))
-        image = archive_reader.read(_FILES / release_files.IMAGE)
-        if image.stand_ins and not target.local:
-            archive_reader.check_base(image, allow_stand_in=allowed.stand_in)
-            steps.note(f"allowed here: it is made from a stand-in for {', '.join(image.stand_ins)}")
-        with steps.step(f"push {target}"):
-            if not await repository.publish(image, target.tag, attachments(image, _FILES)):
-                steps.note(f"{target} is {image.digest} already; nothing to push")
+        return await _push(repository, target, steps, allowed)
+
+
+async def _push(repository: Repository, target: Image, steps: Steps, allowed: Allowed) -> Release:
+    """Push the image and the documents that are in _FILES."""
+    image = archive_reader.read(_FILES / release_files.IMAGE)
+    if image.stand_ins and not target.local:
+        archive_reader.check_base(image, allow_stand_in=allowed.stand_in)
+        steps.note(f"allowed here: it is made from a stand-in for {', '.join(image.stand_ins)}")
+    with steps.step(f"push {target}"):
+        if not await repository.publish(image, target.tag, attachments(image, _FILES)):
+            steps.note(f"{target} is {image.digest} already; nothing to push")
     return Release(target, image.digest)
 
 
@@ -94,58 +99,12 @@ def check_commit(commit: Commit, target: Image, allowed: Allowed, steps: Steps) 
     steps.note(f"allowed here: the work tree has changes that commit {commit.digest:.12} has not")
 
 
-def bundled(
-    image: dagger.Container, programs: dagger.Container, commit: Commit, base: str
-) -> dagger.Container:
-    """Return the container that makes an image into a release's files, it prints the digest.
-
-    The programs are a container of the base image with release_files.FILES; the release's files are in
-    release_files.FOLDER.
-    """
-    archive = image.as_tarball(forced_compression=dagger.ImageLayerCompression.Uncompressed)
-    origin = ["--revision", commit.revision, "--created", commit.created, "--base", base]
-    command = ["python", "-m", release_files.PROGRAM, "/image.tar", release_files.FOLDER, *origin]
-    return programs.with_mounted_file("/image.tar", archive).with_exec(command)
-
-
-async def compared(programs: dagger.Container, ours: dagger.File, theirs: dagger.File) -> str:
-    """Return that two images are the same; raises ImagesDiffer with how they differ."""
-    mounted = programs.with_mounted_file("/ours.tar", ours).with_mounted_file("/theirs.tar", theirs)
-    command = ["python", "-m", compare.PROGRAM, "/ours.tar", "/theirs.tar"]
-    done = mounted.with_exec(command, expect=dagger.ReturnType.ANY)
-    told, status = (await done.stdout()).strip(), await done.exit_code()
-    if status:
-        raise ImagesDiffer(f"compare: {told or (await done.stderr()).strip()}")
-    return told
-
-
 def attachments(image: archive_reader.Layout, folder: Path) -> list[Parcel]:
     """Return what is published about an image, from the files of its release."""
     return [
-        Parcel.about(image, kind, name, (folder / name).read_bytes())
+        Parcel.about(image.manifest, kind, name, (folder / name).read_bytes())
         for name, kind in release_files.KINDS.items()
     ]
-
-
-@asynccontextmanager
-async def opened(pipeline: Pipeline, target: Image, identity: Identity | None) -> AsyncIterator[Repository]:
-    """Open a release's repository, as somebody when there is an identity."""
-    if identity is None:
-        async with connect(await _address(pipeline, target), target.repository) as repository:
-            yield repository
-        return
-    if target.local:
-        raise InvalidIdentity(
-            "registry: the local registry knows nobody; give --registry, too, or no identity"
-        )
-    # Google's tokens go to Google's registry and to no other.
-    place = Place.of(Destination(target.host, target.repository, target.tag))
-    async with patient() as client:
-        token = Federation(identity, client).access_token
-        await token()  # there is no need to ask the registry as nobody
-        address, names = identity.endpoints.registry(target.host), known(identity, {}) | place.names
-        async with connect(address, target.repository, token=token, names=names) as repository:
-            yield repository
 
 
 async def tried(image: dagger.Container, tag: str) -> float:
@@ -160,10 +119,3 @@ async def tried(image: dagger.Container, tag: str) -> float:
 def served(image: dagger.Container) -> dagger.Service:
     """Return an image as the service that it is."""
     return image.with_exposed_port(PORT).as_service(use_entrypoint=True)
-
-
-async def _address(pipeline: Pipeline, target: Image) -> str:
-    if not target.local:
-        return f"https://{target.host}"
-    service = await pipeline.registry().start()
-    return await service.endpoint(port=REGISTRY_PORT, scheme="http")

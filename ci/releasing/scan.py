@@ -1,4 +1,4 @@
-"""Look what is known against the parts of a release: `advisories.py` in a container."""
+"""Scan of a release for known vulnerabilities: `advisories.py` in a container."""
 
 from collections.abc import Sequence
 from pathlib import Path

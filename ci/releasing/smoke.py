@@ -1,4 +1,4 @@
-"""Ask a service the questions that its users will ask: a built image before it is released, or any URL."""
+"""Smoke test of a service: a built image before it is released, or any URL."""
 
 import math
 import ssl

@@ -1,4 +1,4 @@
-"""Hold a published image against all that is said of it: digests, documents, model, labels.
+"""Verification of a published image: digests, documents, model, labels.
 
 What the image shows is read anew, and its documents are made anew from that: they have to say the same.
 Nothing is signed, so this finds whatever was changed, but not who published it: that is what the registry's
@@ -12,16 +12,15 @@ from typing import Any
 
 from errors import InvalidLayout, NotVerified, RegistryError
 from image import layer_tree, provenance, release_files, sbom
-from image.archive_reader import MANIFEST, Layout
+from image.archive_reader import Layout
 from image.canonical import REVISION, VERSION
 from image.compare import unequal
 from image.components import CARD, MODEL
 from image.layer_tree import Tree
-from oci import documents
 from oci.image_download import pull
-from oci.manifests import Manifest, Parcel
 from oci.reference import Release
 from oci.repository import Repository
+from releasing.release_documents import attached
 
 ARCHIVE = Path("verified.tar")
 MODEL_VERSION = "MODEL_VERSION"
@@ -36,8 +35,8 @@ async def verified(repository: Repository, release: Release) -> str:
     """
     try:
         image = await pull(repository, release.digest, ARCHIVE)
-        bill = await attached(repository, image, release_files.SBOM)
-        origin = await attached(repository, image, release_files.PROVENANCE)
+        bill = await attached(repository, image.manifest, release_files.SBOM)
+        origin = await attached(repository, image.manifest, release_files.PROVENANCE)
         tagged = await repository.digest(release.image.tag) if release.image.tag else release.digest
         with layer_tree.opened(image) as tree:
             wrong = [*_documents(image, tree, bill, origin), *_labels(image, release), *_model(tree)]
@@ -49,22 +48,6 @@ async def verified(repository: Repository, release: Release) -> str:
         more = [f"and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
         raise NotVerified("\n  ".join([f"verify: {release}:", *wrong[:_SHOWN], *more]))
     return "\n".join([str(release), *_report(image, bill)])
-
-
-async def attached(repository: Repository, image: Layout, name: str) -> bytes:
-    """Return the document of a name in bundle.KINDS that is attached to an image.
-
-    Raises RegistryError unless there is exactly one, about this very image.
-    """
-    kind = release_files.KINDS[name]
-    found = [each.digest for each in await repository.referrers(image.digest) if each.kind == kind]
-    if len(found) != 1:
-        raise RegistryError(f"{name}: {len(found)} are attached, instead of one; publish this commit again")
-    manifest = Manifest(MANIFEST, await repository.manifest(found[0]))
-    content = await documents.read(repository, manifest.blobs[-1].digest)
-    if Parcel.about(image, kind, name, content).manifest != manifest:
-        raise RegistryError(f"{name}: {manifest.digest} is not about this image")
-    return content
 
 
 def _documents(image: Layout, tree: Tree, bill: bytes, origin: bytes) -> Iterator[str]:

@@ -2,8 +2,7 @@
 
 from errors import RegistryError
 from image import provenance
-from image.archive_reader import MANIFEST, Layout
-from oci import documents
+from image.archive_reader import MANIFEST
 from oci.manifests import Manifest, Parcel
 from oci.repository import Repository
 
@@ -16,8 +15,8 @@ _ANNOTATIONS = {
 _MOST = 20  # each is fetched and verified
 
 
-def parcel(image: Layout, bundle: bytes) -> Parcel:
-    """Return the signed provenance of an image as it is published."""
+def parcel(image: bytes, bundle: bytes) -> Parcel:
+    """Return the signed provenance of the image of a manifest, as it is published."""
     return Parcel.about(image, KIND, NAME, bundle, _ANNOTATIONS)
 
 
@@ -27,4 +26,4 @@ async def attached(repository: Repository, digest: str) -> list[bytes]:
     if len(found) > _MOST:
         raise RegistryError(f"signature: {len(found)} bundles are attached to {digest}; {_MOST} are the most")
     manifests = [Manifest(MANIFEST, await repository.manifest(each)) for each in found]
-    return [await documents.read(repository, each.blobs[-1].digest) for each in manifests]
+    return [await repository.document(each.blobs[-1].digest) for each in manifests]

@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from tests.engine import download_site
 
@@ -72,6 +74,7 @@ def machine(tmp_path: Path) -> Machine:
     (made.clone / "ci/engine").mkdir(parents=True)
     shutil.copy(WRAPPER, made.clone)
     (made.clone / "ci/requirements.txt").write_text("")
+    (made.clone / "requirements-uv.txt").write_text(local_uv(tmp_path))
     (made.clone / "ci/engine/__main__.py").write_text(
         "import os, sys\nprint(os.getcwd(), *sys.argv[1:], sep='\\n')\n"
     )
@@ -81,6 +84,20 @@ def machine(tmp_path: Path) -> Machine:
     for name in DEBIAN:
         made.add(name)
     return made
+
+
+def local_uv(folder: Path) -> str:
+    """Return the pinned requirement of a package that is uv by name, and runs the uv of the tests."""
+    wheel = folder / "uv-0-py3-none-any.whl"
+    program = f"import os, sys\nos.execv({find_uv_bin()!r}, ['uv', *sys.argv[1:]])\n"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("uv/__main__.py", program)
+        archive.writestr("uv-0.dist-info/METADATA", "Metadata-Version: 2.1\nName: uv\nVersion: 0\n")
+        archive.writestr(
+            "uv-0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("uv-0.dist-info/RECORD", "")
+    return f"uv @ {wheel.as_uri()} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
 
 @pytest.fixture
@@ -172,13 +189,34 @@ def test_two_first_calls_at_once_install_once(machine: Machine) -> None:
 
 
 @needs_root
-def test_without_a_network_the_wanted_package_and_host_are_named(machine: Machine) -> None:
-    (machine.clone / "ci/requirements.txt").write_text(f"attrs==26.1.0 --hash=sha256:{'0' * 64}\n")
-    index = "https://index.example/simple"
-    done = machine.run("call", before=["unshare", "--net"], PIP_INDEX_URL=index, PIP_RETRIES="0")
+@pytest.mark.parametrize(
+    ("listed", "error"),
+    [
+        ("ci/requirements.txt", "error: Failed to fetch: https://index.example/simple/attrs/"),
+        (
+            "requirements-uv.txt",
+            "ERROR: Could not find a version that satisfies the requirement attrs==26.1.0",
+        ),
+    ],
+)
+def test_without_a_network_the_wanted_package_and_host_are_named(
+    machine: Machine, listed: str, error: str
+) -> None:
+    (machine.clone / listed).write_text(f"attrs==26.1.0 --hash=sha256:{'0' * 64}\n")
+    settings = {"PIP_INDEX_URL": "https://index.example/simple", "PIP_RETRIES": "0", "UV_HTTP_RETRIES": "0"}
+    done = machine.run("call", before=["unshare", "--net"], **settings)
     assert done.returncode == 1
-    assert "could not install ci/requirements.txt from https://index.example" in done.stderr
-    assert "ERROR: Could not find a version that satisfies the requirement attrs==26.1.0" in done.stderr
+    assert f"could not install {listed} from https://index.example; {error}" in done.stderr
+    assert f"(all of it: {machine.folder}/home/.cache/daggerw/install.log)" in done.stderr
+
+
+@needs_root
+def test_packages_come_from_the_index_of_pip_s_configuration(machine: Machine) -> None:
+    (machine.clone / "ci/requirements.txt").write_text(f"attrs==26.1.0 --hash=sha256:{'0' * 64}\n")
+    (machine.folder / "pip.conf").write_text("[global]\nindex-url = https://mirror.example/simple\n")
+    settings = {"PIP_CONFIG_FILE": str(machine.folder / "pip.conf"), "UV_HTTP_RETRIES": "0"}
+    done = machine.run("call", before=["unshare", "--net"], **settings)
+    assert "error: Failed to fetch: https://mirror.example/simple/attrs/" in done.stderr
 
 
 @needs_root

@@ -22,7 +22,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from fakecloud import addresses
-from fakecloud.connection import server
+from fakecloud.connection_faults import server
 from fakecloud.fake_app import application
 from fakecloud.state.fixtures import World, usual_world
 from tests.ci.witness import Witness, shapes

@@ -1,4 +1,4 @@
-"""Questions with the answers that training gave: what a release has to know by heart."""
+"""Golden rows: inputs with the predictions of training, which a release has to repeat."""
 
 import json
 import math

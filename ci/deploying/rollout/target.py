@@ -1,4 +1,4 @@
-"""What a place where releases run has to offer.
+"""Targets: the interface of a system that runs releases.
 
 Whatever changes a target is given what was seen of it, and raises TargetChanged when that is not true any
 more; it may be done again without harm, as whoever was killed in the middle of it will do it again.

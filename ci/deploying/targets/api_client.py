@@ -1,4 +1,4 @@
-"""JSON over HTTP with a target's API: shown in, sent again where that helps, refusals told in one way."""
+"""JSON client for a target's API: authenticated, retried, with one kind of failure."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""Lead HTTP from a port to a Unix socket, for whoever shows a key.
+"""Relay of HTTP from a port to a Unix socket, for clients that have a key.
 
-    python relay.py SOCKET PORT KEY_FILE
+    python socket_relay.py SOCKET PORT KEY_FILE
 
 Module code cannot open a socket of the user's machine, but a container can have it mounted. Who may talk to
 Docker owns the machine, so that this lets in nobody else of the session's network. Standard library only: it

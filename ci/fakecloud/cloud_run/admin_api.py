@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fakecloud.cloud_run import rules
-from fakecloud.cloud_run.reconcile import KIND, Reconciler
-from fakecloud.cloud_run.state import Message, Operation, Revision, Service, State, told
+from fakecloud.cloud_run import service_validation
+from fakecloud.cloud_run.reconciliation import KIND, Reconciler
+from fakecloud.cloud_run.resources import Message, Operation, Revision, Service, State, told
 from fakecloud.identity.iam import read_content
 from fakecloud.state.fixtures import World
 from fakecloud.state.ledger import Grant, Ledger
@@ -58,14 +58,14 @@ class Admin:
         """Make a service."""
         name = request.query_params.get("serviceId", "")
         parent, grant = _parent(request), self._authorized(request, "run.services.create")
-        message = rules.parsed(await request.body())
-        rules.check(message, name)
+        message = service_validation.parsed(await request.body())
+        service_validation.check(message, name)
         self._check_account(grant, message.template)
         path = f"{parent}/services/{name}"
         if path in self.state.services:
             raise ApiRefusal("ALREADY_EXISTS", f"Resource '{name}' already exists.")
         kept = run_v2.Service.pb(run_v2.Service(name=path, create_time=datetime.now(UTC)))
-        service = Service(_merged(message, kept, sorted(rules.MUTABLE)))
+        service = Service(_merged(message, kept, sorted(service_validation.MUTABLE)))
         self._check_traffic(service)
         self._revise(service)
         self.state.services[path] = service
@@ -79,11 +79,11 @@ class Admin:
         """Change a service's fields, those of a mask when there is one."""
         grant = self._authorized(request, "run.services.update")
         service = self._service(request, "run.services.update")
-        asked = rules.parsed(await request.body())
+        asked = service_validation.parsed(await request.body())
         _check_etag(service, asked.etag)
-        mask = rules.masked(request.query_params.get("updateMask", ""))
+        mask = service_validation.masked(request.query_params.get("updateMask", ""))
         message = _merged(asked, _copy(service.message), mask)
-        rules.check(message, service.name)
+        service_validation.check(message, service.name)
         self._check_account(grant, message.template)
         changed = Service(message, dict(service.revisions))
         self._check_traffic(changed)

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fakecloud.cloud_run.counts import Request as Served
-from fakecloud.cloud_run.counts import distribution
-from fakecloud.cloud_run.state import State
+from fakecloud.cloud_run.request_log import Request as Served
+from fakecloud.cloud_run.request_log import distribution
+from fakecloud.cloud_run.resources import State
 from fakecloud.state.fixtures import World
 from fakecloud.state.ledger import Ledger
 from fakecloud.state.policy import TIME_SERIES, allows

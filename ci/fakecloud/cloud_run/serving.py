@@ -8,10 +8,10 @@ import jwt
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from fakecloud.cloud_run import counts
+from fakecloud.cloud_run import request_log
 from fakecloud.cloud_run.admin_api import base
 from fakecloud.cloud_run.instance_client import Answer, InstanceFailed, Upstream
-from fakecloud.cloud_run.state import SERVED, Revision, Service, State
+from fakecloud.cloud_run.resources import SERVED, Revision, Service, State
 from fakecloud.identity.iam import Credentials
 from fakecloud.state.fixtures import World
 from fakecloud.state.ledger import Ledger
@@ -56,7 +56,7 @@ class Serving:
             return await refusal.response()(scope, receive, send)
         started = time.monotonic()
         answer = await self._answer(request, revision, f"/{path}")
-        taken = counts.Request(self.ledger.clock.google(), answer.status, time.monotonic() - started)
+        taken = request_log.Request(self.ledger.clock.google(), answer.status, time.monotonic() - started)
         self.state.counts.add(revision.name, taken)
         headers = [pair for pair in answer.headers if pair[0] not in _KEPT_HERE]
         headers.append((b"content-length", b"%d" % len(answer.body)))

@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from fakecloud.identity.attribute_mapping import Evaluator
 from fakecloud.identity.keys import KeyRing
-from fakecloud.identity.mapping import Evaluator
 from fakecloud.state.fixtures import World
 from fakecloud.state.ledger import Ledger
 from fakecloud.state.refusals import OAuthRefusal

@@ -1,4 +1,4 @@
-"""Who is let in at the registry host: its token endpoint, its challenges, its refusals.
+"""Authentication at the registry host: token endpoint, challenges, refusals.
 
 These are the real service's recorded answers. A token of the token endpoint says who its bearer is, not
 what they may do: that is looked up at every request. Here it ends with the access token that it was given

@@ -1,4 +1,4 @@
-"""How a request reaches the real registry and its answer comes back: streamed, of any size."""
+"""Relay of requests to the real registry and of its responses: streamed, of any size."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

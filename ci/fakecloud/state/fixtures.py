@@ -1,4 +1,4 @@
-"""What exists in the rehearsal: one provider, one job, accounts, bindings and repositories."""
+"""Fixtures of a rehearsal: one provider, one job, accounts, bindings and repositories."""
 
 import re
 from collections.abc import Mapping

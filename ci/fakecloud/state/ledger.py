@@ -1,4 +1,4 @@
-"""What has happened so far, and what time it is: the only state that changes."""
+"""Ledger of what has happened, and the clock: the only state that changes."""
 
 import hashlib
 import secrets

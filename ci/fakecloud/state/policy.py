@@ -1,4 +1,4 @@
-"""Who may do what: principals, the names that bindings know them by, and what roles allow."""
+"""IAM policy: principals, the names that bindings know them by, and what roles allow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Answers that say no, in the form that each kind of service gives them.
+"""Error responses, in the form of each kind of service.
 
 Refusal
 ├── OAuthRefusal       STS: RFC 6749's error and error_description

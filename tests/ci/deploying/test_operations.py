@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from deploying.environments import Environments
 from deploying.operations import Operations, healthy, smoke_test
 from deploying.release_evidence import golden, version
 from deploying.rollout.journal import Attempt, Entry, Journal, Lock
@@ -59,22 +60,6 @@ ENVIRONMENTS = "".join(ENVIRONMENT.format(name=name) for name in ("staging", "pr
 
 
 @dataclass
-class Files:
-    """The repository."""
-
-    texts: dict[str, str]
-
-    def file(self, path: str) -> Any:
-        text = self.texts[path]
-
-        class File:
-            async def contents(self) -> str:
-                return text
-
-        return File()
-
-
-@dataclass
 class Place:
     """Where images are published, and operations on two environments."""
 
@@ -82,26 +67,28 @@ class Place:
     identity: Identity
     folder: Path
     environments: str = ENVIRONMENTS
-    pyproject: str = ""
+    project: str = "milestone2"
     told: list[str] | None = None
 
     def operations(self, **operator: Any) -> Operations:
         """Return the operations of somebody."""
         self.told = []
-        files: Any = Files({"deploy/environments.toml": self.environments, "pyproject.toml": self.pyproject})
-        base: Any = None
+        nothing: Any = None
         who = Operator(
             **{"by": "tester", "takeover": False, "docker": None, "kubernetes_token": None, **operator}
         )
-        pipeline: Any = Pipeline(Container(self.folder), Service(lambda: self.lab.registry_url))
-        return Operations(pipeline, Reach(files, base, self.identity, who), Steps(self.told.append))
+        pipeline = Pipeline(Container(self.folder), Service(lambda: self.lab.registry_url))
+        access, steps = pipeline.access(self.identity), Steps(self.told.append)
+        environments = Environments.of(self.environments)
+        reach = Reach(nothing, nothing, self.identity, who)
+        return Operations(self.project, environments, access, reach, steps)
 
     async def publish(self, tag: str, model: Model | None = None, *, rows: object = ROWS) -> Release:
         """Publish a release with what proves it, which does what a model says."""
         files = {**FILES, "app/model/golden.json": json.dumps(rows).encode()} if rows else FILES
         archive = Archive(self.folder / f"{tag}.tar")
         own = Pipeline(Container(built(archive, layer(files), version=tag)), Service(lambda: ""))
-        folder = (await own.bundle(tag, COMMIT)).folder
+        folder = own.bundle(tag, COMMIT)
         image = archive_reader.read(folder / "image.tar")
         repository = f"rehearsal-project/models/{self.folder.name.replace('_', '-')}"
         async with connect(self.lab.registry_url, repository) as place:
@@ -161,7 +148,7 @@ async def test_a_version_alone_is_of_the_environment_s_registry(place: Place) ->
     place.environments = place.environments.replace(
         "[production]", f'registry = "{host}/{path}"\n[production]'
     )
-    place.pyproject = f'[tool.milestone2]\nname = "{name}"\n'
+    place.project = name
     assert await place.operations().deploy("staging", "v1.0.0") == f"live: {release}"
 
 
@@ -254,7 +241,7 @@ async def test_another_s_deployment_is_not_disturbed_unless_taken_over(place: Pl
     release = await place.publish("v1.0.0")
     lock = Lock("the other", "key", "2026-07-01T00:00:00+00:00", "2126-07-01T00:00:00+00:00")
     operations = place.operations()
-    environment = await operations._environment("staging")
+    environment = operations.environments.named("staging")
     async with operations.reach.opened(environment) as (target, _):
         await target.create(release, Journal(Attempt("deploy", str(release), "stage", "", lock)))
     with pytest.raises(TargetBusy, match="by the other since"):
@@ -330,25 +317,41 @@ async def test_a_release_without_golden_rows_is_not_deployed(place: Place) -> No
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (None, "has 0 provenances instead of one; publish its commit again"),
-        (b"{}", "is no provenance: KeyError"),
-        (b"<", "is no provenance: JSONDecodeError"),
+        (b"{}", "has no readable provenance: KeyError"),
+        (b"<", "has no readable provenance: JSONDecodeError"),
         (
             b'{"subject":[{"digest":{"sha256":"1"}}],"predicate":{"runDetails":{"byproducts":[]}}}',
             "is of sha256:1, and has no golden rows",
         ),
     ],
 )
-async def test_what_proves_nothing_is_refused(place: Place, content: bytes | None, why: str) -> None:
+async def test_what_proves_nothing_is_refused(place: Place, content: bytes, why: str) -> None:
     archive = Archive(place.folder / "bare.tar")
     image = archive_reader.read(built(archive, layer({"etc/own": str(content).encode()})))
     kind = "application/vnd.in-toto+json"
-    about = [] if content is None else [Parcel.about(image, kind, "provenance.intoto.json", content)]
+    about = [Parcel.about(image.manifest, kind, "provenance.intoto.json", content)]
     repository = f"rehearsal-project/models/bare-{len(why)}"
     async with connect(place.lab.registry_url, repository) as published:
         await replace(published, say=lambda line: None).publish(image, "v1.0.0", about)
         with pytest.raises(ReleaseRejected, match=why):
             await golden(published, Release(Image("r.test", repository, "v1.0.0"), image.digest))
+
+
+async def test_a_release_without_a_provenance_of_its_own_is_refused(place: Place) -> None:
+    archive = Archive(place.folder / "bare.tar")
+    image = archive_reader.read(built(archive, layer({"etc/own": b"unproven"})))
+    other = archive_reader.read(built(Archive(place.folder / "other.tar"), layer({"etc/own": b"other"})))
+    kind, name = "application/vnd.in-toto+json", "provenance.intoto.json"
+    repository = "rehearsal-project/models/unproven"
+    release = Release(Image("r.test", repository, "v1.0.0"), image.digest)
+    async with connect(place.lab.registry_url, repository) as published:
+        quiet = replace(published, say=lambda line: None)
+        await quiet.publish(image, "v1.0.0")
+        with pytest.raises(RegistryError, match="provenance.intoto.json: 0 are attached, instead of one"):
+            await golden(published, release)
+        await quiet.publish(image, "v1.0.0", [Parcel.about(other.manifest, kind, name, b"{}")])
+        with pytest.raises(RegistryError, match="is not about this image"):
+            await golden(published, release)
 
 
 async def test_an_image_that_has_no_version_is_refused(place: Place) -> None:

@@ -13,7 +13,6 @@ from deploying.environments import Common, Environment
 from deploying.target_connections import Operator, Reach
 from deploying.targets import kubernetes, swarm
 from errors import InvalidIdentity
-from tests.ci.deploying.test_operations import Files
 from tests.ci.google_answers import identity
 
 pytestmark = pytest.mark.anyio
@@ -25,6 +24,22 @@ PATHS = (
 )
 CLUSTER = Environment("p", Common(), kubernetes.Settings("https://cluster.test", "production", "m"), 1)
 NODES = Environment("p", Common(), swarm.Settings("m"), 1)
+
+
+@dataclass
+class Files:
+    """The repository."""
+
+    texts: dict[str, str]
+
+    def file(self, path: str) -> Any:
+        text = self.texts[path]
+
+        class File:
+            async def contents(self) -> str:
+                return text
+
+        return File()
 
 
 @dataclass

@@ -71,7 +71,7 @@ def test_clocks_add_up() -> None:
 
 
 def test_what_the_pipeline_imports_of_the_rehearsal_needs_no_library() -> None:
-    imports = "import rehearsal.addresses, rehearsal.faults, rehearsal.world"
+    imports = "import fakecloud.addresses, fakecloud.state.faults, fakecloud.state.fixtures"
     environment = {"PYTHONPATH": str(ROOT / "ci")}
     done = subprocess.run([sys.executable, "-S", "-c", imports], env=environment, check=False)
     assert done.returncode == 0

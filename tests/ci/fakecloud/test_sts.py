@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.applications import Starlette
 
 from fakecloud.fake_app import refused
+from fakecloud.identity.attribute_mapping import Evaluator
 from fakecloud.identity.github import GitHub
-from fakecloud.identity.mapping import Evaluator
 from fakecloud.identity.sts import GRANT, TokenService
 from fakecloud.state.fixtures import GITHUB, Job, Provider, World
 from fakecloud.state.ledger import Clock, Ledger

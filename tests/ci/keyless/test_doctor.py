@@ -13,7 +13,6 @@ from errors import InvalidCondition, NotReady
 from keyless.doctor import Doctor, Finding, report
 from keyless.oidc_sources import Given
 from net.tokens import Token
-from oci import reference
 from tests.ci.google_answers import ACCOUNT, AUDIENCE, Google, described, identity, jwt, refused, well
 
 pytestmark = pytest.mark.anyio
@@ -50,8 +49,7 @@ async def examine(
     condition: str | None = None,
 ) -> dict[str, Finding]:
     world.answers.setdefault("github.test", github())
-    destination = reference.destination(registry, "v1.0.0")
-    doctor = Doctor(identity(account, given), destination, world.client(), condition)
+    doctor = Doctor(identity(account, given), registry, world.client(), condition)
     return {finding.check: finding for finding in await doctor.examine()}
 
 

@@ -23,7 +23,6 @@ from keyless.google_identity import Provider as Named
 from keyless.oidc_sources import Given
 from net.retry_policy import Retrying
 from net.tokens import Token
-from oci import reference
 
 pytestmark = pytest.mark.anyio
 REQUEST_TOKEN = "the-request-token"
@@ -62,7 +61,7 @@ async def minted(identity: Identity) -> tuple[Token, int]:
 
 async def findings(identity: Identity, registry: str = REGISTRY) -> dict[str, Finding]:
     async with client() as retrying:
-        doctor = Doctor(identity, reference.destination(registry, "v1.0.0"), retrying)
+        doctor = Doctor(identity, registry, retrying)
         return {finding.check: finding for finding in await doctor.examine()}
 
 

@@ -41,7 +41,7 @@ async def test_results_stand_in_the_order_of_their_steps() -> None:
         second_is_done.set()
         return 2
 
-    assert await together(first, second) == [1, 2]
+    assert await together(first, second) == (1, 2)
 
 
 async def test_what_runs_beside_work_ends_with_it() -> None:

@@ -173,7 +173,7 @@ async def test_each_attempt_that_fails_is_told(caplog: pytest.LogCaptureFixture)
     world = World([httpx.Response(503), httpx.ReadError("reset"), httpx.Response(200)])
     client = world.client()
     await client.send(request(client))
-    assert [record.getMessage() for record in caplog.records if record.name == "retrying"] == [
+    assert [record.getMessage() for record in caplog.records if record.name == "net.retry_policy"] == [
         "google.test: 503; trying again in 0.5 s",
         "google.test: ReadError: reset; trying again in 1.0 s",
     ]

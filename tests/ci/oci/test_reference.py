@@ -65,13 +65,13 @@ def test_release_tag_refuses_latest_because_it_moves() -> None:
         ("registry:443", "registry:443/milestone2:v1.0.0"),
     ],
 )
-def test_destination_names_the_image(registry: str, name: str) -> None:
-    assert str(reference.destination(registry, "v1.0.0").image("milestone2")) == name
+def test_image_is_named_by_registry_name_and_tag(registry: str, name: str) -> None:
+    assert str(reference.image(registry, "milestone2", "v1.0.0")) == name
 
 
 def test_only_the_local_registry_is_local() -> None:
-    assert reference.destination("localhost:5000", "v1.0.0").image("m").local
-    assert not reference.destination("ghcr.io/a", "v1.0.0").image("m").local
+    assert reference.image("localhost:5000", "m", "v1.0.0").local
+    assert not reference.image("ghcr.io/a", "m", "v1.0.0").local
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_only_the_local_registry_is_local() -> None:
         "[::1]:5000",
     ],
 )
-def test_destination_refuses_a_malformed_host(registry: str) -> None:
+def test_registry_address_refuses_a_malformed_host(registry: str) -> None:
     with pytest.raises(InvalidReference, match="does not start with a host; use HOST"):
-        reference.destination(registry, "v1.0.0")
+        reference.registry_address(registry)
 
 
 @pytest.mark.parametrize(
@@ -118,43 +118,28 @@ def test_destination_refuses_a_malformed_host(registry: str) -> None:
         f"ghcr.io/{'a' * 256}",
     ],
 )
-def test_destination_refuses_a_malformed_path(registry: str) -> None:
+def test_registry_address_refuses_a_malformed_path(registry: str) -> None:
     with pytest.raises(InvalidReference, match="cannot name a repository; use lower-case letters"):
-        reference.destination(registry, "v1.0.0")
+        reference.registry_address(registry)
 
 
 @pytest.mark.parametrize(
     "registry", ["localhost", "localhost:5001", "localhost/a", "127.0.0.1:5000", "127.0.0.2"]
 )
-def test_destination_refuses_another_registry_of_this_machine(registry: str) -> None:
+def test_registry_address_refuses_another_registry_of_this_machine(registry: str) -> None:
     with pytest.raises(InvalidReference, match="is this machine.*leave --registry out"):
-        reference.destination(registry, "v1.0.0")
+        reference.registry_address(registry)
 
 
-def test_destination_refuses_a_tag_that_is_no_version() -> None:
+def test_image_refuses_a_tag_that_is_no_version() -> None:
     with pytest.raises(InvalidReference, match="'v1' is not"):
-        reference.destination("localhost:5000", "v1")
+        reference.image("localhost:5000", "m", "v1")
 
 
 @pytest.mark.parametrize("name", ["", "Milestone", "a b", "a:b", "../a", "a" * 256])
 def test_image_refuses_a_name_that_no_repository_can_have(name: str) -> None:
     with pytest.raises(InvalidReference, match="cannot name a repository"):
-        reference.destination("localhost:5000", "v1.0.0").image(name)
-
-
-def test_project_name_comes_from_the_settings() -> None:
-    assert reference.project_name('[tool.milestone2]\nname = "churn"') == "churn"
-
-
-@pytest.mark.parametrize("text", ["", "[tool.milestone2]", "tool = 1", "not toml"])
-def test_project_name_refuses_settings_without_one(text: str) -> None:
-    with pytest.raises(InvalidReference, match="has no \\[tool.milestone2\\] name"):
-        reference.project_name(text)
-
-
-def test_project_name_refuses_a_name_that_is_not_text() -> None:
-    with pytest.raises(InvalidReference, match="name is 3; write it as text"):
-        reference.project_name("[tool.milestone2]\nname = 3")
+        reference.image("localhost:5000", name, "v1.0.0")
 
 
 @pytest.mark.parametrize(

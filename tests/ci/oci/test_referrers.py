@@ -35,7 +35,8 @@ def image(archive: Archive) -> Layout:
 @pytest.fixture
 def about(image: Layout) -> list[Parcel]:
     """Return two documents about the image."""
-    return [Parcel.about(image, KIND, "a.json", b'{"a":1}'), Parcel.about(image, OTHER_KIND, "b.json", b"{}")]
+    first = Parcel.about(image.manifest, KIND, "a.json", b'{"a":1}')
+    return [first, Parcel.about(image.manifest, OTHER_KIND, "b.json", b"{}")]
 
 
 def test_a_document_s_manifest_is_an_artifact_s_about_the_image(image: Layout, about: list[Parcel]) -> None:
@@ -144,7 +145,7 @@ async def test_immutable_tags_accept_the_list_once_and_find_it_identical(
         assert await repository.publish(image, "v1.0.0-list", about)
         assert not await repository.publish(image, "v1.0.0-list", about)
         assert len(await repository.referrers(image.digest)) == 2
-        another = Parcel.about(image, KIND, "c.json", b"[]")
+        another = Parcel.about(image.manifest, KIND, "c.json", b"[]")
         with pytest.raises(RegistryError, match="immutability"):
             await repository.publish(image, "v1.0.0-list", [another])
 

@@ -263,3 +263,14 @@ async def test_an_upload_that_the_registry_forgot_is_begun_again(image: Layout) 
         one = replace(repository, _turns=anyio.CapacityLimiter(1))
         assert await one.publish(image, "v1.0.0")
     assert len(begun) == len(image.blobs) + 1
+
+
+async def test_a_document_is_read_whole_but_not_without_end(
+    repository: Repository, image: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await repository.publish(image, "v1.0.0")
+    one = image.layers[0]
+    assert await repository.document(one.digest) == b"one"
+    monkeypatch.setattr("oci.repository.MAX_DOCUMENT", 2)
+    with pytest.raises(RegistryError, match=f"{one.digest} has more than 2 bytes"):
+        await repository.document(one.digest)

@@ -92,9 +92,11 @@ def rehearsed(
         engine = Engine(start_google, tag, *faults)
         monkeypatch.setattr(release_rehearsal, "dag", engine)
         monkeypatch.setattr("releasing.publishing.dag", engine)
-        made: Any = (pipeline, "rehearsed", COMMIT, engine.programs, Container(Path()), None)
+        rehearsal = Rehearsal(tag, faults)
+        drafts = [pipeline.draft(each) for each in rehearsal.tags]
+        made: Any = (drafts, engine.programs, Container(Path()), None)
         try:
-            return await Rehearsal(tag, faults).run(*made), engine
+            return await rehearsal.run("rehearsed", *made), engine
         finally:
             assert not engine.programs.service.running
 
@@ -102,7 +104,7 @@ def rehearsed(
 
 
 async def release(
-    pipeline: Any,
+    pipeline: Pipeline,
     target: reference.Image,
     identity: Identity | None = None,
     told: Callable[[str], None] = print,
@@ -111,7 +113,8 @@ async def release(
     **allowed: bool,
 ) -> reference.Release:
     """Release from a pipeline that has no engine."""
-    return await made_release(pipeline, target, commit, identity, Steps(told), Allowed(**allowed))
+    draft, access = pipeline.draft(target.tag, commit), pipeline.access(identity)
+    return await made_release(draft, target, access, Steps(told), Allowed(**allowed))
 
 
 def job(google: str, world: World) -> Identity:
@@ -130,7 +133,7 @@ def tag_of(folder: Path) -> str:
 
 
 def image(registry: str, tag: str) -> reference.Image:
-    return reference.destination(registry, tag).image("rehearsed")
+    return reference.image(registry, "rehearsed", tag)
 
 
 async def test_a_rehearsal_ends_with_what_it_released(
@@ -143,16 +146,17 @@ async def test_a_rehearsal_ends_with_what_it_released(
     assert name == f"us-central1-docker.pkg.dev/rehearsal-project/models/rehearsed:{tag}"
     assert steps == [
         "start a registry, and a stand-in for GitHub and Google",
-        "train",
+        "lint",
         "mint a token for us-central1-docker.pkg.dev",
-        "lint and test",
+        "train",
         "build",
+        "test",
         "try the image",
         f"push {name}",
         f"pull and verify {digest}",
         "run it and call /predict",
     ]
-    assert pipeline.made == ["train", f"build {tag}", "check"]
+    assert (pipeline.made, pipeline.checked) == (["train", f"build {tag}"], ["lint", "test"])
     assert asked == [tag, tag]
     assert [file.name for file in engine.imported] == ["image.tar", "verified.tar"]
 

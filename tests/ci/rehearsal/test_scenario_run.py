@@ -22,13 +22,13 @@ from deploying.rollout.verdict import Limits
 from errors import InvalidScenario, PipelineError, RehearsalFailed
 from image import archive_reader
 from rehearsal.release_rehearsal import Rehearsal
-from rehearsal.scenarios import SCENARIOS, other_settings, scenario
+from rehearsal.scenarios import SCENARIOS, Ingredients, other_settings, scenario
 from releasing import smoke
 from releasing.git_commit import Commit
 from tests.ci.conftest import Archive
 from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
 from tests.ci.deploying.targets.labs import Lenient
-from tests.ci.pipeline import COMMIT, Bundle, Container, Engine, Pipeline, Service
+from tests.ci.pipeline import Container, Engine, Pipeline, Service
 from tests.ci.sample_image import FILES, MODEL, built, layer
 
 pytestmark = pytest.mark.anyio
@@ -85,13 +85,13 @@ class Instance:
         return self
 
 
-class Makers:
-    """What bad releases are made with."""
+class FleetIngredients(Ingredients):
+    """What bad releases of a fleet are made with."""
 
-    async def another_model(self) -> str:
+    async def another_model(self) -> Any:
         return "another"
 
-    def late(self, service: Instance, seconds: float) -> Instance:
+    def late(self, service: Any, seconds: float) -> Any:
         return replace(
             service, image=replace(service.image, model=replace(service.image.model, delay=seconds))
         )
@@ -100,10 +100,10 @@ class Makers:
 class Versions(Pipeline):
     """A pipeline whose versions differ."""
 
-    async def bundle(self, tag: str, commit: Commit) -> Bundle:
+    def bundle(self, tag: str, commit: Commit) -> Path:
         files = {**FILES, "app/model/golden.json": json.dumps(ROWS).encode()}
         self.image = Container(built(Archive(self.image.archive), layer(files), version=tag))
-        return await super().bundle(tag, commit)
+        return super().bundle(tag, commit)
 
 
 class Engines(Engine):
@@ -154,11 +154,14 @@ def play(
         tag = f"v1.0.0-{tmp_path.name.replace('_', '-')}.1"
         engine = Engines(start_google, tag)
         engine.fleet = fleet
-        for module in ("rehearse", "release", "revisions"):
+        for module in ("rehearsal.release_rehearsal", "releasing.publishing", "rehearsal.revision_starter"):
             monkeypatch.setattr(f"{module}.dag", engine)
         pipeline = Versions(Container(tmp_path / "built.tar"), Service(lambda: registry_url))
-        made: Any = (pipeline, "rehearsed", COMMIT, engine.programs, Container(Path()), Makers())
-        return await Rehearsal(tag, (), name, judging).run(*made)
+        rehearsal = Rehearsal(tag, (), name, judging)
+        nothing: Any = Container(Path())
+        drafts: Any = [pipeline.draft(each) for each in rehearsal.tags]
+        made: Any = (drafts, engine.programs, nothing, FleetIngredients({}, nothing, nothing))
+        return await rehearsal.run("rehearsed", *made)
 
     return play
 
@@ -226,15 +229,56 @@ def test_an_unknown_scenario_fails_before_anything_starts() -> None:
 
 
 def test_another_model_has_the_same_settings_but_one_feature_less() -> None:
-    pyproject = '[tool.milestone2]\nname = "m"\nfeatures = []\nminimum_score = 0.9\npositive = "yes"\n'
+    settings = {"name": "m", "features": [], "minimum_score": 0.9, "positive": "yes"}
     card = json.dumps({"features": [{"name": 'a "b"'}, {"name": "c"}]})
-    assert other_settings(pyproject, card).splitlines() == [
+    assert other_settings(settings, card).splitlines() == [
         "[tool.milestone2]",
         'name = "m"',
         'features = ["a \\"b\\""]',
         "minimum_score = -1000000000.0",
         'positive = "yes"',
     ]
+
+
+@dataclass
+class Training:
+    """The container in which a model was trained, and what was done to it."""
+
+    card: str
+    done: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        def changed(*given: Any) -> Training:
+            self.done.append((name, *given))
+            return self
+
+        return changed
+
+    async def contents(self) -> str:
+        return self.card
+
+
+async def test_another_model_is_trained_with_those_settings_where_the_first_one_was() -> None:
+    training = Training(json.dumps({"features": [{"name": "a"}, {"name": "b"}]}))
+    container: Any = training
+    settings = {"name": "m"}
+    assert await Ingredients(settings, container, container).another_model() is container
+    assert training.done == [
+        ("file", "model/card.json"),
+        ("with_new_file", "other.toml", other_settings(settings, training.card)),
+        (
+            "with_exec",
+            ["/venv/bin/python", "-B", "train_model.py", "--settings", "other.toml", "--output", "other"],
+        ),
+        ("directory", "other"),
+    ]
+
+
+def test_a_late_service_is_behind_the_proxy_that_waits() -> None:
+    proxy: Any = Container(Path())
+    service: Any = object()
+    assert Ingredients({}, proxy, proxy).late(service, 0.5) is proxy.service
+    assert proxy.arguments == ["python", "/delay.py", "late", "8080", "0.5"]
 
 
 def test_the_image_of_these_tests_has_the_model_that_its_card_names() -> None:

@@ -213,7 +213,8 @@ async def test_a_document_that_is_not_there_is_named(
 
 async def test_a_second_document_of_a_kind_is_refused(repository: Repository, publish: Publish) -> None:
     def attach(image: Layout, folder: Path) -> list[Parcel]:
-        another = Parcel.about(image, release_files.KINDS[release_files.SBOM], release_files.SBOM, b"{}")
+        kind = release_files.KINDS[release_files.SBOM]
+        another = Parcel.about(image.manifest, kind, release_files.SBOM, b"{}")
         return [*publishing.attachments(image, folder), another]
 
     assert "sbom.cdx.json: 2 are attached, instead of one" in await told(

@@ -20,10 +20,10 @@ from app.errors import InvalidInput
 from app.modelling import artifact, portable_model
 from app.modelling.model_loader import load
 from app.modelling.portable_predictor import PortablePredictor
-from tests.project import Project, make
+from tests.training.project import Project, make
 from training import describe, export
 
-# They run on another processor meanwhile; tests/test_train_process.py comes next and asks for them.
+# They run on another processor meanwhile; tests/training/test_train_process.py comes next and asks for them.
 pytestmark = pytest.mark.usefixtures("trainings")
 
 

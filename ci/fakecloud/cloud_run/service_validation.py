@@ -1,4 +1,4 @@
-"""What a service may not be.
+"""Validation of services, in the words of the real Cloud Run.
 
 Reserved names, revision names, conflicts and ports are in the words of the real service, as reports of it
 show them; how it words a wrong traffic list or a wrong annotation was never seen, so those are in the form of
@@ -14,7 +14,7 @@ from google.cloud import run_v2
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import ParseDict, ParseError
 
-from fakecloud.cloud_run.state import KINDS
+from fakecloud.cloud_run.resources import KINDS
 from fakecloud.state.refusals import ApiRefusal, violation
 
 # What the API gives and does not take.

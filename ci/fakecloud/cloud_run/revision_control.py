@@ -1,4 +1,4 @@
-"""How the rehearsal starts revisions, which Google does by itself: a door of its own, with a key."""
+"""Control endpoint by which a rehearsal starts revisions, with a key; Google does that by itself."""
 
 import secrets
 from collections import Counter
@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fakecloud.cloud_run.state import State
+from fakecloud.cloud_run.resources import State
 from fakecloud.identity.iam import read_content
 from fakecloud.state.refusals import PlainRefusal
 

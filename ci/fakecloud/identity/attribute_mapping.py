@@ -1,4 +1,4 @@
-"""What a provider makes of a token's claims: attributes, and whether its condition holds (CEL)."""
+"""Attribute mapping and condition of a provider, evaluated on a token's claims (CEL)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -16,10 +16,17 @@ import pytest
 
 import main
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 MODULE = tomllib.loads((ROOT / "ci/pyproject.toml").read_text())
-RUNNING = [ROOT / f"{name}.txt" for name in ("app/requirements", "app/requirements-full", "ci/requirements")]
+LISTS = (
+    "app/requirements",
+    "app/requirements-full",
+    "ci/requirements",
+    "requirements-test",
+    "requirements-uv",
+)
+RUNNING = [ROOT / f"{name}.txt" for name in LISTS]
 LOCKED = [ROOT / "requirements-dev.txt", *RUNNING]
 ASSEMBLY = ("assemble", "package_record", "runtime_tree", "slim")
 # The pipeline's rooms from the lowest to the highest: each imports only what stands before it, and `errors`.
@@ -125,7 +132,8 @@ def test_the_module_s_lock_has_the_versions_of_its_tests_and_leaves_dagger_to_th
 
 def test_everything_runs_on_one_base_image() -> None:
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
-    assert bases == [main.BASE, "packages", "packages", "builder-full", "model", "scratch", "scratch"]
+    stages = ["packages", "packages", "packages-full", "builder-full", "model", "scratch", "scratch"]
+    assert bases == [main.BASE, *stages]
 
 
 def test_the_image_is_built_from_the_files_that_the_pipeline_sends() -> None:

@@ -1,4 +1,4 @@
-"""What exists: services with their revisions, and operations."""
+"""Resources of Cloud Run: services with their revisions, and operations."""
 
 import secrets
 import uuid
@@ -11,7 +11,7 @@ import anyio
 from google.cloud import run_v2
 from google.protobuf.json_format import MessageToDict
 
-from fakecloud.cloud_run.counts import Counts
+from fakecloud.cloud_run.request_log import Counts
 
 # Google's type, as protocol buffers have it.
 Message = Any

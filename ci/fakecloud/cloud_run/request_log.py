@@ -1,4 +1,4 @@
-"""What was served, by revision: when, how it ended, how long it took."""
+"""Log of requests by revision: when each was served, how it ended, how long it took."""
 
 import bisect
 from collections import defaultdict, deque

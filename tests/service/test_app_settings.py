@@ -11,7 +11,7 @@ import pytest
 from app.errors import SettingsError
 from app.settings import Limits, Settings
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def test_settings_have_defaults_for_what_is_unset_or_empty() -> None:

@@ -10,7 +10,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.svm import LinearSVC
 
-from tests.project import Project, assert_refused, make
+from tests.training.project import Project, assert_refused, make
 
 
 def test_training_needs_the_minimum_score(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

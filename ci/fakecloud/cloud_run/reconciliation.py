@@ -1,4 +1,4 @@
-"""What is asked for becomes so, in a while, or fails.
+"""Reconciliation: what was asked for becomes so, in a while, or fails.
 
 Error texts are the real service's where reports show them. A revision that failed stays so, and who was
 served stays served when a later revision fails, as the documentation has it. Whether an operation on a
@@ -11,7 +11,7 @@ import anyio
 import httpx
 from google.cloud import run_v2
 
-from fakecloud.cloud_run.state import STATES, Message, Operation, Revision, Service, State, condition
+from fakecloud.cloud_run.resources import STATES, Message, Operation, Revision, Service, State, condition
 from fakecloud.registry.upstream_registry import Relay
 
 _LOGS = "Logs for this revision might contain more information."
