@@ -103,7 +103,7 @@ def application(
         Mount(addresses.ARTIFACTS, routes=Artifacts(world, ledger).routes),
         Mount(addresses.RUN, routes=admin.routes),
         Mount(addresses.MONITORING, routes=Monitoring(world, ledger, state).routes),
-        Mount(addresses.CONTROL, routes=Control(state, world.control_key).routes),
+        Mount(addresses.CONTROL, routes=[*Control(state, world.control_key).routes, *github.control]),
         *Sigstore.of(world.issuer, github.ring, ledger.clock.google).routes,
         *Front(world, ledger, relay, Doorkeeper(world, ledger)).routes,
     ]

@@ -23,12 +23,19 @@ _VISIBILITY = ("repository_visibility", "project_visibility")  # GitHub's and Gi
 
 
 @dataclass(frozen=True)
-class Signing:
-    """How releases are signed: `token` is one for Sigstore, `private` agrees to show a private repository."""
+class Consent:
+    """What lets a release be signed: a token meant for Sigstore, or the agreement of a private repository."""
 
-    signatures: Signatures
     token: Token | None = None
     private: bool = False
+
+
+@dataclass(frozen=True)
+class Signing:
+    """How releases are signed: with whose consent, and what a signature is held against."""
+
+    signatures: Signatures
+    consent: Consent = Consent()
 
     async def bundle(
         self,
@@ -43,12 +50,10 @@ class Signing:
 
         Raises IdentityError, SigningFailed, or NotVerified when the policy would not accept the new one.
         """
-        token = self.token or await _issued(given, client)
-        if token is None:
-            note("not signed: the CI system issues no token for Sigstore; give --sigstore-token")
-            return None
-        if self.token is None and (why := refusal(token.claims(), private=self.private)):
+        token = self.consent.token or await _issued(given, client)
+        if why := self._refusal(release, token):
             note(f"not signed: {why}")
+        if why or token is None:
             return None
         if await self._signed(repository, release, statement, token):
             note("signed already")
@@ -56,6 +61,14 @@ class Signing:
         bundle = await sign(self.signatures.trust, token, statement, client)
         note(await self.signatures.verify(bundle, release, statement, self.signatures.policy))
         return bundle
+
+    def _refusal(self, release: Release, token: Token | None) -> str | None:
+        """Return why a release is not signed, None when it is to be."""
+        if release.image.local:
+            return "this is the local registry"
+        if token is None:
+            return "the CI system issues no token for Sigstore; give --sigstore-token"
+        return None if self.consent.token else refusal(token.claims(), private=self.consent.private)
 
     async def _signed(self, repository: Repository, release: Release, statement: bytes, token: Token) -> bool:
         """Whether a release has a signature already that the policy, or else this token's job, stands for."""

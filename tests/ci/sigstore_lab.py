@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from fakecloud import connection
+from fakecloud import connection_faults
 from fakecloud.fake_app import refused
 from fakecloud.identity.github import GitHub
 from fakecloud.sigstore.sigstore_services import Sigstore, signing_config
@@ -31,6 +31,7 @@ from signing.verification import Signatures
 DIGEST, COMMIT, TAG = f"sha256:{'a' * 64}", "c" * 40, "v1.0.0"
 JOB = Job(commit=COMMIT, visibility="public")
 POLICY = Policy(JOB.repository_id, JOB.owner_id)
+UNSIGNED = Signatures(Trust("", ""))  # demands no signature
 RELEASE = Release(Image("us-central1-docker.pkg.dev", "project/models/milestone2", TAG), DIGEST)
 
 
@@ -82,7 +83,7 @@ def sigstore_lab(now: Callable[[], float] = time.time, **parts: Any) -> Iterator
     github = GitHub(world, Clock())
     sigstore = replace(Sigstore.of(world.issuer, github.ring, now), **parts)
     app = Starlette(routes=sigstore.routes, exception_handlers={Refusal: refused})
-    server = connection.server(app)
+    server = connection_faults.server(app)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -39,12 +39,14 @@ from oci.manifests import Parcel
 from oci.reference import Image, Release
 from oci.repository import connect
 from releasing.publishing import attachments
+from signing.verification import Signatures
 from tests.ci.conftest import Archive
 from tests.ci.deploying.targets.cloud_run_lab import CloudRunLab, cloud_run_lab
 from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
 from tests.ci.pipeline import COMMIT, Container, Pipeline, Service
 from tests.ci.rehearsal.test_scenario_run import ROWS, SHA256
 from tests.ci.sample_image import FILES, built, layer
+from tests.ci.sigstore_lab import UNSIGNED
 
 pytestmark = pytest.mark.anyio
 ENVIRONMENT = """
@@ -69,6 +71,7 @@ class Place:
     environments: str = ENVIRONMENTS
     project: str = "milestone2"
     told: list[str] | None = None
+    signatures: Signatures = UNSIGNED
 
     def operations(self, **operator: Any) -> Operations:
         """Return the operations of somebody."""
@@ -81,7 +84,7 @@ class Place:
         access, steps = pipeline.access(self.identity), Steps(self.told.append)
         environments = Environments.of(self.environments)
         reach = Reach(nothing, nothing, self.identity, who)
-        return Operations(self.project, environments, access, reach, steps)
+        return Operations(self.project, environments, access, reach, steps, self.signatures)
 
     async def publish(self, tag: str, model: Model | None = None, *, rows: object = ROWS) -> Release:
         """Publish a release with what proves it, which does what a model says."""
