@@ -44,6 +44,8 @@ async def _attempt(config: "ClientTrustConfig", token: Token, statement: bytes) 
     try:
         with anyio.fail_after(_SECONDS):  # the library waits for ever
             return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+    except TimeoutError:
+        return TimeoutError(f"there is none after {_SECONDS} s")
     except Exception as error:  # the library has no error that all others are
         return error
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from fakecloud import connection_faults
 from fakecloud.fake_app import refused
@@ -83,12 +84,19 @@ def sigstore_lab(now: Callable[[], float] = time.time, **parts: Any) -> Iterator
     github = GitHub(world, Clock())
     sigstore = replace(Sigstore.of(world.issuer, github.ring, now), **parts)
     app = Starlette(routes=sigstore.routes, exception_handlers={Refusal: refused})
+    with served(app) as address:
+        yield Lab(sigstore, github, address)
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    """Serve an application and yield its address."""
     server = connection_faults.server(app)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            yield Lab(sigstore, github, f"http://127.0.0.1:{listener.getsockname()[1]}")
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -27,12 +27,6 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.anyio
 Document = dict[str, Any]
 NAME = "https://github.com/rehearsal/milestone2/.github/workflows/milestone2-ci.yml@refs/tags/v1.0.0"
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with sigstore_lab() as lab:
-        yield lab
 
 
 async def refusal(signatures: Signatures, bundle: bytes, statement: bytes = provenance()) -> str:
