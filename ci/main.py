@@ -55,7 +55,7 @@ MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "training", "*
 IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "docker", "requirements-uv.txt"]
 PACKAGE_FILES = ["Dockerfile", "app/requirements.txt", "app/requirements-full.txt", "requirements-uv.txt"]
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
-CHECKED_FILES += [".gitignore", "*.md", "docs", "requirements-*.in", "requirements-*.txt"]
+CHECKED_FILES += [".gitignore", "*.md", "docs", "engine", "requirements-*.in", "requirements-*.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
 SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
 
@@ -63,7 +63,7 @@ SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-
 # Everything else in tests/ is the team's, and what a release depends on.
 SERVICE_TESTS = ["tests/service", "tests/training"]
 REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/docker", "tests/docs", "tests/repository"]
-HOST_TESTS = ["tests/browser", "tests/engine", "tests/monitoring"]
+HOST_TESTS = ["tests/browser", "tests/host", "tests/monitoring"]
 MACHINERY_TESTS = [*SERVICE_TESTS, *REPOSITORY_TESTS, *HOST_TESTS]
 BENCHMARK_PACKAGES = "apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk"
 TEST_REGISTRY = "http://registry:5000"

@@ -17,10 +17,10 @@ from oci.repository import connect
 
 # In the order in which they constrain each other.
 LISTS = ["app/requirements.in", "app/requirements-full.in", "requirements-uv.in", "requirements-test.in"]
-LISTS += ["ci/requirements.in", "requirements-dev.in"]
+LISTS += ["engine/requirements.in", "ci/requirements.in", "requirements-dev.in"]
 FILES = ["**/requirements*.in", "**/requirements*.txt", "ci/requirements.lock", "ci/pyproject.toml"]
 # Where base images are pinned.
-PINNING = ["Dockerfile", "ci/main.py"]
+PINNING = ["Dockerfile", "ci/main.py", "engine/README.md", "engine/tests/engine_fixtures.py"]
 _COMMAND = re.compile(r"^#   (uv pip compile (?:.*\\\n#\s+)*.*)$", re.MULTILINE)
 _PINNED = re.compile(r"(?:([^/]+\.[^/]+)/)?([^:@]+):([^@]+)@(sha256:[0-9a-f]{64})")
 _HUB, _OFFICIAL = "registry-1.docker.io", "library/"

@@ -11,6 +11,7 @@ import dagger
 import pytest
 from dagger import DefaultPath, Doc, Ignore
 
+import main
 from advice.attribute_condition import Condition
 from errors import InvalidFault, InvalidIdentity, InvalidReference
 from main import Ci
@@ -72,6 +73,22 @@ def test_users_can_call_these_functions_and_no_others() -> None:
         *("digest", "compare", "release", "verify", "scan", "update", "benchmark"),
         *("deploy", "promote", "rollback", "history", "smoke"),
     }
+
+
+def test_what_is_checked_can_be_called_as_dagger_check_but_not_twice() -> None:
+    assert {name for name, found in FUNCTIONS.items() if found.check} == {"test", "test_pipeline", "lint"}
+    for name in ("test", "test_pipeline", "lint"):
+        assert not FUNCTIONS[name].parameters  # a check takes none
+
+
+def test_the_tests_of_the_machinery_are_in_folders_that_there_are() -> None:
+    assert all((ROOT / folder).is_dir() for folder in main.MACHINERY_TESTS)
+    assert "tests/release" not in main.MACHINERY_TESTS
+
+
+def test_what_needs_a_host_is_run_by_the_script_for_one() -> None:
+    script = (ROOT / ".ci/run").read_text()
+    assert all(folder in script for folder in main.HOST_TESTS)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

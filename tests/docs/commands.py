@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.command.housekeeping import PAGE
+from daggerw_engine.command.cache_command import PAGE
 from main import Ci
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +16,7 @@ FUNCTIONS = {
 }
 CALL = re.compile(r"(?:\./daggerw|dagger) call ([a-z][a-z-]*)((?: (?:[^`|#\n]|\n\s*(?=-))+)?)")
 OTHER = re.compile(r"\./daggerw (?!call\b|--)([a-z]+)(?: ([a-z]+))?")
-PATHS = re.compile(r"`((?:\.ci|app|bench|ci|deploy|docs|tests|training)/[\w./*-]*)`")
+PATHS = re.compile(r"`((?:\.ci|app|bench|ci|deploy|docs|engine|tests|training)/[\w./*-]*)`")
 PYTHON = re.compile(r"python (?:-m )?([\w./]+)")
 # Of objects that functions return, and of the command line itself.
 ELSEWHERE = {"path", "ports", "help", "output", "auto-apply"}

@@ -13,12 +13,12 @@ from ruamel.yaml import YAML
 
 import errors as pipeline_errors
 from app import errors as app_errors
-from engine import errors as engine_errors
+from daggerw_engine import errors as engine_errors
 from tests.docs.commands import ROOT, problems
 
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
 FIELDS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
-ROOMS = {pipeline_errors: "ci", app_errors: "app training", engine_errors: "ci/engine"}
+ROOMS = {pipeline_errors: "ci", app_errors: "app training", engine_errors: "engine/daggerw_engine"}
 # What is no literal of the source in a title: names of variables in capitals, and what stands for anything.
 VARIES = re.compile(
     r"…|'…'|\b[A-Z][A-Z0-9_]+\b|\[?\d+\]?|sha256:|`|with findings|: expected |, got |environments.toml: "

@@ -23,6 +23,7 @@ LISTS = (
     "app/requirements",
     "app/requirements-full",
     "ci/requirements",
+    "engine/requirements",
     "requirements-test",
     "requirements-uv",
 )
@@ -52,7 +53,7 @@ ROOMS += [
 ROOMS += ["fakecloud", "rehearsal"]
 TOP_ROOMS = {room.partition(".")[0] for room in ROOMS}
 PIPELINE = sorted(path for room in TOP_ROOMS for path in (ROOT / "ci" / room).rglob("*.py"))
-PRODUCT = ["app", "train_model", "training", "errors", "main", *TOP_ROOMS, "engine"]
+PRODUCT = ["app", "train_model", "training", "errors", "main", *TOP_ROOMS, "daggerw_engine"]
 # The service from below: what stands first may be imported by what stands behind it.
 SERVICE_ROOMS = ("modelling", "connections", "api")
 LEVELS = [
@@ -95,9 +96,24 @@ def level(name: str) -> str:
 
 def test_dagger_has_one_version() -> None:
     version = json.loads((ROOT / "dagger.json").read_text())["engineVersion"].removeprefix("v")
-    assert pins(ROOT / "ci/requirements.txt")["dagger-io"] == version
+    assert pins(ROOT / "engine/requirements.txt")["dagger-io"] == version
     assert pins(ROOT / "requirements-dev.txt")["dagger-io"] == version
     assert re.findall(r"^VERSION=(\S+)$", (ROOT / "daggerw").read_text(), re.MULTILINE) == [version]
+
+
+def test_the_engine_is_installed_with_the_dagger_that_it_is_tested_with() -> None:
+    project = tomllib.loads((ROOT / "engine/pyproject.toml").read_text())["project"]
+    pinned = pins(ROOT / "engine/requirements.txt")
+    assert project["version"] == pinned["dagger-io"]
+    assert f"dagger-io=={pinned['dagger-io']}" in project["dependencies"]
+    assert {re.split("[=>]=", each)[0] for each in project["dependencies"]} <= set(pinned)
+
+
+def test_the_wrapper_s_two_lists_agree() -> None:
+    engine, module = pins(ROOT / "engine/requirements.txt"), pins(ROOT / "ci/requirements.txt")
+    assert {name: engine[name] for name in engine.keys() & module.keys()} == {
+        name: module[name] for name in engine.keys() & module.keys()
+    }
 
 
 def test_the_module_is_called_after_its_class() -> None:
@@ -113,7 +129,7 @@ def test_every_room_of_the_pipeline_is_installed_with_it() -> None:
     setuptools = MODULE["tool"]["setuptools"]
     assert setuptools["py-modules"] == sorted(path.stem for path in (ROOT / "ci").glob("*.py"))
     folders = {path.parent.relative_to(ROOT / "ci") for path in (ROOT / "ci").glob("*/__init__.py")}
-    assert {str(folder) for folder in folders} - {"engine"} == TOP_ROOMS
+    assert {str(folder) for folder in folders} == TOP_ROOMS
     included = {pattern.rstrip("*") for pattern in setuptools["packages"]["find"]["include"]}
     assert included == TOP_ROOMS
 
@@ -134,6 +150,10 @@ def test_everything_runs_on_one_base_image() -> None:
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     stages = ["packages", "packages", "packages-full", "builder-full", "model", "scratch", "scratch"]
     assert bases == [main.BASE, *stages]
+
+
+def test_the_engine_is_tested_on_the_base_image() -> None:
+    assert main.BASE in (ROOT / "engine/tests/engine_fixtures.py").read_text()
 
 
 def test_the_image_is_built_from_the_files_that_the_pipeline_sends() -> None:
@@ -233,9 +253,11 @@ def test_a_room_is_small_enough_to_look_around_in(folder: Path) -> None:
     assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "ci/engine").rglob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "engine/daggerw_engine").rglob("*.py")), ids=lambda path: path.name
+)
 def test_the_engine_imports_nothing_of_ours_but_itself(path: Path) -> None:
-    assert {name.split(".")[0] for name in ours(path)} <= {"engine"}
+    assert {name.split(".")[0] for name in ours(path)} <= {"daggerw_engine"}
 
 
 def test_the_small_image_has_what_the_full_one_has_but_scikit_learn() -> None:

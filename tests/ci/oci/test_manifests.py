@@ -191,5 +191,5 @@ def test_an_image_whose_labels_cannot_be_read_is_refused(archive: Archive, confi
 
 
 def test_the_label_of_stand_ins_is_the_embedded_engine_s() -> None:
-    engine = Path(archive_reader.__file__).parents[1] / "engine" / "api" / "state.py"
+    engine = Path(archive_reader.__file__).parents[2] / "engine/daggerw_engine/values/config.py"
     assert f'STAND_IN_LABEL = "{archive_reader.STAND_IN_LABEL}"' in engine.read_text()

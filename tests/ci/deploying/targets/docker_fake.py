@@ -1,6 +1,6 @@
 """A Swarm's Engine API, as far as a deployment asks it, and the orchestrator behind it.
 
-Updates take one step whenever a service is looked at. The real one is asked in tests/engine.
+Updates take one step whenever a service is looked at. The real one is asked in tests/host.
 """
 
 from __future__ import annotations

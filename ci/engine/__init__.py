@@ -1,1 +1,0 @@
-"""Dagger's API and command line over Buildah: the part that a Python module needs, on one machine."""

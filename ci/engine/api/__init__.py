@@ -1,1 +1,0 @@
-"""Dagger's API: queries, calls, the session that evaluates them, and each type's fields."""

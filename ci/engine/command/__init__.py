@@ -1,1 +1,0 @@
-"""The command line: from words to calls, and the module's process."""

@@ -1,1 +1,0 @@
-"""Commands and services in containers: namespaces, layers, networks."""

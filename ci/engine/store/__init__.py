@@ -1,1 +1,0 @@
-"""What is kept between calls: Buildah's images, results, and the folder that holds all."""

@@ -1,0 +1,1 @@
+"""Dagger's API: queries, calls, their evaluation in a session, and each type's fields."""

@@ -1,0 +1,79 @@
+"""Who asks, and what it may reach; the module that a session is for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from daggerw_engine.errors import EngineError, PathError
+from daggerw_engine.files.copying import copy_entry, copy_into
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who asks: where its relative paths begin, and whether it is held inside of that folder."""
+
+    workdir: Path
+    confined: bool
+
+    def path(self, path: str) -> Path:
+        """Return the place of a path on the client's file system; PathError when it may not go there."""
+        found = Path(os.path.normpath(self.workdir / Path(path).expanduser()))
+        if self.confined and not found.resolve().is_relative_to(self.workdir.resolve()):
+            raise PathError(f"{path!r} lies outside of the module's working directory")
+        return found
+
+    def secret(self, uri: str) -> str:
+        """Return the address of a secret as this client may read it; EngineError when it may not."""
+        scheme, _, rest = uri.partition(":")
+        if not self.confined:
+            return uri
+        if scheme in ("env", "cmd"):
+            raise EngineError(f"module code has no {scheme}: secrets of its own: take one as an argument")
+        return f"file:{self.path(rest.removeprefix('//'))}" if scheme == "file" else uri
+
+    def write_file(self, source: Path, path: str, *, into_folders: bool) -> str:
+        """Write a file for the client; returns its absolute path."""
+        target = self.path(path)
+        if target.is_dir() and into_folders:
+            target = target / source.name
+        if target.is_dir():
+            raise PathError(f"{path}: is a directory")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy_entry(source, target, (os.getuid(), os.getgid()))
+        return str(target)
+
+    def folder(self, path: str) -> Path:
+        """Return the place of a folder, made when it is missing; PathError when something else is there."""
+        target = self.path(path)
+        if target.exists() and not target.is_dir():
+            raise PathError(f"{path}: not a directory")
+        target.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def write_folder(self, source: Path, path: str, *, wipe: bool) -> str:
+        """Merge a folder into the client's; returns its absolute path."""
+        target = self.folder(path)
+        if wipe:
+            shutil.rmtree(target)
+        copy_into(source, target, owner=(os.getuid(), os.getgid()))
+        return str(target)
+
+
+@dataclass(frozen=True)
+class ModuleSource:
+    """The module that a session is for: its name, and the folder of its source."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class ModuleClient:
+    """What a module's process is told: where the engine answers, and where its relative paths begin."""
+
+    env: Mapping[str, str]
+    workdir: Path

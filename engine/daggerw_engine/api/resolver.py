@@ -1,0 +1,146 @@
+"""Resolver of Dagger's GraphQL API: chains are recorded, and evaluated when a value is asked for."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import graphql
+
+from daggerw_engine.api.calls import ROOT, Call
+from daggerw_engine.api.client import Client
+from daggerw_engine.api.evaluation import Evaluation, snake
+from daggerw_engine.api.secret_providers import Secrets
+from daggerw_engine.errors import ApiError, EngineError, NotOfferedError
+
+if TYPE_CHECKING:
+    ResolveInfo = graphql.GraphQLResolveInfo[Any]
+
+SDL = Path(__file__).with_name("schema.graphqls")
+UNKNOWN_FIELD = re.compile(r"Cannot query field '(?P<field>\w+)' on type '(?P<type>\w+)'")
+UNKNOWN_VALUE = re.compile(r"Value '(?P<value>\w+)' does not exist in '(?P<type>\w+)' enum")
+UNKNOWN_TYPE = re.compile(r"Unknown type '(?P<type>\w+)'")
+UNKNOWN_ARGUMENT = re.compile(r"Unknown argument '(?P<argument>\w+)' on field '(?P<field>[\w.]+)'")
+RELATIVE_TO_CALLER = frozenset({"Host.directory", "Host.file", "Host.unixSocket", "CurrentModule.workdir"})
+ACTS_FOR_CALLER = frozenset({"export"})
+
+
+def load_schema() -> graphql.GraphQLSchema:
+    """Return the schema of what this engine offers."""
+    return graphql.build_schema(SDL.read_text())
+
+
+class Api:
+    """Answers GraphQL requests."""
+
+    def __init__(self, evaluation: Evaluation, secrets: Secrets, schema: graphql.GraphQLSchema) -> None:
+        self._evaluation, self._secrets, self._schema = evaluation, secrets, schema
+
+    async def execute(
+        self,
+        client: Client,
+        document: str,
+        variables: Mapping[str, Any] | None = None,
+        operation: str | None = None,
+    ) -> dict[str, Any]:
+        """Return a GraphQL answer: `data`, and `errors` when something went wrong."""
+        try:
+            parsed = graphql.parse(document)
+        except graphql.GraphQLError as error:
+            return {"errors": [error.formatted]}
+        if invalid := graphql.validate(self._schema, parsed):
+            return {"errors": [_named(error) for error in invalid]}
+        result = graphql.execute(
+            self._schema,
+            parsed,
+            root_value=ROOT,
+            context_value=client,
+            variable_values=dict(variables or {}),
+            operation_name=operation,
+            field_resolver=self._resolve,
+            type_resolver=lambda value, *_: value.type,
+        )
+        done = result if isinstance(result, graphql.ExecutionResult) else await result
+        return dict(done.formatted)
+
+    def _resolve(self, source: Any, info: ResolveInfo, /, **arguments: Any) -> Any:
+        if not isinstance(source, Call):
+            return _plain(source, info.field_name)
+        if info.field_name == "id":
+            return self._evaluation.given(source)
+        if info.field_name == "node":
+            return self._evaluation.call(arguments["id"])
+        called = self._call(source, info, arguments)
+        named = graphql.get_named_type(info.return_type)
+        if graphql.is_list_type(graphql.get_nullable_type(info.return_type)) and graphql.is_object_type(
+            named
+        ):
+            return self._elements(called)
+        if graphql.is_object_type(named):
+            return called
+        return self._value(called, source, info)
+
+    def _call(self, source: Call, info: ResolveInfo, arguments: dict[str, Any]) -> Call:
+        client: Client = info.context
+        field = info.parent_type.fields[info.field_name]
+        given = {name: self._loaded(value, field.args[name]) for name, value in arguments.items()}
+        if f"{info.parent_type.name}.{info.field_name}" in RELATIVE_TO_CALLER:
+            given["path"] = str(client.path(given["path"]))
+        if info.field_name == "secret":
+            given["uri"] = client.secret(given["uri"])
+        if given.get("noCache"):
+            given["noCache"] = str(uuid.uuid4())
+        if info.field_name == "setSecret":
+            given["plaintext"] = self._secrets.hidden(given["plaintext"])
+        if info.field_name == "currentModule" and not client.confined:
+            raise EngineError("no current module")
+        named = graphql.get_named_type(info.return_type).name
+        return Call.to(named, info.field_name, given, source)
+
+    def _loaded(self, value: Any, argument: graphql.GraphQLArgument) -> Any:
+        if graphql.get_named_type(argument.type).name != "ID" or value is None:
+            return value
+        if isinstance(value, list):
+            return [self._evaluation.call(each) for each in value]
+        return self._evaluation.call(value)
+
+    async def _value(self, called: Call, source: Call, info: ResolveInfo) -> Any:
+        extra = {"client": info.context} if info.field_name in ACTS_FOR_CALLER else {}
+        value = await self._evaluation.ask(called, **extra)
+        return (
+            self._evaluation.given(source) if graphql.get_named_type(info.return_type).name == "ID" else value
+        )
+
+    async def _elements(self, called: Call) -> list[Call]:
+        found = await self._evaluation.evaluate(called)
+        return [Call.to(called.type, "item", {"index": index}, called) for index in range(len(found))]
+
+
+def _plain(source: Any, field: str) -> Any:
+    return source[field] if isinstance(source, dict) else getattr(source, snake(field))
+
+
+def _named(error: graphql.GraphQLError) -> dict[str, Any]:
+    said = error.message
+    if unknown := UNKNOWN_FIELD.search(said):
+        what = f"{unknown['type']}.{unknown['field']}"
+    elif unknown := UNKNOWN_ARGUMENT.search(said):
+        what = f"the argument {unknown['argument']!r} of {unknown['field']}"
+    elif unknown := UNKNOWN_VALUE.search(said):
+        what = f"{unknown['type']}.{unknown['value']}"
+    elif unknown := UNKNOWN_TYPE.search(said):
+        what = unknown["type"]
+    else:
+        return dict(error.formatted)
+    return {"message": str(NotOfferedError(what))}
+
+
+def data_of(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an answer's data; ApiError with the first error when it has any."""
+    if errors := answer.get("errors"):
+        raise ApiError(errors[0]["message"], errors[0].get("extensions"))
+    data: dict[str, Any] = answer["data"]
+    return data

@@ -1,0 +1,146 @@
+"""A session: one user's call, with its network, its services and everything it has evaluated."""
+
+from __future__ import annotations
+
+import secrets as random
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from daggerw_engine.api.client import Client, ModuleClient, ModuleSource
+from daggerw_engine.api.container_fields import ContainerFields
+from daggerw_engine.api.directory_fields import DirectoryFields, FileFields
+from daggerw_engine.api.evaluation import Evaluation, Items
+from daggerw_engine.api.object_fields import (
+    ChangesetFields,
+    RefFields,
+    RepositoryFields,
+    SecretFields,
+    ServiceFields,
+)
+from daggerw_engine.api.resolver import Api, data_of, load_schema
+from daggerw_engine.api.root_fields import CurrentModuleFields, HostFields, QueryFields
+from daggerw_engine.api.secret_providers import Secrets
+from daggerw_engine.api.server import serving
+from daggerw_engine.errors import disk_errors
+from daggerw_engine.files.trees import Trees
+from daggerw_engine.progress import Progress
+from daggerw_engine.run.addresses import Addresses
+from daggerw_engine.run.execution import Executor
+from daggerw_engine.run.network import NAME_SERVER, Network, listener
+from daggerw_engine.run.preparation import Preparer
+from daggerw_engine.run.services import Services
+from daggerw_engine.run.trust import Trust
+from daggerw_engine.store.build import Builder
+from daggerw_engine.store.cache import Cache
+from daggerw_engine.store.commits import Committer
+from daggerw_engine.store.images import Images
+from daggerw_engine.store.packing import Packer
+
+
+class Session:
+    """Evaluates calls, each once, with the cache that all sessions share."""
+
+    def __init__(self, cache: Cache, network: Network, progress: Progress, module: ModuleSource) -> None:
+        self._trees, self._network = cache.trees, network
+        self._user = Client(Path.cwd(), confined=False)
+        trust, addresses, secrets = Trust.of_host(cache.scratch), Addresses(), Secrets(cache.folder)
+        committer = Committer(cache.layers, cache.results)
+        preparer = Preparer(cache, committer, trust, addresses, network.namespace)
+        self._services = Services(preparer, addresses, network, progress)
+        images = Images(cache.store, cache.results, progress)
+        builder = Builder(
+            cache,
+            images,
+            progress,
+            prefix=network.prefix,
+            name_server=NAME_SERVER,
+            volumes=trust.build_volumes(),
+        )
+        containers = ContainerFields(
+            Executor(cache, committer, preparer, self._services, progress),
+            committer,
+            Packer(cache, committer, progress),
+            images,
+            self._services,
+            cache.trees,
+        )
+        self._evaluation = Evaluation(
+            {
+                **_root_fields(cache.trees, secrets, progress, module),
+                **_value_fields(cache.trees),
+                "Container": containers,
+                "Directory": DirectoryFields(cache.trees, builder),
+                "Service": ServiceFields(self._services, addresses, committer),
+            }
+        )
+        self._api = Api(self._evaluation, secrets, load_schema())
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, *, cache: Path, bound: int, network: Network, module: ModuleSource, progress: Progress
+    ) -> AsyncIterator[Session]:
+        """Open a session on the cache folder; at the end nothing of it runs any more."""
+        async with AsyncExitStack() as stack:
+            stack.enter_context(disk_errors())
+            kept = await stack.enter_async_context(Cache.open(cache, bound))
+            session = cls(kept, network, progress, module)
+            stack.push_async_callback(session._close)
+            yield session
+
+    async def _close(self) -> None:
+        await self._evaluation.close()
+        await self._services.stop_all()
+
+    async def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Answer a query of the user's own; ApiError when it fails."""
+        return data_of(await self._api.execute(self._user, document, variables))
+
+    @asynccontextmanager
+    async def module_client(self) -> AsyncIterator[ModuleClient]:
+        """Serve the API to a module's process, inside the session's network, while the block runs."""
+        workdir = self._trees.new_folder()
+        async with self._served(Client(workdir, confined=True), await self._network.listen()) as address:
+            yield ModuleClient(address, workdir)
+
+    @asynccontextmanager
+    async def user_client(self) -> AsyncIterator[dict[str, str]]:
+        """Serve the API on the host's loopback; yields what an SDK's environment needs to find it."""
+        async with self._served(self._user, listener()) as address:
+            yield address
+
+    @asynccontextmanager
+    async def _served(self, client: Client, listening: socket.socket) -> AsyncIterator[dict[str, str]]:
+        async def answer(request: Mapping[str, Any]) -> dict[str, Any]:
+            return await self._api.execute(
+                client, request["query"], request.get("variables"), request.get("operationName")
+            )
+
+        token, port = random.token_urlsafe(32), listening.getsockname()[1]
+        async with serving(answer, listening, token):
+            yield {"DAGGER_SESSION_PORT": str(port), "DAGGER_SESSION_TOKEN": token}
+
+
+def _root_fields(
+    trees: Trees, secrets: Secrets, progress: Progress, module: ModuleSource
+) -> dict[str, object]:
+    hosts = HostFields(trees, progress)
+    return {
+        "Query": QueryFields(trees, secrets, progress),
+        "Host": hosts,
+        "CurrentModule": CurrentModuleFields(trees, module, hosts),
+    }
+
+
+def _value_fields(trees: Trees) -> dict[str, object]:
+    return {
+        "Secret": SecretFields(),
+        "File": FileFields(trees),
+        "GitRepository": RepositoryFields(),
+        "GitRef": RefFields(trees),
+        "Changeset": ChangesetFields(trees),
+        **dict.fromkeys(("EnvVariable", "Label", "Port"), Items()),
+    }

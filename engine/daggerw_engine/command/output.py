@@ -1,0 +1,59 @@
+"""What a call gave, as text: on stdout, or in the file that --output names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+
+from daggerw_engine.command.typedefs import TypeRef
+from daggerw_engine.errors import EngineError
+
+
+def identities(result: object, returns: TypeRef, head: str = "") -> str:
+    """Return a line for each object, as Dagger prints what has no text: its type and a digest."""
+    if isinstance(result, list):
+        return "".join(identities(entry, returns, "- ") for entry in result)
+    digest = hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
+    return f"{head}{returns.name}@sha256:{digest}\n"
+
+
+def text_of(result: object, *, as_json: bool) -> str:
+    """Return a value as Dagger prints it: a list's entries below each other, nothing for null."""
+    if as_json:
+        return json.dumps(result, indent=4, ensure_ascii=False) + "\n"
+    if isinstance(result, list):
+        return "".join(text_of(entry, as_json=False) for entry in result)
+    if result is None:
+        return ""
+    if not isinstance(result, str):
+        result = re.sub(r"\.0$", "", json.dumps(result))
+    return result if result.endswith("\n") else f"{result}\n"
+
+
+def save(path: Path, text: str) -> None:
+    """Write a text to a file that may be new, in folders that may be new; EngineError when it can't be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_bytes(text))
+    except OSError as error:
+        raise EngineError(f"--output: {error}") from error
+    print(f"Saved output to {json.dumps(str(path))}.", file=sys.stderr)
+
+
+def write(text: str) -> int:
+    """Write a text to stdout and return 0; EngineError when it can't be, BrokenPipeError unread."""
+    try:
+        sys.stdout.buffer.write(_bytes(text))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as refused:
+        raise EngineError(f"standard output: {refused.strerror}") from refused
+    return 0
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")  # which stand for the bytes of a file that are no text

@@ -1,0 +1,46 @@
+"""`daggerw session`: the API for a program of the user's own, as Dagger's SDKs start it.
+
+An SDK whose environment names this program (_EXPERIMENTAL_DAGGER_CLI_BIN) starts it, reads one line of JSON
+with a port and a token, and closes its standard input when it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+
+from daggerw_engine.api.client import ModuleSource
+from daggerw_engine.api.session import Session
+from daggerw_engine.progress import Progress
+from daggerw_engine.run.network import private_network
+
+
+async def serve(cache: Path, bound: int, folder: Path) -> None:
+    """Print where the API is, and serve it until standard input ends."""
+    source = ModuleSource(folder.name, folder)
+    async with (
+        private_network() as network,
+        Session.open(
+            cache=cache, bound=bound, network=network, module=source, progress=Progress()
+        ) as session,
+        session.user_client() as address,
+    ):
+        port, token = int(address["DAGGER_SESSION_PORT"]), address["DAGGER_SESSION_TOKEN"]
+        print(json.dumps({"port": port, "session_token": token}), flush=True)
+        await _end_of_input()
+
+
+async def _end_of_input() -> None:
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+    def read() -> None:
+        while os.read(sys.stdin.fileno(), 1 << 16):
+            pass
+        loop.call_soon_threadsafe(ended.set)
+
+    threading.Thread(target=read, daemon=True).start()
+    await ended.wait()

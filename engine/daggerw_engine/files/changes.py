@@ -1,0 +1,115 @@
+"""Changes of a container's file system, made on its mounted root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from daggerw_engine.errors import PathError
+from daggerw_engine.files.copying import clear, copy_entry, copy_into
+from daggerw_engine.files.listing import Owner, entries
+from daggerw_engine.files.paths import resolve_in
+from daggerw_engine.files.patterns import glob_expression
+from daggerw_engine.files.trees import Place
+from daggerw_engine.files.user_ids import user_ids
+
+
+@dataclass(frozen=True)
+class Write:
+    """A change of a file system: a tree's folder or file put at `path`.
+
+    A folder is merged into the one that is there; a file with `into_folders` goes into it under its own name.
+    `permissions` are those of all that is put.
+    """
+
+    path: str
+    source: Place
+    owner: str = ""
+    permissions: int | None = None
+    into_folders: bool = False
+
+    @property
+    def key(self) -> object:
+        """What stands for it in a cache key."""
+        name = PurePosixPath(self.source.path).name if self.into_folders else ""
+        return ["write", self.path, self.source.key, self.owner, self.permissions, name]
+
+
+@dataclass(frozen=True)
+class Remove:
+    """A change of a file system: whatever is at `path` goes; it may have wildcards."""
+
+    path: str
+
+    @property
+    def key(self) -> object:
+        """What stands for it in a cache key."""
+        return ["remove", self.path]
+
+
+def apply(changes: Iterable[Write | Remove], root: Path) -> None:
+    """Make the changes, in order, below `root`; PathError when an owner isn't known there."""
+    for change in changes:
+        if isinstance(change, Remove):
+            _remove(root, change.path)
+        else:
+            _write(root, change)
+
+
+def _remove(root: Path, path: str) -> None:
+    pattern = glob_expression(path.strip("/"))
+    for each in [name for name, _ in entries(root) if pattern.match(name)] if "*" in path else [path]:
+        parent, name = os.path.split(os.path.normpath(f"/{each}"))
+        for removed in [resolve_in(root, parent) / name] if name else list(root.iterdir()):
+            clear(removed)
+
+
+def _write(root: Path, change: Write) -> None:
+    owner = owner_ids(root, change.owner) if change.owner else None
+    source, target = change.source.on_disk, resolve_in(root, change.path)
+    if not source.is_dir():
+        _write_file(source, target, owner, change)
+        return
+    if not target.is_dir():
+        clear(target)
+    copy_into(source, target, root=root, owner=owner, mode=change.permissions)
+    if target != root:
+        copy_entry(source, target, owner, change.permissions)
+
+
+def _write_file(source: Path, target: Path, owner: Owner | None, change: Write) -> None:
+    if change.into_folders and target.is_dir():
+        target = target / source.name
+    if target.is_dir():
+        raise PathError(f"{change.path}: is a directory")
+    copy_entry(source, target, owner, change.permissions)
+
+
+def make_folder(root: Path, path: str, permissions: int) -> None:
+    """Make a folder, and those above it that are missing, with these permissions below `root`."""
+    made = resolve_in(root, path)
+    missing = [folder for folder in (made, *made.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir()
+        folder.chmod(permissions)
+
+
+def copy_layer(layer: Path, target: Path) -> None:
+    """Copy a layer, in overlayfs's own form, into the empty folder of another one."""
+    subprocess.run(["cp", "--archive", "--no-target-directory", layer, target], check=True)
+
+
+def owner_ids(root: Path, owner: str) -> tuple[int, int]:
+    """Return the user and group number of USER[:GROUP], with names looked up below `root`.
+
+    As in Dagger, the user's number is also the group's when none is named.
+    """
+    tables = (resolve_in(root, name) for name in ("/etc/passwd", "/etc/group"))
+    try:
+        uid, gid, _, _ = user_ids(owner, *(table.read_text() if table.is_file() else "" for table in tables))
+    except LookupError as unknown:
+        raise PathError(f"failed to resolve ownership for {owner}: {unknown.args[0]}") from None
+    return uid, gid if ":" in owner else uid

@@ -1,0 +1,54 @@
+"""Paths inside a root that belongs to somebody else: a container's file system, a tree, a workdir."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+from daggerw_engine.errors import PathError
+
+MAX_LINKS = 40  # as Linux has it
+
+
+def resolve_in(root: Path, path: str) -> Path:
+    """Return where `path` lies below `root`, following links as a process chrooted there would.
+
+    `..` and absolute links stop at the root, so that the result never lies outside of it.
+    Raises PathError when links go in circles.
+    """
+    todo = list(reversed(PurePosixPath(path).parts))
+    current, links = root, 0
+    while todo:
+        part = todo.pop()
+        if part in ("/", "//"):  # POSIX leaves two slashes alone
+            current = root
+        elif part == "..":
+            current = current if current == root else current.parent
+        elif (current / part).is_symlink():
+            links += 1
+            if links > MAX_LINKS:
+                raise PathError(f"too many levels of symbolic links in {path!r}")
+            todo.extend(reversed(PurePosixPath(os.readlink(current / part)).parts))
+        else:
+            current = current / part
+    return current
+
+
+def existing(root: Path, path: str) -> Path:
+    """Return `path` below `root`; PathError in Dagger's words when nothing is there."""
+    found = resolve_in(root, path)
+    if not os.path.lexists(found):
+        raise PathError(f"{path}: no such file or directory")
+    return found
+
+
+def check_kind(found: Path, path: str, *, directory: bool) -> None:
+    """Raise PathError, in Dagger's words, when what was found at `path` isn't of the wanted kind."""
+    kinds = ("file", "directory") if directory else ("directory", "file")
+    if found.is_dir() != directory:
+        raise PathError(f"path {path} is a {kinds[0]}, not a {kinds[1]}")
+
+
+def absolute(workdir: str, path: str) -> str:
+    """Return `path` as an absolute container path, seen from `workdir`, without `.` and `..`."""
+    return os.path.normpath(PurePosixPath("/", workdir, path)).replace("//", "/")

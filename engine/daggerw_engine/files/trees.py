@@ -1,0 +1,232 @@
+"""Folders kept by their content: the engine's Directory and File values on disk.
+
+A tree is `root`, a read-only folder, beside `list`, whose SHA-256 is the tree's name: equal content is one
+tree, and the name is all that a cache key needs. Times don't count unless they were forced.
+
+A file that didn't change is one hard link in two trees, always at the same path: within one tree no two files
+are the same one, which programs would notice. Nobody ever writes into a tree's file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from daggerw_engine.errors import PathError
+from daggerw_engine.files.copying import clear, copy_entry, copy_into, link_all
+from daggerw_engine.files.listing import (
+    EVERYTHING,
+    ROOT,
+    Entry,
+    Listing,
+    Owner,
+    entries,
+    file_digest,
+    head_of,
+    time_in,
+    timed,
+)
+from daggerw_engine.files.paths import existing
+from daggerw_engine.files.patterns import Filter
+from daggerw_engine.files.upload import Before, Found
+from daggerw_engine.results import Results
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder or file inside a tree: what a Directory or File has become once it was evaluated."""
+
+    digest: str
+    root: Path
+    path: str = "/"
+
+    @property
+    def on_disk(self) -> Path:
+        """The folder or file itself."""
+        return existing(self.root, self.path)
+
+    @property
+    def listing(self) -> Listing:
+        """The list of the folder's content."""
+        return _listing(self.root, self.path.strip("/"))
+
+    @property
+    def key(self) -> str:
+        """What stands for the content in a cache key: the same wherever equal content comes from."""
+        if self.path == "/":
+            return self.digest
+        return _listing(self.root, "").heads[self.path[1:]] if self.on_disk.is_file() else self.listing.digest
+
+    def below(self, path: str) -> Place:
+        """Return a place further down; PathError when nothing is there."""
+        found = existing(self.root, f"{self.path.rstrip('/')}/{path}")
+        return Place(self.digest, self.root, str(PurePosixPath("/", found.relative_to(self.root))))
+
+
+@lru_cache(maxsize=16)
+def _listing(root: Path, path: str) -> Listing:
+    text = root.with_name("list").read_bytes().decode(errors="surrogateescape")
+    return _listing(root, "").below(path) if path else Listing(text)
+
+
+@dataclass(frozen=True)
+class Trees:
+    """The trees of one cache folder; `scratch` is the session's own, on the same file system."""
+
+    folder: Path
+    scratch: Path
+    _bases: dict[Path, Place] = field(default_factory=dict)
+
+    def get(self, digest: str) -> Place | None:
+        """Return the tree with this digest when it is kept; it counts as used now."""
+        if not (self.folder / digest / "list").exists():
+            return None
+        os.utime(self.folder / digest)
+        return Place(digest, self.folder / digest / "root")
+
+    def new_folder(self) -> Path:
+        """Return a fresh folder to fill and to give to `adopt`; on the trees' own file system."""
+        folder = Path(tempfile.mkdtemp(dir=self.scratch), "root")
+        folder.mkdir()
+        return folder
+
+    def copy(self, place: Place, kept: Filter = EVERYTHING) -> Path:
+        """Return a new folder with what is kept of a place, for `adopt`.
+
+        Its files are the place's own: whoever changes one replaces it.
+        """
+        folder, source = self.new_folder(), place.on_disk
+        link_all(source, folder, entries(source, kept))
+        self._bases[folder] = place
+        return folder
+
+    def adopt(self, folder: Path) -> Place:
+        """Keep a filled folder of `new_folder` or `copy` as a tree; the folder is gone afterwards."""
+        base = self._bases.pop(folder, None)
+        heads = base.listing.heads if base else {}
+        source = base.on_disk if base else folder
+
+        def head(path: str, entry: Entry) -> str:
+            known = heads.get(path, "")
+            if entry.is_dir(follow_symlinks=False):
+                made, forced = head_of(entry, file_digest), time_in(known)
+                return timed(made, forced) if forced else made
+            same = known and os.lstat(f"{source}/{path}").st_ino == entry.inode()
+            return known if same else head_of(entry, file_digest)
+
+        return self._keep(folder, Listing.of((head(path, entry), path) for path, entry in entries(folder)))
+
+    def _keep(self, folder: Path, listing: Listing) -> Place:
+        folder.chmod(0o755)
+        folder.with_name("list").write_bytes(listing.encoded)
+        digest = listing.digest
+        try:
+            folder.parent.rename(self.folder / digest)
+        except OSError:  # it is kept already, or another session was first
+            if not (self.folder / digest).is_dir():
+                raise
+            shutil.rmtree(folder.parent)
+            os.utime(self.folder / digest)
+        return Place(digest, self.folder / digest / "root")
+
+    def upload(self, source: Path, kept: Filter = EVERYTHING) -> Place:
+        """Keep a copy of a folder of the host, all of it root's; what didn't change since isn't read again.
+
+        Raises PathError when `source` is no folder.
+        """
+        _need(source, source.is_dir(), "a directory")
+        source = source.resolve()
+        uploads = Results(self.folder.with_name("uploads"), self.scratch)
+        before = Before.of(uploads, source, kept)
+        base = self.get(before.tree)
+        found = Found.of(
+            source, kept.of_host(source), before.stamps if base else {}, base.listing.heads if base else {}
+        )
+        folder = self.new_folder()
+        listing = found.take_changed(folder)
+        if place := self.get(listing.digest):
+            shutil.rmtree(folder.parent)
+        else:
+            found.complete(folder, base.root if base else folder)
+            place = self._keep(folder, listing)
+        before.keep(uploads, place.digest, found.stamps)
+        return place
+
+    def upload_file(self, source: Path) -> Place:
+        """Keep a copy of a file of the host as root's; PathError when it is none."""
+        return self.ingest_file(source, owner=ROOT)
+
+    def timed(self, place: Place, seconds: int) -> Place:
+        """Return a place with all its times set; they count from now on."""
+        folder = self.new_folder()
+        name = "" if place.on_disk.is_dir() else Path(place.path).name
+        copy = copy_entry if name else copy_into
+        copy(place.on_disk, folder / name)
+        found = entries(folder)
+        for _, entry in found:
+            os.utime(entry.path, (seconds, seconds), follow_symlinks=False)
+        heads = ((timed(head_of(entry, file_digest), seconds), path) for path, entry in found)
+        return self._keep(folder, Listing.of(heads)).below(name)
+
+    def ingest(self, source: Path) -> Place:
+        """Keep a copy of the folder `source`; PathError when it is none."""
+        _need(source, source.is_dir(), "a directory")
+        folder = self.new_folder()
+        copy_into(source, folder)
+        return self.adopt(folder)
+
+    def merged(self, base: Place, root: Path, changed: Path) -> Place:
+        """Keep what an overlay shows at `root`: the files of `base`, but for those that are in `changed`."""
+        folder = self.new_folder()
+        found = entries(root)
+        new = {
+            path: entry
+            for path, entry in found
+            if os.path.lexists(f"{changed}/{path}") and not entry.is_dir(follow_symlinks=False)
+        }
+        link_all(base.on_disk, folder, [item for item in found if item[0] not in new])
+        for path, entry in new.items():
+            copy_entry(Path(entry.path), folder / path)
+        self._bases[folder] = base
+        return self.adopt(folder)
+
+    def whole(self, place: Place) -> Place:
+        """Return a folder of a tree as a tree of its own."""
+        return place if place.path == "/" else self.adopt(self.copy(place))
+
+    def ingest_file(self, source: Path, name: str | None = None, owner: Owner | None = None) -> Place:
+        """Keep a copy of the file `source`, under `name` when given; PathError when it is no file."""
+        _need(source, source.is_file(), "a file")
+        folder, name = self.new_folder(), file_name(name or source.name)
+        copy_entry(source, folder / name, owner)
+        return self.adopt(folder).below(name)
+
+    def write_file(self, name: str, contents: str, permissions: int) -> Place:
+        """Keep a new file."""
+        folder = self.new_folder()
+        write_new(folder / file_name(name), contents, permissions)
+        return self.adopt(folder).below(name)
+
+
+def write_new(target: Path, contents: str, permissions: int) -> None:
+    """Write a file in the place of whatever was there, which stays as it is for others."""
+    clear(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(contents.encode(errors="surrogateescape"))
+    target.chmod(permissions)
+
+
+def file_name(name: str) -> str:
+    """Return the name of a file; PathError when it leads elsewhere."""
+    if not name or "/" in name or name in (".", ".."):
+        raise PathError(f"{name!r} isn't a file's name: give it without folders")
+    return name
+
+
+def _need(source: Path, fits: bool, kind: str) -> None:
+    if not fits:
+        raise PathError(f"{source}: {f'not {kind}' if source.exists() else 'no such file or directory'}")

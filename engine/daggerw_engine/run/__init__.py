@@ -1,0 +1,1 @@
+"""Commands and services in containers: what they meet, their network, how they run."""

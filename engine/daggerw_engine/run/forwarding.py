@@ -1,0 +1,71 @@
+"""Connections passed on from a listening socket to another place."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+
+from daggerw_engine.values.host_service import HostService
+
+CHUNK = 1 << 16
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def forward_connections(
+    listening: socket.socket, connect: Callable[[], Awaitable[Streams]]
+) -> AsyncIterator[None]:
+    """Pass on what connects to `listening` while the block runs; when `connect` can't, hang up."""
+    serving: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there_reader, there_writer = await connect()
+        except OSError:
+            writer.close()
+            return
+        try:
+            await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
+        finally:
+            there_writer.close()
+            writer.close()
+
+    def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(serve(reader, writer))
+        serving.add(task)
+        task.add_done_callback(serving.discard)
+
+    server = await asyncio.start_server(accepted, sock=listening)
+    try:
+        yield
+    finally:
+        server.close()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):  # either side may hang up; the other then gets the end of its stream
+        while chunk := await reader.read(CHUNK):
+            writer.write(chunk)
+            await writer.drain()
+    with suppress(OSError):  # not a ConnectionError when the other side has hung up: "not connected"
+        writer.write_eof()
+
+
+@asynccontextmanager
+async def forward_host_ports(
+    service: HostService, listen: Callable[[int], Awaitable[socket.socket]]
+) -> AsyncIterator[None]:
+    """Forward a host's ports while the block runs; `listen` gives a listening socket for a port."""
+    async with AsyncExitStack() as stack:
+        for frontend, backend in service.forwards:
+            listening = await listen(frontend)
+            connect = partial(asyncio.open_connection, service.host, backend)
+            await stack.enter_async_context(forward_connections(listening, connect))
+        yield

@@ -1,0 +1,201 @@
+"""Containers that run as services in the session's network, and the host's ports that lead to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+from daggerw_engine.errors import NetworkError, ServiceError
+from daggerw_engine.progress import Progress
+from daggerw_engine.run import sandbox
+from daggerw_engine.run.addresses import Addresses
+from daggerw_engine.run.forwarding import Streams, forward_connections, forward_host_ports
+from daggerw_engine.run.network import Network, host_listener, listening_in
+from daggerw_engine.run.preparation import Preparer
+from daggerw_engine.values.config import Port
+from daggerw_engine.values.container import AnyService, Service
+from daggerw_engine.values.host_service import HostService
+
+POLL_SECONDS = 0.02
+STOP_SECONDS = 10.0
+KEPT_OUTPUT = 20_000
+
+
+@dataclass
+class Running:
+    """A started service, and what goes with it."""
+
+    resources: AsyncExitStack
+
+    async def end(self, *, kill: bool) -> None:
+        """Stop it."""
+        await self.resources.aclose()
+
+
+@dataclass
+class RunningCommand(Running):
+    """A started container: its process, and what that said last."""
+
+    started: sandbox.Started
+    output: bytearray = field(default_factory=bytearray)
+    readers: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        """Its process."""
+        return self.started.process
+
+    async def end(self, *, kill: bool) -> None:
+        """Stop it; unless it is killed, it has time to end by itself."""
+        if not kill and self.process.returncode is None:
+            self.process.terminate()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
+        await self.resources.aclose()
+        await asyncio.gather(*self.readers)
+
+    async def said(self) -> str:
+        """Return the end of what it wrote to both streams, once it has ended."""
+        await asyncio.gather(*self.readers)
+        return self.output.decode(errors="replace")
+
+
+class Services:
+    """The running services of a session; equal services are one."""
+
+    def __init__(
+        self, preparer: Preparer, addresses: Addresses, network: Network, progress: Progress
+    ) -> None:
+        self._preparer, self._addresses = preparer, addresses
+        self._network, self._progress = network, progress
+        self._running: dict[str, Running] = {}
+        self._users: Counter[str] = Counter()
+        self._starting: dict[str, asyncio.Lock] = {}
+
+    @asynccontextmanager
+    async def used(self, service: AnyService) -> AsyncIterator[None]:
+        """Keep a service running while the block runs; the last user's end stops it."""
+        await self.start(service)
+        try:
+            yield
+        finally:
+            await asyncio.shield(self.stop(service))
+
+    async def start(self, service: AnyService) -> None:
+        """Count one more user of a service; start it and wait for its ports when it is the first."""
+        key = service.key
+        async with self._starting.setdefault(key, asyncio.Lock()):
+            if key not in self._running:
+                with self._progress.step(f"start service {service.label}"):
+                    self._running[key] = await self._started(service)
+            self._users[key] += 1
+
+    async def stop(self, service: AnyService, *, kill: bool = False) -> None:
+        """Count one user less; stop the service when none is left, or at once when killed."""
+        key = service.key
+        async with self._starting.setdefault(key, asyncio.Lock()):
+            if key not in self._running:
+                return
+            self._users[key] -= 1
+            if kill or self._users[key] <= 0:
+                del self._users[key]
+                await self._running.pop(key).end(kill=kill)
+
+    async def stop_all(self) -> None:
+        """Stop whatever still runs."""
+        running, self._running = list(self._running.values()), {}
+        await asyncio.gather(*(each.end(kill=False) for each in running))
+
+    async def _started(self, service: AnyService) -> Running:
+        async with AsyncExitStack() as stack:
+            joined = self._network.joined(self._addresses.of(service))
+            namespace = await stack.enter_async_context(joined)
+            if isinstance(service, HostService):
+                await stack.enter_async_context(forward_host_ports(service, partial(listening_in, namespace)))
+                return Running(stack.pop_all())
+            return await self._run(service, namespace, stack)
+
+    async def _run(self, service: Service, namespace: str, stack: AsyncExitStack) -> RunningCommand:
+        state = service.container
+        for _, bound in state.bindings:
+            await stack.enter_async_context(self.used(bound))
+        _, _, spec = await stack.enter_async_context(self._preparer.prepare(state, namespace))
+        started = await sandbox.start(service.command, spec)
+        stack.push_async_callback(started.end)
+        running = RunningCommand(AsyncExitStack(), started)
+        running.readers = [
+            asyncio.create_task(_read(stream, running.output))
+            for stream in (started.process.stdout, started.process.stderr)
+        ]
+        await self._healthy(service, running)
+        running.resources = stack.pop_all()
+        return running
+
+    async def _healthy(self, service: Service, running: RunningCommand) -> None:
+        waited = [
+            p.port for p in service.ports if p.protocol == "TCP" and not p.experimental_skip_healthcheck
+        ]
+        for port in waited:
+            while not await self._listens(self._addresses.of(service), port):
+                if running.process.returncode is not None:
+                    raise running.started.refusal() or await self._ended(service, running)
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _ended(self, service: Service, running: RunningCommand) -> ServiceError:
+        said = self._progress.scrub((await running.said()).rstrip())
+        status = running.process.returncode
+        return ServiceError(
+            f"the service {service.label!r} ended with exit status {status}; it said:\n{said}"
+        )
+
+    async def _listens(self, address: str, port: int) -> bool:
+        try:
+            (await self._network.connect(address, port)).close()
+        except OSError:
+            return False
+        return True
+
+    async def up(self, service: AnyService, forwards: Iterable[dict[str, object]], *, random: bool) -> None:
+        """Start a service, forward ports of the host's loopback to it, and stay until it ends.
+
+        Raises NetworkError when a port of the host is taken, before anything starts; ServiceError when the
+        service ends by itself.
+        """
+        pairs = _pairs(service.ports, forwards, random=random)
+        async with AsyncExitStack() as stack:
+            for frontend, backend in pairs:
+                taken = host_listener(frontend, backend)
+                port = taken.getsockname()[1]
+                connect = partial(self._connected, self._addresses.of(service), backend)
+                await stack.enter_async_context(forward_connections(taken, connect))
+                self._progress.note(f"http://localhost:{port} leads to port {backend} of the service")
+            await stack.enter_async_context(self.used(service))
+            self._progress.note("the service is up; Ctrl-C stops it")
+            running = self._running[service.key]
+            if isinstance(service, Service) and isinstance(running, RunningCommand):
+                await running.process.wait()
+                raise await self._ended(service, running)
+            await asyncio.Event().wait()
+
+    async def _connected(self, address: str, port: int) -> Streams:
+        return await asyncio.open_connection(sock=await self._network.connect(address, port))
+
+
+def _pairs(
+    ports: Iterable[Port], forwards: Iterable[dict[str, object]], *, random: bool
+) -> list[tuple[int, int]]:
+    wanted = [(forward.get("frontend"), int(str(forward["backend"]))) for forward in forwards]
+    wanted = wanted or [(None, port.port) for port in ports]
+    if not wanted:
+        raise NetworkError("the service exposes no port: say which one with --ports HOST_PORT:SERVICE_PORT")
+    return [(0 if random else int(str(frontend or backend)), backend) for frontend, backend in wanted]
+
+
+async def _read(stream: asyncio.StreamReader | None, output: bytearray) -> None:
+    while stream and (chunk := await stream.read(1 << 16)):
+        output += chunk
+        del output[:-KEPT_OUTPUT]

@@ -1,0 +1,40 @@
+"""What must not be shown, taken out of every text that is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from daggerw_engine.process import Completed
+
+SHOWN = "***"
+SHORTEST_LINE = 8  # a line of a longer secret, such as a key file; shorter ones may be any word
+
+
+class Scrubber:
+    """Replaces every plaintext that it was told, also trimmed, and the lines of long ones."""
+
+    def __init__(self) -> None:
+        self._plaintexts: set[str] = set()
+        self._pattern = re.compile(r"(?!)")
+
+    def hide(self, plaintext: str) -> None:
+        """Replace this plaintext from now on."""
+        lines = {line.strip() for line in plaintext.splitlines()}
+        found = {plaintext, plaintext.strip(), *(line for line in lines if len(line) >= SHORTEST_LINE)}
+        if found - self._plaintexts - {""}:
+            self._plaintexts |= found - {""}
+            longest_first = sorted(self._plaintexts, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def __call__(self, text: str) -> str:
+        """Return the text with *** for each plaintext in it."""
+        return self._pattern.sub(SHOWN, text)
+
+
+def scrub_output(done: Completed, plaintexts: Iterable[str]) -> Completed:
+    """Return how a process ended, without the secrets that it was given."""
+    scrub = Scrubber()
+    for plaintext in plaintexts:
+        scrub.hide(plaintext)
+    return Completed(done.status, *map(scrub, (done.stdout, done.stderr, done.combined)))

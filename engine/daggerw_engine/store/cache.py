@@ -1,0 +1,169 @@
+"""The one folder that the engine keeps everything in, shared by all sessions.
+
+trees/      folders by their content          results/   what steps gave, by their keys
+store/      Buildah's images                  volumes/   cache volumes
+sessions/   one locked file and one folder    mounts/    cache mounts of Dockerfiles
+            for temporary files a session     uploads/   what the host's folders were like
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from daggerw_engine.errors import CacheInUseError
+from daggerw_engine.files.trees import Trees
+from daggerw_engine.results import Results
+from daggerw_engine.store import pruning
+from daggerw_engine.store.buildah import Store
+from daggerw_engine.store.layers import Layers
+from daggerw_engine.values.mounts import Volume
+
+SESSION = "session-"
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The cache as one session sees it."""
+
+    folder: Path
+    scratch: Path
+    store: Store
+    trees: Trees
+    results: Results
+    layers: Layers
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, folder: Path, bound: int = pruning.BOUND) -> AsyncIterator[Cache]:
+        """Open the cache for a session; what killed sessions left behind is removed.
+
+        At the end, but at most once an hour, what is above `bound` bytes is removed if nobody else is there.
+        """
+        _make_folders(folder)
+        async with pruning.in_use(folder), cls._opened(folder) as opened:
+            yield opened
+        if pruning.is_due(folder):
+            with suppress(CacheInUseError):
+                await prune(folder, bound)
+
+    @classmethod
+    @asynccontextmanager
+    async def _opened(cls, folder: Path) -> AsyncIterator[Cache]:
+        with _new_lock(folder / "sessions") as lock:
+            scratch = lock.with_suffix("")
+            scratch.mkdir(mode=0o700)
+            store = Store.at(folder / "store", scratch, scratch.name)
+            store.keep_cache_mounts(folder / "mounts")
+            trees, results = Trees(folder / "trees", scratch), Results(folder / "results", scratch)
+            try:
+                opened = cls(folder, scratch, store, trees, results, Layers(folder, scratch, store))
+                await opened._sweep()
+                yield opened
+            finally:
+                await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+                lock.unlink()
+
+    async def _sweep(self) -> None:
+        """Remove the containers, folders and locks of sessions that are no more.
+
+        A Dockerfile's containers don't tell whose they are: they go when no other session lives. Containers
+        are listed before locks are tried, so that whoever owns a listed one already held its lock.
+        """
+        containers = self.store.working_containers()
+        with ExitStack() as held:
+            locks = [lock for lock in self._others() if not _taken(lock, held)]
+            dead = {lock.stem for lock in locks}
+            alive = {lock.stem for lock in self._others()} - dead
+            for name, id_ in containers.items():
+                owner = name.rpartition("-")[0]
+                if owner not in alive and (not alive or owner.startswith(SESSION)):
+                    await self.store.remove_abandoned(name, id_)
+            for lock in locks:
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink()
+
+    def _others(self) -> list[Path]:
+        return [lock for lock in self.scratch.parent.glob("*.lock") if lock.stem != self.scratch.name]
+
+    def _held(self, name: str, held: AsyncExitStack) -> bool:
+        """Whether nobody else has this copy of a volume; it is ours from now on."""
+        return pruning.flocked(held.enter_context((self.folder / "volumes" / f"{name}.lock").open("w")))
+
+    @asynccontextmanager
+    async def volume(self, volume: Volume) -> AsyncIterator[Path]:
+        """Hold a cache volume while the block runs; yields its folder.
+
+        A LOCKED one has one user at a time; of a PRIVATE one, every user at the same time has another copy.
+        """
+        name = hashlib.sha256(volume.name.encode()).hexdigest()[:32]
+        async with AsyncExitStack() as held:
+            if volume.sharing == "PRIVATE":
+                name = next(each for each in _copies(name) if self._held(each, held))
+            elif volume.sharing == "LOCKED":
+                await held.enter_async_context(self.results.alone(f"volume-{name}"))
+            folder = self.folder / "volumes" / name
+            folder.mkdir(exist_ok=True)
+            yield folder
+
+
+async def prune(folder: Path, bound: int) -> int:
+    """Remove what was used longest ago until the cache holds at most `bound` bytes; returns how many went.
+
+    Raises CacheInUseError when another session uses it, as `clear` does.
+    """
+    with _alone(folder) as store:
+        return await pruning.prune(folder, store, bound)
+
+
+def clear(folder: Path, *, volumes: bool) -> None:
+    """Remove all that can be made again, and the cache volumes as well when told to."""
+    _make_folders(folder)
+    with pruning.alone(folder):
+        pruning.clear(folder, volumes=volumes)
+    _make_folders(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[Store]:
+    _make_folders(folder)
+    with pruning.alone(folder), tempfile.TemporaryDirectory(dir=folder / "sessions") as scratch:
+        yield Store.at(folder / "store", Path(scratch), "pruning")
+
+
+def _copies(name: str) -> Iterator[str]:
+    return (f"{name}-{number}" for number in count())
+
+
+def _make_folders(folder: Path) -> None:
+    for name in ("trees", "results", "store", "layers", "empty", "volumes", "sessions", "mounts", "uploads"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # what lies in it may be secret, and runs as root
+
+
+@contextmanager
+def _new_lock(sessions: Path) -> Iterator[Path]:
+    """Hold a new lock file while the block runs."""
+    while True:
+        path = sessions / f"{SESSION}{os.getpid()}-{os.urandom(4).hex()}.lock"
+        with path.open("w") as file:
+            # A sweep between these lines takes it for a dead session's.
+            if pruning.flocked(file) and path.exists():
+                yield path
+                return
+
+
+def _taken(lock: Path, held: ExitStack) -> bool:
+    """Whether a session lives that holds the lock; else we hold it from now on."""
+    try:
+        return not pruning.flocked(held.enter_context(lock.open()))
+    except FileNotFoundError:  # it ended, and put everything away
+        return True

@@ -1,0 +1,58 @@
+"""Changes of containers, made into layers that are kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from daggerw_engine.files.changes import apply, copy_layer
+from daggerw_engine.keys import key_of
+from daggerw_engine.results import Results
+from daggerw_engine.store.layers import MOST_LAYERS, Layers, Upper
+from daggerw_engine.values.config import Config
+from daggerw_engine.values.container import ContainerState
+
+
+class Committer:
+    """Makes layers of what containers have changed, each once."""
+
+    def __init__(self, layers: Layers, results: Results) -> None:
+        self._layers, self._results = layers, results
+
+    async def commit(self, state: ContainerState) -> ContainerState:
+        """Return the container with its changes in a layer, and no more layers than overlayfs takes."""
+        if not state.changes:
+            return await self._flatten(state)
+        key, layers = state.rootfs_key, self._layers
+
+        async def change(upper: Upper) -> None:
+            async with layers.mounted(layers.lower(state), upper) as root:
+                await asyncio.to_thread(apply, state.changes, root)
+
+        await self._make(key, {"layers": [*state.layers, key], "image": state.image}, change)
+        return await self._flatten(state.with_layer(key))
+
+    async def _flatten(self, state: ContainerState) -> ContainerState:
+        """Return a container of very many layers with one in the place of all."""
+        if len(state.layers) < MOST_LAYERS:
+            return state
+        key, layers = key_of("flat", state.content), self._layers
+
+        async def copy(upper: Upper) -> None:
+            async with layers.mounted(layers.lower(state)) as root:
+                await asyncio.to_thread(copy_layer, root, upper.changed)
+
+        await self._make(key, {"layers": [key]}, copy)
+        return replace(state, image=None, image_config=Config(), layers=(key,))
+
+    async def _make(
+        self, key: str, result: dict[str, object], fill: Callable[[Upper], Awaitable[None]]
+    ) -> None:
+        """Let `fill` make the layer `key`, unless it is kept with its result."""
+        async with self._results.alone(key):
+            if self._results.get(key) is None or not self._layers.has(key):
+                async with self._layers.fresh() as upper:
+                    await fill(upper)
+                    self._layers.keep(key, upper)
+                self._results.put(key, result)

@@ -1,0 +1,156 @@
+"""Base images: from their registry when it answers, else a stand-in, said loudly."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass
+
+from daggerw_engine.errors import ImageError, StoreError
+from daggerw_engine.files.trees import Place
+from daggerw_engine.keys import key_of
+from daggerw_engine.progress import Progress
+from daggerw_engine.results import Results
+from daggerw_engine.store.buildah import Store
+from daggerw_engine.store.stand_ins import StandIn, stand_in_for
+from daggerw_engine.values.config import STAND_IN_LABEL, Config
+
+DOCKER_HUB, DEFAULT_REGISTRY = "docker.io", "registry-1.docker.io"
+LOOPBACK = ("localhost", "127.0.0.1")  # may speak plain HTTP, as for every container tool
+REFERENCE = re.compile(
+    r"(?:[\w-]+(?:\.[\w-]+)*(?::\d{1,5})?/)?"  # a registry
+    r"[a-z0-9]+(?:(?:[._/]|__|-+)[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+ANSWER_SECONDS = 3.0
+ASK_AGAIN_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image in the store, and the stand-ins that it came from."""
+
+    image: str
+    config: Config
+    stand_ins: frozenset[str] = frozenset()
+
+
+class Images:
+    """Images by reference, for one session."""
+
+    def __init__(self, store: Store, results: Results, progress: Progress) -> None:
+        self._store, self._results, self._progress = store, results, progress
+        self._told: set[str] = set()
+
+    async def get(self, reference: str) -> Image:
+        """Return the image for a reference such as python:3.11@sha256:…; ImageError when it can't be had.
+
+        A pinned image that is in the store is used as it is; a tag or a stand-in for a day, then its registry
+        is asked again.
+        """
+        if not REFERENCE.fullmatch(reference):
+            raise ImageError(f"{reference!r} is no image reference: NAME:TAG, NAME@sha256:…, HOST/NAME:TAG")
+        key = key_of("image", reference)
+        async with self._results.alone(key):
+            kept = self._results.get(key)
+            if not kept or not self._store.has(str(kept["image"])):
+                kept = await self._fetched(reference, None)
+            elif not _fresh(reference, kept):
+                kept = await self._fetched(reference, kept)
+            self._results.put(key, {**kept, "reference": reference})
+        if kept["stand_in"] and reference not in self._told:
+            self._told.add(reference)
+            name = reference.partition("@")[0]
+            self._progress.note(f"STAND-IN: no registry gave {name}; made from Debian's packages")
+        return await self.described(str(kept["image"]), frozenset({reference} if kept["stand_in"] else ()))
+
+    async def loaded(self, archive: Place, tag: str = "") -> Image:
+        """Return the image in an OCI layout's tar archive; of several, the one with this tag."""
+        key = key_of("image in archive", archive.key, tag)
+        async with self._results.alone(key):
+            kept = self._results.get(key)
+            if not kept or not self._store.has(str(kept["image"])):
+                source = f"oci-archive:{archive.on_disk}" + (f":{tag}" if tag else "")
+                with self._progress.step("import image"):
+                    kept = {"image": await self._store.run("pull", "--quiet", source)}
+                self._results.put(key, kept)
+        return await self.described(str(kept["image"]))
+
+    async def described(self, image: str, stand_ins: frozenset[str] = frozenset()) -> Image:
+        """Return an image of the store with its configuration; its labels tell of stand-ins, too."""
+        key = key_of("configuration", image)
+        if (told := self._results.get(key)) is None:
+            told = await self._store.configuration(image)
+            self._results.put(key, told)
+        config = Config.of_image(told)
+        marks = dict(config.labels).get(STAND_IN_LABEL, "").split()
+        return Image(image, config, stand_ins | frozenset(marks))
+
+    async def _fetched(self, reference: str, older: dict[str, object] | None) -> dict[str, object]:
+        """Return what to keep of an image: pulled, or the older one, or a new stand-in."""
+        image, refused = await self._pulled(reference)
+        if image:
+            return {"image": image, "stand_in": False, "time": time.time()}
+        if older:
+            return {**older, "time": time.time()}
+        stand_in = stand_in_for(reference)
+        if stand_in is None:
+            raise ImageError(f"image {reference}: {refused}, and there is no stand-in for it")
+        self._progress.note(f"{reference.partition('@')[0]}: {refused}")
+        return {"image": await self._made(reference, stand_in), "stand_in": True, "time": time.time()}
+
+    async def _pulled(self, reference: str) -> tuple[str, str]:
+        """Return the pulled image's id, or nothing and why it can't be had."""
+        host = registry_of(reference)
+        if not await _answers(host):
+            return "", f"{host} can't be reached"
+        plain = ("--tls-verify=false",) if host.partition(":")[0] in LOOPBACK else ()
+        with self._progress.step(f"pull {reference}") as step:
+            try:
+                return await self._store.run(
+                    "pull", "--quiet", *plain, f"docker://{full_name(reference)}"
+                ), ""
+            except StoreError as error:
+                step.failed()
+                return "", str(error)
+
+    async def _made(self, reference: str, stand_in: StandIn) -> str:
+        name = reference.partition("@")[0]
+        with self._progress.step(f"make a stand-in for {name} from Debian's packages"):
+            return await stand_in.make(self._store)
+
+
+def registry_of(reference: str) -> str:
+    """Return the host (and port) of a reference's registry."""
+    host, _ = _split(reference)
+    return DEFAULT_REGISTRY if host == DOCKER_HUB else host
+
+
+def full_name(reference: str) -> str:
+    """Return a reference as Buildah's transport wants it: with a host, and a tag or a digest but not both."""
+    host, rest = _split(reference)
+    name, _, digest = rest.partition("@")
+    bare, colon, tag = name.partition(":")
+    return f"{host}/{bare}@{digest}" if digest else f"{host}/{bare}:{tag if colon else 'latest'}"
+
+
+def _split(reference: str) -> tuple[str, str]:
+    first, slash, rest = reference.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return first, rest
+    return DOCKER_HUB, reference if "/" in reference.partition("@")[0] else f"library/{reference}"
+
+
+def _fresh(reference: str, kept: dict[str, object]) -> bool:
+    pinned_and_real = "@" in reference and not kept["stand_in"]
+    return pinned_and_real or time.time() - float(str(kept["time"])) < ASK_AGAIN_SECONDS
+
+
+async def _answers(host: str) -> bool:
+    name, _, port = host.partition(":")
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(name, int(port or 443)), ANSWER_SECONDS)
+    except (OSError, TimeoutError, OverflowError):  # the last: a port that no host has
+        return False
+    writer.close()
+    return True

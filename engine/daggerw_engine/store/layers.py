@@ -1,0 +1,118 @@
+"""File systems of containers: overlays of an image's layers and of our own.
+
+A layer of ours is what one step changed, in overlayfs's own form, kept under `layers/` by the step's key. It
+is moved there when the step has ended well: it is there whole or not at all, and never changes again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from daggerw_engine.errors import StoreError
+from daggerw_engine.process import Completed, run
+from daggerw_engine.store.buildah import Store, tells_full
+from daggerw_engine.values.container import ContainerState
+
+# What a layer says must mean the same below any other layers.
+SELF_CONTAINED = "index=off,metacopy=off,redirect_dir=nofollow"
+KEY_LENGTH, MOST_LAYERS = 32, 80  # an option list is at most a page long
+
+
+@dataclass(frozen=True)
+class Upper:
+    """A fresh place for what a step changes; `folder` also has room for other things of the step."""
+
+    folder: Path
+    changed: Path
+    work: Path
+
+    @classmethod
+    def below(cls, folder: Path) -> Upper:
+        """Return the place below `folder`, which is made."""
+        upper = cls(folder, folder / "upper", folder / "work")
+        for each in (upper.changed, upper.work):
+            each.mkdir(parents=True)
+        return upper
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of one cache folder; `scratch` is the session's own."""
+
+    cache: Path
+    scratch: Path
+    store: Store
+
+    def has(self, key: str) -> bool:
+        """Whether the layer of a step is kept."""
+        return self.path(key).is_dir()
+
+    def keep(self, key: str, upper: Upper) -> None:
+        """Keep what a step changed, in the place of what a killed session left there without a result."""
+        kept = self.path(key)
+        if kept.exists():
+            kept.rename(upper.folder / "left")
+        upper.changed.rename(kept)
+
+    def path(self, key: str) -> Path:
+        """Return the folder of a layer."""
+        return self.cache / "layers" / key[:KEY_LENGTH]
+
+    def lower(self, state: ContainerState) -> list[str]:
+        """Return the folders, seen from the cache folder, that a container is made of; the top one first."""
+        ours = [f"layers/{key[:KEY_LENGTH]}" for key in reversed(state.layers)]
+        return [*ours, *(self.store.lower(state.image) if state.image else ())] or ["empty"]
+
+    @asynccontextmanager
+    async def fresh(self) -> AsyncIterator[Upper]:
+        """A place for a step, gone at the end but for what was kept."""
+        folder = Path(tempfile.mkdtemp(dir=self.scratch))
+        try:
+            yield Upper.below(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def options(self, lower: Sequence[str], upper: Upper | None) -> str:
+        """Return overlayfs's options for folders seen from the cache folder."""
+        words = [f"lowerdir={':'.join(lower)}", SELF_CONTAINED]
+        if upper:
+            changed, work = (each.relative_to(self.cache) for each in (upper.changed, upper.work))
+            words += [f"upperdir={changed},workdir={work}", "volatile"]
+        return ",".join([*words, *(("userxattr",) if in_user_namespace() else ())])
+
+    @asynccontextmanager
+    async def mounted(self, lower: Sequence[str], upper: Upper | None = None) -> AsyncIterator[Path]:
+        """Mount folders over each other, changes going to `upper`, while the block runs; yields where."""
+        if len(lower) == 1 and not upper:
+            yield self.cache / lower[0]
+            return
+        root = Path(tempfile.mkdtemp(dir=self.scratch))
+        words = ("mount", "-t", "overlay", "-o", self.options(lower, upper), "overlay", str(root))
+        done = await run(words, cwd=self.cache)
+        if done.status:
+            raise mount_error(done)
+        try:
+            yield root
+        finally:
+            await run(("umount", "--lazy", str(root)))
+            root.rmdir()
+
+
+def mount_error(done: Completed) -> StoreError:
+    """Say why nothing could be mounted, and what to do."""
+    if tells_full(done.stderr):
+        return StoreError.full("mounting")
+    return StoreError(
+        f"overlay: {' '.join(done.stderr.split())}: the cache folder must lie on a local file system "
+        "that overlays can be made of, such as ext4, xfs or btrfs (XDG_CACHE_HOME says where it lies)"
+    )
+
+
+def in_user_namespace() -> bool:
+    """Whether this process's root is an ordinary user of the host."""
+    return Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]

@@ -1,0 +1,1 @@
+"""Values that evaluation passes along: containers, configurations, mounts, services, secrets. No effects."""

@@ -1,0 +1,85 @@
+"""An image's configuration, as commands run by it and as images have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+STAND_IN_LABEL = "io.dagger.embedded.stand-in"
+
+
+@dataclass(frozen=True)
+class Port:
+    """An exposed port."""
+
+    port: int
+    protocol: str = "TCP"
+    description: str | None = None
+    experimental_skip_healthcheck: bool = False
+
+    @property
+    def text(self) -> str:
+        """The port as images have it, such as 8080/tcp."""
+        return f"{self.port}/{self.protocol.lower()}"
+
+
+@dataclass(frozen=True)
+class Config:
+    """An image's configuration."""
+
+    env: tuple[tuple[str, str], ...] = ()
+    user: str = ""
+    workdir: str = ""
+    entrypoint: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    ports: tuple[Port, ...] = ()
+
+    @classmethod
+    def of_image(cls, told: Mapping[str, object]) -> Config:
+        """Return the configuration in an OCI image's `config` object."""
+
+        def words(name: str) -> list[str]:
+            found = told.get(name) or []
+            return [str(item) for item in found] if isinstance(found, list) else []
+
+        def names(name: str) -> dict[str, object]:
+            found = told.get(name) or {}
+            return dict(found) if isinstance(found, dict) else {}
+
+        pairs = (item.partition("=") for item in words("Env"))
+        ports = (port.partition("/") for port in names("ExposedPorts"))
+        return cls(
+            env=tuple((key, value) for key, _, value in pairs),
+            user=str(told.get("User") or ""),
+            workdir=str(told.get("WorkingDir") or ""),
+            entrypoint=tuple(words("Entrypoint")),
+            args=tuple(words("Cmd")),
+            labels=tuple((key, str(value)) for key, value in sorted(names("Labels").items())),
+            ports=tuple(Port(int(port), protocol.upper() or "TCP") for port, _, protocol in ports),
+        )
+
+    @property
+    def key(self) -> object:
+        """What stands for it in a cache key."""
+        return [
+            self.env,
+            self.user,
+            self.workdir,
+            self.entrypoint,
+            self.args,
+            self.labels,
+            [p.text for p in self.ports],
+        ]
+
+
+def with_pair(
+    pairs: tuple[tuple[str, str], ...], name: str, value: str | None
+) -> tuple[tuple[str, str], ...]:
+    """Return `pairs` with one set in its place, or without it when `value` is None."""
+    found = dict(pairs)
+    if value is None:
+        found.pop(name, None)
+    else:
+        found[name] = value
+    return tuple(found.items())

@@ -1,0 +1,120 @@
+"""What a container is after evaluation: an image, layers and changes on top of it, and how commands run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+from daggerw_engine.files.changes import Remove, Write
+from daggerw_engine.keys import key_of
+from daggerw_engine.values.config import Config, Port
+from daggerw_engine.values.host_service import HostService
+from daggerw_engine.values.mounts import Mount, SecretFile
+from daggerw_engine.values.secret import Secret
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the last command ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    combined: str
+
+
+@dataclass(frozen=True)
+class ContainerState:
+    """A container, evaluated.
+
+    `content` stands for the file system in cache keys: it is the image's id or the key of the step that made
+    it. `image` is an image's id in Buildah's store, None the empty file system; `layers` are the keys of the
+    engine's own layers on top of it, the lowest first. `own_args` tells that the default arguments aren't the
+    image's: a service then runs them without the entrypoint.
+    """
+
+    content: str = "scratch"
+    image: str | None = None
+    image_config: Config = field(default_factory=Config)
+    layers: tuple[str, ...] = ()
+    changes: tuple[Write | Remove, ...] = ()
+    config: Config = field(default_factory=Config)
+    own_args: bool = False
+    secret_env: tuple[tuple[str, Secret], ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    bindings: tuple[tuple[str, AnyService], ...] = ()
+    outcome: Outcome | None = None
+    stand_ins: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def surroundings(self) -> object:
+        """What stands in a cache key for all that its commands meet besides their file system."""
+        secrets = [(name, secret.key) for name, secret in self.secret_env]
+        bound = [(alias, service.key) for alias, service in self.bindings]
+        return [self.config.env, secrets, self.config.workdir, self.config.user, list(self.mounts), bound]
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """The secrets that its commands are given."""
+        files = [mount.source.secret for mount in self.mounts if isinstance(mount.source, SecretFile)]
+        return [*files, *(secret for _, secret in self.secret_env)]
+
+    @property
+    def rootfs_key(self) -> str:
+        """What stands for the file system with its changes in a cache key."""
+        return key_of(self.content, list(self.changes)) if self.changes else self.content
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment variables by name."""
+        return dict(self.config.env)
+
+    def mount_at(self, path: str) -> Mount | None:
+        """Return the mount that has what is at `path`; None for what the file system has."""
+        listed = (mount for mount in reversed(self.mounts) if mount.is_listed)
+        return next((mount for mount in listed if mount.covers(path)), None)
+
+    def configured(self, **changes: object) -> ContainerState:
+        """Return the container with other fields in its configuration."""
+        return replace(self, config=replace(self.config, **changes))  # type: ignore[arg-type]
+
+    def changed(self, *changes: Write | Remove) -> ContainerState:
+        """Return the container with further changes of its file system."""
+        return replace(self, changes=(*self.changes, *changes))
+
+    def with_layer(self, key: str) -> ContainerState:
+        """Return the container whose changes are in the layer `key` now."""
+        return replace(self, layers=(*self.layers, key), content=key, changes=())
+
+    def expanded(self, text: str, expand: bool) -> str:
+        """Return `text` with $VAR and ${VAR} replaced when asked to; unknown ones become empty."""
+        if not expand:
+            return text
+        return re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda m: self.env.get(m[1] or m[2], ""), text)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A container and the command that it serves with."""
+
+    container: ContainerState
+    command: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """What stands for the service in a cache key."""
+        state = self.container
+        return key_of("service", state.rootfs_key, state.config, state.surroundings, list(self.command))
+
+    @property
+    def label(self) -> str:
+        """What it is called where progress is shown."""
+        return " ".join(self.command)
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """The exposed ports."""
+        return self.container.config.ports
+
+
+AnyService = Service | HostService

@@ -1,0 +1,42 @@
+"""Ports of a host as a service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daggerw_engine.errors import NotOfferedError, ServiceError
+from daggerw_engine.keys import key_of
+from daggerw_engine.values.config import Port
+
+
+@dataclass(frozen=True)
+class HostService:
+    """Ports of a host that the caller's machine reaches, each with the port that it has in the session."""
+
+    host: str
+    forwards: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, host: str, ports: list[dict[str, object]]) -> HostService:
+        """Return the service for PortForward objects; a port without a frontend has the same one inside."""
+        if not ports:
+            raise ServiceError("no ports specified: say which ones of the host the service leads to")
+        if any(port.get("protocol", "TCP") != "TCP" for port in ports):
+            raise NotOfferedError("a host's UDP port as a service")
+        pairs = ((port.get("frontend") or port["backend"], port["backend"]) for port in ports)
+        return cls(host, tuple((int(str(frontend)), int(str(backend))) for frontend, backend in pairs))
+
+    @property
+    def key(self) -> str:
+        """What stands for the service in a cache key."""
+        return key_of("host", self.host, list(self.forwards))
+
+    @property
+    def label(self) -> str:
+        """What it is called where progress is shown."""
+        return f"{self.host} {' '.join(str(backend) for _, backend in self.forwards)}"
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """The ports that it has in the session."""
+        return tuple(Port(frontend) for frontend, _ in self.forwards)

@@ -1,0 +1,27 @@
+"""Fixtures of all tests here."""
+
+from engine_fixtures import (
+    address,
+    anyio_backend,
+    catalogue,
+    command,
+    dag,
+    documents,
+    engine_home,
+    example,
+    free_port,
+    run,
+)
+
+__all__ = [
+    "address",
+    "anyio_backend",
+    "catalogue",
+    "command",
+    "dag",
+    "documents",
+    "engine_home",
+    "example",
+    "free_port",
+    "run",
+]

@@ -1,0 +1,142 @@
+"""The example module, what can be called on it, and the embedded engine's command line as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import dagger
+import graphql
+import pytest
+from gql import GraphQLRequest
+from gql.client import AsyncClientSession
+
+from daggerw_engine.command import engine_types, module
+from daggerw_engine.command.typedefs import Catalogue
+
+TESTS = Path(__file__).resolve().parent
+DISTRIBUTION = TESTS.parent
+# The base image that tests take; a stand-in for it is made where no registry answers.
+PYTHON = (
+    "python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91"
+)
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def engine_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that stands for the user's cache folder.
+
+    ENGINE_TEST_CACHE names one to keep, so that base images needn't be made again for every run.
+    """
+    kept = os.environ.get("ENGINE_TEST_CACHE")
+    return Path(kept) if kept else tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the example module outside of any Git checkout that it would be part of."""
+    folder = tmp_path_factory.mktemp("example") / "example"
+    shutil.copytree(TESTS / "example_module", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def catalogue(example: Path, engine_home: Path) -> Catalogue:
+    """Return what can be called on the example module and on the engine."""
+    types = module.types(module.load(example), engine_home / "daggerw", verbose=False)
+    return Catalogue(types, lambda: engine_types.types(engine_home / "daggerw"))
+
+
+@pytest.fixture(scope="session")
+def command(engine_home: Path) -> Callable[..., tuple[list[str], dict[str, str]]]:
+    """Return what starts the command line with some words: its arguments and its environment."""
+
+    def start(*words: str) -> tuple[list[str], dict[str, str]]:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(engine_home),
+            "XDG_CACHE_HOME": str(engine_home),
+            "PYTHONPATH": str(DISTRIBUTION),
+            "PYTHONPYCACHEPREFIX": str(engine_home / "daggerw/bytecode"),
+        }
+        return [sys.executable, "-P", "-m", "daggerw_engine", *words], environment
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def run(command: Callable[..., tuple[list[str], dict[str, str]]], example: Path) -> Run:
+    """Return a function that runs the command line, in the example module's folder, to its end."""
+
+    def run(*words: str, cwd: Path = example, **environment: str) -> subprocess.CompletedProcess[str]:
+        words_to_run, base = command(*words)
+        return subprocess.run(
+            words_to_run,
+            cwd=cwd,
+            env={**base, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def address(command: Callable[..., tuple[list[str], dict[str, str]]]) -> Iterator[dict[str, str]]:
+    """Return where an engine answers: the one that the environment names, or an embedded one of ours."""
+    if "DAGGER_SESSION_PORT" in os.environ:
+        yield {name: os.environ[name] for name in ("DAGGER_SESSION_PORT", "DAGGER_SESSION_TOKEN")}
+        return
+    words, environment = command("session")
+    with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        yield {"DAGGER_SESSION_PORT": str(told["port"]), "DAGGER_SESSION_TOKEN": told["session_token"]}
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[graphql.DocumentNode]:
+    """Return all that the module's client has asked."""
+    return []
+
+
+@pytest.fixture(scope="module")
+async def dag(
+    anyio_backend: str, address: dict[str, str], documents: list[graphql.DocumentNode]
+) -> AsyncIterator[dagger.Client]:
+    ask = AsyncClientSession.execute
+
+    async def noted(session: AsyncClientSession, request: GraphQLRequest, **how: object) -> object:
+        documents.append(request.document)
+        return await ask(session, request, **how)  # type: ignore[call-overload]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(AsyncClientSession, "execute", noted)
+        for name, value in address.items():
+            patched.setenv(name, value)
+        async with dagger.connection(dagger.Config(timeout=dagger.Timeout(600))):
+            yield dagger.dag
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a port of the host's loopback that nobody listens on."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port

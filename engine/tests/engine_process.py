@@ -1,0 +1,207 @@
+"""The embedded engine as a process that can be asked, interrupted and killed, and what is left of it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from daggerw_engine.run.network import enter_network
+
+DISTRIBUTION = Path(__file__).resolve().parents[1]
+PATIENCE = 30.0
+PROGRAMS = ("sh", "cat", "dd", "ls", "sleep", "touch", "perl")
+PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
+
+
+def small_root(folder: Path) -> Path:
+    """Fill `folder` with a file system of a few of this host's programs, from no network."""
+    for name in PROGRAMS:
+        program = Path(shutil.which(name) or name).resolve()
+        _copy(program, folder / "bin" / name)
+        told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        for library in (Path(word) for word in told.split() if word.startswith("/")):
+            _copy(library.resolve(), folder / library.relative_to("/"))
+    modules = next(Path("/usr/lib").glob("*/perl-base"))
+    shutil.copytree(modules, folder / modules.relative_to("/"), symlinks=True)
+    return folder
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target)
+
+
+def until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
+    """Return when the condition holds; AssertionError when it doesn't in time."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {patience:.0f} s in vain until {what}"
+        time.sleep(0.005)
+
+
+def children(pid: int) -> list[int]:
+    """Return all processes below `pid`, as the kernel knows them."""
+    try:
+        lists = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    found = [int(child) for words in lists for child in words]
+    return [*found, *(below for child in found for below in children(child))]
+
+
+def words_of(pid: int) -> str:
+    """Return a process's command line; nothing when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every process below us whose own parent ends, so that none can get away."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@dataclass
+class Engine:
+    """`daggerw session` or another command of the command line, with a cache folder, as a process group."""
+
+    home: Path
+    words: Sequence[str] = ("session",)
+    before: Sequence[str] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+
+    def start(self) -> Engine:
+        """Start it."""
+        base = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "XDG_CACHE_HOME": str(self.home),
+            "PYTHONPATH": str(DISTRIBUTION),
+            "PYTHONPYCACHEPREFIX": str(self.home / "bytecode"),
+        }
+        command = (sys.executable, "-P", "-m", "daggerw_engine", *self.words)
+        self.process = subprocess.Popen(
+            [*self.before, *command],
+            env={**base, **self.environment},
+            cwd=self.cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+        return self
+
+    @property
+    def cache(self) -> Path:
+        """The folder that it keeps everything in."""
+        return self.home / "daggerw"
+
+    def opened(self) -> Engine:
+        """Wait until it serves its API; returns itself."""
+        assert self.process.stdout is not None
+        told = self.process.stdout.readline()
+        if not told:
+            raise AssertionError(f"the engine ended: {self.end()}")
+        self.address: dict[str, Any] = json.loads(told)
+        return self
+
+    def ask(self, query: str) -> dict[str, Any]:
+        """Return its answer to a query, data and errors; asked from the network that it lives in."""
+        with ThreadPoolExecutor(1, initializer=enter_network, initargs=(self.process.pid,)) as inside:
+            return inside.submit(self._ask, query).result()
+
+    def _ask(self, query: str) -> dict[str, Any]:
+        answer = httpx.post(
+            f"http://127.0.0.1:{self.address['port']}/query",
+            auth=(self.address["session_token"], ""),
+            json={"query": query},
+            timeout=2 * PATIENCE,
+            trust_env=False,
+        )
+        told: dict[str, Any] = answer.json()
+        return told
+
+    def container(self, root: Path, chain: str) -> dict[str, Any]:
+        """Return its answer to a chain on a container with the file system in `root`."""
+        found = self.ask(f'{{host{{directory(path:"{root}"){{id}}}}}}')
+        if "errors" in found:
+            return found
+        source = found["data"]["host"]["directory"]["id"]
+        return self.ask(f'{{container{{withDirectory(path:"/",source:"{source}"){{{chain}}}}}}}')
+
+    def runs(self, *signs: str) -> bool:
+        """Whether a process below it has all of these words in its command line."""
+        lines = [words_of(pid) for pid in children(self.process.pid)]
+        return any(all(sign in line for sign in signs) for line in lines)
+
+    def end(self, number: int | None = None, patience: float = PATIENCE) -> tuple[int, str]:
+        """Send a signal to its process group, as a terminal does; returns its status and standard error."""
+        if number is not None:
+            os.killpg(self.process.pid, number)
+        _, told = self.process.communicate(timeout=patience)
+        return self.process.returncode, told
+
+    def kill(self) -> None:
+        """Kill the engine itself, and nothing else, so that it can put nothing away."""
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+
+    def left(self, patience: float = 5.0) -> list[str]:
+        """Return what processes and mounts are left of it after a while: nothing, when all is well."""
+        deadline = time.monotonic() + patience
+        for pid in (found := children(os.getpid())):
+            _wait_for_end(pid, deadline)
+        mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if self._ours(line)]
+        return [words for pid in found if (words := words_of(pid))] + mounts
+
+    def _ours(self, mount: str) -> bool:
+        return f"{self.cache}/" in mount
+
+
+def _wait_for_end(pid: int, deadline: float) -> None:
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        ended, _, _ = select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
+        if ended:
+            os.waitid(os.P_PIDFD, handle, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        pass  # its own parent has waited for it
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def running(home: Path, *before: str, **environment: str) -> Iterator[Engine]:
+    """Serve the API on a cache folder while the block runs."""
+    engine = Engine(home, before=before, environment=environment).start().opened()
+    try:
+        yield engine
+    finally:
+        assert engine.process.stdin is not None
+        engine.process.stdin.close()
+        engine.process.stdin = None
+        engine.end()

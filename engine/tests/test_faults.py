@@ -1,0 +1,315 @@
+"""What is left after the engine is killed, interrupted, or refused what it needs; and what it then says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from daggerw_engine.run.sandbox import RUNNER
+from engine_process import Engine, adopt_orphans, running, small_root, until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
+UNPLUGGED = ("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+BUILD = 'directory{{withDirectory(path:"/root",source:"{root}"){{{file}{{dockerBuild{{sync}}}}}}}}'
+SERVER = r"""
+use Socket;
+socket(S, PF_INET, SOCK_STREAM, 6);
+bind(S, sockaddr_in(80, INADDR_ANY));
+listen(S, 9);
+while (accept(C, S)) { print C "HTTP/1.0 200 OK\r\n\r\nserved"; close C }
+"""
+UUID = 'withExec(args:["cat","/proc/sys/kernel/random/uuid"]){stdout}'
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small file system for containers."""
+    return small_root(tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture(scope="module")
+def home(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a home whose cache has the small file system as an image."""
+    adopt_orphans()
+    made = tmp_path_factory.mktemp("home")
+    with running(made) as engine:
+        assert "errors" not in engine.container(root, 'withExec(args:["ls"]){sync}')
+    return made
+
+
+def execution(*words: str) -> str:
+    return f"withExec(args:{json.dumps(words)}){{sync}}"
+
+
+def built(engine: Engine, root: Path, *lines: str) -> dict[str, Any]:
+    """Build a Dockerfile that begins with the small file system."""
+    found = engine.ask(f'{{host{{directory(path:"{root}"){{id}}}}}}')["data"]["host"]["directory"]["id"]
+    text = "\n".join(("FROM scratch", "COPY root /", *lines, ""))
+    file = f'withNewFile(path:"Dockerfile",contents:{json.dumps(text)})'
+    return engine.ask("{" + BUILD.format(root=found, file=file) + "}")
+
+
+def message(answer: dict[str, Any]) -> str:
+    assert "errors" in answer, answer
+    return str(answer["errors"][0]["message"])
+
+
+def working_containers(engine: Engine) -> list[str]:
+    """Return the names of the working containers that are left in an engine's store."""
+    listed = engine.cache / "store/root/overlay-containers/containers.json"
+    told = listed.read_text() if listed.exists() else ""
+    return [name for item in json.loads(told or "[]") for name in item["names"]]
+
+
+@contextmanager
+def asking(engine: Engine, root: Path, moment: str) -> Iterator[None]:
+    """Let an engine do something long while the block runs, from when it is seen to do it."""
+    written = execution("dd", "if=/dev/urandom", "of=/f", "bs=1M", "count=8")
+    chains = {
+        "exec": execution("sleep", "1001"),
+        "commit": written.replace("sync", "asTarball{size}"),
+        "service": 'asService(args:["sleep","1003"]){up(ports:[{backend:9}],random:true)}',
+    }
+
+    def work() -> dict[str, Any]:
+        if moment == "build":
+            return built(engine, root, 'RUN ["/bin/sleep", "1002"]')
+        if moment == "stand-in":
+            return engine.ask('{container{from(address:"python:3.11-slim-bookworm"){sync}}}')
+        return engine.container(root, chains[moment])
+
+    signs = {"exec": "sleep 1001", "build": "sleep 1002", "service": "sleep 1003", "stand-in": "apt-get"}
+
+    def ask() -> object:
+        try:
+            return work()
+        except httpx.HTTPError:  # it is gone
+            return None
+
+    with ThreadPoolExecutor(1) as asked:
+        answer = asked.submit(ask)
+        until(lambda: answer.done() or engine.runs(signs.get(moment, f" {moment} ")), f"{moment} runs")
+        if answer.done():
+            engine.kill()
+            raise AssertionError(answer.result())
+        yield
+
+
+@pytest.mark.parametrize("moment", ["exec", "commit", "build", "service", "stand-in"])
+def test_a_kill_leaves_nothing_and_the_next_call_sweeps(home: Path, root: Path, moment: str) -> None:
+    engine = Engine(home).start().opened()
+    with asking(engine, root, moment):
+        engine.kill()
+    assert engine.left() == []
+    with running(home) as following:
+        assert "errors" not in following.container(root, execution("ls"))
+        assert working_containers(engine) == []
+    assert list((engine.cache / "sessions").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "number", "status", "said"),
+    [
+        ("exec", signal.SIGINT, 130, "Canceled."),
+        ("build", signal.SIGTERM, 143, "Terminated."),
+        ("service", signal.SIGTERM, 143, "Terminated."),
+    ],
+)
+def test_an_interrupted_engine_puts_everything_away(
+    home: Path, root: Path, moment: str, number: int, status: int, said: str
+) -> None:
+    engine = Engine(home).start().opened()
+    with asking(engine, root, moment):
+        ended, told = engine.end(number)
+    assert (ended, told.splitlines()[-1]) == (status, said)
+    assert "Traceback" not in told
+    assert (engine.left(), list((engine.cache / "sessions").iterdir())) == ([], [])
+    assert not [name for name in working_containers(engine) if name.startswith("session-")]
+
+
+def hanging_module(folder: Path) -> Path:
+    """Make a module that never ends to be imported."""
+    module = shutil.copytree(Path(__file__).with_name("example_module"), folder / "hangs")
+    (module / "source/example.py").write_text("import threading\nthreading.Event().wait()\n")
+    return module
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_module_that_hangs_ends_with_the_command_line(home: Path, tmp_path: Path, number: int) -> None:
+    engine = Engine(home, ("functions",), cwd=hanging_module(tmp_path)).start()
+    until(lambda: engine.runs("describe"), "the module is asked")
+    status, told = engine.end(number)
+    expected = {2: (130, "Canceled.\n"), 15: (143, "Terminated.\n"), 9: (-9, "")}
+    assert (status, told) == expected[number]
+    assert engine.left() == []
+
+
+def test_a_kill_ends_a_process_that_is_not_tied_to_the_engine_yet(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "setpriv").write_text(f'#!/bin/sh\nsleep 1\nexec {shutil.which("setpriv")} "$@"\n')
+    (tmp_path / "setpriv").chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    engine = Engine(home, ("functions",), cwd=hanging_module(tmp_path), environment=path).start()
+    until(lambda: engine.runs("setpriv", "describe"), "the module is about to be asked")
+    engine.kill()
+    assert engine.left() == []
+
+
+def test_a_runner_whose_engine_has_ended_runs_nothing() -> None:
+    with open("/proc/sys/kernel/pid_max") as file:
+        nobody = file.read()
+    ended = subprocess.run((sys.executable, RUNNER, "0", nobody), input=b"", capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, b"", b"")  # it has not even read
+
+
+def full(home: Path, size: str) -> tuple[str, ...]:
+    """Return the words before a command that give it a small disk at `home`."""
+    mount = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
+    return ("unshare", "--mount", "--propagation", "private", "--", "sh", "-c", mount, str(home))
+
+
+def test_a_full_disk_is_told_when_the_engine_opens(tmp_path: Path) -> None:
+    engine = Engine(tmp_path, before=full(tmp_path, "20k")).start()
+    status, told = engine.end()
+    assert status == 1
+    assert re.fullmatch(
+        r"Error: the disk is full \(writing.*\): free some .* `daggerw cache clear`.*\n", told
+    )
+    assert engine.left() == []
+
+
+@pytest.mark.parametrize("size", ["24m", "44m"])
+def test_a_full_disk_is_told_by_whatever_meets_it(root: Path, tmp_path: Path, size: str) -> None:
+    with running(tmp_path, *full(tmp_path, size)) as engine:
+        written = engine.container(root, execution("dd", "if=/dev/zero", "of=/f", "bs=1M", "count=99"))
+        assert "the disk is full (" in message(written)
+        made = built(engine, root, 'RUN ["/bin/dd", "if=/dev/zero", "of=/f", "bs=1M", "count=99"]')
+        assert "the disk is full (" in message(made)
+
+
+def test_without_a_network_what_is_cached_works_and_the_rest_names_its_host(home: Path, root: Path) -> None:
+    with running(home, *UNPLUGGED) as engine:
+        assert "errors" not in engine.container(root, 'withExec(args:["ls"]){stdout}')
+        wanted = message(engine.ask('{container{from(address:"some.test:5000/a/b:c"){sync}}}'))
+        assert "some.test:5000 can't be reached" in wanted
+        stand_in = message(engine.ask('{container{from(address:"registry:3.0.0"){sync}}}'))
+        assert re.search(r"Debian's package mirror can't be reached \([\w.-]+\)", stand_in)
+
+
+def test_two_calls_on_an_empty_cache_make_a_stand_in_once(root: Path, tmp_path: Path) -> None:
+    programs, made = tmp_path / "bin", tmp_path / "made"
+    programs.mkdir()
+    (programs / "mmdebstrap").write_text(
+        '#!/bin/sh\nfor last; do :; done\necho >>"$MADE"; cp -a "$ROOT/." "$last"\n'
+        'mkdir -p "$last/usr/bin" "$last/usr/lib/python3.11"\n'
+        'touch "$last/usr/lib/python3.11/EXTERNALLY-MANAGED"\n'
+    )
+    (programs / "mmdebstrap").chmod(0o755)
+    environment = {"PATH": f"{programs}:{os.environ['PATH']}", "MADE": str(made), "ROOT": str(root)}
+    chain = f'{{container{{from(address:"python:3.11-slim-bookworm"){{{UUID}}}}}}}'
+    with (
+        running(tmp_path, *UNPLUGGED, **environment) as one,
+        running(tmp_path, *UNPLUGGED, **environment) as two,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        first, second = pool.map(lambda engine: engine.ask(chain), (one, two))
+    assert "errors" not in first
+    assert first == second
+    assert made.read_text() == "\n"
+
+
+def test_a_call_does_not_wait_for_anothers_command(home: Path, root: Path) -> None:
+    engine = Engine(home).start().opened()
+    with asking(engine, root, "exec"):
+        with running(home) as other:
+            assert "errors" not in other.container(root, execution("ls", "/bin"))
+        engine.end(signal.SIGTERM)
+
+
+def test_a_taken_port_is_refused_before_anything_starts(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).with_name("example_module"), tmp_path / "example")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = ("call", "sources", "docker-build", "as-service", "up", "--ports", f"{port}:80")
+        engine = Engine(home, words, cwd=tmp_path / "example").start()
+        status, told = engine.end()
+    assert (status, "\n".join(told.splitlines()[-1:])) == (
+        1,
+        f"Error: port {port} of this host can't be had (Address already in use): "
+        "choose another one with --ports PORT:80",
+    )
+
+
+def test_up_leads_to_the_service_until_it_is_interrupted(home: Path, root: Path, tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).with_name("example_module"), tmp_path / "example")
+    shutil.copytree(root, tmp_path / "example/source/root")
+    (tmp_path / "example/source/root/serve.pl").write_text(SERVER)
+    dockerfile = 'FROM scratch\nCOPY source/root /\nEXPOSE 80\nCMD ["perl", "/serve.pl"]\n'
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = ("sources", "with-new-file", "--path", "Dockerfile", "--contents", dockerfile)
+    engine = Engine(
+        home,
+        ("call", *words, "docker-build", "as-service", "up", "--ports", f"{port}:80"),
+        cwd=tmp_path / "example",
+    ).start()
+    assert engine.process.stderr is not None
+    assert any("the service is up" in line for line in engine.process.stderr)
+    assert httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).text == "served"
+    status, told = engine.end(signal.SIGINT)
+    assert (status, told.splitlines()[-1]) == (130, "Canceled.")
+    assert engine.left() == []
+
+
+def test_only_the_user_may_look_into_the_cache(home: Path) -> None:
+    assert stat.S_IMODE((home / "daggerw").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ('host{directory(path:"/no/such"){entries}}', "/no/such: no such file or directory"),
+        ('host{file(path:"/no/such"){contents}}', "/no/such: no such file or directory"),
+        ('container{from(address:"no reference::"){sync}}', "'no reference::' is no image reference"),
+        ('container{from(address:"host:port/name"){sync}}', "'host:port/name' is no image reference"),
+    ],
+)
+def test_bad_input_is_told(bad: Engine, query: str, told: str) -> None:
+    assert told in message(bad.ask(f"{{{query}}}"))
+
+
+@pytest.fixture(scope="module")
+def bad(home: Path) -> Iterator[Engine]:
+    """Return an engine that is only asked for what it can't do."""
+    with running(home) as engine:
+        yield engine
+
+
+def test_a_command_that_is_not_there_is_named(bad: Engine, root: Path) -> None:
+    (error,) = bad.container(root, execution("no-such-command"))["errors"]
+    assert error["extensions"]["exitCode"] == 1
+    assert "no-such-command" in error["extensions"]["stderr"]
+
+
+def test_a_dockerfile_with_a_wrong_line_is_told(bad: Engine, root: Path) -> None:
+    assert 'Unknown instruction: "NONSENSE"' in message(built(bad, root, "NONSENSE here"))
+
+
+def test_a_failed_run_step_gives_its_status_and_output(bad: Engine, root: Path) -> None:
+    (error,) = built(bad, root, 'RUN ["sh", "-c", "echo $((40 + 2)); exit 7"]')["errors"]
+    assert error["extensions"]["exitCode"] == 7
+    assert error["extensions"]["stdout"].endswith("\n42")

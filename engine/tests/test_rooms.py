@@ -1,0 +1,78 @@
+"""Directions of imports in the engine, those for types alone included: no room knows one above it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from engine_fixtures import DISTRIBUTION
+
+PACKAGE = DISTRIBUTION / "daggerw_engine"
+# From the lowest: what stands in the package itself, then its folders.
+ROOMS = ["", "files", "values", "store", "run", "api", "command"]
+BEGINNING = "daggerw_engine.__main__"
+# dagger-io brings beartype, in whose terms it describes a module's types.
+INSTALLED = {"beartype", "dagger", "graphql", "pathspec", "uvicorn"}
+
+
+def name_of(path: Path) -> str:
+    """Return a file's name as a module."""
+    return ".".join(path.relative_to(DISTRIBUTION).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(name: str) -> set[str]:
+    """Return the modules that one imports, wherever in it and for whatever."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            told = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {each if each in MODULES else str(node.module) for each in told}
+    return found
+
+
+def room_of(name: str) -> int:
+    """Return how high a module's room lies."""
+    return ROOMS.index(name.split(".")[1] if name.count(".") > 1 else "")
+
+
+def ours(name: str) -> set[str]:
+    return {each for each in imports(name) if each.split(".")[0] == "daggerw_engine"}
+
+
+def test_every_folder_is_a_room_that_says_what_it_is_for() -> None:
+    folders = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    assert sorted(folders) == sorted(ROOMS[1:])
+    assert all(ast.get_docstring(ast.parse(path.read_text())) for path in PACKAGE.rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.count(".") and name != BEGINNING])
+def test_no_module_imports_from_a_room_above_its_own(name: str) -> None:
+    assert {each for each in ours(name) if room_of(each) > room_of(name)} == set()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    order = TopologicalSorter({name: ours(name) for name in MODULES}).static_order()
+    assert set(order) >= set(MODULES)  # CycleError when there is one
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_the_engine_and_what_is_declared_and_nothing_else(name: str) -> None:
+    foreign = {each.split(".")[0] for each in imports(name) - ours(name)}
+    assert foreign <= INSTALLED | sys.stdlib_module_names
+
+
+def test_the_command_line_is_where_all_begins() -> None:
+    importing = {
+        name for name in MODULES if any(each.startswith("daggerw_engine.command") for each in ours(name))
+    }
+    assert {name for name in importing if not name.startswith("daggerw_engine.command.")} == {BEGINNING}

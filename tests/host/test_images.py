@@ -1,0 +1,89 @@
+"""Base images: what a reference means, and pulling one from a real registry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import dagger
+import httpx
+import pytest
+
+from daggerw_engine.store.images import full_name, registry_of
+from image import archive_reader
+from main import REGISTRY
+from oci.repository import connect
+
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("reference", "host", "name"),
+    [
+        ("python", "registry-1.docker.io", "docker.io/library/python:latest"),
+        ("python:3.11", "registry-1.docker.io", "docker.io/library/python:3.11"),
+        (f"python:3.11@{DIGEST}", "registry-1.docker.io", f"docker.io/library/python@{DIGEST}"),
+        ("owner/name:1", "registry-1.docker.io", "docker.io/owner/name:1"),
+        ("docker.io/owner/name", "registry-1.docker.io", "docker.io/owner/name:latest"),
+        ("localhost:5000/name:1", "localhost:5000", "localhost:5000/name:1"),
+        (f"ghcr.io/a/b/c@{DIGEST}", "ghcr.io", f"ghcr.io/a/b/c@{DIGEST}"),
+    ],
+)
+def test_a_reference_names_its_registry_and_one_of_tag_and_digest(
+    reference: str, host: str, name: str
+) -> None:
+    assert registry_of(reference) == host
+    assert full_name(reference) == name
+
+
+@pytest.fixture
+async def registry_port(dag: dagger.Client, free_port: int) -> AsyncIterator[int]:
+    """Forward a port of the host to a real, empty registry."""
+    service = dag.container().from_(REGISTRY).with_exposed_port(5000).as_service(use_entrypoint=True)
+    async with anyio.create_task_group() as group:
+        group.start_soon(_up, service, free_port)
+        await _answers(f"http://127.0.0.1:{free_port}/v2/")
+        yield free_port
+        group.cancel_scope.cancel()
+
+
+async def _up(service: dagger.Service, port: int) -> None:
+    await service.up(ports=[dagger.PortForward(backend=5000, frontend=port)])
+
+
+async def _answers(url: str) -> None:
+    async with httpx.AsyncClient() as client:
+        with anyio.fail_after(180):
+            while True:
+                try:
+                    assert (await client.get(url)).status_code == 200
+                    return
+                except httpx.TransportError:
+                    await anyio.sleep(0.1)
+
+
+@pytest.mark.anyio
+async def test_an_image_is_pulled_by_tag_and_by_digest(
+    dag: dagger.Client, registry_port: int, tmp_path: Path
+) -> None:
+    pushed = dag.container().with_new_file("/hello", "pulled").with_label("kind", "test")
+    await pushed.export(str(tmp_path / "image.tar"))
+    image = archive_reader.read(tmp_path / "image.tar")
+    async with connect(f"http://127.0.0.1:{registry_port}", "tiny") as repository:
+        assert await repository.publish(image, "v1.0.0")
+    for name in (f"tiny:v1.0.0@{image.digest}", f"tiny@{image.digest}", "tiny:v1.0.0"):
+        pulled = dag.container().from_(f"localhost:{registry_port}/{name}")
+        assert await pulled.file("/hello").contents() == "pulled"
+        assert await pulled.label("kind") == "test"
+
+
+@pytest.mark.anyio
+async def test_an_image_that_its_registry_does_not_have_is_named_with_the_answer(
+    dag: dagger.Client, registry_port: int
+) -> None:
+    missing = f"localhost:{registry_port}/none:v1"
+    with pytest.raises(dagger.QueryError, match=re.escape(missing) + ".*manifest unknown"):
+        await dag.container().from_(missing).sync()

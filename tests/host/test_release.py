@@ -1,0 +1,293 @@
+"""The workflow's own lines in bash, as GitHub runs them: a tag ends in a push to the stand-in for Google.
+
+What `./daggerw --install` fetches here is a `dagger` that is the embedded engine, and that tells publish
+where the stand-in is. Nothing else is given to the lines that GitHub doesn't give them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+import main
+from engine_process import until
+from fakecloud import addresses
+from fakecloud.state.fixtures import World, usual_world
+from tests.host import download_site
+from tests.host.deployed import ENVIRONMENTS, Starter
+from tests.host.github_job import Job
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
+ROOT = Path(__file__).resolve().parents[2]
+TAG = "v1.0.0"
+INSTALL, CALL = 0, 1
+CLI = """#!/usr/bin/env bash
+[[ $* != "call "*" --oidc-token "* ]] || set -- "$@" --google-endpoints "$REHEARSAL"
+[[ $* != "call publish "* ]] || set -- "$@" --allow-stand-in
+exec "$GITHUB_WORKSPACE/daggerw" "$@"
+"""
+ADDRESS = "192.0.2.1"  # for documentation (RFC 5737): nobody has it
+PATIENCE = 600.0  # for an engine that has to make its base images first
+DIGEST = "Docker-Content-Digest"
+
+
+@dataclass(frozen=True)
+class Google:
+    """The stand-in for GitHub and Google, the world that it knows, and the real registry behind it."""
+
+    base: str
+    world: World
+    registry: str
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Return what the set-up tells to set in the repository's settings."""
+        return {
+            "REGISTRY": self.world.repository.uri,
+            "WORKLOAD_IDENTITY_PROVIDER": self.world.provider.resource,
+            "SERVICE_ACCOUNT": self.world.service_account,
+            "STAGING": "staging",
+            "PRODUCTION": "production",
+        }
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Return what GitHub tells a job that may say who it is."""
+        return {
+            "ACTIONS_ID_TOKEN_REQUEST_URL": addresses.request_url(self.base),
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": self.world.request_token,
+        }
+
+    def digest(self, reference: str) -> str | None:
+        """Return the digest of the released image, None when there is none."""
+        place = f"{self.world.repository.project}/{self.world.repository.name}/milestone2"
+        headers = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+        url = f"{self.registry}/v2/{place}/manifests/{reference}"
+        found: str | None = httpx.head(url, headers=headers, trust_env=False).headers.get(DIGEST)
+        return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def address() -> Iterator[None]:
+    """Give the loopback device an address that module code, which has a 127.0.0.1 of its own, reaches."""
+    subprocess.run(["ip", "address", "replace", f"{ADDRESS}/32", "dev", "lo"], check=True)
+    yield
+    subprocess.run(["ip", "address", "delete", f"{ADDRESS}/32", "dev", "lo"], check=True)
+
+
+@pytest.fixture(scope="module")
+def registry(command: Callable[..., tuple[list[str], dict[str, str]]], example: Path) -> Iterator[str]:
+    """Yield the address of a registry that has nothing yet: a service of the embedded engine."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+    words = ["call", "image", "--address", main.REGISTRY, "with-exposed-port", "--port", "5000"]
+    line, environment = command(*words, "as-service", "--use-entrypoint", "up", "--ports", f"{port}:5000")
+    address = f"http://127.0.0.1:{port}"
+    with ended(subprocess.Popen(line, cwd=example, env=environment, text=True)) as process:
+        settled = partial(answers_or_ended, f"{address}/v2/", process)
+        until(settled, "the registry answers", PATIENCE)
+        assert process.poll() is None
+        yield address
+
+
+@contextmanager
+def standing_in(registry: str, folder: Path, tag: str) -> Iterator[Google]:
+    """Run the stand-in, for which a tag's job asks who it is; it has a registry behind it."""
+    world = usual_world(secrets.token_urlsafe(), control_key=secrets.token_urlsafe())
+    (folder / "ticket").write_text(world.request_token)
+    (folder / "key").write_text(world.control_key)
+    words = ["-m", "fakecloud", "--host", ADDRESS, "--port", "0", "--registry-url", registry]
+    words += ["--request-token-file", f"{folder}/ticket", "--control-key-file", f"{folder}/key"]
+    process = subprocess.Popen(
+        [sys.executable, *words, "--tag", tag],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "ci")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with ended(process):
+        assert process.stdout is not None
+        yield Google(process.stdout.readline().rpartition(" ")[2].strip(), world, registry)
+
+
+@pytest.fixture(scope="module")
+def google(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
+    """Yield the stand-in for the job of the released tag."""
+    with standing_in(registry, tmp_path_factory.mktemp("google"), TAG) as google:
+        yield google
+
+
+@pytest.fixture(scope="module")
+def job(google: Google, wrapped: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """Return a tag's job `publish`, checked out, and with a dagger installed as its first line does it."""
+    folder = tmp_path_factory.mktemp("job")
+    job = at(google, Job("publish", folder, TAG, wrapped, google.variables, google.identity))
+    job.check_out()
+    with download_site.serving(folder) as site:
+        site.lead(job.home)
+        install(job, site.offer(CLI))
+    return job
+
+
+@pytest.fixture(scope="module")
+def released(job: Job) -> str:
+    """Return what the job's last line prints, once it has released."""
+    done = job.line(CALL)
+    assert done.returncode == 0, done.stderr
+    assert job.identity["ACTIONS_ID_TOKEN_REQUEST_TOKEN"] not in done.stdout + done.stderr
+    return done.stdout
+
+
+def at(google: Google, job: Job) -> Job:
+    """Return a job that asks a stand-in."""
+    endpoints = job.folder / f"google-{httpx.URL(google.base).port}.toml"
+    endpoints.write_text(addresses.endpoints(google.base, google.world))
+    return replace(job, machine={**job.machine, "REHEARSAL": str(endpoints)}, identity=google.identity)
+
+
+def install(job: Job, digest: str) -> None:
+    """Run the line that installs, while another archive than Dagger's is the pinned one."""
+    wrapper = job.workspace / "daggerw"
+    committed = wrapper.read_text()
+    download_site.pin(wrapper, digest)
+    done = job.line(INSTALL)
+    assert done.returncode == 0, done.stderr
+    wrapper.write_text(committed)
+
+
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """End a process with the block."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def answers_or_ended(url: str, process: subprocess.Popen[str]) -> bool:
+    """Whether a server answers, or never will."""
+    try:
+        return httpx.get(url, trust_env=False).is_success
+    except httpx.TransportError:
+        return process.poll() is not None
+
+
+def test_a_tag_ends_in_a_push_to_google(job: Job, released: str, google: Google) -> None:
+    image = re.escape(f"{google.world.repository.uri}/milestone2:{TAG}")
+    told = re.fullmatch(rf"{image}@(sha256:[0-9a-f]{{64}})\n", released)
+    assert told, released
+    assert job.outputs() == {"image": released.strip()}
+    assert google.digest(TAG) == google.digest(told[1]) == told[1]
+
+
+def test_a_release_that_is_run_again_without_a_service_account_finds_itself_there(
+    job: Job, google: Google, released: str
+) -> None:
+    done = replace(job, variables=google.variables | {"SERVICE_ACCOUNT": ""}).line(CALL)
+    assert (done.returncode, done.stdout) == (0, released), done.stderr
+    assert "nothing to push" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def deploying(
+    job: Job, google: Google, released: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Job]:
+    """Yield a job whose environments are the stand-in's, and what it deploys is run."""
+    own = replace(job, folder=tmp_path_factory.mktemp("deploying"))
+    shutil.copytree(job.folder, own.folder, symlinks=True, dirs_exist_ok=True)
+    (own.workspace / "deploy/environments.toml").write_text(ENVIRONMENTS)
+    models = tmp_path_factory.mktemp("models")
+    with Starter(google.base, google.world.control_key, google.registry, models).running():
+        yield own
+
+
+def test_a_release_goes_to_staging_and_from_there_to_production(
+    deploying: Job, google: Google, released: str
+) -> None:
+    for name in ("deploy-staging", "promote"):
+        done = replace(deploying, name=name).line(CALL)
+        assert (done.returncode, done.stdout) == (0, f"live: {released}"), done.stderr
+        assert re.search(r"judge, shift to 100 %: .* golden \d+ of \d+ right, .*: fit", done.stderr)
+        assert google.world.request_token not in done.stdout + done.stderr
+    again = replace(deploying, name="deploy-staging").line(CALL)
+    assert (again.returncode, again.stdout) == (0, f"live: {released}"), again.stderr
+    assert "runs" in again.stderr
+    assert "already; nothing to do" in again.stderr
+
+
+def test_what_is_live_is_told_asked_and_not_taken_back_where_nothing_was_before(
+    deploying: Job, google: Google, released: str
+) -> None:
+    history = call(deploying, google, "history")
+    told = re.findall(r"^(\w+): Cloud Run \S+\n  100 % (\S+)$", history.stdout, re.MULTILINE)
+    assert told == [(name, released.strip()) for name in ("staging", "production")], history.stderr
+    asked = call(deploying, google, "smoke", "--url", f"{google.base}/run.app/production")
+    assert f"as version {TAG}" in asked.stdout, asked.stderr
+    back = call(deploying, google, "rollback", "--environment", "production")
+    assert back.returncode == 1
+    assert "there was no good release before" in back.stderr
+
+
+def call(job: Job, google: Google, *words: str) -> subprocess.CompletedProcess[str]:
+    """Call a function by hand, as the job's identity."""
+    given = {
+        "workload-identity-provider": google.world.provider.resource,
+        "service-account": google.world.service_account,
+        "oidc-url": "env:ACTIONS_ID_TOKEN_REQUEST_URL",
+        "oidc-token": "env:ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+        "google-endpoints": job.machine["REHEARSAL"],
+    }
+    who = [f"--{name}={value}" for name, value in given.items()]
+    return subprocess.run(
+        [str(job.workspace / "daggerw"), "call", *words, *who],
+        cwd=job.workspace,
+        env={**job.machine, **google.identity},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def test_the_job_of_a_pull_request_lints_and_tests_everything(job: Job) -> None:
+    done = replace(job, name="check").line(CALL)
+    assert done.returncode == 0, done.stderr
+    assert "zizmor: " in done.stdout
+    assert len(re.findall(r"= \d+ passed", done.stdout)) == 3
+
+
+def test_a_job_of_anything_but_a_version_s_tag_gets_no_token(
+    job: Job, registry: str, google: Google, tmp_path: Path
+) -> None:
+    with standing_in(registry, tmp_path, "nightly") as other:
+        done = at(other, job).line(CALL)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "assertion.ref.startsWith('refs/tags/v')" in done.stderr
+
+
+def test_a_job_that_may_not_say_who_it_is_ends_before_anything_is_done(job: Job) -> None:
+    done = replace(job, identity={}).line(CALL)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'invalid argument for "--oidc-url": no such environment variable' in done.stderr
+
+
+@pytest.mark.parametrize("missing", ["REGISTRY", "WORKLOAD_IDENTITY_PROVIDER"])
+def test_a_repository_that_nobody_has_set_up_is_told_how(job: Job, missing: str) -> None:
+    variables = {name: value for name, value in job.variables.items() if name != missing}
+    done = replace(job, variables=variables).line(CALL)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "dagger call setup-google" in done.stderr

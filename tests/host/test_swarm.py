@@ -1,0 +1,309 @@
+"""Deployments to a real Docker Swarm: the conformance suite's essence, its healing, and the gap that is left.
+
+One node cannot start a new instance first on a port of its own that the old one has, so the order here is
+stop-first; the gap in service that this makes is measured and printed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploying.rollout.target import Target
+from deploying.targets.api_client import Api
+from deploying.targets.swarm import Settings, Swarm, changed, template
+from engine_process import children, until, words_of
+from errors import RolledBack
+from image import archive_reader
+from net.retry_policy import Retrying
+from oci.reference import Image, Release
+from oci.repository import connect
+from tests.ci.conftest import Archive, serving_registry
+from tests.ci.deploying.targets import test_conformance as conformance
+from tests.ci.deploying.targets.fleet import Fleet, Model
+from tests.ci.deploying.targets.labs import Killed, Lab, worker
+from tests.host.swarm_node import HOST, INTERPRETER, NODE, SERVICE, Node, swarm_node
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(os.geteuid() != 0, reason="dockerd needs root"),
+    pytest.mark.skipif(not shutil.which("dockerd"), reason="Debian's docker.io is not installed"),
+]
+PORT, CANDIDATE_PORT = 8080, 8081
+ROOT = Path(__file__).resolve().parents[2]
+UPDATE = 6  # of the changes: the journal's beginning, stage, its candidate anew, shift, and this
+
+test_a_first_release_and_one_over_it_go_live = conformance.test_a_first_release_and_one_over_it_go_live
+test_an_unchanged_release_changes_nothing_and_says_so = (
+    conformance.test_an_unchanged_release_changes_nothing_and_says_so
+)
+test_of_two_deployments_at_once_the_second_is_refused_by_name = (
+    conformance.test_of_two_deployments_at_once_the_second_is_refused_by_name
+)
+test_a_rollback_takes_a_running_deployment_over_which_then_stops = (
+    conformance.test_a_rollback_takes_a_running_deployment_over_which_then_stops
+)
+test_what_was_changed_since_it_was_seen_is_not_written_over = (
+    conformance.test_what_was_changed_since_it_was_seen_is_not_written_over
+)
+
+
+@dataclass
+class Plain(httpx.AsyncBaseTransport):
+    """Carries requests for the daemon to its socket, and all others over the network."""
+
+    docker: httpx.AsyncHTTPTransport
+    network: httpx.AsyncHTTPTransport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Carry a request."""
+        way = self.docker if request.url.host == "docker" else self.network
+        return await way.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close both ways."""
+        await self.docker.aclose()
+        await self.network.aclose()
+
+
+@dataclass
+class SwarmLab:
+    """A service of the node's swarm, and the registry that it pulls from."""
+
+    node: Node
+    registry_url: str
+    base: bytes
+    folder: Path
+    name: str = "milestone2"
+    fleet: Fleet = field(default_factory=Fleet)
+
+    def fresh(self) -> SwarmLab:
+        """Return this one, as the node has the ports only once."""
+        return self
+
+    def target(self, client: Retrying) -> Target:
+        """Return the driver."""
+        api = Api("Docker", "http://docker", client, changed=changed)
+        settings = Settings(self.name, PORT, CANDIDATE_PORT, order="stop-first", deadline=60)
+        service = template((ROOT / "deploy/swarm/service.yaml").read_text())
+        return Swarm(settings, service, api, client.http)
+
+    def transport(self) -> httpx.AsyncBaseTransport:
+        """Return what carries requests to the daemon and its node."""
+        return Plain(httpx.AsyncHTTPTransport(uds=str(self.node.socket)), httpx.AsyncHTTPTransport())
+
+    def changing(self, request: httpx.Request) -> bool:
+        """Return whether a request changes the swarm."""
+        return request.method != "GET" and request.url.host == "docker"
+
+    async def release(self, tag: str, model: Model | None = None) -> Release:
+        """Publish an image that does what a model says."""
+        own = _layer({"model.json": json.dumps(asdict(model or Model(tag))).encode()})
+        archive = Archive(self.folder / f"{tag}.tar")
+        layers = [self.base, own]
+        diffs = [f"sha256:{hashlib.sha256(each).hexdigest()}" for each in layers]
+        config = {"Entrypoint": [INTERPRETER, "/service.py"], "Env": ["PATH=/venv/bin"]}
+        described = {"architecture": "amd64", "os": "linux", "config": config}
+        described["rootfs"] = {"type": "layers", "diff_ids": diffs}
+        archive.index(archive.add_manifest(*layers, configuration=json.dumps(described).encode()))
+        return await self.published(archive.write(), tag)
+
+    async def published(self, archive: Path, tag: str) -> Release:
+        """Publish an archive's image."""
+        image = archive_reader.read(archive)
+        host, repository = self.registry_url.removeprefix("http://"), f"swarm/{self.folder.name}"
+        async with connect(self.registry_url, repository) as place:
+            await replace(place, say=lambda line: None).publish(image, tag)
+        return Release(Image(host, repository, tag), image.digest)
+
+
+def _layer(files: dict[str, bytes], tree: Path | None = None) -> bytes:
+    """Return a layer with files, and a folder's content below them."""
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as tar:
+        if tree:
+            tar.add(tree, ".")
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o644
+            tar.addfile(member, io.BytesIO(content))
+    return written.getvalue()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return a layer with this machine's Python, where the project's own image has one, and the service."""
+    folder = tmp_path_factory.mktemp("tree")
+    program = (
+        "import sys, runtime_tree as r; from pathlib import Path; "
+        "r.gather(Path(sys.argv[1]), Path('/usr/bin/python3.11'), r.standard_library(), Path(sys.argv[2]))"
+    )
+    words = ["/usr/bin/python3.11", "-c", program, str(folder / "tree"), str(folder)]
+    subprocess.run(words, env={"PYTHONPATH": str(ROOT / "ci"), "PATH": os.environ["PATH"]}, check=True)
+    (folder / "tree/venv/bin").mkdir(parents=True)
+    (folder / "tree/venv/bin/python").symlink_to("/usr/bin/python3.11")
+    return _layer({"service.py": SERVICE.read_bytes()}, folder / "tree")
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """Yield the swarm's node."""
+    with swarm_node(tmp_path_factory.mktemp("swarm")) as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def registry_url(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the address of a registry that the node can pull from."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("Debian's docker-registry is not installed")
+    with serving_registry(program, tmp_path_factory.mktemp("registry"), HOST) as address:
+        yield address
+
+
+@pytest.fixture
+def lab(node: Node, registry_url: str, base: bytes, tmp_path: Path) -> Iterator[SwarmLab]:
+    """Yield a lab, and leave none of its services."""
+    yield SwarmLab(node, registry_url, base, tmp_path)
+    with node.client() as client:
+        for service in client.get("/services").json():
+            client.delete(f"/services/{service['ID']}")
+        until(lambda: not client.get("/containers/json").json(), "all containers have ended", 60)
+
+
+async def test_a_release_that_does_not_start_is_undone_and_says_why(lab: Lab) -> None:
+    first, bad = await lab.release("v1.0.0"), await lab.release("v1.1.0", Model("v1.1.0", starts=False))
+    async with worker(lab) as somebody:
+        await somebody.deploy(first)
+        with pytest.raises(RolledBack, match=r"does not start: .*non-zero exit \(3\)"):
+            await somebody.deploy(bad)
+        assert await somebody.users(5) == {"v1.0.0": 5}
+
+
+async def test_a_deployment_that_was_killed_in_the_middle_of_an_update_is_gone_on_with(lab: Lab) -> None:
+    first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
+    async with worker(lab) as somebody:
+        await somebody.deploy(first)
+    async with worker(lab, "the dead", UPDATE, after=True) as dead:
+        with pytest.raises(Killed):
+            await dead.deploy(second)
+        seen = await dead.target.look()
+        assert seen.journal.attempt
+        assert (seen.live, seen.journal.attempt.step) == (str(second), "shift to 100 %")
+    async with worker(lab, "the heir") as heir:
+        assert await heir.deploy(second, takeover=True)
+        assert await heir.users(5) == {"v1.1.0": 5}
+
+
+async def test_a_rollback_is_done_soon_and_the_gap_is_told(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
+    async with worker(lab) as somebody:
+        await somebody.deploy(first)
+        with asking() as gaps:
+            await somebody.deploy(second)
+        deployed = max(gaps)
+        started = time.monotonic()
+        with asking() as gaps:
+            await somebody.rollback()
+        took = time.monotonic() - started
+        assert await somebody.users(5) == {"v1.0.0": 5}
+    with capsys.disabled():
+        print(f"\nswarm of one node: gap {deployed:.1f} s in a deployment, {max(gaps):.1f} s in a rollback")
+        print(f"rollback: {took:.1f} s from command to traffic restored")
+
+
+async def test_the_pipeline_does_it_through_the_socket_that_it_is_given(
+    lab: SwarmLab, wrapped: dict[str, str]
+) -> None:
+    first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
+    async with worker(lab) as somebody:
+        for release in (first, second):
+            await somebody.deploy(release)
+        of_swarm = ("--environment=nodes", f"--docker=unix://{lab.node.socket}")
+        history = called(wrapped, "history", *of_swarm)
+        assert history.stdout.startswith(f"Swarm milestone2\n  100 % {second}\n"), history.stderr
+        rollback = called(wrapped, "rollback", *of_swarm)
+        assert rollback.stdout == f"live: {first}\n", rollback.stderr
+        assert await somebody.users(5) == {"v1.0.0": 5}
+
+
+async def test_the_projects_own_image_needs_nothing_that_the_stack_does_not_give_it(
+    lab: SwarmLab, wrapped: dict[str, str], tmp_path: Path
+) -> None:
+    built = called(wrapped, "build", "--tag=v1.0.0", "export", f"--path={tmp_path}/image.tar")
+    assert built.returncode == 0, built.stderr
+    async with worker(lab, judged=False) as somebody:
+        await somebody.deploy(await lab.published(tmp_path / "image.tar", "v1.0.0"))
+
+    def services() -> list[int]:
+        return [pid for pid in children(lab.node.process) if words_of(pid) == f"{INTERPRETER} -m app "]
+
+    until(lambda: len(services()) == 1, "the candidate has ended")
+    (service,) = services()
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{service}/status").read_text().splitlines())
+    assert (set(status["Uid"].split()), set(status["Gid"].split())) == ({"65532"}, {"65532"})
+    assert {int(status[kind], 16) for kind in ("CapEff", "CapPrm", "CapBnd", "CapInh")} == {0}
+    mounts = [line.split() for line in Path(f"/proc/{service}/mountinfo").read_text().splitlines()]
+    assert [mount[5].split(",")[0] for mount in mounts if mount[4] == "/"] == ["ro"]
+    with httpx.Client(base_url=f"http://{NODE}:{PORT}") as http:
+        features = [each["quantiles"]["0.5"] for each in http.get("/model").json()["features"]]
+        predicted = http.post("/predict", json={"features": features})
+        assert (predicted.status_code, predicted.json()["model_version"]) == (200, "v1.0.0")
+        assert [http.get(path).status_code for path in ("/", "/docs", "/readyz")] == [200, 200, 200]
+
+
+def called(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """Call a function of the pipeline."""
+    return subprocess.run(
+        [str(ROOT / "daggerw"), "call", *words],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+@contextmanager
+def asking() -> Iterator[list[float]]:
+    """Ask the service steadily; yield how long it gave no answer, each time that it gave none."""
+    over, gaps = threading.Event(), [0.0]
+
+    def work() -> None:
+        since = None
+        with httpx.Client(timeout=1) as http:
+            while not over.wait(0.01):
+                try:
+                    http.get(f"http://{NODE}:{PORT}/readyz").raise_for_status()
+                except httpx.HTTPError:
+                    since = since or time.monotonic()
+                    continue
+                if since:
+                    gaps.append(time.monotonic() - since)
+                since = None
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield gaps
+    finally:
+        over.set()
+        thread.join()
