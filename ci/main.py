@@ -13,7 +13,7 @@ from advice import known_errors
 from deploying.environments import FILE as ENVIRONMENTS
 from deploying.environments import Environments
 from deploying.operations import Operations, smoke_test
-from deploying.shared_arguments import identified, operated
+from deploying.shared_arguments import consenting, identified, operated
 from deploying.target_connections import Operator, Reach
 from errors import ImagesDiffer, InvalidIdentity
 from image import compare, release_files
@@ -31,6 +31,9 @@ from releasing import model_card, pins, publishing, registry_access, scan, verif
 from releasing.git_commit import Commit
 from releasing.project_settings import Project
 from releasing.registry_access import RegistryAccess
+from signing.release_signature import Consent, Signing
+from signing.trust import Trust
+from signing.verification import Signatures
 
 if TYPE_CHECKING:
     Method = TypeVar("Method", bound=Callable[..., object])
@@ -245,6 +248,7 @@ class Ci:
 
     @function(cache="never")
     @identified
+    @consenting
     async def publish(
         self,
         tag: Tag,
@@ -255,13 +259,15 @@ class Ci:
         ] = False,
         *,
         identity: Identity | None,
+        consent: Consent,
     ) -> str:
-        """Lint, test, build, try and push one version, and print its name with its digest."""
+        """Lint, test, build, try, sign and push one version, and print its name with its digest."""
         name = (await self._project()).name
         target = reference.image(registry, name, tag)
         draft = self._draft(name, tag, await Commit.of(git))
         access, allowed = self._access(identity), publishing.Allowed(stand_in=allow_stand_in)
-        return str(await publishing.release(draft, target, access, Steps(_tell), allowed))
+        signing = Signing(await self._signatures(), consent)
+        return str(await publishing.release(draft, target, access, Steps(_tell), allowed, signing))
 
     @function(cache="never")
     async def rehearse(
@@ -416,10 +422,10 @@ class Ci:
         *,
         identity: Identity | None,
     ) -> str:
-        """Hold a published image against its bill of materials, its provenance and its labels."""
+        """Hold a published image against its bill of materials, provenance, labels and signature."""
         published = reference.pinned(image)
         async with self._access(identity).open(published.image) as repository:
-            return await verify.verified(repository, published)
+            return await verify.verified(repository, published, await self._signatures())
 
     async def _project(self) -> Project:
         return Project.of(await self.source.file("pyproject.toml").contents())
@@ -429,9 +435,15 @@ class Ci:
 
     async def _operations(self, identity: Identity | None, operator: Operator) -> Operations:
         name = (await self._project()).name
-        environments = Environments.of(await self.source.file(ENVIRONMENTS).contents())
+        environments, signatures = await self._environments(), await self._signatures()
         reach = Reach(self.source, dag.container().from_(BASE), identity, operator)
-        return Operations(name, environments, self._access(identity), reach, Steps(_tell))
+        return Operations(name, environments, self._access(identity), reach, Steps(_tell), signatures)
+
+    async def _environments(self) -> Environments:
+        return Environments.of(await self.source.file(ENVIRONMENTS).contents())
+
+    async def _signatures(self) -> Signatures:
+        return Signatures(await Trust.pinned(self.source), (await self._environments()).policy())
 
     def _images(self, tag: str, name: str) -> dict[str, dagger.Container]:
         """Return a version's image for each target of the Dockerfile; only the one that is used is built."""

@@ -18,7 +18,21 @@ from oci.repository import connect
 # In the order in which they constrain each other.
 LISTS = ["app/requirements.in", "app/requirements-full.in", "requirements-uv.in", "requirements-test.in"]
 LISTS += ["docker/requirements.in", "engine/requirements.in", "ci/requirements.in", "requirements-dev.in"]
-FILES = ["**/requirements*.in", "**/requirements*.txt", "ci/requirements.lock", "ci/pyproject.toml"]
+# Sigstore's public keys and addresses come with its package, as its update framework had them at that time.
+SIGSTORE = "deploy/sigstore"
+_STORE = "/tmp/raised/sigstore/_store/https%3A%2F%2Ftuf-repo-cdn.sigstore.dev"
+_COPY = (
+    "uv pip install --quiet --target /tmp/raised --no-deps --require-hashes -r ci/requirements.txt && "
+    f"cp {_STORE}/trusted_root.json {SIGSTORE}/trusted_root.json && "
+    f"cp {_STORE}/signing_config.v0.2.json {SIGSTORE}/signing_config.json"
+)
+FILES = [
+    f"{SIGSTORE}/*.json",
+    "**/requirements*.in",
+    "**/requirements*.txt",
+    "ci/requirements.lock",
+    "ci/pyproject.toml",
+]
 # Where base images are pinned.
 PINNING = ["Dockerfile", "ci/main.py", "engine/README.md", "engine/tests/engine_fixtures.py"]
 _COMMAND = re.compile(r"^#   (uv pip compile (?:.*\\\n#\s+)*.*)$", re.MULTILINE)
@@ -73,6 +87,7 @@ async def raised(source: dagger.Directory, prepared: dagger.Container) -> dagger
     for name in LISTS:
         for command in commands(await source.file(name).contents()):
             files = files.with_exec([*command, "--upgrade"])
+    files = files.with_exec(["sh", "-ec", _COPY])
     return source.with_directory(".", files.directory(".").filter(include=FILES))
 
 

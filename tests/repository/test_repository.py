@@ -32,8 +32,25 @@ RUNNING = [ROOT / f"{name}.txt" for name in LISTS]
 LOCKED = [ROOT / "requirements-dev.txt", *RUNNING]
 ASSEMBLY = ("assemble", "compile_scorer", "package_record", "runtime_tree", "slim")
 # The pipeline's rooms from the lowest to the highest: each imports only what stands before it, and `errors`.
-ROOMS = ["advice", "net", "image", "oci", "keyless", "releasing", "deploying.rollout", "deploying.targets"]
-ROOMS += ["deploying", "fakecloud.state", "fakecloud.identity", "fakecloud.registry", "fakecloud.cloud_run"]
+ROOMS = [
+    "advice",
+    "net",
+    "image",
+    "oci",
+    "keyless",
+    "signing",
+    "releasing",
+    "deploying.rollout",
+    "deploying.targets",
+]
+ROOMS += [
+    "deploying",
+    "fakecloud.state",
+    "fakecloud.identity",
+    "fakecloud.sigstore",
+    "fakecloud.registry",
+    "fakecloud.cloud_run",
+]
 ROOMS += ["fakecloud", "rehearsal"]
 TOP_ROOMS = {room.partition(".")[0] for room in ROOMS}
 PIPELINE = sorted(path for room in TOP_ROOMS for path in (ROOT / "ci" / room).rglob("*.py"))
