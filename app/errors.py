@@ -17,7 +17,9 @@ AppError
     ├── WrongMethod     405
     ├── TooSlow         408
     ├── TooLarge        413
-    └── HeadTooLarge    431
+    ├── UnknownEncoding 415
+    ├── HeadTooLarge    431
+    └── UnknownCoding   501
 """
 
 from __future__ import annotations
@@ -95,5 +97,13 @@ class TooLarge(RequestError):
     """The body is longer than the service reads."""
 
 
+class UnknownEncoding(RequestError):
+    """The body has a Content-Encoding that the service doesn't decode."""
+
+
 class HeadTooLarge(RequestError):
     """The request line and the header fields are longer, or more, than the service reads."""
+
+
+class UnknownCoding(RequestError):
+    """The body has a Transfer-Encoding that the service doesn't decode."""

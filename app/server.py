@@ -17,7 +17,7 @@ import uvloop
 from app import logs
 from app.api.asgi_app import AsgiApp
 from app.connections.hot_path import protocol_of
-from app.connections.listener import BACKLOG
+from app.connections.listener import BACKLOG, address
 from app.connections.protocol import LimitedProtocol
 from app.service import Service
 from app.settings import Settings
@@ -35,10 +35,9 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     """
     logs.configure()
     service = Service.load(_within_open_files(settings))
-    host, port = listener.getsockname()
     gc.freeze()
     gc.enable()  # app.__main__ has turned it off
-    logs.log.info("listening on http://%s:%d, model %s", host, port, settings.model_version)
+    logs.log.info("listening on http://%s, model %s", address(listener), settings.model_version)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(service, listener))
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from app.api.page import file_routes
 from app.api.routes import Labels, is_inference, plain_routes, predict_routes
+from app.connections.content_encoding import Plain, decoder_of
 from app.connections.error_responses import internal_error, problem
 from app.connections.http_response import Headers, HttpResponse
 from app.errors import AppError, Overloaded, TooLarge
@@ -30,7 +31,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_starts_a_batch = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"instances"').match
+# A batch; or a byte order mark, which is refused by its name whatever the size.
+_may_be_long = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"instances"|\xef\xbb\xbf|\xff\xfe|\xfe\xff').match
 
 
 class ClientLeft(Exception):
@@ -65,9 +67,11 @@ class AsgiApp:
                 await reply.say(internal_error(path))
 
     async def _answer(self, scope: Scope, receive: Receive, reply: _Reply) -> None:
+        if scope["method"] == "HEAD":  # uvicorn leaves the body out
+            scope = {**scope, "method": "GET"}
         body, metrics = b"", self.service.metrics
         if limits := self._body_limits(scope):
-            body = await read_body(receive, reply.headers.get(b"content-length"), *limits)
+            body = await read_body(receive, reply.headers, *limits)
             reply.began = monotonic()
             if metrics.in_flight >= self.service.settings.limits.in_flight:
                 raise Overloaded(f"server: {metrics.in_flight} requests are in flight, try again later")
@@ -117,25 +121,29 @@ def _import_framework(service: Service) -> Application:
     return application
 
 
-async def read_body(receive: Receive, announced: bytes | None, single: int, batch: int) -> bytes:
-    """Return the whole body of at most `single` bytes, or `batch` if it starts as a batch does.
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], single: int, batch: int) -> bytes:
+    """Return the whole decoded body of at most `single` bytes, or `batch` if it starts as a batch does.
 
-    `announced` is the Content-Length header; a chunked body has none. Raises TooLarge as soon as it is known,
-    ClientLeft when the rest does not come.
+    Raises TooLarge as soon as it is known, UnknownEncoding, InvalidInput when it isn't what Content-Encoding
+    says, and ClientLeft when the rest does not come.
     """
+    decoder = decoder_of(headers.get(b"content-encoding", b""))
     body, more = bytearray(), True
-    coming = int(announced or 0)
+    coming = int(headers.get(b"content-length", 0))  # a chunked body has none
     if coming > batch:
         raise TooLarge("body", f"at most {batch} bytes", f"{coming} bytes")
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientLeft
-        body += message.get("body", b"")
+        body += decoder.decode(message.get("body", b""), batch - len(body))
         more = message.get("more_body", False)
-        limit = batch if _starts_a_batch(body) else single
+        limit = batch if _may_be_long(body) else single
         if len(body) > limit:
-            raise TooLarge("body", f"at most {limit} bytes", f"{coming} bytes" if coming else "more")
+            plain = coming and isinstance(decoder, Plain)
+            raise TooLarge("body", f"at most {limit} bytes", f"{coming} bytes" if plain else "more")
+    if body or coming:
+        decoder.check_end()
     return bytes(body)
 
 

@@ -25,8 +25,8 @@ from app.service import Service
 
 Rows = Sequence[Sequence[float]]
 
-ANYWHERE = documented(ProblemBody, 400, 404, 405, 408, 431, 500, 503)
-INFERENCE = documented(InferenceProblem, 400, 404, 405, 413, 500, 503)
+ANYWHERE = documented(ProblemBody, 400, 404, 405, 408, 431, 500, 501, 503)
+INFERENCE = documented(InferenceProblem, 400, 404, 405, 413, 415, 500, 503)
 # What the OpenAPI document says about the plain answers; it leaves out those that aren't here, such as pages.
 PLAIN_ROUTES: dict[str, dict[str, Any]] = {
     "livez": {"response_model": schemas.Health},
@@ -76,7 +76,7 @@ def _add_predict(app: FastAPI, service: Service) -> None:
         app.post(
             path,
             response_model=schemas.Prediction | schemas.Predictions,
-            responses=documented(ProblemBody, 413),
+            responses=documented(ProblemBody, 413, 415),
             openapi_extra=extra,
         )(predict)
 
@@ -96,7 +96,7 @@ def _add_file(app: FastAPI, path: str, file: File) -> None:
 
     # Not FastAPI's own kind of route, which keeps a schema for each of its answers.
     route = Route(path, endpoint, include_in_schema=False)
-    route.methods = {"GET"}  # Starlette adds HEAD, which the other paths don't have
+    route.methods = {"GET"}  # Starlette adds HEAD, which is a GET by now (see AsgiApp)
     app.router.routes.append(route)
 
 
@@ -190,5 +190,7 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 async def _method_not_allowed(request: Request, error: Exception) -> Response:
     headers: dict[str, Any] = dict(getattr(error, "headers", None) or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"  # see AsgiApp
     expected = headers.get("Allow", "another method")
     return _said(problem(WrongMethod("method", expected, request.method), request.url.path))
