@@ -15,6 +15,7 @@ from app.modelling import model_loader
 from app.modelling.artifact import Card
 from app.modelling.predictor import Predictor
 from app.settings import Settings
+from app.turns import Turns
 
 PREDICT = "/predict"
 REQUEST_ID = rb"[A-Za-z0-9._:/=@+-]{1,128}"
@@ -30,6 +31,7 @@ class Service:
         self.metrics = Metrics(self.card())
         self.access_log = AccessLog(settings.access_log, settings.project)
         self.connections: Sized = ()
+        self.turns = Turns()
         self._ids = count()
         self._prefix = secrets.token_hex(8).encode()
 

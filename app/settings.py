@@ -29,6 +29,7 @@ class Limits:
     write_seconds: int = 30  # for the client to read what it was sent
     idle_seconds: int = 75  # between two requests on a connection
     connections: int = 2000
+    batches: int = 8  # long bodies that are worked on at once
     in_flight: int = 256  # requests that have come whole and wait for their answer
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from app.api.page import file_routes
 from app.api.routes import Labels, is_inference, plain_routes, predict_routes
-from app.connections.content_encoding import Plain, decoder_of
+from app.connections.content_encoding import Gzip, Plain, decoder_of
 from app.connections.error_responses import internal_error, problem
 from app.connections.http_response import Headers, HttpResponse
 from app.errors import AppError, Overloaded, TooLarge
@@ -71,7 +71,7 @@ class AsgiApp:
             scope = {**scope, "method": "GET"}
         body, metrics = b"", self.service.metrics
         if limits := self._body_limits(scope):
-            body = await read_body(receive, reply.headers, *limits)
+            body = await self._read_body(receive, reply.headers, *limits)
             reply.began = monotonic()
             if metrics.in_flight >= self.service.settings.limits.in_flight:
                 raise Overloaded(f"server: {metrics.in_flight} requests are in flight, try again later")
@@ -103,6 +103,35 @@ class AsgiApp:
             return limits.body_bytes, limits.batch_bytes
         return (limits.batch_bytes, limits.batch_bytes) if is_inference(scope["path"]) else None
 
+    async def _read_body(
+        self, receive: Receive, headers: Mapping[bytes, bytes], single: int, batch: int
+    ) -> bytes:
+        """Return the whole decoded body of at most `single` bytes, or `batch` if it starts as a batch does.
+
+        Raises TooLarge as soon as it is known, UnknownEncoding, InvalidInput when it isn't encoded as
+        its head says, and ClientLeft when the rest does not come.
+        """
+        decoder = decoder_of(headers.get(b"content-encoding", b""))
+        body, more = bytearray(), True
+        coming = int(headers.get(b"content-length", 0))  # a chunked body has none
+        if coming > batch:
+            raise TooLarge("body", f"at most {batch} bytes", f"{coming} bytes")
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            if isinstance(decoder, Gzip):
+                await self.service.turns.wait()
+            body += decoder.decode(message.get("body", b""), batch - len(body))
+            more = message.get("more_body", False)
+            limit = batch if _may_be_long(body) else single
+            if len(body) > limit:
+                plain = coming and isinstance(decoder, Plain)
+                raise TooLarge("body", f"at most {limit} bytes", f"{coming} bytes" if plain else "more")
+        if body or coming:
+            decoder.check_end()
+        return bytes(body)
+
     async def _load_framework(self) -> Application:
         if self._framework is None:
             loop = asyncio.get_running_loop()
@@ -119,32 +148,6 @@ def _import_framework(service: Service) -> Application:
     gc.collect()
     gc.freeze()
     return application
-
-
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes], single: int, batch: int) -> bytes:
-    """Return the whole decoded body of at most `single` bytes, or `batch` if it starts as a batch does.
-
-    Raises TooLarge as soon as it is known, UnknownEncoding, InvalidInput when it isn't what Content-Encoding
-    says, and ClientLeft when the rest does not come.
-    """
-    decoder = decoder_of(headers.get(b"content-encoding", b""))
-    body, more = bytearray(), True
-    coming = int(headers.get(b"content-length", 0))  # a chunked body has none
-    if coming > batch:
-        raise TooLarge("body", f"at most {batch} bytes", f"{coming} bytes")
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        body += decoder.decode(message.get("body", b""), batch - len(body))
-        more = message.get("more_body", False)
-        limit = batch if _may_be_long(body) else single
-        if len(body) > limit:
-            plain = coming and isinstance(decoder, Plain)
-            raise TooLarge("body", f"at most {limit} bytes", f"{coming} bytes" if plain else "more")
-    if body or coming:
-        decoder.check_end()
-    return bytes(body)
 
 
 def _first_of_each(headers: Headers) -> dict[bytes, bytes]:

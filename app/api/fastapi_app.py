@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
-from anyio import to_thread
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
 from app.api import open_inference, schemas
+from app.api.batches import Batches
 from app.api.page import File, file_routes
 from app.api.routes import Plain, plain_routes, predict_routes
 from app.api.schemas import InferenceProblem, ProblemBody, documented
+from app.api.scoring import Scoring
 from app.connections import request_body
+from app.connections.batch_body import check_size
 from app.connections.error_responses import problem
 from app.connections.http_response import HttpResponse
-from app.errors import AppError, InvalidInput, UnknownPath, WrongMethod
-from app.modelling.predictor import Predictor
+from app.errors import AppError, ArtifactError, InvalidInput, UnknownPath, WrongMethod
 from app.service import Service
-
-Rows = Sequence[Sequence[float]]
 
 ANYWHERE = documented(ProblemBody, 400, 404, 405, 408, 431, 500, 501, 503)
 INFERENCE = documented(InferenceProblem, 400, 404, 405, 413, 415, 500, 503)
@@ -57,6 +55,8 @@ def create_app(service: Service) -> FastAPI:
         responses=ANYWHERE,
     )
     app.state.service = service
+    if not isinstance(service.model, ArtifactError):
+        app.state.batches = Batches(service, Scoring(service.model, service.turns))
     _add_predict(app, service)
     for path, plain in plain_routes(service.settings).items():
         _add_plain(app, path, plain)
@@ -125,21 +125,19 @@ async def predict(request: Request, service: ServiceDep) -> Response:
     """Answer the model's prediction for one row, or for many; the body is JSON whatever Content-Type says."""
     predictor = service.predictor()
     count, limits = len(predictor.card.features), service.settings.limits
-    asked = request_body.parse(await request.body(), count, limits.batch_rows)
-    if isinstance(asked, request_body.Batch):
-        return JSONResponse({"predictions": await _predict_all(service, predictor, asked.rows)})
-    value = (
-        predictor.predict(asked) if predictor.on_loop else await to_thread.run_sync(predictor.predict, asked)
-    )
+    body, batches = await request.body(), _batches(request)
+    with batches.admission(body):
+        asked = await batches.read(body, count, limits.batch_rows)
+        if isinstance(asked, request_body.Batch):
+            values = await batches.write(await batches.predict(asked.rows))
+            return Response(b'{"predictions":%b}' % values, media_type="application/json")
+        value = await batches.scoring.predict(asked)
     service.metrics.predicted(asked)
     return JSONResponse({"prediction": value, "model_version": service.settings.model_version})
 
 
-async def _predict_all(service: Service, predictor: Predictor, rows: Rows) -> list[int | float]:
-    # On a thread, so that many rows do not keep health checks waiting.
-    values = await to_thread.run_sync(predictor.predict_all, rows)
-    service.metrics.predicted_all(rows)
-    return values
+def _batches(request: Request) -> Batches:
+    return cast(Batches, request.app.state.batches)
 
 
 async def server_metadata(service: ServiceDep) -> Response:
@@ -163,12 +161,15 @@ async def infer(request: Request, service: ServiceDep) -> Response:
     predictor = service.predictor()
     if "inference-header-content-length" in request.headers:
         raise InvalidInput("body", open_inference.BINARY, "a body with binary tensors")
-    rows = service.settings.limits.batch_rows
-    question = open_inference.parse(await request.body(), predictor.card, rows)
-    values = await _predict_all(service, predictor, question.rows)
-    return JSONResponse(
-        open_inference.answer(predictor.card, service.settings.model_version, question, values)
-    )
+    card, most = predictor.card, service.settings.limits.batch_rows
+    body, batches = await request.body(), _batches(request)
+    with batches.admission(body):
+        check_size(body, len(card.features), most)
+        question = await batches.read_strictly(body, lambda: open_inference.parse(body, card, most))
+        values = await batches.predict(question.rows)
+        await service.turns.wait()
+        answer = open_inference.answer(card, service.settings.model_version, question, values)
+        return JSONResponse(answer)
 
 
 def _said(answer: HttpResponse) -> Response:

@@ -13,7 +13,7 @@ from app.errors import InvalidInput
 
 LINE_BYTES = 1024  # of a chunk's size with its extensions, and of a field behind the last chunk
 TRAILER_FIELDS = 32
-CHUNKS = 2000  # that are passed on before others have their turn
+CHUNKS = 100  # that are passed on before others have their turn
 
 _chunk_size = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n").fullmatch
 

@@ -191,7 +191,7 @@ class LimitedProtocol(HttpToolsProtocol):
             if part:
                 super().data_received(part)
             if part and self.unread and self.receiving == "body":
-                self.loop.call_soon(self.parse)  # others have their turn
+                self.service.turns.call(self.parse)  # others have their turn
                 break
         self._stall(bool(self.unread) and not waits)
 

@@ -51,7 +51,7 @@ def parse(body: bytes, count: int, max_rows: int) -> list[float] | Batch:
     Raises InvalidInput for anything else.
     """
     quick = _only_field(body, "instances")
-    if quick and len(quick) <= max_rows and (rows := _as_rows(quick, count, body)):
+    if quick and len(quick) <= max_rows and (rows := as_rows(quick, count, body)):
         return Batch(rows)
     document = parse_object(body)
     if "instances" in document:
@@ -130,7 +130,7 @@ def _as_row(values: list[Any], count: int, body: bytes) -> list[float] | None:
     )
 
 
-def _as_rows(values: list[Any], count: int, body: bytes) -> list[list[float]] | None:
+def as_rows(values: list[Any], count: int, body: bytes) -> list[list[float]] | None:
     """Return rows of as many doubles each, if the values are lists of as many numbers."""
     if set(map(type, values)) != {list} or set(map(len, values)) != {count}:
         return None

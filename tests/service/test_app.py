@@ -182,8 +182,8 @@ REFUSED: dict[str, tuple[bytes, str, str, str]] = {
         "99",
     ),
     "nested": (b'{"features":[[1,2,3]]}', "features[0]", "a finite number", "a list"),
-    "very deep": (b'{"features":' + b"[" * 60000, "body", "a JSON object", "nesting too deep to read"),
-    "very deep objects": (b'{"a":' * 12000, "body", "a JSON object", "nesting too deep to read"),
+    "very deep": (b'{"features":' + b"[" * 4000, "body", "a JSON object", "nesting too deep to read"),
+    "very deep objects": (b'{"":' * 1020, "body", "a JSON object", "nesting too deep to read"),
 }
 
 
