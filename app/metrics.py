@@ -12,9 +12,10 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
+from operator import add
 from pathlib import Path
 
-from app.modelling.artifact import Card
+from app.modelling.artifact import Card, Feature
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 OTHER = "other"  # the route of all paths that aren't known
@@ -34,6 +35,22 @@ class Route:
         self.statuses[status] += 1
         self.buckets[bisect_left(SECONDS, seconds)] += 1
         self.seconds += seconds
+
+
+class RowCounts:
+    """Rows, and how many of their values are in each bin of each feature."""
+
+    def __init__(self, features: Sequence[Feature]) -> None:
+        self.rows = 0
+        self.bins = [[0] * len(feature.bins.shares) for feature in features]
+        self._columns = [(feature.bins.edges, self.bins[column]) for column, feature in enumerate(features)]
+
+    def count(self, rows: Sequence[Sequence[float]]) -> None:
+        """Count rows, one feature after the other."""
+        self.rows += len(rows)
+        for (edges, counts), values in zip(self._columns, zip(*rows, strict=True), strict=True):
+            for index, count in Counter(map(bisect_left, repeat(edges), values)).items():
+                counts[index] += count
 
 
 class Metrics:
@@ -56,12 +73,11 @@ class Metrics:
         for column, edges, counts in self._columns:
             counts[bisect_left(edges, row[column])] += 1
 
-    def predicted_all(self, rows: Sequence[Sequence[float]]) -> None:
-        """Count the predictions for rows, one feature after the other."""
-        self.predictions += len(rows)
-        for (_, edges, counts), values in zip(self._columns, zip(*rows, strict=True), strict=True):
-            for index, count in Counter(map(bisect_left, repeat(edges), values)).items():
-                counts[index] += count
+    def predicted_all(self, counted: RowCounts) -> None:
+        """Count the predictions for rows that were counted."""
+        self.predictions += counted.rows
+        for counts, more in zip(self.bins, counted.bins, strict=True):
+            counts[:] = map(add, counts, more)
 
 
 def render(metrics: Metrics, info: dict[str, str] | None, connections: int) -> bytes:

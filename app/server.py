@@ -6,6 +6,7 @@ import asyncio
 import gc
 import resource
 import socket
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from time import monotonic
@@ -25,6 +26,7 @@ from app.settings import Settings
 # Cloud Run and Docker kill ten seconds after SIGTERM: what is still in flight then is cut off by us.
 GRACE_SECONDS = 8
 TICK_SECONDS = 0.25
+SWITCH_SECONDS = 0.001  # that the event loop waits at most for a thread which computes
 SPARE_FILES = 64  # that are no connections: modules while they are imported, the model, the event loop
 
 
@@ -35,6 +37,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     """
     logs.configure()
     service = Service.load(_within_open_files(settings))
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
     gc.enable()  # app.__main__ has turned it off
     logs.log.info("listening on http://%s, model %s", address(listener), settings.model_version)

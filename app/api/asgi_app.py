@@ -17,7 +17,7 @@ from typing import Any
 
 from app.api.page import file_routes
 from app.api.routes import Labels, is_inference, plain_routes, predict_routes
-from app.connections.content_encoding import Gzip, Plain, decoder_of
+from app.connections.content_encoding import Plain, decoder_of
 from app.connections.error_responses import internal_error, problem
 from app.connections.http_response import Headers, HttpResponse
 from app.errors import AppError, Overloaded, TooLarge
@@ -80,6 +80,7 @@ class AsgiApp:
             if answer := self._plain_answer(scope, reply.headers):
                 await reply.say(answer)
             else:
+                await self.service.turns.begin()
                 framework = await self._load_framework()
                 await framework(scope, _replay(body), reply.send)
         finally:
@@ -120,14 +121,13 @@ class AsgiApp:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientLeft
-            if isinstance(decoder, Gzip):
-                await self.service.turns.wait()
             body += decoder.decode(message.get("body", b""), batch - len(body))
+            _check_length(body, single, batch, coming if isinstance(decoder, Plain) else 0)
+            while decoder.has_more:
+                await self.service.turns.wait()
+                body += decoder.decode(b"", batch - len(body))
+                _check_length(body, single, batch, 0)
             more = message.get("more_body", False)
-            limit = batch if _may_be_long(body) else single
-            if len(body) > limit:
-                plain = coming and isinstance(decoder, Plain)
-                raise TooLarge("body", f"at most {limit} bytes", f"{coming} bytes" if plain else "more")
         if body or coming:
             decoder.check_end()
         return bytes(body)
@@ -143,11 +143,14 @@ def _import_framework(service: Service) -> Application:
     from app.api.fastapi_app import create_app
 
     application: Application = create_app(service)
-    # All of it stays: the garbage collector need not look through it again whenever a batch is read.
-    gc.unfreeze()  # what the start left behind, it may take now
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # all of it stays: the garbage collector need not look through it whenever lists are made
     return application
+
+
+def _check_length(body: bytearray, single: int, batch: int, coming: int) -> None:
+    limit = batch if _may_be_long(body) else single
+    if len(body) > limit:
+        raise TooLarge("body", f"at most {limit} bytes", f"{coming} bytes" if coming else "more")
 
 
 def _first_of_each(headers: Headers) -> dict[bytes, bytes]:

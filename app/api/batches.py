@@ -15,10 +15,11 @@ from app.connections.batch_body import LONG_BYTES, NotInSlices
 from app.connections.http_response import as_json
 from app.connections.request_body import Batch
 from app.errors import InvalidInput, Overloaded
+from app.metrics import RowCounts
 from app.modelling.predictor import Result
 from app.service import Service
 
-COUNTED_NUMBERS = 16 * 1024  # whose bins are counted in one turn
+SLICE_NUMBERS = 16 * 1024  # of a batch that was read strictly
 WRITTEN_NUMBERS = 2000
 
 Rows = Sequence[Sequence[float]]
@@ -52,14 +53,16 @@ class Batches:
 
     async def read(self, body: bytes, count: int, max_rows: int) -> list[float] | Batch:
         """Return what `request_body.parse` does. Raises InvalidInput."""
-        if len(body) > LONG_BYTES:
-            batch_body.check_size(body, count, max_rows)
-            if row := request_body.quick_features(body, count):
-                return row
-            rows = await self._read_slices(body, count)
-            if rows and len(rows) <= max_rows:
-                return Batch(rows)
+        if len(body) > LONG_BYTES and (row := request_body.quick_features(body, count)):
+            return row
         return await self.read_strictly(body, lambda: request_body.parse(body, count, max_rows))
+
+    async def check_size(self, body: bytes, count: int, max_rows: int) -> None:
+        """Refuse a long body that can't be rows of `count` numbers. Raises InvalidInput."""
+        if len(body) > LONG_BYTES:
+            await self.turns.wait()
+            for _ in batch_body.check_size(body, count, max_rows):
+                await self.turns.wait()
 
     async def read_strictly(self, body: bytes, read: Callable[[], Read]) -> Read:
         """Return what a strict reading of the body does: of a long one on a thread, one after the other."""
@@ -67,34 +70,34 @@ class Batches:
             return read()
         return await asyncio.get_running_loop().run_in_executor(self._strict, read)
 
-    async def _read_slices(self, body: bytes, count: int) -> list[list[float]]:
-        """Return a batch's rows, or none if it takes the strict reading."""
-        rows, slices = list[list[float]](), batch_body.slices(body, count)
+    async def predict_slices(self, body: bytes, count: int, max_rows: int) -> list[Result] | None:
+        """Return the predictions for a long batch, read in slices; None if only the strict reading knows it.
+
+        Raises InvalidInput for a row that has none.
+        """
+        if len(body) <= LONG_BYTES or not batch_body.is_batch(body):
+            return None
+        task, slices = _Task(self), batch_body.slices(body, count)
         while True:
             await self.turns.wait()
             try:
-                rows += next(slices)
-            except StopIteration:
-                return rows
+                rows = next(slices)
             except NotInSlices:
-                return []
+                return None
+            except StopIteration:
+                return task.finish()
+            if task.rows + len(rows) > max_rows:
+                return None
+            await task.predict(rows)
 
     async def predict(self, rows: Rows) -> list[Result]:
         """Return the predictions for rows, and count them. Raises InvalidInput for a row that has none."""
-        results = list[Result]()
-        while (start := len(results)) < len(rows):
-            try:
-                results += await self.scoring.predict_all(rows[start : start + self.scoring.pace.rows])
-            except InvalidInput as error:
-                raise _of_row(error, start) from error
-        await self._count(rows)
-        return results
-
-    async def _count(self, rows: Rows) -> None:
-        step = max(1, COUNTED_NUMBERS // max(1, len(rows[0])))
+        task = _Task(self)
+        step = max(1, SLICE_NUMBERS // len(rows[0]))
         for start in range(0, len(rows), step):
             await self.turns.wait()
-            self.service.metrics.predicted_all(rows[start : start + step])
+            await task.predict(rows[start : start + step])
+        return task.finish()
 
     async def write(self, values: Sequence[Result]) -> bytes:
         """Return numbers as a JSON list."""
@@ -103,6 +106,40 @@ class Batches:
             await self.turns.wait()
             parts.append(as_json(values[start : start + WRITTEN_NUMBERS])[1:-1])
         return b"[%b]" % b",".join(parts)
+
+
+class _Task:
+    """The predictions for one batch."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.scoring, self.metrics = batches.scoring, batches.service.metrics
+        self.turns = batches.turns
+        self.rows = 0
+        self.results: list[Result] = []
+        self.counts = RowCounts(self.metrics.features)
+        self.error: InvalidInput | None = None
+
+    async def predict(self, rows: Rows) -> None:
+        """Predict a slice; of a batch that has failed the rest is only read, as it may not be JSON."""
+        start, self.rows = self.rows, self.rows + len(rows)
+        at = 0
+        while at < len(rows) and not self.error:
+            part = rows[at : at + self.scoring.pace.rows]
+            try:
+                self.results += await self.scoring.predict_all(part)
+            except InvalidInput as error:
+                self.error = _of_row(error, start + at)
+            at += len(part)
+        if not self.error:
+            await self.turns.wait()
+            self.counts.count(rows)
+
+    def finish(self) -> list[Result]:
+        """Return the results, and count the rows. Raises InvalidInput."""
+        if self.error:
+            raise self.error
+        self.metrics.predicted_all(self.counts)
+        return self.results
 
 
 def _of_row(error: InvalidInput, start: int) -> InvalidInput:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.routing import APIRoute
+from starlette.datastructures import State
 from starlette.routing import Route
 
 from app.api import open_inference, schemas
@@ -17,10 +19,10 @@ from app.api.routes import Plain, plain_routes, predict_routes
 from app.api.schemas import InferenceProblem, ProblemBody, documented
 from app.api.scoring import Scoring
 from app.connections import request_body
-from app.connections.batch_body import check_size
 from app.connections.error_responses import problem
-from app.connections.http_response import HttpResponse
+from app.connections.http_response import HttpResponse, as_json
 from app.errors import AppError, ArtifactError, InvalidInput, UnknownPath, WrongMethod
+from app.modelling.predictor import Result
 from app.service import Service
 
 ANYWHERE = documented(ProblemBody, 400, 404, 405, 408, 431, 500, 501, 503)
@@ -115,10 +117,12 @@ def _add_inference(app: FastAPI, service: Service) -> None:
 
 
 async def openapi(request: Request) -> Response:
-    """Answer the OpenAPI document, made on the thread that imported FastAPI, as it takes long."""
-    application: FastAPI = request.app
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(None, lambda: JSONResponse(application.openapi()))
+    """Answer the OpenAPI document, made once and on a thread, as it takes long."""
+    state: State = request.app.state
+    if not hasattr(state, "openapi"):
+        make = asyncio.get_running_loop().run_in_executor(None, request.app.openapi)
+        state.openapi = as_json(await make)
+    return Response(state.openapi, media_type="application/json")
 
 
 async def predict(request: Request, service: ServiceDep) -> Response:
@@ -127,13 +131,19 @@ async def predict(request: Request, service: ServiceDep) -> Response:
     count, limits = len(predictor.card.features), service.settings.limits
     body, batches = await request.body(), _batches(request)
     with batches.admission(body):
+        await batches.check_size(body, count, limits.batch_rows)
+        if values := await batches.predict_slices(body, count, limits.batch_rows):
+            return await _predictions(batches, values)
         asked = await batches.read(body, count, limits.batch_rows)
         if isinstance(asked, request_body.Batch):
-            values = await batches.write(await batches.predict(asked.rows))
-            return Response(b'{"predictions":%b}' % values, media_type="application/json")
+            return await _predictions(batches, await batches.predict(asked.rows))
         value = await batches.scoring.predict(asked)
     service.metrics.predicted(asked)
     return JSONResponse({"prediction": value, "model_version": service.settings.model_version})
+
+
+async def _predictions(batches: Batches, values: Sequence[Result]) -> Response:
+    return Response(b'{"predictions":%b}' % await batches.write(values), media_type="application/json")
 
 
 def _batches(request: Request) -> Batches:
@@ -164,7 +174,7 @@ async def infer(request: Request, service: ServiceDep) -> Response:
     card, most = predictor.card, service.settings.limits.batch_rows
     body, batches = await request.body(), _batches(request)
     with batches.admission(body):
-        check_size(body, len(card.features), most)
+        await batches.check_size(body, len(card.features), most)
         question = await batches.read_strictly(body, lambda: open_inference.parse(body, card, most))
         values = await batches.predict(question.rows)
         await service.turns.wait()

@@ -14,6 +14,8 @@ GZIP = 31  # zlib's wbits for a stream with gzip's head and checksum
 class Plain:
     """No encoding."""
 
+    has_more = False
+
     def decode(self, data: bytes, most: int) -> bytes:
         """Return what came."""
         return data
@@ -28,26 +30,25 @@ class Gzip:
     def __init__(self) -> None:
         self._member = zlib.decompressobj(GZIP)
         self._members = 1
+        self._data = b""  # has come, but isn't decoded yet
+        self.has_more = False
 
     def decode(self, data: bytes, most: int) -> bytes:
-        """Return what the next bytes decode to, at most `most` bytes and one more.
+        """Return some of what has come, decoded: at most `most` bytes and one more, whatever is in it.
 
-        Raises InvalidInput for what isn't gzip. Nothing more is decoded, whatever the stream holds.
+        `has_more` says whether there is more to decode. Raises InvalidInput for what isn't gzip.
         """
-        decoded = bytearray()
+        self._data += data
+        if self._member.eof and self._data:
+            self._begin_member()
+        room = min(PIECE, most + 1)
         try:
-            while len(decoded) <= most and (data or not self._member.eof):
-                if self._member.eof:
-                    self._begin_member()
-                room = min(PIECE, most + 1 - len(decoded))
-                piece = self._member.decompress(data, room)
-                decoded += piece
-                data = self._member.unconsumed_tail or self._member.unused_data
-                if not data and len(piece) < room:
-                    break
+            decoded = self._member.decompress(self._data, room)
         except zlib.error:
             raise InvalidInput("body", "gzip, as Content-Encoding says", "something else") from None
-        return bytes(decoded)
+        self._data = self._member.unconsumed_tail or self._member.unused_data
+        self.has_more = bool(self._data) or (len(decoded) == room and not self._member.eof)
+        return decoded
 
     def _begin_member(self) -> None:
         self._members += 1

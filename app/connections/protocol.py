@@ -29,6 +29,7 @@ from app.logs import Exchange
 from app.metrics import OTHER
 from app.service import Service
 
+READ_BYTES = 32 * 1024  # of a body, which are much to come at once
 FAREWELL_SECONDS = 0.5  # for a request that was on its way when the server was told to stop
 CLOSE = (b"connection", b"close")
 # "held": the hot path has a head that the parser hasn't seen, and waits for the rest of its body.
@@ -59,6 +60,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.leaving = False  # no more is read, and the connection ends behind the answers that are owed
         self.refusal: AppError | None = None  # which is then the last answer
         self.stopping = False
+        self.waits_for_turn = False  # to read on
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what has come."""
@@ -177,11 +179,26 @@ class LimitedProtocol(HttpToolsProtocol):
         if not (self.leaving or self.transport.is_closing()):
             self.unread += data
             self.parse()
+            if self.receiving == "body" and len(data) > READ_BYTES:
+                self._pause_until_its_turn()
+
+    def _pause_until_its_turn(self) -> None:
+        """Read on after others: many long bodies at once would keep small requests waiting."""
+
+        def read_on() -> None:
+            self.waits_for_turn = False
+            if not self.transport.is_closing():
+                self.parse()
+
+        if not self.waits_for_turn:
+            self.waits_for_turn = True
+            self._stall(True)
+            self.service.turns.call(read_on)
 
     def parse(self) -> None:
         """Parse what has come up to the next request that has to wait."""
         waits = False
-        while self.unread and not (waits or self.leaving or self.flow.write_paused or self._has_enough()):
+        while self.unread and not (waits or self._has_enough()):
             try:
                 part = self._next_part()
             except RequestError as error:
@@ -191,12 +208,13 @@ class LimitedProtocol(HttpToolsProtocol):
             if part:
                 super().data_received(part)
             if part and self.unread and self.receiving == "body":
-                self.service.turns.call(self.parse)  # others have their turn
-                break
-        self._stall(bool(self.unread) and not waits)
+                self._pause_until_its_turn()
+        self._stall(self.waits_for_turn or (bool(self.unread) and not waits))
 
     def _has_enough(self) -> bool:
-        return bool(self.pipeline) or (self.owed > 0 and self.receiving == "nothing")
+        if self.leaving or self.waits_for_turn or self.flow.write_paused or self.pipeline:
+            return True
+        return self.owed > 0 and self.receiving == "nothing"
 
     def _next_part(self) -> bytes:
         """Return a whole head, or a body's next bytes; nothing if more has to come. Raises RequestError."""
