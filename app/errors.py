@@ -3,6 +3,7 @@
 AppError
 ├── SettingsError       the environment holds a value that cannot be used
 ├── ListenError         the port cannot be listened on
+├── WorkerError         a worker process ended before the service could begin
 ├── ArtifactError       the model on disk is missing, altered or made by other library versions
 ├── ModelError          the model raised on input that it should take
 ├── NotReady            a readiness check finds no model
@@ -35,6 +36,10 @@ class SettingsError(AppError):
 
 class ListenError(AppError):
     """The port cannot be listened on."""
+
+
+class WorkerError(AppError):
+    """A worker process ended before the service could begin."""
 
 
 class ArtifactError(AppError):

@@ -85,7 +85,7 @@ def _add_predict(app: FastAPI, service: Service) -> None:
 
 def _add_plain(app: FastAPI, path: str, plain: Plain) -> None:
     async def endpoint(service: ServiceDep) -> Response:
-        return _said(plain(service))
+        return _said(await plain(service))
 
     name = plain.__name__
     documented = PLAIN_ROUTES.get(name, {"include_in_schema": False})

@@ -66,10 +66,10 @@ class Scoring:
         self.pace.learn(len(rows), seconds)
         return results
 
-    def warm_up(self) -> None:
+    async def warm_up(self) -> None:
         """Have a model that isn't for the event loop score its card's medians; learn what goes together."""
         if self.thread:
-            self.thread.most_together = rows_together(self.predictor)
+            await self.thread.warm_up()
 
 
 def rows_together(predictor: Predictor) -> int:
@@ -101,6 +101,11 @@ class ScoringThread:
         self._slices: deque[tuple[Rows, asyncio.Future[Any]]] = deque()
         self._busy = self._singles_had_turn = False
         self._thread = ThreadPoolExecutor(1, "scoring")
+
+    async def warm_up(self) -> None:
+        """Have the thread itself score: some libraries prepare each thread."""
+        loop = asyncio.get_running_loop()
+        self.most_together = await loop.run_in_executor(self._thread, rows_together, self.predictor)
 
     async def predict(self, row: Row) -> Result:
         """Return the prediction for a row."""
