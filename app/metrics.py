@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from bisect import bisect_left
-from collections import Counter, defaultdict
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from itertools import repeat
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -57,8 +56,11 @@ class RowCounts:
         """Count rows, one feature after the other."""
         self.rows += len(rows)
         for (edges, counts), values in zip(self._columns, zip(*rows, strict=True), strict=True):
-            for index, count in Counter(map(bisect_left, repeat(edges), values)).items():
-                counts[index] += count
+            ordered, below = sorted(values), 0  # which costs less than to look for each value's bin
+            for index, edge in enumerate(edges):
+                counts[index] += (upto := bisect_right(ordered, edge)) - below
+                below = upto
+            counts[len(edges)] += len(ordered) - below
 
 
 class Metrics:

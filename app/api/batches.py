@@ -19,6 +19,7 @@ from app.metrics import RowCounts
 from app.modelling.predictor import Result
 from app.service import Service
 
+COUNTED_NUMBERS = 4 * 1024
 SLICE_NUMBERS = 16 * 1024  # of a batch that was read strictly
 WRITTEN_NUMBERS = 2000
 
@@ -124,6 +125,8 @@ class _Task:
         start, self.rows = self.rows, self.rows + len(rows)
         at = 0
         while at < len(rows) and not self.error:
+            if at:
+                await self.turns.wait()
             part = rows[at : at + self.scoring.pace.rows]
             try:
                 self.results += await self.scoring.predict_all(part)
@@ -131,7 +134,8 @@ class _Task:
                 self.error = _of_row(error, start + at)
             at += len(part)
         if not self.error:
-            await self.turns.wait()
+            if len(rows) * len(rows[0]) > COUNTED_NUMBERS:  # else it takes less than a millisecond
+                await self.turns.wait()
             self.counts.count(rows)
 
     def finish(self) -> list[Result]:

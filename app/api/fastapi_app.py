@@ -58,7 +58,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     if not isinstance(service.model, ArtifactError):
-        app.state.batches = Batches(service, Scoring(service.model, service.turns))
+        app.state.batches = Batches(service, Scoring(service.model))
     _add_predict(app, service)
     for path, plain in plain_routes(service.settings).items():
         _add_plain(app, path, plain)
@@ -131,9 +131,9 @@ async def predict(request: Request, service: ServiceDep) -> Response:
     count, limits = len(predictor.card.features), service.settings.limits
     body, batches = await request.body(), _batches(request)
     with batches.admission(body):
-        await batches.check_size(body, count, limits.batch_rows)
         if values := await batches.predict_slices(body, count, limits.batch_rows):
             return await _predictions(batches, values)
+        await batches.check_size(body, count, limits.batch_rows)
         asked = await batches.read(body, count, limits.batch_rows)
         if isinstance(asked, request_body.Batch):
             return await _predictions(batches, await batches.predict(asked.rows))

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from app.errors import AppError
 from app.modelling.predictor import Predictor, Result
-from app.turns import Turns
 
 Row = Sequence[float]
 Rows = Sequence[Row]
@@ -46,8 +45,8 @@ class Pace:
 class Scoring:
     """The scoring of one service."""
 
-    def __init__(self, predictor: Predictor, turns: Turns) -> None:
-        self.predictor, self.turns = predictor, turns
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
         most = max(1, MOST_NUMBERS // len(predictor.card.features))
         self.pace = Pace(LOOP_SECONDS if predictor.on_loop else THREAD_SECONDS, most)
         self.thread = None if predictor.on_loop else ScoringThread(predictor)
@@ -61,7 +60,6 @@ class Scoring:
         if self.thread:
             seconds, results = await self.thread.predict_all(rows)
         else:
-            await self.turns.wait()
             seconds, results = _timed(lambda: self.predictor.predict_all(rows))
         self.pace.learn(len(rows), seconds)
         return results

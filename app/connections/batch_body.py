@@ -82,13 +82,13 @@ def slices(body: bytes, count: int) -> Iterator[list[list[float]]]:
 def _read_slice(text: bytes, count: int) -> list[list[float]]:
     if text.count(b",") > max(SLICE_NUMBERS, 2 * count):  # it would take too long to see that it is wrong
         raise NotInSlices
-    if b"-0" in text:
-        text = _integer_zero.sub(b"-0.0", text)  # an integer would lose its sign
     try:
-        values = orjson.loads(text)
+        rows = as_rows(orjson.loads(text), count, text)
+        if rows is None and b"-0" in text:
+            text = _integer_zero.sub(b"-0.0", text)  # an integer loses its sign
+            rows = as_rows(orjson.loads(text), count, text)
     except ValueError:
         raise NotInSlices from None
-    rows = as_rows(values, count, text)
     if not rows:
         raise NotInSlices
     return rows

@@ -13,7 +13,6 @@ from app.api.scoring import MOST_TOGETHER, Pace, Scoring, rows_together
 from app.errors import InvalidInput, ModelError
 from app.modelling.artifact import Card, load_card
 from app.modelling.predictor import Result
-from app.turns import Turns
 from tests.service.model import write_sum
 
 Rows = Sequence[Sequence[float]]
@@ -65,7 +64,7 @@ async def results(*asked: asyncio.Future[Any]) -> list[Any]:
 
 @pytest.mark.anyio
 async def test_rows_that_wait_are_scored_together(model: Model) -> None:
-    scoring = Scoring(model, Turns())
+    scoring = Scoring(model)
     first = await held_up(model, scoring)
     waiting = [asyncio.ensure_future(scoring.predict([float(number)])) for number in range(MOST_TOGETHER + 5)]
     await asyncio.sleep(0)
@@ -79,7 +78,7 @@ async def test_rows_that_wait_are_scored_together(model: Model) -> None:
     "error", [InvalidInput("features", "a small number", "2"), ModelError("out of trees")]
 )
 async def test_a_row_that_fails_leaves_the_others_their_results(model: Model, error: Exception) -> None:
-    scoring = Scoring(model, Turns())
+    scoring = Scoring(model)
     model.fails = lambda row: error if row == [2.0] else None
     first = await held_up(model, scoring)
     waiting = [asyncio.ensure_future(scoring.predict([float(number)])) for number in range(4)]
@@ -90,7 +89,7 @@ async def test_a_row_that_fails_leaves_the_others_their_results(model: Model, er
 
 @pytest.mark.anyio
 async def test_an_unexpected_error_is_its_own_request_s(model: Model) -> None:
-    scoring = Scoring(model, Turns())
+    scoring = Scoring(model)
     model.fails = lambda row: ZeroDivisionError() if row == [1.0] else None
     found = await results(*(asyncio.ensure_future(scoring.predict([float(number)])) for number in range(2)))
     assert found[0] == 0.0
@@ -100,7 +99,7 @@ async def test_an_unexpected_error_is_its_own_request_s(model: Model) -> None:
 
 @pytest.mark.anyio
 async def test_single_rows_and_slices_of_batches_take_turns(model: Model) -> None:
-    scoring = Scoring(model, Turns())
+    scoring = Scoring(model)
     first = await held_up(model, scoring)
     slices = [asyncio.ensure_future(scoring.predict_all([[1.0]] * 3)) for _ in range(2)]
     singles = [asyncio.ensure_future(scoring.predict([1.0])) for _ in range(2)]
@@ -112,7 +111,7 @@ async def test_single_rows_and_slices_of_batches_take_turns(model: Model) -> Non
 
 @pytest.mark.anyio
 async def test_a_client_that_has_left_holds_up_nobody(model: Model) -> None:
-    scoring = Scoring(model, Turns())
+    scoring = Scoring(model)
     first = await held_up(model, scoring)
     leaving, staying = (asyncio.ensure_future(scoring.predict([number])) for number in (1.0, 2.0))
     await asyncio.sleep(0)
@@ -124,7 +123,7 @@ async def test_a_client_that_has_left_holds_up_nobody(model: Model) -> None:
 
 @pytest.mark.anyio
 async def test_a_slice_s_error_is_its_own(model: Model) -> None:
-    scoring = Scoring(model, Turns())
+    scoring = Scoring(model)
     model.fails = lambda row: InvalidInput("instances[0]", "a small number", "2")
     with pytest.raises(InvalidInput, match="a small number"):
         await scoring.predict_all([[2.0]])
