@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from app.errors import AppError
+from app.modelling.columns import typical_row
 from app.modelling.predictor import Predictor, Result
 
 Row = Sequence[float]
@@ -65,14 +66,14 @@ class Scoring:
         return results
 
     async def warm_up(self) -> None:
-        """Have a model that isn't for the event loop score its card's medians; learn what goes together."""
+        """Have a model that isn't for the event loop score its typical row; learn what goes together."""
         if self.thread:
             await self.thread.warm_up()
 
 
 def rows_together(predictor: Predictor) -> int:
     """Return how many rows are scored in at most twice one row's time, and so at less than one by one."""
-    row, together = predictor.card.medians(), 1
+    row, together = typical_row(predictor.columns), 1
     one = min(_timed(lambda: predictor.predict(row))[0] for _ in range(3))
     while together < MOST_TOGETHER:
         rows = [row] * together * 2

@@ -5,26 +5,31 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.api.scoring import MOST_TOGETHER, Pace, Scoring, rows_together
 from app.errors import InvalidInput, ModelError
-from app.modelling.artifact import Card, load_card
-from app.modelling.predictor import Result
+from app.modelling import columns
+from app.modelling.artifact import load_card
+from app.modelling.columns import Row
+from app.modelling.predictor import Result, ScorerKind
 from tests.service.model import write_sum
 
-Rows = Sequence[Sequence[float]]
+Rows = Sequence[Row]
 
 
 class Model:
     """A model that adds, says what it was asked for together, and can be held up."""
 
     on_loop = False
+    scorer: ScorerKind = "scikit-learn"
 
-    def __init__(self, card: Card) -> None:
-        self.card = card
+    def __init__(self, folder: Path) -> None:
+        self.card = load_card(folder)
+        self.columns = columns.load(folder, self.card)
         self.asked: list[int] = []
         self.begun, self.go_on = threading.Event(), threading.Event()
         self.fails: Callable[[Sequence[float]], Exception | None] = lambda row: None
@@ -46,7 +51,7 @@ class Model:
 
 @pytest.fixture
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return Model(load_card(write_sum(tmp_path_factory.mktemp("sum"))))
+    return Model(write_sum(tmp_path_factory.mktemp("sum")))
 
 
 async def held_up(model: Model, scoring: Scoring) -> asyncio.Future[Result]:
