@@ -48,9 +48,12 @@ WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabo
 
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
 # pyproject.toml or in data/.
-MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "training", "*.csv"]
-IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "docker", "requirements-uv.txt"]
+MODEL_FILES = ["app", "data", "features", "pyproject.toml", "train_model.py", "training", "*.csv"]
+IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "docker"]
+IMAGE_FILES += ["requirements-team.txt", "requirements-uv.txt"]
+TEAM_PACKAGES = ["docker/runtime_tree.py", "docker/shared_libraries.py", "requirements-team.txt"]
 PACKAGE_FILES = ["Dockerfile", "app/requirements.txt", "app/requirements-full.txt", "requirements-uv.txt"]
+PACKAGE_FILES += TEAM_PACKAGES
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
 CHECKED_FILES += [".gitignore", "*.md", "docs", "engine", "requirements-*.in", "requirements-*.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
@@ -207,8 +210,19 @@ class Ci:
         found = await pins.moved((BASE, REGISTRY)) if images else []
         for each in found:
             _tell(str(each))
-        raised = await pins.raised(self.source, self._prepared())
+        raised = await pins.compiled(self.source, self._installer(), "--upgrade")
         return (await pins.repinned(raised, found)).changes(self.source)
+
+    @function(cache="never")
+    async def lock(
+        self,
+        add: Annotated[
+            list[str] | None, Doc("Packages to add to requirements-team.in: lightgbm, xgboost-cpu, …")
+        ] = None,
+    ) -> dagger.Changeset:
+        """Return the changes that pin what the lists of packages name; other pins stay as they are."""
+        named = await pins.with_packages(self.source, add or ())
+        return (await pins.compiled(named, self._installer())).changes(self.source)
 
     @function()
     async def serve(self, tag: Tag = "v0.0.0-dev") -> dagger.Service:
@@ -492,15 +506,23 @@ class Ci:
     def _prepared(self) -> dagger.Container:
         """Return the base of every step of the machinery: what is installed first changes least."""
         # Nothing beside the lists: another version of what is also known with extras would be taken.
+        uv = ["uv", "pip", "install", "--system", "--no-deps", "--require-hashes", "-r"]
+        return (
+            self._installer()
+            .with_file("requirements-dev.txt", self.source.file("requirements-dev.txt"))
+            .with_exec([*uv, "requirements-dev.txt"])
+            .with_directory(".", self.source.filter(include=TEAM_PACKAGES))
+            .with_exec([*uv, "requirements-team.txt"])
+            .with_exec(["python", "-B", "docker/shared_libraries.py", "requirements-team.txt"])
+        )
+
+    def _installer(self) -> dagger.Container:
+        """Return the base with uv."""
         pip = ["pip", "install", "--disable-pip-version-check", "--root-user-action", "ignore"]
-        uv = ["uv", "pip", "install", "--system"]
-        locked = ["--no-deps", "--require-hashes", "-r"]
         return (
             _installing(dag.container().from_(BASE))
             .with_file("requirements-uv.txt", self.source.file("requirements-uv.txt"))
-            .with_exec([*pip, *locked, "requirements-uv.txt"])
-            .with_file("requirements-dev.txt", self.source.file("requirements-dev.txt"))
-            .with_exec([*uv, *locked, "requirements-dev.txt"])
+            .with_exec([*pip, "--no-deps", "--require-hashes", "-r", "requirements-uv.txt"])
         )
 
     def _programs(self) -> dagger.Container:

@@ -46,13 +46,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a model that the tests know, trained once: the team's own may be any."""
     import train_model
+    from training import command
 
     folder = tmp_path_factory.mktemp("model")
     settings = folder / "settings.toml"
     settings.write_text(KNOWN_SETTINGS)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(train_model, "make_model", known_estimator)
-        assert train_model.main(["--settings", str(settings), "--output", str(folder)]) == 0
+        assert command.main(["--settings", str(settings), "--output", str(folder)]) == 0
     return folder
 
 

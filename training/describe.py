@@ -27,7 +27,10 @@ def evaluate(model: Estimator, held_out: Examples) -> dict[str, float]:
     metrics = {"accuracy": float(accuracy_score(y, predicted))}
     if len(held_out.classes) == 2:
         if not hasattr(model, "predict_proba"):
-            raise BadData("make_model(): two classes need an estimator with predict_proba")
+            raise BadData(
+                "make_model(): two classes need an estimator with predict_proba, which "
+                f"{type(model).__name__} has not; wrap it in CalibratedClassifierCV"
+            )
         metrics["roc_auc"] = float(roc_auc_score(y, model.predict_proba(x)[:, 1]))
     return metrics
 

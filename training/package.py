@@ -17,6 +17,7 @@ from training import describe, parity
 from training.export import export
 from training.fit import Fitted
 from training.golden import golden
+from training.handover import pickle_contents
 from training.plots import plots
 from training.settings import Settings
 from training.table import Table, feature_names
@@ -27,7 +28,7 @@ def package(fitted: Fitted, table: Table, settings: Settings) -> tuple[Card, dic
 
     Raises BadData when the model fails on rows that it was fitted to.
     """
-    pickle = estimator.serialize(fitted.estimator)
+    pickle = pickle_contents.serialize(fitted.estimator)
     card = _card(fitted, table, settings, artifact.sha256(pickle))
     positive = None if card.positive is None else card.classes.index(card.positive)
     files = {artifact.MODEL_FILE: pickle, **plots(fitted.estimator, fitted.held_out, positive)}
@@ -75,7 +76,7 @@ def _card(fitted: Fitted, table: Table, settings: Settings, sha256: str) -> Card
         positive=(settings.positive or classes[1]) if len(classes) == 2 else None,
         metrics=dict(fitted.metrics),
         rows={"train": len(fitted.trained.x), "test": len(fitted.held_out.x)},
-        libraries=estimator.installed_versions(),
+        libraries=estimator.installed_versions(pickle_contents.package_names(fitted.estimator)),
         data_sha256=table.sha256,
         artifact_sha256=sha256,
         portable=None,

@@ -104,6 +104,11 @@ def as_json(document: Any) -> bytes:
     return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
+def card_bytes(card: Card) -> bytes:
+    """Return the content of a card's file."""
+    return as_json(asdict(card))
+
+
 def save(folder: Path, card: Card, files: Mapping[str, bytes]) -> None:
     """Write a card and what belongs to it into the folder, which is made when missing.
 
@@ -112,7 +117,7 @@ def save(folder: Path, card: Card, files: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for old in (MODEL_FILE, PORTABLE_FILE, GOLDEN_FILE, *PLOT_FILES):
         (folder / old).unlink(missing_ok=True)
-    for name, content in {**files, CARD_FILE: as_json(asdict(card))}.items():
+    for name, content in {**files, CARD_FILE: card_bytes(card)}.items():
         (folder / name).write_bytes(content)
 
 

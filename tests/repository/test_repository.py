@@ -36,7 +36,7 @@ ROOMS += ["deploying", "fakecloud.state", "fakecloud.identity", "fakecloud.regis
 ROOMS += ["fakecloud", "rehearsal"]
 TOP_ROOMS = {room.partition(".")[0] for room in ROOMS}
 PIPELINE = sorted(path for room in TOP_ROOMS for path in (ROOT / "ci" / room).rglob("*.py"))
-PRODUCT = ["app", "train_model", "training", "errors", "main", *TOP_ROOMS, "daggerw_engine"]
+PRODUCT = ["app", "features", "train_model", "training", "errors", "main", *TOP_ROOMS, "daggerw_engine"]
 # The service from below: what stands first may be imported by what stands behind it.
 SERVICE_ROOMS = ("modelling", "connections", "api")
 LEVELS = [
@@ -48,7 +48,7 @@ SERVICE = {
     for path in (ROOT / "app").rglob("*.py")
     if path.name != "__init__.py"
 }
-TRAINING = [ROOT / "train_model.py", *sorted((ROOT / "training").glob("*.py"))]
+TRAINING = [ROOT / "train_model.py", *sorted((ROOT / "training").rglob("*.py"))]
 
 
 def pins(path: Path) -> dict[str, str]:
