@@ -19,7 +19,8 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 
 # packages-full: with scikit-learn and the team's libraries, too; the team's tests run here.
 FROM packages AS packages-full
-COPY app/requirements-full.txt requirements-team.txt docker/runtime_tree.py docker/shared_libraries.py /build/
+COPY app/requirements-full.txt docker/runtime_tree.py docker/shared_libraries.py /build/
+COPY features/requirements.txt /build/requirements-team.txt
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --python /venv/bin/python --system-certs --link-mode copy --only-binary :all: \
         --no-deps --require-hashes --requirement /build/requirements-full.txt --requirement /build/requirements-team.txt \

@@ -49,9 +49,8 @@ WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabo
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
 # pyproject.toml or in data/.
 MODEL_FILES = ["app", "data", "features", "pyproject.toml", "train_model.py", "training", "*.csv"]
-IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "docker"]
-IMAGE_FILES += ["requirements-team.txt", "requirements-uv.txt"]
-TEAM_PACKAGES = ["docker/runtime_tree.py", "docker/shared_libraries.py", "requirements-team.txt"]
+IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "docker", "requirements-uv.txt"]
+TEAM_PACKAGES = ["docker/runtime_tree.py", "docker/shared_libraries.py", "features/requirements.txt"]
 PACKAGE_FILES = ["Dockerfile", "app/requirements.txt", "app/requirements-full.txt", "requirements-uv.txt"]
 PACKAGE_FILES += TEAM_PACKAGES
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
@@ -217,7 +216,7 @@ class Ci:
     async def lock(
         self,
         add: Annotated[
-            list[str] | None, Doc("Packages to add to requirements-team.in: lightgbm, xgboost-cpu, …")
+            list[str] | None, Doc("Packages to add to features/requirements.in: lightgbm, xgboost-cpu, …")
         ] = None,
     ) -> dagger.Changeset:
         """Return the changes that pin what the lists of packages name; other pins stay as they are."""
@@ -512,8 +511,8 @@ class Ci:
             .with_file("requirements-dev.txt", self.source.file("requirements-dev.txt"))
             .with_exec([*uv, "requirements-dev.txt"])
             .with_directory(".", self.source.filter(include=TEAM_PACKAGES))
-            .with_exec([*uv, "requirements-team.txt"])
-            .with_exec(["python", "-B", "docker/shared_libraries.py", "requirements-team.txt"])
+            .with_exec([*uv, "features/requirements.txt"])
+            .with_exec(["python", "-B", "docker/shared_libraries.py", "features/requirements.txt"])
         )
 
     def _installer(self) -> dagger.Container:
