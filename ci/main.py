@@ -126,9 +126,9 @@ class Ci:
         pipeline = prepared.with_directory(".", others).with_service_binding("registry", registry)
         measured = ["--cov=app", "--cov=train_model", "--cov=training"]
         reports = await together(
-            service.with_exec(["pytest", *SERVICE_TESTS, *measured]).stdout,
+            service.with_exec(["pytest", "--progress", *SERVICE_TESTS, *measured]).stdout,
             pipeline.with_exec(
-                ["pytest", *REPOSITORY_TESTS, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
+                ["pytest", "--progress", *REPOSITORY_TESTS, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
             ).stdout,
         )
         return "\n".join(reports)
@@ -275,7 +275,7 @@ class Ci:
         target = reference.image(registry, name, tag)
         draft = self._draft(name, tag, await Commit.of(git))
         access, allowed = self._access(identity), publishing.Allowed(stand_in=allow_stand_in)
-        return str(await publishing.release(draft, target, access, Steps(_tell), allowed))
+        return str(await publishing.release(draft, target, access, Steps(_tell, _tell), allowed))
 
     @function(cache="never")
     async def rehearse(
@@ -296,7 +296,7 @@ class Ci:
         drafts = [self._draft(project.name, each, commit) for each in rehearsal.tags]
         programs = self._prepared().with_directory(".", self.source.filter(include=release_rehearsal.FILES))
         ingredients = self._ingredients(project)
-        return await rehearsal.run(project.name, drafts, programs, _registry(), ingredients)
+        return await rehearsal.run(project.name, drafts, programs, _registry(), ingredients, _tell)
 
     @function(cache="never")
     @identified
@@ -445,7 +445,7 @@ class Ci:
         name = (await self._project()).name
         environments = Environments.of(await self.source.file(ENVIRONMENTS).contents())
         reach = Reach(self.source, dag.container().from_(BASE), identity, operator)
-        return Operations(name, environments, self._access(identity), reach, Steps(_tell))
+        return Operations(name, environments, self._access(identity), reach, Steps(_tell, _tell))
 
     def _images(self, tag: str, name: str) -> dict[str, dagger.Container]:
         """Return a version's image for each target of the Dockerfile; only the one that is used is built."""
@@ -487,7 +487,7 @@ class Ci:
     def _team_tests(self) -> dagger.Container:
         """Return the container that tests what a release depends on."""
         tested = self._team_files().with_directory("model", self.train())
-        return tested.with_exec(["python", "-m", "pytest", "--model=model"])
+        return tested.with_exec(["python", "-m", "pytest", "--progress", "--model=model"])
 
     def _team_files(self) -> dagger.Container:
         """Return the team's files with the packages that the full image has, and the tools to test them."""

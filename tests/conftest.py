@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import progress
+
 if TYPE_CHECKING:
     from app.modelling.estimator import Estimator
 
@@ -32,7 +34,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--model", type=Path, help="the trained model's folder for tests/release; else it is trained"
     )
     parser.addoption("--registry-url", help="a registry to test against; else one is started if installed")
+    parser.addoption("--progress", action="store_true", help="say on standard error how far the run is")
     parser.addoption("--none-skipped", action="store_true", help="fail when a test was skipped")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say how far the run is, for those who wait for a step of the pipeline."""
+    if config.getoption("--progress"):
+        progress.start(config)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

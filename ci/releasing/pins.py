@@ -17,7 +17,11 @@ from oci.repository import connect
 
 # In the order in which they constrain each other.
 LISTS = ["app/requirements.in", "app/requirements-full.in", "requirements-uv.in", "requirements-test.in"]
-TEAM_LIST, TEAM_PINS, FULL_PINS = "features/requirements.in", "features/requirements.txt", "app/requirements-full.txt"
+TEAM_LIST, TEAM_PINS, FULL_PINS = (
+    "features/requirements.in",
+    "features/requirements.txt",
+    "app/requirements-full.txt",
+)
 LISTS += ["engine/requirements.in", "ci/requirements.in", "requirements-dev.in", TEAM_LIST]
 FILES = ["**/requirements*.in", "**/requirements*.txt", "ci/requirements.lock", "ci/pyproject.toml"]
 # Where base images are pinned.
