@@ -64,6 +64,7 @@ SERVICE_TESTS = ["tests/service", "tests/training"]
 REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/docker", "tests/docs", "tests/repository"]
 HOST_TESTS = ["tests/browser", "tests/host", "tests/monitoring"]
 MACHINERY_TESTS = [*SERVICE_TESTS, *REPOSITORY_TESTS, *HOST_TESTS]
+RELEASED_IMAGE = f"{release_files.FOLDER}/{release_files.IMAGE}"
 BENCHMARK_PACKAGES = "apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk"
 TEST_REGISTRY = "http://registry:5000"
 
@@ -107,7 +108,7 @@ Registry = Annotated[str, Doc("Where to push to: HOST[:PORT][/PATH]; localhost:5
 class Ci:
     """Train, test, build, release and serve the model of this repository."""
 
-    source: Annotated[dagger.Directory, DefaultPath("/"), Ignore(SOURCE), Doc("The repository")]
+    source: Annotated[dagger.Directory, DefaultPath("."), Ignore(SOURCE), Doc("The project's folder")]
 
     @function()
     @checks
@@ -147,12 +148,12 @@ class Ci:
     @function()
     def train(self) -> dagger.Directory:
         """Train the model and return the folder with the model and its card."""
-        return self._model().directory("model")
+        return _model(self.source).directory("model")
 
     @function()
     async def build(self, tag: Tag = "v0.0.0-dev") -> dagger.Container:
         """Build the image of one version, with scikit-learn only if the model needs it."""
-        images = self._images(reference.release_tag(tag), (await self._project()).name)
+        images = _images(self.source, reference.release_tag(tag), (await self._project()).name)
         return images[model_card.image_target(await self.train().file("card.json").contents())]
 
     @function(cache="session")
@@ -161,9 +162,21 @@ class Ci:
         return (await self._build_bundle(tag, git)).directory(release_files.FOLDER)
 
     @function(cache="session")
-    async def digest(self, git: Git, tag: Tag = "v0.0.0-dev") -> str:
+    async def digest(
+        self,
+        git: Git,
+        tag: Tag = "v0.0.0-dev",
+        twice: Annotated[
+            bool, Doc("Build it twice without any cache, and fail when the digests differ")
+        ] = False,
+    ) -> str:
         """Print the digest that one version has wherever this commit is built, without publishing it."""
-        return (await (await self._build_bundle(tag, git)).stdout()).strip()
+        if not twice:
+            return (await (await self._build_bundle(tag, git)).stdout()).strip()
+        commit = await Commit.of(git)
+        one, other = [self._bundle(await self._build_again(tag), commit) for _ in range(2)]
+        await self._compare(one.file(RELEASED_IMAGE), other.file(RELEASED_IMAGE))
+        return (await one.stdout()).strip()
 
     @function(cache="session")
     async def compare(
@@ -173,14 +186,7 @@ class Ci:
         tag: Tag = "v0.0.0-dev",
     ) -> str:
         """Say which file of which layer differs, and how, from another build of one version."""
-        ours = (await self._build_bundle(tag, git)).file(f"{release_files.FOLDER}/{release_files.IMAGE}")
-        both = self._programs().with_mounted_file("/ours.tar", ours).with_mounted_file("/theirs.tar", other)
-        command = ["python", "-m", compare.PROGRAM, "/ours.tar", "/theirs.tar"]
-        ended = both.with_exec(command, expect=dagger.ReturnType.ANY)
-        report = (await ended.stdout()).strip()
-        if await ended.exit_code():
-            raise ImagesDiffer(f"compare: {report or (await ended.stderr()).strip()}")
-        return report
+        return await self._compare((await self._build_bundle(tag, git)).file(RELEASED_IMAGE), other)
 
     @function(cache="never")
     async def scan(
@@ -447,17 +453,29 @@ class Ci:
         reach = Reach(self.source, dag.container().from_(BASE), identity, operator)
         return Operations(name, environments, self._access(identity), reach, Steps(_tell, _tell))
 
-    def _images(self, tag: str, name: str) -> dict[str, dagger.Container]:
-        """Return a version's image for each target of the Dockerfile; only the one that is used is built."""
-        files = self.source.filter(include=IMAGE_FILES)
-        arguments = [BuildArg("NAME", name), BuildArg("VERSION", tag)]
-        return {
-            target: files.docker_build(build_args=arguments, target=target) for target in model_card.TARGETS
-        }
+    async def _compare(self, ours: dagger.File, other: dagger.File) -> str:
+        """Say that two images are one and the same. Raises ImagesDiffer with the file that differs."""
+        both = self._programs().with_mounted_file("/ours.tar", ours).with_mounted_file("/theirs.tar", other)
+        command = ["python", "-m", compare.PROGRAM, "/ours.tar", "/theirs.tar"]
+        ended = both.with_exec(command, expect=dagger.ReturnType.ANY)
+        report = (await ended.stdout()).strip()
+        if await ended.exit_code():
+            raise ImagesDiffer(f"compare: {report or (await ended.stderr()).strip()}")
+        return report
+
+    async def _build_again(self, tag: str) -> dagger.Container:
+        """Return the image of one version with no step from a cache: the first one reads another comment."""
+        first = "requirements-uv.txt"
+        text = f"{await self.source.file(first).contents()}# {secrets.token_hex()}\n"
+        source = self.source.with_new_file(first, text)
+        card = await _model(source).file("model/card.json").contents()
+        images = _images(source, reference.release_tag(tag), (await self._project()).name)
+        return images[model_card.image_target(card)]
 
     async def _build_bundle(self, tag: str, git: dagger.GitRepository) -> dagger.Container:
         """Return the container that made one version of the commit into files, in release_files.FOLDER."""
-        return self._bundle(await self.build(tag), await Commit.of(git))
+        commit = await Commit.of(git)
+        return self._bundle(await self.build(tag), commit)
 
     def _bundle(self, image: dagger.Container, commit: Commit) -> dagger.Container:
         """Return the container that makes an image into files and prints its digest."""
@@ -469,7 +487,7 @@ class Ci:
     def _draft(self, name: str, tag: str, commit: Commit) -> publishing.Draft:
         """Return what one version is released from."""
         lint = _lint(self._team_files(), PYTHON_LINTERS)
-        images = self._images(tag, name)
+        images = _images(self.source, tag, name)
         bundles = {target: self._bundle(image, commit) for target, image in images.items()}
         return publishing.Draft(commit, lint, self._team_tests(), self.train(), bundles)
 
@@ -477,12 +495,7 @@ class Ci:
         """Return what a rehearsal's bad releases are made with."""
         program = self.source.file(scenarios.DELAY_PROGRAM)
         proxy = dag.container().from_(BASE).with_file(scenarios.DELAY_PATH, program)
-        return scenarios.Ingredients(project.settings, self._model(), proxy)
-
-    def _model(self) -> dagger.Container:
-        """Return the Dockerfile's stage in which the model is trained."""
-        model = self.source.filter(include=IMAGE_FILES).docker_build(target="model")
-        return model.with_workdir("/app")
+        return scenarios.Ingredients(project.settings, _model(self.source), proxy)
 
     def _team_tests(self) -> dagger.Container:
         """Return the container that tests what a release depends on."""
@@ -529,6 +542,18 @@ class Ci:
         programs = dag.container().from_(BASE).with_workdir("/src")
         programs = programs.with_env_variable("PYTHONPATH", "ci")
         return programs.with_directory(".", self.source.filter(include=release_files.FILES))
+
+
+def _images(source: dagger.Directory, tag: str, name: str) -> dict[str, dagger.Container]:
+    """Return a version's image for each target of the Dockerfile; only the one that is used is built."""
+    files = source.filter(include=IMAGE_FILES)
+    arguments = [BuildArg("NAME", name), BuildArg("VERSION", tag)]
+    return {target: files.docker_build(build_args=arguments, target=target) for target in model_card.TARGETS}
+
+
+def _model(source: dagger.Directory) -> dagger.Container:
+    """Return the Dockerfile's stage in which the model is trained."""
+    return source.filter(include=IMAGE_FILES).docker_build(target="model").with_workdir("/app")
 
 
 def _installing(base: dagger.Container) -> dagger.Container:

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -73,7 +73,7 @@ def start(config: pytest.Config) -> None:
         stream = os.dup(2)
     counter = Counter(stream)
     config.pluginmanager.register(counter)
-    telling = counter.telling()
-    telling.__enter__()
-    config.add_cleanup(lambda: os.close(stream))
-    config.add_cleanup(lambda: telling.__exit__(None, None, None))
+    stack = ExitStack()
+    stack.callback(os.close, stream)
+    stack.enter_context(counter.telling())
+    config.add_cleanup(stack.close)

@@ -25,7 +25,7 @@ from app.modelling import strict_json
 
 CARD_FILE, MODEL_FILE, PORTABLE_FILE, GOLDEN_FILE = "card.json", "model.joblib", "model.json", "golden.json"
 PLOT_FILES = ("roc.svg", "calibration.svg", "classes.svg", "residuals.svg")
-MAX_BYTES = 32 * 1024 * 1024  # of a card or a portable model
+MAX_CARD_BYTES = MAX_BYTES = 32 * 1024 * 1024  # of a card, and of a portable model
 
 Task = Literal["classification", "regression"]
 
@@ -124,7 +124,7 @@ def save(folder: Path, card: Card, files: Mapping[str, bytes]) -> None:
 def load_card(folder: Path) -> Card:
     """Return the folder's card. Raises ArtifactError when it is missing or malformed."""
     path = folder / CARD_FILE
-    card = strict_json.read(Card, strict_json.parse(read_file(path, MAX_BYTES), str(path)), str(path))
+    card = strict_json.read(Card, strict_json.parse(read_file(path, MAX_CARD_BYTES), str(path)), str(path))
     if not card.features:
         raise ArtifactError(f"model: {path}: features: expected one or more, got none; train again")
     if (card.positive in card.classes) != (len(card.classes) == 2):

@@ -28,9 +28,9 @@ def check(card: Card, files: Mapping[str, bytes], estimator: Estimator) -> None:
     """Raise BadData with the reason unless the model works in a process of its own."""
     if not card.portable:
         _check_names(estimator)
-    if len(artifact.card_bytes(card)) > artifact.MAX_BYTES:
+    if len(artifact.card_bytes(card)) > artifact.MAX_CARD_BYTES:
         raise BadData(
-            f"card.json would be longer than {artifact.MAX_BYTES} bytes; name fewer features in "
+            f"card.json would be longer than {artifact.MAX_CARD_BYTES} bytes; name fewer features in "
             "pyproject.toml"
         )
     with TemporaryDirectory(prefix="model-") as folder:
