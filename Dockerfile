@@ -1,16 +1,19 @@
-# The image, as the target `runtime` (a portable model, in plain Python) or `runtime-full` (any model, with
+# The image, as the target `runtime` (a portable model, without scikit-learn) or `runtime-full` (any model, with
 # scikit-learn). It is built from the repository alone and by BuildKit and Buildah alike, so nothing here is used
 # that only one of them has (heredocs, COPY --link).
 
-# packages: what every image needs, in a virtual environment.
-FROM python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91 AS packages
-# The virtual environment gives every base image's Python the same path, /venv/bin/python.
-RUN python -m venv --without-pip /venv
-# uv installs into it, and lies beside the base image's own Python, of which only the standard library goes on.
+# base: the interpreter, and uv, which installs packages.
+FROM python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91 AS base
 COPY requirements-uv.txt /build/
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --disable-pip-version-check --root-user-action ignore --no-compile --only-binary :all: \
         --no-deps --require-hashes --requirement /build/requirements-uv.txt
+
+# packages: what every image needs, in a virtual environment.
+FROM base AS packages
+# The virtual environment gives every base image's Python the same path, /venv/bin/python. Of the base image's own,
+# beside which uv lies, only the standard library goes on.
+RUN python -m venv --without-pip /venv
 # Dependencies come before any code, so that they are installed again only when they change.
 COPY app/requirements.txt /build/
 RUN --mount=type=cache,target=/root/.cache/uv \
@@ -28,6 +31,17 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 # What a package of the team's is linked with and the base image lacks, a wheel may bring: libgomp.so.1, for example.
 RUN /venv/bin/python -B /build/shared_libraries.py /build/requirements-team.txt
 
+# scorer: the native scorer of portable models.
+FROM base AS scorer
+COPY docker/compile_scorer.py docker/requirements.txt /build/docker/
+COPY app/modelling/portable/scorer.c /build/app/modelling/portable/
+# The compiler is linked to where uv keeps it: to write it into a layer takes longer than to run it.
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv pip install --system --target /compiler --system-certs --link-mode symlink \
+        --only-binary :all: --no-deps --require-hashes --requirement /build/docker/requirements.txt \
+    && PYTHONPATH=/compiler python -B /build/docker/compile_scorer.py /libscorer.so \
+    && rm -r /compiler
+
 # builder: the packages without what is never run, and what the interpreter needs besides.
 FROM packages AS builder
 COPY docker /build/
@@ -42,12 +56,14 @@ RUN /venv/bin/python -B /build/assemble.py /tree
 FROM builder-full AS model
 WORKDIR /app
 COPY . .
+COPY --from=scorer /libscorer.so app/modelling/portable/libscorer.so
 RUN /venv/bin/python -B train_model.py \
     && /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash app features
 
 # portable: the model as plain numbers; a pickle has no use, and no place, where scikit-learn is missing.
 FROM model AS portable
-RUN test -f model/model.json || { echo "the model is not portable: build the target runtime-full" >&2; exit 1; }
+RUN test -f model/model.json || test -f model/model.bin \
+    || { echo "the model is not portable: build the target runtime-full" >&2; exit 1; }
 RUN rm model/model.joblib
 
 # runtime-full: nothing but the interpreter, the libraries with scikit-learn, the service, the team's code, its model.

@@ -1,4 +1,4 @@
-"""`python -m app`: serve the trained model."""
+"""`python -m app`: serve the trained model. `python -m app score FILE`: predict the rows of a file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
 
 from app.connections.listener import listen
@@ -13,7 +14,23 @@ from app.errors import ListenError, SettingsError
 from app.settings import Settings
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
+    """Do what the arguments say, none being to serve, and return the exit status."""
+    if not arguments:
+        return serve()
+    if arguments[0] != "score":
+        print(f"app: no command {arguments[0]!r}; there is score, and none to serve", file=sys.stderr)
+        return 2
+    from app import score
+
+    try:
+        return score.main(arguments[1:], Settings.from_environment(os.environ).model_dir)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def serve() -> int:
     """Serve until SIGTERM and return the exit status: 0, 1 for a port in use, 2 for a wrong setting."""
     signal.signal(signal.SIGTERM, _stop)
     gc.disable()  # nearly all that a start makes stays: to look it through takes a fifteenth of the time
@@ -22,9 +39,9 @@ def main() -> int:
         with listen(settings.port) as listener:
             # Imported only now: it is slow, a wrong port is told at once, and as process 1 a SIGTERM
             # that comes before its handler would be lost.
-            from app.server import serve
+            from app import server
 
-            serve(settings, listener)
+            server.serve(settings, listener)
     except (ListenError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
@@ -38,4 +55,4 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -57,8 +57,15 @@ class Service:
         return len(card.features) if card else 0
 
     def release(self) -> dict[str, str | None]:
-        """Return which release this is: the version in the image, and the image's digest if it was told."""
-        return {"version": self.settings.model_version, "digest": self.settings.image_digest}
+        """Return which release this is: the version, the image's digest if known, and what scores rows.
+
+        Raises the ArtifactError that says why there is no model.
+        """
+        return {
+            "version": self.settings.model_version,
+            "digest": self.settings.image_digest,
+            "scorer": self.predictor().scorer,
+        }
 
     def model_info(self) -> dict[str, str] | None:
         """Return what metrics say about the model, if there is one."""

@@ -1,10 +1,13 @@
-"""Measure portable models beside scikit-learn on one core: `python bench/scoring.py`
+"""Measure portable models beside scikit-learn, ONNX Runtime, treelite and LightGBM, on one core.
 
-Prints a row for each kind of model, fitted to scikit-learn's data on breast cancer: its nodes (of trees) or
-coefficients, milliseconds to load it, microseconds for a row by itself and for each of BATCH rows together,
-and how these compare with scikit-learn's. The last column is what walking from node to node takes a row, the
-plainer way that `app/modelling/model_compiler.py` was chosen over. Figures are medians of alternating rounds:
-about a minute.
+    uv venv out/bench
+    uv pip install --python out/bench --no-deps --require-hashes -r bench/requirements.txt
+    out/bench/bin/python bench/scoring.py
+
+Prints for each model how long the portable one takes to load, and for each contender the microseconds that a
+row takes by itself and in a batch of BATCH. Contenders take turns, and a figure is the least of ROUNDS: other
+programs only ever add to it. LightGBM has a model of its own, of the same size and fitted to the same data.
+The native scorer is compiled first. About two minutes, of which half is fitting.
 """
 
 from __future__ import annotations
@@ -13,133 +16,160 @@ import os
 
 os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})  # read when NumPy is imported
 
-import json
-import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docker"))
 
+import lightgbm
 import numpy as np
+import onnxruntime
+import skl2onnx
+import treelite
+from numpy.typing import NDArray
 from sklearn import ensemble
-from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.preprocessing import StandardScaler
 
-from app.modelling import portable_model
-from app.modelling.portable_model import Tree
-from app.modelling.scorer import scorer
+import compile_scorer
+from app.modelling.portable import binary_format
+from app.modelling.portable.scorer import scorer
 from training.export import export
 
-BATCH, ROUNDS, SINGLES = 1000, 11, 20
-FEATURES = (3, 30)
-HEAD = (
-    "model",
-    "features",
-    "nodes",
-    "load ms",
-    "row us",
-    "times faster",
-    "batch us",
-    "of scikit-learn",
-    "walk us",
-)
-Node = tuple[Any, ...]
+BATCH, SINGLES, ROUNDS = 1000, 100, 15
+ROWS, FEATURES = 20_000, 30
+HEAD = ("model", "nodes", "load ms", "contender", "row us", "batch us a row")
+
+Rows = NDArray[np.float64]
 
 
-def estimators() -> list[Any]:
-    """Return an estimator of each kind that has a portable form."""
-    limits = FunctionTransformer(np.clip, kw_args={"a_min": -1e100, "a_max": 1e100})
-    return [
-        make_pipeline(StandardScaler(), limits, LogisticRegression()),
-        DecisionTreeClassifier(random_state=0),
-        ensemble.RandomForestClassifier(random_state=0),
-        ensemble.ExtraTreesClassifier(random_state=0),
-        ensemble.GradientBoostingClassifier(random_state=0),
-        ensemble.HistGradientBoostingClassifier(random_state=0),
-    ]
+@dataclass(frozen=True)
+class Contender:
+    """What predicts a row, and a batch of rows."""
+
+    name: str
+    one: Callable[[int], object]
+    many: Callable[[], object]
 
 
-def measured(estimator: Any, features: int) -> list[str]:
-    """Return the row of the table for an estimator, fitted to so many features."""
-    x, y = load_breast_cancer(return_X_y=True)
-    x = x[:, :features]
-    estimator.fit(x, y)
-    content = json.dumps(asdict(export(estimator, 1))).encode()
-    started = time.perf_counter()
-    model = portable_model.parse(content, "model.json")
-    prepared = scorer(model)
-    loaded = time.perf_counter() - started
+def estimators() -> dict[str, tuple[Any, int]]:
+    """Return the estimators to fit by what they are called, with the number of features."""
+    linear = make_pipeline(StandardScaler(), LogisticRegression())
+    smaller = ensemble.RandomForestClassifier(min_samples_leaf=5, random_state=0)
+    histogram = ensemble.HistGradientBoostingClassifier(max_iter=300, early_stopping=False)
+    return {
+        "logistic regression, 3 features": (linear, 3),
+        "logistic regression": (linear, FEATURES),
+        "boosting 100 x depth 3": (ensemble.GradientBoostingClassifier(random_state=0), FEATURES),
+        "histogram boosting 300 x 31": (histogram, FEATURES),
+        "forest 100, leaves of 5": (smaller, FEATURES),
+        "forest 100": (ensemble.RandomForestClassifier(random_state=0), FEATURES),
+    }
+
+
+def data() -> tuple[Rows, NDArray[np.int64]]:
+    """Return rows of normal features, and a class that half of them decide, with some noise."""
     random = np.random.default_rng(0)
-    batch = x[random.integers(0, len(x), BATCH)] * random.uniform(0.9, 1.1, (BATCH, features))
-    rows, walking = batch.tolist(), walker(model.trees)
-    one, many, row, rows_together, walked = medians(
-        lambda: [estimator.predict_proba(batch[:1]) for _ in range(SINGLES)],
+    x = random.normal(size=(ROWS, FEATURES))
+    decided = x @ (random.normal(size=FEATURES) * (np.arange(FEATURES) % 2))
+    return x, (decided + 3 * np.sin(3 * x[:, 0]) + random.normal(size=ROWS) > 0).astype(np.int64)
+
+
+def contenders(name: str, estimator: Any, x: Rows, y: NDArray[np.int64], ours: Any) -> Iterator[Contender]:
+    """Yield everything that predicts what the estimator does, and LightGBM beside histogram boosting."""
+    batch = x[:BATCH]
+    rows, single = batch.tolist(), batch.astype(np.float32)
+    yield Contender("portable, native", lambda i: ours.one(rows[i]), lambda: ours.all(rows))
+    yield Contender(
+        "scikit-learn",
+        lambda i: estimator.predict_proba(batch[i : i + 1]),
         lambda: estimator.predict_proba(batch),
-        lambda: [prepared.one(row) for row in rows],
-        lambda: prepared.all(rows),
-        lambda: [walking(row) for row in rows],
     )
-    single, scale = one / SINGLES, 1e6 / BATCH
-    return [
-        type(getattr(estimator, "steps", [(0, estimator)])[-1][1]).__name__,
-        *(str(features), str(model.nodes), f"{loaded * 1e3:.1f}"),
-        *(f"{row * scale:.2f}", f"{single * BATCH / row:.0f}"),
-        *(f"{rows_together * scale:.2f}", f"{rows_together / many:.2f}"),
-        f"{walked * scale:.1f}" if model.trees else "",
-    ]
+    if name.startswith("histogram"):
+        theirs = lightgbm.LGBMClassifier(n_estimators=300, num_leaves=31, n_jobs=1, verbose=-1)
+        predict = theirs.fit(x, y).booster_.predict
+        yield Contender("LightGBM", lambda i: predict(batch[i : i + 1]), lambda: predict(batch))
+    else:
+        session = _onnx_session(estimator, single)
+        yield Contender(
+            "ONNX Runtime",
+            lambda i: session.run(None, {"X": single[i : i + 1]}),
+            lambda: session.run(None, {"X": single}),
+        )
+    if not name.startswith("logistic"):
+        model, kind = (
+            treelite.sklearn.import_model(estimator),
+            np.float64 if "histogram" in name else np.float32,
+        )
+        typed = batch.astype(kind)
+        yield Contender(
+            "treelite",
+            lambda i: treelite.gtil.predict(model, typed[i : i + 1], nthread=1),
+            lambda: treelite.gtil.predict(model, typed, nthread=1),
+        )
 
 
-def medians(*work: Callable[[], object]) -> list[float]:
-    """Return the seconds that each piece of work takes, the pieces taking turns."""
-    times: list[list[float]] = [[] for _ in work]
+def _onnx_session(estimator: Any, x: NDArray[np.float32]) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    converted = skl2onnx.to_onnx(estimator, x[:1], options={"zipmap": False})
+    return onnxruntime.InferenceSession(converted.SerializeToString(), options)
+
+
+def measured(name: str, estimator: Any, x: Rows, y: NDArray[np.int64], library: Path) -> Iterator[list[str]]:
+    """Yield the lines of the table for a fitted estimator."""
+    content = binary_format.write(export(estimator, 1))
+    load = least(lambda: scorer(binary_format.parse(content, "model.bin"), library=library), ROUNDS)
+    model = binary_format.parse(content, "model.bin")
+    found = [*contenders(name, estimator, x, y, scorer(model, library=library))]
+    ones, batches = [float("inf")] * len(found), [float("inf")] * len(found)
     for _ in range(ROUNDS):
-        for piece, taken in zip(work, times, strict=True):
-            started = time.perf_counter()
-            piece()
-            taken.append(time.perf_counter() - started)
-    return [statistics.median(taken) for taken in times]
+        for place, contender in enumerate(found):
+            ones[place] = min(ones[place], least(partial(singles, contender), 1) / SINGLES)
+            batches[place] = min(batches[place], least(contender.many, 1) / BATCH)
+    lead = [name, str(model.nodes), f"{load * 1e3:.1f}"]
+    for contender, one, batch in zip(found, ones, batches, strict=True):
+        yield [*lead, contender.name, f"{one * 1e6:.2f}", f"{batch * 1e6:.2f}"]
+        lead = ["", "", ""]
 
 
-def walker(trees: Sequence[Tree]) -> Callable[[Sequence[float]], float]:
-    """Return a function that adds up the trees' leaves by walking from node to node."""
-    roots = [nested(tree) for tree in trees]
-
-    def walk(row: Sequence[float]) -> float:
-        total = 0.0
-        for node in roots:
-            while len(node) > 1:
-                feature, threshold, left, right = node
-                node = left if row[feature] <= threshold else right
-            total += node[0]
-        return total
-
-    return walk
+def singles(contender: Contender) -> None:
+    """Predict SINGLES rows, one by one."""
+    for row in range(SINGLES):
+        contender.one(row)
 
 
-def nested(tree: Tree) -> Node:
-    """Return a tree as nested tuples: (feature, threshold, left, right), and (value,) for a leaf."""
-    features, thresholds, leaves = iter(tree.features), iter(tree.thresholds), iter(tree.leaves)
-
-    def node() -> Node:
-        feature = next(features)
-        return (feature, next(thresholds), node(), node()) if feature >= 0 else (next(leaves),)
-
-    return node()
+def least(work: Callable[[], object], rounds: int) -> float:
+    """Return the seconds that a piece of work takes at least."""
+    times = []
+    for _ in range(rounds):
+        started = time.process_time()
+        work()
+        times.append(time.process_time() - started)
+    return min(times)
 
 
 def main() -> None:
-    """Measure every kind and print the table."""
-    table = [HEAD, *(measured(each, features) for features in FEATURES for each in estimators())]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        print("  ".join(map(str.rjust, line, widths)))
+    """Compile the scorer, fit and measure every estimator, and print the table."""
+    lines: list[list[str]] = [list(HEAD)]
+    x, y = data()
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder, "libscorer.so")
+        compile_scorer.compile_scorer(library)
+        for name, (estimator, features) in estimators().items():
+            rows = x[:, :features]
+            lines += measured(name, estimator.fit(rows, y), rows, y, library)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(map(str.ljust, line, widths)).rstrip())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@
     ├── InvalidRevision        no commit that could be released
     ├── ImagesDiffer           two images that should be one and the same
     ├── NotVerified            an image, or what is published about it, is not what it is said to be
+    ├── SigningFailed          Sigstore gave no signature for a release
+    ├── InvalidTrust           the pinned files of Sigstore are not what its clients take
     ├── StandInRefused         an image from a stand-in base was to leave this machine
     ├── DirtyRefused           an image of more than a commit was to leave this machine
     ├── NoAdvisories           nothing to look the parts of a release up in
@@ -73,6 +75,14 @@ class ImagesDiffer(PipelineError):
 
 class NotVerified(PipelineError):
     """An image, or what is published about it, is not what it is said to be."""
+
+
+class SigningFailed(PipelineError):
+    """Sigstore gave no signature for a release."""
+
+
+class InvalidTrust(PipelineError):
+    """The pinned files of Sigstore are not what its clients take."""
 
 
 class StandInRefused(PipelineError):

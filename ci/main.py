@@ -13,7 +13,7 @@ from advice import known_errors
 from deploying.environments import FILE as ENVIRONMENTS
 from deploying.environments import Environments
 from deploying.operations import Operations, smoke_test
-from deploying.shared_arguments import identified, operated
+from deploying.shared_arguments import consenting, identified, operated
 from deploying.target_connections import Operator, Reach
 from errors import ImagesDiffer, InvalidIdentity
 from image import compare, release_files
@@ -31,6 +31,9 @@ from releasing import model_card, pins, publishing, registry_access, scan, verif
 from releasing.git_commit import Commit
 from releasing.project_settings import Project
 from releasing.registry_access import RegistryAccess
+from signing.release_signature import Consent, Signing
+from signing.trust import Trust
+from signing.verification import Signatures
 
 if TYPE_CHECKING:
     Method = TypeVar("Method", bound=Callable[..., object])
@@ -56,9 +59,9 @@ PACKAGE_FILES += TEAM_PACKAGES
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
 CHECKED_FILES += [".gitignore", "*.md", "docs", "engine", "requirements-*.in", "requirements-*.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
-SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
+SOURCE += ["ci/sdk", "**/*.so", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
 
-# What proves the machinery, in two halves that run side by side; after a change of one the other is cached.
+# What proves the machinery, in two halves that run side by side; the first needs no more than these files.
 # Everything else in tests/ is the team's, and what a release depends on.
 SERVICE_TESTS = ["tests/service", "tests/training"]
 REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/docker", "tests/docs", "tests/repository"]
@@ -123,14 +126,13 @@ class Ci:
         prepared, registry = self._prepared(), _registry().as_service(use_entrypoint=True)
         files = self.source.filter(include=[*MODEL_FILES, "pytest.ini", "tests/*.py", *SERVICE_TESTS])
         service = prepared.with_directory(".", files)
-        others = self.source.filter(exclude=SERVICE_TESTS)
-        pipeline = prepared.with_directory(".", others).with_service_binding("registry", registry)
+        pipeline = prepared.with_directory(".", self.source).with_service_binding("registry", registry)
         measured = ["--cov=app", "--cov=train_model", "--cov=training"]
+        beside = ["--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]
+        others = ["pytest", *REPOSITORY_TESTS, *beside, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
         reports = await together(
             service.with_exec(["pytest", "--progress", *SERVICE_TESTS, *measured]).stdout,
-            pipeline.with_exec(
-                ["pytest", "--progress", *REPOSITORY_TESTS, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
-            ).stdout,
+            pipeline.with_exec(others).stdout,
         )
         return "\n".join(reports)
 
@@ -265,6 +267,7 @@ class Ci:
 
     @function(cache="never")
     @identified
+    @consenting
     async def publish(
         self,
         tag: Tag,
@@ -275,13 +278,16 @@ class Ci:
         ] = False,
         *,
         identity: Identity | None,
+        consent: Consent,
     ) -> str:
-        """Lint, test, build, try and push one version, and print its name with its digest."""
+        """Lint, test, build, try, sign and push one version, and print its name with its digest."""
         name = (await self._project()).name
         target = reference.image(registry, name, tag)
         draft = self._draft(name, tag, await Commit.of(git))
         access, allowed = self._access(identity), publishing.Allowed(stand_in=allow_stand_in)
-        return str(await publishing.release(draft, target, access, Steps(_tell, _tell), allowed))
+        signing = Signing(await self._signatures(), consent)
+        steps = Steps(_tell, _tell)
+        return str(await publishing.release(draft, target, access, steps, allowed, signing))
 
     @function(cache="never")
     async def rehearse(
@@ -436,10 +442,10 @@ class Ci:
         *,
         identity: Identity | None,
     ) -> str:
-        """Hold a published image against its bill of materials, its provenance and its labels."""
+        """Hold a published image against its bill of materials, provenance, labels and signature."""
         published = reference.pinned(image)
         async with self._access(identity).open(published.image) as repository:
-            return await verify.verified(repository, published)
+            return await verify.verified(repository, published, await self._signatures())
 
     async def _project(self) -> Project:
         return Project.of(await self.source.file("pyproject.toml").contents())
@@ -449,9 +455,16 @@ class Ci:
 
     async def _operations(self, identity: Identity | None, operator: Operator) -> Operations:
         name = (await self._project()).name
-        environments = Environments.of(await self.source.file(ENVIRONMENTS).contents())
+        environments, signatures = await self._environments(), await self._signatures()
         reach = Reach(self.source, dag.container().from_(BASE), identity, operator)
-        return Operations(name, environments, self._access(identity), reach, Steps(_tell, _tell))
+        steps = Steps(_tell, _tell)
+        return Operations(name, environments, self._access(identity), reach, steps, signatures)
+
+    async def _environments(self) -> Environments:
+        return Environments.of(await self.source.file(ENVIRONMENTS).contents())
+
+    async def _signatures(self) -> Signatures:
+        return Signatures(await Trust.pinned(self.source), (await self._environments()).policy())
 
     async def _compare(self, ours: dagger.File, other: dagger.File) -> str:
         """Say that two images are one and the same. Raises ImagesDiffer with the file that differs."""

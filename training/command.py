@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sklearn.base import is_regressor
+
 from app.errors import BadData, TrainingError
 from app.modelling import artifact
 from app.modelling.artifact import Card
@@ -19,8 +21,9 @@ from training import reproducibility
 from training.fit import fit
 from training.handover import fresh_process
 from training.package import package
+from training.report import report
 from training.settings import Settings, read_settings
-from training.table import read_table
+from training.table import Data, read_data
 from training.team_code import team_code
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,23 +37,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--settings", type=Path, default=beside, help="TOML file (pyproject.toml)")
     options = parser.parse_args(arguments)
     try:
-        card, files = _train(read_settings(options.settings), options.settings.parent)
+        data, card, files = _train(read_settings(options.settings), options.settings.parent)
         artifact.save(options.output, card, files)
     except (TrainingError, OSError) as error:
         print(f"train_model: {error}", file=sys.stderr)
         return 2 if isinstance(error, BadData) else 1
-    print(f"{options.output}: {_summary(card)}")
+    print("\n".join([*report(card, data.source, data.dialect), f"{options.output}: {_summary(card)}"]))
     return 0
 
 
-def _train(settings: Settings, folder: Path) -> tuple[Card, dict[str, bytes]]:
-    """Return a model's card and files, which a process of its own has loaded as the service will."""
-    table = read_table(settings.data, folder)
+def _train(settings: Settings, folder: Path) -> tuple[Data, Card, dict[str, bytes | bytearray]]:
+    """Return data, card and files of a model that a process of its own has loaded as the service will."""
     reproducibility.seed()
-    fitted = fit(_make_model(), table, settings)
-    card, files = package(fitted, table, settings)
+    estimator = _make_model()
+    data = read_data(settings, folder, regression=is_regressor(estimator))
+    fitted = fit(estimator, data, settings)
+    card, files = package(fitted, settings)
     fresh_process.check(card, files, fitted.estimator)
-    return card, files
+    return data, card, files
 
 
 def _make_model() -> Estimator:

@@ -5,51 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sklearn.base import is_regressor
-from sklearn.model_selection import train_test_split
-
-from app.errors import BelowMinimum
 from app.modelling.estimator import Estimator
-from training.describe import evaluate
+from training.metrics import Judge
 from training.reproducibility import keep_winner
 from training.settings import Settings
-from training.table import Examples, Table, read_examples
+from training.table import Data, Examples
 from training.team_code import team_code
-
-HELD_OUT = 0.25
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """An estimator, the rows that it was fitted to, the rows held out, and what it is worth on these."""
+    """An estimator, the data that it was fitted to, and what it and its columns are worth."""
 
     estimator: Estimator
-    trained: Examples
-    held_out: Examples
+    data: Data
     metrics: Mapping[str, float]
+    importances: Mapping[str, float]
 
 
-def fit(estimator: Estimator, table: Table, settings: Settings) -> Fitted:
+def fit(estimator: Estimator, data: Data, settings: Settings) -> Fitted:
     """Fit the estimator to three quarters of the rows.
 
     Raises BadData, or BelowMinimum when the rows held out are predicted worse than the minimum.
     """
-    examples = read_examples(table, settings, regression=is_regressor(estimator))
-    trained, held_out = _parted(examples)
-    with team_code(f"{table.source}: make_model()'s estimator cannot be fitted"):
-        estimator.fit(trained.x, trained.y)
+    judge = Judge.of(data.trained.classes, settings)
+    with team_code(f"{data.source}: make_model()'s estimator cannot be fitted", _other_kinds(data.trained)):
+        estimator.fit(data.trained.x, data.trained.y)
     estimator = keep_winner(estimator)
     with team_code("make_model(): the estimator fails on rows held out"):
-        metrics = evaluate(estimator, held_out)
-    score, value = next(iter(metrics.items()))
-    if not value >= settings.minimum_score:
-        raise BelowMinimum(f"{score} on the rows held out is {value:.4f}, below {settings.minimum_score}")
-    return Fitted(estimator, trained, held_out, metrics)
+        metrics = judge.evaluate(estimator, data.held_out)
+        judge.check(metrics, data.trained, data.held_out)
+        return Fitted(estimator, data, metrics, judge.importances(estimator, data.held_out))
 
 
-def _parted(examples: Examples) -> tuple[Examples, Examples]:
-    stratify = examples.y if examples.classes else None
-    x, x_test, y, y_test = train_test_split(
-        examples.x, examples.y, test_size=HELD_OUT, random_state=0, stratify=stratify
-    )
-    return Examples(x, y, examples.classes), Examples(x_test, y_test, examples.classes)
+def _other_kinds(trained: Examples) -> str:
+    """Return in words which columns an estimator may have stumbled over."""
+    others: dict[str, str] = {
+        name: kind for name, kind in trained.kinds.items() if kind in ("category", "text")
+    }
+    others |= {name: "with missing values" for name in trained.kinds if trained.x[name].isna().any()}
+    if not others:
+        return ""
+    listed = ", ".join(f"{name} ({word})" for name, word in others.items())
+    return f" (these columns need preparation in make_model(), or to be left out with `features`: {listed})"

@@ -2,84 +2,112 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from app.errors import ArtifactError, BadData, InvalidInput, ModelError, NotPortable
-from app.modelling import artifact, estimator, portable_model
+from app.modelling import artifact, columns, estimator
 from app.modelling.artifact import Card, Portable
+from app.modelling.columns import Column
+from app.modelling.data_frame import encode_frame
 from app.modelling.estimator import EstimatorPredictor
-from app.modelling.portable_model import Model
+from app.modelling.portable import binary_format, json_format
+from app.modelling.portable.model import Model
+from app.modelling.portable.scorer import scorer
 from app.modelling.portable_predictor import PortablePredictor
 from app.modelling.predictor import Predictor
-from app.modelling.scorer import scorer
-from training import describe, parity
+from training import parity
+from training.describe import describe
 from training.export import export
 from training.fit import Fitted
 from training.golden import golden
 from training.handover import pickle_contents
 from training.plots import plots
+from training.preparation.prepared_row import names_of
+from training.probe import probe
 from training.settings import Settings
-from training.table import Table, feature_names
 
 
-def package(fitted: Fitted, table: Table, settings: Settings) -> tuple[Card, dict[str, bytes]]:
+def package(fitted: Fitted, settings: Settings) -> tuple[Card, dict[str, bytes | bytearray]]:
     """Return the model's card, and the other files by name: the portable model is one if it can be had.
 
     Raises BadData when the model fails on rows that it was fitted to.
     """
-    pickle = pickle_contents.serialize(fitted.estimator)
-    card = _card(fitted, table, settings, artifact.sha256(pickle))
+    files: dict[str, bytes | bytearray] = {artifact.MODEL_FILE: pickle_contents.serialize(fitted.estimator)}
+    card, found = _card(fitted, settings, artifact.sha256(files[artifact.MODEL_FILE]))
     positive = None if card.positive is None else card.classes.index(card.positive)
-    files = {artifact.MODEL_FILE: pickle, **plots(fitted.estimator, fitted.held_out, positive)}
+    files |= plots(fitted.estimator, fitted.data.held_out, positive)
+    if categories := columns.write(found):
+        files[artifact.CATEGORIES_FILE] = categories
+        card = replace(card, categories_sha256=artifact.sha256(categories))
     predictor: Predictor
     try:
-        files[artifact.PORTABLE_FILE], model = portable_form(fitted, positive)
-        sha256 = artifact.sha256(files[artifact.PORTABLE_FILE])
-        card = replace(card, portable=Portable(sha256, model.format, model.nodes))
-        predictor = PortablePredictor(card, scorer(model))
+        name, content, model = portable_form(fitted, found, positive)
+        files[name] = content
+        card = replace(card, portable=Portable(artifact.sha256(content), model.format, model.nodes))
+        predictor = PortablePredictor.of(card, found, model, name)
     except NotPortable as reason:
-        predictor = EstimatorPredictor(fitted.estimator, replace(card, not_portable=str(reason)))
+        predictor = EstimatorPredictor(fitted.estimator, replace(card, not_portable=str(reason)), found)
     try:
-        rows = artifact.as_json(golden(predictor, fitted.trained.x))
+        rows = artifact.as_json(golden(predictor))
     except (InvalidInput, ModelError) as error:
         raise BadData(f"make_model(): the estimator fails on rows that it was fitted to: {error}") from error
     card = replace(predictor.card, golden_sha256=artifact.sha256(rows))
     return card, {**files, artifact.GOLDEN_FILE: rows}
 
 
-def portable_form(fitted: Fitted, positive: int | None) -> tuple[bytes, Model]:
-    """Return the portable model's file and model. Raises NotPortable, also when it predicts otherwise."""
+def portable_form(
+    fitted: Fitted, found: Sequence[Column], positive: int | None
+) -> tuple[str, bytes | bytearray, Model]:
+    """Return the portable model's file by name and content, and the model in it.
+
+    Raises NotPortable, also when it predicts otherwise.
+    """
     try:
-        exported = asdict(export(fitted.estimator, positive))
-        content = json.dumps(exported, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-        model = portable_model.parse(content, artifact.PORTABLE_FILE)
+        name, content, model = _written(export(fitted.estimator, positive, names_of(found)))
+        scorer(model, name)  # which checks its trees
     except (ValueError, ArtifactError) as error:
         raise NotPortable(f"{type(fitted.estimator).__name__} has no portable form: {error}") from error
-    if len(content) > artifact.MAX_BYTES:
-        raise NotPortable(f"{len(content)} bytes are more than the {artifact.MAX_BYTES} of a portable model")
-    parity.check(model, fitted.estimator, positive, fitted.trained.x)
-    return content, model
+    trained = encode_frame(found, fitted.data.trained.x)
+    parity.check(model, fitted.estimator, positive, found, trained)
+    return name, content, model
 
 
-def _card(fitted: Fitted, table: Table, settings: Settings, sha256: str) -> Card:
-    names = feature_names(table, settings)
-    classes = fitted.trained.classes
-    return Card(
+def _written(exported: Model) -> tuple[str, bytes | bytearray, Model]:
+    """Return the model as a file, in JSON if that can express it, and what is read from it."""
+    text = json_format.write(exported)
+    if text is not None and len(text) <= artifact.MAX_BYTES:
+        return artifact.PORTABLE_FILE, text, json_format.parse(text, artifact.PORTABLE_FILE)
+    content = binary_format.write(exported)
+    if len(content) > binary_format.MAX_BYTES:
+        raise NotPortable(
+            f"{len(content)} bytes are more than the {binary_format.MAX_BYTES} of a portable model"
+        )
+    return artifact.BINARY_FILE, content, binary_format.parse(content, artifact.BINARY_FILE)
+
+
+def _card(fitted: Fitted, settings: Settings, sha256: str) -> tuple[Card, tuple[Column, ...]]:
+    """Return the card and its columns, without what is only known of the files."""
+    data, described = fitted.data, describe(fitted.data.trained, settings)
+    classes = data.trained.classes
+    card = Card(
         name=settings.name,
         task="classification" if classes else "regression",
-        features=tuple(
-            describe.feature(name, values) for name, values in zip(names, fitted.trained.x.T, strict=True)
-        ),
+        features=tuple(column.feature for column in described),
         target=settings.target,
         classes=classes,
         positive=(settings.positive or classes[1]) if len(classes) == 2 else None,
         metrics=dict(fitted.metrics),
-        rows={"train": len(fitted.trained.x), "test": len(fitted.held_out.x)},
+        rows={"train": len(data.trained.y), "test": len(data.held_out.y)},
         libraries=estimator.installed_versions(pickle_contents.package_names(fitted.estimator)),
-        data_sha256=table.sha256,
+        data_sha256=data.sha256,
         artifact_sha256=sha256,
         portable=None,
         not_portable=None,
         golden_sha256="",
     )
+    found = tuple(
+        replace(each, feature=replace(each.feature, importance=fitted.importances[each.feature.name]))
+        for each in probe(EstimatorPredictor(fitted.estimator, card, described), data.trained.x)
+    )
+    return replace(card, features=tuple(column.feature for column in found)), found

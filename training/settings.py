@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
+import codecs
 import tomllib
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import BadData
+from app.modelling.artifact import Kind
+
+STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        raise ValueError("Python knows no such encoding") from None
+
+
+class CsvSettings(BaseModel):
+    """The table `[tool.milestone2.csv]`: how the file is written; what isn't given is detected."""
+
+    model_config = STRICT
+
+    separator: str | None = Field(default=None, min_length=1, max_length=1)
+    decimal: Literal[".", ","] | None = None
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
+    na_values: list[str] | None = None
+
+
+class ColumnSettings(BaseModel):
+    """An entry of `[tool.milestone2.columns]`: what a column is, where that isn't seen from its values."""
+
+    model_config = STRICT
+
+    kind: Kind | None = None
+    description: str | None = None
+    unit: str | None = None
 
 
 class Settings(BaseModel):
     """The table `[tool.milestone2]`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = STRICT
 
     name: str = Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")
     data: str
     target: str
     features: list[str] = []
     positive: str | None = None
-    minimum_score: float = Field(le=1)
+    minimum_score: float | None = Field(default=None, le=1)
+    minimum: dict[str, float] = {}
+    csv: CsvSettings = CsvSettings()
+    columns: dict[str, ColumnSettings] = {}
 
 
 def read_settings(path: Path) -> Settings:

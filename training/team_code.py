@@ -21,14 +21,18 @@ ADVICE = {
 
 
 @contextmanager
-def team_code(doing: str) -> Iterator[None]:
-    """Raise what the block raises as BadData; `doing` says in words what failed."""
+def team_code(doing: str, hint: str = "") -> Iterator[None]:
+    """Raise what the block raises as BadData; `doing` says in words what failed.
+
+    The hint follows an error in values.
+    """
     try:
         yield
     except TrainingError:
         raise
     except Exception as error:
-        raise BadData(f"{doing}: {describe(error)}") from error
+        hint = hint if isinstance(error, ValueError) else ""
+        raise BadData(f"{doing}: {describe(error)}{hint}") from error
 
 
 def describe(error: Exception) -> str:

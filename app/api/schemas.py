@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from app.api import open_inference
 from app.connections.error_responses import Code
-from app.modelling.artifact import Card
+from app.modelling.artifact import Card, described
+from app.modelling.predictor import ScorerKind
 from app.settings import Limits
 
 Schema = dict[str, Any]
@@ -80,13 +81,14 @@ class Release:
 
     version: str
     digest: str | None
+    scorer: ScorerKind = field(metadata=described("What scores rows; `native` is compiled code."))
 
 
 @dataclass(frozen=True)
 class ReleasedCard(Card):
     """The model's card, and the release that serves it."""
 
-    release: Release
+    release: Release = field(kw_only=True)
 
 
 class TensorMetadata(BaseModel):

@@ -1,9 +1,11 @@
 """The trained model on disk: one folder that `train_model.py` writes and the service reads.
 
     card.json       what the model is; names the SHA-256 of the files that follow
+    categories.json the categories that the model knows (columns.py); absent without a column of categories
     model.joblib    the scikit-learn estimator, a pickle: reading it runs what is in it (estimator.py)
-    model.json      the same as plain numbers (portable_model.py); absent when the card says why it can't
-                    be had
+    model.json      the same as plain numbers, if it is a small linear model (portable/json_format.py)
+    model.bin       the same as plain numbers, if it is any other (docs/model-format.md); both are absent
+                    when the card says why they can't be had
     golden.json     rows of features with what the service predicts for them
     roc.svg, …      plots for people (PLOT_FILES)
 
@@ -14,6 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,11 +27,14 @@ from typing import Any, Literal
 from app.errors import ArtifactError
 from app.modelling import strict_json
 
-CARD_FILE, MODEL_FILE, PORTABLE_FILE, GOLDEN_FILE = "card.json", "model.joblib", "model.json", "golden.json"
+CARD_FILE, MODEL_FILE, GOLDEN_FILE = "card.json", "model.joblib", "golden.json"
+PORTABLE_FILE, BINARY_FILE, CATEGORIES_FILE = "model.json", "model.bin", "categories.json"
 PLOT_FILES = ("roc.svg", "calibration.svg", "classes.svg", "residuals.svg")
-MAX_CARD_BYTES = MAX_BYTES = 32 * 1024 * 1024  # of a card, and of a portable model
+MAX_CARD_BYTES = MAX_BYTES = 32 * 1024 * 1024  # of a card, and of a portable model in JSON
+MAX_PICKLE_BYTES = 4 * 1024**3
 
 Task = Literal["classification", "regression"]
+Kind = Literal["number", "integer", "boolean", "category", "text"]
 
 
 def described(text: str) -> dict[str, str]:
@@ -40,7 +47,9 @@ class Bins:
     """Quantile bins of the training rows, to compare with what is asked of the service."""
 
     edges: tuple[float, ...] = field(metadata=described("Each bin's largest value, but the last bin's."))
-    shares: tuple[float, ...] = field(metadata=described("Share of the training rows in each bin."))
+    shares: tuple[float, ...] = field(
+        metadata=described("Share of the training rows in each bin; the rest of them lack a value.")
+    )
 
     def index(self, value: float) -> int:
         """Return the number of the bin that holds the value, from 0."""
@@ -49,13 +58,38 @@ class Bins:
 
 @dataclass(frozen=True)
 class Feature:
-    """One input, in the order of the request's list, as seen in the training rows."""
+    """One input, in the order of the request's list, as seen in the training rows.
+
+    A boolean is described as the numbers 0 and 1, a category by its place in the list of categories that the
+    model knows: `categories`, and behind them the rare ones, which no card names. The first bin of a category
+    is that of unknown ones (-1), the last that of rare ones if there are any. A text has one bin.
+    """
 
     name: str
-    minimum: float
-    maximum: float
-    quantiles: dict[str, float] = field(metadata=described("Value by quantile, `0.5` being the median."))
+    minimum: float | None = field(metadata=described("Null for a category and for a text."))
+    maximum: float | None = field(metadata=described("Null for a category and for a text."))
+    quantiles: dict[str, float] = field(
+        metadata=described("Value by quantile, `0.5` being the median; empty for a category and for a text.")
+    )
     bins: Bins
+    kind: Kind = "number"
+    missing: bool = field(default=False, metadata=described("Whether the model takes null for a value."))
+    missing_share: float = field(
+        default=0.0, metadata=described("Share of the training rows without a value.")
+    )
+    categories: tuple[str, ...] = field(
+        default=(), metadata=described("The most frequent categories, the first of all first.")
+    )
+    rare: int = field(default=0, metadata=described("Number of further categories, of few rows each."))
+    unknown: bool = field(
+        default=False, metadata=described("Whether the model takes a category that it doesn't know.")
+    )
+    description: str | None = None
+    unit: str | None = None
+    importance: float | None = field(
+        default=None,
+        metadata=described("How much of the first metric is lost when the column's values are shuffled."),
+    )
 
 
 @dataclass(frozen=True)
@@ -85,16 +119,12 @@ class Card:
     portable: Portable | None
     not_portable: str | None = field(metadata=described("Why scikit-learn serves the model."))
     golden_sha256: str
-
-    def medians(self) -> list[float]:
-        """Return a row that every model must predict. Raises ArtifactError when the card lacks one."""
-        try:
-            return [feature.quantiles["0.5"] for feature in self.features]
-        except KeyError:
-            raise ArtifactError("model: the card has no median of a feature; train again") from None
+    categories_sha256: str | None = field(
+        default=None, metadata=described("SHA-256 of the list of all categories; null without categories.")
+    )
 
 
-def sha256(content: bytes) -> str:
+def sha256(content: bytes | bytearray) -> str:
     """Return the content's SHA-256 in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
@@ -109,13 +139,13 @@ def card_bytes(card: Card) -> bytes:
     return as_json(asdict(card))
 
 
-def save(folder: Path, card: Card, files: Mapping[str, bytes]) -> None:
+def save(folder: Path, card: Card, files: Mapping[str, bytes | bytearray]) -> None:
     """Write a card and what belongs to it into the folder, which is made when missing.
 
     An earlier model's files go, so that none is taken for one of this model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (MODEL_FILE, PORTABLE_FILE, GOLDEN_FILE, *PLOT_FILES):
+    for old in (MODEL_FILE, PORTABLE_FILE, BINARY_FILE, GOLDEN_FILE, CATEGORIES_FILE, *PLOT_FILES):
         (folder / old).unlink(missing_ok=True)
     for name, content in {**files, CARD_FILE: card_bytes(card)}.items():
         (folder / name).write_bytes(content)
@@ -135,24 +165,35 @@ def load_card(folder: Path) -> Card:
     return card
 
 
-def read_file(path: Path, limit: int | None = None) -> bytes:
-    """Return a file's content. Raises ArtifactError when it can't be read or is longer than the limit."""
+def read_file(path: Path, limit: int) -> bytearray:
+    """Return a regular file's content. Raises ArtifactError for no such file, and one beyond the limit."""
     try:
-        if limit is not None and path.stat().st_size > limit:
-            raise ArtifactError(f"model: {path} is longer than {limit} bytes; train again")
-        return path.read_bytes()
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ArtifactError(f"model: {path} is not a regular file; train again")
+            if status.st_size > limit:
+                raise ArtifactError(f"model: {path} is longer than {limit} bytes; train again")
+            content = bytearray(status.st_size)
+            del content[file.readinto(content) :]
+            return content
     except OSError as error:
         raise ArtifactError(
             f"model: cannot read {path}: {error.strerror}; run `python train_model.py` or set MODEL_DIR"
         ) from error
 
 
-def read_known(path: Path, expected: str, limit: int | None = None) -> bytes:
+def read_known(path: Path, expected: str, limit: int) -> bytearray:
     """Return a file's content. Raises ArtifactError also when its SHA-256 isn't the expected one."""
     content = read_file(path, limit)
-    if sha256(content) != expected:
+    if (found := sha256(content)) != expected:
         raise ArtifactError(
-            f"model: {path} has SHA-256 {sha256(content)}, its card says {expected}; "
+            f"model: {path} has SHA-256 {found}, its card says {expected}; "
             "train again, or restore the two files together"
         )
     return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a named pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""Serve a model that isn't portable with scikit-learn; only this part of the service imports it, and NumPy.
+"""Serve a model that isn't portable with scikit-learn; only this part of the service imports that and pandas.
 
 A joblib file is a pickle: reading it runs what is in it, and other library versions may read something else
 from it. So the card names the file's SHA-256 and the versions, and both are checked before the first byte is
@@ -19,13 +19,16 @@ from typing import Any, Protocol
 import joblib
 import numpy as np
 from numpy.typing import NDArray
+from pandas import DataFrame
 
 from app.errors import ArtifactError, InvalidInput, ModelError
 from app.modelling import artifact
 from app.modelling.artifact import Card
-from app.modelling.predictor import FINITE_RESULT, Result, finite, refusal
+from app.modelling.columns import Column, Row
+from app.modelling.data_frame import to_frame
+from app.modelling.predictor import FINITE_RESULT, Result, ScorerKind, finite, refusal
 
-LIBRARIES = ("joblib", "numpy", "scikit-learn", "scipy")
+LIBRARIES = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
 # Some estimator's pickle may need a Python of the same feature release, none a bug-fix release.
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -33,13 +36,13 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 class Estimator(Protocol):
     """A scikit-learn estimator; `predict_proba` is only asked of two-class classifiers."""
 
-    def fit(self, x: NDArray[np.float64], y: NDArray[Any], /) -> object:
+    def fit(self, x: DataFrame, y: NDArray[Any], /) -> object:
         """Learn from rows of features and their targets."""
 
-    def predict(self, x: NDArray[np.float64], /) -> NDArray[Any]:
+    def predict(self, x: DataFrame, /) -> NDArray[Any]:
         """Return one value a row: the number, or the index of the class."""
 
-    def predict_proba(self, x: NDArray[np.float64], /) -> NDArray[np.float64]:
+    def predict_proba(self, x: DataFrame, /) -> NDArray[np.float64]:
         """Return one row a row: the probability of each class."""
 
 
@@ -49,9 +52,11 @@ class EstimatorPredictor:
 
     estimator: Estimator
     card: Card
+    columns: tuple[Column, ...]
+    scorer: ScorerKind = "scikit-learn"
     on_loop: bool = False
 
-    def predict(self, features: Sequence[float]) -> Result:
+    def predict(self, features: Row) -> Result:
         """Return the prediction for a row."""
         try:
             (result,) = self._ask([features])
@@ -62,25 +67,25 @@ class EstimatorPredictor:
             raise refusal(features, FINITE_RESULT)
         return result
 
-    def predict_all(self, rows: Sequence[Sequence[float]]) -> list[Result]:
+    def predict_all(self, rows: Sequence[Row]) -> list[Result]:
         """Return the predictions for rows, which scikit-learn takes together."""
         try:
             return finite(self._ask(rows), rows) if rows else []
         except ValueError as error:
             raise self._refusal(rows) from error
 
-    def _ask(self, rows: Sequence[Sequence[float]]) -> list[Result]:
+    def _ask(self, rows: Sequence[Row]) -> list[Result]:
         kind = int if self.card.classes and self.card.positive is None else float
         try:
             with np.errstate(all="ignore"):  # an overflow shows in the result, which is checked
-                results = served(self.estimator, self.card, np.array(rows, dtype=np.float64))
+                results = served(self.estimator, self.card, to_frame(self.columns, rows))
             return [kind(result) for result in results]
         except ValueError:
             raise
         except Exception as error:
             raise ModelError(f"the model failed: {type(error).__name__}: {error}") from error
 
-    def _refusal(self, rows: Sequence[Sequence[float]]) -> InvalidInput:
+    def _refusal(self, rows: Sequence[Row]) -> InvalidInput:
         """Find the row that scikit-learn doesn't take, by asking for each."""
         for index, row in enumerate(rows):
             try:
@@ -90,14 +95,14 @@ class EstimatorPredictor:
         return InvalidInput("instances", "rows that the model can take together", f"{len(rows)} rows")
 
 
-def served(estimator: Estimator, card: Card, x: NDArray[np.float64]) -> NDArray[Any]:
+def served(estimator: Estimator, card: Card, x: DataFrame) -> NDArray[Any]:
     """Return for each row the value, the positive class's probability, or the class's index."""
     if card.positive is not None:
         return estimator.predict_proba(x)[:, card.classes.index(card.positive)]
     return estimator.predict(x)
 
 
-def load(folder: Path, card: Card) -> EstimatorPredictor:
+def load(folder: Path, card: Card, columns: tuple[Column, ...]) -> EstimatorPredictor:
     """Return the folder's model.
 
     Raises ArtifactError when the file is missing, its SHA-256 or the library versions differ from the
@@ -105,12 +110,12 @@ def load(folder: Path, card: Card) -> EstimatorPredictor:
     """
     _check_versions(card)
     path = folder / artifact.MODEL_FILE
-    content = artifact.read_known(path, card.artifact_sha256)
+    content = artifact.read_known(path, card.artifact_sha256, artifact.MAX_PICKLE_BYTES)
     try:
         estimator: Estimator = joblib.load(io.BytesIO(content))
     except Exception as error:  # a pickle runs foreign code, which can raise anything
         raise ArtifactError(f"model: cannot unpickle {path}: {type(error).__name__}: {error}") from error
-    return EstimatorPredictor(estimator, card)
+    return EstimatorPredictor(estimator, card, columns)
 
 
 def serialize(estimator: Estimator) -> bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.errors import ArtifactError, InvalidInput, ModelError
-from app.modelling import artifact, portable_predictor
+from app.modelling import artifact, columns, portable_predictor
 from app.modelling.artifact import Card
+from app.modelling.columns import Column
 from app.modelling.predictor import Predictor
 
 
@@ -14,18 +15,19 @@ def load(folder: Path) -> Predictor:
     """Return the folder's model. Raises ArtifactError when it cannot be loaded or does not work."""
     card = artifact.load_card(folder)
     predictor: Predictor
+    found = columns.load(folder, card)
     if card.portable:
-        predictor = portable_predictor.load(folder / artifact.PORTABLE_FILE, card.portable.sha256, card)
+        predictor = portable_predictor.load(folder, card, card.portable, found)
     else:
-        predictor = _scikit_learn(folder, card)
+        predictor = _scikit_learn(folder, card, found)
     try:
-        predictor.predict(card.medians())
+        predictor.predict(columns.typical_row(found))
     except (ModelError, InvalidInput) as error:
         raise ArtifactError(f"model: {folder} does not predict its card's medians: {error}") from error
     return predictor
 
 
-def _scikit_learn(folder: Path, card: Card) -> Predictor:
+def _scikit_learn(folder: Path, card: Card, found: tuple[Column, ...]) -> Predictor:
     try:
         from app.modelling import estimator  # takes a second, and the smaller image lacks its libraries
     except ModuleNotFoundError as error:
@@ -33,4 +35,4 @@ def _scikit_learn(folder: Path, card: Card) -> Predictor:
             f"model: {folder} is not portable ({card.not_portable}) and {error.name} is not installed; "
             "build the image target runtime-full, or install app/requirements-full.txt"
         ) from error
-    return estimator.load(folder, card)
+    return estimator.load(folder, card, found)

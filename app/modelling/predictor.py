@@ -1,18 +1,20 @@
-"""Predictions for rows of numbers: what every kind of model offers, and how it refuses a row."""
+"""Predictions for encoded rows (columns.py): what every kind of model offers, and how it refuses a row."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Protocol
+from typing import Literal, Protocol
 
 from app.errors import InvalidInput
 from app.modelling.artifact import Card
+from app.modelling.columns import Column, Row
 
 LARGEST_SINGLE = 3.4028234663852886e38  # the largest finite number in single precision
 FINITE_RESULT = "values that the model has a finite result for"
 
 Result = int | float
+ScorerKind = Literal["native", "python", "scikit-learn"]
 
 
 class Predictor(Protocol):
@@ -23,21 +25,38 @@ class Predictor(Protocol):
         """Return what the model is."""
 
     @property
+    def columns(self) -> tuple[Column, ...]:
+        """Return what a client may send for each feature, and how it is encoded."""
+
+    @property
+    def scorer(self) -> ScorerKind:
+        """Return what computes predictions: the native library, plain Python, or scikit-learn."""
+
+    @property
     def on_loop(self) -> bool:
         """Return whether a prediction takes microseconds, so that it may hold up the event loop."""
 
-    def predict(self, features: Sequence[float]) -> Result:
+    def predict(self, features: Row) -> Result:
         """Return the value (regression), the positive class's probability or the class's index.
 
-        `features` are finite and as many as the card's. Raises InvalidInput when the model cannot
+        `features` are encoded by `columns` and as many. Raises InvalidInput when the model cannot
         take one of them or has no finite result for them, ModelError when it fails otherwise.
         """
 
-    def predict_all(self, rows: Sequence[Sequence[float]]) -> list[Result]:
+    def predict_all(self, rows: Sequence[Row]) -> list[Result]:
         """Return what `predict` does, for each row; InvalidInput names the row as in `instances[3]`."""
 
 
-def finite(results: list[Result], rows: Sequence[Sequence[float]]) -> list[Result]:
+def label(card: Card, result: Result) -> str:
+    """Return the name of the class that a result stands for: of two, the likelier one."""
+    if card.positive is None:
+        return card.classes[int(result)]
+    first, second = card.classes
+    other = second if card.positive == first else first
+    return card.positive if result >= 0.5 else other
+
+
+def finite(results: list[Result], rows: Sequence[Row]) -> list[Result]:
     """Return the rows' results, or raise InvalidInput for the first that is not finite."""
     if all(map(isfinite, results)):
         return results
@@ -45,9 +64,9 @@ def finite(results: list[Result], rows: Sequence[Sequence[float]]) -> list[Resul
     raise refusal(rows[first], FINITE_RESULT, f"instances[{first}]")
 
 
-def refusal(features: Sequence[float], expected: str, name: str = "features") -> InvalidInput:
+def refusal(features: Row, expected: str, name: str = "features") -> InvalidInput:
     """Blame the first value beyond single precision, in which trees work, else the whole row."""
     for index, value in enumerate(features):
-        if abs(value) > LARGEST_SINGLE:
+        if isinstance(value, float) and abs(value) > LARGEST_SINGLE:
             return InvalidInput(f"{name}[{index}]", expected, repr(value))
     return InvalidInput(name, expected, repr(list(features))[:120])

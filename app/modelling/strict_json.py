@@ -1,12 +1,14 @@
 """Read JSON into frozen dataclasses, strictly: every field once and no other, of its very type, and finite.
 
+A field with a default may be missing: files of an earlier version lack it.
+
 It stands in for Pydantic, whose import takes longer than the service may take to start.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from math import isfinite
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
@@ -26,7 +28,7 @@ _WORDS: dict[object, str] = {
 }
 
 
-def parse(content: bytes, place: str) -> object:
+def parse(content: bytes | bytearray, place: str) -> object:
     """Return what the JSON in UTF-8 says; `place` says where it stands. Raises ArtifactError."""
     try:
         return json.loads(content.decode(), parse_constant=_no_number, object_pairs_hook=_once)
@@ -71,20 +73,21 @@ def _read(kind: Any, value: Any, place: str) -> Any:
 
 
 def _record(kind: Any, value: dict[str, Any], place: str) -> Any:
-    hints = _fields(kind)
+    hints, needed = _fields(kind)
     for name in [*value, *hints]:
         if name not in hints:
             _refuse("no such field", value[name], _below(place, name))
-        if name not in value:
+        if name in needed and name not in value:
             _refuse("this field", None, _below(place, name))
-    return kind(**{name: _read(hint, value[name], _below(place, name)) for name, hint in hints.items()})
+    return kind(**{name: _read(hints[name], given, _below(place, name)) for name, given in value.items()})
 
 
 @cache
-def _fields(kind: Any) -> dict[str, Any]:
-    """Return the types of a dataclass's fields by their names."""
-    hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}
+def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return the types of a dataclass's fields by their names, and the names of those without a default."""
+    hints, found = get_type_hints(kind), fields(kind)
+    needed = frozenset(each.name for each in found if each.default is MISSING)
+    return {each.name: hints[each.name] for each in found}, needed
 
 
 def _items(kind: Any, values: list[Any], place: str) -> tuple[Any, ...]:

@@ -13,8 +13,9 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from deploying.targets import cloud_run, kubernetes, swarm
 from errors import InvalidEnvironment
+from signing.policy import Policy
 
-FILE = "deploy/environments.toml"
+FILE, SIGNATURE = "deploy/environments.toml", "signature"
 Settings = cloud_run.Settings | kubernetes.Settings | swarm.Settings
 TARGETS: Mapping[str, type[Settings]] = {
     "cloud-run": cloud_run.Settings,
@@ -58,11 +59,33 @@ class Environments:
             at, what = _AT.search(str(error)), _AT.sub("", str(error))
             raise InvalidEnvironment(f"{FILE}, {at[1] or at[2] if at else 'somewhere'}: {what}") from error
 
+    @property
+    def names(self) -> list[str]:
+        """What the environments are called, in the order of the file."""
+        return [name for name in self.tables if name != SIGNATURE]
+
+    def policy(self) -> Policy | None:
+        """Return who has to have signed a release, None when nobody; raises InvalidEnvironment."""
+        table = self.tables.get(SIGNATURE)
+        if table is None:
+            return None
+        if not isinstance(table, dict):
+            raise InvalidEnvironment(f"{FILE}: {SIGNATURE} is {table!r}; write it as a table")
+        known = [each.name for each in fields(Policy)]
+        for key in table:
+            if key not in known:
+                raise self._wrong(SIGNATURE, key, f"is no setting there; there are {', '.join(known)}")
+        for key in ("repository_id", "owner_id"):
+            if not re.fullmatch("[0-9]+", str(table.get(key, "")), re.ASCII):
+                why = f"is {table.get(key)!r}; write the number that GitHub gave it, in quotes"
+                raise self._wrong(SIGNATURE, key, why)
+        return Policy(**self._values(SIGNATURE, table, Policy))
+
     def named(self, name: str) -> Environment:
         """Return an environment; raises InvalidEnvironment with the line that cannot be right."""
         table = self.tables.get(name)
-        if not isinstance(table, dict):
-            listed = ", ".join(f"{each} (line {_line(self.text, each)})" for each in self.tables) or "none"
+        if not isinstance(table, dict) or name == SIGNATURE:
+            listed = ", ".join(f"{each} (line {_line(self.text, each)})" for each in self.names) or "none"
             raise InvalidEnvironment(f"{FILE}: has no environment {name!r}; there are: {listed}")
         target = str(table.get("target"))
         if target not in TARGETS:

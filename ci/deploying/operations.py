@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from deploying.alerts import Alerts, Place
 from deploying.environments import FILE, Environment, Environments
-from deploying.release_evidence import golden, version
+from deploying.release_evidence import golden, signature, version
 from deploying.rollout.deployment import Deployment
 from deploying.rollout.journal_report import report
 from deploying.rollout.judge import Judge
@@ -22,6 +22,7 @@ from oci.reference import VERSION, Image, Release, pinned, tagged
 from oci.repository import Repository
 from releasing import smoke
 from releasing.registry_access import RegistryAccess
+from signing.verification import Signatures
 
 _MARGIN = 600  # seconds that a step may take besides being watched
 
@@ -35,6 +36,7 @@ class Operations:
     access: RegistryAccess
     reach: Reach
     steps: Steps
+    signatures: Signatures
 
     async def deploy(self, name: str, image: str) -> str:
         """Bring an image to all of an environment's traffic and return what is live.
@@ -63,6 +65,8 @@ class Operations:
         """Restore what was good before in an environment and return what is live."""
         environment = self.environments.named(name)
         async with self.reach.opened(environment) as (target, client):
+            if self.signatures.policy and (restored := restorable(await target.look(), version)):
+                await self._check_signature(restored)
             deployment = await self._deployment(environment, target, client)
             async with self._alerts(environment, target, f"the rollback to {version or 'what was before'}"):
                 live = await deployment.rollback(version, takeover=self.reach.operator.takeover)
@@ -76,7 +80,7 @@ class Operations:
         if name:
             return await self._told(self.environments.named(name))
         told, failed = [], []
-        for each in self.environments.tables:
+        for each in self.environments.names:
             try:
                 told.append(f"{each}: {await self._told(self.environments.named(each))}")
             except PipelineError as error:
@@ -92,12 +96,20 @@ class Operations:
     async def _deploy(
         self, environment: Environment, target: Target, client: Retrying, release: Release
     ) -> None:
+        await self._check_signature(release)
         async with self.access.open(release.image) as repository:
             rows = await golden(repository, release)
         judge = Judge(rows, client.http, self.steps.note, environment.common.step_seconds)
         deployment = await self._deployment(environment, target, client)
         async with self._alerts(environment, target, f"the deployment of {release.image.tag}"):
             await deployment.deploy(release, judge, takeover=self.reach.operator.takeover)
+
+    async def _check_signature(self, release: Release) -> None:
+        """Raise NotVerified unless a release is signed as the policy demands, if there is one."""
+        if self.signatures.policy:
+            with self.steps.step(f"verify the signature of {release}"):
+                async with self.access.open(release.image) as repository:
+                    self.steps.note(await signature(repository, release, self.signatures))
 
     def _alerts(
         self, environment: Environment, target: Target, what: str
@@ -166,6 +178,14 @@ def healthy(seen: Seen, where: str) -> Release:
             f"{where}: {seen.live or 'nothing'} is live, which was not judged there; deploy it there first"
         )
     return pinned(seen.live)
+
+
+def restorable(seen: Seen, version: str | None) -> Release | None:
+    """Return what a rollback restores, None when there is nothing good."""
+    attempt = seen.journal.attempt
+    gone = attempt.release if attempt and version is None else seen.live
+    entry = seen.journal.good(gone, version)
+    return pinned(entry.release) if entry else None
 
 
 def _published(environment: Environment, project: str, version: str) -> Image:

@@ -11,6 +11,7 @@ from image.components import CARD
 from oci.reference import Release
 from oci.repository import Repository
 from releasing.release_documents import attached
+from signing.verification import Signatures
 
 
 async def golden(repository: Repository, release: Release) -> Golden:
@@ -32,6 +33,13 @@ async def golden(repository: Repository, release: Release) -> Golden:
             f"{'no ' if rows is None else ''}golden rows; train and release again"
         )
     return Golden.of(rows, card)
+
+
+async def signature(repository: Repository, release: Release, signatures: Signatures) -> str:
+    """Return what signed a release; raises NotVerified unless that is whom the policy names."""
+    image = await repository.manifest(release.digest)
+    statement = await attached(repository, image, release_files.PROVENANCE)
+    return await signatures.check(repository, release, statement)
 
 
 async def version(repository: Repository, release: Release) -> str:

@@ -20,6 +20,8 @@ from deploying.alerts import Alertmanager
 from deploying.target_connections import Operator
 from errors import IdentityError, InvalidIdentity
 from keyless.google_identity import Identity
+from net.tokens import Token
+from signing.release_signature import Consent
 
 Result = TypeVar("Result")
 
@@ -89,6 +91,20 @@ async def operator(
     return Operator(by, takeover, docker, kubernetes_token, told)
 
 
+async def consent(
+    sigstore_token: Annotated[
+        dagger.Secret | None,
+        Doc("An identity token for Sigstore, where the CI system issues none on request: env:SIGSTORE_TOKEN"),
+    ] = None,
+    sign_private: Annotated[
+        bool, Doc("Sign for a private repository, too, whose name the public log then shows for ever")
+    ] = False,
+) -> Consent:
+    """Return what lets a release be signed."""
+    token = Token(await sigstore_token.plaintext()) if sigstore_token else None
+    return Consent(token, sign_private)
+
+
 def gathered(describe: Callable[..., Awaitable[object]], name: str) -> Decorator:
     """Return a decorator: a method takes the parameters of `describe`, and is passed what that returns.
 
@@ -120,3 +136,4 @@ def gathered(describe: Callable[..., Awaitable[object]], name: str) -> Decorator
 
 identified = gathered(identity, "identity")
 operated = gathered(operator, "operator")
+consenting = gathered(consent, "consent")

@@ -32,6 +32,8 @@ from fakecloud.registry.artifact_registry import Artifacts
 from fakecloud.registry.registry_proxy import Front
 from fakecloud.registry.token_endpoint import Doorkeeper
 from fakecloud.registry.upstream_registry import Relay
+from fakecloud.sigstore import paths
+from fakecloud.sigstore.sigstore_services import Sigstore
 from fakecloud.state.faults import ClockSkew, Fault, Faults, skew
 from fakecloud.state.fixtures import World
 from fakecloud.state.ledger import Clock, Ledger
@@ -50,6 +52,10 @@ _ENDPOINTS = {
     f"{addresses.RUN}/": "run",
     addresses.MONITORING: "monitoring",
     addresses.CONTROL: "control",
+    paths.FULCIO: "fulcio",
+    paths.REKOR: "rekor",
+    paths.TIMESTAMPS: "timestamps",
+    paths.PREFIX: "sigstore",
     "/v2/token": "token",
     "/v2/": "registry",
     "/artifacts-": "registry",
@@ -97,7 +103,8 @@ def application(
         Mount(addresses.ARTIFACTS, routes=Artifacts(world, ledger).routes),
         Mount(addresses.RUN, routes=admin.routes),
         Mount(addresses.MONITORING, routes=Monitoring(world, ledger, state).routes),
-        Mount(addresses.CONTROL, routes=Control(state, world.control_key).routes),
+        Mount(addresses.CONTROL, routes=[*Control(state, world.control_key).routes, *github.control]),
+        *Sigstore.of(world.issuer, github.ring, ledger.clock.google).routes,
         *Front(world, ledger, relay, Doorkeeper(world, ledger)).routes,
     ]
     app = Starlette(routes=routes, exception_handlers={Refusal: refused}, lifespan=lifespan)

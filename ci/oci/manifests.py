@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -84,11 +84,14 @@ class Parcel:
         return cls(Manifest(MANIFEST, image.manifest), image.blobs, read)
 
     @classmethod
-    def about(cls, image: bytes, kind: str, name: str, content: bytes) -> Self:
+    def about(
+        cls, image: bytes, kind: str, name: str, content: bytes, annotations: Mapping[str, str] | None = None
+    ) -> Self:
         """Return a document about the image of a manifest, such as its SBOM, of a media type and a name."""
         described = _descriptor(kind, content)
         manifest = canonical_json.canonical(
             {
+                **({"annotations": dict(annotations)} if annotations else {}),
                 "artifactType": kind,
                 "config": _descriptor(EMPTY, _NOTHING),
                 "layers": [{**described, "annotations": {_TITLE: name}}],
@@ -133,7 +136,9 @@ def listing(present: Manifest | None, added: Iterable[Parcel]) -> Manifest:
     """Return the index of referrers, for where a registry keeps none: what it lists already, and more."""
     listed = {each["digest"]: each for each in (present.document.get("manifests") or [] if present else [])}
     for manifest in (parcel.manifest for parcel in added):
-        kind = {"artifactType": manifest.document.get("artifactType"), "mediaType": manifest.kind}
+        document = manifest.document
+        kind = {"artifactType": document.get("artifactType"), "mediaType": manifest.kind}
+        kind |= {"annotations": document["annotations"]} if document.get("annotations") else {}
         listed[manifest.digest] = {**kind, "digest": manifest.digest, "size": len(manifest.content)}
     described = [listed[digest] for digest in sorted(listed)]
     index = {"manifests": described, "mediaType": INDEX, "schemaVersion": 2}

@@ -11,11 +11,13 @@ from dagger import dag
 from deploying.rollout.judge import Judging
 from errors import PipelineError, RehearsalFailed
 from fakecloud import addresses
+from fakecloud.sigstore import paths
 from fakecloud.state import faults
 from fakecloud.state.fixtures import Job, usual_world
 from keyless.endpoints import Endpoints
 from keyless.google_identity import Identity, Provider
 from keyless.oidc_sources import Given
+from net.retry_policy import patient
 from net.step_log import Steps
 from net.tokens import Token
 from oci import reference
@@ -25,6 +27,10 @@ from rehearsal.scenarios import Ingredients, scenario
 from releasing import verify
 from releasing.publishing import Draft, tried
 from releasing.registry_access import PORT, RegistryAccess
+from signing.policy import Policy
+from signing.release_signature import Consent, Signing
+from signing.trust import Trust
+from signing.verification import Signatures
 
 FILES = ["ci/errors.py", "ci/advice", "ci/fakecloud"]
 _TICKET, _KEY = "/run/request-token", "/run/control-key"
@@ -91,7 +97,7 @@ class Rehearsal:
         """Return what was released, or is live when there is a scenario."""
         first = await play.release(drafts[0], targets[0])
         async with play.stage.access.open(targets[0]) as repository:
-            await _returned(repository, first, play.steps)
+            await _returned(repository, first, play)
         if not self.scenario:
             return str(first)
         second = await play.release(drafts[1], targets[1])
@@ -121,7 +127,8 @@ class Rehearsal:
             elsewhere = Endpoints.of(addresses.endpoints(base, world))
             provider = Provider.of(world.provider.resource)
             identity = Identity(provider, world.service_account, given, elsewhere)
-            yield Stage(base, key, world, identity, RegistryAccess(identity, fresh))
+            signing = await _signing(base, world.job)
+            yield Stage(base, key, world, identity, RegistryAccess(identity, fresh), signing)
         finally:
             await stand_in.stop()
 
@@ -131,10 +138,22 @@ class Rehearsal:
         return command + [word for fault in self.faults for word in ("--fault", fault)]
 
 
-async def _returned(repository: Repository, released: reference.Release, steps: Steps) -> None:
+async def _signing(base: str, job: Job) -> Signing:
+    """Return how a job signs by the fake Sigstore, whose log nobody sees."""
+    async with patient() as client:
+        files = [
+            (await client.http.get(f"{base}{path}")).raise_for_status().text
+            for path in (paths.TRUSTED_ROOT, paths.SIGNING_CONFIG)
+        ]
+    policy = Policy(job.repository_id, job.owner_id)
+    return Signing(Signatures(Trust(*files), policy), Consent(private=True))
+
+
+async def _returned(repository: Repository, released: reference.Release, play: Play) -> None:
     """Pull what was released by its digest, hold it against all that is said of it, run it and ask it."""
+    steps, signatures = play.steps, play.stage.signing.signatures
     with steps.step(f"pull and verify {released.digest}"):
-        await verify.verified(repository, released)
+        await verify.verified(repository, released, signatures)
     files = dag.current_module().workdir(".", include=[str(verify.ARCHIVE)])
     image = dag.container().import_(files.file(str(verify.ARCHIVE)))
     with steps.step("run it and call /predict"):

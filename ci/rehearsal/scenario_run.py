@@ -13,6 +13,7 @@ from deploying.rollout.target import Target
 from deploying.rollout.verdict import Limits
 from deploying.targets.cloud_run import CloudRun, Settings
 from errors import RehearsalFailed, RolledBack
+from fakecloud import addresses
 from fakecloud.state.fixtures import World
 from keyless.federation import Federation
 from keyless.google_identity import Identity
@@ -27,6 +28,7 @@ from rehearsal.scenarios import Deadly, Ingredients, Killed, Scenario
 from rehearsal.simulated_users import Users
 from releasing.publishing import Allowed, Draft, release
 from releasing.registry_access import RegistryAccess
+from signing.release_signature import Signing
 
 _STEP_SECONDS, _LIMITS = 1, Limits()
 _RATE = 40  # requests of users a second
@@ -43,6 +45,15 @@ class Stage:
     world: World
     identity: Identity
     access: RegistryAccess
+    signing: Signing
+
+    async def start_run(self, tag: str, commit: str) -> None:
+        """Have the job run for a tag of a commit from now on."""
+        run = {"ref": f"refs/tags/{tag}", "commit": commit}
+        headers = {"Authorization": self.key.authorization()}
+        async with patient() as client:
+            url = f"{self.base}{addresses.CONTROL}/runs"
+            (await client.http.post(url, json=run, headers=headers)).raise_for_status()
 
 
 @dataclass(frozen=True)
@@ -54,9 +65,10 @@ class Play:
     stage: Stage
 
     async def release(self, draft: Draft, target: Image) -> Release:
-        """Release a version."""
-        allowed = Allowed(stand_in=True, dirty=True)
-        return await release(draft, target, self.stage.access, self.steps, allowed)
+        """Release a version, as its tag's own run."""
+        await self.stage.start_run(target.tag, draft.commit.digest)
+        stage, allowed = self.stage, Allowed(stand_in=True, dirty=True)
+        return await release(draft, target, stage.access, self.steps, allowed, stage.signing)
 
     async def deploy(self, first: Release, second: Release, scenario: Scenario, judging: Choose) -> str:
         """Deploy a release and another over it, and return what is live.

@@ -17,13 +17,25 @@ from oci.repository import connect
 
 # In the order in which they constrain each other.
 LISTS = ["app/requirements.in", "app/requirements-full.in", "requirements-uv.in", "requirements-test.in"]
-TEAM_LIST, TEAM_PINS, FULL_PINS = (
-    "features/requirements.in",
-    "features/requirements.txt",
-    "app/requirements-full.txt",
+TEAM_LIST, TEAM_PINS = "features/requirements.in", "features/requirements.txt"
+FULL_PINS = "app/requirements-full.txt"
+LISTS += ["docker/requirements.in", "engine/requirements.in", "ci/requirements.in", "requirements-dev.in"]
+LISTS += [TEAM_LIST]
+# Sigstore's public keys and addresses come with its package, as its update framework had them at that time.
+SIGSTORE = "deploy/sigstore"
+_STORE = "/tmp/raised/sigstore/_store/https%3A%2F%2Ftuf-repo-cdn.sigstore.dev"
+_COPY = (
+    "uv pip install --quiet --target /tmp/raised --no-deps --require-hashes -r ci/requirements.txt && "
+    f"cp {_STORE}/trusted_root.json {SIGSTORE}/trusted_root.json && "
+    f"cp {_STORE}/signing_config.v0.2.json {SIGSTORE}/signing_config.json"
 )
-LISTS += ["engine/requirements.in", "ci/requirements.in", "requirements-dev.in", TEAM_LIST]
-FILES = ["**/requirements*.in", "**/requirements*.txt", "ci/requirements.lock", "ci/pyproject.toml"]
+FILES = [
+    f"{SIGSTORE}/*.json",
+    "**/requirements*.in",
+    "**/requirements*.txt",
+    "ci/requirements.lock",
+    "ci/pyproject.toml",
+]
 # Where base images are pinned.
 PINNING = ["Dockerfile", "ci/main.py", "engine/README.md", "engine/tests/engine_fixtures.py"]
 _COMMAND = re.compile(r"^#   (uv pip compile (?:.*\\\n#\s+)*.*)$", re.MULTILINE)
@@ -86,6 +98,7 @@ async def compiled(source: dagger.Directory, installer: dagger.Container, *optio
     for name in LISTS:
         for command in commands(await source.file(name).contents()):
             files = files.with_exec([*command, *options])
+    files = files.with_exec(["sh", "-ec", _COPY])
     whole, team = await files.file(FULL_PINS).contents(), await files.file(TEAM_PINS).contents()
     files = files.with_new_file(TEAM_PINS, without(team, whole))
     return source.with_directory(".", files.directory(".").filter(include=FILES))

@@ -10,7 +10,10 @@ from dagger import dag
 
 from errors import DirtyRefused
 from image import archive_reader, release_files
+from keyless.google_identity import Identity
+from keyless.oidc_sources import Given
 from net.concurrency import together
+from net.retry_policy import patient
 from net.step_log import Steps
 from oci.manifests import Parcel
 from oci.reference import Image, Release
@@ -18,6 +21,8 @@ from oci.repository import Repository
 from releasing import model_card, smoke
 from releasing.git_commit import Commit
 from releasing.registry_access import RegistryAccess
+from signing import bundles
+from signing.release_signature import Signing
 
 PORT = 8080
 _FILES = Path("release")
@@ -53,7 +58,7 @@ class Allowed:
 
 
 async def release(
-    draft: Draft, target: Image, access: RegistryAccess, steps: Steps, allowed: Allowed
+    draft: Draft, target: Image, access: RegistryAccess, steps: Steps, allowed: Allowed, signing: Signing
 ) -> Release:
     """Lint, test, build, try and push one version; raises a PipelineError, or what a container ends with."""
     check_commit(draft.commit, target, allowed, steps)
@@ -72,19 +77,40 @@ async def release(
         with steps.step("try the image"):
             await tried(dag.container().import_(files.file(release_files.IMAGE)), target.tag)
         await files.export(str(_FILES))
-        return await _push(repository, target, steps, allowed)
+        image = archive_reader.read(_FILES / release_files.IMAGE)
+        check_base(image, target, allowed, steps)
+        made, documents = Release(target, image.digest), attachments(image, _FILES)
+        documents += await _signature(repository, made, image.manifest, access.identity, signing, steps)
+        with steps.step(f"push {target}"):
+            if not await repository.publish(image, target.tag, documents):
+                steps.note(f"{target} is {image.digest} already; nothing to push")
+        return made
 
 
-async def _push(repository: Repository, target: Image, steps: Steps, allowed: Allowed) -> Release:
-    """Push the image and the documents that are in _FILES."""
-    image = archive_reader.read(_FILES / release_files.IMAGE)
+async def _signature(
+    repository: Repository,
+    release: Release,
+    image: bytes,
+    identity: Identity | None,
+    signing: Signing,
+    steps: Steps,
+) -> list[Parcel]:
+    """Return the signature to attach to an image: one, or none when it has one or is not to have one."""
+    if identity is None and signing.consent.token is None:
+        return []
+    given = identity.given if identity else Given()
+    statement = (_FILES / release_files.PROVENANCE).read_bytes()
+    with steps.step("sign the provenance"):
+        async with patient() as client:
+            bundle = await signing.bundle(repository, release, statement, given, client, steps.note)
+    return [bundles.parcel(image, bundle)] if bundle else []
+
+
+def check_base(image: archive_reader.Layout, target: Image, allowed: Allowed, steps: Steps) -> None:
+    """Raise StandInRefused unless what is pushed is made from the base image, or need not be."""
     if image.stand_ins and not target.local:
         archive_reader.check_base(image, allow_stand_in=allowed.stand_in)
         steps.note(f"allowed here: it is made from a stand-in for {', '.join(image.stand_ins)}")
-    with steps.step(f"push {target}"):
-        if not await repository.publish(image, target.tag, attachments(image, _FILES)):
-            steps.note(f"{target} is {image.digest} already; nothing to push")
-    return Release(target, image.digest)
 
 
 def check_commit(commit: Commit, target: Image, allowed: Allowed, steps: Steps) -> None:

@@ -53,20 +53,32 @@ async def contract(http: httpx.AsyncClient, url: str, headers: Mapping[str, str]
 
 
 async def _predicted(service: "_Service") -> tuple[float, object]:
-    """Return the prediction for the model's medians, and the version that makes it."""
+    """Return the prediction for the model's typical row, and the version that makes it."""
     card = await service.ask("GET", "/model")
-    answer = await service.ask("POST", "/predict", {"features": _medians(card)})
+    answer = await service.ask("POST", "/predict", {"features": _typical_row(card)})
     prediction: Any = answer.get("prediction")
     if type(prediction) not in (int, float) or not math.isfinite(prediction):
         raise SmokeError(f"smoke test: the image predicts {prediction!r}, which is not a finite number")
     return float(prediction), answer.get("model_version")
 
 
-def _medians(card: dict[str, Any]) -> list[float]:
+def _typical_row(card: dict[str, Any]) -> list[object]:
     try:
-        return [feature["quantiles"]["0.5"] for feature in card["features"]]
-    except (KeyError, TypeError) as error:
+        return [_typical(feature) for feature in card["features"]]
+    except (AttributeError, LookupError, TypeError) as error:
         raise SmokeError(f"smoke test: the model's card has no median for each feature: {error!r}") from error
+
+
+def _typical(feature: dict[str, Any]) -> object:
+    """Return a column's median, its most frequent category or an empty text."""
+    match feature.get("kind", "number"):
+        case "category":
+            return feature["categories"][0]
+        case "text":
+            return ""
+        case "boolean":
+            return bool(feature["quantiles"]["0.5"] >= 0.5)
+    return feature["quantiles"]["0.5"]
 
 
 @dataclass(frozen=True)

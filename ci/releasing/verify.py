@@ -1,8 +1,7 @@
-"""Verification of a published image: digests, documents, model, labels.
+"""Verification of a published image: digests, documents, model, labels, signature.
 
-What the image shows is read anew, and its documents are made anew from that: they have to say the same.
-Nothing is signed, so this finds whatever was changed, but not who published it: that is what the registry's
-permissions and the provider's attribute condition are for.
+What the image shows is read anew, and its documents are made anew from that: they have to say the same. The
+signature of the provenance says who published it, when the policy demands one.
 """
 
 import json
@@ -21,6 +20,7 @@ from oci.image_download import pull
 from oci.reference import Release
 from oci.repository import Repository
 from releasing.release_documents import attached
+from signing.verification import Signatures
 
 ARCHIVE = Path("verified.tar")
 MODEL_VERSION = "MODEL_VERSION"
@@ -28,7 +28,7 @@ _SHOWN = 20  # problems
 _PLACES = ("is said", "is true")
 
 
-async def verified(repository: Repository, release: Release) -> str:
+async def verified(repository: Repository, release: Release, signatures: Signatures) -> str:
     """Return what was found to be true of a release; its image is in ARCHIVE then.
 
     Raises NotVerified with all that is not true.
@@ -37,9 +37,14 @@ async def verified(repository: Repository, release: Release) -> str:
         image = await pull(repository, release.digest, ARCHIVE)
         bill = await attached(repository, image.manifest, release_files.SBOM)
         origin = await attached(repository, image.manifest, release_files.PROVENANCE)
+        wrong, signature = [], ""
+        try:
+            signature = await signatures.check(repository, release, origin)
+        except NotVerified as error:
+            wrong.append(str(error))
         tagged = await repository.digest(release.image.tag) if release.image.tag else release.digest
         with layer_tree.opened(image) as tree:
-            wrong = [*_documents(image, tree, bill, origin), *_labels(image, release), *_model(tree)]
+            wrong += [*_documents(image, tree, bill, origin), *_labels(image, release), *_model(tree)]
     except (RegistryError, InvalidLayout) as error:
         raise NotVerified(f"verify: {release}: {error}") from error
     if tagged != release.digest:
@@ -47,7 +52,7 @@ async def verified(repository: Repository, release: Release) -> str:
     if wrong:
         more = [f"and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
         raise NotVerified("\n  ".join([f"verify: {release}:", *wrong[:_SHOWN], *more]))
-    return "\n".join([str(release), *_report(image, bill)])
+    return "\n".join([str(release), *_report(image, bill), f"  {signature}"])
 
 
 def _documents(image: Layout, tree: Tree, bill: bytes, origin: bytes) -> Iterator[str]:
@@ -89,7 +94,10 @@ def _model(tree: Tree) -> Iterator[str]:
     """Yield what of the model is not as its card says; the pickle of a portable model isn't there."""
     card = json.loads(tree[CARD].content())
     portable = card.get("portable")
-    said = {"model.json": portable["sha256"]} if portable else {"model.joblib": card["artifact_sha256"]}
+    if portable:
+        said = {"model.bin" if portable.get("format") == 2 else "model.json": portable["sha256"]}
+    else:
+        said = {"model.joblib": card["artifact_sha256"]}
     if golden := card.get("golden_sha256"):
         said["golden.json"] = golden
     for name, sha256 in said.items():

@@ -25,6 +25,7 @@ from tests.ci.deploying.targets.docker_fake import Swarm
 from tests.ci.deploying.targets.fleet import GOLDEN, Fleet
 from tests.ci.deploying.targets.labs import LIMITS, no_wait
 from tests.ci.deploying.targets.swarm_lab import SwarmLab
+from tests.ci.sigstore_lab import UNSIGNED
 
 ENVIRONMENTS = '[production]\ntarget = "swarm"\nname = "milestone2"\nstep_seconds = 0\n'
 
@@ -71,4 +72,5 @@ def operations(
     who = Operator(by="tester", alertmanager=alertmanager)
     reach = LabReach(nothing, nothing, None, who, lab)
     environments = Environments.of(ENVIRONMENTS)
-    return Operations("milestone2", environments, NoAccess(None, nothing), reach, Steps(told.append)), lab
+    access, steps = NoAccess(None, nothing), Steps(told.append)
+    return Operations("milestone2", environments, access, reach, steps, UNSIGNED), lab

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -213,3 +215,10 @@ async def test_setup_google_prints_the_script_with_the_condition_of_the_reposito
     pipeline = Ci(source=Source())  # type: ignore[call-arg]
     script = await pipeline.setup_google("my-project", "some/body", repository_id="12", owner_id="34")
     assert f"CONDITION={quote(str(Condition.of('12', '34')))}" in script
+
+
+def test_no_call_waits_for_the_package_that_signs_unless_it_signs_or_verifies() -> None:
+    program = "import main, sys; print(sorted({'cryptography', 'requests', 'sigstore'} & set(sys.modules)))"
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=ROOT / "ci", capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"

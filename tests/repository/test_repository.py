@@ -23,25 +23,43 @@ LISTS = (
     "app/requirements",
     "app/requirements-full",
     "ci/requirements",
+    "docker/requirements",
     "engine/requirements",
     "requirements-test",
     "requirements-uv",
 )
 RUNNING = [ROOT / f"{name}.txt" for name in LISTS]
 LOCKED = [ROOT / "requirements-dev.txt", *RUNNING]
-ASSEMBLY = ("assemble", "package_record", "runtime_tree", "slim")
+ASSEMBLY = ("assemble", "compile_scorer", "package_record", "runtime_tree", "slim")
 # The pipeline's rooms from the lowest to the highest: each imports only what stands before it, and `errors`.
-ROOMS = ["advice", "net", "image", "oci", "keyless", "releasing", "deploying.rollout", "deploying.targets"]
-ROOMS += ["deploying", "fakecloud.state", "fakecloud.identity", "fakecloud.registry", "fakecloud.cloud_run"]
+ROOMS = [
+    "advice",
+    "net",
+    "image",
+    "oci",
+    "keyless",
+    "signing",
+    "releasing",
+    "deploying.rollout",
+    "deploying.targets",
+]
+ROOMS += [
+    "deploying",
+    "fakecloud.state",
+    "fakecloud.identity",
+    "fakecloud.sigstore",
+    "fakecloud.registry",
+    "fakecloud.cloud_run",
+]
 ROOMS += ["fakecloud", "rehearsal"]
 TOP_ROOMS = {room.partition(".")[0] for room in ROOMS}
 PIPELINE = sorted(path for room in TOP_ROOMS for path in (ROOT / "ci" / room).rglob("*.py"))
 PRODUCT = ["app", "features", "train_model", "training", "errors", "main", *TOP_ROOMS, "daggerw_engine"]
 # The service from below: what stands first may be imported by what stands behind it.
-SERVICE_ROOMS = ("modelling", "connections", "api")
+SERVICE_ROOMS = ("modelling", "modelling/portable", "connections", "api")
 LEVELS = [
     *("app.errors", "app.settings", "app.logs", "app.modelling", "app.metrics", "app.service"),
-    *("app.connections", "app.api", "app.server", "app.__main__"),
+    *("app.score", "app.connections", "app.api", "app.server", "app.__main__"),
 ]
 SERVICE = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path
@@ -131,8 +149,8 @@ def test_the_module_s_lock_has_the_versions_of_its_tests_and_leaves_dagger_to_th
 
 def test_everything_runs_on_one_base_image() -> None:
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
-    stages = ["packages", "packages", "packages-full", "builder-full", "model", "scratch", "scratch"]
-    assert bases == [main.BASE, *stages]
+    stages = ["base", "packages", "base", "packages", "packages-full", "builder-full", "model"]
+    assert bases == [main.BASE, *stages, "scratch", "scratch"]
 
 
 def test_the_engine_is_tested_on_the_base_image() -> None:
@@ -175,8 +193,14 @@ def test_a_module_of_the_service_imports_only_what_stands_below_it(
 ) -> None:
     found = ours(SERVICE[module])
     assert {name for name in found if name.split(".")[0] != "app"} == set()
-    others = {level(name) for name in found} - {module.rpartition(".")[0]}
+    others = {level(name) for name in found} - {level(module)}
     assert {each for each in others if LEVELS.index(each) >= LEVELS.index(level(module))} == set()
+
+
+def test_the_portable_model_needs_nothing_else_of_the_room_that_it_is_in() -> None:
+    found = {name for module, path in SERVICE.items() if ".portable." in module for name in ours(path)}
+    others = {name for name in found if level(name) == "app.modelling" and ".portable" not in name}
+    assert others == {"app.modelling.strict_json"}
 
 
 def test_no_modules_of_the_service_import_each_other_in_a_circle_not_even_for_types() -> None:

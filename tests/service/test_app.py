@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.api.asgi_app import AsgiApp
-from app.modelling import artifact, estimator, model_loader
+from app.modelling import artifact, columns, estimator, model_loader
 from app.modelling.estimator import EstimatorPredictor
 from app.service import Service
 from app.settings import Limits, Settings
@@ -68,12 +68,13 @@ def serving(model_dir: Path, model: FakeModel, **limits: int) -> Client:
     """Return a client of a service whose model is a FakeModel for a regression."""
     card = replace(artifact.load_card(model_dir), classes=(), positive=None)
     settings = Settings(model_version="v1.2.3", limits=Limits(**limits))
-    return Client(AsgiApp(Service(settings, EstimatorPredictor(model, card))))
+    return Client(AsgiApp(Service(settings, EstimatorPredictor(model, card, columns.load(model_dir, card)))))
 
 
 def test_predict_answers_exactly_the_prediction_and_the_version(client: Client, model_dir: Path) -> None:
     response = client.post("/predict", json={"features": [1, 2, 3]})
-    scikit_learn = estimator.load(model_dir, artifact.load_card(model_dir))
+    card = artifact.load_card(model_dir)
+    scikit_learn = estimator.load(model_dir, card, columns.load(model_dir, card))
     assert response.status_code == 200
     assert response.json() == {
         "prediction": pytest.approx(scikit_learn.predict([1.0, 2.0, 3.0]), rel=0, abs=1e-12),
@@ -318,7 +319,8 @@ def test_health_and_card_of_a_loaded_model(client: Client, model_dir: Path) -> N
     assert client.get("/livez").json() == {"status": "alive"}
     assert client.get("/readyz").json() == {"status": "ready"}
     card = json.loads((model_dir / artifact.CARD_FILE).read_text())
-    assert client.get("/model").json() == card | {"release": {"version": "v1.2.3", "digest": None}}
+    release = {"version": "v1.2.3", "digest": None, "scorer": model_loader.load(model_dir).scorer}
+    assert client.get("/model").json() == card | {"release": release}
 
 
 def test_a_service_without_a_model_is_alive_and_says_why_it_is_not_ready(broken: Client) -> None:

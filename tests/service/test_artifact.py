@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from app.modelling import artifact, estimator
 from app.modelling.artifact import Bins
 from app.modelling.estimator import EstimatorPredictor
 from app.modelling.model_loader import load
+from app.modelling.portable import binary_format, json_format
 from app.modelling.portable_predictor import PortablePredictor
 
 Card = dict[str, Any]
@@ -149,6 +152,42 @@ def test_load_refuses_a_file_that_is_too_long_before_reading_it(
         monkeypatch.setattr(artifact, limit, 10_000)
     with pytest.raises(ArtifactError, match=f"{name} is longer than 10000 bytes"):
         load(folder)
+
+
+@pytest.mark.parametrize("name", [artifact.PORTABLE_FILE, artifact.CARD_FILE])
+@pytest.mark.parametrize("target", ["/dev/zero", "pipe"])
+def test_load_refuses_what_is_no_regular_file_and_does_not_wait_for_it(
+    folder: Path, name: str, target: str
+) -> None:
+    os.mkfifo(folder / "pipe")
+    (folder / name).unlink()
+    (folder / name).symlink_to(target)
+    with pytest.raises(ArtifactError, match=f"{name} is not a regular file; train again"):
+        load(folder)
+
+
+def test_load_refuses_a_folder_in_a_file_s_place(folder: Path) -> None:
+    (folder / artifact.PORTABLE_FILE).unlink()
+    (folder / artifact.PORTABLE_FILE).mkdir()
+    with pytest.raises(ArtifactError, match=r"cannot read .*model\.json: Is a directory"):
+        load(folder)
+
+
+def test_load_refuses_a_format_that_it_does_not_know(folder: Path) -> None:
+    edit_card(folder, lambda card: card["portable"].update(format=3))
+    with pytest.raises(ArtifactError, match="has format 3, this service reads 1 and 2; train again"):
+        load(folder)
+
+
+def test_a_model_in_format_2_is_served(folder: Path, model_dir: Path) -> None:
+    path = folder / artifact.PORTABLE_FILE
+    model = replace(json_format.parse(path.read_bytes(), "model.json"), format=binary_format.FORMAT)
+    content = binary_format.write(model)
+    path.unlink()
+    (folder / artifact.BINARY_FILE).write_bytes(content)
+    edit_card(folder, lambda card: card["portable"].update(format=2, sha256=artifact.sha256(content)))
+    rows = [[12.0, 15.0, 0.3], [20.0, 25.0, 1.0]]
+    assert load(folder).predict_all(rows) == load(model_dir).predict_all(rows)
 
 
 def test_load_refuses_other_library_versions_before_reading_the_pickle(pickled: Path) -> None:

@@ -11,13 +11,15 @@ import pytest
 
 from app.errors import InvalidInput, ModelError
 from app.modelling import artifact
-from app.modelling.artifact import Card
+from app.modelling.artifact import Bins, Card, Feature
+from app.modelling.columns import Column
 from app.modelling.estimator import EstimatorPredictor
-from app.modelling.portable_model import FORMAT, Model
+from app.modelling.portable.binary_format import FORMAT
+from app.modelling.portable.model import Model, doubles
 from app.modelling.portable_predictor import PortablePredictor
 from app.modelling.predictor import Predictor
-from app.modelling.scorer import scorer
 
+NUMBERS = tuple(Column(Feature(name, 0.0, 1.0, {}, Bins((), (1.0,)))) for name in "abc")
 HUGE = 1.7e308
 GOOD, BAD, ODD = [1.0, 2.0, 3.0], [1.0, HUGE, HUGE], [HUGE, -HUGE, 0.0]
 
@@ -52,9 +54,9 @@ def card(model_dir: Path) -> Card:
 def summing(card: Card, request: pytest.FixtureRequest) -> Predictor:
     """Return a predictor of a row's sum, in plain Python and in scikit-learn's manner."""
     if request.param == "estimator":
-        return EstimatorPredictor(Summing(), card)
-    model = Model(FORMAT, 3, (), (0.0,), ((1.0,) * 3,), (), 1, "value")
-    return PortablePredictor(card, scorer(model))
+        return EstimatorPredictor(Summing(), card, NUMBERS)
+    model = Model(FORMAT, 3, (), (0.0,), doubles([1.0] * 3), None, 1, "value")
+    return PortablePredictor.of(card, NUMBERS, model, "model.bin")
 
 
 def test_one_row_and_many_are_predicted_alike(summing: Predictor) -> None:
@@ -79,7 +81,7 @@ def test_of_many_rows_the_first_without_a_finite_result_is_refused(summing: Pred
 
 
 def test_a_row_that_the_estimator_does_not_take_is_refused(card: Card) -> None:
-    predictor = EstimatorPredictor(Summing(lambda x: bool((x == 3).any())), card)
+    predictor = EstimatorPredictor(Summing(lambda x: bool((x == 3).any(axis=None))), card, NUMBERS)
     expected = r"expected values that the model can take, got \[1.0, 2.0, 3.0\]"
     with pytest.raises(InvalidInput, match=f"^features: {expected}"):
         predictor.predict(GOOD)
@@ -88,7 +90,7 @@ def test_a_row_that_the_estimator_does_not_take_is_refused(card: Card) -> None:
 
 
 def test_rows_that_the_estimator_takes_only_one_by_one_are_refused_together(card: Card) -> None:
-    predictor = EstimatorPredictor(Summing(lambda x: len(x) > 1), card)
+    predictor = EstimatorPredictor(Summing(lambda x: len(x) > 1), card, NUMBERS)
     with pytest.raises(
         InvalidInput, match="instances: expected rows that the model can take together, got 2"
     ):
@@ -97,7 +99,7 @@ def test_rows_that_the_estimator_takes_only_one_by_one_are_refused_together(card
 
 @pytest.mark.parametrize("error", [TypeError, MemoryError])
 def test_an_estimator_that_fails_otherwise_is_to_blame_itself(card: Card, error: type[Exception]) -> None:
-    predictor = EstimatorPredictor(Summing(lambda x: True, error), card)
+    predictor = EstimatorPredictor(Summing(lambda x: True, error), card, NUMBERS)
     for ask in (lambda: predictor.predict(GOOD), lambda: predictor.predict_all([GOOD])):
         with pytest.raises(ModelError, match=f"the model failed: {error.__name__}: not these"):
             ask()
@@ -105,7 +107,15 @@ def test_an_estimator_that_fails_otherwise_is_to_blame_itself(card: Card, error:
 
 def test_results_are_plain_numbers_whatever_the_estimator_returns(card: Card) -> None:
     several = replace(card, classes=("a", "b", "c"))
-    (found,) = EstimatorPredictor(Summing(), several).predict_all([[0.0, 1.0, 1.0]])
+    (found,) = EstimatorPredictor(Summing(), several, NUMBERS).predict_all([[0.0, 1.0, 1.0]])
     assert (found, type(found)) == (2, int)
-    (found,) = EstimatorPredictor(Summing(), card).predict_all([[0.0, 1.0, 1.0]])
+    (found,) = EstimatorPredictor(Summing(), card, NUMBERS).predict_all([[0.0, 1.0, 1.0]])
     assert (found, type(found)) == (2.0, float)
+
+
+@pytest.mark.parametrize(("features", "on_loop"), [(10, True), (100_000, False)])
+def test_only_a_model_that_takes_microseconds_holds_up_the_event_loop(
+    card: Card, features: int, on_loop: bool
+) -> None:
+    model = Model(FORMAT, features, (), (0.0,), doubles([1.0] * features), None, 1, "value")
+    assert PortablePredictor.of(card, model, "model.bin").on_loop == on_loop

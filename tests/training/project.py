@@ -24,7 +24,7 @@ class Project:
 
     def settings(self, **changes: Any) -> Project:
         table = {"name": "own", "data": "data.csv", "target": "y", "minimum_score": 0.5} | changes
-        lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
+        lines = [f"{key} = {_toml(value)}" for key, value in table.items() if value is not None]
         return self.file("pyproject.toml", "[tool.milestone2]\n" + "\n".join(lines))
 
     def file(self, name: str, content: str | bytes) -> Project:
@@ -43,6 +43,12 @@ class Project:
     def predictor(self) -> Predictor:
         assert self.train() == 0
         return load(self.folder / "model")
+
+
+def _toml(value: Any) -> str:
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    return "{" + ", ".join(f"{json.dumps(key)} = {_toml(each)}" for key, each in value.items()) + "}"
 
 
 def make(monkeypatch: pytest.MonkeyPatch, estimator: object) -> None:

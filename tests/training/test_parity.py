@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from array import array
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -44,8 +46,12 @@ from sklearn.preprocessing import (
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
 
 from app.errors import NotPortable
-from app.modelling.portable_model import Model, Tree
-from app.modelling.scorer import scorer
+from app.modelling.artifact import Bins, Feature
+from app.modelling.columns import Column
+from app.modelling.data_frame import to_frame
+from app.modelling.portable.model import CATEGORY, LEAF, Forest, Model, Precision, doubles
+from app.modelling.portable.scorer import scorer
+from tests.service.random_models import NODES
 from training import export, parity, trees
 
 Rows = parity.Rows
@@ -87,12 +93,17 @@ def few_random_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parity, "RANDOM_ROWS", 3000)
 
 
+def numbers(x: Rows) -> list[Column]:
+    """Return columns of numbers for rows."""
+    return [Column(Feature(f"x{index}", 0.0, 1.0, {}, Bins((), (1.0,)))) for index in range(x.shape[1])]
+
+
 def fitted(estimator: Any, data: Callable[..., Any]) -> tuple[Any, Rows]:
     """Return the estimator, fitted to a data set of scikit-learn's, and the rows that it saw."""
     x, y = data(return_X_y=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # whether it converged does not matter here
-        return estimator.fit(x, y), x
+        return estimator.fit(to_frame(numbers(x), x), y), x
 
 
 def case(estimator: Any, data: Callable[..., Any], positive: int | None) -> Any:
@@ -112,7 +123,7 @@ def test_a_portable_model_predicts_what_its_estimator_does(
 ) -> None:
     estimator, x = fitted(estimator, data)
     model = export.export(estimator, positive)
-    parity.check(model, estimator, positive, x)
+    parity.check(model, estimator, positive, numbers(x), x)
     found = scorer(model)
     assert found.all(x.tolist()) == [found.one(row) for row in x.tolist()]
 
@@ -152,11 +163,6 @@ REFUSED: list[tuple[Any, Callable[..., Any], str]] = [
         QUANTITY,
         "boosting with the loss 'poisson' has no portable form",
     ),
-    (
-        HistGradientBoostingRegressor(max_iter=2, categorical_features=[1]),
-        QUANTITY,
-        "boosting on categories has no portable form",
-    ),
 ]
 
 
@@ -187,8 +193,14 @@ def test_too_many_nodes_are_refused_before_anything_is_made_of_them(
         export.export(estimator, 1)
 
 
-def with_tree(model: Model, change: Callable[[Tree], Tree]) -> Model:
-    return replace(model, trees=(change(model.trees[0]), *model.trees[1:]))
+def with_first_threshold_nudged(model: Model) -> Model:
+    """Return the model with the threshold of its first split a bit larger."""
+    assert model.forest is not None
+    nodes = memoryview(bytearray(model.forest.nodes))
+    kind = np.float32 if model.forest.precision == "single" else np.float64
+    threshold = np.frombuffer(nodes, kind, 1, 8)
+    threshold[0] = np.nextafter(threshold[0], kind(np.inf))
+    return replace(model, forest=replace(model.forest, nodes=nodes))
 
 
 def nudged(numbers: tuple[float, ...]) -> tuple[float, ...]:
@@ -208,13 +220,13 @@ def nudged(numbers: tuple[float, ...]) -> tuple[float, ...]:
         (
             HistGradientBoostingClassifier(max_iter=5),
             BINARY,
-            lambda model: with_tree(model, lambda tree: replace(tree, thresholds=nudged(tree.thresholds))),
+            with_first_threshold_nudged,
             "rows at splits differ",
         ),
         (
             RandomForestClassifier(5, random_state=0),
             SEVERAL,
-            lambda model: with_tree(model, lambda tree: replace(tree, thresholds=nudged(tree.thresholds))),
+            with_first_threshold_nudged,
             "rows at splits differ",
         ),
         (
@@ -250,19 +262,21 @@ def test_a_model_that_predicts_otherwise_is_refused(
     positive = 1 if data is BINARY else None
     spoilt = spoil(export.export(estimator, positive))
     with pytest.raises(NotPortable, match=f"^parity: \\d+ of \\d+ {reason}, such as .*: scikit-learn says"):
-        parity.check(spoilt, estimator, positive, x)
+        parity.check(spoilt, estimator, positive, numbers(x), x)
 
 
 def test_rows_that_scikit_learn_does_not_take_are_a_reason() -> None:
     x = np.array([[0.0], [1.0], [2.0], [3e38]])
-    estimator = DecisionTreeRegressor().fit(x, x.ravel())
+    estimator = DecisionTreeRegressor().fit(to_frame(numbers(x), x), x.ravel())
     with pytest.raises(NotPortable, match="scikit-learn doesn't take rows like those trained on: Input X"):
-        parity.check(export.export(estimator, None), estimator, None, x)
+        parity.check(export.export(estimator, None), estimator, None, numbers(x), x)
 
 
 def test_random_rows_are_always_the_same_and_half_of_them_of_values_that_were_seen() -> None:
     trained = np.array([[0.0, 10.0], [1.0, 20.0], [4.0, 30.0]])
-    first, again = (np.concatenate(list(parity.random_rows(trained, 700))) for _ in range(2))
+    first, again = (
+        np.concatenate(list(parity.random_rows(numbers(trained), trained, 700))) for _ in range(2)
+    )
     assert np.array_equal(first, again)
     assert first.shape == (3000, 2)
     seen = np.isin(first, trained).all(axis=1)
@@ -271,23 +285,53 @@ def test_random_rows_are_always_the_same_and_half_of_them_of_values_that_were_se
     assert (first.max(axis=0) > trained.max(axis=0)).all()
 
 
+def one_tree(*nodes: tuple[int, int, float], precision: Precision = "double") -> Forest:
+    """Return a forest of a tree, with a bitset of the categories 1 and 2."""
+    return Forest(
+        precision,
+        sizes=memoryview(array("I", [len(nodes)])),
+        outputs=memoryview(array("i", [0])),
+        nodes=memoryview(bytearray().join(NODES[precision].pack(*node) for node in nodes)),
+        leaves=doubles([0.0]),
+        bitsets=memoryview(array("Q", [6])),
+        words=1,
+    )
+
+
+LEAVES = [(LEAF, 0, 0.0)] * 2
+
+
 def test_rows_at_splits_reach_their_split() -> None:
-    tree = Tree(0, (0, 1, -1, -1, 0, -1, -1), (0.5, 3.0, 0.75), (1.0, 2.0, 3.0, 4.0))
-    rows = list(parity.rows_at_splits([tree], np.array([[0.0, 0.0]])))
+    tree = one_tree((0, 1, 0.5), (1, 3, 3.0), (0, 5, 0.75), *LEAVES, *LEAVES)
+    rows = list(parity.rows_at_splits(tree, [[0.0, 0.0]]))
     below, above = np.nextafter(0.75, 0), np.nextafter(0.75, 1)
     assert rows[:3] == [[np.nextafter(0.5, 0), 0.0], [0.5, 0.0], [np.nextafter(0.5, 1), 0.0]]
     assert [row[1] for row in rows[3:6]] == [np.nextafter(3.0, 0), 3.0, np.nextafter(3.0, 4)]
     assert rows[6:] == [[below, 0.0], [0.75, 0.0], [above, 0.0]]
 
 
-def test_rows_at_splits_are_bounded_and_from_all_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_at_splits_in_single_precision_come_close_to_where_rounding_changes() -> None:
+    tree = one_tree((0, 1, 0.5), *LEAVES, precision="single")
+    above = 0.5 + 2.0**-24
+    rows = [row[0] for row in parity.rows_at_splits(tree, [[0.0]])]
+    assert rows == [np.nextafter(0.5, 0), 0.5, np.nextafter(0.5, 1), (0.5 + above) / 2, above]
+
+
+def test_rows_at_splits_by_category_have_one_of_each_side_and_a_missing_one() -> None:
+    tree = one_tree((CATEGORY, 1, 0.0), (CATEGORY, 3, 0.0), LEAVES[0], *LEAVES)
+    rows = [row[0] for row in parity.rows_at_splits(tree, [[9.0]])]
+    assert repr(rows) == repr([1.0, 0.0, float("nan")] * 2)
+
+
+def test_rows_at_splits_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parity, "MAX_SPLITS", 10)
-    trees = [Tree(0, (0, -1, -1), (float(number),), (0.0, 1.0)) for number in range(35)]
-    rows = [row[0] for row in parity.rows_at_splits(trees, np.array([[0.0]]))]
-    assert rows[1::3] == [float(number) for number in range(0, 35, 4)]
+    splits = [(0, 2 * number + 1, float(35 - number)) for number in range(35)]
+    chain = [splits[0], *(node for split in splits[1:] for node in (split, LEAVES[0])), *LEAVES]
+    rows = [row[0] for row in parity.rows_at_splits(one_tree(*chain), [[0.0]])]
+    assert rows[1::3] == [float(35 - number) for number in range(0, 35, 4)]
 
 
-def test_a_threshold_in_doubles_splits_as_one_in_single_precision() -> None:
+def test_the_largest_single_at_most_a_threshold_splits_as_it_does() -> None:
     random = np.random.default_rng(0)
     bits = random.integers(0, 2**64, 20_000, dtype=np.uint64).view(np.float64)
     with np.errstate(all="ignore"):
@@ -297,7 +341,61 @@ def test_a_threshold_in_doubles_splits_as_one_in_single_precision() -> None:
     special = np.array([0.0, -0.0, 5e-324, -5e-324, 1.0, -1.0, 2.0**-149, largest, -largest, 1e39, -1e39])
     thresholds = np.concatenate([bits, single, halfway, special])
     thresholds = thresholds[np.isfinite(thresholds) & (np.abs(thresholds) <= largest)]
-    found = trees.in_doubles(thresholds)
+    found = trees.in_singles(thresholds)
+    assert (found.astype(np.float32) == found).all()
+    assert (found <= thresholds).all()
     with np.errstate(over="ignore"):
-        assert (found.astype(np.float32) <= thresholds).all()
-        assert (np.nextafter(found, np.inf).astype(np.float32) > thresholds).all()
+        assert (np.nextafter(found.astype(np.float32), np.float32(np.inf)) > thresholds).all()
+
+
+def mixed(missing: bool) -> tuple[Rows, NDArray[np.float64]]:
+    """Return rows of a category with gaps in its codes, two numbers and another category; and targets."""
+    random = np.random.default_rng(0)
+    x = np.stack(
+        [
+            random.choice([2.0, 3.0, 5.0, 7.0, 90.0], 600),
+            random.normal(size=600),
+            random.normal(size=600),
+            random.integers(0, 40, 600).astype(np.float64),
+        ],
+        axis=1,
+    )
+    y = np.isin(x[:, 0], [3.0, 90.0]) * 2.0 + (x[:, 3] % 3) + x[:, 1] + random.normal(size=600)
+    if missing:
+        x[random.random(x.shape) < 0.2] = np.nan
+    return x, y
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        HistGradientBoostingRegressor(max_iter=30, categorical_features=[0, 3]),
+        HistGradientBoostingRegressor(max_iter=30),
+        RandomForestRegressor(10, random_state=0),
+        DecisionTreeRegressor(random_state=0),
+    ],
+    ids=str,
+)
+def test_categories_and_missing_values_lead_where_scikit_learn_has_them_go(
+    estimator: Any, missing: bool
+) -> None:
+    x, y = mixed(missing)
+    estimator.fit(to_frame(numbers(x), x), y)
+    model = export.export(estimator, None)
+    columns = [replace(each, feature=replace(each.feature, missing=missing)) for each in numbers(x)]
+    parity.check(model, estimator, None, columns, x)
+    unknown = np.array([[4.0, 0.0, 0.0, 99.0], [-1.0, 0.0, 0.0, -1.0], [np.nan] * 4])
+    assert scorer(model).scores(unknown.tolist()) == estimator.predict(to_frame(columns, unknown)).tolist()
+
+
+def test_categories_with_bits_of_another_split_are_refused() -> None:
+    x, y = mixed(missing=False)
+    estimator = HistGradientBoostingRegressor(max_iter=5, categorical_features=[0, 3])
+    estimator.fit(to_frame(numbers(x), x), y)
+    model = export.export(estimator, None)
+    assert model.forest is not None
+    bitsets = memoryview(bytearray(model.forest.bitsets.tobytes()[::-1])).cast("Q")
+    spoilt = replace(model, forest=replace(model.forest, bitsets=bitsets))
+    with pytest.raises(NotPortable, match="^parity: .* rows trained on differ"):
+        parity.check(spoilt, estimator, None, numbers(x), x)

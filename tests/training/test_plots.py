@@ -21,8 +21,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def drawn(estimator: Any, data: Any, classes: tuple[str, ...], positive: int | None) -> Mapping[str, bytes]:
-    x, y = data(return_X_y=True)
-    return plots.plots(estimator.fit(x, y), Examples(x, y, classes), positive)
+    x, y = data(return_X_y=True, as_frame=True)
+    return plots.plots(estimator.fit(x, y.to_numpy()), Examples(x, y.to_numpy(), classes, {}), positive)
 
 
 def texts(svg: bytes) -> list[str]:
@@ -72,7 +72,7 @@ def test_bars_are_as_long_as_the_class_s_recall_and_named() -> None:
         def predict(self, x: object) -> Any:
             return np.array([0, 1, 1, 1])
 
-    svg = plots.plots(Fixed(), Examples(x, y, ("no", "yes", "perhaps so")), None)["classes.svg"]  # type: ignore[arg-type]
+    svg = plots.plots(Fixed(), Examples(x, y, ("no", "yes", "perhaps so"), {}), None)["classes.svg"]  # type: ignore[arg-type]
     bars = ET.fromstring(svg).iter(f"{SVG}rect")
     length = plots.RIGHT - plots.LEFT
     assert [float(bar.get("width", "")) / length for bar in bars] == [0.5, 1.0, 0.0]

@@ -17,8 +17,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from app.errors import InvalidInput
-from app.modelling import artifact, portable_model
+from app.modelling import artifact
+from app.modelling.columns import typical_row
 from app.modelling.model_loader import load
+from app.modelling.portable import binary_format, json_format
+from app.modelling.portable import model as limits
 from app.modelling.portable_predictor import PortablePredictor
 from tests.training.project import Project, make
 from training import describe, export
@@ -40,7 +43,7 @@ def test_the_card_says_what_the_model_is(model_dir: Path) -> None:
     assert (card["classes"], card["positive"]) == (["benign", "malignant"], "malignant")
     assert card["metrics"]["accuracy"] >= 0.9
     assert card["rows"] == {"train": 426, "test": 143}
-    assert set(card["libraries"]) == {"python", "joblib", "numpy", "scikit-learn", "scipy"}
+    assert set(card["libraries"]) == {"python", "joblib", "numpy", "pandas", "scikit-learn", "scipy"}
     for feature in card["features"]:
         values = [feature["minimum"], *feature["quantiles"].values(), feature["maximum"]]
         assert values == sorted(values)
@@ -61,7 +64,7 @@ def test_golden_rows_are_the_medians_and_rows_over_the_whole_range_as_they_are_s
     predictor = load(model_dir)
     rows = json.loads((model_dir / "golden.json").read_text())["rows"]
     assert len(rows) == 50
-    assert rows[0]["features"] == predictor.card.medians()
+    assert rows[0]["features"] == typical_row(predictor.columns)
     assert [predictor.predict(row["features"]) for row in rows] == [row["prediction"] for row in rows]
     predictions = [row["prediction"] for row in rows[1:]]
     assert predictions == sorted(predictions)
@@ -87,7 +90,7 @@ def test_bins_hold_the_rows_trained_on(model_dir: Path) -> None:
 def test_bins_with_tied_edges_are_one(
     values: list[float], edges: tuple[float, ...], shares: tuple[float, ...]
 ) -> None:
-    found = describe.bins(np.array(values))
+    found = describe.bins(np.array(values), len(values))
     assert (found.edges, found.shares) == (edges, shares)
     counts = Counter(found.index(value) for value in values)
     assert [counts[number] / len(values) for number in range(len(shares))] == list(shares)
@@ -104,8 +107,10 @@ def test_a_model_that_is_not_portable_is_said_to_be_in_card_and_output(
     assert predictor.card.portable is None
     assert predictor.card.not_portable == "KNeighborsClassifier has no portable form"
     output = capsys.readouterr().out.splitlines()
-    assert "portable model with SHA-256 " in output[0]
-    assert "not portable, so scikit-learn serves it: KNeighborsClassifier has no" in output[1]
+    assert output[0].endswith("data.csv: 40 rows, separator ',', decimal '.', utf-8")
+    assert output[1] == "  integer: a, b"
+    assert "portable model with SHA-256 " in output[2]
+    assert "not portable, so scikit-learn serves it: KNeighborsClassifier has no" in output[5]
     assert {path.name for path in (project.folder / "model").iterdir()} == {
         *("card.json", "golden.json", "model.joblib"),
         *("roc.svg", "calibration.svg"),
@@ -133,21 +138,26 @@ def test_other_tasks_have_golden_rows_and_plots_too(
     assert isinstance(predictor, PortablePredictor)
     assert (project.folder / "model" / plot).is_file()
     rows = json.loads((project.folder / "model/golden.json").read_text())["rows"]
-    assert len(rows) == 31  # the medians and every row trained on
+    assert len(rows) == 50
     assert [predictor.predict(row["features"]) for row in rows] == [row["prediction"] for row in rows]
 
 
 @pytest.mark.parametrize(
-    ("module", "limit", "reason"),
+    ("modules", "limit", "reason"),
     [
-        (portable_model, "MAX_NODES", "expected at most 1 nodes or coefficients, got 2"),
-        (artifact, "MAX_BYTES", "bytes are more than the 1 of a portable model"),
+        ((json_format, limits), "MAX_NODES", "expected at most 1 coefficients, got 2"),
+        ((artifact, binary_format), "MAX_BYTES", "bytes are more than the 1 of a portable model"),
     ],
 )
 def test_a_model_too_large_to_be_portable_is_said_to_be(
-    project: Project, monkeypatch: pytest.MonkeyPatch, module: ModuleType, limit: str, reason: str
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    modules: tuple[ModuleType, ...],
+    limit: str,
+    reason: str,
 ) -> None:
-    monkeypatch.setattr(module, limit, 1)
+    for module in modules:
+        monkeypatch.setattr(module, limit, 1)
     assert project.data(lambda i: int(i >= 20)).train() == 0
     card = json.loads((project.folder / "model/card.json").read_text())
     assert reason in card["not_portable"]
@@ -186,7 +196,7 @@ def test_a_regressor_is_served_by_its_value(project: Project, monkeypatch: pytes
     make(monkeypatch, LinearRegression())
     predictor = project.data(lambda i: 2 * i + 0.5).predictor()
     assert predictor.card.task == "regression"
-    assert list(predictor.card.metrics) == ["r2", "mean_absolute_error"]
+    assert list(predictor.card.metrics) == ["r2", "mean_absolute_error", "root_mean_squared_error"]
     assert predictor.predict([100.0, 2.0]) == pytest.approx(200.5)
     with pytest.raises(
         InvalidInput, match=r"features\[0\]: expected values .* a finite result for, got 1.7e\+308"

@@ -47,18 +47,39 @@ BAD_DATA: dict[str, tuple[str | bytes, str]] = {
     "empty": (b"", "data.csv: no rows under a header line"),
     "only a header": ("a,y\n", "data.csv: no rows under a header line"),
     "not UTF-8": ("a,y\n1,é\n".encode("latin-1"), "data.csv: not readable as CSV in UTF-8: "),
-    "an open quote": ('a,y\n1,"x\n', "data.csv: not readable as CSV in UTF-8: unexpected end of data"),
+    "an open quote": ('a,y\n1,"x\n', "data.csv: not readable as CSV: unexpected end of data"),
     "a ragged row": ("a,y\n1,x\n2\n", "data.csv, line 3: 1 values under 2 columns"),
     "a repeated column": ("a,a,y\n1,2,x\n", "data.csv: the header names a column twice"),
-    "no target": ("a,b\n1,2\n", "data.csv: no column 'y'; there are a, b"),
-    "no features": ("y\nx\n", "features: expected different columns, none the target, got \n"),
-    "text in a number": (
-        "a,y\n1,x\n\nten,x\n",
-        "data.csv, column 'a', line 4: expected a finite number, got 'ten'",
+    "no target": ("a,b\n1,2\n", "data.csv: no column 'y', which is the target; there are a, b"),
+    "no features": ("y\nx\n", "features: expected different columns, none the target, got only 'y'"),
+    "text among numbers": (
+        "a,y\n1,x\n2,x\n\nten,x\n",
+        "data.csv, column 'a', line 5: expected a finite number like most, got 'ten'; if that is how a",
     ),
-    "a missing number": ("a,y\n,x\n", "data.csv, column 'a', line 2: expected a finite number, got ''"),
-    "nan": ("a,y\nnan,x\n", "data.csv, column 'a', line 2: expected a finite number, got 'nan'"),
+    "infinity": ("a,y\n1,x\ninf,x\n", "data.csv, column 'a', line 3: expected a finite number, got 'inf'"),
+    "too large a number": ("a,y\n1e400,x\n", "column 'a', line 2: expected a finite number, got 'inf'"),
+    "no values": ("a,y\nnan,x\n,x\n", "data.csv, column 'a': no row has a value; leave it out"),
     "a missing label": ("a,y\n1,x\n2, \n", "data.csv, column 'y', line 3: expected a label, got nothing"),
+    "NA as a label": ("a,y\n1,x\n2,NA\n", "column 'y', line 3: expected a label, got 'NA'; delete the rows"),
+    "None as a label": ("a,y\n1,x\n2,None\n", "column 'y', line 3: expected a label, got 'None'; delete"),
+    "nan as a label": ("a,y\n1,x\n2, nan\n", "column 'y', line 3: expected a label, got 'nan'; delete"),
+    "an index": (",a,y\n0,1,x\n", "data.csv: the first column has no name, like an index that pandas has"),
+    "a renamed index": ("Unnamed: 0,a,y\n0,1,x\n", "data.csv: the first column has no name, like an index"),
+    "an empty header cell": ("a,y,\n1,x,\n", "data.csv: column 3 has no name; delete it (spreadsheets add"),
+    "underscores": ("a,y\n1_234,x\n5,x\n", "column 'a', line 2: '1_234' has an underscore in a number"),
+    "other digits": ("a,y\n5,x\n٣,x\n", "column 'a', line 3: '٣' has digits other than 0 to 9"),
+    "decimal commas": (
+        'a,y\n1,x\n"1,5",x\n',
+        "column 'a', line 3: '1,5' has a decimal comma; set decimal = \",\" in [tool.milestone2.csv]",
+    ),
+    "unquoted decimal commas": (
+        "a,y\n1,5,x\n",
+        "line 2: 3 values under 2 columns; decimal commas need another separator, or quotes",
+    ),
+    "thousands separators": ('a,y\n"1,234",x\n5,x\n', "line 2: '1,234' has a thousands separator; write"),
+    "thousands apart": ("a;y\n1 234;x\n5;x\n", "column 'a', line 2: '1 234' has a thousands separator"),
+    "dates": ("a,y\n2024-01-31,x\n2024-02-29,x\n", "data.csv, column 'a': dates are no features; turn"),
+    "times": ("a,y\n31.12.2024 23:59,x\n", "data.csv, column 'a': dates are no features; turn them into"),
     "one class": ("a,y\n1,x\n2,x\n", "data.csv, column 'y': only one class, 'x'"),
     "a rare class": (
         "a,y\n" + LABELS + "1,2\n",
@@ -77,9 +98,7 @@ def test_bad_data_is_one_line_and_status_2(
 def test_a_missing_file_is_one_line_and_status_2(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert_refused(
-        project, capsys, "data.csv: not readable as CSV in UTF-8: [Errno 2] No such file or directory"
-    )
+    assert_refused(project, capsys, "data.csv: not readable as CSV: [Errno 2] No such file or directory")
 
 
 @pytest.mark.parametrize(
@@ -94,6 +113,16 @@ def test_a_missing_file_is_one_line_and_status_2(
         ({"name": "Not A Name"}, "[tool.milestone2] name: String should match pattern"),
         ({"minimum_score": 90}, "[tool.milestone2] minimum_score: Input should be less than or equal to 1"),
         ({"minimum_score": "0.9"}, "[tool.milestone2] minimum_score: Input should be a valid number"),
+        ({"minimum_score": None}, "minimum: expected a metric's least value, such as minimum = {accuracy = "),
+        ({"minimum": {"r2": 0.5}}, "minimum: no metric 'r2' for this target; there are accuracy, balanced_"),
+        (
+            {"csv": {"separator": ";"}},
+            "one column with the separator ';', but it looks like a comma; leave",
+        ),
+        ({"csv": {"encoding": "utf-9"}}, "csv.encoding: Value error, Python knows no such encoding"),
+        ({"csv": {"decimal": "."}, "columns": {"c": {"unit": "m"}}}, "data.csv: no column 'c'; there are a"),
+        ({"columns": {"a": {"kind": "date"}}}, "columns.a.kind: Input should be 'number', 'integer', 'bool"),
+        ({"columns": {"a": {"kind": "boolean"}}}, "column 'a', line 4: expected true or false, got '2'"),
     ],
 )
 def test_wrong_settings_are_one_line_and_status_2(

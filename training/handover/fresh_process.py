@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IN_THE_IMAGE = ("app", "features")
 
 
-def check(card: Card, files: Mapping[str, bytes], estimator: Estimator) -> None:
+def check(card: Card, files: Mapping[str, bytes | bytearray], estimator: Estimator) -> None:
     """Raise BadData with the reason unless the model works in a process of its own."""
     if not card.portable:
         _check_names(estimator)

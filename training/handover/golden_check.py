@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.errors import ArtifactError, InvalidInput, ModelError
 from app.modelling import artifact, model_loader
+from app.modelling.columns import Column, Row
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12  # other arithmetic, such as another processor's, rounds otherwise
 
@@ -23,8 +25,8 @@ def check(folder: Path) -> str | None:
     """Return what is wrong with a folder's model, or None."""
     try:
         predictor = model_loader.load(folder)
-        rows = json.loads((folder / artifact.GOLDEN_FILE).read_bytes())["rows"]
-        predictions = [predictor.predict(row["features"]) for row in rows]
+        rows = json.loads((folder / artifact.GOLDEN_FILE).read_bytes(), parse_int=float)["rows"]
+        predictions = [predictor.predict(_encoded(predictor.columns, row["features"])) for row in rows]
     except (ArtifactError, InvalidInput, ModelError) as error:
         return str(error)
     for row, prediction in zip(rows, predictions, strict=True):
@@ -34,6 +36,10 @@ def check(folder: Path) -> str | None:
                 "what it predicts must depend on the row alone"
             )
     return None
+
+
+def _encoded(columns: Sequence[Column], row: Sequence[object]) -> Row:
+    return [column.encode(value) for column, value in zip(columns, row, strict=True)]
 
 
 if __name__ == "__main__":

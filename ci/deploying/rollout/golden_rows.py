@@ -23,11 +23,14 @@ _AT_A_TIME = 8
 _RELATIVE, _ABSOLUTE = 1e-9, 1e-12
 
 
+Feature = float | str | bool | None
+
+
 @dataclass(frozen=True)
 class Row:
     """A question, and its answer."""
 
-    features: tuple[float, ...]
+    features: tuple[Feature, ...]
     prediction: float
 
 
@@ -44,7 +47,7 @@ class Golden:
         try:
             told: dict[str, Any] = json.loads(card)
             rows = tuple(
-                Row(tuple(map(float, row["features"])), float(row["prediction"]))
+                Row(tuple(map(_feature, row["features"])), float(row["prediction"]))
                 for row in json.loads(golden)["rows"]
             )
         except (ValueError, LookupError, TypeError) as error:
@@ -82,6 +85,13 @@ class Golden:
             for _ in range(_AT_A_TIME):
                 group.start_soon(asking)
         return Asked(times, wrong, seconds)
+
+
+def _feature(value: object) -> Feature:
+    """Return a value as a client sends it: a number, a category or text, a boolean, or none."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"a feature is {value!r:.80}")
 
 
 async def _fault(

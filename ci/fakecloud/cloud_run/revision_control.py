@@ -1,6 +1,5 @@
 """Control endpoint by which a rehearsal starts revisions, with a key; Google does that by itself."""
 
-import secrets
 from collections import Counter
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from starlette.routing import Route
 
 from fakecloud.cloud_run.resources import State
 from fakecloud.identity.iam import read_content
+from fakecloud.state import control_key
 from fakecloud.state.refusals import PlainRefusal
 
 _WAIT = 5.0  # seconds that a request waits for a revision, at most
@@ -34,7 +34,7 @@ class Control:
 
     async def pending(self, request: Request) -> Response:
         """Answer with a revision that somebody has to start, or with nothing after a while."""
-        self._check(request)
+        control_key.check(request, self.key)
         with anyio.move_on_after(min(float(request.query_params.get("seconds", _WAIT)), _WAIT)):
             while not self.state.pending:
                 self.state.announced = anyio.Event()
@@ -49,7 +49,7 @@ class Control:
 
     async def arrive(self, request: Request) -> Response:
         """Take where a revision's instance is, or that it has ended."""
-        self._check(request)
+        control_key.check(request, self.key)
         told = read_content(await request.body(), {"instance": str})
         for revision in self.state.revisions():
             if revision.name == request.path_params["name"]:
@@ -59,13 +59,8 @@ class Control:
 
     async def requests(self, request: Request) -> Response:
         """Answer how many requests each revision had, by status."""
-        self._check(request)
+        control_key.check(request, self.key)
         served = self.state.counts.served.items()
         return JSONResponse(
             {name: Counter(str(each.status) for each in requests) for name, requests in served}
         )
-
-    def _check(self, request: Request) -> None:
-        _, _, key = request.headers.get("authorization", "").partition(" ")
-        if not self.key or not secrets.compare_digest(key.encode(), self.key.encode()):
-            raise PlainRefusal(401, "not for you\n")

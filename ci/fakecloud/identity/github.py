@@ -5,15 +5,17 @@ The shapes are those of actions/toolkit and of GitHub's OIDC reference. What the
 """
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from fakecloud.identity.iam import read_content
 from fakecloud.identity.keys import KeyRing
-from fakecloud.state.fixtures import World
+from fakecloud.state import control_key
+from fakecloud.state.fixtures import Job, World
 from fakecloud.state.ledger import Clock
 from fakecloud.state.refusals import PlainRefusal
 
@@ -28,6 +30,11 @@ class GitHub:
     world: World
     clock: Clock
     ring: KeyRing = field(default_factory=KeyRing)
+    job: Job = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with the world's job."""
+        self.job = self.world.job
 
     @property
     def routes(self) -> list[Route]:
@@ -38,22 +45,33 @@ class GitHub:
             Route("/.well-known/jwks", self.jwks),
         ]
 
+    @property
+    def control(self) -> list[Route]:
+        """Return what is served to a rehearsal."""
+        return [Route("/runs", self.start_run, methods=["POST"])]
+
     async def identity(self, request: Request) -> Response:
         """Answer a job that asks for its identity token."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         known = secrets.compare_digest(token.encode(), self.world.request_token.encode())
         if scheme.lower() != "bearer" or not known:
             raise PlainRefusal(401, "the request token is missing or not this job's\n")
-        audience = request.query_params.get("audience") or f"https://github.com/{self.world.job.owner}"
+        audience = request.query_params.get("audience") or f"https://github.com/{self.job.owner}"
         value = await run_in_threadpool(self.token, audience)
         return JSONResponse({"count": len(value), "value": value})
+
+    async def start_run(self, request: Request) -> Response:
+        """Run the job for another ref and commit from now on, as a push does."""
+        control_key.check(request, self.world.control_key)
+        self.job = replace(self.job, **read_content(await request.body(), {"ref": str, "commit": str}))
+        return Response(status_code=204)
 
     def token(self, audience: str) -> str:
         """Return a signed token with the job's claims."""
         now = int(self.clock.here())
         times = {"iat": now, "nbf": now - _BACKDATED, "exp": now + _LIFETIME}
         issued = {"iss": self.world.issuer, "aud": audience, "jti": secrets.token_hex(16)}
-        claims = {**self.world.job.claims, **issued, **times}
+        claims = {**self.job.claims, **issued, **times}
         return self.ring.sign(claims, now=now, until=times["exp"])
 
     async def discovery(self, request: Request) -> Response:
@@ -65,7 +83,7 @@ class GitHub:
                 "jwks_uri": jwks,
                 "subject_types_supported": ["public", "pairwise"],
                 "response_types_supported": ["id_token"],
-                "claims_supported": ["aud", "exp", "iat", "iss", "jti", "nbf", *self.world.job.claims],
+                "claims_supported": ["aud", "exp", "iat", "iss", "jti", "nbf", *self.job.claims],
                 "id_token_signing_alg_values_supported": ["RS256"],
                 "scopes_supported": ["openid"],
             }

@@ -59,6 +59,8 @@ class Job:
     ref_type: str = "tag"
     runner_environment: str = "github-hosted"
     workflow: str = ".github/workflows/milestone2-ci.yml"
+    visibility: str = "private"
+    commit: str = "0" * 40
 
     @property
     def subject(self) -> str:
@@ -75,7 +77,7 @@ class Job:
             "repository_id": self.repository_id,
             "repository_owner": self.owner,
             "repository_owner_id": self.owner_id,
-            "repository_visibility": "private",
+            "repository_visibility": self.visibility,
             "ref": self.ref,
             "ref_type": self.ref_type,
             "ref_protected": "false",
@@ -91,7 +93,9 @@ class Job:
             "workflow": "CI",
             "workflow_ref": f"{full}/{self.workflow}@{self.ref}",
             "job_workflow_ref": f"{full}/{self.workflow}@{self.ref}",
-            "sha": "0" * 40,
+            "job_workflow_sha": self.commit,
+            "workflow_sha": self.commit,
+            "sha": self.commit,
         }
 
 

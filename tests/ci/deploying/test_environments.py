@@ -10,8 +10,10 @@ import pytest
 from deploying.environments import FILE, TARGETS, Common, Environments
 from deploying.targets import cloud_run, kubernetes, swarm
 from errors import InvalidEnvironment
+from signing.policy import Policy
 
 EXAMPLE = (Path(__file__).parents[3] / FILE).read_text()
+SIGNATURE = "[signature]\nrepository_id = '2002'\nowner_id = '1001'\n"
 CLOUD_RUN = """# a comment
 [staging]
 target = "cloud-run"
@@ -23,7 +25,7 @@ service = "model"
 
 def test_the_documented_example_can_be_read_and_shows_every_target() -> None:
     environments = Environments.of(EXAMPLE)
-    found = [environments.named(name) for name in environments.tables]
+    found = [environments.named(name) for name in environments.names]
     assert {type(each.settings) for each in found} == set(TARGETS.values())
 
 
@@ -48,6 +50,46 @@ def test_an_environment_has_its_settings_and_defaults_for_the_rest() -> None:
 )
 def test_each_target_has_its_own_settings(text: str, settings: object) -> None:
     assert Environments.of(text).named("p").settings == settings
+
+
+def test_without_a_table_no_signature_is_demanded() -> None:
+    assert Environments.of(CLOUD_RUN).policy() is None
+
+
+def test_the_table_of_signatures_is_a_policy_and_no_environment() -> None:
+    environments = Environments.of(f"{SIGNATURE}runner = 'self-hosted'\n{CLOUD_RUN}")
+    assert environments.policy() == Policy("2002", "1001", runner="self-hosted")
+    assert environments.names == ["staging"]
+    with pytest.raises(
+        InvalidEnvironment, match=r"has no environment 'signature'; there are: staging \(line"
+    ):
+        environments.named("signature")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("signature = 1", "signature is 1; write it as a table"),
+        (SIGNATURE + "branch = 'main'\n", r"line 4: \[signature\] branch is no setting there; there are rep"),
+        (SIGNATURE + "runner = 1\n", r"line 4: \[signature\] runner is 1; write a text in quotes"),
+        (SIGNATURE.replace("'2002'", "2002"), r"line 2: \[signature\] repository_id is 2002; write a text"),
+        (SIGNATURE.replace("2002", "REPOSITORY_ID"), r"line 2: .* is 'REPOSITORY_ID'; write the number that"),
+        (
+            "[signature]\nrepository_id = '2002'\n",
+            r"line 1: \[signature\] owner_id is None; write the",
+        ),
+    ],
+)
+def test_a_policy_that_cannot_be_right_is_refused_with_its_line(text: str, problem: str) -> None:
+    with pytest.raises(InvalidEnvironment, match=problem):
+        Environments.of(text).policy()
+
+
+def test_the_documented_policy_can_be_read_once_its_numbers_are_written() -> None:
+    commented = EXAMPLE[EXAMPLE.index("# [signature]") :].partition("\n\n")[0]
+    text = "\n".join(line.removeprefix("# ") for line in commented.splitlines())
+    policy = Environments.of(text.replace("REPOSITORY_ID", "2002").replace("OWNER_ID", "1001")).policy()
+    assert policy == Policy("2002", "1001")
 
 
 @pytest.mark.parametrize(

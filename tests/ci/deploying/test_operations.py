@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from deploying.environments import Environments
-from deploying.operations import Operations, healthy, smoke_test
+from deploying.operations import Operations, healthy, restorable, smoke_test
 from deploying.release_evidence import golden, version
 from deploying.rollout.journal import Attempt, Entry, Journal, Lock
 from deploying.rollout.judge import Judge
@@ -24,6 +25,7 @@ from errors import (
     InvalidIdentity,
     InvalidReference,
     NothingToRestore,
+    NotVerified,
     RegistryError,
     ReleaseRejected,
     RolledBack,
@@ -31,6 +33,7 @@ from errors import (
     TargetBusy,
     TargetError,
 )
+from fakecloud.state.fixtures import Job
 from image import archive_reader
 from keyless.google_identity import Identity
 from net.retry_policy import patient
@@ -39,12 +42,15 @@ from oci.manifests import Parcel
 from oci.reference import Image, Release
 from oci.repository import connect
 from releasing.publishing import attachments
+from signing import bundles
+from signing.verification import Signatures
 from tests.ci.conftest import Archive
 from tests.ci.deploying.targets.cloud_run_lab import CloudRunLab, cloud_run_lab
 from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
 from tests.ci.pipeline import COMMIT, Container, Pipeline, Service
 from tests.ci.rehearsal.test_scenario_run import ROWS, SHA256
 from tests.ci.sample_image import FILES, built, layer
+from tests.ci.sigstore_lab import JOB, UNSIGNED, Lab, sigstore_lab
 
 pytestmark = pytest.mark.anyio
 ENVIRONMENT = """
@@ -69,6 +75,8 @@ class Place:
     environments: str = ENVIRONMENTS
     project: str = "milestone2"
     told: list[str] | None = None
+    signatures: Signatures = UNSIGNED
+    folders: dict[str, Path] = field(default_factory=dict)
 
     def operations(self, **operator: Any) -> Operations:
         """Return the operations of somebody."""
@@ -81,7 +89,7 @@ class Place:
         access, steps = pipeline.access(self.identity), Steps(self.told.append)
         environments = Environments.of(self.environments)
         reach = Reach(nothing, nothing, self.identity, who)
-        return Operations(self.project, environments, access, reach, steps)
+        return Operations(self.project, environments, access, reach, steps, self.signatures)
 
     async def publish(self, tag: str, model: Model | None = None, *, rows: object = ROWS) -> Release:
         """Publish a release with what proves it, which does what a model says."""
@@ -93,8 +101,23 @@ class Place:
         repository = f"rehearsal-project/models/{self.folder.name.replace('_', '-')}"
         async with connect(self.lab.registry_url, repository) as place:
             await replace(place, say=lambda line: None).publish(image, tag, attachments(image, folder))
+        self.folders[image.digest] = folder
         self.lab.fleet.known[image.digest] = replace(model or Model(tag), sha256=SHA256)
         return Release(Image(self.lab.world.repository.host, repository, tag), image.digest)
+
+    async def sign(self, sigstore: Lab, release: Release, job: Job = JOB) -> bytes:
+        """Attach a job's signature to a release and return it."""
+        statement = (self.folders[release.digest] / "provenance.intoto.json").read_bytes()
+        bundle = await sigstore.sign(statement, replace(job, ref=f"refs/tags/{release.image.tag}"))
+        await self.attach(release, bundle)
+        return bundle
+
+    async def attach(self, release: Release, bundle: bytes) -> None:
+        """Attach a bundle to a release."""
+        image = archive_reader.read(self.folders[release.digest] / "image.tar")
+        async with connect(self.lab.registry_url, release.image.repository) as place:
+            parcels = [bundles.parcel(image.manifest, bundle)]
+            await replace(place, say=lambda line: None).publish(image, release.image.tag, parcels)
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +246,72 @@ async def test_a_rollback_restores_the_last_good_release_or_a_version(place: Pla
     assert await place.operations().rollback("staging", None) == f"live: {first}"
     await place.operations().deploy("staging", str(second))
     assert await place.operations().rollback("staging", "v1.0.0") == f"live: {first}"
+
+
+@pytest.fixture(scope="module")
+def sigstore() -> Iterator[Lab]:
+    with sigstore_lab() as lab:
+        yield lab
+
+
+async def test_only_what_is_signed_as_the_policy_demands_is_deployed_promoted_and_restored(
+    place: Place, sigstore: Lab
+) -> None:
+    unsigned, first = await place.publish("v1.0.0"), await place.publish("v1.1.0")
+    second = await place.publish("v1.2.0")
+    await place.operations().deploy("staging", str(unsigned))
+    await place.operations().deploy("production", str(unsigned))
+    place.signatures = sigstore.signatures
+    for release in (first, second):
+        await place.sign(sigstore, release)
+        await place.operations().deploy("staging", str(release))
+        assert any("entry" in line and f"@refs/tags/{release.image.tag}" in line for line in place.told or [])
+    assert await place.operations().promote("staging", "production") == f"live: {second}"
+    assert await place.operations().rollback("staging", None) == f"live: {first}"
+    for refused in (
+        place.operations().deploy("staging", str(unsigned)),
+        place.operations().rollback("staging", "v1.0.0"),
+        place.operations().rollback("production", None),
+    ):
+        with pytest.raises(NotVerified, match=rf"signature: {re.escape(str(unsigned))} has none"):
+            await refused
+    assert (await place.operations().history("staging")).splitlines()[1] == f"  100 % {first}"
+
+
+async def test_an_image_with_documents_of_our_own_program_but_no_ci_identity_is_not_deployed(
+    place: Place, sigstore: Lab
+) -> None:
+    place.signatures = sigstore.signatures
+    genuine, forged = await place.publish("v1.0.0"), await place.publish("v1.0.1", Model("v1.0.1", offset=1))
+    bundle = await place.sign(sigstore, genuine)
+    await place.attach(forged, bundle)  # a replay: all that somebody without the identity can do
+    with pytest.raises(NotVerified, match="payload: it is not the provenance that is attached to the image"):
+        await place.operations().deploy("staging", str(forged))
+    await place.sign(sigstore, forged, replace(JOB, repository_id="7"))
+    with pytest.raises(NotVerified, match="repository id: the certificate says '7'"):
+        await place.operations().deploy("staging", str(forged))
+
+
+LOCKED = Lock("me", "key", "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("attempt", "version", "restored"),
+    [
+        (None, None, "v1.0.0"),
+        (None, "v1.0.0", "v1.0.0"),
+        (None, "v9.9.9", None),
+        (Attempt("deploy", "r.test/m:v1.2.0@sha256:" + "c" * 64, "stage", "", LOCKED), None, "v1.1.0"),
+        (Attempt("rollback", "r.test/m:v1.1.0@sha256:" + "b" * 64, "restore", "", LOCKED), None, "v1.0.0"),
+    ],
+)
+def test_what_a_rollback_restores_is_known_before_it(
+    attempt: Attempt | None, version: str | None, restored: str | None
+) -> None:
+    old, new = (f"r.test/m:{tag}@sha256:{letter * 64}" for tag, letter in (("v1.0.0", "a"), ("v1.1.0", "b")))
+    entries = tuple(Entry(each, "live", "2026-07-01") for each in (new, old))
+    found = restorable(Seen("1", Journal(attempt, entries), (Share(new, "", 100),)), version)
+    assert (found.image.tag if found else None) == restored
 
 
 async def test_who_deploys_is_called_as_they_say_or_as_their_identity_does(place: Place) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -183,3 +184,16 @@ def test_the_program_refuses_a_misspelt_fault(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit, match="2"):
         main(["--registry-url", "http://x", "--request-token-file", "x", "--fault", "sts:slow"])
     assert "rehearsal: 'sts:slow' is no fault; write one like sts:503x2" in capsys.readouterr().err
+
+
+def test_a_rehearsal_starts_another_run_of_the_job_with_its_key(
+    release_in: Callable[..., Releaser], world: World
+) -> None:
+    releaser = release_in(replace(world, control_key="the-key"))
+    run = {"ref": "refs/tags/v2.0.0", "commit": "d" * 40}
+    for key, status in (("guessed", 401), ("the-key", 204)):
+        headers = {"Authorization": f"Bearer {key}"}
+        assert releaser.http.post("/control/runs", json=run, headers=headers).status_code == status
+    claims = jwt.decode(releaser.identity().json()["value"], options={"verify_signature": False})
+    assert (claims["ref"], claims["sha"], claims["run_id"]) == ("refs/tags/v2.0.0", "d" * 40, "1")
+    assert claims["job_workflow_ref"].endswith("@refs/tags/v2.0.0")

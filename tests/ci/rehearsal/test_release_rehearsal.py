@@ -41,9 +41,11 @@ from releasing import smoke, verify
 from releasing.git_commit import Commit
 from releasing.publishing import Allowed
 from releasing.publishing import release as made_release
+from signing.release_signature import Signing
 from tests.ci import conftest
 from tests.ci.pipeline import COMMIT, Container, Engine, Pipeline, Service
 from tests.ci.sample_image import FILES, built, layer
+from tests.ci.sigstore_lab import UNSIGNED
 from tests.ci.witness import Witness, shapes
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from tests.ci.conftest import Archive
 
 pytestmark = pytest.mark.anyio
+WORKFLOW = "https://github.com/rehearsal/milestone2/.github/workflows/milestone2-ci.yml"
 TIMES = re.compile(r"^ +\d+\.\d s  ", re.MULTILINE)
 Rehearse = Callable[..., Any]
 
@@ -114,7 +117,7 @@ async def release(
 ) -> reference.Release:
     """Release from a pipeline that has no engine."""
     draft, access = pipeline.draft(target.tag, commit), pipeline.access(identity)
-    return await made_release(draft, target, access, Steps(told), Allowed(**allowed))
+    return await made_release(draft, target, access, Steps(told), Allowed(**allowed), Signing(UNSIGNED))
 
 
 def job(google: str, world: World) -> Identity:
@@ -152,6 +155,8 @@ async def test_a_rehearsal_ends_with_what_it_released(
         "build",
         "test",
         "try the image",
+        f"          signature: {WORKFLOW}@refs/tags/{tag}, entry 5 of the log",
+        "sign the provenance",
         f"push {name}",
         f"pull and verify {digest}",
         "run it and call /predict",
@@ -296,7 +301,7 @@ async def test_a_release_is_published_with_what_proves_where_it_comes_from(
     async with connect(registry_url, released.image.repository) as repository:
         kinds = {each.kind for each in await repository.referrers(released.digest)}
         assert kinds == set(release_files.KINDS.values())
-        assert str(released) in await verify.verified(repository, released)
+        assert str(released) in await verify.verified(repository, released, UNSIGNED)
 
 
 async def test_images_are_listed_with_the_newest_first(

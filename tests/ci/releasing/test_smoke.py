@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 import httpx
@@ -25,10 +25,13 @@ def service() -> Iterator[Service]:
     """Yield a function that serves a card and an answer, with a status, and returns the address."""
     servers: list[http.server.HTTPServer] = []
 
-    def serve(card: object = CARD, answer: object = ANSWER, status: int = 200) -> str:
+    def serve(
+        card: object = CARD, answer: object = ANSWER, status: int = 200, asked: Sequence[object] = (1.5, 2.5)
+    ) -> str:
         class Handler(_Answers):
             content: ClassVar[dict[str, object]] = {"/model": card, "/predict": answer}
             code = status
+            row: ClassVar[list[object]] = list(asked)
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         servers.append(server)
@@ -44,15 +47,16 @@ def service() -> Iterator[Service]:
 class _Answers(http.server.BaseHTTPRequestHandler):
     content: ClassVar[dict[str, object]] = {}
     code = 200
+    row: ClassVar[list[object]] = []
 
     def do_GET(self) -> None:
         """Answer with the path's content."""
         self.respond()
 
     def do_POST(self) -> None:
-        """Answer with the path's content when the body is the medians."""
+        """Answer with the path's content when the body is the row."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        assert body == {"features": [1.5, 2.5]}
+        assert body == {"features": self.row}
         self.respond()
 
     def respond(self) -> None:
@@ -70,6 +74,12 @@ class _Answers(http.server.BaseHTTPRequestHandler):
 
 async def test_predict_asks_for_the_medians_and_returns_the_prediction(service: Service) -> None:
     assert await smoke.predict(service(), "v1.0.0") == 0.5
+
+
+async def test_predict_asks_for_the_first_category_and_an_empty_text_too(service: Service) -> None:
+    known = {"kind": "boolean", "quantiles": {"0.5": 1.0}}, {"kind": "category", "categories": ["a", "b"]}
+    card = {"features": [*known, {"kind": "text"}]}
+    assert await smoke.predict(service(card=card, asked=[True, "a", ""]), "v1.0.0") == 0.5
 
 
 async def test_predict_refuses_an_image_of_another_version(service: Service) -> None:

@@ -23,6 +23,7 @@ from oci.reference import Image, Release
 from oci.repository import Repository, connect, opened
 from releasing import publishing, verify
 from tests.ci.sample_image import CARD, FILES, ORIGIN, built, layer
+from tests.ci.sigstore_lab import UNSIGNED
 
 if TYPE_CHECKING:
     from tests.ci.conftest import Archive
@@ -79,19 +80,20 @@ def rewritten(
 async def told(repository: Repository, release: Release) -> str:
     """Return why a release is not verified."""
     with pytest.raises(NotVerified) as raised:
-        await verify.verified(repository, release)
+        await verify.verified(repository, release, UNSIGNED)
     assert str(raised.value).startswith(f"verify: {release}:")
     return str(raised.value).partition(f"{release}:")[2]
 
 
 async def test_what_was_published_is_verified(repository: Repository, publish: Publish) -> None:
     released = await publish()
-    assert (await verify.verified(repository, released)).splitlines() == [
+    assert (await verify.verified(repository, released, UNSIGNED)).splitlines() == [
         str(released),
         "  image: 3 layers of 0.0 MB, every digest as said",
         "  sbom.cdx.json: 5 components, as in the image",
         f"  provenance.intoto.json: version v1.0.0, commit {'c' * 40}",
         "  model: as its card says",
+        "  signature: none, as this is the local registry",
     ]
 
 
@@ -127,7 +129,7 @@ async def test_one_changed_byte_is_found_and_named_at_a_hundred_places(
 ) -> None:
     released, transport, chance = await publish(), Changed(), random.Random(6)
     async with through(transport, repository) as changed:
-        await verify.verified(changed, released)
+        await verify.verified(changed, released, UNSIGNED)
         # Two manifests, a list of referrers, the image by digest and by tag; four blobs of it, two documents.
         contents = dict(transport.contents)
         assert len(contents) == 11
@@ -257,16 +259,17 @@ async def test_a_portable_model_and_golden_rows_are_held_against_the_card(
     )
 
 
+@pytest.mark.parametrize(("number", "name"), [(1, "model.json"), (2, "model.bin")])
 async def test_a_portable_model_is_verified_without_its_pickle(
-    repository: Repository, publish: Publish
+    repository: Repository, publish: Publish, number: int, name: str
 ) -> None:
     card = {
         **CARD,
         "artifact_sha256": "not here",
-        "portable": {"sha256": canonical_json.digest(b"plain")[7:]},
+        "portable": {"sha256": canonical_json.digest(b"plain")[7:], "format": number},
     }
-    files = {"app/model/card.json": json.dumps(card).encode(), "app/model/model.json": b"plain"}
-    assert "  model: as its card says" in await verify.verified(repository, await publish(files))
+    files = {"app/model/card.json": json.dumps(card).encode(), f"app/model/{name}": b"plain"}
+    assert "  model: as its card says" in await verify.verified(repository, await publish(files), UNSIGNED)
 
 
 async def test_a_version_that_is_not_the_label_s_is_found(repository: Repository, publish: Publish) -> None:
@@ -281,7 +284,7 @@ async def test_a_tag_that_leads_elsewhere_is_found(repository: Repository, publi
     assert "tag: v1.0.1 names nothing" in found
     assert "tag: v1.0.1, the label says 'v1.0.0'" in found
     untagged = Release(Image("localhost:5000", repository.name, ""), first.digest)
-    assert await verify.verified(repository, untagged)
+    assert await verify.verified(repository, untagged, UNSIGNED)
 
 
 async def test_an_image_that_is_not_there_is_named(repository: Repository) -> None:

@@ -33,15 +33,15 @@ def predicting(prediction: object, version: str = "v1.0.0") -> httpx.Response:
 
 
 def test_rows_and_hashes_are_read_from_the_release_s_files() -> None:
-    rows = {"rows": [{"features": [1, 2], "prediction": 3}]}
+    rows = {"rows": [{"features": [1, 2.5, "north", True, None], "prediction": 3}]}
     card = {"artifact_sha256": "a", "golden_sha256": "g", "portable": None, "name": "n"}
     golden = Golden.of(json.dumps(rows).encode(), json.dumps(card).encode())
-    assert golden.rows == (Row((1.0, 2.0), 3.0),)
+    assert golden.rows == (Row((1, 2.5, "north", True, None), 3.0),)
     assert golden.hashes == {"artifact_sha256": "a", "golden_sha256": "g", "portable": None}
 
 
 @pytest.mark.parametrize(
-    "rows", [b"", b"[]", b'{"rows":[{}]}', b'{"rows":[{"features":["x"],"prediction":1}]}']
+    "rows", [b"", b"[]", b'{"rows":[{}]}', b'{"rows":[{"features":[{}],"prediction":1}]}']
 )
 def test_files_that_are_malformed_are_refused(rows: bytes) -> None:
     with pytest.raises(ReleaseRejected, match="golden.json or card.json is malformed"):

@@ -23,7 +23,10 @@ AT_ONCE = 8
 
 
 async def killed(lab: Lab, before: Work, work: Work, check: Check, *, judged: bool = False) -> None:
-    """Check a fresh lab for each change at which work can be killed, before and after it, once it was."""
+    """Check a fresh lab for each state in which work can be killed: before its first change, and after each.
+
+    What is there before a change is what was there after the one before it.
+    """
     changes = await _killed_at(lab.fresh(), before, work, 0, False, judged)
     assert changes
     turns = anyio.CapacityLimiter(AT_ONCE)
@@ -35,8 +38,8 @@ async def killed(lab: Lab, before: Work, work: Work, check: Check, *, judged: bo
             await check(place, f"{'after' if after else 'before'} {number} of {len(changes)}: {done[-1]}")
 
     async with anyio.create_task_group() as group:
+        group.start_soon(one, 1, False)
         for number in range(1, len(changes) + 1):
-            group.start_soon(one, number, False)
             group.start_soon(one, number, True)
 
 

@@ -1,4 +1,4 @@
-"""The portable model: what `model.json` may say, and what it means.
+"""Format 1 of the portable model: what `model.json` may say, and what it means.
 
 It is JSON in UTF-8. Numbers are decimal, with as many digits as it takes to read back the very double. A
 model takes a row of `features` finite doubles and gives one number:
@@ -32,20 +32,26 @@ boosting), the threshold here is the largest double that still led left.
 
 from __future__ import annotations
 
+import json
+from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Literal
 
 from app.errors import ArtifactError
 from app.modelling import strict_json
+from app.modelling.portable import trees
+from app.modelling.portable.model import ALL, Answer, Forest, Model, doubles
+from app.modelling.portable.operations import Arithmetic, Clip
+from app.modelling.portable.operations import Step as AnyStep
 
 FORMAT = 1
-MAX_NODES = 100_000  # of all trees, or coefficients: more take longer than a second to load
+MAX_NODES = 100_000  # of all trees, or coefficients: JSON takes a second to read more
 MAX_DEPTH = 200  # of a tree
 MAX_STEPS = 100
 
 Operation = Literal["add", "subtract", "multiply", "divide", "clip"]
-Answer = Literal["value", "sigmoid", "complement", "index"]
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,8 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Model:
-    """A whole model; the module says what each part means."""
+class Document:
+    """A whole file; the module says what each part means."""
 
     format: int
     features: int
@@ -79,29 +85,85 @@ class Model:
     divisor: int
     answer: Answer
 
-    @property
-    def nodes(self) -> int:
-        """Return the number of the trees' nodes, or of coefficients."""
-        return sum(map(len, self.coefficients)) + sum(len(tree.features) for tree in self.trees)
 
-
-def parse(content: bytes, place: str) -> Model:
+def parse(content: bytes | bytearray, place: str) -> Model:
     """Return the model in a file of the name `place`. Raises ArtifactError unless all of it is right."""
     document = strict_json.parse(content, place)
     found = document.get("format") if isinstance(document, dict) else None
     if found != FORMAT:
-        known = f"this service reads {FORMAT}"
+        known = f"this service reads {FORMAT} in JSON"
         raise ArtifactError(f"model: {place} has format {found!r:.80}, {known}; train again")
-    model = strict_json.read(Model, document, place)
-    for wrong in _faults(model):
+    checked = strict_json.read(Document, document, place)
+    for wrong in _faults(checked):
         raise ArtifactError(f"model: {place}: {wrong}; train again")
-    return model
+    return _model(checked)
 
 
-def _faults(model: Model) -> Iterable[str]:
+def write(model: Model) -> bytes | None:
+    """Return a linear model as a file, or None when this format can't express it."""
+    steps = [_old_step(step) for step in model.steps]
+    if model.coefficients is None or len(model.coefficients) > MAX_NODES or len(steps) > MAX_STEPS:
+        return None
+    known = tuple(step for step in steps if step is not None)
+    if len(known) < len(steps) or sum(len(step.values) for step in known) > MAX_NODES:
+        return None
+    numbers = model.coefficients.tolist()
+    rows = tuple(tuple(numbers[i : i + model.features]) for i in range(0, len(numbers), model.features))
+    document = Document(FORMAT, model.features, known, model.start, rows, (), model.divisor, model.answer)
+    return json.dumps(asdict(document), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def _old_step(step: AnyStep) -> Step | None:
+    if isinstance(step, Arithmetic) and step.columns is None:
+        return Step(step.operation, step.values)
+    if isinstance(step, Clip) and step.columns is None:
+        return Step("clip", (step.minimum, step.maximum))
+    return None
+
+
+def _model(document: Document) -> Model:
+    steps = tuple(
+        Clip("clip", None, *step.values)
+        if step.operation == "clip"
+        else Arithmetic(step.operation, None, step.values)
+        for step in document.steps
+    )
+    coefficients = doubles(chain.from_iterable(document.coefficients))
+    return Model(
+        format=FORMAT,
+        features=document.features,
+        steps=steps,
+        start=document.start,
+        coefficients=coefficients if document.coefficients else None,
+        forest=_forest(document) if document.trees else None,
+        divisor=document.divisor,
+        answer=document.answer,
+    )
+
+
+def _forest(document: Document) -> Forest:
+    """Return the trees breadth first, as the other format has them."""
+    nodes, leaves = bytearray(), array("d")
+    for tree in document.trees:
+        width = len(document.start) if tree.output is None else 1
+        trees.append_tree(nodes, tree.features, tree.thresholds, first_leaf=len(leaves), leaf_width=width)
+        leaves.extend(tree.leaves)
+    return Forest(
+        "double",
+        sizes=memoryview(array("I", [len(tree.features) for tree in document.trees])),
+        outputs=memoryview(
+            array("i", [ALL if tree.output is None else tree.output for tree in document.trees])
+        ),
+        nodes=memoryview(nodes),
+        leaves=memoryview(leaves),
+    )
+
+
+def _faults(model: Document) -> Iterable[str]:
     """Yield what is wrong with the model, the first first: later checks rely on earlier ones."""
     values = sum(len(step.values) for step in model.steps)
-    sizes = {"nodes or coefficients": model.nodes, "values in steps": values}
+    nodes = sum(map(len, model.coefficients)) + sum(len(tree.features) for tree in model.trees)
+    sizes = {"nodes or coefficients": nodes, "values in steps": values}
     for name, size in sizes.items():
         if size > MAX_NODES:
             yield f"expected at most {MAX_NODES} {name}, got {size}"
@@ -133,7 +195,7 @@ def _step_faults(step: Step, features: int) -> Iterable[str]:
         yield "divide takes no zero"
 
 
-def _tree_faults(tree: Tree, model: Model) -> Iterable[str]:
+def _tree_faults(tree: Tree, model: Document) -> Iterable[str]:
     outputs = len(model.start)
     if tree.output is not None and not 0 <= tree.output < outputs:
         yield f"expected an output below {outputs}, got {tree.output}"

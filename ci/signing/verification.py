@@ -1,0 +1,118 @@
+"""Verification of a release's signature, offline: by pinned trust, policy and attached provenance."""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+
+from errors import NotVerified
+from image import provenance
+from oci.reference import Release
+from oci.repository import Repository
+from signing import bundles
+from signing.policy import Policy
+from signing.trust import Trust
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """What signatures are held against; without a policy none is demanded."""
+
+    trust: Trust
+    policy: Policy | None = None
+
+    async def check(self, repository: Repository, release: Release, statement: bytes) -> str:
+        """Return what signed a release, given its provenance; raises NotVerified with the failing clauses."""
+        if release.image.local:
+            return "signature: none, as this is the local registry"
+        if self.policy is None:
+            return "signature: not demanded, as deploy/environments.toml has no table [signature]"
+        problems = []
+        for bundle in await bundles.attached(repository, release.digest):
+            try:
+                return await self.verify(bundle, release, statement, self.policy)
+            except NotVerified as error:
+                problems.append(str(error))
+        raise NotVerified("\n".join(problems) if problems else _missing(release))
+
+    async def verify(self, bundle: bytes, release: Release, statement: bytes, policy: Policy | None) -> str:
+        """Return what one bundle says; raises NotVerified unless it signs this statement of this release."""
+        verify = partial(_verified, self.trust, bundle, release, statement, policy)
+        return await anyio.to_thread.run_sync(verify)
+
+
+class _Anybody:
+    """The policy that the library is given: clauses are compared later, all of them."""
+
+    def verify(self, cert: "Certificate") -> None:
+        """Accept a certificate."""
+
+
+def _verified(trust: Trust, content: bytes, release: Release, statement: bytes, policy: Policy | None) -> str:
+    from sigstore.models import Bundle
+    from sigstore.verify import Verifier
+
+    verifier = Verifier(trusted_root=trust.client().trusted_root)
+    try:
+        bundle = Bundle.from_json(content)
+        kind, payload = verifier.verify_dsse(bundle, _Anybody())
+        certificate = bundle.signing_certificate
+        failing = [*_differing(kind, payload, release, statement)]
+        if policy:
+            failing += policy.failing(certificate, *_version_and_commit(statement))
+    except Exception as error:  # a hostile bundle can make the library raise anything: it is refused
+        raise NotVerified(f"signature: {release}: {_told(error)}") from error
+    if failing:
+        raise NotVerified("\n  ".join([f"signature: {release}:", *failing]))
+    entry = json.loads(bundle.to_json())["verificationMaterial"]["tlogEntries"][0]
+    return f"signature: {_name(certificate)}, entry {entry['logIndex']} of the log"
+
+
+def _differing(kind: str, payload: bytes, release: Release, statement: bytes) -> list[str]:
+    """Return which of the clauses fail that bind a signature to an image and its provenance."""
+    failing = []
+    if kind != provenance.KIND:
+        failing.append(f"payload type: it is {kind!r}, not {provenance.KIND!r}")
+    subjects = _subjects(payload)
+    if subjects != {release.digest}:
+        failing.append(f"subject: it is {', '.join(sorted(subjects)) or 'nothing'}, not {release.digest}")
+    if payload != statement:
+        failing.append("payload: it is not the provenance that is attached to the image")
+    return failing
+
+
+def _subjects(payload: bytes) -> set[str]:
+    return {f"sha256:{each['digest']['sha256']}" for each in json.loads(payload)["subject"]}
+
+
+def _version_and_commit(statement: bytes) -> tuple[str, str]:
+    """Return the version and the commit of a provenance."""
+    definition: dict[str, Any] = json.loads(statement)["predicate"]["buildDefinition"]
+    commits = [each for each in definition["resolvedDependencies"] if each["name"] == "commit"]
+    return str(definition["externalParameters"]["tag"]), str(commits[0]["digest"]["gitCommit"])
+
+
+def _name(certificate: "Certificate") -> str:
+    from cryptography.x509 import SubjectAlternativeName
+
+    names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+    return ", ".join(str(each.value) for each in names)
+
+
+def _told(error: Exception) -> str:
+    """Return what the library says in one short line."""
+    told = " ".join(str(error).split()) or type(error).__name__
+    return f"{told:.500}"
+
+
+def _missing(release: Release) -> str:
+    return (
+        f"signature: {release} has none, and deploy/environments.toml demands one in [signature]\n"
+        "  fix: publish this version again by the workflow that the table names; a private repository also "
+        "needs `--sign-private`, as the public log then shows its name"
+    )

@@ -1,0 +1,149 @@
+"""Signing: what is tried again, what is not, and what is told of either."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import anyio.lowlevel
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from errors import SigningFailed
+from fakecloud.sigstore.paths import FULCIO
+from net.retry_policy import Retrying
+from net.tokens import Token
+from signing import signer
+from signing.signer import sign
+from signing.trust import Trust
+from tests.ci.sigstore_lab import RELEASE, Lab, provenance, served, sigstore_lab
+
+pytestmark = pytest.mark.anyio
+
+
+async def signed(trust: Trust, token: Token, statement: bytes = provenance()) -> bytes:
+    """Sign, without waiting between attempts."""
+
+    async def no_wait(seconds: float) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async with httpx.AsyncClient() as http:
+        return await sign(trust, token, statement, Retrying(http, sleep=no_wait))
+
+
+def redirected(trust: Trust, name: str, url: str) -> Trust:
+    """Return trust whose services of a name are elsewhere."""
+    config = json.loads(trust.config)
+    config[name][0]["url"] = url
+    return Trust(trust.root, json.dumps(config))
+
+
+class Answering:
+    """A service that answers with statuses, each once, and then with the last one for ever."""
+
+    def __init__(self, path: str, statuses: Sequence[int], text: str = "no") -> None:
+        """Answer on a path."""
+        self.statuses, self.asked = list(statuses), 0
+        self.text = text
+        self.app = Starlette(routes=[Route(path, self.answer, methods=["POST"])])
+
+    async def answer(self, request: Request) -> Response:
+        status = self.statuses[min(self.asked, len(self.statuses) - 1)]
+        self.asked += 1
+        return JSONResponse({"code": status, "message": self.text}, status)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("caUrls", FULCIO), ("rekorTlogUrls", "/api/v1/log/entries")], ids=["fulcio", "rekor"]
+)
+@pytest.mark.parametrize(("status", "attempts"), [(503, 3), (429, 3), (400, 1), (401, 1), (409, 1)])
+async def test_only_what_may_pass_is_tried_again_and_the_last_refusal_is_told(
+    name: str, path: str, status: int, attempts: int
+) -> None:
+    service = Answering(path, [status], "the reason")
+    refused = pytest.raises(SigningFailed, match=rf"{status}.*the reason")
+    with sigstore_lab() as lab, served(service.app) as address, refused:
+        await signed(redirected(lab.trust(), name, address), lab.token())
+    assert service.asked == attempts
+
+
+async def test_a_service_that_is_not_there_is_tried_again_and_named() -> None:
+    with ExitStack() as gone:
+        address = gone.enter_context(served(Starlette()))
+    with (
+        sigstore_lab() as lab,
+        pytest.raises(SigningFailed, match=address.removeprefix("http://").split(":")[0]),
+    ):
+        await signed(redirected(lab.trust(), "caUrls", address), lab.token())
+
+
+async def test_a_service_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signer, "_SECONDS", 0.2)
+
+    async def never(request: Request) -> Response:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        return Response()
+
+    app = Starlette(routes=[Route(FULCIO, never, methods=["POST"])])
+    with (
+        sigstore_lab() as lab,
+        served(app) as address,
+        pytest.raises(SigningFailed, match="there is none after 0.2 s"),
+    ):
+        await signed(redirected(lab.trust(), "caUrls", address), lab.token())
+
+
+async def test_without_a_timestamp_authority_a_signature_has_the_log_s_time() -> None:
+    with sigstore_lab() as lab:
+        bundle = await signed(redirected(lab.trust(), "tsaUrls", f"{lab.base}/nowhere"), lab.token())
+        assert lab.signatures.policy
+        assert await lab.signatures.verify(bundle, RELEASE, provenance(), lab.signatures.policy)
+        times = json.loads(bundle)["verificationMaterial"]["timestampVerificationData"]
+        assert times == {"rfc3161Timestamps": []}
+
+
+async def test_a_certificate_of_a_foreign_log_is_not_signed_with() -> None:
+    with sigstore_lab() as lab, sigstore_lab() as foreign:
+        trust = Trust(foreign.trust().root, lab.trust().config)
+        with pytest.raises(SigningFailed, match="SCT verify failed"):
+            await signed(trust, lab.token())
+
+
+async def test_a_token_for_somebody_else_is_not_shown_to_sigstore_and_never_told() -> None:
+    with sigstore_lab() as lab:
+        token = lab.token("https://iam.googleapis.com/projects/1")
+        with pytest.raises(SigningFailed, match="Audience doesn't match") as raised:
+            await signed(lab.trust(), token)
+        assert token.reveal() not in str(raised.value)
+        assert raised.value.__cause__ is raised.value.__context__ is None
+
+
+async def test_a_token_that_a_service_repeats_is_hidden() -> None:
+    with sigstore_lab() as lab:
+        token = lab.token()
+        echo = Answering(FULCIO, [400], f"not {token.reveal()}")
+        with served(echo.app) as address, pytest.raises(SigningFailed, match="not <token>"):
+            await signed(redirected(lab.trust(), "caUrls", address), token)
+
+
+async def test_what_is_no_statement_is_not_signed(lab: Lab) -> None:
+    with pytest.raises(SigningFailed, match="malformed in-toto statement"):
+        await signed(lab.trust(), lab.token(), b"{}")
+
+
+async def test_servers_are_verified_by_the_machine_s_store_unless_another_is_named(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/own.pem")
+    await signed(lab.trust(), lab.token())
+    assert os.environ["REQUESTS_CA_BUNDLE"] == "/etc/own.pem"
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    await signed(lab.trust(), lab.token())
+    assert os.environ["REQUESTS_CA_BUNDLE"].startswith("/")

@@ -1,0 +1,40 @@
+"""How the native scorer is compiled."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import compile_scorer
+
+
+def test_the_library_has_the_same_bytes_wherever_it_is_compiled(tmp_path: Path) -> None:
+    found = []
+    for folder in ("one", "another/and deeper"):
+        program = tmp_path / folder / "docker/compile_scorer.py"
+        source = tmp_path / folder / compile_scorer.SOURCE.relative_to(compile_scorer.SOURCE.parents[3])
+        for path, original in ((program, compile_scorer.__file__), (source, compile_scorer.SOURCE)):
+            path.parent.mkdir(parents=True)
+            shutil.copy(original, path)
+        subprocess.run([sys.executable, program], check=True)
+        found.append((source.parent / "libscorer.so").read_bytes())
+    assert found[0] == found[1]
+    assert str(tmp_path).encode() not in found[0]
+
+
+def test_the_pinned_compiler_is_taken_before_the_system_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert compile_scorer.installed_compiler()[:4] == (sys.executable, "-m", "ziglang", "cc")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert compile_scorer.installed_compiler() == ("cc",)
+
+
+def test_a_compiler_that_fails_leaves_no_library(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        compile_scorer.compile_scorer(tmp_path / "libscorer.so", ("false",))
+    assert not (tmp_path / "libscorer.so").exists()

@@ -1,0 +1,180 @@
+"""`python -m app score`: predictions for a file of rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from app import score
+from app.__main__ import main
+from app.modelling.model_loader import load
+from tests.training.mixed_table import HEADER, MIXED, prepared
+from tests.training.project import Project, make
+
+ROWS = "radius error,id,mean radius,mean texture\n0.3,a,12,15\n1.0,b,20, 25 \n\n0.1,c,9.5,-1e3\n"
+
+
+def scored(folder: Path, rows: str | bytes, name: str = "rows.csv") -> list[dict[str, str]]:
+    """Return the predictions for a file's rows."""
+    path = folder.parent / name
+    path.write_bytes(rows.encode() if isinstance(rows, str) else rows)
+    assert score.main([str(path), "--output", f"{path}.out"], folder) == 0
+    return list(csv.DictReader(io.StringIO(Path(f"{path}.out").read_text())))
+
+
+@pytest.fixture
+def model(model_dir: Path, tmp_path: Path) -> Path:
+    """Return a link to the known model, in a folder of the test's own."""
+    (tmp_path / "model").symlink_to(model_dir)
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def mixed(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a model of every kind of column."""
+    make(monkeypatch, prepared(KNeighborsClassifier(3)))
+    project.file("data.csv", MIXED).settings(minimum_score=-1e9, minimum={"accuracy": 0.7})
+    assert project.train() == 0
+    return project.folder / "model"
+
+
+def test_rows_are_predicted_like_those_of_requests_by_the_names_of_their_columns(model: Path) -> None:
+    predictor = load(model)
+    rows = [[12.0, 15.0, 0.3], [20.0, 25.0, 1.0], [9.5, -1e3, 0.1]]
+    found = scored(model, ROWS)
+    assert [float(each["prediction"]) for each in found] == [predictor.predict(row) for row in rows]
+    assert [each["label"] for each in found] == ["benign", "malignant", "benign"]
+
+
+def test_a_file_of_many_chunks_keeps_its_order(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = scored(model, ROWS)
+    monkeypatch.setattr(score, "CHUNK", 1)
+    assert scored(model, ROWS.replace(",", ";")) == expected
+
+
+def test_categories_booleans_texts_and_missing_values_are_read(mixed: Path) -> None:
+    predictor = load(mixed)
+    rows = [[0.0, 1.5, 2.0, 1.0, "of, 3 windows"], [-1.0, float("nan"), 2.0, 0.0, ""]]
+    rows[1][0] = float("nan")
+    found = scored(mixed, HEADER + 'north,1.5,2,true,"of, 3 windows",\nNA,,2,FALSE,,\n')
+    assert [float(each["prediction"]) for each in found] == predictor.predict_all(rows)
+    assert {each["label"] for each in found} <= {"yes", "no"}
+
+
+def test_a_parquet_file_is_scored_alike(mixed: Path) -> None:
+    frame = pd.read_csv(io.StringIO(MIXED)).drop(columns="y")
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer)
+    assert scored(mixed, buffer.getvalue(), "rows.parquet") == scored(mixed, MIXED)
+
+
+def test_a_regression_has_no_labels(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(monkeypatch, LinearRegression())
+    assert project.data(lambda i: 2 * i).train() == 0
+    (found,) = scored(project.folder / "model", "a,b\n7,0\n")
+    assert list(found) == ["prediction"]
+    assert float(found["prediction"]) == pytest.approx(14)
+
+
+def test_a_label_with_a_comma_is_quoted(project: Project) -> None:
+    project.file("data.csv", "a,y\n" + "".join(f'{i},"no, ""not"""\n{i + 50},yes\n' for i in range(20)))
+    assert project.train() == 0
+    assert scored(project.folder / "model", "a\n1\n")[0]["label"] == 'no, "not"'
+
+
+BAD_ROWS: dict[str, tuple[str, str]] = {
+    "nothing": ("", "rows.csv: expected one column 'mean radius' in the header, got 0"),
+    "a column twice": (ROWS.replace("id", "mean radius"), "expected one column 'mean radius' in the header"),
+    "a ragged row": (ROWS + "1,2\n", "rows.csv, line 6: expected 4 values, got 2"),
+    "a text": (ROWS + "1,d,ten,2\n", "line 6, column 'mean radius': expected a finite number, got 'ten'"),
+    "an underscore": (ROWS + "1,d,1_0,2\n", "column 'mean radius': expected a finite number, got '1_0'"),
+    "other digits": (ROWS + "1,d,٣,2\n", "column 'mean radius': expected a finite number, got '٣'"),
+    "infinity": (ROWS + "1,d,inf,2\n", "column 'mean radius': expected a finite number, got 'inf'"),
+    "a missing value": (ROWS + "1,d,,2\n", "column 'mean radius': expected a finite number, got ''"),
+}
+
+
+@pytest.mark.parametrize(("rows", "message"), BAD_ROWS.values(), ids=list(BAD_ROWS))
+def test_a_row_that_the_model_does_not_take_is_one_line_and_status_1(
+    model: Path, rows: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = model.parent / "rows.csv"
+    path.write_text(rows)
+    assert score.main([str(path), "--output", "/dev/null"], model) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("score: ")
+    assert message in error
+
+
+def test_an_unknown_category_is_refused_with_the_known_ones(
+    mixed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = mixed.parent / "rows.csv"
+    path.write_text(HEADER + "nowhere,1.5,2,true,any,\n")
+    assert score.main([str(path)], mixed) == 1
+    assert 'line 2, column \'town\': expected one of "north", "east"' in capsys.readouterr().err
+    pd.read_csv(path).to_parquet(path.with_suffix(".parquet"))
+    assert score.main([str(path.with_suffix(".parquet"))], mixed) == 1
+    assert 'row 1, column \'town\': expected one of "north", "east"' in capsys.readouterr().err
+
+
+def test_a_row_without_a_finite_result_is_told_by_its_line(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(monkeypatch, LinearRegression())
+    assert project.data(lambda i: 3 * i).train() == 0
+    project.file("rows.csv", "a,b\n1,1\n1.7e308,0\n")
+    assert score.main([str(project.folder / "rows.csv")], project.folder / "model") == 1
+    assert "score: line 3: expected values that the model has a finite result" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_or_no_parquet_is_one_line(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score.main([str(model.parent / "none.csv")], model) == 1
+    assert "No such file" in capsys.readouterr().err
+    (model.parent / "rows.parquet").write_bytes(b"PAR1")
+    assert score.main([str(model.parent / "rows.parquet")], model) == 1
+    assert "rows.parquet: expected a Parquet file, got " in capsys.readouterr().err
+
+
+def test_parquet_needs_pyarrow(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert score.main(["rows.parquet"], model) == 1
+    assert "expected a CSV file, as pyarrow is not installed" in capsys.readouterr().err
+
+
+def test_the_command_reads_standard_input_and_writes_standard_output(
+    model_dir: Path, unmeasured: dict[str, str]
+) -> None:
+    command = [sys.executable, "-m", "app", "score", "-"]
+    environment = unmeasured | {"MODEL_DIR": str(model_dir)}
+    done: Any = subprocess.run(
+        command, input=ROWS, capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.splitlines()[0] == "prediction,label"
+    assert len(done.stdout.splitlines()) == 4
+
+
+def test_another_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve"]) == 2
+    assert "app: no command 'serve'; there is score" in capsys.readouterr().err
+
+
+def test_a_wrong_setting_is_told_before_anything_is_scored(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PORT", "many")
+    assert main(["score", "rows.csv"]) == 2
+    assert "PORT is 'many'" in capsys.readouterr().err
