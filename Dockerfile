@@ -20,12 +20,16 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --python /venv/bin/python --system-certs --link-mode copy --only-binary :all: \
         --no-deps --require-hashes --requirement /build/requirements.txt
 
-# packages-full: with scikit-learn, too; the team's tests run here.
+# packages-full: with scikit-learn and the team's libraries, too; the team's tests run here.
 FROM packages AS packages-full
-COPY app/requirements-full.txt /build/
+COPY app/requirements-full.txt docker/runtime_tree.py docker/shared_libraries.py /build/
+COPY features/requirements.txt /build/requirements-team.txt
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --python /venv/bin/python --system-certs --link-mode copy --only-binary :all: \
-        --no-deps --require-hashes --requirement /build/requirements-full.txt
+        --no-deps --require-hashes --requirement /build/requirements-full.txt --requirement /build/requirements-team.txt \
+    && uv pip check --python /venv/bin/python
+# What a package of the team's is linked with and the base image lacks, a wheel may bring: libgomp.so.1, for example.
+RUN /venv/bin/python -B /build/shared_libraries.py /build/requirements-team.txt
 
 # scorer: the native scorer of portable models.
 FROM base AS scorer
@@ -54,7 +58,7 @@ WORKDIR /app
 COPY . .
 COPY --from=scorer /libscorer.so app/modelling/portable/libscorer.so
 RUN /venv/bin/python -B train_model.py \
-    && /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash app
+    && /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash app features
 
 # portable: the model as plain numbers; a pickle has no use, and no place, where scikit-learn is missing.
 FROM model AS portable
@@ -62,12 +66,13 @@ RUN test -f model/model.json || test -f model/model.bin \
     || { echo "the model is not portable: build the target runtime-full" >&2; exit 1; }
 RUN rm model/model.joblib
 
-# runtime-full: nothing but the interpreter, the dependencies with scikit-learn, the service and its model.
+# runtime-full: nothing but the interpreter, the libraries with scikit-learn, the service, the team's code, its model.
 FROM scratch AS runtime-full
 COPY --from=builder-full /tree /
 COPY --from=builder-full /venv /venv
 WORKDIR /app
 COPY --from=model /app/app app
+COPY --from=model /app/features features
 COPY --from=model /app/model model
 USER 65532:65532
 EXPOSE 8080
@@ -79,7 +84,7 @@ ARG VERSION=v0.0.0-dev
 ENV MODEL_VERSION=$VERSION
 LABEL org.opencontainers.image.title=$NAME org.opencontainers.image.version=$VERSION
 
-# runtime: the same without scikit-learn.
+# runtime: the same without scikit-learn and the team's code.
 FROM scratch AS runtime
 COPY --from=builder /tree /
 COPY --from=builder /venv /venv

@@ -51,9 +51,11 @@ WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabo
 
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
 # pyproject.toml or in data/.
-MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "training", "*.csv"]
+MODEL_FILES = ["app", "data", "features", "pyproject.toml", "train_model.py", "training", "*.csv"]
 IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "docker", "requirements-uv.txt"]
+TEAM_PACKAGES = ["docker/runtime_tree.py", "docker/shared_libraries.py", "features/requirements.txt"]
 PACKAGE_FILES = ["Dockerfile", "app/requirements.txt", "app/requirements-full.txt", "requirements-uv.txt"]
+PACKAGE_FILES += TEAM_PACKAGES
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
 CHECKED_FILES += [".gitignore", "*.md", "docs", "engine", "requirements-*.in", "requirements-*.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
@@ -65,6 +67,7 @@ SERVICE_TESTS = ["tests/service", "tests/training"]
 REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/docker", "tests/docs", "tests/repository"]
 HOST_TESTS = ["tests/browser", "tests/host", "tests/monitoring"]
 MACHINERY_TESTS = [*SERVICE_TESTS, *REPOSITORY_TESTS, *HOST_TESTS]
+RELEASED_IMAGE = f"{release_files.FOLDER}/{release_files.IMAGE}"
 BENCHMARK_PACKAGES = "apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk"
 TEST_REGISTRY = "http://registry:5000"
 
@@ -108,7 +111,7 @@ Registry = Annotated[str, Doc("Where to push to: HOST[:PORT][/PATH]; localhost:5
 class Ci:
     """Train, test, build, release and serve the model of this repository."""
 
-    source: Annotated[dagger.Directory, DefaultPath("/"), Ignore(SOURCE), Doc("The repository")]
+    source: Annotated[dagger.Directory, DefaultPath("."), Ignore(SOURCE), Doc("The project's folder")]
 
     @function()
     @checks
@@ -128,7 +131,7 @@ class Ci:
         beside = ["--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]
         others = ["pytest", *REPOSITORY_TESTS, *beside, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
         reports = await together(
-            service.with_exec(["pytest", *SERVICE_TESTS, *measured]).stdout,
+            service.with_exec(["pytest", "--progress", *SERVICE_TESTS, *measured]).stdout,
             pipeline.with_exec(others).stdout,
         )
         return "\n".join(reports)
@@ -147,12 +150,12 @@ class Ci:
     @function()
     def train(self) -> dagger.Directory:
         """Train the model and return the folder with the model and its card."""
-        return self._model().directory("model")
+        return _model(self.source).directory("model")
 
     @function()
     async def build(self, tag: Tag = "v0.0.0-dev") -> dagger.Container:
         """Build the image of one version, with scikit-learn only if the model needs it."""
-        images = self._images(reference.release_tag(tag), (await self._project()).name)
+        images = _images(self.source, reference.release_tag(tag), (await self._project()).name)
         return images[model_card.image_target(await self.train().file("card.json").contents())]
 
     @function(cache="session")
@@ -161,9 +164,21 @@ class Ci:
         return (await self._build_bundle(tag, git)).directory(release_files.FOLDER)
 
     @function(cache="session")
-    async def digest(self, git: Git, tag: Tag = "v0.0.0-dev") -> str:
+    async def digest(
+        self,
+        git: Git,
+        tag: Tag = "v0.0.0-dev",
+        twice: Annotated[
+            bool, Doc("Build it twice without any cache, and fail when the digests differ")
+        ] = False,
+    ) -> str:
         """Print the digest that one version has wherever this commit is built, without publishing it."""
-        return (await (await self._build_bundle(tag, git)).stdout()).strip()
+        if not twice:
+            return (await (await self._build_bundle(tag, git)).stdout()).strip()
+        commit = await Commit.of(git)
+        one, other = [self._bundle(await self._build_again(tag), commit) for _ in range(2)]
+        await self._compare(one.file(RELEASED_IMAGE), other.file(RELEASED_IMAGE))
+        return (await one.stdout()).strip()
 
     @function(cache="session")
     async def compare(
@@ -173,14 +188,7 @@ class Ci:
         tag: Tag = "v0.0.0-dev",
     ) -> str:
         """Say which file of which layer differs, and how, from another build of one version."""
-        ours = (await self._build_bundle(tag, git)).file(f"{release_files.FOLDER}/{release_files.IMAGE}")
-        both = self._programs().with_mounted_file("/ours.tar", ours).with_mounted_file("/theirs.tar", other)
-        command = ["python", "-m", compare.PROGRAM, "/ours.tar", "/theirs.tar"]
-        ended = both.with_exec(command, expect=dagger.ReturnType.ANY)
-        report = (await ended.stdout()).strip()
-        if await ended.exit_code():
-            raise ImagesDiffer(f"compare: {report or (await ended.stderr()).strip()}")
-        return report
+        return await self._compare((await self._build_bundle(tag, git)).file(RELEASED_IMAGE), other)
 
     @function(cache="never")
     async def scan(
@@ -209,8 +217,19 @@ class Ci:
         found = await pins.moved((BASE, REGISTRY)) if images else []
         for each in found:
             _tell(str(each))
-        raised = await pins.raised(self.source, self._prepared())
+        raised = await pins.compiled(self.source, self._installer(), "--upgrade")
         return (await pins.repinned(raised, found)).changes(self.source)
+
+    @function(cache="never")
+    async def lock(
+        self,
+        add: Annotated[
+            list[str] | None, Doc("Packages to add to features/requirements.in: lightgbm, xgboost-cpu, …")
+        ] = None,
+    ) -> dagger.Changeset:
+        """Return the changes that pin what the lists of packages name; other pins stay as they are."""
+        named = await pins.with_packages(self.source, add or ())
+        return (await pins.compiled(named, self._installer())).changes(self.source)
 
     @function()
     async def serve(self, tag: Tag = "v0.0.0-dev") -> dagger.Service:
@@ -267,7 +286,8 @@ class Ci:
         draft = self._draft(name, tag, await Commit.of(git))
         access, allowed = self._access(identity), publishing.Allowed(stand_in=allow_stand_in)
         signing = Signing(await self._signatures(), consent)
-        return str(await publishing.release(draft, target, access, Steps(_tell), allowed, signing))
+        steps = Steps(_tell, _tell)
+        return str(await publishing.release(draft, target, access, steps, allowed, signing))
 
     @function(cache="never")
     async def rehearse(
@@ -288,7 +308,7 @@ class Ci:
         drafts = [self._draft(project.name, each, commit) for each in rehearsal.tags]
         programs = self._prepared().with_directory(".", self.source.filter(include=release_rehearsal.FILES))
         ingredients = self._ingredients(project)
-        return await rehearsal.run(project.name, drafts, programs, _registry(), ingredients)
+        return await rehearsal.run(project.name, drafts, programs, _registry(), ingredients, _tell)
 
     @function(cache="never")
     @identified
@@ -437,7 +457,8 @@ class Ci:
         name = (await self._project()).name
         environments, signatures = await self._environments(), await self._signatures()
         reach = Reach(self.source, dag.container().from_(BASE), identity, operator)
-        return Operations(name, environments, self._access(identity), reach, Steps(_tell), signatures)
+        steps = Steps(_tell, _tell)
+        return Operations(name, environments, self._access(identity), reach, steps, signatures)
 
     async def _environments(self) -> Environments:
         return Environments.of(await self.source.file(ENVIRONMENTS).contents())
@@ -445,17 +466,29 @@ class Ci:
     async def _signatures(self) -> Signatures:
         return Signatures(await Trust.pinned(self.source), (await self._environments()).policy())
 
-    def _images(self, tag: str, name: str) -> dict[str, dagger.Container]:
-        """Return a version's image for each target of the Dockerfile; only the one that is used is built."""
-        files = self.source.filter(include=IMAGE_FILES)
-        arguments = [BuildArg("NAME", name), BuildArg("VERSION", tag)]
-        return {
-            target: files.docker_build(build_args=arguments, target=target) for target in model_card.TARGETS
-        }
+    async def _compare(self, ours: dagger.File, other: dagger.File) -> str:
+        """Say that two images are one and the same. Raises ImagesDiffer with the file that differs."""
+        both = self._programs().with_mounted_file("/ours.tar", ours).with_mounted_file("/theirs.tar", other)
+        command = ["python", "-m", compare.PROGRAM, "/ours.tar", "/theirs.tar"]
+        ended = both.with_exec(command, expect=dagger.ReturnType.ANY)
+        report = (await ended.stdout()).strip()
+        if await ended.exit_code():
+            raise ImagesDiffer(f"compare: {report or (await ended.stderr()).strip()}")
+        return report
+
+    async def _build_again(self, tag: str) -> dagger.Container:
+        """Return the image of one version with no step from a cache: the first one reads another comment."""
+        first = "requirements-uv.txt"
+        text = f"{await self.source.file(first).contents()}# {secrets.token_hex()}\n"
+        source = self.source.with_new_file(first, text)
+        card = await _model(source).file("model/card.json").contents()
+        images = _images(source, reference.release_tag(tag), (await self._project()).name)
+        return images[model_card.image_target(card)]
 
     async def _build_bundle(self, tag: str, git: dagger.GitRepository) -> dagger.Container:
         """Return the container that made one version of the commit into files, in release_files.FOLDER."""
-        return self._bundle(await self.build(tag), await Commit.of(git))
+        commit = await Commit.of(git)
+        return self._bundle(await self.build(tag), commit)
 
     def _bundle(self, image: dagger.Container, commit: Commit) -> dagger.Container:
         """Return the container that makes an image into files and prints its digest."""
@@ -467,7 +500,7 @@ class Ci:
     def _draft(self, name: str, tag: str, commit: Commit) -> publishing.Draft:
         """Return what one version is released from."""
         lint = _lint(self._team_files(), PYTHON_LINTERS)
-        images = self._images(tag, name)
+        images = _images(self.source, tag, name)
         bundles = {target: self._bundle(image, commit) for target, image in images.items()}
         return publishing.Draft(commit, lint, self._team_tests(), self.train(), bundles)
 
@@ -475,17 +508,12 @@ class Ci:
         """Return what a rehearsal's bad releases are made with."""
         program = self.source.file(scenarios.DELAY_PROGRAM)
         proxy = dag.container().from_(BASE).with_file(scenarios.DELAY_PATH, program)
-        return scenarios.Ingredients(project.settings, self._model(), proxy)
-
-    def _model(self) -> dagger.Container:
-        """Return the Dockerfile's stage in which the model is trained."""
-        model = self.source.filter(include=IMAGE_FILES).docker_build(target="model")
-        return model.with_workdir("/app")
+        return scenarios.Ingredients(project.settings, _model(self.source), proxy)
 
     def _team_tests(self) -> dagger.Container:
         """Return the container that tests what a release depends on."""
         tested = self._team_files().with_directory("model", self.train())
-        return tested.with_exec(["python", "-m", "pytest", "--model=model"])
+        return tested.with_exec(["python", "-m", "pytest", "--progress", "--model=model"])
 
     def _team_files(self) -> dagger.Container:
         """Return the team's files with the packages that the full image has, and the tools to test them."""
@@ -503,15 +531,23 @@ class Ci:
     def _prepared(self) -> dagger.Container:
         """Return the base of every step of the machinery: what is installed first changes least."""
         # Nothing beside the lists: another version of what is also known with extras would be taken.
+        uv = ["uv", "pip", "install", "--system", "--no-deps", "--require-hashes", "-r"]
+        return (
+            self._installer()
+            .with_file("requirements-dev.txt", self.source.file("requirements-dev.txt"))
+            .with_exec([*uv, "requirements-dev.txt"])
+            .with_directory(".", self.source.filter(include=TEAM_PACKAGES))
+            .with_exec([*uv, "features/requirements.txt"])
+            .with_exec(["python", "-B", "docker/shared_libraries.py", "features/requirements.txt"])
+        )
+
+    def _installer(self) -> dagger.Container:
+        """Return the base with uv."""
         pip = ["pip", "install", "--disable-pip-version-check", "--root-user-action", "ignore"]
-        uv = ["uv", "pip", "install", "--system"]
-        locked = ["--no-deps", "--require-hashes", "-r"]
         return (
             _installing(dag.container().from_(BASE))
             .with_file("requirements-uv.txt", self.source.file("requirements-uv.txt"))
-            .with_exec([*pip, *locked, "requirements-uv.txt"])
-            .with_file("requirements-dev.txt", self.source.file("requirements-dev.txt"))
-            .with_exec([*uv, *locked, "requirements-dev.txt"])
+            .with_exec([*pip, "--no-deps", "--require-hashes", "-r", "requirements-uv.txt"])
         )
 
     def _programs(self) -> dagger.Container:
@@ -519,6 +555,18 @@ class Ci:
         programs = dag.container().from_(BASE).with_workdir("/src")
         programs = programs.with_env_variable("PYTHONPATH", "ci")
         return programs.with_directory(".", self.source.filter(include=release_files.FILES))
+
+
+def _images(source: dagger.Directory, tag: str, name: str) -> dict[str, dagger.Container]:
+    """Return a version's image for each target of the Dockerfile; only the one that is used is built."""
+    files = source.filter(include=IMAGE_FILES)
+    arguments = [BuildArg("NAME", name), BuildArg("VERSION", tag)]
+    return {target: files.docker_build(build_args=arguments, target=target) for target in model_card.TARGETS}
+
+
+def _model(source: dagger.Directory) -> dagger.Container:
+    """Return the Dockerfile's stage in which the model is trained."""
+    return source.filter(include=IMAGE_FILES).docker_build(target="model").with_workdir("/app")
 
 
 def _installing(base: dagger.Container) -> dagger.Container:

@@ -48,11 +48,14 @@ def compile_all(folder: Path, prefix: Path) -> None:
 
 
 def _loader(tree: Path, system: Path) -> None:
-    """Give the loader its cache: it knows libraries outside the default folders, such as /usr/local/lib."""
+    """Give the loader its cache: it knows libraries outside the default folders, such as /usr/local/lib.
+
+    With -X no link is removed: one may lead into the packages, which aren't in the tree.
+    """
     (tree / "etc").mkdir()
     shutil.copy(system / "etc/ld.so.conf", tree / "etc")
     shutil.copytree(system / "etc/ld.so.conf.d", tree / "etc/ld.so.conf.d")
-    subprocess.run(["ldconfig", "-r", tree], check=True)
+    subprocess.run(["ldconfig", "-X", "-r", tree], check=True)
 
 
 if __name__ == "__main__":

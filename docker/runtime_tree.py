@@ -53,20 +53,32 @@ def extensions(folder: Path) -> Iterator[Path]:
 
 def libraries(report: str) -> set[Path]:
     """Return the libraries that a report of `ldd` names; raises MissingLibrary when one was not found."""
-    if missing := sorted(set(_MISSING.findall(report))):
+    if absent := sorted(set(_MISSING.findall(report))):
         raise MissingLibrary(
-            f"runtime tree: the loader has no {', '.join(missing)}; install it in the builder"
+            f"runtime tree: the loader has no {', '.join(absent)}; install it in the builder"
         )
     return {Path(os.path.normpath(path)) for path in _FOUND.findall(report)}
 
 
 def linked(binaries: Iterable[Path]) -> set[Path]:
     """Return every library that the binaries are linked with, directly or not."""
-    ldd = subprocess.run(["ldd", *map(str, binaries)], capture_output=True, text=True, check=False)
+    return libraries(_report(binaries))
+
+
+def missing(binaries: Iterable[Path]) -> set[str]:
+    """Return the names of the libraries that the binaries need and the loader doesn't find."""
+    return set(_MISSING.findall(_report(binaries)))
+
+
+def _report(binaries: Iterable[Path]) -> str:
+    names = list(map(str, binaries))
+    if not names:
+        return ""
+    ldd = subprocess.run(["ldd", *names], capture_output=True, text=True, check=False)
     # A binary that needs nothing makes ldd end with 1 and is told on stdout; failures are told on stderr.
     if ldd.stderr.strip():
         raise MissingLibrary(f"runtime tree: ldd failed: {ldd.stderr.strip()}")
-    return libraries(ldd.stdout)
+    return ldd.stdout
 
 
 def copy(path: Path, tree: Path) -> None:
@@ -102,10 +114,14 @@ def gather(tree: Path, executable: Path, standard: set[Path], packages: Path) ->
     """Fill the tree with an interpreter, its standard library and what these and the packages link."""
     tree.mkdir(parents=True)
     binaries = [executable, *(file for folder in (*standard, packages) for file in extensions(folder))]
-    bundled = packages.resolve()
-    needed = {path for path in linked(binaries) if not path.resolve().is_relative_to(bundled)}
+    bundled, found = packages.resolve(), linked(binaries)
+    needed = {path for path in found if not path.resolve().is_relative_to(bundled)}
     for path in sorted({executable, *standard, *needed}):
         copy(path, tree)
+    # shared_libraries.py has made links from the loader's folders to what the packages bring.
+    for path in sorted(found - needed):
+        if not path.parent.resolve().is_relative_to(bundled):
+            _link(path, _folder(path.parent, tree) / path.name)
 
 
 def standard_library() -> set[Path]:

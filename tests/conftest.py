@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import progress
+
 if TYPE_CHECKING:
     from app.modelling.estimator import Estimator
 
@@ -32,7 +34,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--model", type=Path, help="the trained model's folder for tests/release; else it is trained"
     )
     parser.addoption("--registry-url", help="a registry to test against; else one is started if installed")
+    parser.addoption("--progress", action="store_true", help="say on standard error how far the run is")
     parser.addoption("--none-skipped", action="store_true", help="fail when a test was skipped")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say how far the run is, for those who wait for a step of the pipeline."""
+    if config.getoption("--progress"):
+        progress.start(config)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -46,13 +55,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a model that the tests know, trained once: the team's own may be any."""
     import train_model
+    from training import command
 
     folder = tmp_path_factory.mktemp("model")
     settings = folder / "settings.toml"
     settings.write_text(KNOWN_SETTINGS)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(train_model, "make_model", known_estimator)
-        assert train_model.main(["--settings", str(settings), "--output", str(folder)]) == 0
+        assert command.main(["--settings", str(settings), "--output", str(folder)]) == 0
     return folder
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.errors import BadData
 from app.modelling.estimator import Estimator
 from training.metrics import Judge
+from training.reproducibility import keep_winner
 from training.settings import Settings
 from training.table import Data, Examples
+from training.team_code import team_code
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,13 @@ def fit(estimator: Estimator, data: Data, settings: Settings) -> Fitted:
     Raises BadData, or BelowMinimum when the rows held out are predicted worse than the minimum.
     """
     judge = Judge.of(data.trained.classes, settings)
-    try:
+    with team_code(f"{data.source}: make_model()'s estimator cannot be fitted", _other_kinds(data.trained)):
         estimator.fit(data.trained.x, data.trained.y)
-    except ValueError as error:
-        reason = f"{error}{_other_kinds(data.trained)}"
-        raise BadData(
-            f"{data.source}: make_model()'s estimator cannot be fitted: {' '.join(reason.split())}"
-        ) from error
-    metrics = judge.evaluate(estimator, data.held_out)
-    judge.check(metrics, data.trained, data.held_out)
-    return Fitted(estimator, data, metrics, judge.importances(estimator, data.held_out))
+    estimator = keep_winner(estimator)
+    with team_code("make_model(): the estimator fails on rows held out"):
+        metrics = judge.evaluate(estimator, data.held_out)
+        judge.check(metrics, data.trained, data.held_out)
+        return Fitted(estimator, data, metrics, judge.importances(estimator, data.held_out))
 
 
 def _other_kinds(trained: Examples) -> str:

@@ -96,7 +96,10 @@ class Judge:
         """Return the estimator's metrics. Raises BadData when it fails on the rows held out."""
         probable = hasattr(estimator, "predict_proba")
         if self.positive is not None and not probable:
-            raise BadData("make_model(): two classes need an estimator with predict_proba")
+            raise BadData(
+                "make_model(): two classes need an estimator with predict_proba, which "
+                f"{type(estimator).__name__} has not; wrap it in CalibratedClassifierCV"
+            )
         metrics = self.metrics(probabilities=probable)
         if missing := self.minimum.keys() - {metric.name for metric in metrics}:
             raise BadData(f"make_model(): {', '.join(missing)} needs an estimator with predict_proba")

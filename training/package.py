@@ -21,6 +21,7 @@ from training.describe import describe
 from training.export import export
 from training.fit import Fitted
 from training.golden import golden
+from training.handover import pickle_contents
 from training.plots import plots
 from training.preparation.prepared_row import names_of
 from training.probe import probe
@@ -32,7 +33,7 @@ def package(fitted: Fitted, settings: Settings) -> tuple[Card, dict[str, bytes |
 
     Raises BadData when the model fails on rows that it was fitted to.
     """
-    files: dict[str, bytes | bytearray] = {artifact.MODEL_FILE: estimator.serialize(fitted.estimator)}
+    files: dict[str, bytes | bytearray] = {artifact.MODEL_FILE: pickle_contents.serialize(fitted.estimator)}
     card, found = _card(fitted, settings, artifact.sha256(files[artifact.MODEL_FILE]))
     positive = None if card.positive is None else card.classes.index(card.positive)
     files |= plots(fitted.estimator, fitted.data.held_out, positive)
@@ -98,7 +99,7 @@ def _card(fitted: Fitted, settings: Settings, sha256: str) -> tuple[Card, tuple[
         positive=(settings.positive or classes[1]) if len(classes) == 2 else None,
         metrics=dict(fitted.metrics),
         rows={"train": len(data.trained.y), "test": len(data.held_out.y)},
-        libraries=estimator.installed_versions(),
+        libraries=estimator.installed_versions(pickle_contents.package_names(fitted.estimator)),
         data_sha256=data.sha256,
         artifact_sha256=sha256,
         portable=None,

@@ -30,7 +30,7 @@ from app.modelling import strict_json
 CARD_FILE, MODEL_FILE, GOLDEN_FILE = "card.json", "model.joblib", "golden.json"
 PORTABLE_FILE, BINARY_FILE, CATEGORIES_FILE = "model.json", "model.bin", "categories.json"
 PLOT_FILES = ("roc.svg", "calibration.svg", "classes.svg", "residuals.svg")
-MAX_BYTES = 32 * 1024 * 1024  # of a card or a portable model in JSON
+MAX_CARD_BYTES = MAX_BYTES = 32 * 1024 * 1024  # of a card, and of a portable model in JSON
 MAX_PICKLE_BYTES = 4 * 1024**3
 
 Task = Literal["classification", "regression"]
@@ -134,6 +134,11 @@ def as_json(document: Any) -> bytes:
     return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
+def card_bytes(card: Card) -> bytes:
+    """Return the content of a card's file."""
+    return as_json(asdict(card))
+
+
 def save(folder: Path, card: Card, files: Mapping[str, bytes | bytearray]) -> None:
     """Write a card and what belongs to it into the folder, which is made when missing.
 
@@ -142,14 +147,14 @@ def save(folder: Path, card: Card, files: Mapping[str, bytes | bytearray]) -> No
     folder.mkdir(parents=True, exist_ok=True)
     for old in (MODEL_FILE, PORTABLE_FILE, BINARY_FILE, GOLDEN_FILE, CATEGORIES_FILE, *PLOT_FILES):
         (folder / old).unlink(missing_ok=True)
-    for name, content in {**files, CARD_FILE: as_json(asdict(card))}.items():
+    for name, content in {**files, CARD_FILE: card_bytes(card)}.items():
         (folder / name).write_bytes(content)
 
 
 def load_card(folder: Path) -> Card:
     """Return the folder's card. Raises ArtifactError when it is missing or malformed."""
     path = folder / CARD_FILE
-    card = strict_json.read(Card, strict_json.parse(read_file(path, MAX_BYTES), str(path)), str(path))
+    card = strict_json.read(Card, strict_json.parse(read_file(path, MAX_CARD_BYTES), str(path)), str(path))
     if not card.features:
         raise ArtifactError(f"model: {path}: features: expected one or more, got none; train again")
     if (card.positive in card.classes) != (len(card.classes) == 2):

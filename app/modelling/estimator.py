@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -125,9 +125,9 @@ def serialize(estimator: Estimator) -> bytes:
     return buffer.getvalue()
 
 
-def installed_versions() -> dict[str, str]:
-    """Return the versions that decide what a model file means, `python` included."""
-    return {"python": PYTHON} | {name: _version(name) for name in LIBRARIES}
+def installed_versions(packages: Iterable[str] = ()) -> dict[str, str]:
+    """Return the versions that decide what a model file means: Python's, LIBRARIES' and other packages'."""
+    return {"python": PYTHON} | {name: _version(name) for name in sorted({*LIBRARIES, *packages})}
 
 
 def _version(name: str) -> str:
@@ -138,7 +138,7 @@ def _version(name: str) -> str:
 
 
 def _check_versions(card: Card) -> None:
-    installed = installed_versions()
+    installed = installed_versions(card.libraries.keys() - {"python"})
     differing = [
         f"{name} {card.libraries.get(name, 'none')} (here {version})"
         for name, version in installed.items()

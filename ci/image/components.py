@@ -21,7 +21,7 @@ from image.layer_tree import Tree
 DEBIAN_RECORDS, OS_RELEASE = "var/lib/dpkg/status.d/", "etc/os-release"
 SERVICE, MODEL, CARD = "app/", "app/model/", "app/model/card.json"
 ENVIRONMENT = "venv/pyvenv.cfg"
-REQUIREMENTS = re.compile(r"app/app/requirements[a-z-]*\.txt")
+REQUIREMENTS = re.compile(r"app/(app|features)/requirements[a-z-]*\.txt")
 _INTERPRETER = re.compile(r"usr/(local/)?(bin|include|lib)/")
 _DISTRIBUTION = re.compile(r"(?P<packages>.+/site-packages)/[^/]+\.dist-info/METADATA")
 _BYTE_CODE = re.compile(r"(?P<folder>(?:.*/)?)__pycache__/(?P<name>[^/]+)\.cpython-\d+\.pyc")

@@ -1,4 +1,4 @@
-"""Log of a release's steps, a line for each that ends."""
+"""Log of a release's steps: a line when each starts, and one with its seconds when it ends."""
 
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -9,16 +9,19 @@ Result = TypeVar("Result")
 
 
 class Steps:
-    """Tells every step that ends, one line each with its seconds."""
+    """Tells every step that starts or ends, one line each; the end's line has its seconds."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        """Tell a function each line."""
-        self._tell = tell
+    def __init__(
+        self, tell: Callable[[str], None], tell_start: Callable[[str], None] = lambda line: None
+    ) -> None:
+        """Tell a function each line, and another one that a step starts."""
+        self._tell, self._tell_start = tell, tell_start
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Take the block for a step; what it raises ends it, too, and goes on."""
         started, end = time.monotonic(), ": failed"
+        self._tell_start(f"{'starts':>8}  {name}")
         try:
             yield
             end = ""

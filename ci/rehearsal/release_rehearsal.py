@@ -68,14 +68,22 @@ class Rehearsal:
         programs: dagger.Container,
         registry: dagger.Container,
         ingredients: Ingredients,
+        tell: Callable[[str], None],
     ) -> str:
         """Return the steps with their times, and in the last line what was released, or is live.
+
+        Each step is also told when it starts and when it ends.
 
         There is a draft for each of the tags. The programs are a container with FILES and what they need.
         Raises RehearsalFailed with the steps so far, or what a container ended with.
         """
         report: list[str] = []
-        steps = Steps(report.append)
+
+        def tell_and_keep(line: str) -> None:
+            tell(line)
+            report.append(line)
+
+        steps = Steps(tell_and_keep, tell)
         try:
             async with self._standing(programs, registry, steps) as stage:
                 targets = [reference.image(stage.world.repository.uri, name, tag) for tag in self.tags]

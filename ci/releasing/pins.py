@@ -17,7 +17,10 @@ from oci.repository import connect
 
 # In the order in which they constrain each other.
 LISTS = ["app/requirements.in", "app/requirements-full.in", "requirements-uv.in", "requirements-test.in"]
+TEAM_LIST, TEAM_PINS = "features/requirements.in", "features/requirements.txt"
+FULL_PINS = "app/requirements-full.txt"
 LISTS += ["docker/requirements.in", "engine/requirements.in", "ci/requirements.in", "requirements-dev.in"]
+LISTS += [TEAM_LIST]
 # Sigstore's public keys and addresses come with its package, as its update framework had them at that time.
 SIGSTORE = "deploy/sigstore"
 _STORE = "/tmp/raised/sigstore/_store/https%3A%2F%2Ftuf-repo-cdn.sigstore.dev"
@@ -37,6 +40,8 @@ FILES = [
 PINNING = ["Dockerfile", "ci/main.py", "engine/README.md", "engine/tests/engine_fixtures.py"]
 _COMMAND = re.compile(r"^#   (uv pip compile (?:.*\\\n#\s+)*.*)$", re.MULTILINE)
 _PINNED = re.compile(r"(?:([^/]+\.[^/]+)/)?([^:@]+):([^@]+)@(sha256:[0-9a-f]{64})")
+_NAME = re.compile(r"^([a-z0-9-]+)(?:\[[a-z,]+\])?==", re.MULTILINE)
+_PINS = re.compile(r"^[a-z0-9].*\n(?:[ ].*\n)*", re.MULTILINE)
 _HUB, _OFFICIAL = "registry-1.docker.io", "library/"
 
 
@@ -78,17 +83,31 @@ async def _moved(image: str) -> Moved | None:
     return Moved(f"{name}:{tag}", pinned, now) if now != pinned else None
 
 
-async def raised(source: dagger.Directory, prepared: dagger.Container) -> dagger.Directory:
-    """Return a source with its lists compiled anew, in a container that has uv."""
+async def with_packages(source: dagger.Directory, packages: Iterable[str]) -> dagger.Directory:
+    """Return a source whose list of the team's packages names some more."""
+    text = await source.file(TEAM_LIST).contents()
+    added = [package for package in packages if package not in text.splitlines()]
+    return source.with_new_file(TEAM_LIST, "".join([text, *(f"{package}\n" for package in added)]))
+
+
+async def compiled(source: dagger.Directory, installer: dagger.Container, *options: str) -> dagger.Directory:
+    """Return a source with its lists compiled anew, in a container that has uv; `--upgrade` raises pins."""
     # What is new is asked today, not remembered from yesterday; and of whom this network trusts.
-    files = prepared.with_env_variable("ASKED", secrets.token_hex())
-    files = files.with_env_variable("UV_SYSTEM_CERTS", "true")
+    files = installer.with_env_variable("ASKED", secrets.token_hex())
     files = files.with_directory(".", source.filter(include=FILES))
     for name in LISTS:
         for command in commands(await source.file(name).contents()):
-            files = files.with_exec([*command, "--upgrade"])
+            files = files.with_exec([*command, *options])
     files = files.with_exec(["sh", "-ec", _COPY])
+    whole, team = await files.file(FULL_PINS).contents(), await files.file(TEAM_PINS).contents()
+    files = files.with_new_file(TEAM_PINS, without(team, whole))
     return source.with_directory(".", files.directory(".").filter(include=FILES))
+
+
+def without(pins: str, others: str) -> str:
+    """Return a list of pins without those of the packages that another list pins, too."""
+    known = set(_NAME.findall(others))
+    return "".join(pin for pin in _PINS.findall(pins) if not known & set(_NAME.findall(pin)))
 
 
 async def repinned(source: dagger.Directory, found: Iterable[Moved]) -> dagger.Directory:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+Hear = Callable[[int, bytes], None]
 # Its own processes and mounts: whatever it starts or mounts ends with it.
 CONTAINED = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 
@@ -55,19 +56,34 @@ async def start(
 
 
 async def run(
-    command: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: str = "", cwd: Path | None = None
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    cwd: Path | None = None,
+    hear: Hear = lambda stream, chunk: None,
 ) -> Completed:
     """Run `command` to its end; killed, with all of its group, when the caller is cancelled."""
     process = await start(command, env=env, stdin=asyncio.subprocess.PIPE if stdin else None, cwd=cwd)
-    return await completed(process, stdin)
+    return await completed(process, stdin, hear)
 
 
-async def completed(process: asyncio.subprocess.Process, stdin: str = "") -> Completed:
-    """Return how a started process ends; killed, with all of its group, when the caller is cancelled."""
+async def completed(
+    process: asyncio.subprocess.Process, stdin: str = "", hear: Hear = lambda stream, chunk: None
+) -> Completed:
+    """Return how a started process ends; killed, with all of its group, when the caller is cancelled.
+
+    Meanwhile `hear` is given what it writes, with the number of the stream.
+    """
     written: list[tuple[int, bytes]] = []
+
+    def take(stream: int, chunk: bytes) -> None:
+        written.append((stream, chunk))
+        hear(stream, chunk)
+
     try:
         await asyncio.gather(
-            _feed(process, stdin), _collect(process.stdout, 1, written), _collect(process.stderr, 2, written)
+            _feed(process, stdin), _collect(process.stdout, 1, take), _collect(process.stderr, 2, take)
         )
         status = await process.wait()
     except BaseException:
@@ -85,11 +101,9 @@ async def _feed(process: asyncio.subprocess.Process, text: str) -> None:
         process.stdin.close()
 
 
-async def _collect(
-    stream: asyncio.StreamReader | None, number: int, written: list[tuple[int, bytes]]
-) -> None:
+async def _collect(stream: asyncio.StreamReader | None, number: int, take: Hear) -> None:
     while stream and (chunk := await stream.read(1 << 16)):
-        written.append((number, chunk))
+        take(number, chunk)
 
 
 def _text(written: list[tuple[int, bytes]], streams: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
@@ -11,53 +12,47 @@ from contextlib import contextmanager
 from typing import Literal, TextIO
 
 from daggerw_engine.scrub import Scrubber
+from daggerw_engine.step import State, Step
 
 Mode = Literal["auto", "plain", "quiet", "silent"]
-COLOURS = {"done": 32, "cached": 36, "failed": 31, "running": 33}  # ECMA-48, "select graphic rendition"
+# ECMA-48, "select graphic rendition"
+COLOURS = {"done": 32, "cached": 36, "failed": 31, "stopped": 31, "running": 33, "queued": 90}
 MOST_RUNNING = 8
 TICK_SECONDS = 0.2
+TELL_SECONDS = 4.0  # between lines about what runs, where there is no terminal
 WIDTH = 160  # of what is no terminal
 
 
-class Step:
-    """A step; whoever runs it may say how it went."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.state = "running"
-        self._started = time.monotonic()
-
-    def cached(self) -> None:
-        """Say that nothing had to run."""
-        self.state = "cached"
-
-    def failed(self) -> None:
-        """Say that it failed, though the block goes on."""
-        self.state = "failed"
-
-    def __str__(self) -> str:
-        return f"{self.state:<7} {time.monotonic() - self._started:6.1f}s  {self.name}"
-
-
 class Progress:
-    """Prints each step when it ends and, on a terminal, what runs: that goes away again."""
+    """Prints each step when it ends, and what runs meanwhile.
+
+    On a terminal that goes away again; elsewhere a step whose command says something new has a line every
+    TELL_SECONDS.
+    """
 
     def __init__(self, stream: TextIO = sys.stderr, mode: Mode = "auto") -> None:
         self.scrub = Scrubber()
         self._stream, self._mode = stream, mode
         self._live = mode in {"auto", "quiet"} and stream.isatty()
         self._running: list[Step] = []
+        self._told: dict[Step, str] = {}
         self._drawn = 0
         self._lock, self._busy = threading.Lock(), threading.Event()
         self._ticker: threading.Thread | None = None
 
     @contextmanager
-    def step(self, name: str) -> Iterator[Step]:
-        """Show a step named `name` while the block runs; its state and seconds afterwards."""
-        step = Step(" ".join(name.split()))
+    def step(self, name: str, state: State = "running") -> Iterator[Step]:
+        """Show a step named `name` while the block runs; its state and seconds afterwards.
+
+        What the command of a stopped step has said so far follows.
+        """
+        step = Step(" ".join(name.split()), state)
         self._begin(step)
         try:
             yield step
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            step.stopped()
+            raise
         except BaseException:
             step.failed()
             raise
@@ -78,23 +73,34 @@ class Progress:
 
     def _begin(self, step: Step) -> None:
         self._running.append(step)
-        if self._live and not self._ticker:
-            self._ticker = threading.Thread(target=self._tick, daemon=True)
-            self._ticker.start()
-        self._busy.set()
+        if self._mode in {"auto", "plain"} or self._live:
+            self._busy.set()
+            if not self._ticker:
+                self._ticker = threading.Thread(target=self._tick, daemon=True)
+                self._ticker.start()
 
     def _end(self, step: Step) -> None:
-        if step.state == "running":
+        if step.state in {"queued", "running"}:
             step.state = "done"
         self._running.remove(step)
+        self._told.pop(step, None)
         if not self._running:
             self._busy.clear()
         self.show(f"{self._line(str(step))}\n" if self._mode in {"auto", "plain"} else "")
+        if step.state == "stopped" and step.output and self._mode != "silent":
+            self.show(f"{step.output.rstrip()}\n")
 
     def _tick(self) -> None:
         while self._busy.wait():
-            self.show("")
-            time.sleep(TICK_SECONDS)
+            time.sleep(TICK_SECONDS if self._live else TELL_SECONDS)
+            self.show("" if self._live else "".join(map(self._news, self._running[:])))
+
+    def _news(self, step: Step) -> str:
+        """Return a line about a running step, unless its command has said nothing new."""
+        if step.last_line == self._told.get(step, ""):
+            return ""
+        self._told[step] = step.last_line
+        return f"{self._line(str(step))}\n"
 
     def _clear(self) -> None:
         if self._drawn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import pty
@@ -12,6 +13,7 @@ import threading
 import pytest
 
 from daggerw_engine import progress as progress_module
+from daggerw_engine import step as step_module
 from daggerw_engine.progress import Mode, Progress
 
 
@@ -144,3 +146,87 @@ def test_secrets_are_never_shown() -> None:
         progress.show("told hunter2\n")
     assert "hunter2" not in stream.getvalue()
     assert stream.getvalue().count("***") == 3
+
+
+def test_a_step_that_waits_for_its_turn_is_queued_and_its_seconds_begin_with_it() -> None:
+    terminal = Terminal()
+    progress = Progress(terminal)
+    with progress.step("exec make", "queued") as step:
+        progress.note("a note")
+        assert screen(terminal.getvalue())[-1].startswith("queued ")
+        step.begin()
+        progress.note("a note")
+        assert shown(screen(terminal.getvalue())[-1]) == "running    0.0s  exec make"
+    assert shown(screen(terminal.getvalue())[-1]) == "done       0.0s  exec make"
+
+
+def test_on_a_terminal_a_running_step_shows_the_last_whole_line_of_its_command() -> None:
+    terminal = Terminal()
+    progress = Progress(terminal)
+    with progress.step("exec pytest") as step:
+        step.hear(1, b"collected\n....")
+        progress.note("a note")
+        assert shown(screen(terminal.getvalue())[-1]) == "running    0.0s  exec pytest: collected"
+        step.hear(2, b"4/9, 0 failed\n")
+        step.hear(1, b"... [ 50%]\n")
+        progress.note("a note")
+        assert shown(screen(terminal.getvalue())[-1]) == "running    0.0s  exec pytest: 4/9, 0 failed"
+    assert shown(screen(terminal.getvalue())[-1]) == "done       0.0s  exec pytest"
+
+
+class Pipe(io.StringIO):
+    """A pipe that says when something was written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = threading.Event()
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if text:
+            self.written.set()
+        return written
+
+
+def test_through_a_pipe_a_running_step_has_a_line_whenever_its_command_says_something_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(progress_module, "TELL_SECONDS", 0.01)
+    pipe = Pipe()
+    with Progress(pipe).step("exec pytest") as step:
+        for line in ("1/9, 0 failed", "2/9, 1 failed"):
+            pipe.written.clear()
+            step.hear(2, f"{line}\n".encode())
+            assert pipe.written.wait(10)
+    assert [shown(line) for line in pipe.getvalue().splitlines()] == [
+        "running    0.0s  exec pytest: 1/9, 0 failed",
+        "running    0.0s  exec pytest: 2/9, 1 failed",
+        "done       0.0s  exec pytest",
+    ]
+
+
+def test_what_a_stopped_command_has_said_so_far_follows_its_step_without_secrets() -> None:
+    stream = io.StringIO()
+    progress = Progress(stream)
+    progress.scrub.hide("hunter2")
+
+    def run() -> None:
+        with progress.step("exec pytest") as step:
+            step.hear(1, b"collected hunter2\n....F")
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        run()
+    assert [shown(line) for line in stream.getvalue().splitlines()] == [
+        "stopped    0.0s  exec pytest",
+        "collected ***",
+        "....F",
+    ]
+
+
+def test_of_a_long_output_the_end_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_module, "MOST_KEPT", 10)
+    step = step_module.Step("exec yes")
+    for number in range(9):
+        step.hear(1, f"line {number}\n".encode())
+    assert step.output == "line 8\n"

@@ -61,15 +61,18 @@ def serving(folder: Path) -> Iterator[httpx.Client]:
     with subprocess.Popen(
         [sys.executable, "-m", "app"], cwd=ROOT, env=os.environ | settings, stdout=subprocess.PIPE, text=True
     ) as process:
+        log = process.stdout
+        assert log
+        reader = threading.Thread(target=log.read)
         try:
-            log = process.stdout
-            assert log
             listening = next(filter(None, map(LISTENING.search, log)), None)
             assert listening, "the service ended before it listened"
-            threading.Thread(target=log.read, daemon=True).start()  # so that its log never fills the pipe
+            reader.start()  # so that its log never fills the pipe
             with httpx.Client(
                 base_url=f"http://127.0.0.1:{listening[1]}", timeout=60, trust_env=False
             ) as client:
                 yield client
         finally:
             process.terminate()
+            if reader.ident:
+                reader.join()

@@ -148,7 +148,8 @@ def test_load_refuses_a_file_that_is_too_long_before_reading_it(
     folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / name).write_bytes(b" " * 20_000)
-    monkeypatch.setattr(artifact, "MAX_BYTES", 10_000)
+    for limit in ("MAX_BYTES", "MAX_CARD_BYTES"):
+        monkeypatch.setattr(artifact, limit, 10_000)
     with pytest.raises(ArtifactError, match=f"{name} is longer than 10000 bytes"):
         load(folder)
 

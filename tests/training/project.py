@@ -13,6 +13,7 @@ import pytest
 import train_model
 from app.modelling.model_loader import load
 from app.modelling.predictor import Predictor
+from training import command
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Project:
         return self.file("data.csv", "a,b,y\n" + "".join(f"{i},{i % 7},{label(i)}\n" for i in range(rows)))
 
     def train(self) -> int:
-        return train_model.main(
+        return command.main(
             ["--settings", str(self.folder / "pyproject.toml"), "--output", str(self.folder / "model")]
         )
 

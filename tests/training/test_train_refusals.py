@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sklearn.ensemble import RandomForestRegressor
-from sklearn.linear_model import LinearRegression
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from sklearn.svm import LinearSVC
 
+from app.modelling import artifact
 from tests.training.project import Project, assert_refused, make
+from training.handover import fresh_process
 
 
 def test_training_needs_the_minimum_score(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,3 +199,62 @@ def test_two_classes_need_an_estimator_with_probabilities(
         capsys,
         "make_model(): two classes need an estimator with predict_proba",
     )
+
+
+def test_an_estimator_that_takes_no_sparse_matrix_is_one_line_with_the_remedy(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(monkeypatch, make_pipeline(OneHotEncoder(), HistGradientBoostingRegressor()))
+    message = "cannot be fitted: TypeError: Sparse data was passed"
+    assert_refused(project.data(lambda i: i), capsys, message)
+    project.train()
+    assert "; have what comes before return dense columns: sparse_output=False" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("function", [lambda x: x, (lambda: lambda x: x)()], ids=["lambda", "inner"])
+def test_an_estimator_with_a_function_that_no_file_can_hold_is_one_line_with_the_remedy(
+    project: Project,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    function: Callable[[Any], Any],
+) -> None:
+    make(monkeypatch, make_pipeline(FunctionTransformer(function), LinearRegression()))
+    message = "define that at the head of a module in features/, and import it from there"
+    assert_refused(project.data(lambda i: i), capsys, message)
+
+
+def test_a_search_without_a_winner_is_one_line(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(monkeypatch, GridSearchCV(Ridge(), {"alpha": [1.0, 2.0]}, refit=False))
+    message = "make_model(): GridSearchCV(refit=False) has no estimator to serve; leave refit out"
+    assert_refused(project.data(lambda i: i), capsys, message)
+
+
+def test_a_card_that_the_service_would_not_read_is_one_line(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifact, "MAX_CARD_BYTES", 100)
+    message = "card.json would be longer than 100 bytes; name fewer features in pyproject.toml"
+    assert_refused(project.data(lambda i: i // 20), capsys, message)
+
+
+class Counting(KNeighborsRegressor):  # type: ignore[misc]
+    """Predicts something else each time."""
+
+    asked = 0
+
+    def predict(self, x: Any) -> Any:
+        Counting.asked += 1
+        return super().predict(x) + Counting.asked
+
+
+def test_a_model_that_predicts_otherwise_in_a_fresh_process_is_one_line(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        fresh_process, "IN_THE_IMAGE", ("app", "features", "tests", "training", "train_model.py")
+    )
+    make(monkeypatch, Counting())
+    message = "in training; what it predicts must depend on the row alone"
+    assert_refused(project.data(lambda i: i).settings(minimum_score=-100), capsys, message)

@@ -22,6 +22,7 @@ from daggerw_engine.run import sandbox
 from daggerw_engine.run.preparation import Preparer
 from daggerw_engine.run.services import Services
 from daggerw_engine.scrub import scrub_output
+from daggerw_engine.step import Step
 from daggerw_engine.store.buildah import tells_full
 from daggerw_engine.store.cache import Cache
 from daggerw_engine.store.commits import Committer
@@ -45,13 +46,13 @@ class Executor:
         """Return the container after `command`; ExecError when its status isn't the expected one."""
         state = await self._committer.commit(state)
         key = key_of("exec", state.content, state.surroundings, command, stdin, expect)
-        with self._progress.step(f"exec {' '.join(command)}") as step:
+        with self._progress.step(f"exec {' '.join(command)}", "queued") as step:
             async with self._cache.results.alone(key):
                 done = self._kept(key, state)
                 if done:
                     step.cached()
                     return done
-                return await self._run(key, state, command, stdin, expect)
+                return await self._run(key, state, command, stdin, expect, step)
 
     def _kept(self, key: str, state: ContainerState) -> ContainerState | None:
         kept = self._cache.results.get(key)
@@ -64,15 +65,17 @@ class Executor:
         return _after(key, state, outcome, [place for place in places if place])
 
     async def _run(
-        self, key: str, state: ContainerState, command: Sequence[str], stdin: str, expect: str
+        self, key: str, state: ContainerState, command: Sequence[str], stdin: str, expect: str, step: Step
     ) -> ContainerState:
         async with AsyncExitStack() as stack:
             for _, service in state.bindings:
                 await stack.enter_async_context(self._services.used(service))
             await stack.enter_async_context(self._turns)
+            step.begin()
             upper, mounts, spec = await stack.enter_async_context(self._preparer.prepare(state))
             started = await sandbox.start(command, spec, reads=bool(stdin))
-            done = scrub_output(await started.ended(stdin), (secret.text for secret in state.secrets))
+            done = await started.ended(stdin, step.hear)
+            done = scrub_output(done, (secret.text for secret in state.secrets))
             outcome = Outcome(done.status, done.stdout, done.stderr, done.combined)
             _expect(outcome, command, expect)
             places = await mounts.left()

@@ -13,7 +13,7 @@ from typing import Any
 
 from daggerw_engine import process
 from daggerw_engine.errors import EngineError, ExecError, PathError, StoreError
-from daggerw_engine.process import Completed
+from daggerw_engine.process import Completed, Hear
 
 NOT_STARTED = 1  # as in Dagger
 RUNNER = Path(__file__).with_name("runner.py")
@@ -27,10 +27,10 @@ class Started:
     process: asyncio.subprocess.Process
     _told: int
 
-    async def ended(self, stdin: str = "") -> Completed:
+    async def ended(self, stdin: str = "", hear: Hear = lambda stream, chunk: None) -> Completed:
         """Return how the command ended, or why it never began; raises what else `refusal` gives."""
         try:
-            done = await process.completed(self.process, stdin)
+            done = await process.completed(self.process, stdin, hear)
             match self.refusal():
                 case ExecError(exit_code=status, stderr=told):
                     return Completed(status, "", told, told)

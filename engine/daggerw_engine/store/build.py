@@ -10,7 +10,7 @@ from pathlib import Path
 from daggerw_engine.errors import EngineError, ExecError
 from daggerw_engine.files.trees import Place
 from daggerw_engine.keys import key_of
-from daggerw_engine.process import Completed
+from daggerw_engine.process import Completed, Hear
 from daggerw_engine.progress import Progress
 from daggerw_engine.scrub import scrub_output
 from daggerw_engine.store.buildah import option_list, run_inside, store_error, tells_full
@@ -68,18 +68,19 @@ class Builder:
         text = with_arguments(text, dict(wanted.arguments))
         secrets = [(secret.name, secret.key) for secret in wanted.secrets]
         key = key_of("build", wanted.context.key, text, wanted.arguments, wanted.target, secrets)
-        with self._progress.step(f"build {wanted.dockerfile}") as step:
+        with self._progress.step(_title(wanted), "queued") as step:
             async with self._cache.results.alone(key):
                 kept = self._cache.results.get(key)
                 image = str(kept["image"]) if kept else ""
                 if image and self._cache.store.has(image):
                     step.cached()
                 else:
-                    image = await self._build(wanted, text)
+                    step.begin()
+                    image = await self._build(wanted, text, step.hear)
                     self._cache.results.put(key, {"image": image})
         return _state(key, await self._images.described(image, stand_ins))
 
-    async def _build(self, wanted: DockerBuild, text: str) -> str:
+    async def _build(self, wanted: DockerBuild, text: str, hear: Hear) -> str:
         folder = self._cache.trees.new_folder()
         dockerfile = folder / "Dockerfile"
         dockerfile.write_text(text)
@@ -96,7 +97,7 @@ class Builder:
             "CONTAINERS_CONF": str(self._resolver()),
             **{name: secret.text for name, secret in variables.items()},
         }
-        done = await run_inside((*self._prefix, *words), environment)
+        done = await run_inside((*self._prefix, *words), environment, hear=hear)
         if done.status:
             raise _failure(scrub_output(done, (secret.text for secret in wanted.secrets)))
         return ids.read_text().strip().removeprefix("sha256:")
@@ -105,6 +106,10 @@ class Builder:
         """Return a Buildah configuration with which Dockerfiles resolve the names of the world."""
         text = f'[containers]\ndns_servers = ["{self._name_server}"]\n'
         return self._cache.trees.write_file("containers.conf", text, 0o644).on_disk
+
+
+def _title(wanted: DockerBuild) -> str:
+    return " ".join(["build", wanted.dockerfile, *([f"target {wanted.target}"] if wanted.target else [])])
 
 
 def _state(key: str, built: Image) -> ContainerState:

@@ -19,6 +19,13 @@ def test_a_step_is_told_with_its_seconds_when_it_ends() -> None:
     assert told[1] == "          nothing to push"
 
 
+def test_a_step_that_starts_is_told_in_a_column_with_the_ends() -> None:
+    told: list[str] = []
+    with Steps(told.append, told.append).step("push"):
+        assert told == ["  starts  push"]
+    assert told[1].index("push") == told[0].index("push")
+
+
 @pytest.mark.anyio
 async def test_a_step_that_fails_is_told_as_such_and_fails() -> None:
     told: list[str] = []

@@ -97,7 +97,7 @@ def rehearsed(
         monkeypatch.setattr("releasing.publishing.dag", engine)
         rehearsal = Rehearsal(tag, faults)
         drafts = [pipeline.draft(each) for each in rehearsal.tags]
-        made: Any = (drafts, engine.programs, Container(Path()), None)
+        made: Any = (drafts, engine.programs, Container(Path()), None, lambda line: None)
         try:
             return await rehearsal.run("rehearsed", *made), engine
         finally:

@@ -1,0 +1,181 @@
+"""Training with a team's own code: a transformer of features/, and each mistake as one line with its remedy.
+
+Each test runs trainings as processes, as only these are what a team runs; a process takes some seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.training.clone import Clone
+
+RATIOS = '''
+"""A feature of the team's."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
+
+class Ratios(TransformerMixin, BaseEstimator):
+    """Appends the ratio of the first two columns."""
+
+    def fit(self, x, y=None):
+        self.n_features_in_ = x.shape[1]
+        return self
+
+    def transform(self, x):
+        x = np.asarray(x)
+        return np.column_stack([x, x[:, 0] / (1 + x[:, 1])])
+'''
+LIBRARIES = """
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+"""
+# What only the image has of this repository, in another folder: the golden rows as the service predicts them.
+ASK = """
+import json
+from pathlib import Path
+
+from app.modelling import model_loader
+
+predictor = model_loader.load(Path("model"))
+rows = json.loads(Path("model/golden.json").read_text())["rows"]
+print(json.dumps([[predictor.predict(row["features"]), row["prediction"]] for row in rows]))
+"""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    """Return a team's clone of the template."""
+    return Clone.at(tmp_path / "clone")
+
+
+def test_a_transformer_of_the_team_is_served_where_only_app_features_and_the_model_are(clone: Clone) -> None:
+    clone.file("features/ratios.py", RATIOS).model(
+        f"{LIBRARIES}\nfrom features.ratios import Ratios",
+        "return make_pipeline(Ratios(), LogisticRegression())",
+    )
+    done = clone.train()
+    assert done.returncode == 0, done.stderr
+    assert "not portable, so scikit-learn serves it: Ratios has no portable form" in done.stdout
+    image = clone.folder / "image"
+    for name in ("app", "features", "model"):
+        shutil.copytree(clone.folder / name, image / name)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    asked = subprocess.run(
+        [sys.executable, "-c", ASK], cwd=image, env=environment, capture_output=True, text=True, check=True
+    )
+    predictions = json.loads(asked.stdout)
+    assert len(predictions) > 20
+    assert all(found == pytest.approx(expected, rel=1e-9) for found, expected in predictions)
+
+
+FUNCTION = "def halved(x):\n    return x / 2"
+CLASS = "class Nearest(KNeighborsClassifier):\n    pass"
+BESIDE = "import sklearn.preprocessing\ndef halved(x):\n    return x / 2\n"
+HALVES = "import beside\n\n\ndef halved(x):\n    return beside.halved(x)\n"
+MISTAKES = {
+    "a function in train_model.py": (
+        LIBRARIES,
+        "return make_pipeline(FunctionTransformer(halved), KNeighborsClassifier())",
+        FUNCTION,
+        "'halved' is defined in train_model.py, which the image doesn't have; move it to a module in",
+    ),
+    "a class in train_model.py": (
+        LIBRARIES,
+        "return Nearest()",
+        CLASS,
+        "'Nearest' is defined in train_model.py, which the image doesn't have; move it to a module in",
+    ),
+    "a module beside train_model.py": (
+        f"{LIBRARIES}\nfrom beside import halved",
+        "return make_pipeline(FunctionTransformer(halved), KNeighborsClassifier())",
+        "",
+        "'halved' is defined in beside.py, which the image doesn't have; move it to a module in features/",
+    ),
+    "features that import what the image lacks": (
+        f"{LIBRARIES}\nfrom features.halves import halved",
+        "return make_pipeline(FunctionTransformer(halved), KNeighborsClassifier())",
+        "",
+        "the model doesn't work in the service: cannot unpickle model/model.joblib: ModuleNotFoundError: No "
+        "module named 'beside'; the image has only app/, features/ and the installed libraries\n",
+    ),
+    "a library that isn't installed": (
+        "from lightgbm_that_is_missing import LGBMClassifier",
+        "return LGBMClassifier()",
+        "",
+        "train_model.py cannot be imported: train_model.py:14: No module named 'lightgbm_that_is_missing'; "
+        "add a library with `./daggerw call lock --add lightgbm_that_is_missing`, or move code",
+    ),
+    "an error in make_model()": (
+        LIBRARIES,
+        "return LogisticRegression(1, 2)",
+        "",
+        "make_model() failed: train_model.py:27: TypeError: LogisticRegression.__init__() takes",
+    ),
+}
+
+
+@pytest.mark.parametrize(("imports", "body", "before", "message"), MISTAKES.values(), ids=list(MISTAKES))
+def test_a_mistake_is_one_line_with_its_remedy_and_status_2(
+    clone: Clone, imports: str, body: str, before: str, message: str
+) -> None:
+    clone.file("beside.py", BESIDE).file("features/halves.py", HALVES)
+    done = clone.model(imports, body, before).train()
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert done.stderr.startswith("train_model: ")
+    assert message in done.stderr
+    assert not (clone.folder / "model").exists()
+
+
+def test_without_the_libraries_of_training_one_line_says_how_to_install_them(clone: Clone) -> None:
+    clone.model("", "return None").file(
+        "sklearn/__init__.py", "raise ModuleNotFoundError('No module named x')\n"
+    )
+    done = clone.train()
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "train_model: No module named x; install what training needs: `pip install" in done.stderr
+
+
+MEMBERS = "RandomForestClassifier(20), ExtraTreeClassifier(), MLPClassifier((5,), max_iter=20), "
+MEMBERS += "HistGradientBoostingClassifier(max_iter=20, early_stopping=True, max_features=0.5)"
+STOCHASTIC = "SGDClassifier(loss='log_loss'), {'alpha': [1e-4, 1e-3]}, n_iter=2, cv=2"
+UNSEEDED = {
+    "forest, tree, perceptron, boosting": f"VotingClassifier(list(zip('abcd', [{MEMBERS}])), voting='soft')",
+    "search": "GridSearchCV(RandomForestClassifier(5), {'max_depth': [1, 2]}, cv=2)",
+    "search in a pipeline": f"make_pipeline(StandardScaler(), RandomizedSearchCV({STOCHASTIC}))",
+}
+EVERYTHING = """
+import warnings
+
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.linear_model import SGDClassifier
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import ExtraTreeClassifier
+
+warnings.simplefilter("ignore")
+"""
+
+
+@pytest.mark.parametrize("estimator", UNSEEDED.values(), ids=list(UNSEEDED))
+def test_an_estimator_without_a_seed_gives_the_same_bytes_twice(clone: Clone, estimator: str) -> None:
+    clone.model(EVERYTHING, f"return {estimator}")
+    folders = [clone.folder / "first", clone.folder / "second"]
+    trainings = [clone.start("--output", str(folder)) for folder in folders]
+    for training in trainings:
+        _, said = training.communicate()
+        assert training.returncode == 0, said
+    first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
+    assert first == second

@@ -1,0 +1,1 @@
+"""Checks of a trained model before the service may have it; `training.command` and `package` import them."""
