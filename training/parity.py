@@ -4,9 +4,9 @@ Trees must give the same scores bit for bit; other scores may differ as `trainin
 what is made of scores by TOLERANCE, as scikit-learn itself does between a row and a batch. Compared are
 
 - the rows trained on;
-- up to RANDOM_ROWS rows, half of them even over one and a half times the features' ranges (over all categories, and
-  unknown ones where the model takes them), half with each feature's value from some row trained on; where the
-  model takes a missing value, a tenth lacks it;
+- up to RANDOM_ROWS rows, half of them even over one and a half times the features' ranges (over all
+  categories, and unknown ones where the model takes them), half with each feature's value from some row
+  trained on; where the model takes a missing value, a tenth of the former lacks it;
 - for trees, rows that reach a split with its feature at the threshold and at the numbers beside it, or at a
   category of each side. They are given to a pipeline's last step by itself, as no scaler gives every double.
 
