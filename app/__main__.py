@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from app.connections.listener import listen
-from app.errors import ListenError, SettingsError
+from app.errors import ListenError, SettingsError, WorkerError
 from app.settings import Settings
 
 
@@ -31,18 +31,21 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 
 def serve() -> int:
-    """Serve until SIGTERM and return the exit status: 0, 1 for a port in use, 2 for a wrong setting."""
+    """Serve until SIGTERM and return the exit status: 0, 1 for a failed start, 2 for a wrong setting."""
     signal.signal(signal.SIGTERM, _stop)
     gc.disable()  # nearly all that a start makes stays: to look it through takes a fifteenth of the time
     try:
         settings = Settings.from_environment(os.environ)
         with listen(settings.port) as listener:
+            if settings.workers > 1:
+                # Each worker has its core. And a process with threads of OpenMP can't be forked.
+                os.environ.setdefault("OMP_NUM_THREADS", "1")
             # Imported only now: it is slow, a wrong port is told at once, and as process 1 a SIGTERM
             # that comes before its handler would be lost.
             from app import server
 
             server.serve(settings, listener)
-    except (ListenError, SettingsError) as error:
+    except (ListenError, SettingsError, WorkerError) as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
     except KeyboardInterrupt:

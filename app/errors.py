@@ -3,6 +3,7 @@
 AppError
 ├── SettingsError       the environment holds a value that cannot be used
 ├── ListenError         the port cannot be listened on
+├── WorkerError         a worker process ended before the service could begin
 ├── ArtifactError       the model on disk is missing, altered or made by other library versions
 ├── ModelError          the model raised on input that it should take
 ├── NotReady            a readiness check finds no model
@@ -17,7 +18,9 @@ AppError
     ├── WrongMethod     405
     ├── TooSlow         408
     ├── TooLarge        413
-    └── HeadTooLarge    431
+    ├── UnknownEncoding 415
+    ├── HeadTooLarge    431
+    └── UnknownCoding   501
 """
 
 from __future__ import annotations
@@ -33,6 +36,10 @@ class SettingsError(AppError):
 
 class ListenError(AppError):
     """The port cannot be listened on."""
+
+
+class WorkerError(AppError):
+    """A worker process ended before the service could begin."""
 
 
 class ArtifactError(AppError):
@@ -95,5 +102,13 @@ class TooLarge(RequestError):
     """The body is longer than the service reads."""
 
 
+class UnknownEncoding(RequestError):
+    """The body has a Content-Encoding that the service doesn't decode."""
+
+
 class HeadTooLarge(RequestError):
     """The request line and the header fields are longer, or more, than the service reads."""
+
+
+class UnknownCoding(RequestError):
+    """The body has a Transfer-Encoding that the service doesn't decode."""

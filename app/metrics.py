@@ -1,24 +1,25 @@
-"""What GET /metrics tells: plain lists and integers that requests count up, rendered only when asked for.
+"""Counters: plain lists and integers that requests count up, and snapshots of them.
 
-A prediction is counted in the bins of the training rows: input_bin_total beside input_bin_share shows
-whether the service is asked about other things than the model has learned from.
+A prediction is counted in the bins of the training rows: input_bin_total beside input_bin_share shows whether
+the service is asked about other things than the model has learned from. app.exposition writes them down.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from operator import add
 from pathlib import Path
+from typing import Any
 
-from app.modelling.artifact import Card
+from app.modelling.artifact import Card, Feature
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 OTHER = "other"  # the route of all paths that aren't known
-MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Route:
@@ -34,6 +35,32 @@ class Route:
         self.statuses[status] += 1
         self.buckets[bisect_left(SECONDS, seconds)] += 1
         self.seconds += seconds
+
+    def add(self, other: Route) -> None:
+        """Count the answers that another has counted."""
+        for status, count in other.statuses.items():
+            self.statuses[status] += count
+        self.buckets = [*map(add, self.buckets, other.buckets)]
+        self.seconds += other.seconds
+
+
+class RowCounts:
+    """Rows, and how many of their values are in each bin of each feature."""
+
+    def __init__(self, features: Sequence[Feature]) -> None:
+        self.rows = 0
+        self.bins = [[0] * len(feature.bins.shares) for feature in features]
+        self._columns = [(feature.bins.edges, self.bins[column]) for column, feature in enumerate(features)]
+
+    def count(self, rows: Sequence[Sequence[float]]) -> None:
+        """Count rows, one feature after the other."""
+        self.rows += len(rows)
+        for (edges, counts), values in zip(self._columns, zip(*rows, strict=True), strict=True):
+            ordered, below = sorted(values), 0  # which costs less than to look for each value's bin
+            for index, edge in enumerate(edges):
+                counts[index] += (upto := bisect_right(ordered, edge)) - below
+                below = upto
+            counts[len(edges)] += len(ordered) - below
 
 
 class Metrics:
@@ -56,92 +83,78 @@ class Metrics:
         for column, edges, counts in self._columns:
             counts[bisect_left(edges, row[column])] += 1
 
-    def predicted_all(self, rows: Sequence[Sequence[float]]) -> None:
-        """Count the predictions for rows, one feature after the other."""
-        self.predictions += len(rows)
-        for (_, edges, counts), values in zip(self._columns, zip(*rows, strict=True), strict=True):
-            for index, count in Counter(map(bisect_left, repeat(edges), values)).items():
-                counts[index] += count
+    def predicted_all(self, counted: RowCounts) -> None:
+        """Count the predictions for rows that were counted."""
+        self.predictions += counted.rows
+        for counts, more in zip(self.bins, counted.bins, strict=True):
+            counts[:] = map(add, counts, more)
+
+    def snapshot(self, connections: int) -> Snapshot:
+        """Return what is counted now, and what the kernel says of this process."""
+        user, system, pages = (int(_own_stat()[index]) for index in (11, 12, 21))
+        return Snapshot(
+            routes=self.routes,
+            predictions=self.predictions,
+            bins=self.bins,
+            cpu_seconds=(user + system) / os.sysconf("SC_CLK_TCK"),
+            started=self.started,
+            in_flight=self.in_flight,
+            connections=connections,
+            memory_bytes=pages * os.sysconf("SC_PAGESIZE"),
+        )
 
 
-def render(metrics: Metrics, info: dict[str, str] | None, connections: int) -> bytes:
-    """Return everything in Prometheus's text format; `info` describes the model, if there is one."""
-    families = [*_requests(metrics), *_drift(metrics), *_process(metrics.started)]
-    families += [
-        _family("http_requests_in_flight", "gauge", "Requests without an answer.", [({}, metrics.in_flight)]),
-        _family("http_connections", "gauge", "Open connections.", [({}, connections)]),
-        _family("model_info", "gauge", "What is served.", [(info, 1)] if info else []),
-        _family("model_ready", "gauge", "Whether the model can be asked.", [({}, int(info is not None))]),
-    ]
-    return "".join(families).encode()
+@dataclass(frozen=True)
+class Snapshot:
+    """The counters of one process, or of several together."""
+
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    predictions: int = 0
+    bins: list[list[int]] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+    started: float = 0.0
+    in_flight: int = 0
+    connections: int = 0
+    memory_bytes: int = 0
+
+    def totals(self) -> Snapshot:
+        """Return what remains of a process that has ended."""
+        return replace(self, in_flight=0, connections=0, memory_bytes=0, started=0.0)
+
+    def as_document(self) -> dict[str, Any]:
+        """Return this as JSON knows it."""
+        document = {each.name: getattr(self, each.name) for each in fields(self)}
+        routes = {name: [route.statuses, route.buckets, route.seconds] for name, route in self.routes.items()}
+        return document | {"routes": routes}
+
+    @classmethod
+    def of_document(cls, document: dict[str, Any]) -> Snapshot:
+        """Return what `as_document` was made of."""
+        routes = defaultdict[str, Route](Route)
+        for name, (statuses, buckets, seconds) in document["routes"].items():
+            route = routes[name]
+            route.statuses.update({int(status): count for status, count in statuses.items()})
+            route.buckets, route.seconds = buckets, seconds
+        return cls(**document | {"routes": routes})
 
 
-Sample = tuple[dict[str, str], float]
-
-
-def _family(name: str, kind: str, help_text: str, samples: Iterable[Sample]) -> str:
-    lines = [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"]
-    return "\n".join([*lines, *(_line(name, labels, value) for labels, value in samples)]) + "\n"
-
-
-def _line(name: str, labels: dict[str, str], value: float) -> str:
-    inside = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-    return f"{name}{{{inside}}} {value}" if inside else f"{name} {value}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-
-
-def _requests(metrics: Metrics) -> Iterator[str]:
-    routes = sorted(metrics.routes.items())
-    yield _family(
-        "http_requests_total",
-        "counter",
-        "Requests answered.",
-        (
-            ({"route": name, "status": str(status)}, count)
-            for name, route in routes
-            for status, count in sorted(route.statuses.items())
-        ),
+def together(snapshots: Sequence[Snapshot]) -> Snapshot:
+    """Return the counters of several processes, which count for the last start of one of them."""
+    routes = defaultdict[str, Route](Route)
+    for snapshot in snapshots:
+        for name, route in snapshot.routes.items():
+            routes[name].add(route)
+    bins = [each.bins for each in snapshots if each.bins]
+    return Snapshot(
+        routes=routes,
+        predictions=sum(each.predictions for each in snapshots),
+        bins=[[sum(counts) for counts in zip(*rows, strict=True)] for rows in zip(*bins, strict=True)],
+        cpu_seconds=sum(each.cpu_seconds for each in snapshots),
+        started=max(each.started for each in snapshots),
+        in_flight=sum(each.in_flight for each in snapshots),
+        connections=sum(each.connections for each in snapshots),
+        memory_bytes=sum(each.memory_bytes for each in snapshots),
     )
-    name, head = "http_request_seconds", "Time from a whole request to its answer."
-    lines = [f"# HELP {name} {head}", f"# TYPE {name} histogram"]
-    lines += [line for path, route in routes for line in _histogram(name, path, route)]
-    yield "\n".join(lines) + "\n"
-
-
-def _histogram(name: str, path: str, route: Route) -> Iterator[str]:
-    below = 0
-    for bound, count in zip((*map(str, SECONDS), "+Inf"), route.buckets, strict=True):
-        below += count
-        yield _line(f"{name}_bucket", {"route": path, "le": bound}, below)
-    yield _line(f"{name}_sum", {"route": path}, route.seconds)
-    yield _line(f"{name}_count", {"route": path}, below)
-
-
-def _drift(metrics: Metrics) -> Iterator[str]:
-    yield _family("predictions_total", "counter", "Rows predicted.", [({}, metrics.predictions)])
-    names = [feature.name for feature in metrics.features]
-    shares = [feature.bins.shares for feature in metrics.features]
-    yield _family(
-        "input_bin_total", "counter", "Inputs in a bin of the training rows.", _bins(names, metrics.bins)
-    )
-    yield _family("input_bin_share", "gauge", "Share of the training rows in a bin.", _bins(names, shares))
-
-
-def _bins(names: Sequence[str], values: Iterable[Sequence[float]]) -> Iterator[Sample]:
-    for name, row in zip(names, values, strict=True):
-        for index, value in enumerate(row):
-            yield {"feature": name, "bin": str(index)}, value
-
-
-def _process(started: float) -> Iterator[str]:
-    user, system, pages = (int(_own_stat()[index]) for index in (11, 12, 21))
-    resident, cpu = pages * os.sysconf("SC_PAGESIZE"), (user + system) / os.sysconf("SC_CLK_TCK")
-    yield _family("process_start_time_seconds", "gauge", "When the process began.", [({}, started)])
-    yield _family("process_resident_memory_bytes", "gauge", "Memory in use.", [({}, resident)])
-    yield _family("process_cpu_seconds_total", "counter", "Processor time used.", [({}, cpu)])
 
 
 def _started() -> float:

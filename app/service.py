@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sized
+from collections.abc import Collection, Mapping
 from itertools import count
 from time import monotonic
 
 from app.errors import ArtifactError
 from app.logs import AccessLog, Exchange
-from app.metrics import Metrics
+from app.metrics import Metrics, Snapshot, together
 from app.modelling import model_loader
 from app.modelling.artifact import Card
 from app.modelling.predictor import Predictor
 from app.settings import Settings
+from app.turns import Turns
+from app.workers.channel import Channel
 
 PREDICT = "/predict"
 REQUEST_ID = rb"[A-Za-z0-9._:/=@+-]{1,128}"
 _is_request_id = re.compile(REQUEST_ID).fullmatch
+
+
+def load_model(settings: Settings) -> Predictor | ArtifactError:
+    """Return the model, or why it cannot be loaded."""
+    try:
+        return model_loader.load(settings.model_dir)
+    except ArtifactError as error:
+        return error
 
 
 class Service:
@@ -29,17 +39,16 @@ class Service:
         self.model = model
         self.metrics = Metrics(self.card())
         self.access_log = AccessLog(settings.access_log, settings.project)
-        self.connections: Sized = ()
+        self.connections: Collection[object] = ()
+        self.turns = Turns()
+        self.channel: Channel | None = None  # to the other workers, if there are any
         self._ids = count()
         self._prefix = secrets.token_hex(8).encode()
 
     @classmethod
     def load(cls, settings: Settings) -> Service:
         """Load the model; one that cannot be loaded is told in the answers."""
-        try:
-            return cls(settings, model_loader.load(settings.model_dir))
-        except ArtifactError as error:
-            return cls(settings, error)
+        return cls(settings, load_model(settings))
 
     def predictor(self) -> Predictor:
         """Return the model, or raise the ArtifactError that says why there is none."""
@@ -79,6 +88,15 @@ class Service:
             "sha256": card.portable.sha256 if card.portable else card.artifact_sha256,
             "portable": "true" if card.portable else "false",
         }
+
+    def own_snapshot(self) -> Snapshot:
+        """Return what this process has counted."""
+        return self.metrics.snapshot(len(self.connections))
+
+    async def snapshot(self) -> Snapshot:
+        """Return what all workers have counted. Raises NotReady when they don't say."""
+        own = self.own_snapshot()
+        return together([own, *await self.channel.others()]) if self.channel else own
 
     def answered(self, route: str, exchange: Exchange) -> None:
         """Count an answered request, and log it if it is to be logged."""

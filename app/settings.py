@@ -8,14 +8,17 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NoReturn
 
+from app.cpu_quota import usable_processors
 from app.errors import SettingsError
+
+MOST_WORKERS = 64
 
 ROUTE = re.compile(r"/[!$&'()*+,\-./0-9:;=@A-Z_a-z~]*")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client may take up; each is set by LIMIT_ and its name in capitals."""
+    """What clients may take up of one worker; each is set by LIMIT_ and its name in capitals."""
 
     body_bytes: int = 64 * 1024  # of a request for one prediction
     batch_bytes: int = 1_500_000  # of a request for many: what Vertex AI lets through
@@ -29,6 +32,7 @@ class Limits:
     write_seconds: int = 30  # for the client to read what it was sent
     idle_seconds: int = 75  # between two requests on a connection
     connections: int = 2000
+    batches: int = 8  # long bodies that are worked on at once
     in_flight: int = 256  # requests that have come whole and wait for their answer
 
 
@@ -37,6 +41,7 @@ class Settings:
     """Where to listen, what to serve, and how. Port 0 takes any free port."""
 
     port: int = 8080
+    workers: int = 1  # processes; `auto` is one for each processor that may be used
     model_version: str = "v0.0.0-dev"
     image_digest: str | None = None
     model_dir: Path = Path("model")
@@ -56,6 +61,7 @@ class Settings:
         given = {name: value for name, value in environment.items() if value}
         return cls(
             port=_port(given),
+            workers=_workers(given),
             model_version=given.get("MODEL_VERSION", cls.model_version),
             image_digest=given.get("IMAGE_DIGEST"),
             model_dir=Path(given.get("MODEL_DIR", cls.model_dir)),
@@ -73,15 +79,21 @@ def _port(given: Mapping[str, str]) -> int:
     return _integer(given, name, Settings.port, range(65536))
 
 
+def _workers(given: Mapping[str, str]) -> int:
+    if given.get("WORKERS") == "auto":
+        return min(MOST_WORKERS, usable_processors())
+    return _integer(given, "WORKERS", Settings.workers, range(1, MOST_WORKERS + 1), " or auto")
+
+
 def _limit(given: Mapping[str, str], name: str, default: object) -> int:
     assert isinstance(default, int)
     return _integer(given, f"LIMIT_{name.upper()}", default, range(1, 10**9 + 1))
 
 
-def _integer(given: Mapping[str, str], name: str, default: int, allowed: range) -> int:
+def _integer(given: Mapping[str, str], name: str, default: int, allowed: range, other: str = "") -> int:
     text = given.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) in allowed):
-        _refuse(name, text, f"a number from {allowed[0]} to {allowed[-1]}")
+        _refuse(name, text, f"a number from {allowed[0]} to {allowed[-1]}{other}")
     return int(text)
 
 

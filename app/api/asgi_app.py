@@ -13,24 +13,38 @@ import gc
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.api.page import file_routes
 from app.api.routes import Labels, is_inference, plain_routes, predict_routes
+from app.connections.content_encoding import Plain, decoder_of
 from app.connections.error_responses import internal_error, problem
 from app.connections.http_response import Headers, HttpResponse
-from app.errors import AppError, Overloaded, TooLarge
+from app.errors import AppError, ArtifactError, Overloaded, TooLarge
 from app.logs import Exchange, log
-from app.service import Service
+from app.service import PREDICT, Service
 from app.settings import Limits
+
+if TYPE_CHECKING:  # its import is what a service may never pay for
+    from fastapi import FastAPI
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_starts_a_batch = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"instances"').match
+# A batch; or a byte order mark, which is refused by its name whatever the size.
+_may_be_long = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"instances"|\xef\xbb\xbf|\xff\xfe|\xfe\xff').match
+
+
+WARM_SCOPE: Scope = {
+    "type": "http",
+    "method": "POST",
+    "path": PREDICT,
+    "raw_path": PREDICT.encode(),
+    "query_string": b"",
+    "headers": [],
+}
 
 
 class ClientLeft(Exception):
@@ -47,7 +61,7 @@ class AsgiApp:
         self.files = file_routes(service.settings) if hot else {}
         self.predict_routes = predict_routes(service.settings)
         self.labels = Labels(service.settings)
-        self._framework: asyncio.Future[Application] | None = None
+        self._framework: asyncio.Future[FastAPI] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -65,28 +79,31 @@ class AsgiApp:
                 await reply.say(internal_error(path))
 
     async def _answer(self, scope: Scope, receive: Receive, reply: _Reply) -> None:
+        if scope["method"] == "HEAD":  # uvicorn leaves the body out
+            scope = {**scope, "method": "GET"}
         body, metrics = b"", self.service.metrics
         if limits := self._body_limits(scope):
-            body = await read_body(receive, reply.headers.get(b"content-length"), *limits)
+            body = await self._read_body(receive, reply.headers, *limits)
             reply.began = monotonic()
             if metrics.in_flight >= self.service.settings.limits.in_flight:
                 raise Overloaded(f"server: {metrics.in_flight} requests are in flight, try again later")
         metrics.in_flight += 1
         try:
-            if answer := self._plain_answer(scope, reply.headers):
+            if answer := await self._plain_answer(scope, reply.headers):
                 await reply.say(answer)
             else:
+                await self.service.turns.begin()
                 framework = await self._load_framework()
                 await framework(scope, _replay(body), reply.send)
         finally:
             metrics.in_flight -= 1
 
-    def _plain_answer(self, scope: Scope, headers: Mapping[bytes, bytes]) -> HttpResponse | None:
+    async def _plain_answer(self, scope: Scope, headers: Mapping[bytes, bytes]) -> HttpResponse | None:
         """Return what needs no framework to be answered."""
         if scope["method"] != "GET":
             return None
         if plain := self.plain.get(scope["path"]):
-            return plain(self.service)
+            return await plain(self.service)
         file = self.files.get(scope["path"])
         return file.answer(headers) if file else None
 
@@ -99,48 +116,70 @@ class AsgiApp:
             return limits.body_bytes, limits.batch_bytes
         return (limits.batch_bytes, limits.batch_bytes) if is_inference(scope["path"]) else None
 
-    async def _load_framework(self) -> Application:
+    async def _read_body(
+        self, receive: Receive, headers: Mapping[bytes, bytes], single: int, batch: int
+    ) -> bytes:
+        """Return the whole decoded body of at most `single` bytes, or `batch` if it starts as a batch does.
+
+        Raises TooLarge as soon as it is known, UnknownEncoding, InvalidInput when it isn't encoded as
+        its head says, and ClientLeft when the rest does not come.
+        """
+        decoder = decoder_of(headers.get(b"content-encoding", b""))
+        body, more = bytearray(), True
+        coming = int(headers.get(b"content-length", 0))  # a chunked body has none
+        if coming > batch:
+            raise TooLarge("body", f"at most {batch} bytes", f"{coming} bytes")
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            body += decoder.decode(message.get("body", b""), batch - len(body))
+            _check_length(body, single, batch, coming if isinstance(decoder, Plain) else 0)
+            while decoder.has_more:
+                await self.service.turns.wait()
+                body += decoder.decode(b"", batch - len(body))
+                _check_length(body, single, batch, 0)
+            more = message.get("more_body", False)
+        if body or coming:
+            decoder.check_end()
+        return bytes(body)
+
+    async def warm_up(self) -> None:
+        """Prepare for the first request, where it needs FastAPI or scikit-learn."""
+        model, hot = self.service.model, self.service.settings.hot_path
+        if isinstance(model, ArtifactError) or (model.on_loop and hot):
+            return
+        framework = await self._load_framework()
+        await framework({**WARM_SCOPE}, _replay(b"{}"), _say_nothing)
+        await framework.state.batches.scoring.warm_up()
+
+    async def _load_framework(self) -> FastAPI:
         if self._framework is None:
             loop = asyncio.get_running_loop()
             self._framework = loop.run_in_executor(None, _import_framework, self.service)
         return await asyncio.shield(self._framework)
 
 
-def _import_framework(service: Service) -> Application:
+def _import_framework(service: Service) -> FastAPI:
     from app.api.fastapi_app import create_app
 
-    application: Application = create_app(service)
-    # All of it stays: the garbage collector need not look through it again whenever a batch is read.
-    gc.unfreeze()  # what the start left behind, it may take now
-    gc.collect()
-    gc.freeze()
+    application = create_app(service)
+    gc.freeze()  # all of it stays: the garbage collector need not look through it whenever lists are made
     return application
 
 
-async def read_body(receive: Receive, announced: bytes | None, single: int, batch: int) -> bytes:
-    """Return the whole body of at most `single` bytes, or `batch` if it starts as a batch does.
-
-    `announced` is the Content-Length header; a chunked body has none. Raises TooLarge as soon as it is known,
-    ClientLeft when the rest does not come.
-    """
-    body, more = bytearray(), True
-    coming = int(announced or 0)
-    if coming > batch:
-        raise TooLarge("body", f"at most {batch} bytes", f"{coming} bytes")
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        limit = batch if _starts_a_batch(body) else single
-        if len(body) > limit:
-            raise TooLarge("body", f"at most {limit} bytes", f"{coming} bytes" if coming else "more")
-    return bytes(body)
+def _check_length(body: bytearray, single: int, batch: int, coming: int) -> None:
+    limit = batch if _may_be_long(body) else single
+    if len(body) > limit:
+        raise TooLarge("body", f"at most {limit} bytes", f"{coming} bytes" if coming else "more")
 
 
 def _first_of_each(headers: Headers) -> dict[bytes, bytes]:
     return dict(reversed(headers))
+
+
+async def _say_nothing(message: Message) -> None:
+    """Take an answer that nobody asked for."""
 
 
 def _replay(body: bytes) -> Receive:

@@ -6,27 +6,27 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
-from anyio import to_thread
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.routing import APIRoute
+from starlette.datastructures import State
 from starlette.routing import Route
 
 from app.api import open_inference, schemas
+from app.api.batches import Batches
 from app.api.page import File, file_routes
 from app.api.routes import Plain, plain_routes, predict_routes
 from app.api.schemas import InferenceProblem, ProblemBody, documented
+from app.api.scoring import Scoring
 from app.connections import request_body
 from app.connections.error_responses import problem
-from app.connections.http_response import HttpResponse
-from app.errors import AppError, InvalidInput, UnknownPath, WrongMethod
-from app.modelling.predictor import Predictor
+from app.connections.http_response import HttpResponse, as_json
+from app.errors import AppError, ArtifactError, InvalidInput, UnknownPath, WrongMethod
+from app.modelling.predictor import Result
 from app.service import Service
 
-Rows = Sequence[Sequence[float]]
-
-ANYWHERE = documented(ProblemBody, 400, 404, 405, 408, 431, 500, 503)
-INFERENCE = documented(InferenceProblem, 400, 404, 405, 413, 500, 503)
+ANYWHERE = documented(ProblemBody, 400, 404, 405, 408, 431, 500, 501, 503)
+INFERENCE = documented(InferenceProblem, 400, 404, 405, 413, 415, 500, 503)
 # What the OpenAPI document says about the plain answers; it leaves out those that aren't here, such as pages.
 PLAIN_ROUTES: dict[str, dict[str, Any]] = {
     "livez": {"response_model": schemas.Health},
@@ -57,6 +57,8 @@ def create_app(service: Service) -> FastAPI:
         responses=ANYWHERE,
     )
     app.state.service = service
+    if not isinstance(service.model, ArtifactError):
+        app.state.batches = Batches(service, Scoring(service.model))
     _add_predict(app, service)
     for path, plain in plain_routes(service.settings).items():
         _add_plain(app, path, plain)
@@ -76,14 +78,14 @@ def _add_predict(app: FastAPI, service: Service) -> None:
         app.post(
             path,
             response_model=schemas.Prediction | schemas.Predictions,
-            responses=documented(ProblemBody, 413),
+            responses=documented(ProblemBody, 413, 415),
             openapi_extra=extra,
         )(predict)
 
 
 def _add_plain(app: FastAPI, path: str, plain: Plain) -> None:
     async def endpoint(service: ServiceDep) -> Response:
-        return _said(plain(service))
+        return _said(await plain(service))
 
     name = plain.__name__
     documented = PLAIN_ROUTES.get(name, {"include_in_schema": False})
@@ -96,7 +98,7 @@ def _add_file(app: FastAPI, path: str, file: File) -> None:
 
     # Not FastAPI's own kind of route, which keeps a schema for each of its answers.
     route = Route(path, endpoint, include_in_schema=False)
-    route.methods = {"GET"}  # Starlette adds HEAD, which the other paths don't have
+    route.methods = {"GET"}  # Starlette adds HEAD, which is a GET by now (see AsgiApp)
     app.router.routes.append(route)
 
 
@@ -115,31 +117,37 @@ def _add_inference(app: FastAPI, service: Service) -> None:
 
 
 async def openapi(request: Request) -> Response:
-    """Answer the OpenAPI document, made on the thread that imported FastAPI, as it takes long."""
-    application: FastAPI = request.app
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(None, lambda: JSONResponse(application.openapi()))
+    """Answer the OpenAPI document, made once and on a thread, as it takes long."""
+    state: State = request.app.state
+    if not hasattr(state, "openapi"):
+        make = asyncio.get_running_loop().run_in_executor(None, request.app.openapi)
+        state.openapi = as_json(await make)
+    return Response(state.openapi, media_type="application/json")
 
 
 async def predict(request: Request, service: ServiceDep) -> Response:
     """Answer the model's prediction for one row, or for many; the body is JSON whatever Content-Type says."""
     predictor = service.predictor()
     count, limits = len(predictor.card.features), service.settings.limits
-    asked = request_body.parse(await request.body(), count, limits.batch_rows)
-    if isinstance(asked, request_body.Batch):
-        return JSONResponse({"predictions": await _predict_all(service, predictor, asked.rows)})
-    value = (
-        predictor.predict(asked) if predictor.on_loop else await to_thread.run_sync(predictor.predict, asked)
-    )
+    body, batches = await request.body(), _batches(request)
+    with batches.admission(body):
+        if values := await batches.predict_slices(body, count, limits.batch_rows):
+            return await _predictions(batches, values)
+        await batches.check_size(body, count, limits.batch_rows)
+        asked = await batches.read(body, count, limits.batch_rows)
+        if isinstance(asked, request_body.Batch):
+            return await _predictions(batches, await batches.predict(asked.rows))
+        value = await batches.scoring.predict(asked)
     service.metrics.predicted(asked)
     return JSONResponse({"prediction": value, "model_version": service.settings.model_version})
 
 
-async def _predict_all(service: Service, predictor: Predictor, rows: Rows) -> list[int | float]:
-    # On a thread, so that many rows do not keep health checks waiting.
-    values = await to_thread.run_sync(predictor.predict_all, rows)
-    service.metrics.predicted_all(rows)
-    return values
+async def _predictions(batches: Batches, values: Sequence[Result]) -> Response:
+    return Response(b'{"predictions":%b}' % await batches.write(values), media_type="application/json")
+
+
+def _batches(request: Request) -> Batches:
+    return cast(Batches, request.app.state.batches)
 
 
 async def server_metadata(service: ServiceDep) -> Response:
@@ -163,12 +171,15 @@ async def infer(request: Request, service: ServiceDep) -> Response:
     predictor = service.predictor()
     if "inference-header-content-length" in request.headers:
         raise InvalidInput("body", open_inference.BINARY, "a body with binary tensors")
-    rows = service.settings.limits.batch_rows
-    question = open_inference.parse(await request.body(), predictor.card, rows)
-    values = await _predict_all(service, predictor, question.rows)
-    return JSONResponse(
-        open_inference.answer(predictor.card, service.settings.model_version, question, values)
-    )
+    card, most = predictor.card, service.settings.limits.batch_rows
+    body, batches = await request.body(), _batches(request)
+    with batches.admission(body):
+        await batches.check_size(body, len(card.features), most)
+        question = await batches.read_strictly(body, lambda: open_inference.parse(body, card, most))
+        values = await batches.predict(question.rows)
+        await service.turns.wait()
+        answer = open_inference.answer(card, service.settings.model_version, question, values)
+        return JSONResponse(answer)
 
 
 def _said(answer: HttpResponse) -> Response:
@@ -190,5 +201,7 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 async def _method_not_allowed(request: Request, error: Exception) -> Response:
     headers: dict[str, Any] = dict(getattr(error, "headers", None) or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"  # see AsgiApp
     expected = headers.get("Allow", "another method")
     return _said(problem(WrongMethod("method", expected, request.method), request.url.path))

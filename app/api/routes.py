@@ -8,52 +8,53 @@ is there for the OpenAPI document and where HOT_PATH=0.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from itertools import chain
 
 from app.api.page import file_routes
 from app.connections.http_response import HttpResponse, as_json
 from app.errors import ArtifactError, NotReady
-from app.metrics import MEDIA_TYPE, OTHER, render
+from app.exposition import MEDIA_TYPE, render
+from app.metrics import OTHER
 from app.service import PREDICT, Service
 from app.settings import Settings
 
-Plain = Callable[[Service], HttpResponse]
+Plain = Callable[[Service], Awaitable[HttpResponse]]
 
 _V2_MODEL = re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?(/ready|/infer)?")
 
 
-def livez(service: Service) -> HttpResponse:
+async def livez(service: Service) -> HttpResponse:
     """Answer that the process is up."""
     return HttpResponse(200, as_json({"status": "alive"}))
 
 
-def readyz(service: Service) -> HttpResponse:
+async def readyz(service: Service) -> HttpResponse:
     """Answer whether POST /predict can be answered. Raises NotReady."""
     _check_ready(service)
     return HttpResponse(200, as_json({"status": "ready"}))
 
 
-def v2_live(service: Service) -> HttpResponse:
+async def v2_live(service: Service) -> HttpResponse:
     """Answer that the process is up, in the Open Inference Protocol's words."""
     return HttpResponse(200, as_json({"live": True}))
 
 
-def v2_ready(service: Service) -> HttpResponse:
+async def v2_ready(service: Service) -> HttpResponse:
     """Answer whether the model can be asked, in the Open Inference Protocol's words. Raises NotReady."""
     _check_ready(service)
     return HttpResponse(200, as_json({"ready": True}))
 
 
-def model(service: Service) -> HttpResponse:
+async def model(service: Service) -> HttpResponse:
     """Answer the model's card and the release that serves it. Raises ArtifactError."""
     return HttpResponse(200, as_json(asdict(service.predictor().card) | {"release": service.release()}))
 
 
-def metrics(service: Service) -> HttpResponse:
-    """Answer the counters in Prometheus's text format."""
-    text = render(service.metrics, service.model_info(), len(service.connections))
+async def metrics(service: Service) -> HttpResponse:
+    """Answer all workers' counters in Prometheus's text format. Raises NotReady."""
+    text = render(await service.snapshot(), service.metrics.features, service.model_info())
     return HttpResponse(200, text, MEDIA_TYPE)
 
 

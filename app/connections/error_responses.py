@@ -16,6 +16,8 @@ from app.errors import (
     RequestError,
     TooLarge,
     TooSlow,
+    UnknownCoding,
+    UnknownEncoding,
     UnknownPath,
     WrongMethod,
 )
@@ -26,11 +28,13 @@ Code = Literal[
     "method_not_allowed",
     "too_slow",
     "too_large",
+    "unsupported_encoding",
     "head_too_large",
     "model_unavailable",
     "model_failed",
     "overloaded",
     "internal_error",
+    "not_implemented",
 ]
 
 ANSWERS: dict[type[AppError], tuple[int, Code]] = {
@@ -39,14 +43,16 @@ ANSWERS: dict[type[AppError], tuple[int, Code]] = {
     WrongMethod: (405, "method_not_allowed"),
     TooSlow: (408, "too_slow"),
     TooLarge: (413, "too_large"),
+    UnknownEncoding: (415, "unsupported_encoding"),
     HeadTooLarge: (431, "head_too_large"),
     ArtifactError: (500, "model_unavailable"),
     ModelError: (500, "model_failed"),
     NotReady: (503, "model_unavailable"),
+    UnknownCoding: (501, "not_implemented"),
     Overloaded: (503, "overloaded"),
 }
 # What is left of such a request stays unread, which only the end of the connection can say.
-CLOSING = (TooSlow, TooLarge, HeadTooLarge)
+CLOSING = (TooSlow, TooLarge, UnknownEncoding, HeadTooLarge)
 RETRY_SECONDS = b"1"
 
 
@@ -78,6 +84,8 @@ def _in_shape(body: dict[str, str | None], path: str) -> bytes:
 
 
 def _extra(error: AppError) -> tuple[tuple[bytes, bytes], ...]:
+    if isinstance(error, UnknownEncoding):
+        return (b"accept-encoding", b"gzip"), (b"connection", b"close")
     if isinstance(error, CLOSING):
         return ((b"connection", b"close"),)
     if isinstance(error, Overloaded):

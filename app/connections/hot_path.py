@@ -16,16 +16,22 @@ from typing import ClassVar
 from app.connections.http_response import Headers, as_json
 from app.connections.protocol import LimitedProtocol
 from app.connections.request_body import quick_features
+from app.connections.request_head import HOST
 from app.errors import AppError, ArtifactError
 from app.logs import Exchange
 from app.modelling.predictor import Predictor
 from app.service import PREDICT, REQUEST_ID, Service
 
-# A head in a subset of RFC 9112's form: one Content-Length, at most one X-Request-ID, and fields whose names
-# do not change how a message is read, in up to three runs. About all others the parser has the word.
+# A head in a subset of RFC 9112's form: one Host, mostly as the first field, one Content-Length, at most one
+# X-Request-ID, and fields whose names do not change how a message is read, in up to three runs. About all
+# others the parser has the word.
+HOST_FIELD = rb"(?i:host): " + HOST + rb"\r\n"
+OTHERS = rb"(?:(?!(?i:host):)[^\r\n]++\r\n)*+"
+ONE_HOST = rb"(?:(?P<first>" + HOST_FIELD + rb")|(?=" + OTHERS + HOST_FIELD + OTHERS + rb"\r\n))"
 FIELDS = (
-    rb"(?:(?!(?i:content-length|transfer-encoding|connection|proxy-connection|upgrade|expect|x-request-id):)"
-    rb"[A-Za-z0-9_-]++: [ -~]*+\r\n|(?i:connection): (?i:keep-alive)\r\n){0,%d}+"
+    rb"(?:(?!(?i:content-length|content-encoding|transfer-encoding|connection|proxy-connection|upgrade|expect"
+    rb"|x-request-id|host):)[A-Za-z0-9_-]++: [ -~]*+\r\n|(?i:connection): (?i:keep-alive)\r\n"
+    rb"|(?(first)(?!)|(?i:host): [^\r\n]*+\r\n)){0,%d}+"
 )
 LENGTH = rb"(?i:content-length): (?P<length>[0-9]{1,7})\r\n"
 ID = rb"(?i:x-request-id): (?P<%b>" + REQUEST_ID + rb")\r\n"
@@ -40,10 +46,12 @@ Request = tuple[int, int, bytes | None]  # where its body begins and ends, and i
 
 def head_pattern(max_fields: int) -> re.Pattern[bytes]:
     """Return what matches a head of at most so many fields: its `length`, its id `early` or `late`."""
-    run = FIELDS % max(0, (max_fields - 2) // 3)
+    run = FIELDS % max(0, (max_fields - 3) // 3)
     early = b"(?:" + ID % b"early" + run + b")?"
     late = b"(?:(?(early)(?!))" + ID % b"late" + run + b")?"
-    return re.compile(rb"POST /predict HTTP/1\.1\r\n" + run + early + LENGTH + run + late + rb"\r\n")
+    return re.compile(
+        rb"POST /predict HTTP/1\.1\r\n" + ONE_HOST + run + early + LENGTH + run + late + rb"\r\n"
+    )
 
 
 class Responder:
@@ -67,7 +75,7 @@ class Responder:
         head = self._head_at(data, position)
         if head is None:
             return None
-        early, digits, late = head.groups()
+        early, digits, late = head.group("early", "length", "late")
         start, length = head.end(), int(digits)
         if length > self.limits.body_bytes or start - position > self.limits.head_bytes:
             return None

@@ -1,10 +1,11 @@
 """uvicorn's HTTP protocol within limits, for every connection: what a client can't do is hold the service up.
 
 uvicorn's own class parses and runs the application. This one knows what it waits for on each connection and
-until when (`deadline`, looked at by app.server), counts what a head holds, makes room when there are too many
-connections, and refuses in the one shape of errors. It parses a request when the one before has its answer
-and reads on when it has parsed what it read, so that a client can't make it keep more than that. It also lets
-a client end its side early, and says goodbye to connections that are idle when the server stops.
+until when (`deadline`, looked at by app.server), has each head checked before it is parsed, makes room when
+there are too many connections, and refuses in the one shape of errors. It parses a request when the one
+before has its answer and reads on when it has parsed what it read, so that a client can't make it keep more
+than that. It also lets a client end its side early, and says goodbye to connections that are idle when the
+server stops.
 """
 
 from __future__ import annotations
@@ -13,19 +14,22 @@ import asyncio
 import heapq
 import math
 from time import monotonic
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import Any, ClassVar, Literal
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from app.connections import request_head
+from app.connections.body_framing import Framing, framing_of
 from app.connections.error_responses import problem
 from app.connections.flow_control import Flow
-from app.errors import AppError, HeadTooLarge, InvalidInput, Overloaded, TooSlow
+from app.errors import AppError, InvalidInput, Overloaded, RequestError, TooSlow
 from app.logs import Exchange
 from app.metrics import OTHER
 from app.service import Service
 
+READ_BYTES = 32 * 1024  # of a body, which are much to come at once
 FAREWELL_SECONDS = 0.5  # for a request that was on its way when the server was told to stop
 CLOSE = (b"connection", b"close")
 # "held": the hot path has a head that the parser hasn't seen, and waits for the rest of its body.
@@ -50,12 +54,13 @@ class LimitedProtocol(HttpToolsProtocol):
         self.deadline = math.inf
         self.waiting_since = monotonic()
         self.receiving: Receiving = "nothing"
-        self.head_bytes = self.head_fields = self.head_fed = 0
+        self.framing: Framing
         self.unread = bytearray()  # has come, but waits for the answer to what came before
         self.owed = 0  # answers to requests whose heads were parsed
         self.leaving = False  # no more is read, and the connection ends behind the answers that are owed
         self.refusal: AppError | None = None  # which is then the last answer
         self.stopping = False
+        self.waits_for_turn = False  # to read on
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what has come."""
@@ -118,44 +123,27 @@ class LimitedProtocol(HttpToolsProtocol):
     # What the parser finds.
 
     def on_message_begin(self) -> None:
-        """Begin to count a head."""
+        """Read a head."""
         super().on_message_begin()
         self.receiving = "head"
-        self.head_bytes = self.head_fields = self.head_fed = 0
-        self._expect(self.limits.head_seconds)
-
-    def on_url(self, url: bytes) -> None:
-        """Count the request line."""
-        super().on_url(url)
-        self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header field."""
-        super().on_header(name, value)
-        self.head_fields += 1
-        self._count_head(len(name) + len(value) + 4)
-
-    def _count_head(self, size: int) -> None:
-        self.head_bytes += size
-        if self.head_bytes > self.limits.head_bytes:
-            self._stop_parsing(f"{self.limits.head_bytes} bytes")
-        if self.head_fields > self.limits.head_fields:
-            self._stop_parsing(f"{self.limits.head_fields} header fields")
-
-    def _stop_parsing(self, limit: str) -> NoReturn:
-        # The parser ends on any exception, and uvicorn then calls send_400_response.
-        self.refusal = HeadTooLarge("head", f"at most {limit}", "more")
-        raise self.refusal
+        """Keep a field of the head; those behind a body in chunks say nothing here."""
+        if self.receiving == "head":
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Begin to wait for the body."""
-        upgrade = self.parser.should_upgrade()
+        try:
+            request_head.check_fields(self.parser.get_http_version(), self.headers)
+        except RequestError as error:
+            self.refusal = error  # the parser ends on any exception, and uvicorn then calls send_400_response
+            raise
         super().on_headers_complete()
         self.owed += 1
         self.receiving = "body"
+        self.framing = framing_of(self.headers)
         self._expect(self.limits.body_seconds)
-        if upgrade:  # the parser doesn't go on behind an upgrade, which isn't offered
-            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """Wait for nothing while the request is answered."""
@@ -191,26 +179,61 @@ class LimitedProtocol(HttpToolsProtocol):
         if not (self.leaving or self.transport.is_closing()):
             self.unread += data
             self.parse()
+            if self.receiving == "body" and len(data) > READ_BYTES:
+                self._pause_until_its_turn()
+
+    def _pause_until_its_turn(self) -> None:
+        """Read on after others: many long bodies at once would keep small requests waiting."""
+
+        def read_on() -> None:
+            self.waits_for_turn = False
+            if not self.transport.is_closing():
+                self.parse()
+
+        if not self.waits_for_turn:
+            self.waits_for_turn = True
+            self._stall(True)
+            self.service.turns.call(read_on)
 
     def parse(self) -> None:
         """Parse what has come up to the next request that has to wait."""
-        while self.unread and not (self.leaving or self.flow.write_paused or self._has_enough()):
-            head_end = self.unread.find(b"\r\n\r\n") + 4
-            size = head_end if head_end > 3 else len(self.unread)  # so that no two requests begin at once
-            part = bytes(self.unread[:size])
-            del self.unread[:size]
-            self._parse_part(part)
-        self._stall(bool(self.unread))
+        waits = False
+        while self.unread and not (waits or self._has_enough()):
+            try:
+                part = self._next_part()
+            except RequestError as error:
+                self._leave(error)
+                return
+            waits = not part
+            if part:
+                super().data_received(part)
+            if part and self.unread and self.receiving == "body":
+                self._pause_until_its_turn()
+        self._stall(self.waits_for_turn or (bool(self.unread) and not waits))
 
     def _has_enough(self) -> bool:
-        return bool(self.pipeline) or (self.owed > 0 and self.receiving == "nothing")
+        if self.leaving or self.waits_for_turn or self.flow.write_paused or self.pipeline:
+            return True
+        return self.owed > 0 and self.receiving == "nothing"
 
-    def _parse_part(self, part: bytes) -> None:
-        if self.receiving == "head":
-            self.head_fed += len(part)
-        super().data_received(part)
-        if self.receiving == "head" and self.head_fed > self.limits.head_bytes:
-            self._leave(HeadTooLarge("head", f"at most {self.limits.head_bytes} bytes", "more"))
+    def _next_part(self) -> bytes:
+        """Return a whole head, or a body's next bytes; nothing if more has to come. Raises RequestError."""
+        in_body = self.receiving == "body"
+        size = self.framing.belonging(self.unread) if in_body else self._await_head()
+        part = bytes(self.unread[:size])
+        del self.unread[:size]
+        return part if in_body else request_head.decline_upgrade(part)
+
+    def _await_head(self) -> int:
+        """Return where the head ends, or 0 and wait for the rest of it."""
+        request_head.skip_empty_lines(self.unread)
+        if not self.unread:
+            self._rest()
+            return 0
+        if self.receiving == "nothing":
+            self.receiving = "head"
+            self._expect(self.limits.head_seconds)
+        return request_head.head_end(self.unread, self.limits)
 
     def _stall(self, stalled: bool) -> None:
         """Stop reading, or read on."""
@@ -296,6 +319,7 @@ class LimitedProtocol(HttpToolsProtocol):
         answer = problem(error, path)
         closing = () if CLOSE in answer.extra else (CLOSE,)
         fields = (*answer.headers(), (b"x-request-id", request_id), *closing)
-        self.transport.write(answer.raw((*self.server_state.default_headers, *fields)))
+        raw = answer.raw((*self.server_state.default_headers, *fields))
+        self.transport.write(raw[: -len(answer.body)] if method == "HEAD" else raw)
         exchange = Exchange(method, path, headers, answer.status, len(answer.body), seconds, request_id)
         self.service.answered(OTHER, exchange)

@@ -1,25 +1,28 @@
 """Read the body of POST /predict: what is accepted has one meaning.
 
-There are two readings. The strict one takes the body apart and says what is wrong with it. The quick one
-costs a third of that and knows only good bodies: whatever it takes the strict one takes too, as the same
-numbers.
+There are two readings. The strict one takes the body apart and says what is wrong with it. The quick one, by
+orjson, costs a tenth of that and knows only good bodies: whatever it takes the strict one takes too, as the
+same numbers.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from itertools import chain
-from json.scanner import make_scanner
 from typing import Any
+
+import orjson
 
 from app.errors import InvalidInput
 
 SHOWN = 80  # characters of a refused value that are sent back
 BATCH_FIELDS = ("instances", "parameters")
+DOUBLES, NUMBERS = {float}, {float, int}
 
-_scan = make_scanner(json.JSONDecoder(parse_int=float))  # type: ignore[arg-type]  # typeshed has no decoder in mind
+_integer_zero = re.compile(rb"-0[^.eE]").search
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,10 @@ class Batch:
 
 def quick_features(body: bytes, count: int) -> list[float] | None:
     """Return the body's `features`, or None when only the strict reading knows what the body is."""
+    if body.count(b",") != count - 1:  # what has too much in it isn't parsed to find that out
+        return None
     features = _only_field(body, "features")
-    return features if features is not None and _is_row(features, count) else None
+    return None if features is None else _as_row(features, count, body)
 
 
 def parse(body: bytes, count: int, max_rows: int) -> list[float] | Batch:
@@ -48,8 +53,8 @@ def parse(body: bytes, count: int, max_rows: int) -> list[float] | Batch:
     Raises InvalidInput for anything else.
     """
     quick = _only_field(body, "instances")
-    if quick and len(quick) <= max_rows and _are_rows(quick, count):
-        return Batch(quick)
+    if quick and len(quick) <= max_rows and (rows := as_rows(quick, count, body)):
+        return Batch(rows)
     document = parse_object(body)
     if "instances" in document:
         return Batch(_instances(document, count, max_rows))
@@ -103,28 +108,39 @@ def shown(value: object) -> str:
 
 def _only_field(body: bytes, name: str) -> list[Any] | None:
     # Two quotes are one string, so an object that has one has just this field, just once, and nothing to tell
-    # apart inside of it. Not even NaN and 1e400 are read differently: as numbers that aren't finite.
+    # apart inside of it. orjson takes nothing that the strict reading doesn't, and no NaN and no 1e400.
     if body.count(b'"') != 2:
         return None
     try:
-        document, end = _scan(body.decode("ascii"), 0)
-    except (StopIteration, ValueError, RecursionError):
+        document = orjson.loads(body)
+    except ValueError:
         return None
-    if end != len(body) or type(document) is not dict:
-        return None
-    values = document.get(name)
+    values = document.get(name) if type(document) is dict else None
     return values if type(values) is list else None
 
 
-def _is_row(values: list[Any], count: int) -> bool:
-    return len(values) == count and set(map(type, values)) == {float} and math.isfinite(sum(values))
+def _as_row(values: list[Any], count: int, body: bytes) -> list[float] | None:
+    """Return values as doubles if they are as many numbers."""
+    if len(values) != count:
+        return None
+    kinds = set(map(type, values))
+    if kinds == DOUBLES:
+        return values
+    # An integer loses the sign of its zero.
+    return (
+        list(map(float, values)) if kinds <= NUMBERS and not (b"-0" in body and _integer_zero(body)) else None
+    )
 
 
-def _are_rows(values: list[Any], count: int) -> bool:
+def as_rows(values: list[Any], count: int, body: bytes) -> list[list[float]] | None:
+    """Return rows of as many doubles each, if the values are lists of as many numbers."""
     if set(map(type, values)) != {list} or set(map(len, values)) != {count}:
-        return False
-    flat = list(chain.from_iterable(values))
-    return _is_row(flat, len(flat))
+        return None
+    kinds = set(map(type, chain.from_iterable(values)))
+    if kinds == DOUBLES:
+        return values
+    good = kinds <= NUMBERS and not _integer_zero(body)
+    return [list(map(float, row)) for row in values] if good else None
 
 
 def _instances(document: dict[str, Any], count: int, max_rows: int) -> list[list[float]]:

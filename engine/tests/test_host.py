@@ -15,10 +15,12 @@ from engine_fixtures import DISTRIBUTION
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives up what only root has")
 
 
-def started(*before: str, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
-    """Run the command line behind the words of another program."""
+def started(
+    *before: str, path: str = os.environ["PATH"], word: str = "cache"
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the command line behind the words of another program."""
     return subprocess.run(
-        [*before, sys.executable, "-P", "-m", "daggerw_engine", "version"],
+        [*before, sys.executable, "-P", "-m", "daggerw_engine", word],
         env={"PATH": path, "PYTHONPATH": str(DISTRIBUTION)},
         capture_output=True,
         text=True,
@@ -35,6 +37,10 @@ def test_missing_programs_are_named_by_their_packages(tmp_path: Path) -> None:
         "daggerw: the embedded engine needs the Debian packages iproute2 slirp4netns; run as root: "
         "apt-get update && apt-get install --yes --no-install-recommends iproute2 slirp4netns\n"
     )
+
+
+def test_what_runs_no_container_needs_no_programs(tmp_path: Path) -> None:
+    assert started(path=str(tmp_path), word="version").returncode == 0
 
 
 @needs_root

@@ -1,4 +1,4 @@
-"""The schema is a strict subset of Dagger's: what dagger-io was generated from says so."""
+"""The whole schema is what dagger-io was generated from, and what is offered a part of it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import graphql
 import pytest
 from dagger.client import gen
 
-from daggerw_engine.api.resolver import load_schema
+from daggerw_engine.api.offer import dagger_schema, offered_schema
 
-SCHEMA = load_schema()
+SCHEMA, OFFERED = dagger_schema(), offered_schema()
 SCALARS = {"String": str, "Int": int, "Boolean": bool, "ID": str}
 SELECTED = re.compile(r'(?:_select\(|execute_sync\(self, )"(\w+)", _args\)')
 FORWARD = re.compile(r"<forwardref (\w+)\(.*?\)>|<class '(?:[\w.]+\.)?(\w+)'>")
-ARGUMENT = re.compile(r'Arg\(\s*"(\w+)", (?:\[\] if (?P<list>\w+) is None else )?(\w+)')
+ARGUMENT = re.compile(r'Arg\(\s*"(\w+)",\s+(?:\[\] if (?P<list>\w+) is None else )?(\w+)')
 
 
 def types(kind: type[graphql.GraphQLNamedType]) -> dict[str, Any]:
@@ -91,7 +91,10 @@ def test_a_field_is_as_dagger_has_it(type_name: str, name: str, field: graphql.G
     method = methods(type_name)[name]
     own = in_client(type_name)
     hints = {name: own if hint is Self else hint for name, hint in get_type_hints(method, vars(gen)).items()}
-    assert written(hints["return"]) == written(python_type(field.type, expected_type(field.ast_node)))
+    returned = field.type
+    if isinstance(returned, graphql.GraphQLObjectType):  # of which the client only finds out later
+        returned = graphql.GraphQLNonNull(returned)
+    assert written(hints["return"]) == written(python_type(returned, expected_type(field.ast_node)))
     inspected = inspect.signature(method).parameters
     theirs = {words[0]: words[2] for words in ARGUMENT.findall(inspect.getsource(method))}
     for argument_name, argument in field.args.items():
@@ -108,8 +111,9 @@ def test_a_field_is_as_dagger_has_it(type_name: str, name: str, field: graphql.G
 
 
 @pytest.mark.parametrize("name", types(graphql.GraphQLEnumType))
-def test_an_enum_has_no_value_that_dagger_has_not(name: str) -> None:
-    assert set(SCHEMA.type_map[name].values) <= {each.value for each in in_client(name)}  # type: ignore[attr-defined]
+def test_an_enum_has_every_value_of_daggers(name: str) -> None:
+    # The engine itself knows older names besides.
+    assert set(SCHEMA.type_map[name].values) >= {each.value for each in in_client(name)}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", types(graphql.GraphQLInputObjectType))
@@ -132,3 +136,22 @@ def test_an_object_promises_what_its_interfaces_do() -> None:
     for name, type_ in types(graphql.GraphQLObjectType).items():
         promised = {field for each in type_.interfaces for field in each.fields}
         assert promised <= set(type_.fields), name
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, type_ in OFFERED.type_map.items() if hasattr(type_, "fields") and name[:2] != "__"]
+)
+def test_what_is_offered_is_part_of_the_whole(name: str) -> None:
+    ours: Any = OFFERED.type_map[name]
+    whole: Any = SCHEMA.type_map[name]
+    for field_name, field in ours.fields.items():
+        known = whole.fields[field_name]
+        assert str(field.type) == str(known.type), field_name
+        for argument_name, argument in getattr(field, "args", {}).items():
+            theirs = known.args[argument_name]
+            assert (str(argument.type), default(argument)) == (str(theirs.type), default(theirs)), field_name
+
+
+@pytest.mark.parametrize("name", [name for name, type_ in OFFERED.type_map.items() if hasattr(type_, "values")])
+def test_an_offered_enum_has_no_other_values(name: str) -> None:
+    assert set(OFFERED.type_map[name].values) <= set(SCHEMA.type_map[name].values)  # type: ignore[attr-defined]

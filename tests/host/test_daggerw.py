@@ -144,6 +144,25 @@ def test_the_engine_that_is_asked_for_is_taken(named: str, first: str, prepared:
     assert done.stdout.startswith(f"{first}\n")
 
 
+def test_a_remote_engine_is_reached_by_dagger(prepared: Machine) -> None:
+    prepared.add("dagger")
+    done = prepared.run("call", _EXPERIMENTAL_DAGGER_RUNNER_HOST="tcp://engine.example:1234")
+    assert done.stderr == "daggerw: dagger engine, as _EXPERIMENTAL_DAGGER_RUNNER_HOST names one\n"
+    assert done.stdout.splitlines() == ["dagger", "call"]
+
+
+def test_a_copy_without_its_repository_says_so(machine: Machine) -> None:
+    copy = machine.folder / "elsewhere/daggerw"
+    copy.parent.mkdir()
+    shutil.copy(WRAPPER, copy)
+    done = machine.run("call", program=copy)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[1:] == [
+        f"daggerw: {copy.parent} has no engine/: a copy of daggerw needs its repository around it; "
+        "link to it instead"
+    ]
+
+
 def test_an_engine_that_is_not_there_is_refused(prepared: Machine) -> None:
     done = prepared.run("call", DAGGERW_ENGINE="dagger")
     assert done.returncode == 1
@@ -239,6 +258,23 @@ def test_missing_debian_packages_are_installed_by_root(prepared: Machine) -> Non
     assert "daggerw: installing buildah\n" in done.stderr
     assert "\nbuildah\n" in done.stderr
     assert done.stdout.startswith("python\n")
+
+
+def test_listing_functions_needs_no_debian_packages(prepared: Machine) -> None:
+    for name in DEBIAN:
+        (prepared.programs / name).unlink()
+    done = prepared.run("functions")
+    assert done.stdout.splitlines()[-1] == "functions"
+    assert "installing" not in done.stderr
+
+
+@needs_root
+def test_debian_packages_that_cannot_be_had_end_the_call(prepared: Machine) -> None:
+    (prepared.programs / "buildah").unlink()
+    prepared.add("apt-get", "#!/usr/bin/env bash\nexit 100\n")
+    done = prepared.run("call")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "could not install buildah; apt-get says above which host it wanted" in done.stderr
 
 
 @needs_root

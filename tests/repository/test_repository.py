@@ -56,10 +56,11 @@ TOP_ROOMS = {room.partition(".")[0] for room in ROOMS}
 PIPELINE = sorted(path for room in TOP_ROOMS for path in (ROOT / "ci" / room).rglob("*.py"))
 PRODUCT = ["app", "features", "train_model", "training", "errors", "main", *TOP_ROOMS, "daggerw_engine"]
 # The service from below: what stands first may be imported by what stands behind it.
-SERVICE_ROOMS = ("modelling", "modelling/portable", "connections", "api")
+SERVICE_ROOMS = ("modelling", "modelling/portable", "workers", "connections", "api")
 LEVELS = [
-    *("app.errors", "app.settings", "app.logs", "app.modelling", "app.metrics", "app.service"),
-    *("app.score", "app.connections", "app.api", "app.server", "app.__main__"),
+    *("app.errors", "app.cpu_quota", "app.settings", "app.logs", "app.modelling", "app.metrics"),
+    *("app.exposition", "app.turns", "app.workers", "app.service", "app.score"),
+    *("app.connections", "app.api", "app.server", "app.__main__"),
 ]
 SERVICE = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path

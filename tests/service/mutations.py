@@ -36,6 +36,8 @@ FIRST_LINES = (
     b"POST /predict?x=1 HTTP/1.1", b"POST /predict/ HTTP/1.1", b"POST /%70redict HTTP/1.1",
     b"POST http://x/predict HTTP/1.1", b"POST * HTTP/1.1",
     b"GET /livez HTTP/1.1", b"GET /readyz HTTP/1.1", b"GET /model HTTP/1.1", b"POST /livez HTTP/1.1",
+    b"HEAD /livez HTTP/1.1", b"HEAD / HTTP/1.1", b"POST /predict HTTP/2.0", b"POST /predict HTTP/3.1",
+    b"POST /predict  HTTP/1.1", b"POST /predict HTTP/1.1 ", b"PRI * HTTP/2.0", b"CONNECT x:80 HTTP/1.1",
     b"GET /v2/health/ready HTTP/1.1", b"POST /v2/models/known/infer HTTP/1.1", b"GET /nowhere HTTP/1.1",
 )
 LINES = (
@@ -51,7 +53,8 @@ LINES = (
     b" folded", b"\tfolded", b"No colon", b"Sp ace: x", b": empty name", b"X-Nul: a\0b", b"X-Del: \x7f",
     b"X-High: \xff", b"X-Cr: a\rb", b"X-Lf: a\nb", b"X-Tab: a\tb", b"X-Empty:", b"X-Odd!#$%&'*+-.^_`|~: x",
     b'X-"Quoted": x', b"X-Long: " + b"a" * 20000, b"\r\n".join(b"X-%d: y" % index for index in range(120)),
-    b"Host: y", b"Content-Encoding: gzip", b"Trailer: X", b"Range: bytes=0-1", b"HTTP2-Settings: AAMAAABk",
+    b"Host: y", b"Host:", b"HOST: a b", b"Content-Encoding: gzip", b"Content-Encoding: identity",
+    b"Trailer: X", b"Range: bytes=0-1", b"HTTP2-Settings: AAMAAABk",
 )
 # fmt: on
 
@@ -118,6 +121,7 @@ def _segments(random: Random, head: bytes, body: bytes) -> list[bytes]:
             [head, body, PROBE],
             [head + body[:5], body[5:] + PROBE],
             [head[:cut], head[cut:] + body + PROBE],
+            [b"\n" + head + body, PROBE],
             [b"\r\n", head + body, head + body + PROBE],
             [head + body + head, body + PROBE],
         )

@@ -20,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TIMEOUT = 20.0
-LISTENING = re.compile(r"listening on http://0\.0\.0\.0:(\d+), model ")
+LISTENING = re.compile(r"listening on http://(?:\[::\]|0\.0\.0\.0):(\d+), model ")
 HEAD = re.compile(rb"(?s).*?\r\n(?i:content-length): (?P<length>[0-9]+)\r\n(?:[^\r\n]+\r\n)*\r\n")
 PROGRAM = ("-m", "app")
 

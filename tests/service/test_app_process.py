@@ -91,7 +91,7 @@ def test_predict_over_http_without_a_content_type(service: Server) -> None:
 LEAVING = {
     "in the middle of its body": POST + b"{",
     "before its answer": POST + BODY,
-    "before many answers": b"GET /openapi.json HTTP/1.1\r\n\r\n" * 20,
+    "before many answers": b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 20,
 }
 
 

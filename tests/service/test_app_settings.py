@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.cpu_quota import usable_processors
 from app.errors import SettingsError
 from app.settings import Limits, Settings
 
@@ -44,6 +45,11 @@ def test_settings_are_read_from_the_environment() -> None:
     )
 
 
+def test_workers_are_a_number_or_as_many_as_processors_may_be_used() -> None:
+    assert Settings.from_environment({"WORKERS": "3"}).workers == 3
+    assert Settings.from_environment({"WORKERS": "auto"}).workers == usable_processors()
+
+
 def test_vertex_s_settings_win() -> None:
     vertex = {"AIP_HTTP_PORT": "7080", "AIP_PREDICT_ROUTE": "/v1/m:predict", "AIP_HEALTH_ROUTE": "/v1/m"}
     settings = Settings.from_environment(vertex | {"PORT": "80"})
@@ -70,6 +76,8 @@ def test_settings_refuse_a_port_that_is_none(port: str) -> None:
         ("AIP_HEALTH_ROUTE", "/a?b", "a path that starts with a slash"),
         ("AIP_HEALTH_ROUTE", "/{name}", "a path that starts with a slash"),
         ("HOT_PATH", "yes", "0 or 1"),
+        ("WORKERS", "0", "a number from 1 to 64 or auto"),
+        ("WORKERS", "many", "a number from 1 to 64 or auto"),
         ("ACCESS_LOG", "0.5", "a number from 0 to 10000"),
         ("LIMIT_CONNECTIONS", "0", "a number from 1 to 1000000000"),
     ],

@@ -101,7 +101,9 @@ def test_what_is_pipelined_is_answered_in_order(folder: Path, switch: dict[str, 
     assert statuses == [200, 200, 200, 400] * 50
 
 
-@pytest.mark.parametrize("asked", [soak.SINGLE, b"GET /openapi.json HTTP/1.1\r\n\r\n"], ids=["short", "long"])
+@pytest.mark.parametrize(
+    "asked", [soak.SINGLE, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["short", "long"]
+)
 def test_who_sends_and_does_not_read_is_not_read_from(
     folder: Path, switch: dict[str, str], asked: bytes, unmeasured: dict[str, str]
 ) -> None:

@@ -118,4 +118,4 @@ def test_only_a_model_that_takes_microseconds_holds_up_the_event_loop(
     card: Card, features: int, on_loop: bool
 ) -> None:
     model = Model(FORMAT, features, (), (0.0,), doubles([1.0] * features), None, 1, "value")
-    assert PortablePredictor.of(card, model, "model.bin").on_loop == on_loop
+    assert PortablePredictor.of(card, NUMBERS, model, "model.bin").on_loop == on_loop

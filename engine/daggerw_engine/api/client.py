@@ -65,10 +65,11 @@ class Client:
 
 @dataclass(frozen=True)
 class ModuleSource:
-    """The module that a session is for: its name, and the folder of its source."""
+    """The module that a session is for: its name, the folder of its source, its own table of stand-ins."""
 
     name: str
     folder: Path
+    table: Path
 
 
 @dataclass(frozen=True)

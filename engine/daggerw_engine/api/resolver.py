@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import graphql
@@ -13,31 +11,23 @@ import graphql
 from daggerw_engine.api.calls import ROOT, Call
 from daggerw_engine.api.client import Client
 from daggerw_engine.api.evaluation import Evaluation, snake
+from daggerw_engine.api.offer import Offer, dagger_schema
 from daggerw_engine.api.secret_providers import Secrets
-from daggerw_engine.errors import ApiError, EngineError, NotOfferedError
+from daggerw_engine.errors import ApiError, EngineError
 
 if TYPE_CHECKING:
     ResolveInfo = graphql.GraphQLResolveInfo[Any]
 
-SDL = Path(__file__).with_name("schema.graphqls")
-UNKNOWN_FIELD = re.compile(r"Cannot query field '(?P<field>\w+)' on type '(?P<type>\w+)'")
-UNKNOWN_VALUE = re.compile(r"Value '(?P<value>\w+)' does not exist in '(?P<type>\w+)' enum")
-UNKNOWN_TYPE = re.compile(r"Unknown type '(?P<type>\w+)'")
-UNKNOWN_ARGUMENT = re.compile(r"Unknown argument '(?P<argument>\w+)' on field '(?P<field>[\w.]+)'")
 RELATIVE_TO_CALLER = frozenset({"Host.directory", "Host.file", "Host.unixSocket", "CurrentModule.workdir"})
 ACTS_FOR_CALLER = frozenset({"export"})
 
 
-def load_schema() -> graphql.GraphQLSchema:
-    """Return the schema of what this engine offers."""
-    return graphql.build_schema(SDL.read_text())
-
-
 class Api:
-    """Answers GraphQL requests."""
+    """Answers GraphQL requests for anything in Dagger's schema, if only by a refusal."""
 
-    def __init__(self, evaluation: Evaluation, secrets: Secrets, schema: graphql.GraphQLSchema) -> None:
-        self._evaluation, self._secrets, self._schema = evaluation, secrets, schema
+    def __init__(self, evaluation: Evaluation, secrets: Secrets) -> None:
+        self._evaluation, self._secrets = evaluation, secrets
+        self._schema, self._offer = dagger_schema(), Offer()
 
     async def execute(
         self,
@@ -52,7 +42,7 @@ class Api:
         except graphql.GraphQLError as error:
             return {"errors": [error.formatted]}
         if invalid := graphql.validate(self._schema, parsed):
-            return {"errors": [_named(error) for error in invalid]}
+            return {"errors": [error.formatted for error in invalid]}
         result = graphql.execute(
             self._schema,
             parsed,
@@ -69,6 +59,7 @@ class Api:
     def _resolve(self, source: Any, info: ResolveInfo, /, **arguments: Any) -> Any:
         if not isinstance(source, Call):
             return _plain(source, info.field_name)
+        arguments = self._offer.accept(info.parent_type, info.field_name, arguments)
         if info.field_name == "id":
             return self._evaluation.given(source)
         if info.field_name == "node":
@@ -121,21 +112,6 @@ class Api:
 
 def _plain(source: Any, field: str) -> Any:
     return source[field] if isinstance(source, dict) else getattr(source, snake(field))
-
-
-def _named(error: graphql.GraphQLError) -> dict[str, Any]:
-    said = error.message
-    if unknown := UNKNOWN_FIELD.search(said):
-        what = f"{unknown['type']}.{unknown['field']}"
-    elif unknown := UNKNOWN_ARGUMENT.search(said):
-        what = f"the argument {unknown['argument']!r} of {unknown['field']}"
-    elif unknown := UNKNOWN_VALUE.search(said):
-        what = f"{unknown['type']}.{unknown['value']}"
-    elif unknown := UNKNOWN_TYPE.search(said):
-        what = unknown["type"]
-    else:
-        return dict(error.formatted)
-    return {"message": str(NotOfferedError(what))}
 
 
 def data_of(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from daggerw_engine.api.object_fields import (
     SecretFields,
     ServiceFields,
 )
-from daggerw_engine.api.resolver import Api, data_of, load_schema
+from daggerw_engine.api.resolver import Api, data_of
 from daggerw_engine.api.root_fields import CurrentModuleFields, HostFields, QueryFields
 from daggerw_engine.api.secret_providers import Secrets
 from daggerw_engine.api.server import serving
@@ -38,6 +38,7 @@ from daggerw_engine.store.cache import Cache
 from daggerw_engine.store.commits import Committer
 from daggerw_engine.store.images import Images
 from daggerw_engine.store.packing import Packer
+from daggerw_engine.store.stand_ins import Table
 
 
 class Session:
@@ -50,7 +51,7 @@ class Session:
         committer = Committer(cache.layers, cache.results)
         preparer = Preparer(cache, committer, trust, addresses, network.namespace)
         self._services = Services(preparer, addresses, network, progress)
-        images = Images(cache.store, cache.results, progress)
+        images = Images(cache.store, cache.results, progress, Table(module.table))
         builder = Builder(
             cache,
             images,
@@ -76,7 +77,7 @@ class Session:
                 "Service": ServiceFields(self._services, addresses, committer),
             }
         )
-        self._api = Api(self._evaluation, secrets, load_schema())
+        self._api = Api(self._evaluation, secrets)
 
     @classmethod
     @asynccontextmanager

@@ -17,6 +17,7 @@ PROGRAMS = {
     "slirp4netns": "slirp4netns",
     "unshare": "util-linux",
 }
+CONTAINERS = frozenset({"cache", "call", "check", "session"})  # the commands that need all of this
 NEW_MOUNTS, RECURSIVE, PRIVATE = 0x20000, 0x4000, 0x40000  # <linux/sched.h>, <linux/mount.h>
 AS_ROOT = ("unshare", "--user", "--map-root-user", "--map-auto", "--mount", "--")
 
@@ -25,8 +26,10 @@ def prepare(words: Sequence[str]) -> None:
     """Go on as root in a mount namespace of our own: whatever is mounted there ends with us.
 
     An ordinary user's command line is started anew with these words, in a user namespace with the user's
-    subordinate ids. SystemExit says what the host lacks.
+    subordinate ids. SystemExit says what the host lacks. Commands that run no container need nothing.
     """
+    if CONTAINERS.isdisjoint(words):
+        return
     if missing := [package for name, package in PROGRAMS.items() if not shutil.which(name)]:
         raise SystemExit(
             f"daggerw: the embedded engine needs the Debian packages {' '.join(missing)}; run as root: "

@@ -258,8 +258,9 @@ async def _evaluate(
             # Imported late: meanwhile the module's process imports what it needs.
             from daggerw_engine.api.client import ModuleSource
             from daggerw_engine.api.session import Session
+            from daggerw_engine.store.stand_ins import OWN_TABLE
 
-            source = ModuleSource(found.name, found.source)
+            source = ModuleSource(found.name, found.source, found.root / OWN_TABLE)
             async with (
                 Session.open(
                     cache=caller.cache, bound=caller.bound, network=network, module=source, progress=progress

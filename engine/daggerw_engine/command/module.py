@@ -155,8 +155,6 @@ def _result(reply: bytes, end: str) -> object:
         raise ModuleError(f"module: its process ended with {end} before it answered")
     message = json.loads(reply)
     if error := message.get("error"):
-        if absent := error["extensions"].get("notOffered"):
-            raise NotOfferedError(absent)
         raise ApiError(error["message"], error["extensions"])
     return message["result"]
 

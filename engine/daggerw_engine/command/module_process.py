@@ -16,7 +16,6 @@ import importlib
 import json
 import logging
 import os
-import re
 import sys
 import traceback
 import types
@@ -31,11 +30,6 @@ if TYPE_CHECKING:
     from dagger.mod._module import Module
     from dagger.mod._resolver import Function, ObjectType
 
-# What dagger-io's query builder says of a field, an argument or an enum's value that the schema hasn't.
-ABSENT = re.compile(
-    r"Field (?P<field>\w+) does not exist in type (?P<type>\w+)|Argument (?P<argument>\w+) does not exist"
-    r"|Enum '(?P<enum>\w+)' cannot represent value: '(?P<value>\w+)'"
-)
 SCALARS = {str: "String", int: "Int", float: "Float", bool: "Boolean", None: "Void", type(None): "Void"}
 
 
@@ -131,21 +125,8 @@ async def _answer(module: Module, request: dict[str, Any]) -> dict[str, Any]:
     except dagger.QueryError as error:
         return {"error": {"message": str(error), "extensions": error.error.extensions}}
     except Exception as error:
-        if absent := _absent(error):
-            return {"error": {"message": absent, "extensions": {"notOffered": absent}}}
         text = str(error) or repr(error.__cause__ or error)
         return {"error": {"message": f"{_kind(error)}: {text}", "extensions": {}}}
-
-
-def _absent(error: BaseException | None) -> str:
-    """Return the part of Dagger's API that the SDK missed in the schema; nothing for other errors."""
-    while error and not (found := ABSENT.search(str(error))):
-        error = error.__cause__ or error.__context__
-    if not error or not found:
-        return ""
-    if found["argument"]:
-        return f"the argument {found['argument']!r}"
-    return f"{found['type'] or found['enum']}.{found['field'] or found['value']}"
 
 
 def _kind(error: Exception) -> str:

@@ -17,11 +17,12 @@ from daggerw_engine.api.client import ModuleSource
 from daggerw_engine.api.session import Session
 from daggerw_engine.progress import Progress
 from daggerw_engine.run.network import private_network
+from daggerw_engine.store.stand_ins import OWN_TABLE
 
 
 async def serve(cache: Path, bound: int, folder: Path) -> None:
     """Print where the API is, and serve it until standard input ends."""
-    source = ModuleSource(folder.name, folder)
+    source = ModuleSource(folder.name, folder, folder / OWN_TABLE)
     async with (
         private_network() as network,
         Session.open(

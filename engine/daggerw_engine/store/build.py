@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -62,7 +63,8 @@ class Builder:
     async def build(self, wanted: DockerBuild) -> ContainerState:
         """Return the built container; ExecError when a RUN step failed."""
         text = wanted.context.below(wanted.dockerfile).on_disk.read_text()
-        bases = {name: await self._images.get(name) for name in base_images(text)}
+        names = base_images(text)
+        bases = dict(zip(names, await asyncio.gather(*map(self._images.get, names)), strict=True))
         stand_ins = frozenset(mark for base in bases.values() for mark in base.stand_ins)
         text = with_bases(text, {name: base.image for name, base in bases.items()})
         text = with_arguments(text, dict(wanted.arguments))

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from dataclasses import dataclass
+from urllib.request import getproxies
 
 from daggerw_engine.errors import ImageError, StoreError
 from daggerw_engine.files.trees import Place
@@ -13,7 +14,7 @@ from daggerw_engine.keys import key_of
 from daggerw_engine.progress import Progress
 from daggerw_engine.results import Results
 from daggerw_engine.store.buildah import Store
-from daggerw_engine.store.stand_ins import StandIn, stand_in_for
+from daggerw_engine.store.stand_ins import OWN_TABLE, StandIn, Table
 from daggerw_engine.values.config import STAND_IN_LABEL, Config
 
 DOCKER_HUB, DEFAULT_REGISTRY = "docker.io", "registry-1.docker.io"
@@ -38,9 +39,10 @@ class Image:
 class Images:
     """Images by reference, for one session."""
 
-    def __init__(self, store: Store, results: Results, progress: Progress) -> None:
-        self._store, self._results, self._progress = store, results, progress
+    def __init__(self, store: Store, results: Results, progress: Progress, table: Table) -> None:
+        self._store, self._results, self._progress, self._table = store, results, progress, table
         self._told: set[str] = set()
+        self._asked: dict[str, asyncio.Task[bool]] = {}
 
     async def get(self, reference: str) -> Image:
         """Return the image for a reference such as python:3.11@sha256:…; ImageError when it can't be had.
@@ -53,7 +55,7 @@ class Images:
         key = key_of("image", reference)
         async with self._results.alone(key):
             kept = self._results.get(key)
-            if not kept or not self._store.has(str(kept["image"])):
+            if not kept or not self._store.has(str(kept["image"])) or self._is_outdated(reference, kept):
                 kept = await self._fetched(reference, None)
             elif not _fresh(reference, kept):
                 kept = await self._fetched(reference, kept)
@@ -93,16 +95,26 @@ class Images:
             return {"image": image, "stand_in": False, "time": time.time()}
         if older:
             return {**older, "time": time.time()}
-        stand_in = stand_in_for(reference)
+        stand_in = self._table.find(reference)
         if stand_in is None:
-            raise ImageError(f"image {reference}: {refused}, and there is no stand-in for it")
+            raise ImageError(
+                f"image {reference}: {refused}, and there is no stand-in for it; "
+                f"{OWN_TABLE} beside dagger.json can say how one is made from Debian's packages"
+            )
         self._progress.note(f"{reference.partition('@')[0]}: {refused}")
-        return {"image": await self._made(reference, stand_in), "stand_in": True, "time": time.time()}
+        made = {"image": await self._made(reference, stand_in), "stand_in": True, "time": time.time()}
+        return {**made, "entry": stand_in.key}
+
+    def _is_outdated(self, reference: str, kept: dict[str, object]) -> bool:
+        """Whether the table says otherwise by now how the stand-in is made."""
+        entry = self._table.find(reference) if kept["stand_in"] else None
+        return entry is not None and entry.key != kept.get("entry")
 
     async def _pulled(self, reference: str) -> tuple[str, str]:
         """Return the pulled image's id, or nothing and why it can't be had."""
         host = registry_of(reference)
-        if not await _answers(host):
+        # Behind a proxy, which Buildah knows from the environment, nothing else can be reached directly.
+        if not getproxies().get("https") and not await self._answers(host):
             return "", f"{host} can't be reached"
         plain = ("--tls-verify=false",) if host.partition(":")[0] in LOOPBACK else ()
         with self._progress.step(f"pull {reference}") as step:
@@ -113,6 +125,12 @@ class Images:
             except StoreError as error:
                 step.failed()
                 return "", str(error)
+
+    async def _answers(self, host: str) -> bool:
+        """Whether a registry can be reached, asked once in a session."""
+        if host not in self._asked:
+            self._asked[host] = asyncio.create_task(_connects(host))
+        return await asyncio.shield(self._asked[host])
 
     async def _made(self, reference: str, stand_in: StandIn) -> str:
         name = reference.partition("@")[0]
@@ -146,7 +164,7 @@ def _fresh(reference: str, kept: dict[str, object]) -> bool:
     return pinned_and_real or time.time() - float(str(kept["time"])) < ASK_AGAIN_SECONDS
 
 
-async def _answers(host: str) -> bool:
+async def _connects(host: str) -> bool:
     name, _, port = host.partition(":")
     try:
         _, writer = await asyncio.wait_for(asyncio.open_connection(name, int(port or 443)), ANSWER_SECONDS)

@@ -12,17 +12,31 @@ from pathlib import Path
 from typing import Any
 
 from daggerw_engine.errors import ImageError
+from daggerw_engine.keys import key_of
 from daggerw_engine.process import CONTAINED, run, tied
 from daggerw_engine.store.buildah import Store, option_list, store_error
 
 TABLE = Path(__file__).with_name("standins.toml")
-SLIM = (
-    "--dpkgopt=path-exclude=/usr/share/doc/*",
-    "--dpkgopt=path-include=/usr/share/doc/*/copyright",  # as the official slim images do
-    "--dpkgopt=path-exclude=/usr/share/man/*",
-    "--dpkgopt=path-exclude=/usr/share/locale/*",
+OWN_TABLE = "standins.toml"  # a module's, beside its dagger.json
+# As in the official slim images. Given to mmdebstrap as options, they would double its time: it then reads
+# every archive in Python.
+SLIM = "path-exclude=/usr/share/doc/*\npath-include=/usr/share/doc/*/copyright\n" + "".join(
+    f"path-exclude=/usr/share/{name}/*\n" for name in ("man", "locale")
+)
+# The host's package lists are taken where they are current, which apt finds out.
+LISTS = 'for list in /var/lib/apt/lists/*_*_*; do [ ! -f "$list" ] || cp "$list" "$1/var/lib/apt/lists"; done'
+WRITE_SLIM = f'mkdir -p "$1/etc/dpkg/dpkg.cfg.d" && printf %s \'{SLIM}\' >"$1/etc/dpkg/dpkg.cfg.d/docker"'
+OPTIONS = (
+    "--format=directory",
     "--dpkgopt=force-unsafe-io",
     '--aptopt=Acquire::Languages "none"',
+    '--aptopt=APT::Sandbox::User "root"',
+    f"--setup-hook={LISTS}",
+    f"--setup-hook={WRITE_SLIM}",
+)
+UNPACK = (
+    'cd "$1/tmp" && apt-get --quiet=2 download {names} && '
+    'for package in *.deb; do dpkg-deb --extract "$package" "$1"; done && rm *.deb'
 )
 MIRROR = re.compile(r"https?://([^/\s]+)")
 NO_NETWORK = (
@@ -36,11 +50,17 @@ NO_NETWORK = (
 
 @dataclass(frozen=True)
 class StandIn:
-    """How one base image is made from packages."""
+    """How one base image is made from packages.
 
-    match: str
+    `packages` are installed on top of a small Debian; where there are none, the `unpacked` ones are all
+    that the image has. `commands` run in it at last.
+    """
+
+    match: tuple[str, ...]
     suite: str
-    packages: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+    unpacked: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
     links: dict[str, str] = field(default_factory=dict)
     remove: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
@@ -49,19 +69,29 @@ class StandIn:
     args: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
 
+    @property
+    def key(self) -> str:
+        """What tells one way to make it from another."""
+        return key_of(repr(self))
+
     async def make(self, store: Store) -> str:
         """Make the image; returns its id. ImageError when Debian's packages can't be had."""
         async with store.working(None) as working:
             root = await working.mount()
             await self._install(root)
             self._finish(root)
+            await self._run_commands(root)
             await working.configure(self._configuration())
             return await working.commit()
 
     async def _install(self, root: Path) -> None:
-        names = ",".join(self.packages)
-        words = ("mmdebstrap", "--variant=minbase", "--format=directory", f"--include={names}", *SLIM)
-        done = await run((*tied(), *CONTAINED, *words, self.suite, str(root)))
+        words = ["--variant=minbase", f"--include={','.join(self.packages)}"]
+        if not self.packages:
+            words = ["--variant=custom"]
+        if self.unpacked:
+            words.append(f"--customize-hook={UNPACK.format(names=shlex.join(self.unpacked))}")
+        command = ("mmdebstrap", *OPTIONS, *words, self.suite, str(root))
+        done = await run((*tied(), *CONTAINED, *command))
         if not done.status:
             return
         if any(sign in done.stderr.lower() for sign in NO_NETWORK):
@@ -79,6 +109,15 @@ class StandIn:
             path = root / name.lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text.lstrip())
+            path.chmod(0o755 if path.read_text().startswith("#!") else 0o644)
+
+    async def _run_commands(self, root: Path) -> None:
+        if not self.commands:
+            return
+        words = ("chroot", str(root), "sh", "-e", "-c", "\n".join(self.commands))
+        done = await run((*tied(), *CONTAINED, *words), env=self.env)
+        if done.status:
+            raise store_error("commands of a stand-in", done)
 
     def _configuration(self) -> list[str]:
         options = option_list("--env", self.env) + [
@@ -88,15 +127,32 @@ class StandIn:
         return [*options, "--entrypoint", entrypoint, "--cmd", shlex.join(self.args)]
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+class Table:
+    """The stand-ins that can be made: a module's own come before the engine's."""
+
+    def __init__(self, own: Path | None = None) -> None:
+        self._own = own if own and own.is_file() else None
+
+    def find(self, reference: str) -> StandIn | None:
+        """Return how to make a stand-in for an image reference; None when there is no entry for it."""
+        name = reference.partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
+        for path in filter(None, (self._own, TABLE)):
+            for stand_in in _entries(path):
+                if any(fnmatchcase(name, pattern) for pattern in stand_in.match):
+                    return stand_in
+        return None
 
 
-def stand_in_for(reference: str, table: Path = TABLE) -> StandIn | None:
-    """Return how to make a stand-in for an image reference; None when the table has none."""
-    name = reference.partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
-    for entry in tomllib.loads(table.read_text())["image"]:
-        if fnmatchcase(name, entry["match"]):
-            given: dict[str, Any] = {key: _frozen(value) for key, value in entry.items()}
-            return StandIn(**given)
-    return None
+def _entries(path: Path) -> list[StandIn]:
+    """Read a table; ImageError names what is wrong in it."""
+    try:
+        return [_entry(each) for each in tomllib.loads(path.read_text())["image"]]
+    except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
+        raise ImageError(f"{path}: {type(error).__name__}: {error}; see {TABLE} for how it is written") from error
+
+
+def _entry(given: dict[str, Any]) -> StandIn:
+    made = StandIn(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+    if not isinstance(made.match, tuple) or not (made.packages or made.unpacked):
+        raise TypeError("an image needs match, a list of patterns, and packages or unpacked, lists of names")
+    return made

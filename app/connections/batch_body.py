@@ -1,0 +1,94 @@
+"""Long bodies: refused by counting before they are parsed, and batches read in slices.
+
+A slice is some rows of `instances`. Whatever is read in slices the strict reading takes too, as the same
+numbers: tests/service/test_batches.py holds the two together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import orjson
+
+from app.connections.request_body import as_rows
+from app.errors import InvalidInput
+
+LONG_BYTES = 4096  # a shorter body is parsed at once
+SLICE_BYTES = 32 * 1024
+SLICE_NUMBERS = 16 * 1024
+SPARE = 16  # lists and numbers beside the rows'
+STRINGS, OBJECTS = 1000, 1000  # of a body that is worth a look at what is wrong with it
+
+_SPACE = rb"[ \t\r\n]*+"
+_start = re.compile(_SPACE + rb"\{" + _SPACE + rb'"instances"' + _SPACE + rb":" + _SPACE + rb"\[").match
+_parameters = rb'(?:,%b"parameters"%b:%b(?:null|\{%b\})%b)?' % ((_SPACE,) * 5)
+_end = re.compile(rb"\]" + _SPACE + _parameters + rb"\}" + _SPACE).fullmatch
+_integer_zero = re.compile(rb"-0(?=[\],\s])")
+_comma = re.compile(_SPACE + rb",").match
+
+
+class NotInSlices(Exception):
+    """Only the strict reading knows what the body is."""
+
+
+def check_size(body: bytes, count: int, max_rows: int) -> Iterator[None]:
+    """Look for what a long body has too much of to be rows of `count` numbers, a part at each step.
+
+    Raises InvalidInput before any parsing.
+    """
+    lists = body.count(b"[")
+    if lists > max_rows + SPARE:
+        raise InvalidInput("body", f"1 to {max_rows} rows", f"{lists - 1}")
+    yield
+    numbers = body.count(b",")
+    if numbers > max_rows * count + SPARE:
+        raise InvalidInput("body", f"at most {max_rows} rows of {count} numbers", f"{numbers + 1} numbers")
+    yield
+    strings = body.count(b'"') // 2
+    if strings > STRINGS:
+        raise InvalidInput("body", f"at most {STRINGS} strings", f"{strings}")
+    yield
+    objects = body.count(b"{")
+    if objects > OBJECTS:
+        raise InvalidInput("body", f"at most {OBJECTS} objects", f"{objects}")
+
+
+def is_batch(body: bytes) -> bool:
+    """Return whether a body begins as a batch does."""
+    return _start(body) is not None
+
+
+def slices(body: bytes, count: int) -> Iterator[list[list[float]]]:
+    """Yield the rows of a batch, `count` doubles each, some at once.
+
+    Raises NotInSlices, before the first or later, for what is no such batch and for one in an unusual form.
+    """
+    start, last = _start(body), body.rfind(b"]")
+    if start is None or not _end(body, last):
+        raise NotInSlices
+    at = start.end()
+    while True:
+        cut = (body.find(b"]", at + SLICE_BYTES, last) + 1) or last
+        yield _read_slice(b"[%b]" % body[at:cut], count)
+        if cut == last:
+            return
+        comma = _comma(body, cut, last)
+        if comma is None:
+            raise NotInSlices
+        at = comma.end()
+
+
+def _read_slice(text: bytes, count: int) -> list[list[float]]:
+    if text.count(b",") > max(SLICE_NUMBERS, 2 * count):  # it would take too long to see that it is wrong
+        raise NotInSlices
+    try:
+        rows = as_rows(orjson.loads(text), count, text)
+        if rows is None and b"-0" in text:
+            text = _integer_zero.sub(b"-0.0", text)  # an integer loses its sign
+            rows = as_rows(orjson.loads(text), count, text)
+    except ValueError:
+        raise NotInSlices from None
+    if not rows:
+        raise NotInSlices
+    return rows

@@ -1,0 +1,74 @@
+"""The part of Dagger's API that this engine offers; the rest is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import graphql
+
+from daggerw_engine.errors import NotOfferedError
+
+DAGGER, OFFERED = (Path(__file__).with_name(name) for name in ("dagger.graphqls", "schema.graphqls"))
+
+
+def dagger_schema() -> graphql.GraphQLSchema:
+    """Return Dagger's whole schema, from which its SDKs make their queries."""
+    return _schema(DAGGER)
+
+
+def offered_schema() -> graphql.GraphQLSchema:
+    """Return the schema of what this engine offers."""
+    return _schema(OFFERED)
+
+
+def _schema(path: Path) -> graphql.GraphQLSchema:
+    return graphql.build_schema(path.read_text(), assume_valid=True, no_location=True)
+
+
+class Offer:
+    """What this engine offers of a field, its arguments and their values."""
+
+    def __init__(self) -> None:
+        self._types = offered_schema().type_map
+
+    def accept(
+        self, owner: graphql.GraphQLObjectType, name: str, arguments: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return a field's arguments without those that say nothing; NotOfferedError for what isn't here."""
+        known = self._types.get(owner.name)
+        if not isinstance(known, graphql.GraphQLObjectType) or name not in known.fields:
+            raise NotOfferedError(f"{owner.name}.{name}")
+        offered, accepted = known.fields[name].args, {}
+        for each, value in arguments.items():
+            if each in offered:
+                for absent in _beyond(value, offered[each].type):
+                    raise NotOfferedError(absent)
+                accepted[each] = value
+            elif value not in (None, _default(owner.fields[name].args[each])):
+                raise NotOfferedError(f"the argument {each!r} of {owner.name}.{name}")
+        return accepted
+
+
+def _default(argument: graphql.GraphQLArgument) -> Any:
+    """Return what an argument is when nothing is given, as every version of graphql-core tells it."""
+    node = argument.ast_node
+    return node and node.default_value and graphql.value_from_ast(node.default_value, argument.type)
+
+
+def _beyond(value: Any, type_: graphql.GraphQLInputType) -> Iterator[str]:
+    """Yield the values and input fields in an argument that its type hasn't here."""
+    named = graphql.get_named_type(type_)
+    if isinstance(value, list):
+        for each in value:
+            yield from _beyond(each, named)
+    elif isinstance(named, graphql.GraphQLEnumType) and value is not None:
+        if value not in named.values:
+            yield f"{named.name}.{value}"
+    elif isinstance(named, graphql.GraphQLInputObjectType) and value is not None:
+        for name, given in value.items():
+            if name in named.fields:
+                yield from _beyond(given, named.fields[name].type)
+            elif given is not None:
+                yield f"{named.name}.{name}"

@@ -1,0 +1,180 @@
+"""Long bodies: read in slices as strictly as at once, refused by counting, a bounded number at a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import anyio
+import httpx
+import orjson
+import pytest
+
+from app.api.asgi_app import AsgiApp
+from app.connections import batch_body, request_body
+from app.connections.batch_body import LONG_BYTES, OBJECTS, SPARE, STRINGS, NotInSlices
+from app.connections.request_body import Batch
+from app.errors import InvalidInput
+from app.modelling import model_loader
+from app.service import Service
+from app.settings import Limits, Settings
+from tests.service.client import Client, error_of
+from tests.service.model import write_sum
+from tests.service.mutations import NUMBERS, TOKENS
+
+ROWS = 50
+PADDING = b" " * LONG_BYTES
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
+    return client_of(tmp_path_factory.mktemp("sum"), batch_rows=10_000)
+
+
+def client_of(folder: Path, **limits: int) -> Client:
+    """Return a client of a service whose model is the sum of three features."""
+    settings = Settings(limits=Limits(**limits))
+    return Client(AsgiApp(Service(settings, model_loader.load(write_sum(folder)))))
+
+
+def batch(rows: int) -> bytes:
+    """Return a batch with as many different rows."""
+    return json.dumps({"instances": [[number, 0.5, -number] for number in range(rows)]}).encode()
+
+
+def mutated_batch(random: Random) -> bytes:
+    """Return a batch that is longer than some slices, mostly with a few things changed."""
+    rows = [b"[%b]" % ",".join(random.choices(NUMBERS, k=3)).encode() for _ in range(random.randint(1, 30))]
+    end = random.choice((b"]}", b"] }\n", b'],"parameters":{}}', b'], "parameters" : null }'))
+    body = bytearray(b' {"instances": [' + random.choice((b",", b" ,\n")).join(rows) + end)
+    for _ in range(random.choice((0, 0, 1, 1, 2))):
+        at, length = random.randrange(len(body) + 1), random.choice((0, 0, 1, 1, 2, 5))
+        body[at : at + length] = random.choice((random.choice(TOKENS), b"", bytes([random.randrange(256)])))
+    return bytes(body)
+
+
+def read_in_slices(body: bytes) -> str | None:
+    """Return the rows that are read in slices, or None if they can't be."""
+    try:
+        return repr([row for rows in batch_body.slices(body, 3) for row in rows])
+    except NotInSlices:
+        return None
+
+
+def read_strictly(body: bytes) -> str | None:
+    """Return a batch's rows, or None if it is refused."""
+    try:
+        read = request_body.parse(body, 3, 100)
+    except InvalidInput:
+        return None
+    return repr(read.rows) if isinstance(read, Batch) else None
+
+
+def test_what_is_read_in_slices_is_read_strictly_as_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_body, "SLICE_BYTES", 20)
+    monkeypatch.setattr(request_body, "_only_field", lambda body, name: None)
+    random, taken = Random(5), 0
+    for _ in range(20_000):
+        body = mutated_batch(random)
+        if (found := read_in_slices(body)) is not None:
+            assert found == read_strictly(body), body
+            taken += 1
+    assert taken > 8000
+
+
+def test_a_long_batch_is_answered_in_the_order_of_its_rows(client: Client) -> None:
+    response = client.post("/predict", content=batch(10_000))
+    assert response.text == '{"predictions":[' + ",".join(["0.5"] * 10_000) + "]}"
+
+
+@pytest.mark.parametrize(
+    "end", [b'],"parameters":null}', b'],"parameters":{"a":1}}', b',["1",2,3]]}', b",]}", b"]}x"]
+)
+def test_a_long_batch_with_an_end_of_its_own_is_answered_like_a_short_one(client: Client, end: bytes) -> None:
+    answers = []
+    for rows in (1, 5000):
+        start = b'{"instances":[' + b",".join([b"[1,2,3]"] * rows)
+        answers.append(client.post("/predict", content=start + end))
+    assert answers[0].status_code == answers[1].status_code
+    if answers[0].status_code == 400:
+        errors = [answer.json()["error"] for answer in answers]
+        assert errors[0]["expected"] == errors[1]["expected"]
+        assert errors[1]["input"] == errors[0]["input"].replace("[1]", "[5000]", 1)
+
+
+def test_the_row_without_a_result_is_named_in_a_long_batch(client: Client) -> None:
+    rows = [[1.0, 2.0, 3.0]] * 5000 + [[1.7e308, 1.7e308, 0.0]] + [[1.0, 2.0, 3.0]] * 1000
+    before = client.app.service.metrics.predictions
+    error = error_of(client.post("/predict", json={"instances": rows}), 400)
+    assert error["input"].startswith("instances[5000]")
+    assert client.app.service.metrics.predictions == before
+
+
+def test_what_is_no_json_is_told_before_a_row_without_a_result(client: Client) -> None:
+    rows = b'{"instances":[[1.7e308,1.7e308,0]' + b",[1,2,3]" * 5000
+    error = error_of(client.post("/predict", content=rows + b",[1,2,x]]}"), 400)
+    assert (error["input"], error["expected"]) == ("body", "JSON")
+
+
+def test_every_row_of_a_long_batch_is_counted_in_its_bins(client: Client) -> None:
+    metrics = client.app.service.metrics
+    before = metrics.predictions, sum(metrics.bins[0])
+    assert client.post("/predict", content=batch(3000)).status_code == 200
+    assert (metrics.predictions - before[0], sum(metrics.bins[0]) - before[1]) == (3000, 3000)
+
+
+def test_more_rows_than_the_limit_are_refused_also_in_slices(tmp_path: Path) -> None:
+    client = client_of(tmp_path, batch_rows=1000)
+    assert client.post("/predict", content=batch(1000)).status_code == 200
+    error = error_of(client.post("/predict", content=batch(1001)), 400)
+    assert (error["input"], error["expected"], error["received"]) == ("instances", "1 to 1000 rows", "1001")
+
+
+MOST = 3 * ROWS + SPARE
+TOO_MUCH = {
+    "lists": (b"[" * (ROWS + SPARE + 1), f"1 to {ROWS} rows", f"{ROWS + SPARE}"),
+    "numbers": (
+        b"1," * (3 * ROWS + SPARE + 1),
+        f"at most {ROWS} rows of 3 numbers",
+        f"{3 * ROWS + SPARE + 2} numbers",
+    ),
+    "strings": (b'""' * (STRINGS + 1), f"at most {STRINGS} strings", f"{STRINGS + 2}"),
+    "objects": (b"{" * (OBJECTS + 1), f"at most {OBJECTS} objects", f"{OBJECTS + 2}"),
+}
+
+
+@pytest.mark.parametrize(("much", "expected", "received"), TOO_MUCH.values(), ids=list(TOO_MUCH))
+@pytest.mark.parametrize("path", ["/predict", "/v2/models/known/infer"])
+def test_what_is_too_much_of_is_refused_unparsed(
+    path: str, much: bytes, expected: str, received: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(tmp_path, batch_rows=ROWS)
+    monkeypatch.setattr(request_body, "_parse", None)
+    monkeypatch.setattr(orjson, "loads", None)
+    response = client.post(path, content=b'{"instances":' + much + PADDING)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    message = error if isinstance(error, str) else error["message"]
+    assert message == f"body: expected {expected}, got {received}"
+
+
+@pytest.mark.anyio
+async def test_more_batches_at_once_than_the_limit_are_told_to_come_again(tmp_path: Path) -> None:
+    client = client_of(tmp_path, batches=2)
+    answers: list[httpx.Response] = []
+    async with client.open() as opened:
+        assert (await opened.post("/predict", content=b"{}")).status_code == 400  # FastAPI is imported
+
+        async def ask(body: bytes) -> None:
+            answers.append(await opened.post("/predict", content=body))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(ask, batch(5000))
+            tasks.start_soon(ask, b'{"features":[1,2,3]}')
+        assert (await opened.post("/predict", content=batch(5000))).status_code == 200
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 503, 503]
+    refused = next(answer for answer in answers if answer.status_code == 503)
+    assert error_of(refused, 503)["message"] == "server: 2 batches are worked on, try again later"
+    assert refused.headers["retry-after"] == "1"
