@@ -222,3 +222,60 @@ def test_a_tree_is_checked_out_without_running_the_repositorys_filters(folder: P
     git(folder, "commit", "--quiet", "--message=three")
     assert (tree(folder, tmp_path / "tree") / "file").read_text() == "file"
     assert not ran.exists()
+
+
+def test_a_linked_work_tree_has_its_own_head_and_index(folder: Path, tmp_path: Path) -> None:
+    git(folder, "worktree", "add", "--quiet", "-b", "side", str(tmp_path / "linked"), "v1")
+    copy_into(tmp_path / "linked", tmp_path / "uploaded")
+    found = Repository.at(tmp_path / "uploaded", tmp_path / "linked")
+    head = asyncio.run(found.head())
+    assert (head.ref, head.commit) == ("refs/heads/side", git(folder, "rev-parse", "v1^{commit}"))
+    assert asyncio.run(found.is_clean())
+    (tmp_path / "uploaded/new").touch()
+    assert not asyncio.run(found.is_clean())
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    asyncio.run(head.tree(tree, with_git=False))
+    assert [path.name for path in tree.iterdir()] == [".gitignore"]
+
+
+def test_a_submodule_s_repository_is_that_above_it(folder: Path, tmp_path: Path) -> None:
+    git(
+        folder,
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "--quiet",
+        "add",
+        str(tmp_path / "made"),
+        "sub",
+    )
+    copy_into(folder / "sub", tmp_path / "uploaded")
+    found = Repository.at(tmp_path / "uploaded", folder / "sub")
+    assert asyncio.run(found.head()).commit == git(tmp_path / "made", "rev-parse", "HEAD")
+    assert asyncio.run(found.is_clean())
+
+
+def test_a_work_tree_with_a_submodule_is_read(folder: Path, tmp_path: Path) -> None:
+    git(
+        folder,
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "--quiet",
+        "add",
+        str(tmp_path / "made"),
+        "sub",
+    )
+    git(folder, "commit", "--quiet", "--message=sub")
+    copy_into(folder, tmp_path / "uploaded")
+    assert is_clean(tmp_path / "uploaded")
+
+
+def test_a_link_to_a_repository_elsewhere_counts_only_for_the_users_own_folder(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/.git").write_text(f"gitdir: {folder}/.git\n")
+    with pytest.raises(PathError, match="not a Git repository"):
+        Repository.at(tmp_path / "elsewhere")

@@ -82,6 +82,8 @@ class Api:
             given["path"] = str(client.path(given["path"]))
         if info.field_name == "secret":
             given["uri"] = client.secret(given["uri"])
+        if info.field_name == "asGit" and not client.confined and _is_of_host(source):
+            given["origin"] = source.arguments["path"]  # outside of it lies what a linked work tree shares
         if given.get("noCache"):
             given["noCache"] = str(uuid.uuid4())
         if info.field_name == "setSecret":
@@ -108,6 +110,11 @@ class Api:
     async def _elements(self, called: Call) -> list[Call]:
         found = await self._evaluation.evaluate(called)
         return [Call.to(called.type, "item", {"index": index}, called) for index in range(len(found))]
+
+
+def _is_of_host(call: Call) -> bool:
+    """Whether a directory is the user's own, as it is."""
+    return call.field == "directory" and call.parent is not None and call.parent.type == "Host"
 
 
 def _plain(source: Any, field: str) -> Any:

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 from daggerw_engine.command.typedefs import Types, kept_types
 from daggerw_engine.errors import ApiError, ModuleError, NotOfferedError
 from daggerw_engine.process import kill, tied
+from daggerw_engine.run.trust import BUNDLE, VARIABLES, Trust
 
 if TYPE_CHECKING:
     from daggerw_engine.api.client import ModuleClient
 
 PROCESS = Path(__file__).with_name("module_process.py")
 MAX_REPLY_BYTES = 1 << 30
+KEPT = ("PATH", "HOME", "LANG", *VARIABLES)
 VENDORED = {".venv", "sdk", "__pycache__"}
 
 
@@ -140,9 +142,12 @@ def _command(module: Module, mode: str) -> Sequence[str]:
 
 
 def _environment(module: Module, *, verbose: bool) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    trusted = dict.fromkeys(VARIABLES, BUNDLE) if Path(BUNDLE).is_file() else {}
     return {
+        **trusted,
         **kept,
+        **Trust.proxies(os.environ),
         "DAGGER_MODULE": module.name,
         "DAGGER_MAIN_OBJECT": module.entry.partition(":")[2],
         "DAGGERW_VERBOSE": "1" if verbose else "",

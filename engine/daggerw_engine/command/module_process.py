@@ -203,8 +203,14 @@ def _describe_function(
         }
         for parameter in function.parameters.values()
     ]
-    returns = _describe_type(function.return_type, enums)
-    return {"name": name, "returns": returns, "doc": function.doc or "", "arguments": arguments}
+    return {
+        "name": name,
+        "returns": _describe_type(function.return_type, enums),
+        "doc": function.doc or "",
+        "arguments": arguments,
+        "cache": function.cache_policy or "",
+        "check": function.check,
+    }
 
 
 def _describe_type(annotation: object, enums: dict[str, list[str]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -44,9 +45,17 @@ class Preparer:
                 "trust": self._trust.specification,
                 "workdir": state.config.workdir or "/",
                 "user": state.config.user,
-                "env": {**state.env, **{name: secret.text for name, secret in state.secret_env}},
+                "env": {
+                    **self._proxies(state),
+                    **state.env,
+                    **{name: secret.text for name, secret in state.secret_env},
+                },
             }
             yield upper, mounts, spec
+
+    def _proxies(self, state: ContainerState) -> dict[str, str]:
+        """Return the host's proxies; no key and no image holds them."""
+        return self._trust.proxies(os.environ, (alias for alias, _ in state.bindings))
 
     def _names(self, state: ContainerState) -> list[dict[str, object]]:
         """Return the files from which a container's commands resolve names."""
