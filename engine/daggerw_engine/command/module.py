@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -81,7 +82,8 @@ def load(root: Path) -> Module:
         raise NotOfferedError(f"module {manifest['name']!r}: a module with dependencies on others")
     source = (root / manifest.get("source", ".")).resolve()
     checkouts = (folder for folder in (root, *root.parents) if (folder / ".git").exists())
-    return Module(manifest["name"], root, source, next(checkouts, root), _entry(source / "pyproject.toml"))
+    name = manifest["name"]
+    return Module(name, root, source, next(checkouts, root), _entry(source, name))
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -96,18 +98,29 @@ def _manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _entry(path: Path) -> str:
+def _entry(source: Path, name: str) -> str:
+    """Return what pyproject.toml names as the main object, else where Dagger's template has it."""
+    path = source / "pyproject.toml"
     try:
-        points = tomllib.loads(path.read_text())["project"]["entry-points"]["dagger.mod"]
-        return str(points["main_object"])
+        project = tomllib.loads(path.read_text()).get("project", {})
     except FileNotFoundError as error:
         raise ModuleError(f"module: no {str(path)!r}") from error
     except tomllib.TOMLDecodeError as error:
         raise ModuleError(f"module: {str(path)!r} is not TOML: {error}") from error
-    except KeyError as error:
-        raise ModuleError(
-            f'module: {str(path)!r} lacks [project.entry-points."dagger.mod"] with main_object = "main:Class"'
-        ) from error
+    if entry := project.get("entry-points", {}).get("dagger.mod", {}).get("main_object"):
+        return str(entry)
+    for package in (re.sub(r"[-.]+", "_", project.get("name", "main")).lower(), "main"):
+        for folder in code_folders(source):
+            if (folder / package).is_dir() or (folder / f"{package}.py").is_file():
+                return f"{package}:{''.join(map(str.capitalize, re.split('[-_ ]+', name)))}"
+    raise ModuleError(
+        f'module: {str(path)!r} lacks [project.entry-points."dagger.mod"] with main_object = "main:Class"'
+    )
+
+
+def code_folders(source: Path) -> list[Path]:
+    """Return the folders that a module's code is imported from."""
+    return [folder for folder in (source / "src", source) if folder.is_dir()]
 
 
 def types(module: Module, cache: Path, *, verbose: bool) -> Types:

@@ -100,7 +100,7 @@ def load(source: str, entry: str) -> Module:
     """Import `entry` (`main:Ci`) from the folder `source` and return the SDK's registry behind it."""
     from dagger.mod._module import Module
 
-    sys.path.insert(0, source)
+    sys.path[:0] = [str(Path(source, "src")), source]
     name, _, attribute = entry.partition(":")
     registry = getattr(getattr(importlib.import_module(name), attribute), "__dagger_module__", None)
     if not isinstance(registry, Module):
