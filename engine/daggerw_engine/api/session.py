@@ -77,7 +77,7 @@ class Session:
                 "Service": ServiceFields(self._services, addresses, committer),
             }
         )
-        self._api = Api(self._evaluation, secrets)
+        self._api = Api(self._evaluation, secrets, cache.folder / "types")
 
     @classmethod
     @asynccontextmanager
