@@ -10,8 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from daggerw_engine.run import kernel
-from daggerw_engine.run.network import Network, listening_in, private_network, service_address
+from daggerw_engine.run.network import Network, join, listening_in, private_network, service_address
 
 pytestmark = [
     pytest.mark.anyio,
@@ -28,7 +27,7 @@ async def network(anyio_backend: str) -> AsyncIterator[Network]:
 
 async def test_a_host_that_comes_again_is_reached_by_those_who_remember_it(network: Network) -> None:
     async with network.joined(ANOTHER) as elsewhere:
-        with ThreadPoolExecutor(1, initializer=kernel.enter_network, initargs=(elsewhere,)) as another:
+        with ThreadPoolExecutor(1, initializer=join, initargs=(elsewhere,)) as another:
             for _ in range(3):
                 async with network.joined(ADDRESS) as namespace:
                     with await listening_in(namespace, 8000):

@@ -48,7 +48,7 @@ class Session:
         self._user = Client(Path.cwd(), confined=False)
         trust, addresses, secrets = Trust.of_host(cache.scratch), Addresses(), Secrets(cache.folder)
         committer = Committer(cache.layers, cache.results)
-        preparer = Preparer(cache, committer, trust, addresses, network.namespace)
+        self._preparer = preparer = Preparer(cache, committer, trust, addresses, network.namespace)
         self._services = Services(preparer, addresses, network, progress)
         images = Images(cache.store, cache.results, progress)
         builder = Builder(
@@ -94,6 +94,7 @@ class Session:
     async def _close(self) -> None:
         await self._evaluation.close()
         await self._services.stop_all()
+        await self._preparer.close()
 
     async def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Answer a query of the user's own; ApiError when it fails."""

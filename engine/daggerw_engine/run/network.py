@@ -13,6 +13,7 @@ on the host.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -23,8 +24,9 @@ from pathlib import Path
 
 from daggerw_engine.errors import NetworkError
 from daggerw_engine.process import CONTAINED, run, tied
-from daggerw_engine.run import kernel
 
+NEW_NETWORK = 0x40000000  # CLONE_NEWNET of <linux/sched.h>
+_libc = ctypes.CDLL(None, use_errno=True)
 MTU = 65520  # the most that slirp4netns takes
 # The addresses that slirp4netns(1) gives out.
 SUBNET, GATEWAY, NAME_SERVER, OWN = "10.0.2.", "10.0.2.2", "10.0.2.3", "10.0.2.100"
@@ -59,8 +61,8 @@ class Network:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """The words before a command that put it into this network, contained, tied to the engine's life."""
-        return (*tied(), "nsenter", f"--net={self.namespace}", "--", *CONTAINED)
+        """The words before a command that put it into this network, tied to the engine's life."""
+        return (*tied(), "nsenter", f"--net={self.namespace}", "--")
 
     async def listen(self) -> socket.socket:
         """Return a listening socket on a free port of 127.0.0.1 in here."""
@@ -124,7 +126,14 @@ def module_prefix(network: Network, folder: Path) -> tuple[str, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     resolver = folder / "resolv.conf"
     resolver.write_text(f"nameserver {NAME_SERVER}\n")
-    return (*network.prefix, "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(resolver))
+    return (
+        *network.prefix,
+        *CONTAINED,
+        "sh",
+        "-c",
+        'mount --bind "$0" /etc/resolv.conf && exec "$@"',
+        str(resolver),
+    )
 
 
 async def _ip(pid: int, *commands: str) -> None:
@@ -203,7 +212,15 @@ def _refused(told: str) -> str:
 
 def enter_network(pid: int) -> None:
     """Move the calling thread into the network that a process lives in."""
-    kernel.enter_network(_namespace_path(pid))
+    join(_namespace_path(pid))
+
+
+def join(namespace: str) -> None:
+    """Move the calling thread into a network namespace."""
+    with open(namespace) as file:  # as os.setns does, from Python 3.12 on
+        if _libc.setns(file.fileno(), NEW_NETWORK):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), namespace)
 
 
 def host_listener(port: int, backend: int) -> socket.socket:
@@ -230,7 +247,7 @@ async def listening_in(namespace: str, port: int) -> socket.socket:
     def listening() -> socket.socket:
         return socket.create_server(("0.0.0.0", port), backlog=128)
 
-    with ThreadPoolExecutor(1, initializer=kernel.enter_network, initargs=(namespace,)) as inside:
+    with ThreadPoolExecutor(1, initializer=join, initargs=(namespace,)) as inside:
         made = await asyncio.get_running_loop().run_in_executor(inside, listening)
     made.setblocking(False)
     return made

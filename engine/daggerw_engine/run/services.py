@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from daggerw_engine.errors import NetworkError, ServiceError
+from daggerw_engine.isolation.crun import Started
 from daggerw_engine.progress import Progress
-from daggerw_engine.run import sandbox
 from daggerw_engine.run.addresses import Addresses
 from daggerw_engine.run.forwarding import Streams, forward_connections, forward_host_ports
 from daggerw_engine.run.network import Network, host_listener, listening_in
@@ -40,7 +40,7 @@ class Running:
 class RunningCommand(Running):
     """A started container: its process, and what that said last."""
 
-    started: sandbox.Started
+    started: Started
     output: bytearray = field(default_factory=bytearray)
     readers: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -51,10 +51,11 @@ class RunningCommand(Running):
 
     async def end(self, *, kill: bool) -> None:
         """Stop it; unless it is killed, it has time to end by itself."""
-        if not kill and self.process.returncode is None:
-            self.process.terminate()
+        if not kill:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self.started.terminate()
+                    await self.process.wait()
         await self.resources.aclose()
         await asyncio.gather(*self.readers)
 
@@ -123,9 +124,8 @@ class Services:
         state = service.container
         for _, bound in state.bindings:
             await stack.enter_async_context(self.used(bound))
-        _, _, spec = await stack.enter_async_context(self._preparer.prepare(state, namespace))
-        started = await sandbox.start(service.command, spec)
-        stack.push_async_callback(started.end)
+        prepared = await stack.enter_async_context(self._preparer.prepare(state, namespace))
+        started = await stack.enter_async_context(prepared.started(service.command))
         running = RunningCommand(AsyncExitStack(), started)
         running.readers = [
             asyncio.create_task(_read(stream, running.output))
@@ -141,8 +141,9 @@ class Services:
         ]
         for port in waited:
             while not await self._listens(self._addresses.of(service), port):
-                if running.process.returncode is not None:
-                    raise running.started.refusal() or await self._ended(service, running)
+                if (status := running.process.returncode) is not None:
+                    refused = running.started.refusal(status, await running.said())
+                    raise refused or await self._ended(service, running)
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _ended(self, service: Service, running: RunningCommand) -> ServiceError:

@@ -28,11 +28,6 @@ class Trust:
         found = Path(bundle)
         return cls(found if found.is_file() else None, configuration)
 
-    @property
-    def specification(self) -> dict[str, object] | None:
-        """What the runner is told: it lends the bundle to file systems that have one."""
-        return {"bundle": str(self.bundle), "path": BUNDLE, "variables": VARIABLES} if self.bundle else None
-
     def build_volumes(self) -> list[str]:
         """Return the volumes for a Dockerfile's RUN steps, which get no variables."""
         if not self.bundle:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from daggerw_engine.errors import EngineError, ExecError
 from daggerw_engine.files.trees import Place
+from daggerw_engine.isolation import buildah_runtime, cgroups, crun
 from daggerw_engine.keys import key_of
 from daggerw_engine.process import Completed
 from daggerw_engine.progress import Progress
@@ -90,13 +91,15 @@ class Builder:
         options += [item for volume in self._volumes for item in ("--volume", volume)]
         variables = {f"DAGGER_SECRET_{number}": secret for number, secret in enumerate(wanted.secrets)}
         options += [f"--secret=id={secret.name},env={name}" for name, secret in variables.items()]
-        words = self._cache.store.command("build", *options, str(wanted.context.on_disk))
         environment = {
             **self._cache.store.environment,
             "CONTAINERS_CONF": str(self._resolver()),
             **{name: secret.text for name, secret in variables.items()},
         }
-        done = await run_inside((*self._prefix, *words), environment)
+        with cgroups.limited() as group:
+            options += _isolation(folder, 0 if group else cgroups.MOST_PROCESSES)
+            words = self._cache.store.command("build", *options, str(wanted.context.on_disk))
+            done = await run_inside((*self._prefix, *crun.entering(group), *words), environment)
         if done.status:
             raise _failure(scrub_output(done, (secret.text for secret in wanted.secrets)))
         return ids.read_text().strip().removeprefix("sha256:")
@@ -105,6 +108,14 @@ class Builder:
         """Return a Buildah configuration with which Dockerfiles resolve the names of the world."""
         text = f'[containers]\ndns_servers = ["{self._name_server}"]\n'
         return self._cache.trees.write_file("containers.conf", text, 0o644).on_disk
+
+
+def _isolation(folder: Path, processes: int) -> list[str]:
+    """Return the options by which RUN steps are isolated as all commands are; the runtime is in `folder`."""
+    runtime = folder / "runtime"
+    runtime.write_text(buildah_runtime.script(folder / "state", processes=processes))
+    runtime.chmod(0o700)
+    return ["--isolation=oci", f"--runtime={runtime}", "--network=host"]  # the host's is the session's there
 
 
 def _state(key: str, built: Image) -> ContainerState:
