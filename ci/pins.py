@@ -20,7 +20,7 @@ LISTS = ["app/requirements.in", "app/requirements-full.in", "engine/requirements
 LISTS += ["ci/requirements.in", "requirements-dev.in"]
 FILES = ["**/requirements*.in", "**/requirements*.txt", "ci/requirements.lock", "ci/pyproject.toml"]
 # Where base images are pinned.
-PINNING = ["Dockerfile", "ci/main.py", "engine/tests/engine_fixtures.py"]
+PINNING = ["Dockerfile", "ci/main.py", "engine/README.md", "engine/tests/engine_fixtures.py"]
 _COMMAND = re.compile(r"^#   (uv pip compile (?:.*\\\n#\s+)*.*)$", re.MULTILINE)
 _PINNED = re.compile(r"(?:([^/]+\.[^/]+)/)?([^:@]+):([^@]+)@(sha256:[0-9a-f]{64})")
 _HUB, _OFFICIAL = "registry-1.docker.io", "library/"

@@ -1,8 +1,23 @@
-"""`python -m daggerw_engine`: the command line as a program."""
+"""`python -m daggerw_engine` and `daggerw`: the command line as a program."""
 
 import os
 import signal
+import sys
 from typing import NoReturn
+
+
+def start() -> NoReturn:
+    """Run the command line, and end with its status."""
+    signal.signal(signal.SIGINT, _cancel)  # imports take a while
+    from daggerw_engine.command.host import prepare
+
+    prepare(sys.argv[1:])
+    from daggerw_engine.command.main import main
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    status = main()
+    # All is put away; freeing what a session holds object by object would take longer than ending it did.
+    os._exit(status)
 
 
 def _cancel(*_: object) -> NoReturn:
@@ -11,11 +26,5 @@ def _cancel(*_: object) -> NoReturn:
     os._exit(130)
 
 
-signal.signal(signal.SIGINT, _cancel)  # imports take a while
-
-from daggerw_engine.command.main import main  # noqa: E402
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-status = main()
-# All is put away; freeing what a session holds object by object would take longer than ending it did.
-os._exit(status)
+if __name__ == "__main__":
+    start()

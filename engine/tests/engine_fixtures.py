@@ -66,7 +66,7 @@ def command(engine_home: Path) -> Callable[..., tuple[list[str], dict[str, str]]
             "PYTHONPATH": str(DISTRIBUTION),
             "PYTHONPYCACHEPREFIX": str(engine_home / "daggerw/bytecode"),
         }
-        return ["unshare", "--mount", "--", sys.executable, "-P", "-m", "daggerw_engine", *words], environment
+        return [sys.executable, "-P", "-m", "daggerw_engine", *words], environment
 
     return start
 

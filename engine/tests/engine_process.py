@@ -96,7 +96,7 @@ class Engine:
             "PYTHONPATH": str(DISTRIBUTION),
             "PYTHONPYCACHEPREFIX": str(self.home / "bytecode"),
         }
-        command = ("unshare", "--mount", "--", sys.executable, "-P", "-m", "daggerw_engine", *self.words)
+        command = (sys.executable, "-P", "-m", "daggerw_engine", *self.words)
         self.process = subprocess.Popen(
             [*self.before, *command],
             env={**base, **self.environment},

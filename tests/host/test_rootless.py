@@ -20,8 +20,8 @@ from tests.host.conftest import REQUIREMENTS
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 USER, UID = "somebody", 54321
-# Becomes a user that only a mount namespace knows, with the device that usual machines let everybody open.
 ROOT = Path(__file__).resolve().parents[2]
+# Becomes a user that only a mount namespace knows, with the device that usual machines let everybody open.
 BECOME = f"""
 mount --bind "$1/passwd" /etc/passwd
 mount --bind "$1/subuid" /etc/subuid

@@ -166,7 +166,6 @@ def _cache(caller: Caller, words: Sequence[str], *, wants_help: bool) -> int:
 
     if wants_help:
         return write(cache_command.PAGE)
-    _refuse_users()
     return write(cache_command.tend(words, caller.cache, caller.bound))
 
 
@@ -200,7 +199,6 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
     is_object = catalogue.object(returns.name) is not None
     if is_object:
         calls = completed(calls, catalogue, output, parsed.command)
-    _refuse_users()
     _refuse_taken_ports(calls[-1])
     flags = Flags("verbose" in parsed.options, "auto-apply" in parsed.options, output is None)
     try:
@@ -220,14 +218,8 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
 def _session(caller: Caller) -> int:
     from daggerw_engine.command.sdk_session import serve
 
-    _refuse_users()
     _until_signal(serve(caller.cache, caller.bound, caller.folder))
     return 0
-
-
-def _refuse_users() -> None:
-    if os.geteuid() != 0:
-        raise EngineError(f"the embedded engine needs root, or what ./{NAME} makes of an ordinary user")
 
 
 def _refuse_taken_ports(call: Call) -> None:

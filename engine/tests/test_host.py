@@ -1,0 +1,52 @@
+"""What the host has to have is named when it is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine_fixtures import DISTRIBUTION
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives up what only root has")
+
+
+def started(*before: str, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
+    """Run the command line behind the words of another program."""
+    return subprocess.run(
+        [*before, sys.executable, "-P", "-m", "daggerw_engine", "version"],
+        env={"PATH": path, "PYTHONPATH": str(DISTRIBUTION)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_missing_programs_are_named_by_their_packages(tmp_path: Path) -> None:
+    for name in ("buildah", "mmdebstrap", "unshare"):
+        (tmp_path / name).symlink_to(shutil.which("true") or "")
+    done = started(path=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "daggerw: the embedded engine needs the Debian packages iproute2 slirp4netns; run as root: "
+        "apt-get update && apt-get install --yes --no-install-recommends iproute2 slirp4netns\n"
+    )
+
+
+@needs_root
+def test_a_container_without_mount_namespaces_is_refused() -> None:
+    done = started("setpriv", "--bounding-set=-sys_admin", "--")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("daggerw: the embedded engine needs mount namespaces, which this container")
+
+
+@needs_root
+def test_a_user_without_subordinate_ids_is_told_how_to_get_some() -> None:
+    done = started("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "needs root, or user namespaces with subordinate ids (" in done.stderr
+    assert done.stderr.endswith("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 54321.\n")
