@@ -14,10 +14,14 @@ from daggerw_engine.files.copying import copy_entry, copy_into
 
 @dataclass(frozen=True)
 class Client:
-    """Who asks: where its relative paths begin, and whether it is held inside of that folder."""
+    """Who asks: where its relative paths begin, and whether it is held inside of that folder.
+
+    What it exports has no setuid bits and no capabilities, unless it wants the `privileges` of its files.
+    """
 
     workdir: Path
     confined: bool
+    privileges: bool = False
 
     def path(self, path: str) -> Path:
         """Return the place of a path on the client's file system; PathError when it may not go there."""
@@ -43,7 +47,7 @@ class Client:
         if target.is_dir():
             raise PathError(f"{path}: is a directory")
         target.parent.mkdir(parents=True, exist_ok=True)
-        copy_entry(source, target, (os.getuid(), os.getgid()))
+        copy_entry(source, target, (os.getuid(), os.getgid()), privileges=self.privileges)
         return str(target)
 
     def folder(self, path: str) -> Path:
@@ -59,7 +63,7 @@ class Client:
         target = self.folder(path)
         if wipe:
             shutil.rmtree(target)
-        copy_into(source, target, owner=(os.getuid(), os.getgid()))
+        copy_into(source, target, owner=(os.getuid(), os.getgid()), privileges=self.privileges)
         return str(target)
 
 

@@ -43,9 +43,11 @@ from daggerw_engine.store.packing import Packer
 class Session:
     """Evaluates calls, each once, with the cache that all sessions share."""
 
-    def __init__(self, cache: Cache, network: Network, progress: Progress, module: ModuleSource) -> None:
+    def __init__(
+        self, cache: Cache, network: Network, progress: Progress, module: ModuleSource, user: Client
+    ) -> None:
         self._trees, self._network = cache.trees, network
-        self._user = Client(Path.cwd(), confined=False)
+        self._user = user
         trust, addresses, secrets = Trust.of_host(cache.scratch), Addresses(), Secrets(cache.folder)
         committer = Committer(cache.layers, cache.results)
         self._preparer = preparer = Preparer(cache, committer, trust, addresses, network.namespace)
@@ -81,13 +83,20 @@ class Session:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, *, cache: Path, bound: int, network: Network, module: ModuleSource, progress: Progress
+        cls,
+        *,
+        cache: Path,
+        bound: int,
+        network: Network,
+        module: ModuleSource,
+        progress: Progress,
+        user: Client,
     ) -> AsyncIterator[Session]:
-        """Open a session on the cache folder; at the end nothing of it runs any more."""
+        """Open a user's session on the cache folder; at the end nothing of it runs any more."""
         async with AsyncExitStack() as stack:
             stack.enter_context(disk_errors())
             kept = await stack.enter_async_context(Cache.open(cache, bound))
-            session = cls(kept, network, progress, module)
+            session = cls(kept, network, progress, module, user)
             stack.push_async_callback(session._close)
             yield session
 

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 # Debian's packages by a program of each.
 PROGRAMS = {
     "buildah": "buildah",
+    "crun": "crun",
     "ip": "iproute2",
     "mmdebstrap": "mmdebstrap",
     "slirp4netns": "slirp4netns",
+    "tini-static": "tini",
     "unshare": "util-linux",
 }
 NEW_MOUNTS, RECURSIVE, PRIVATE = 0x20000, 0x4000, 0x40000  # <linux/sched.h>, <linux/mount.h>

@@ -37,6 +37,7 @@ from daggerw_engine.run.network import host_listener, module_prefix, private_net
 T = TypeVar("T")
 NAME = "daggerw"
 DEFAULT_MODULE = "DAGGERW_DEFAULT_MODULE"
+KEEP_PRIVILEGES = "DAGGERW_EXPORT_PRIVILEGES"
 OWN_VARIABLES = ("PYTHONPATH", "PYTHONPYCACHEPREFIX", DEFAULT_MODULE)
 # What the real command line has besides.
 OTHERS = {
@@ -86,6 +87,11 @@ class Caller:
         if not text.isdecimal():
             raise UsageError(f"DAGGERW_CACHE_BYTES is {text!r}; expected a number of bytes")
         return int(text)
+
+    @property
+    def privileges(self) -> bool:
+        """Whether exported files keep setuid bits and capabilities."""
+        return self.environment.get(KEEP_PRIVILEGES) == "1"
 
 
 def main() -> int:
@@ -216,9 +222,11 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
 
 
 def _session(caller: Caller) -> int:
+    from daggerw_engine.api.client import Client
     from daggerw_engine.command.sdk_session import serve
 
-    _until_signal(serve(caller.cache, caller.bound, caller.folder))
+    user = Client(caller.folder, confined=False, privileges=caller.privileges)
+    _until_signal(serve(caller.cache, caller.bound, user))
     return 0
 
 
@@ -256,13 +264,19 @@ async def _evaluate(
         prefix = module_prefix(network, caller.cache)
         async with ModuleProcess.start(found, prefix, progress.show, verbose=flags.verbose) as process:
             # Imported late: meanwhile the module's process imports what it needs.
-            from daggerw_engine.api.client import ModuleSource
+            from daggerw_engine.api.client import Client, ModuleSource
             from daggerw_engine.api.session import Session
 
             source = ModuleSource(found.name, found.source)
+            user = Client(caller.folder, confined=False, privileges=caller.privileges)
             async with (
                 Session.open(
-                    cache=caller.cache, bound=caller.bound, network=network, module=source, progress=progress
+                    cache=caller.cache,
+                    bound=caller.bound,
+                    network=network,
+                    module=source,
+                    progress=progress,
+                    user=user,
                 ) as session,
                 session.module_client() as client,
             ):

@@ -13,19 +13,19 @@ import sys
 import threading
 from pathlib import Path
 
-from daggerw_engine.api.client import ModuleSource
+from daggerw_engine.api.client import Client, ModuleSource
 from daggerw_engine.api.session import Session
 from daggerw_engine.progress import Progress
 from daggerw_engine.run.network import private_network
 
 
-async def serve(cache: Path, bound: int, folder: Path) -> None:
+async def serve(cache: Path, bound: int, user: Client) -> None:
     """Print where the API is, and serve it until standard input ends."""
-    source = ModuleSource(folder.name, folder)
+    source = ModuleSource(user.workdir.name, user.workdir)
     async with (
         private_network() as network,
         Session.open(
-            cache=cache, bound=bound, network=network, module=source, progress=Progress()
+            cache=cache, bound=bound, network=network, module=source, progress=Progress(), user=user
         ) as session,
         session.user_client() as address,
     ):

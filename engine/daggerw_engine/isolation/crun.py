@@ -90,7 +90,7 @@ async def start(
     """Run a container while the block runs, in a network namespace; with `reads`, its stdin is a pipe."""
     command, init = tuple(specification["process"]["args"]), shutil.which(INIT)
     if init is None:
-        raise StoreError(f"{INIT} isn't installed: as root, apt-get install tini")
+        raise StoreError(f"{INIT} isn't on the path: as root, apt-get install tini")
     told = _with_init(specification, init)
     with (bundle / "config.json").open("w", errors="surrogateescape") as file:
         json.dump(told, file, ensure_ascii=False)
