@@ -86,6 +86,7 @@ class Engine:
     before: Sequence[str] = ()
     environment: dict[str, str] = field(default_factory=dict)
     cwd: Path | None = None
+    python: str = sys.executable
 
     def start(self) -> Engine:
         """Start it."""
@@ -96,7 +97,7 @@ class Engine:
             "PYTHONPATH": str(DISTRIBUTION),
             "PYTHONPYCACHEPREFIX": str(self.home / "bytecode"),
         }
-        command = (sys.executable, "-P", "-m", "daggerw_engine", *self.words)
+        command = (self.python, "-P", "-m", "daggerw_engine", *self.words)
         self.process = subprocess.Popen(
             [*self.before, *command],
             env={**base, **self.environment},
@@ -195,9 +196,9 @@ def _wait_for_end(pid: int, deadline: float) -> None:
 
 
 @contextmanager
-def running(home: Path, *before: str, **environment: str) -> Iterator[Engine]:
+def running(home: Path, *before: str, python: str = sys.executable, **environment: str) -> Iterator[Engine]:
     """Serve the API on a cache folder while the block runs."""
-    engine = Engine(home, before=before, environment=environment).start().opened()
+    engine = Engine(home, before=before, environment=environment, python=python).start().opened()
     try:
         yield engine
     finally:

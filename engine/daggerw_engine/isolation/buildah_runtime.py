@@ -18,17 +18,21 @@ from daggerw_engine.isolation.specification import restricted
 
 SCRIPT = """#!/bin/sh
 for word; do
-    [ "$word" != create ] || {program} {processes} "$@" || exit
+    [ "$word" != create ] || {{ {program} {processes} "$@" && {limited}; }} || exit
 done
 exec crun --root={state} --cgroup-manager=disabled "$@"
 """
 
 
-def script(state: Path, *, processes: int) -> str:
-    """Return a shell script that is an OCI runtime; crun keeps its state in the folder `state`."""
+def script(state: Path, group: Path | None, *, processes: int) -> str:
+    """Return a shell script that is an OCI runtime; crun keeps its state in the folder `state`.
+
+    `group` is the cgroup that limits a container's processes; `processes` does so when there is none.
+    """
     cached = (f"-Xpycache_prefix={sys.pycache_prefix}",) if sys.pycache_prefix else ()
     program = shlex.join((sys.executable, "-I", "-S", *cached, __file__))
-    return SCRIPT.format(program=program, processes=processes, state=shlex.quote(str(state)))
+    limited = f"echo 0 >{shlex.quote(str(group / 'cgroup.procs'))}" if group else ":"
+    return SCRIPT.format(program=program, processes=processes, limited=limited, state=shlex.quote(str(state)))
 
 
 def main(processes: str, *words: str) -> None:

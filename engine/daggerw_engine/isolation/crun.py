@@ -32,17 +32,20 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 INIT = "tini-static"
 INIT_PATH = "/dev/.init"
 POLL_SECONDS = 0.01
-ENTER = """
-[ -z "$0" ] || echo 0 >"$0/cgroup.procs" || exit
-mount -t tmpfs -o mode=755,size=0 tmpfs /sys/fs/cgroup || exit
-exec "$@"
-"""
+LIMITED = '[ -z "$0" ] || echo 0 >"$0/cgroup.procs" || exit'
+LIMITS_SHOWN = '[ -z "$0" ] || mount --bind "$0" "$1" || exit; shift'
+WITHOUT_CGROUPS = 'mount -t tmpfs -o mode=755,size=4k tmpfs /sys/fs/cgroup || exit; exec "$@"'
 REFUSED = re.compile(r"\[FATAL tini \(\d+\)\] exec (?P<program>.*) failed: (?P<reason>.*)\n\Z", re.DOTALL)
 
 
-def entering(group: Path | None) -> tuple[str, ...]:
-    """Return the words before a command that starts crun: its limits, and no cgroups to be seen."""
-    return (*CONTAINED, "sh", "-c", ENTER, str(group or ""))
+def entering(group: Path | None, shown: Path | None = None) -> tuple[str, ...]:
+    """Return the words before a command that starts crun, so that it sees no cgroups.
+
+    It is limited by `group`, or finds that one at `shown`, to limit with it what it starts.
+    """
+    limits = LIMITS_SHOWN if shown else LIMITED
+    words = (str(group or ""), *([str(shown)] if shown else []))
+    return (*CONTAINED, "sh", "-c", f"{limits}; {WITHOUT_CGROUPS}", *words)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ FROM = re.compile(
 )
 ARG = re.compile(r"\s*ARG\s", re.I)
 NAME = re.compile(r"(?<=\s)\w+(?==|\s|$)")
+LIMITS = "limits"  # where the runtime finds its cgroup
 ARGUMENT_LABEL = "io.dagger.embedded.arguments"
 FAILED_STEP = re.compile(r"building at STEP \"(?P<step>.*?)\": .*?exit status (?P<status>\d+)", re.DOTALL)
 
@@ -97,9 +98,10 @@ class Builder:
             **{name: secret.text for name, secret in variables.items()},
         }
         with cgroups.limited() as group:
-            options += _isolation(folder, 0 if group else cgroups.MOST_PROCESSES)
+            options += _isolation(folder, limited=bool(group))
             words = self._cache.store.command("build", *options, str(wanted.context.on_disk))
-            done = await run_inside((*self._prefix, *crun.entering(group), *words), environment)
+            entering = crun.entering(group, folder / LIMITS)
+            done = await run_inside((*self._prefix, *entering, *words), environment)
         if done.status:
             raise _failure(scrub_output(done, (secret.text for secret in wanted.secrets)))
         return ids.read_text().strip().removeprefix("sha256:")
@@ -110,10 +112,14 @@ class Builder:
         return self._cache.trees.write_file("containers.conf", text, 0o644).on_disk
 
 
-def _isolation(folder: Path, processes: int) -> list[str]:
+def _isolation(folder: Path, *, limited: bool) -> list[str]:
     """Return the options by which RUN steps are isolated as all commands are; the runtime is in `folder`."""
-    runtime = folder / "runtime"
-    runtime.write_text(buildah_runtime.script(folder / "state", processes=processes))
+    runtime, limits = folder / "runtime", folder / LIMITS
+    limits.mkdir()
+    processes = 0 if limited else cgroups.MOST_PROCESSES
+    runtime.write_text(
+        buildah_runtime.script(folder / "state", limits if limited else None, processes=processes)
+    )
     runtime.chmod(0o700)
     return ["--isolation=oci", f"--runtime={runtime}", "--network=host"]  # the host's is the session's there
 
