@@ -6,24 +6,32 @@
 FROM python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91 AS packages
 # The virtual environment gives every base image's Python the same path, /venv/bin/python.
 RUN python -m venv --without-pip /venv
+# uv installs into it, and lies beside the base image's own Python, of which only the standard library goes on.
+COPY requirements-uv.txt /build/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --disable-pip-version-check --root-user-action ignore --no-compile --only-binary :all: \
+        --no-deps --require-hashes --requirement /build/requirements-uv.txt
 # Dependencies come before any code, so that they are installed again only when they change.
 COPY app/requirements.txt /build/
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /venv/bin/python install --disable-pip-version-check --no-compile --only-binary :all: \
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv pip install --python /venv/bin/python --system-certs --link-mode copy --only-binary :all: \
         --no-deps --require-hashes --requirement /build/requirements.txt
+
+# packages-full: with scikit-learn, too; the team's tests run here.
+FROM packages AS packages-full
+COPY app/requirements-full.txt /build/
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv pip install --python /venv/bin/python --system-certs --link-mode copy --only-binary :all: \
+        --no-deps --require-hashes --requirement /build/requirements-full.txt
 
 # builder: the packages without what is never run, and what the interpreter needs besides.
 FROM packages AS builder
-COPY ci/assemble.py ci/package_record.py ci/runtime_tree.py ci/slim.py /build/
+COPY docker /build/
 RUN /venv/bin/python -B /build/assemble.py /tree
 
-# builder-full: the same with scikit-learn.
-FROM packages AS builder-full
-COPY app/requirements-full.txt /build/
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /venv/bin/python install --disable-pip-version-check --no-compile --only-binary :all: \
-        --no-deps --require-hashes --requirement /build/requirements-full.txt
-COPY ci/assemble.py ci/package_record.py ci/runtime_tree.py ci/slim.py /build/
+# builder-full: as builder, with scikit-learn.
+FROM packages-full AS builder-full
+COPY docker /build/
 RUN /venv/bin/python -B /build/assemble.py /tree
 
 # model: trained with the very libraries that may serve it, on what pyproject.toml names.

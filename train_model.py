@@ -31,10 +31,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from app import artifact
-from app.artifact import Card
 from app.errors import BadData, TrainingError
-from app.estimator import Estimator
+from app.modelling import artifact
+from app.modelling.artifact import Card
+from app.modelling.estimator import Estimator
 from training.fit import fit
 from training.package import package
 from training.settings import read_settings

@@ -8,8 +8,8 @@ import signal
 import sys
 from types import FrameType
 
+from app.connections.listener import listen
 from app.errors import ListenError, SettingsError
-from app.listener import listen
 from app.settings import Settings
 
 

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 
-from app.artifact import Card
+from app.modelling.artifact import Card
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+OTHER = "other"  # the route of all paths that aren't known
 MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 

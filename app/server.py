@@ -15,10 +15,10 @@ import uvicorn
 import uvloop
 
 from app import logs
-from app.gateway import Gateway
-from app.hotpath import protocol_of
-from app.listener import BACKLOG
-from app.protocol import LimitedProtocol
+from app.api.asgi_app import AsgiApp
+from app.connections.hot_path import protocol_of
+from app.connections.listener import BACKLOG
+from app.connections.protocol import LimitedProtocol
 from app.service import Service
 from app.settings import Settings
 
@@ -65,7 +65,7 @@ async def _watch(connections: Iterable[object]) -> NoReturn:
 
 def _config(service: Service) -> uvicorn.Config:
     return uvicorn.Config(
-        Gateway(service),
+        AsgiApp(service),
         http=protocol_of(service),
         ws="none",
         lifespan="off",

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sized
 from itertools import count
 from time import monotonic
 
-from app import predictor
-from app.artifact import Card
 from app.errors import ArtifactError
 from app.logs import AccessLog, Exchange
 from app.metrics import Metrics
-from app.predictor import Predictor
+from app.modelling import model_loader
+from app.modelling.artifact import Card
+from app.modelling.predictor import Predictor
 from app.settings import Settings
 
+PREDICT = "/predict"
 REQUEST_ID = rb"[A-Za-z0-9._:/=@+-]{1,128}"
 _is_request_id = re.compile(REQUEST_ID).fullmatch
 
@@ -36,7 +37,7 @@ class Service:
     def load(cls, settings: Settings) -> Service:
         """Load the model; one that cannot be loaded is told in the answers."""
         try:
-            return cls(settings, predictor.load(settings.model_dir))
+            return cls(settings, model_loader.load(settings.model_dir))
         except ArtifactError as error:
             return cls(settings, error)
 

@@ -15,9 +15,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import canonical
-import filesystem
-import layout
+from image import archive_reader, canonical, layer_tree
 
 ORIGIN = canonical.Origin("0" * 40, "1970-01-01T00:00:00Z", f"base@sha256:{'0' * 64}")
 CHUNK = 1024 * 1024
@@ -25,8 +23,8 @@ CHUNK = 1024 * 1024
 
 def rewrite(archive: Path) -> int:
     """Write the canonical form; returns the bytes of files in it."""
-    image = layout.read(archive)
-    with tempfile.TemporaryDirectory() as folder, filesystem.opened(image) as tree:
+    image = archive_reader.read(archive)
+    with tempfile.TemporaryDirectory() as folder, layer_tree.opened(image) as tree:
         canonical.write(image, tree, ORIGIN, Path(folder, "image.tar"))
         return sum(entry.size for entry in tree.values())
 
@@ -34,7 +32,7 @@ def rewrite(archive: Path) -> int:
 def compress(archive: Path) -> int:
     """Compress the same files' bytes, and nothing else; returns how many there were."""
     stream = zlib.compressobj(canonical.LEVEL, wbits=31)
-    with filesystem.opened(layout.read(archive)) as tree:
+    with layer_tree.opened(archive_reader.read(archive)) as tree:
         for entry in tree.values():
             for piece in entry.chunks():
                 stream.compress(piece)

@@ -25,35 +25,35 @@ from pathlib import Path
 
 import httpx
 
-import layout
-from endpoints import Endpoints
-from identity import Given
-from principal import Identity, Provider
-from reference import Image, Release
-from registry import connect
-from rehearsal import addresses
-from rehearsal.world import World, usual_world
-from retrying import patient
-from steps import Steps
-from targets.cloud_run import CloudRun, Settings
-from targets.deployment import Deployment
-from targets.golden import Golden
-from targets.judge import Judge
-from targets.verdict import Limits
+from deploying.rollout.deployment import Deployment
+from deploying.rollout.golden_rows import Golden
+from deploying.rollout.judge import Judge
+from deploying.rollout.verdict import Limits
+from deploying.targets.cloud_run import CloudRun, Settings
+from fakecloud import addresses
+from fakecloud.state.fixtures import World, usual_world
+from image import archive_reader
+from keyless.endpoints import Endpoints
+from keyless.federation import Federation
+from keyless.google_identity import Identity, Provider
+from keyless.oidc_sources import Given
+from net.retry_policy import patient
+from net.step_log import Steps
+from net.tokens import Token
+from oci.reference import Image, Release
+from oci.repository import connect
 from tests.ci.conftest import Archive, serving_registry
-from tokens import Token
-from wif import Federation
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP_SECONDS = 4.0
 LIMITS = Limits(ceiling=5, slower=5, slack=5)  # the machine is the users', too
 USERS = """
 import asyncio, json, sys
-from rehearsal.run.upstream import InstanceFailed, Upstream
-from targets.golden import Golden
-from targets.port import Address
-from together import beside
-from users import Users
+from deploying.rollout.golden_rows import Golden
+from deploying.rollout.target import Address
+from fakecloud.cloud_run.instance_client import InstanceFailed, Upstream
+from net.concurrency import beside
+from rehearsal.simulated_users import Users
 
 class Lean(Users):
     upstream = Upstream()  # httpx takes more of the machine than all that is measured
@@ -97,7 +97,7 @@ class Place:
         """Publish an image that stands for a version."""
         archive = Archive(folder / f"{tag}.tar")
         archive.index(archive.add_manifest(tag.encode()))
-        image = layout.read(archive.write())
+        image = archive_reader.read(archive.write())
         repository = f"{self.world.repository.project}/{self.world.repository.name}/bench"
         async with connect(self.registry_url, repository) as place:
             await replace(place, say=lambda line: None).publish(image, tag)
@@ -152,7 +152,7 @@ def standing(folder: Path) -> Iterator[Place]:
         ticket, key = secrets.token_urlsafe(), secrets.token_urlsafe()
         (folder / "ticket").write_text(ticket)
         (folder / "key").write_text(key)
-        words = ["-m", "rehearsal", "--host", "127.0.0.1", "--port", "0", "--registry-url", registry_url]
+        words = ["-m", "fakecloud", "--host", "127.0.0.1", "--port", "0", "--registry-url", registry_url]
         words += ["--request-token-file", f"{folder}/ticket", "--control-key-file", f"{folder}/key"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "ci")}
         process = stack.enter_context(started(*words, environment=environment, stdout=subprocess.PIPE))

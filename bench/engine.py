@@ -231,7 +231,7 @@ def calls(environment: dict[str, str], clone: Path) -> None:
         "<= 1.8 s",
         kept=cached <= 1.8,
     )
-    with (clone / "tests/ci/test_reference.py").open("a") as file:
+    with (clone / "tests/ci/oci/test_reference.py").open("a") as file:
         file.write("\n# edited\n")
     began = time.perf_counter()
     told = call()

@@ -1,13 +1,15 @@
 """Measure the pipeline on the embedded engine, from a clone with empty caches: `python bench/pipeline.py`.
 
-Prints a row for each step with its seconds, the limit that the project sets itself, and the largest memory
-(PSS, MB) of the engine, its command line included, and of the module's own process. Takes about ten minutes,
-and as much network as a first build.
+Prints a row for each step with its seconds, the limit that the project sets itself, the ratio to PLAIN, and
+the largest memory (PSS, MB) of the engine, its command line included, and of the module's own process. PLAIN
+is the same work without containers: an environment, its packages, a training and the tests. Takes about ten
+minutes, and as much network as a first build.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,18 +44,40 @@ class Step:
     before: Callable[[Path], None] = lambda clone: None
 
 
-def touch_a_test(clone: Path) -> None:
+def edit_a_test(clone: Path) -> None:
     """Change a test file as an editor would: its content is another one afterwards."""
-    with (clone / "tests/ci/test_reference.py").open("a") as file:
+    with (clone / "tests/release/test_model.py").open("a") as file:
         file.write("\n# touched\n")
 
 
+def edit_the_model(clone: Path) -> None:
+    """Change the estimator, and so everything that comes from it."""
+    program = clone / "train_model.py"
+    program.write_text(program.read_text().replace("LogisticRegression()", "LogisticRegression(C=0.5)"))
+
+
+def empty_the_cache(clone: Path) -> None:
+    """Begin as on a fresh machine."""
+    shutil.rmtree(clone.parent / "cache")
+
+
 STEPS = (
-    Step("publish, caches empty", PUBLISH, 360),
+    Step("publish, caches empty", PUBLISH, 180),
     Step("publish, nothing changed", PUBLISH, 10),
+    Step("publish, another model", ("publish", "--tag", "v1.0.1"), 60, edit_the_model),
     Step("test, nothing changed", ("test",), 3),
-    Step("test, one test file touched", ("test",), 20, touch_a_test),
+    Step("test, one test file touched", ("test",), 20, edit_a_test),
+    Step("test, caches empty", ("test",), 75, empty_the_cache),
+    Step("test-pipeline, caches empty", ("test-pipeline",), 240, empty_the_cache),
 )
+PLAIN = """
+python3 -m venv ../plain
+../plain/bin/pip install -q --require-hashes --no-deps --no-cache-dir -r requirements-uv.txt
+../plain/bin/uv pip install -q --python ../plain --no-cache \
+    --no-deps --require-hashes -r requirements-test.txt
+../plain/bin/python train_model.py --output ../model
+../plain/bin/python -m pytest --quiet tests/release --model ../model
+"""
 
 
 def main() -> int:
@@ -62,12 +86,15 @@ def main() -> int:
         clone = Path(folder, "clone")
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         environment = {**os.environ, "XDG_CACHE_HOME": f"{folder}/cache", "DAGGERW_ENGINE": "embedded"}
-        print(f"{'step':28} {'seconds':>8} {'limit':>6} {'engine MB':>10} {'module MB':>10}")
+        plain = measured(["bash", "-ec", PLAIN], clone, environment).seconds
+        print(f"{'step':28} {'seconds':>8} {'limit':>6} {'ratio':>6} {'engine MB':>10} {'module MB':>10}")
+        print(f"{'without containers':28} {plain:8.1f} {'':6} {1:6.1f}", flush=True)
         for step in STEPS:
             step.before(clone)
             figure = measured(["./daggerw", "call", *step.words], clone, environment)
             memory = f"{figure.engine_mb:10.0f} {figure.module_mb:10.0f}"
-            print(f"{step.name:28} {figure.seconds:8.1f} {step.limit:6.0f} {memory}", flush=True)
+            row = f"{step.name:28} {figure.seconds:8.1f} {step.limit:6.0f} {figure.seconds / plain:6.1f}"
+            print(f"{row} {memory}", flush=True)
     return 0
 
 

@@ -3,7 +3,8 @@
 Prints a row for each kind of model, fitted to scikit-learn's data on breast cancer: its nodes (of trees) or
 coefficients, milliseconds to load it, microseconds for a row by itself and for each of BATCH rows together,
 and how these compare with scikit-learn's. The last column is what walking from node to node takes a row, the
-plainer way that `app/unrolled.py` was chosen over. Figures are medians of alternating rounds: about a minute.
+plainer way that `app/modelling/model_compiler.py` was chosen over. Figures are medians of alternating rounds:
+about a minute.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from app import portable
-from app.portable import Tree
-from app.scorer import scorer
+from app.modelling import portable_model
+from app.modelling.portable_model import Tree
+from app.modelling.scorer import scorer
 from training.export import export
 
 BATCH, ROUNDS, SINGLES = 1000, 11, 20
@@ -72,7 +73,7 @@ def measured(estimator: Any, features: int) -> list[str]:
     estimator.fit(x, y)
     content = json.dumps(asdict(export(estimator, 1))).encode()
     started = time.perf_counter()
-    model = portable.parse(content, "model.json")
+    model = portable_model.parse(content, "model.json")
     prepared = scorer(model)
     loaded = time.perf_counter() - started
     random = np.random.default_rng(0)

@@ -1,44 +1,45 @@
 """The pipeline: what `dagger call` and `./daggerw call` offer for this project."""
 
 import secrets
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import dagger
 from dagger import BuildArg, DefaultPath, Doc, Ignore, Name, dag, object_type
 
-import bundle
-import explain
-import images
-import model_card
-import pins
-import reference
-import rehearse
-import release
-import scan
-import scenario as scenarios
-import setup_google
-import verify
-from deploy import Operations, smoke_test
-from doctor import Doctor, report
-from endpoints import Endpoints
-from errors import InvalidIdentity
-from identified import identified, operated
-from principal import Identity
-from reach import Operator, Reach
-from retrying import patient
-from revision import Commit
-from setup_google import Setup
-from steps import Steps
-from together import together
+from advice import known_errors
+from deploying.environments import FILE as ENVIRONMENTS
+from deploying.environments import Environments
+from deploying.operations import Operations, smoke_test
+from deploying.shared_arguments import identified, operated
+from deploying.target_connections import Operator, Reach
+from errors import ImagesDiffer, InvalidIdentity
+from image import compare, release_files
+from keyless import setup_script
+from keyless.doctor import Doctor, report
+from keyless.endpoints import Endpoints
+from keyless.google_identity import Identity
+from keyless.setup_script import Setup
+from net.concurrency import together
+from net.retry_policy import patient
+from net.step_log import Steps
+from oci import reference, registry_listing
+from rehearsal import release_rehearsal, scenarios
+from releasing import model_card, pins, publishing, registry_access, scan, verify
+from releasing.git_commit import Commit
+from releasing.project_settings import Project
+from releasing.registry_access import RegistryAccess
 
 if TYPE_CHECKING:
     Method = TypeVar("Method", bound=Callable[..., object])
 
     # The SDK's decorator loses a method's type in mypy, and its overloads lack `cache`.
     def function(*, cache: str | None = None) -> Callable[[Method], Method]: ...
+    def checks(method: Method) -> Method: ...
 else:
+    from dagger import check as checks
     from dagger import function
 
 BASE = "python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91"
@@ -48,29 +49,48 @@ WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabo
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
 # pyproject.toml or in data/.
 MODEL_FILES = ["app", "data", "pyproject.toml", "train_model.py", "training", "*.csv"]
-IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "ci/assemble.py", "ci/package_record.py"]
-IMAGE_FILES += ["ci/runtime_tree.py", "ci/slim.py"]
+IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "docker", "requirements-uv.txt"]
+PACKAGE_FILES = ["Dockerfile", "app/requirements.txt", "app/requirements-full.txt", "requirements-uv.txt"]
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
-CHECKED_FILES += [".gitignore", "*.md", "docs", "engine", "requirements-dev.in", "requirements-dev.txt"]
+CHECKED_FILES += [".gitignore", "*.md", "docs", "engine", "requirements-*.in", "requirements-*.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
 SOURCE += ["ci/sdk", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
 
-# Two halves that run side by side; whoever changes a test of one finds the other cached.
-SERVICE_TESTS = [*MODEL_FILES, "pytest.ini", "tests/*.py", "tests/service"]
-REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/docs", "tests/test_repository.py"]
+# What proves the machinery, in two halves that run side by side; after a change of one the other is cached.
+# Everything else in tests/ is the team's, and what a release depends on.
+SERVICE_TESTS = ["tests/service", "tests/training"]
+REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/docker", "tests/docs", "tests/repository"]
+HOST_TESTS = ["tests/browser", "tests/host", "tests/monitoring"]
+MACHINERY_TESTS = [*SERVICE_TESTS, *REPOSITORY_TESTS, *HOST_TESTS]
 BENCHMARK_PACKAGES = "apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk"
 TEST_REGISTRY = "http://registry:5000"
 
-LINTERS = {
-    "ruff": ["ruff", "check", "."],
-    "ruff format": ["ruff", "format", "--check", "."],
+PYTHON_LINTERS = {
+    "ruff": ["ruff", "check", "--no-cache", "."],
+    "ruff format": ["ruff", "format", "--no-cache", "--check", "."],
     "mypy": ["mypy", "."],
+}
+LINTERS = {
+    **PYTHON_LINTERS,
     "hadolint": ["hadolint", "Dockerfile"],
     "shellcheck": ["shellcheck", "daggerw", ".ci/run"],
     "workflow schema": ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", WORKFLOW],
     "dependabot schema": ["check-jsonschema", "--builtin-schema", "vendor.dependabot", DEPENDABOT],
     "zizmor": ["zizmor", "--offline", "--no-progress", ".github"],
 }
+# Runs one linter, and prints the last line of what it says, or all of it when it finds something.
+VERDICT = """verdict() {
+  name=$1; shift
+  if said=$("$@" 2>&1); then
+    last=$(printf '%s' "$said" | tail -n 1)
+    printf '%s: %s\\n' "$name" "${last:-no findings}"
+  else
+    printf '%s:\\n%s\\n' "$name" "$said" >&2
+    status=1
+  fi
+}
+status=0
+"""
 
 Tag = Annotated[str, Doc("The version to release: vMAJOR.MINOR.PATCH, also with a pre-release suffix")]
 Git = Annotated[dagger.GitRepository, DefaultPath("/"), Doc("The repository, for its commit")]
@@ -88,15 +108,23 @@ class Ci:
     source: Annotated[dagger.Directory, DefaultPath("/"), Ignore(SOURCE), Doc("The repository")]
 
     @function()
+    @checks
     async def test(self) -> str:
-        """Run the tests of the service and those of the pipeline, and print pytest's reports."""
+        """Test what a release depends on: the service with this model, and the team's own tests."""
+        return await self._team_tests().stdout()
+
+    @function()
+    @checks
+    async def test_pipeline(self) -> str:
+        """Test the machinery: the service with any model, training, the pipeline, and this repository."""
         prepared, registry = self._prepared(), _registry().as_service(use_entrypoint=True)
-        files = self.source.filter(include=SERVICE_TESTS, exclude=REPOSITORY_TESTS)
+        files = self.source.filter(include=[*MODEL_FILES, "pytest.ini", "tests/*.py", *SERVICE_TESTS])
         service = prepared.with_directory(".", files)
-        others = self.source.filter(exclude=["tests/test_*.py", *(f"!{path}" for path in REPOSITORY_TESTS)])
+        others = self.source.filter(exclude=SERVICE_TESTS)
         pipeline = prepared.with_directory(".", others).with_service_binding("registry", registry)
+        measured = ["--cov=app", "--cov=train_model", "--cov=training"]
         reports = await together(
-            service.with_exec(["pytest", "--cov=app", "--cov=train_model", "--cov=training"]).stdout,
+            service.with_exec(["pytest", *SERVICE_TESTS, *measured]).stdout,
             pipeline.with_exec(
                 ["pytest", *REPOSITORY_TESTS, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
             ).stdout,
@@ -104,42 +132,36 @@ class Ci:
         return "\n".join(reports)
 
     @function()
+    @checks
     async def lint(self) -> str:
         """Check code, types, Dockerfile, shell scripts and workflow, and print each tool's verdict."""
-        checked, verdicts = self._checked(), []
-        for name, command in LINTERS.items():
-            output = (await checked.with_exec(command).stdout()).strip()
-            verdicts.append(f"{name}: {output.splitlines()[-1] if output else 'no findings'}")
-        return "\n".join(verdicts)
+        return (await _lint(self._prepared().with_directory(".", self.source), LINTERS).stdout()).strip()
 
     @function()
     async def check(self) -> str:
-        """Lint and test, and print all reports."""
-        return "\n".join(await together(self.lint, self.test))
+        """Lint, test and test-pipeline: everything, and print all reports."""
+        return "\n".join(await together(self.lint, self.test, self.test_pipeline))
 
     @function()
     def train(self) -> dagger.Directory:
         """Train the model and return the folder with the model and its card."""
-        files = self.source.filter(include=MODEL_FILES)
-        return _trained(self._prepared().with_directory(".", files))
+        return self._model().directory("model")
 
     @function()
     async def build(self, tag: Tag = "v0.0.0-dev") -> dagger.Container:
         """Build the image of one version, with scikit-learn only if the model needs it."""
-        version = BuildArg("VERSION", reference.release_tag(tag))
-        arguments = [BuildArg("NAME", await self._name()), version]
-        target = model_card.image_target(await self.train().file("card.json").contents())
-        return self.source.filter(include=IMAGE_FILES).docker_build(build_args=arguments, target=target)
+        images = self._images(reference.release_tag(tag), (await self._project()).name)
+        return images[model_card.image_target(await self.train().file("card.json").contents())]
 
     @function(cache="session")
     async def release(self, git: Git, tag: Tag = "v0.0.0-dev") -> dagger.Directory:
         """Build one version into files: the image as it is published, and what proves where it comes from."""
-        return (await self.bundle(tag, await Commit.of(git))).directory(bundle.FOLDER)
+        return (await self._build_bundle(tag, git)).directory(release_files.FOLDER)
 
     @function(cache="session")
     async def digest(self, git: Git, tag: Tag = "v0.0.0-dev") -> str:
         """Print the digest that one version has wherever this commit is built, without publishing it."""
-        return (await (await self.bundle(tag, await Commit.of(git))).stdout()).strip()
+        return (await (await self._build_bundle(tag, git)).stdout()).strip()
 
     @function(cache="session")
     async def compare(
@@ -149,8 +171,14 @@ class Ci:
         tag: Tag = "v0.0.0-dev",
     ) -> str:
         """Say which file of which layer differs, and how, from another build of one version."""
-        ours = (await self.bundle(tag, await Commit.of(git))).file(f"{bundle.FOLDER}/{bundle.IMAGE}")
-        return await release.compared(self._programs(), ours, other)
+        ours = (await self._build_bundle(tag, git)).file(f"{release_files.FOLDER}/{release_files.IMAGE}")
+        both = self._programs().with_mounted_file("/ours.tar", ours).with_mounted_file("/theirs.tar", other)
+        command = ["python", "-m", compare.PROGRAM, "/ours.tar", "/theirs.tar"]
+        ended = both.with_exec(command, expect=dagger.ReturnType.ANY)
+        report = (await ended.stdout()).strip()
+        if await ended.exit_code():
+            raise ImagesDiffer(f"compare: {report or (await ended.stderr()).strip()}")
+        return report
 
     @function(cache="never")
     async def scan(
@@ -165,9 +193,9 @@ class Ci:
         fail_on: Annotated[str, Doc("How grave is too grave: low, medium, high or critical")] = "high",
     ) -> str:
         """Look what is known against the parts of one version, and fail when that is grave."""
-        made = await self.bundle(tag, await Commit.of(git))
+        made = await self._build_bundle(tag, git)
         programs = self._prepared().with_file(scan.PROGRAM, self.source.file(scan.PROGRAM))
-        bill = made.file(f"{bundle.FOLDER}/{bundle.SBOM}")
+        bill = made.file(f"{release_files.FOLDER}/{release_files.SBOM}")
         return await scan.scanned(programs, bill, advisories or (), url or (), fail_on)
 
     @function(cache="never")
@@ -182,14 +210,10 @@ class Ci:
         raised = await pins.raised(self.source, self._prepared())
         return (await pins.repinned(raised, found)).changes(self.source)
 
-    async def bundle(self, tag: str, commit: Commit) -> dagger.Container:
-        """Return the container that made one version of a commit into files, in bundle.FOLDER."""
-        return release.bundled(await self.build(tag), self._programs(), commit, BASE)
-
     @function()
     async def serve(self, tag: Tag = "v0.0.0-dev") -> dagger.Service:
         """Serve the image of one version on port 8080."""
-        return release.served(await self.build(tag))
+        return publishing.served(await self.build(tag))
 
     @function()
     def registry(self) -> dagger.Service:
@@ -234,10 +258,11 @@ class Ci:
         identity: Identity | None,
     ) -> str:
         """Lint, test, build, try and push one version, and print its name with its digest."""
-        destination, steps = reference.destination(registry, tag), Steps(_tell)
-        target = destination.image(await self._name())
-        allowed, commit = release.Allowed(stand_in=allow_stand_in), await Commit.of(git)
-        return str(await release.release(self, target, commit, identity, steps, allowed))
+        name = (await self._project()).name
+        target = reference.image(registry, name, tag)
+        draft = self._draft(name, tag, await Commit.of(git))
+        access, allowed = self._access(identity), publishing.Allowed(stand_in=allow_stand_in)
+        return str(await publishing.release(draft, target, access, Steps(_tell), allowed))
 
     @function(cache="never")
     async def rehearse(
@@ -253,25 +278,12 @@ class Ci:
         ] = "",
     ) -> str:
         """Release one version to a stand-in for GitHub and Google, pull it, run it and ask it."""
-        rehearsal = rehearse.Rehearsal(tag, fault or (), scenario)
-        programs = self._prepared().with_directory(".", self.source.filter(include=rehearse.FILES))
-        made = (await self._name(), await Commit.of(git), programs, _registry(), self)
-        return await rehearsal.run(self, *made)
-
-    async def another_model(self) -> dagger.Directory:
-        """Return the folder of a model that is not the one of train."""
-        pyproject, card = self.source.file("pyproject.toml"), self.train().file("card.json")
-        settings = scenarios.other_settings(await pyproject.contents(), await card.contents())
-        files = self.source.filter(include=MODEL_FILES).with_new_file("other.toml", settings)
-        return _trained(self._prepared().with_directory(".", files), "--settings", "other.toml")
-
-    def late(self, service: dagger.Service, seconds: float) -> dagger.Service:
-        """Return a service that leads to another, each request some seconds later."""
-        program = self.source.file("ci/rehearsal/delay.py")
-        command = ["python", "/delay.py", "late", str(release.PORT), str(seconds)]
-        delayed = dag.container().from_(BASE).with_file("/delay.py", program)
-        delayed = delayed.with_service_binding("late", service).with_exposed_port(release.PORT)
-        return delayed.as_service(args=command)
+        rehearsal = release_rehearsal.Rehearsal(tag, fault or (), scenario)
+        project, commit = await self._project(), await Commit.of(git)
+        drafts = [self._draft(project.name, each, commit) for each in rehearsal.tags]
+        programs = self._prepared().with_directory(".", self.source.filter(include=release_rehearsal.FILES))
+        ingredients = self._ingredients(project)
+        return await rehearsal.run(project.name, drafts, programs, _registry(), ingredients)
 
     @function(cache="never")
     @identified
@@ -280,7 +292,7 @@ class Ci:
         self, environment: EnvironmentName, image: Named, *, identity: Identity | None, operator: Operator
     ) -> str:
         """Bring a published image to an environment in steps, each judged, and print what is live."""
-        return await self._operations(identity, operator).deploy(environment, image)
+        return await (await self._operations(identity, operator)).deploy(environment, image)
 
     @function(cache="never")
     @identified
@@ -294,7 +306,7 @@ class Ci:
         operator: Operator,
     ) -> str:
         """Bring what runs well in one environment to another, with its digest, and print what is live."""
-        return await self._operations(identity, operator).promote(origin, to)
+        return await (await self._operations(identity, operator)).promote(origin, to)
 
     @function(cache="never")
     @identified
@@ -308,7 +320,7 @@ class Ci:
         operator: Operator,
     ) -> str:
         """Restore what was good before in an environment, without building, and print what is live."""
-        return await self._operations(identity, operator).rollback(environment, to)
+        return await (await self._operations(identity, operator)).rollback(environment, to)
 
     @function(cache="never")
     @identified
@@ -323,7 +335,7 @@ class Ci:
         operator: Operator,
     ) -> str:
         """List what was deployed, what is live where, and why the last one was rolled back."""
-        return await self._operations(identity, operator).history(environment)
+        return await (await self._operations(identity, operator)).history(environment)
 
     @function(cache="never")
     @identified
@@ -346,16 +358,17 @@ class Ci:
         identity: Identity | None,
     ) -> str:
         """Try each step of a release by itself, before anything is built, and print what came of it."""
-        destination = reference.destination(registry, tag)
+        reference.release_tag(tag)
+        address = reference.registry_address(registry)
         if identity is None:
             raise InvalidIdentity("provider: give doctor the arguments of publish that say who releases")
         async with patient() as client:
-            return report(await Doctor(identity, destination, client, condition).examine())
+            return report(await Doctor(identity, address, client, condition).examine())
 
     @function()
     def explain(self, text: Annotated[str, Doc("An error, or a log with one in it")]) -> str:
         """Explain the known errors of releases in a text: why they come and what ends them."""
-        return explain.explain(text)
+        return known_errors.explain(text)
 
     @function(cache="never")
     async def setup_google(
@@ -380,11 +393,11 @@ class Ci:
         setup = Setup(project, repository, location, images, pool, provider, *accounts)
         if not (repository_id and owner_id):
             async with patient() as client:
-                repository_id, owner_id = await setup_google.github_ids(
+                repository_id, owner_id = await setup_script.github_ids(
                     repository, Endpoints().github, client
                 )
         template = await self.source.file("deploy/google/setup.sh").contents()
-        return setup_google.script(template, setup, repository_id, owner_id)
+        return setup_script.script(template, setup, repository_id, owner_id)
 
     @function(cache="never")
     @identified
@@ -392,9 +405,9 @@ class Ci:
         self, registry: Registry = reference.LOCAL_REGISTRY, *, identity: Identity | None
     ) -> str:
         """List what a registry has of this image: tags, digests, age and size."""
-        target = reference.destination(registry, "v0.0.0-dev").image(await self._name())
-        async with release.opened(self, target, identity) as repository:
-            return await images.listed(repository)
+        image = reference.image(registry, (await self._project()).name, "v0.0.0-dev")
+        async with self._access(identity).open(image) as repository:
+            return await registry_listing.listed(repository)
 
     @function(cache="never")
     @identified
@@ -406,49 +419,118 @@ class Ci:
     ) -> str:
         """Hold a published image against its bill of materials, its provenance and its labels."""
         published = reference.pinned(image)
-        async with release.opened(self, published.image, identity) as repository:
+        async with self._access(identity).open(published.image) as repository:
             return await verify.verified(repository, published)
 
-    def _operations(self, identity: Identity | None, operator: Operator) -> Operations:
-        reach = Reach(self.source, dag.container().from_(BASE), identity, operator)
-        return Operations(self, reach, Steps(_tell))
+    async def _project(self) -> Project:
+        return Project.of(await self.source.file("pyproject.toml").contents())
 
-    async def _name(self) -> str:
-        return reference.project_name(await self.source.file("pyproject.toml").contents())
+    def _access(self, identity: Identity | None) -> RegistryAccess:
+        return RegistryAccess(identity, self.registry())
+
+    async def _operations(self, identity: Identity | None, operator: Operator) -> Operations:
+        name = (await self._project()).name
+        environments = Environments.of(await self.source.file(ENVIRONMENTS).contents())
+        reach = Reach(self.source, dag.container().from_(BASE), identity, operator)
+        return Operations(name, environments, self._access(identity), reach, Steps(_tell))
+
+    def _images(self, tag: str, name: str) -> dict[str, dagger.Container]:
+        """Return a version's image for each target of the Dockerfile; only the one that is used is built."""
+        files = self.source.filter(include=IMAGE_FILES)
+        arguments = [BuildArg("NAME", name), BuildArg("VERSION", tag)]
+        return {
+            target: files.docker_build(build_args=arguments, target=target) for target in model_card.TARGETS
+        }
+
+    async def _build_bundle(self, tag: str, git: dagger.GitRepository) -> dagger.Container:
+        """Return the container that made one version of the commit into files, in release_files.FOLDER."""
+        return self._bundle(await self.build(tag), await Commit.of(git))
+
+    def _bundle(self, image: dagger.Container, commit: Commit) -> dagger.Container:
+        """Return the container that makes an image into files and prints its digest."""
+        archive = image.as_tarball(forced_compression=dagger.ImageLayerCompression.Uncompressed)
+        origin = ["--revision", commit.revision, "--created", commit.created, "--base", BASE]
+        command = ["python", "-m", release_files.PROGRAM, "/image.tar", release_files.FOLDER, *origin]
+        return self._programs().with_mounted_file("/image.tar", archive).with_exec(command)
+
+    def _draft(self, name: str, tag: str, commit: Commit) -> publishing.Draft:
+        """Return what one version is released from."""
+        lint = _lint(self._team_files(), PYTHON_LINTERS)
+        images = self._images(tag, name)
+        bundles = {target: self._bundle(image, commit) for target, image in images.items()}
+        return publishing.Draft(commit, lint, self._team_tests(), self.train(), bundles)
+
+    def _ingredients(self, project: Project) -> scenarios.Ingredients:
+        """Return what a rehearsal's bad releases are made with."""
+        program = self.source.file(scenarios.DELAY_PROGRAM)
+        proxy = dag.container().from_(BASE).with_file(scenarios.DELAY_PATH, program)
+        return scenarios.Ingredients(project.settings, self._model(), proxy)
+
+    def _model(self) -> dagger.Container:
+        """Return the Dockerfile's stage in which the model is trained."""
+        model = self.source.filter(include=IMAGE_FILES).docker_build(target="model")
+        return model.with_workdir("/app")
+
+    def _team_tests(self) -> dagger.Container:
+        """Return the container that tests what a release depends on."""
+        tested = self._team_files().with_directory("model", self.train())
+        return tested.with_exec(["python", "-m", "pytest", "--model=model"])
+
+    def _team_files(self) -> dagger.Container:
+        """Return the team's files with the packages that the full image has, and the tools to test them."""
+        packages = self.source.filter(include=PACKAGE_FILES).docker_build(target="packages-full")
+        tools = ["uv", "pip", "install", "--python", "/venv/bin/python", "--no-deps", "--require-hashes"]
+        files = self.source.filter(include=[*MODEL_FILES, "pytest.ini", "tests"], exclude=MACHINERY_TESTS)
+        return (
+            _installing(packages)
+            .with_env_variable("PATH", "/venv/bin:${PATH}", expand=True)
+            .with_file("requirements-test.txt", self.source.file("requirements-test.txt"))
+            .with_exec([*tools, "-r", "requirements-test.txt"])
+            .with_directory(".", files)
+        )
 
     def _prepared(self) -> dagger.Container:
-        """Return the base of every step: what is installed first changes least."""
-        requirements = self.source.file("requirements-dev.txt")
-        # Nothing beside the list: pip would take a newer version of what it also knows with extras.
-        install = ["pip", "install", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
+        """Return the base of every step of the machinery: what is installed first changes least."""
+        # Nothing beside the lists: another version of what is also known with extras would be taken.
+        pip = ["pip", "install", "--disable-pip-version-check", "--root-user-action", "ignore"]
+        uv = ["uv", "pip", "install", "--system"]
+        locked = ["--no-deps", "--require-hashes", "-r"]
         return (
-            dag.container()
-            .from_(BASE)
-            .with_workdir("/src")
-            .with_mounted_cache("/cache", dag.cache_volume("tools"))
-            .with_env_variable("PIP_CACHE_DIR", "/cache/pip")
-            .with_env_variable("MYPY_CACHE_DIR", "/cache/mypy")
-            .with_file("requirements-dev.txt", requirements)
-            .with_exec([*install, "-r", "requirements-dev.txt"])
+            _installing(dag.container().from_(BASE))
+            .with_file("requirements-uv.txt", self.source.file("requirements-uv.txt"))
+            .with_exec([*pip, *locked, "requirements-uv.txt"])
+            .with_file("requirements-dev.txt", self.source.file("requirements-dev.txt"))
+            .with_exec([*uv, *locked, "requirements-dev.txt"])
         )
 
     def _programs(self) -> dagger.Container:
         """Return the base with the programs that make a release's files and compare them."""
         programs = dag.container().from_(BASE).with_workdir("/src")
-        return programs.with_directory(".", self.source.filter(include=bundle.FILES))
-
-    def _checked(self) -> dagger.Container:
-        return self._prepared().with_directory(".", self.source)
+        programs = programs.with_env_variable("PYTHONPATH", "ci")
+        return programs.with_directory(".", self.source.filter(include=release_files.FILES))
 
 
-def _trained(prepared: dagger.Container, *options: str) -> dagger.Directory:
-    return prepared.with_exec(["python", "train_model.py", *options]).directory("model")
+def _installing(base: dagger.Container) -> dagger.Container:
+    """Return a container whose tools keep their caches, and trust what its system does."""
+    variables = {"PIP_CACHE_DIR": "/cache/pip", "UV_CACHE_DIR": "/cache/uv", "MYPY_CACHE_DIR": "/cache/mypy"}
+    variables |= {"UV_LINK_MODE": "copy", "UV_SYSTEM_CERTS": "true", "UV_NO_PROGRESS": "true"}
+    base = base.with_workdir("/src").with_mounted_cache("/cache", dag.cache_volume("tools"))
+    for name, value in variables.items():
+        base = base.with_env_variable(name, value)
+    return base
+
+
+def _lint(checked: dagger.Container, linters: Mapping[str, list[str]]) -> dagger.Container:
+    """Return the container that prints the verdicts of linters, all of which run, in one step."""
+    lines = [f"verdict {shlex.quote(name)} {shlex.join(command)}" for name, command in linters.items()]
+    script = "\n".join([VERDICT, *lines, "exit $status"])
+    return checked.with_new_file("/lint.sh", script).with_exec(["sh", "/lint.sh"])
 
 
 def _registry() -> dagger.Container:
     # Version 3 sends traces to a collector unless told not to, and logs that there is none.
     quiet = dag.container().from_(REGISTRY).with_env_variable("OTEL_TRACES_EXPORTER", "none")
-    return quiet.with_exposed_port(5000)
+    return quiet.with_exposed_port(registry_access.PORT)
 
 
 def _tell(line: str) -> None:

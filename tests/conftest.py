@@ -6,20 +6,15 @@ They import what they need when they are used: the engine's tests run without th
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from app.estimator import Estimator
-    from tests.project import Project
+    from app.modelling.estimator import Estimator
 
 ROOT = Path(__file__).parent.parent
-KERNELS = ("Nehalem", "SkylakeX")
 KNOWN_SETTINGS = """
 [tool.milestone2]
 name = "known"
@@ -32,7 +27,10 @@ minimum_score = 0.9
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the address of a registry for tests/ci, which `test` gives, and what `.ci/run` asks."""
+    """Add the options that the pipeline's functions and `.ci/run` give."""
+    parser.addoption(
+        "--model", type=Path, help="the trained model's folder for tests/release; else it is trained"
+    )
     parser.addoption("--registry-url", help="a registry to test against; else one is started if installed")
     parser.addoption("--none-skipped", action="store_true", help="fail when a test was skipped")
 
@@ -58,15 +56,6 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """Return a project with settings and an estimator, but no data yet."""
-    from tests.project import Project, make
-
-    make(monkeypatch, known_estimator())
-    return Project(tmp_path).settings()
-
-
 def known_estimator() -> Estimator:
     """Return the estimator behind `model_dir`: linear, and finite for every finite double."""
     import numpy as np
@@ -83,25 +72,6 @@ def known_estimator() -> Estimator:
 def unmeasured() -> dict[str, str]:
     """Return the environment for a process that coverage leaves alone, as measuring doubles its start."""
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS_")}
-
-
-@pytest.fixture(scope="session")
-def trainings(
-    unmeasured: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[Path, subprocess.Popen[bytes]]]:
-    """Start a training process for each of two BLAS kernels; yield them by their output folders."""
-    folder = tmp_path_factory.mktemp("trainings")
-    trainings = {folder / kernel: _train(kernel, folder / kernel, unmeasured) for kernel in KERNELS}
-    yield trainings
-    for training in trainings.values():
-        training.kill()
-        training.communicate()
-
-
-def _train(kernel: str, output: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    chosen = {"OPENBLAS_CORETYPE": kernel, "OMP_NUM_THREADS": "2", "PYTHONHASHSEED": "random"}
-    command = [sys.executable, "train_model.py", "--output", str(output)]
-    return subprocess.Popen(command, cwd=ROOT, env=environment | chosen, stdout=subprocess.PIPE)
 
 
 @pytest.fixture(scope="session")

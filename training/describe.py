@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score, roc_auc_score
 
-from app.artifact import Bins, Feature
 from app.errors import BadData
-from app.estimator import Estimator
+from app.modelling.artifact import Bins, Feature
+from app.modelling.estimator import Estimator
 from training.table import Examples
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

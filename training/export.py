@@ -22,7 +22,7 @@ from sklearn.preprocessing import (
 )
 
 from app.errors import NotPortable
-from app.portable import FORMAT, MAX_NODES, Answer, Model, Operation, Step, Tree
+from app.modelling.portable_model import FORMAT, MAX_NODES, Answer, Model, Operation, Step, Tree
 from training.trees import Nodes
 
 LINEAR = (

@@ -9,7 +9,7 @@ from sklearn.base import is_regressor
 from sklearn.model_selection import train_test_split
 
 from app.errors import BadData, BelowMinimum
-from app.estimator import Estimator
+from app.modelling.estimator import Estimator
 from training.describe import evaluate
 from training.settings import Settings
 from training.table import Examples, Table, read_examples

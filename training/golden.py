@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.predictor import Predictor
+from app.modelling.predictor import Predictor
 
 ROWS = 50
 

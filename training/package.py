@@ -1,17 +1,18 @@
-"""Pack a fitted estimator into the files of a model folder (app/artifact.py lists them)."""
+"""Pack a fitted estimator into the files of a model folder (app/modelling/artifact.py lists them)."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
 
-from app import artifact, estimator, portable
-from app.artifact import Card, Portable
 from app.errors import ArtifactError, BadData, InvalidInput, ModelError, NotPortable
-from app.estimator import EstimatorPredictor
-from app.portable import Model
-from app.predictor import PortablePredictor, Predictor
-from app.scorer import scorer
+from app.modelling import artifact, estimator, portable_model
+from app.modelling.artifact import Card, Portable
+from app.modelling.estimator import EstimatorPredictor
+from app.modelling.portable_model import Model
+from app.modelling.portable_predictor import PortablePredictor
+from app.modelling.predictor import Predictor
+from app.modelling.scorer import scorer
 from training import describe, parity
 from training.export import export
 from training.fit import Fitted
@@ -51,7 +52,7 @@ def portable_form(fitted: Fitted, positive: int | None) -> tuple[bytes, Model]:
     try:
         exported = asdict(export(fitted.estimator, positive))
         content = json.dumps(exported, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-        model = portable.parse(content, artifact.PORTABLE_FILE)
+        model = portable_model.parse(content, artifact.PORTABLE_FILE)
     except (ValueError, ArtifactError) as error:
         raise NotPortable(f"{type(fitted.estimator).__name__} has no portable form: {error}") from error
     if len(content) > artifact.MAX_BYTES:

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from app.errors import NotPortable
-from app.portable import Model, Tree
-from app.scorer import Scorer, scorer
+from app.modelling.portable_model import Model, Tree
+from app.modelling.scorer import Scorer, scorer
 from training.export import split
 
 RANDOM_ROWS = 100_000

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import recall_score, roc_curve
 
-from app.estimator import Estimator
+from app.modelling.estimator import Estimator
 from training.table import Examples
 
 WIDTH, HEIGHT = 380, 320

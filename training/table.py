@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer
 
-from app import artifact
 from app.errors import BadData
+from app.modelling import artifact
 from training.settings import Settings
 
 BREAST_CANCER = "breast-cancer"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.portable import Tree
+from app.modelling.portable_model import Tree
 
 LEAF = -1
 

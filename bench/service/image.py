@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import filesystem
-import layout
+from image import archive_reader, layer_tree
 
 
 def sizes(archive: Path) -> dict[str, float]:
     """Return the megabytes of an image: files, gzipped layers, and files in site-packages."""
-    image = layout.read(archive)
-    with filesystem.opened(image) as tree:
+    image = archive_reader.read(archive)
+    with layer_tree.opened(image) as tree:
         packages = sum(entry.size for path, entry in tree.items() if "/site-packages/" in path)
         unpacked = sum(entry.size for entry in tree.values())
     compressed = sum(blob.size for blob in image.layers)

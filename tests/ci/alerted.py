@@ -11,37 +11,22 @@ from typing import Any
 import httpx
 import pytest
 
-from alerts import Alertmanager
-from deploy import Operations
-from environments import Environment
-from reach import Operator, Reach
-from reference import Release
-from retrying import Retrying
-from steps import Steps
-from targets.judge import Judge
-from targets.port import Target
-from tests.ci.targets.docker_fake import Swarm
-from tests.ci.targets.fleet import GOLDEN, Fleet
-from tests.ci.targets.labs import LIMITS, no_wait
-from tests.ci.targets.swarm_lab import SwarmLab
+from deploying.alerts import Alertmanager
+from deploying.environments import Environment, Environments
+from deploying.operations import Operations
+from deploying.rollout.judge import Judge
+from deploying.rollout.target import Target
+from deploying.target_connections import Operator, Reach
+from net.retry_policy import Retrying
+from net.step_log import Steps
+from oci.reference import Image, Release
+from releasing.registry_access import RegistryAccess
+from tests.ci.deploying.targets.docker_fake import Swarm
+from tests.ci.deploying.targets.fleet import GOLDEN, Fleet
+from tests.ci.deploying.targets.labs import LIMITS, no_wait
+from tests.ci.deploying.targets.swarm_lab import SwarmLab
 
 ENVIRONMENTS = '[production]\ntarget = "swarm"\nname = "milestone2"\nstep_seconds = 0\n'
-
-
-class File:
-    """deploy/environments.toml."""
-
-    async def contents(self) -> str:
-        """Return its text."""
-        return ENVIRONMENTS
-
-
-class Files:
-    """The repository."""
-
-    def file(self, path: str) -> Any:
-        """Return one of its files."""
-        return File()
 
 
 @dataclass(frozen=True)
@@ -58,14 +43,19 @@ class LabReach(Reach):
             yield self.lab.target(client), client
 
 
+class NoAccess(RegistryAccess):
+    """Access to no registry."""
+
+    @asynccontextmanager
+    async def open(self, image: Image) -> AsyncIterator[Any]:
+        """Open nothing."""
+        yield None
+
+
 def operations(
     fleet: Fleet, alertmanager: Alertmanager | None, told: list[str], patched: pytest.MonkeyPatch
 ) -> tuple[Operations, SwarmLab]:
     """Return the operations of somebody who has Alertmanager told, and the swarm."""
-
-    @asynccontextmanager
-    async def opened(*_: object) -> AsyncIterator[None]:
-        yield
 
     async def version(_: object, release: Release) -> str:
         return release.image.tag
@@ -73,10 +63,12 @@ def operations(
     async def golden(*_: object) -> object:
         return GOLDEN
 
-    for name, stand_in in (("opened", opened), ("version", version), ("golden", golden)):
-        patched.setattr(f"deploy.{name}", stand_in)
-    patched.setattr("deploy.Judge", partial(Judge, limits=LIMITS))
+    for name, stand_in in (("version", version), ("golden", golden)):
+        patched.setattr(f"deploying.operations.{name}", stand_in)
+    patched.setattr("deploying.operations.Judge", partial(Judge, limits=LIMITS))
     nothing: Any = None
     lab = SwarmLab(fleet, Swarm(fleet))
     who = Operator(by="tester", alertmanager=alertmanager)
-    return Operations(nothing, LabReach(Files(), nothing, None, who, lab), Steps(told.append)), lab
+    reach = LabReach(nothing, nothing, None, who, lab)
+    environments = Environments.of(ENVIRONMENTS)
+    return Operations("milestone2", environments, NoAccess(None, nothing), reach, Steps(told.append)), lab

@@ -20,11 +20,11 @@ from typing import IO
 
 import pytest
 
-from registry import Repository, connect
-from rehearsal import connection
-from rehearsal.app import application
-from rehearsal.faults import parse
-from rehearsal.world import World, usual_world
+from fakecloud import connection_faults
+from fakecloud.fake_app import application
+from fakecloud.state.faults import parse
+from fakecloud.state.fixtures import World, usual_world
+from oci.repository import Repository, connect
 from tests.ci.releaser import Releaser
 
 CONFIG = """
@@ -132,7 +132,7 @@ def release_in(start_google: Callable[..., str]) -> Iterator[Callable[..., Relea
 @contextmanager
 def _stand_in(world: World, registry_url: str, *faults: str) -> Iterator[str]:
     app = application(world, registry_url, [parse(fault) for fault in faults], seconds=0.01)
-    server = connection.server(app)
+    server = connection_faults.server(app)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

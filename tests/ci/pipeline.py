@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import bundle
-from canonical import Origin
-from rehearsal.world import Job, usual_world
-from revision import Commit
-from tests.ci.image import BASE, ORIGIN
+from fakecloud.state.fixtures import Job, usual_world
+from image import release_files
+from image.canonical import Origin
+from keyless.google_identity import Identity
+from releasing import model_card
+from releasing.git_commit import Commit
+from releasing.publishing import Draft
+from releasing.registry_access import RegistryAccess
+from tests.ci.sample_image import BASE, ORIGIN
 
 COMMIT = Commit(ORIGIN.revision, ORIGIN.created, dirty=False)
 
@@ -58,16 +62,41 @@ class Container:
 
 
 @dataclass
-class Bundle:
-    """What made a release into files, and the folder that they are in."""
+class Check:
+    """A container that checks."""
 
-    folder: Path
+    name: str
+    done: list[str]
+
+    async def sync(self) -> Check:
+        self.done.append(self.name)
+        return self
+
+
+@dataclass
+class Model(Check):
+    """A trained model's folder."""
+
+    def file(self, name: str) -> Model:
+        assert name == "card.json"
+        return self
+
+    async def contents(self) -> str:
+        return '{"portable": null}'
+
+
+@dataclass
+class Bundle:
+    """What makes a release into files, and the folder that they are in."""
+
+    make: Callable[[], Path]
 
     async def sync(self) -> Bundle:
+        self.folder = self.make()
         return self
 
     def directory(self, path: str) -> Bundle:
-        assert path == bundle.FOLDER
+        assert path == release_files.FOLDER
         return self
 
     def file(self, name: str) -> Path:
@@ -79,28 +108,32 @@ class Bundle:
 
 @dataclass
 class Pipeline:
-    """What a release is made by, and what was made."""
+    """What a release is made of, what was made, and how it was checked."""
 
     image: Container
     local: Service
     made: list[str] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
 
-    async def check(self) -> str:
-        self.made.append("check")
-        return "checked"
+    def draft(self, tag: str, commit: Commit = COMMIT) -> Draft:
+        """Return what a version is released from."""
+        lint: Any = Check("lint", self.checked)
+        test: Any = Check("test", self.checked)
+        model: Any = Model("train", self.made)
+        bundle: Any = Bundle(lambda: self.bundle(tag, commit))
+        return Draft(commit, lint, test, model, {model_card.FULL: bundle})
 
-    async def bundle(self, tag: str, commit: Commit) -> Bundle:
+    def access(self, identity: Identity | None = None) -> RegistryAccess:
+        """Return somebody's access to registries."""
+        local: Any = self.local
+        return RegistryAccess(identity, local)
+
+    def bundle(self, tag: str, commit: Commit) -> Path:
+        """Make a version's files and return their folder."""
         self.made.append(f"build {tag}")
         folder = self.image.archive.with_suffix(".release")
-        bundle.write(self.image.archive, Origin(commit.revision, commit.created, BASE), folder)
-        return Bundle(folder)
-
-    def train(self) -> Container:
-        self.made.append("train")
-        return self.image
-
-    def registry(self) -> Service:
-        return self.local
+        release_files.write(self.image.archive, Origin(commit.revision, commit.created, BASE), folder)
+        return folder
 
 
 class Engine:

@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import httpx
 
-from rehearsal.policy import CLOUD_PLATFORM
-from rehearsal.sts import GRANT
-from rehearsal.world import World
+from fakecloud.identity.sts import GRANT
+from fakecloud.state.fixtures import World
+from fakecloud.state.policy import CLOUD_PLATFORM
 from tests.ci import discovery
 
 TOKEN_TYPE = "urn:ietf:params:oauth:token-type:"

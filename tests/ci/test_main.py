@@ -11,7 +11,8 @@ import dagger
 import pytest
 from dagger import DefaultPath, Doc, Ignore
 
-from condition import Condition
+import main
+from advice.attribute_condition import Condition
 from errors import InvalidFault, InvalidIdentity, InvalidReference
 from main import Ci
 
@@ -19,15 +20,32 @@ ROOT = Path(__file__).parents[2]
 FUNCTIONS = Ci.__dagger_module__.get_object("Ci").functions  # type: ignore[attr-defined]
 
 
+class Text(dagger.File):
+    """A file of which no more than its text is asked."""
+
+    def __init__(self, text: str) -> None:
+        """Need no engine."""
+        self.text = text
+
+    async def contents(self, **lines: int | None) -> str:
+        """Return its text."""
+        return self.text
+
+
 class Untouchable(dagger.Directory):
-    """A source that must not be asked for anything."""
+    """A source of which nothing may be used but the project's settings."""
 
     def __init__(self) -> None:
         """Need no engine."""
 
     def file(self, path: str) -> dagger.File:
+        """Return the settings, else fail the test."""
+        assert path == "pyproject.toml"
+        return Text((ROOT / path).read_text())
+
+    def filter(self, **which: object) -> Untouchable:
         """Fail the test."""
-        raise AssertionError(f"the source was asked for {path}")
+        raise AssertionError("the source was asked for files")
 
 
 class Unread(dagger.GitRepository):
@@ -50,11 +68,27 @@ def pipeline() -> Ci:
 
 def test_users_can_call_these_functions_and_no_others() -> None:
     assert set(FUNCTIONS) == {
-        *("test", "lint", "check", "train", "build", "serve", "publish", "registry"),
+        *("test", "test_pipeline", "lint", "check", "train", "build", "serve", "publish", "registry"),
         *("rehearse", "doctor", "explain", "setup_google", "images"),
         *("digest", "compare", "release", "verify", "scan", "update", "benchmark"),
         *("deploy", "promote", "rollback", "history", "smoke"),
     }
+
+
+def test_what_is_checked_can_be_called_as_dagger_check_but_not_twice() -> None:
+    assert {name for name, found in FUNCTIONS.items() if found.check} == {"test", "test_pipeline", "lint"}
+    for name in ("test", "test_pipeline", "lint"):
+        assert not FUNCTIONS[name].parameters  # a check takes none
+
+
+def test_the_tests_of_the_machinery_are_in_folders_that_there_are() -> None:
+    assert all((ROOT / folder).is_dir() for folder in main.MACHINERY_TESTS)
+    assert "tests/release" not in main.MACHINERY_TESTS
+
+
+def test_what_needs_a_host_is_run_by_the_script_for_one() -> None:
+    script = (ROOT / ".ci/run").read_text()
+    assert all(folder in script for folder in main.HOST_TESTS)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -141,24 +175,12 @@ def test_explain_tells_what_ends_a_known_error(pipeline: Ci) -> None:
     assert "  fix: " in pipeline.explain("denied: Unauthenticated request")
 
 
-class Text(dagger.File):
-    """A file of which no more than its text is asked."""
-
-    def __init__(self, text: str) -> None:
-        """Need no engine."""
-        self.text = text
-
-    async def contents(self, **lines: int | None) -> str:
-        """Return its text."""
-        return self.text
-
-
 class Source(dagger.Directory):
-    """This repository's files, with a trained model's card among them, and what is built of them."""
+    """This repository's files, with a trained model's card among them."""
 
     def __init__(self, card: str = "") -> None:
         """Need no engine."""
-        self.card, self.target = card, ""
+        self.card = card
 
     def file(self, path: str) -> dagger.File:
         """Return what can be asked for its text."""
@@ -169,8 +191,8 @@ class Source(dagger.Directory):
         return self
 
     def docker_build(self, *, target: str | None = "", **how: object) -> Any:
-        """Remember the target."""
-        self.target = target or ""
+        """Return the target in the place of its image."""
+        return target
 
 
 @pytest.mark.anyio
@@ -182,8 +204,8 @@ async def test_build_takes_the_image_that_the_trained_model_needs(
 ) -> None:
     source = Source(card)
     monkeypatch.setattr(Ci, "train", lambda self: source)
-    await Ci(source=source).build("v1.0.0")  # type: ignore[call-arg]
-    assert source.target == target
+    built: object = await Ci(source=source).build("v1.0.0")  # type: ignore[call-arg]
+    assert built == target
 
 
 @pytest.mark.anyio

@@ -25,15 +25,24 @@ def test_it_is_the_only_workflow() -> None:
     assert [path.name for path in (ROOT / WORKFLOW).parent.iterdir()] == [Path(WORKFLOW).name]
 
 
-def test_version_tags_and_pull_requests_start_it_and_nothing_else_does() -> None:
-    assert FILE["on"] == {"pull_request": None, "push": {"tags": ["v*.*.*"]}}
+def test_version_tags_main_and_pull_requests_start_it_and_nothing_else_does() -> None:
+    assert FILE["on"] == {"pull_request": None, "push": {"branches": ["main"], "tags": ["v*.*.*"]}}
 
 
-def test_a_release_waits_for_the_tests_and_is_made_for_tags_only() -> None:
-    assert list(JOBS) == ["test", "publish", *DEPLOYING]
-    assert "if" not in JOBS["test"]
-    assert JOBS["publish"]["needs"] == "test"
+def test_a_tag_is_released_by_one_job_and_everything_else_is_checked() -> None:
+    assert list(JOBS) == ["check", "publish", *DEPLOYING]
+    assert JOBS["check"]["if"] == "github.ref_type != 'tag'"
     assert JOBS["publish"]["if"] == "github.ref_type == 'tag'"
+    assert not {"needs"} & (set(JOBS["check"]) | set(JOBS["publish"]))
+
+
+def test_staging_gets_the_very_digest_that_was_published() -> None:
+    publish, deploy = JOBS["publish"], JOBS["deploy-staging"]
+    last = publish["steps"][-1]
+    assert publish["outputs"] == {"image": f"${{{{ steps.{last['id']}.outputs.image }}}}"}
+    assert 'echo "image=$image" >> "$GITHUB_OUTPUT"' in last["run"]
+    assert deploy["steps"][-1]["env"]["IMAGE"] == "${{ needs.publish.outputs.image }}"
+    assert '--image "$IMAGE"' in deploy["steps"][-1]["run"]
 
 
 def test_a_release_goes_to_staging_and_from_there_to_production_when_somebody_approves() -> None:
@@ -53,7 +62,7 @@ def test_only_a_pull_request_s_run_is_canceled_by_the_next_one() -> None:
 def test_a_job_has_no_permission_but_those_it_names_and_the_tests_have_no_identity() -> None:
     assert FILE["permissions"] == {}
     assert {name: job["permissions"] for name, job in JOBS.items()} == {
-        "test": {"contents": "read"},
+        "check": {"contents": "read"},
         **{name: {"contents": "read", IDENTITY: "write"} for name in ("publish", *DEPLOYING)},
     }
 
@@ -70,7 +79,14 @@ def test_a_job_checks_out_installs_dagger_and_calls_one_function(name: str) -> N
     assert checkout["uses"].startswith("actions/checkout@")
     assert checkout["with"] == {"persist-credentials": False}
     assert install["run"] == "./daggerw --install"
-    assert re.fullmatch(r"dagger call [\w-]+( --[a-z-]+ [^ ;|&`]+)*", call["run"])
+    assert re.fullmatch(r"dagger call [\w-]+( --[a-z-]+ [^ ;|&`]+)*", called(call))
+
+
+def called(step: dict[str, Any]) -> str:
+    """Return the call in a step's lines, which may keep what it prints as the step's output."""
+    run = step["run"].replace(" \\\n ", "")
+    kept = re.fullmatch(r'image=\$\((.*)\)\necho "\$image"\necho "image=\$image" >> "\$GITHUB_OUTPUT"\n', run)
+    return kept[1] if kept else str(run)
 
 
 def test_actions_are_pinned_by_commit() -> None:
@@ -82,7 +98,7 @@ def test_actions_are_pinned_by_commit() -> None:
 
 def test_jobs_call_functions_of_the_pipeline_with_arguments_that_they_take() -> None:
     functions = Ci.__dagger_module__.get_object("Ci").functions  # type: ignore[attr-defined]
-    calls = [step["run"].split() for step in STEPS if step.get("run", "").startswith("dagger call ")]
+    calls = [called(job["steps"][-1]).split() for job in JOBS.values()]
     assert [words[2] for words in calls] == ["check", "publish", "deploy", "promote"]
     for words in calls:
         given = {word.removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
@@ -96,12 +112,13 @@ def test_lines_hold_no_expression_and_no_secret() -> None:
 
 def test_a_release_takes_exactly_the_variables_that_the_set_up_tells_to_set() -> None:
     told = set(re.findall(r"gh variable set (\w+)", (ROOT / "deploy/google/setup.sh").read_text()))
-    identity, given = {"WORKLOAD_IDENTITY_PROVIDER", "SERVICE_ACCOUNT"}, {"GITHUB_REF_NAME"}
+    identity, given = {"WORKLOAD_IDENTITY_PROVIDER", "SERVICE_ACCOUNT"}, {"GITHUB_REF_NAME", "IMAGE"}
     taken = {"publish": {"REGISTRY"}, "deploy-staging": {"STAGING"}, "promote": {"STAGING", "PRODUCTION"}}
     for name, own in taken.items():
         last = JOBS[name]["steps"][-1]
-        assert last["env"] == {each: f"${{{{ vars.{each} }}}}" for each in own | identity}
-        assert set(re.findall(r'"\$(\w+)"', last["run"])) - given == own | identity
+        variables = {each: f"${{{{ vars.{each} }}}}" for each in own | identity}
+        assert {key: value for key, value in last["env"].items() if key != "IMAGE"} == variables
+        assert set(re.findall(r'"\$(\w+)"', called(last))) - given == own | identity
     assert set().union(*taken.values(), identity) == told
 
 

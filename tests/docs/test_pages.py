@@ -17,7 +17,7 @@ from tests.docs.commands import ROOT, problems
 WALKED = ["README.md", "CONTRIBUTING.md"]
 PAGES = [*WALKED, "docs/architecture.md", "docs/runbook.md", "engine/README.md"]
 PICTURES = ["docs/release.svg", "docs/request.svg"]
-ROOMS = ["app", "ci", "training", "tests/service", "."]
+ROOMS = ["app", "app/api", "app/connections", "app/modelling", "ci", "training", "tests/service", "."]
 FEW = 8  # words that two sentences may share by chance
 
 
@@ -87,6 +87,8 @@ def test_every_reason_not_to_run_a_command_is_needed_and_names_a_test() -> None:
         ([f"x@sha256:{'0' * 64}"], f"x@sha256:{'f' * 64}\n", "", True),
         ([f"x@sha256:{'0' * 64}"], f"y@sha256:{'0' * 64}\n", "", False),
         (["  1.0 s  train", "done"], "done\n", "noise\n 12.3 s  train\n", True),
+        (["  1.0 s  a", "  2.0 s  b", "c"], "  1.5 s  b\n  9.1 s  a\nc\n", "", True),
+        (["  1.0 s  a", "  2.0 s  b", "c"], "  1.5 s  b\nc\n", "", False),
         (["  1.0 s  train", "done"], "done\n", "noise\n 12.3 s  build\n", False),
         (["=== 10 passed in 1.2s ==="], "== 7 passed in 99.1s (0:01:39) ==\n", "", True),
         (["=== 10 passed in 1.2s ==="], "== 1 failed, 7 passed in 99.1s ==\n", "", False),

@@ -15,22 +15,24 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CLOUD = "needs a cloud; tests/host/test_release.py gives it to the stand-in for one"
 NOT_RUN = {
     "./daggerw --install": "needs the network; tests/host/test_daggerw.py gives it a site of its own",
-    "./daggerw call setup-google ": "asks GitHub; tests/ci/test_setup_google.py answers in its place",
+    "./daggerw call setup-google ": "asks GitHub; tests/ci/keyless/test_setup_script.py answers in its place",
     "./daggerw call deploy ": CLOUD,
     "./daggerw call promote ": CLOUD,
     "./daggerw call rollback ": CLOUD,
     "./daggerw call history": CLOUD,
     "./daggerw call smoke ": CLOUD,
 }
+STEP = re.compile(r" *\d+\.\d s  ")
 VARYING = [r"sha256:[0-9a-f]{64}", r" *\d+\.\d s", r"=+ \d+ passed.* =+"]
 PUBLISHED = re.compile(r"localhost:5000/\S+@sha256:[0-9a-f]{64}")
 PATIENT = "--silent --show-error --retry 60 --retry-delay 1 --retry-all-errors"
@@ -60,11 +62,19 @@ def commands(text: str) -> Iterator[Command]:
 
 def agrees(shown: list[str], printed: str, told: str) -> bool:
     """Return whether all of standard output is shown, after lines that a command told on the way."""
-    lines, whole = told.splitlines(), "".join(f"{line}\n" for line in printed.splitlines())
+    shown, lines = list(ordered(shown)), told.splitlines()
+    whole = "".join(f"{line}\n" for line in ordered(printed.splitlines()))
     return any(
         re.fullmatch(_pattern(shown[split:]), whole) and all(_told(line, lines) for line in shown[:split])
         for split in range(len(shown) + 1)
     )
+
+
+def ordered(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines with steps that follow each other by name: of those that run at once any may end first."""
+    for is_step, found in groupby(lines, key=lambda line: bool(STEP.match(line))):
+        group = list(found)
+        yield from sorted(group, key=lambda line: STEP.sub("", line)) if is_step else group
 
 
 def _told(line: str, lines: list[str]) -> bool:

@@ -17,9 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import bundle
-import compare
-import layout
+from image import archive_reader, compare, release_files
 
 ROOT = Path(__file__).resolve().parents[2]
 UID, USER = 54321, "somebody"
@@ -47,7 +45,7 @@ class Build:
     before: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self) -> layout.Layout:
+    def run(self) -> archive_reader.Layout:
         """Return the release's image, and print its digest with the seconds that it took."""
         started = time.monotonic()
         environment = {"HOME": str(self.folder), "PATH": os.environ["PATH"], "DAGGERW_ENGINE": "embedded"}
@@ -55,7 +53,7 @@ class Build:
         command = ["./daggerw", "call", "release", "export", "--path", str(self.folder / "out")]
         words = [*self.before, "env", "-i", *given, *command]
         subprocess.run(words, cwd=self.folder / "clone", check=True, stdout=subprocess.DEVNULL)
-        image = layout.read(self.folder / "out" / bundle.IMAGE)
+        image = archive_reader.read(self.folder / "out" / release_files.IMAGE)
         print(f"{image.digest}  {time.monotonic() - started:6.1f} s  {self.folder}", flush=True)
         return image
 

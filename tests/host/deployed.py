@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import filesystem
-from pull import pull
-from registry import connect
-from tests.ci.targets.starter import starting
+from image import layer_tree
+from oci.image_download import pull
+from oci.repository import connect
+from tests.ci.deploying.targets.starter import starting
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "app/model/"
@@ -69,7 +69,7 @@ class Starter:
         folder.mkdir(exist_ok=True)
         async with connect(self.registry, name) as repository:
             image = await pull(repository, digest, folder / "image.tar")
-        with filesystem.opened(image) as tree:
+        with layer_tree.opened(image) as tree:
             for path in tree:
                 if path.startswith(MODEL) and tree[path].kind == "file":
                     (folder / path.removeprefix(MODEL)).write_bytes(tree[path].content())

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW = ROOT / ".github/workflows/milestone2-ci.yml"
 SHELLS = {"bash": ("bash", "--noprofile", "--norc", "-eo", "pipefail")}
 VARIABLE = re.compile(r"\$\{\{ vars\.(\w+) \}\}")
+OUTPUT = re.compile(r"\$\{\{ needs\.publish\.outputs\.(\w+) \}\}")
 SECONDS = 1800
 
 
@@ -82,6 +83,7 @@ class Job:
             "CI": "true",
             "GITHUB_ACTIONS": "true",
             "GITHUB_EVENT_NAME": "push",
+            "GITHUB_OUTPUT": str(self._file("outputs")),
             "GITHUB_PATH": str(paths),
             "GITHUB_REF": f"refs/tags/{self.tag}",
             "GITHUB_REF_NAME": self.tag,
@@ -94,11 +96,20 @@ class Job:
         return {**self.machine, **given, **allowed}
 
     def _own(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return a step's own environment; a variable that nobody has set is empty."""
-        return {
-            name: VARIABLE.sub(lambda found: self.variables.get(found[1], ""), value)
-            for name, value in environment.items()
-        }
+        """Return a step's own environment; a variable or an output that nobody has set is empty."""
+        outputs = self.outputs()
+
+        def filled(value: str) -> str:
+            value = VARIABLE.sub(lambda found: self.variables.get(found[1], ""), value)
+            return OUTPUT.sub(lambda found: outputs.get(found[1], ""), value)
+
+        return {name: filled(value) for name, value in environment.items()}
+
+    def outputs(self) -> dict[str, str]:
+        """Return what steps in this folder have given as outputs."""
+        file = self._file("outputs")
+        lines = file.read_text().splitlines() if file.exists() else []
+        return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
     def _file(self, name: str) -> Path:
         folder = self.folder / "files"

@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from tests.host import download_site
 from tests.host.conftest import REQUIREMENTS
@@ -75,6 +77,7 @@ def machine(tmp_path: Path) -> Machine:
     shutil.copy(WRAPPER, made.clone)
     for name in REQUIREMENTS:
         (made.clone / name).write_text("")
+    (made.clone / "requirements-uv.txt").write_text(local_uv(tmp_path))
     (made.clone / "engine/daggerw_engine/__main__.py").write_text(
         "import os, sys\nprint(os.getcwd(), *sys.argv[1:], sep='\\n')\n"
     )
@@ -84,6 +87,20 @@ def machine(tmp_path: Path) -> Machine:
     for name in DEBIAN:
         made.add(name)
     return made
+
+
+def local_uv(folder: Path) -> str:
+    """Return the pinned requirement of a package that is uv by name, and runs the uv of the tests."""
+    wheel = folder / "uv-0-py3-none-any.whl"
+    program = f"import os, sys\nos.execv({find_uv_bin()!r}, ['uv', *sys.argv[1:]])\n"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("uv/__main__.py", program)
+        archive.writestr("uv-0.dist-info/METADATA", "Metadata-Version: 2.1\nName: uv\nVersion: 0\n")
+        archive.writestr(
+            "uv-0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("uv-0.dist-info/RECORD", "")
+    return f"uv @ {wheel.as_uri()} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
 
 @pytest.fixture
@@ -175,16 +192,43 @@ def test_two_first_calls_at_once_install_once(machine: Machine) -> None:
 
 
 @needs_root
-def test_without_a_network_the_wanted_package_and_host_are_named(machine: Machine) -> None:
-    (machine.clone / "engine/requirements.txt").write_text(f"attrs==26.1.0 --hash=sha256:{'0' * 64}\n")
+@pytest.mark.parametrize(
+    ("listed", "named", "error"),
+    [
+        (
+            "engine/requirements.txt",
+            "engine/requirements.txt and ci/requirements.txt",
+            "error: Failed to fetch: https://index.example/simple/attrs/",
+        ),
+        (
+            "requirements-uv.txt",
+            "requirements-uv.txt",
+            "ERROR: Could not find a version that satisfies the requirement attrs==26.1.0",
+        ),
+    ],
+)
+def test_without_a_network_the_wanted_package_and_host_are_named(
+    machine: Machine, listed: str, named: str, error: str
+) -> None:
+    (machine.clone / listed).write_text(f"attrs==26.1.0 --hash=sha256:{'0' * 64}\n")
     index = "https://index.example/simple"
-    done = machine.run("call", before=["unshare", "--net"], PIP_INDEX_URL=index, PIP_RETRIES="0")
-    assert done.returncode == 1
-    assert (
-        "could not install engine/requirements.txt and ci/requirements.txt from https://index.example"
-        in done.stderr
+    done = machine.run(
+        "call", before=["unshare", "--net"], PIP_INDEX_URL=index, PIP_RETRIES="0", UV_HTTP_RETRIES="0"
     )
-    assert "ERROR: Could not find a version that satisfies the requirement attrs==26.1.0" in done.stderr
+    assert done.returncode == 1
+    assert f"could not install {named} from https://index.example; {error}" in done.stderr
+    assert f"(all of it: {machine.folder}/home/.cache/daggerw/install.log)" in done.stderr
+
+
+@needs_root
+def test_packages_come_from_the_index_of_pip_s_configuration(machine: Machine) -> None:
+    (machine.clone / "ci/requirements.txt").write_text(f"attrs==26.1.0 --hash=sha256:{'0' * 64}\n")
+    (machine.folder / "pip.conf").write_text("[global]\nindex-url = https://mirror.example/simple\n")
+    configuration = str(machine.folder / "pip.conf")
+    done = machine.run(
+        "call", before=["unshare", "--net"], PIP_CONFIG_FILE=configuration, UV_HTTP_RETRIES="0"
+    )
+    assert "error: Failed to fetch: https://mirror.example/simple/attrs/" in done.stderr
 
 
 @needs_root

@@ -12,10 +12,10 @@ import dagger
 import httpx
 import pytest
 
-import layout
 from daggerw_engine.store.images import full_name, registry_of
+from image import archive_reader
 from main import REGISTRY
-from registry import connect
+from oci.repository import connect
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -71,7 +71,7 @@ async def test_an_image_is_pulled_by_tag_and_by_digest(
 ) -> None:
     pushed = dag.container().with_new_file("/hello", "pulled").with_label("kind", "test")
     await pushed.export(str(tmp_path / "image.tar"))
-    image = layout.read(tmp_path / "image.tar")
+    image = archive_reader.read(tmp_path / "image.tar")
     async with connect(f"http://127.0.0.1:{registry_port}", "tiny") as repository:
         assert await repository.publish(image, "v1.0.0")
     for name in (f"tiny:v1.0.0@{image.digest}", f"tiny@{image.digest}", "tiny:v1.0.0"):

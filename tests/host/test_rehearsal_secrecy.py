@@ -21,10 +21,10 @@ from pathlib import Path
 import pytest
 from starlette.types import ASGIApp
 
-from rehearsal import addresses
-from rehearsal.app import application
-from rehearsal.connection import server
-from rehearsal.world import World, usual_world
+from fakecloud import addresses
+from fakecloud.connection_faults import server
+from fakecloud.fake_app import application
+from fakecloud.state.fixtures import World, usual_world
 from tests.ci.witness import Witness, shapes
 from tests.host.test_release import ADDRESS, ROOT, address, registry
 

@@ -24,8 +24,8 @@ import pytest
 
 import main
 from engine_process import until
-from rehearsal import addresses
-from rehearsal.world import World, usual_world
+from fakecloud import addresses
+from fakecloud.state.fixtures import World, usual_world
 from tests.host import download_site
 from tests.host.deployed import ENVIRONMENTS, Starter
 from tests.host.github_job import Job
@@ -110,7 +110,7 @@ def standing_in(registry: str, folder: Path, tag: str) -> Iterator[Google]:
     world = usual_world(secrets.token_urlsafe(), control_key=secrets.token_urlsafe())
     (folder / "ticket").write_text(world.request_token)
     (folder / "key").write_text(world.control_key)
-    words = ["-m", "rehearsal", "--host", ADDRESS, "--port", "0", "--registry-url", registry]
+    words = ["-m", "fakecloud", "--host", ADDRESS, "--port", "0", "--registry-url", registry]
     words += ["--request-token-file", f"{folder}/ticket", "--control-key-file", f"{folder}/key"]
     process = subprocess.Popen(
         [sys.executable, *words, "--tag", tag],
@@ -186,10 +186,11 @@ def answers_or_ended(url: str, process: subprocess.Popen[str]) -> bool:
         return process.poll() is not None
 
 
-def test_a_tag_ends_in_a_push_to_google(released: str, google: Google) -> None:
+def test_a_tag_ends_in_a_push_to_google(job: Job, released: str, google: Google) -> None:
     image = re.escape(f"{google.world.repository.uri}/milestone2:{TAG}")
     told = re.fullmatch(rf"{image}@(sha256:[0-9a-f]{{64}})\n", released)
     assert told, released
+    assert job.outputs() == {"image": released.strip()}
     assert google.digest(TAG) == google.digest(told[1]) == told[1]
 
 
@@ -262,11 +263,11 @@ def call(job: Job, google: Google, *words: str) -> subprocess.CompletedProcess[s
     )
 
 
-def test_the_job_before_it_lints_and_tests(job: Job) -> None:
-    done = replace(job, name="test").line(CALL)
+def test_the_job_of_a_pull_request_lints_and_tests_everything(job: Job) -> None:
+    done = replace(job, name="check").line(CALL)
     assert done.returncode == 0, done.stderr
     assert "zizmor: " in done.stdout
-    assert len(re.findall(r"= \d+ passed", done.stdout)) == 2
+    assert len(re.findall(r"= \d+ passed", done.stdout)) == 3
 
 
 def test_a_job_of_anything_but_a_version_s_tag_gets_no_token(

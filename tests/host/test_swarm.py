@@ -23,19 +23,19 @@ from pathlib import Path
 import httpx
 import pytest
 
-import layout
+from deploying.rollout.target import Target
+from deploying.targets.api_client import Api
+from deploying.targets.swarm import Settings, Swarm, changed, template
 from engine_process import children, until, words_of
 from errors import RolledBack
-from reference import Image, Release
-from registry import connect
-from retrying import Retrying
-from targets.api import Api
-from targets.port import Target
-from targets.swarm import Settings, Swarm, changed, template
+from image import archive_reader
+from net.retry_policy import Retrying
+from oci.reference import Image, Release
+from oci.repository import connect
 from tests.ci.conftest import Archive, serving_registry
-from tests.ci.targets import test_conformance as conformance
-from tests.ci.targets.fleet import Fleet, Model
-from tests.ci.targets.labs import Killed, Lab, worker
+from tests.ci.deploying.targets import test_conformance as conformance
+from tests.ci.deploying.targets.fleet import Fleet, Model
+from tests.ci.deploying.targets.labs import Killed, Lab, worker
 from tests.host.swarm_node import HOST, INTERPRETER, NODE, SERVICE, Node, swarm_node
 
 pytestmark = [
@@ -124,7 +124,7 @@ class SwarmLab:
 
     async def published(self, archive: Path, tag: str) -> Release:
         """Publish an archive's image."""
-        image = layout.read(archive)
+        image = archive_reader.read(archive)
         host, repository = self.registry_url.removeprefix("http://"), f"swarm/{self.folder.name}"
         async with connect(self.registry_url, repository) as place:
             await replace(place, say=lambda line: None).publish(image, tag)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from alerts import Alertmanager
+from deploying.alerts import Alertmanager
 from errors import RolledBack, TargetError
 from tests.ci.alerted import operations
-from tests.ci.targets.fleet import Fleet, Model, sailing
+from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
 from tests.monitoring.programs import needed
 from tests.monitoring.watched import telling
 
@@ -52,8 +52,8 @@ async def test_a_deployment_that_is_neither_live_nor_undone_is_told_to_the_pager
     with telling(tmp_path) as (receiver, alerts):
         work, lab = operations(fleet, Alertmanager.of(f"http://{alerts.address}"), [], monkeypatch)
         await work.deploy("production", str(await lab.release("v1.0.0")))
-        monkeypatch.setattr("targets.swarm.Swarm.stage", unable)
-        monkeypatch.setattr("targets.swarm.Swarm.restore", unable)
+        monkeypatch.setattr("deploying.targets.swarm.Swarm.stage", unable)
+        monkeypatch.setattr("deploying.targets.swarm.Swarm.restore", unable)
         with pytest.raises(TargetError, match="undoing it failed"):
             await work.deploy("production", str(await lab.release("v1.1.0")))
         told = receiver.told(lambda alert: alert.name == "DeploymentFailed")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app import artifact
+from app.modelling import artifact
 from tests.monitoring.programs import eventually, needed
 from tests.monitoring.psi import psi
 from tests.monitoring.watched import MONITORING, as_learned, load, watch

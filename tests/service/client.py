@@ -8,14 +8,14 @@ from typing import Any
 import anyio
 import httpx
 
-from app.gateway import Gateway
+from app.api.asgi_app import AsgiApp
 
 
 @dataclass(frozen=True)
 class Client:
     """Asks an application, each time in an event loop of its own."""
 
-    app: Gateway
+    app: AsgiApp
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Return the application's answer."""

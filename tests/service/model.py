@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from app import artifact
-from app.artifact import Bins, Card, Feature, Portable
+from app.modelling import artifact
+from app.modelling.artifact import Bins, Card, Feature, Portable
 
 NAMES = ("mean radius", "mean texture", "radius error")
 EDGES = (2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 18.0)

@@ -20,7 +20,7 @@ from pathlib import Path
 import uvloop
 
 from tests.service.model import write_model
-from tests.service.server import Server, running
+from tests.service.server import TIMEOUT, Server, running
 
 CONNECTIONS = 29  # and one for each of the others
 GROWTH_MB = 2.0
@@ -55,7 +55,9 @@ class Tally:
 
     answers: int = 0
     wrong: list[bytes] = field(default_factory=list)
+    open: int = 0
     ended: bool = False
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Asking(asyncio.Protocol):
@@ -69,6 +71,7 @@ class Asking(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Ask."""
         self.transport = transport
+        self.tally.open += 1
         transport.write(self.asked)
 
     def data_received(self, data: bytes) -> None:
@@ -90,8 +93,11 @@ class Asking(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take an end that nobody asked for as an error."""
+        self.tally.open -= 1
         if not self.tally.ended:
             self.tally.wrong.append(b"the connection was closed")
+        elif not self.tally.open:
+            self.tally.closed.set()
 
 
 async def ask(port: int, seconds: float, memory: list[float], pid: int) -> Tally:
@@ -104,7 +110,8 @@ async def ask(port: int, seconds: float, memory: list[float], pid: int) -> Tally
         await asyncio.sleep(min(1, seconds / 10))
         memory.append(resident_mb(pid))
     tally.ended = True
-    await asyncio.sleep(0.5)  # for the last answers
+    if tally.open:
+        await asyncio.wait_for(tally.closed.wait(), TIMEOUT)  # the last answers
     return tally
 
 

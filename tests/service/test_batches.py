@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from app import predictor
-from app.body import Batch, parse, parse_object
-from app.gateway import Gateway
+from app.api.asgi_app import AsgiApp
+from app.connections.request_body import Batch, parse, parse_object
+from app.modelling import model_loader
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, error_of
@@ -22,7 +22,7 @@ LIMITS = Limits(batch_rows=3, batch_bytes=200, body_bytes=60)
 def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
     folder = write_sum(tmp_path_factory.mktemp("sum"))
     settings = Settings(predict_route=f"{ROUTE}:predict", health_route=ROUTE, limits=LIMITS)
-    return Client(Gateway(Service(settings, predictor.load(folder))))
+    return Client(AsgiApp(Service(settings, model_loader.load(folder))))
 
 
 @pytest.mark.parametrize("path", ["/predict", f"{ROUTE}:predict"])

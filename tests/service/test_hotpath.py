@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app import predictor
-from app.hotpath import HotPathProtocol, head_pattern, protocol_of
-from app.protocol import LimitedProtocol
+from app.connections.hot_path import HotPathProtocol, head_pattern, protocol_of
+from app.connections.protocol import LimitedProtocol
+from app.modelling import model_loader
 from app.service import Service
 from app.settings import Settings
 from tests.service import mutations
@@ -83,7 +83,7 @@ def test_a_head_that_means_more_is_left_to_the_parser(field: bytes) -> None:
 
 
 def test_without_model_without_portable_model_and_by_setting_there_is_no_hot_path(tmp_path: Path) -> None:
-    model = predictor.load(write_model(tmp_path / "model"))
+    model = model_loader.load(write_model(tmp_path / "model"))
     assert issubclass(protocol_of(Service(Settings(), model)), HotPathProtocol)
     for service in (
         Service(Settings(hot_path=False), model),

@@ -12,8 +12,8 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from app import predictor
-from app.gateway import Gateway
+from app.api.asgi_app import AsgiApp
+from app.modelling import model_loader
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client
@@ -27,13 +27,13 @@ TENSOR = {"name": "features", "shape": [2, 3], "datatype": "FP64", "data": ROWS}
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    model = predictor.load(write_sum(tmp_path_factory.mktemp("sum")))
-    return Client(Gateway(Service(Settings(model_version="v1.2.3", limits=Limits(batch_rows=3)), model)))
+    model = model_loader.load(write_sum(tmp_path_factory.mktemp("sum")))
+    return Client(AsgiApp(Service(Settings(model_version="v1.2.3", limits=Limits(batch_rows=3)), model)))
 
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    return Client(Gateway(Service.load(Settings(model_dir=tmp_path_factory.mktemp("empty")))))
+    return Client(AsgiApp(Service.load(Settings(model_dir=tmp_path_factory.mktemp("empty")))))
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_other_models_versions_and_paths_are_404(client: Client, path: str) -> N
 def test_classes_are_integers(client: Client, tmp_path: Path) -> None:
     service = client.app.service
     card = replace(service.predictor().card, classes=("a", "b", "c"))
-    several = Client(Gateway(Service(service.settings, replace(service.predictor(), card=card))))  # type: ignore[type-var]
+    several = Client(AsgiApp(Service(service.settings, replace(service.predictor(), card=card))))  # type: ignore[type-var]
     assert several.get("/v2/models/known").json()["outputs"][0]["datatype"] == "INT64"
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.service.model import write_model
 from tests.service.server import running
 
-EXAMPLES = 20  # for each operation, and again for each way to make them
+EXAMPLES = 6  # for each operation, and again for each way to make them
 SECONDS = 120
 # A schema can't say that a tensor has as many numbers as its shape: a request that it allows may be refused.
 CONFIGURATION = """

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from app import page
-from app.artifact import PLOT_FILES
+from app.api import page
+from app.api.page import File, file_routes, takes_gzip
 from app.errors import UnknownPath
-from app.page import File, file_routes, takes_gzip
+from app.modelling.artifact import PLOT_FILES
 from app.settings import Settings
 from tests.service.differential import OURS
 from tests.service.model import write_model

@@ -1,0 +1,194 @@
+"""The FastAPI application: the contract, and whatever the paths before it don't answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any, cast
+
+from anyio import to_thread
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.routing import APIRoute
+from starlette.routing import Route
+
+from app.api import open_inference, schemas
+from app.api.page import File, file_routes
+from app.api.routes import Plain, plain_routes, predict_routes
+from app.api.schemas import InferenceProblem, ProblemBody, documented
+from app.connections import request_body
+from app.connections.error_responses import problem
+from app.connections.http_response import HttpResponse
+from app.errors import AppError, InvalidInput, UnknownPath, WrongMethod
+from app.modelling.predictor import Predictor
+from app.service import Service
+
+Rows = Sequence[Sequence[float]]
+
+ANYWHERE = documented(ProblemBody, 400, 404, 405, 408, 431, 500, 503)
+INFERENCE = documented(InferenceProblem, 400, 404, 405, 413, 500, 503)
+# What the OpenAPI document says about the plain answers; it leaves out those that aren't here, such as pages.
+PLAIN_ROUTES: dict[str, dict[str, Any]] = {
+    "livez": {"response_model": schemas.Health},
+    "readyz": {"response_model": schemas.Health},
+    "model": {"response_model": schemas.ReleasedCard},
+    "metrics": {"response_class": PlainTextResponse},
+    "v2_live": {"response_model": schemas.Live},
+    "v2_ready": {"response_model": schemas.Ready},
+}
+
+
+async def _service(request: Request) -> Service:  # FastAPI runs what isn't async on a thread
+    return cast(Service, request.app.state.service)
+
+
+ServiceDep = Annotated[Service, Depends(_service)]
+
+
+def create_app(service: Service) -> FastAPI:
+    """Return the application of a service."""
+    app = FastAPI(
+        title="milestone2",
+        version=service.settings.model_version,
+        openapi_url=None,  # it is made on the event loop
+        docs_url=None,  # its page loads scripts from the network; app/api/page.py has one that doesn't
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=ANYWHERE,
+    )
+    app.state.service = service
+    _add_predict(app, service)
+    for path, plain in plain_routes(service.settings).items():
+        _add_plain(app, path, plain)
+    for path, file in file_routes(service.settings).items():
+        _add_file(app, path, file)
+    _add_inference(app, service)
+    app.get("/openapi.json", include_in_schema=False)(openapi)
+    app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(404, _not_found)
+    app.add_exception_handler(405, _method_not_allowed)
+    return app
+
+
+def _add_predict(app: FastAPI, service: Service) -> None:
+    extra = schemas.predict_body(service.feature_count(), service.settings.limits)
+    for path in predict_routes(service.settings):
+        app.post(
+            path,
+            response_model=schemas.Prediction | schemas.Predictions,
+            responses=documented(ProblemBody, 413),
+            openapi_extra=extra,
+        )(predict)
+
+
+def _add_plain(app: FastAPI, path: str, plain: Plain) -> None:
+    async def endpoint(service: ServiceDep) -> Response:
+        return _said(plain(service))
+
+    name = plain.__name__
+    documented = PLAIN_ROUTES.get(name, {"include_in_schema": False})
+    app.get(path, name=name, description=plain.__doc__, **documented)(endpoint)
+
+
+def _add_file(app: FastAPI, path: str, file: File) -> None:
+    async def endpoint(request: Request) -> Response:
+        return _said(file.answer(dict(reversed(request.headers.raw))))
+
+    # Not FastAPI's own kind of route, which keeps a schema for each of its answers.
+    route = Route(path, endpoint, include_in_schema=False)
+    route.methods = {"GET"}  # Starlette adds HEAD, which the other paths don't have
+    app.router.routes.append(route)
+
+
+def _add_inference(app: FastAPI, service: Service) -> None:
+    """Add the Open Inference Protocol's paths: of the model and version that there are, or of any."""
+    card, version = service.card(), service.settings.model_version
+    model = f"/v2/models/{card.name if card else '{name}'}"
+    extra = schemas.inference_body(service.feature_count(), service.settings.limits)
+    common: dict[str, Any] = {"responses": INFERENCE}
+    app.get("/v2", response_model=schemas.ServerMetadata, **common)(server_metadata)
+    for path in (model, f"{model}/versions/{version}"):
+        app.get(path, response_model=schemas.ModelMetadata, **common)(model_metadata)
+        app.get(f"{path}/ready", response_model=schemas.ModelReady, **common)(model_ready)
+        kind = schemas.InferenceAnswer
+        app.post(f"{path}/infer", response_model=kind, openapi_extra=extra, **common)(infer)
+
+
+async def openapi(request: Request) -> Response:
+    """Answer the OpenAPI document, made on the thread that imported FastAPI, as it takes long."""
+    application: FastAPI = request.app
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(None, lambda: JSONResponse(application.openapi()))
+
+
+async def predict(request: Request, service: ServiceDep) -> Response:
+    """Answer the model's prediction for one row, or for many; the body is JSON whatever Content-Type says."""
+    predictor = service.predictor()
+    count, limits = len(predictor.card.features), service.settings.limits
+    asked = request_body.parse(await request.body(), count, limits.batch_rows)
+    if isinstance(asked, request_body.Batch):
+        return JSONResponse({"predictions": await _predict_all(service, predictor, asked.rows)})
+    value = (
+        predictor.predict(asked) if predictor.on_loop else await to_thread.run_sync(predictor.predict, asked)
+    )
+    service.metrics.predicted(asked)
+    return JSONResponse({"prediction": value, "model_version": service.settings.model_version})
+
+
+async def _predict_all(service: Service, predictor: Predictor, rows: Rows) -> list[int | float]:
+    # On a thread, so that many rows do not keep health checks waiting.
+    values = await to_thread.run_sync(predictor.predict_all, rows)
+    service.metrics.predicted_all(rows)
+    return values
+
+
+async def server_metadata(service: ServiceDep) -> Response:
+    """Answer what serves the model."""
+    head = {"name": "milestone2", "version": service.settings.model_version}
+    return JSONResponse(head | {"extensions": []})
+
+
+async def model_metadata(service: ServiceDep) -> Response:
+    """Answer what the model takes and gives."""
+    return JSONResponse(open_inference.metadata(service.predictor().card, service.settings.model_version))
+
+
+async def model_ready(service: ServiceDep) -> Response:
+    """Answer that the model can be asked."""
+    return JSONResponse({"name": service.predictor().card.name, "ready": True})
+
+
+async def infer(request: Request, service: ServiceDep) -> Response:
+    """Answer the predictions for a tensor of rows."""
+    predictor = service.predictor()
+    if "inference-header-content-length" in request.headers:
+        raise InvalidInput("body", open_inference.BINARY, "a body with binary tensors")
+    rows = service.settings.limits.batch_rows
+    question = open_inference.parse(await request.body(), predictor.card, rows)
+    values = await _predict_all(service, predictor, question.rows)
+    return JSONResponse(
+        open_inference.answer(predictor.card, service.settings.model_version, question, values)
+    )
+
+
+def _said(answer: HttpResponse) -> Response:
+    headers = {name.decode(): value.decode() for name, value in answer.extra}
+    return Response(answer.body, answer.status, headers, answer.media_type.decode())
+
+
+async def _app_error(request: Request, error: Exception) -> Response:
+    return _said(problem(cast(AppError, error), request.url.path))
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    path = request.url.path
+    routes = [route for route in request.app.routes if isinstance(route, APIRoute)]
+    known = dict.fromkeys(route.path for route in routes if route.include_in_schema)
+    expected = f"one of {', '.join(known)}"
+    return _said(problem(UnknownPath("path", expected, path[:80]), path))
+
+
+async def _method_not_allowed(request: Request, error: Exception) -> Response:
+    headers: dict[str, Any] = dict(getattr(error, "headers", None) or {})
+    expected = headers.get("Allow", "another method")
+    return _said(problem(WrongMethod("method", expected, request.method), request.url.path))

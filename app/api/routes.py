@@ -1,0 +1,101 @@
+"""The paths of the service, and the answers that need no framework.
+
+A function of `plain_routes` answers GET at one path: an entry there is all that a static page takes. It is
+asked before FastAPI, which need not even be imported for it, and by FastAPI's route of the same path, which
+is there for the OpenAPI document and where HOT_PATH=0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from itertools import chain
+
+from app.api.page import file_routes
+from app.connections.http_response import HttpResponse, as_json
+from app.errors import ArtifactError, NotReady
+from app.metrics import MEDIA_TYPE, OTHER, render
+from app.service import PREDICT, Service
+from app.settings import Settings
+
+Plain = Callable[[Service], HttpResponse]
+
+_V2_MODEL = re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?(/ready|/infer)?")
+
+
+def livez(service: Service) -> HttpResponse:
+    """Answer that the process is up."""
+    return HttpResponse(200, as_json({"status": "alive"}))
+
+
+def readyz(service: Service) -> HttpResponse:
+    """Answer whether POST /predict can be answered. Raises NotReady."""
+    _check_ready(service)
+    return HttpResponse(200, as_json({"status": "ready"}))
+
+
+def v2_live(service: Service) -> HttpResponse:
+    """Answer that the process is up, in the Open Inference Protocol's words."""
+    return HttpResponse(200, as_json({"live": True}))
+
+
+def v2_ready(service: Service) -> HttpResponse:
+    """Answer whether the model can be asked, in the Open Inference Protocol's words. Raises NotReady."""
+    _check_ready(service)
+    return HttpResponse(200, as_json({"ready": True}))
+
+
+def model(service: Service) -> HttpResponse:
+    """Answer the model's card and the release that serves it. Raises ArtifactError."""
+    return HttpResponse(200, as_json(asdict(service.predictor().card) | {"release": service.release()}))
+
+
+def metrics(service: Service) -> HttpResponse:
+    """Answer the counters in Prometheus's text format."""
+    text = render(service.metrics, service.model_info(), len(service.connections))
+    return HttpResponse(200, text, MEDIA_TYPE)
+
+
+def plain_routes(settings: Settings) -> dict[str, Plain]:
+    """Return the functions that answer GET, by their paths."""
+    routes: dict[str, Plain] = {
+        "/livez": livez,
+        "/readyz": readyz,
+        "/model": model,
+        "/metrics": metrics,
+        "/v2/health/live": v2_live,
+        "/v2/health/ready": v2_ready,
+    }
+    return routes | ({settings.health_route: readyz} if settings.health_route else {})
+
+
+def predict_routes(settings: Settings) -> tuple[str, ...]:
+    """Return the paths of POST /predict."""
+    other = settings.predict_route
+    return (PREDICT, other) if other and other != PREDICT else (PREDICT,)
+
+
+def is_inference(path: str) -> bool:
+    """Return whether the path is the Open Inference Protocol's for a prediction."""
+    return path.endswith("/infer") and _V2_MODEL.fullmatch(path) is not None
+
+
+class Labels:
+    """What metrics call a path: a closed list, whatever clients ask for."""
+
+    def __init__(self, settings: Settings) -> None:
+        ours = (plain_routes(settings), predict_routes(settings), file_routes(settings))
+        paths = ["/openapi.json", "/v2", *chain.from_iterable(ours)]
+        self._known = {path: path for path in paths}
+
+    def of(self, path: str) -> str:
+        """Return a path's label."""
+        if match := _V2_MODEL.fullmatch(path):
+            return f"/v2/models/NAME{match[2] or ''}"
+        return self._known.get(path, OTHER)
+
+
+def _check_ready(service: Service) -> None:
+    if isinstance(service.model, ArtifactError):
+        raise NotReady(str(service.model))

@@ -1,0 +1,1 @@
+"""HTTP connections: limits, hot path, bodies, responses; `app.api` and `app.server` may import it."""

@@ -1,0 +1,301 @@
+"""uvicorn's HTTP protocol within limits, for every connection: what a client can't do is hold the service up.
+
+uvicorn's own class parses and runs the application. This one knows what it waits for on each connection and
+until when (`deadline`, looked at by app.server), counts what a head holds, makes room when there are too many
+connections, and refuses in the one shape of errors. It parses a request when the one before has its answer
+and reads on when it has parsed what it read, so that a client can't make it keep more than that. It also lets
+a client end its side early, and says goodbye to connections that are idle when the server stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+from time import monotonic
+from typing import Any, ClassVar, Literal, NoReturn
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from app.connections.error_responses import problem
+from app.connections.flow_control import Flow
+from app.errors import AppError, HeadTooLarge, InvalidInput, Overloaded, TooSlow
+from app.logs import Exchange
+from app.metrics import OTHER
+from app.service import Service
+
+FAREWELL_SECONDS = 0.5  # for a request that was on its way when the server was told to stop
+CLOSE = (b"connection", b"close")
+# "held": the hot path has a head that the parser hasn't seen, and waits for the rest of its body.
+Receiving = Literal["nothing", "head", "body", "held"]
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. A subclass names the service (`protocol_of`)."""
+
+    service: ClassVar[Service]
+    flow: Flow
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.limits = self.service.settings.limits
+        self.deadline = math.inf
+        self.waiting_since = monotonic()
+        self.receiving: Receiving = "nothing"
+        self.head_bytes = self.head_fields = self.head_fed = 0
+        self.unread = bytearray()  # has come, but waits for the answer to what came before
+        self.owed = 0  # answers to requests whose heads were parsed
+        self.leaving = False  # no more is read, and the connection ends behind the answers that are owed
+        self.refusal: AppError | None = None  # which is then the last answer
+        self.stopping = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what has come."""
+        self.leaving = True
+        self.unread.clear()
+        super().connection_lost(exc)
+
+    # What waits for the client, and until when.
+
+    def _expect(self, seconds: float) -> None:
+        self.waiting_since = monotonic()
+        self.deadline = self.waiting_since + seconds
+
+    def _rest(self) -> None:
+        """Wait for the next request, or not for long if the server stops."""
+        self._expect(FAREWELL_SECONDS if self.stopping else self.limits.idle_seconds)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request, if there is room."""
+        super().connection_made(transport)
+        self.flow = Flow(transport)
+        self._expect(self.limits.idle_seconds)
+        if len(self.connections) > self.limits.connections and not self._make_room():
+            self._leave(Overloaded(f"server: {len(self.connections)} connections are busy, try again later"))
+
+    def _make_room(self) -> bool:
+        """End the connections next to their deadlines, a few at once as it takes a search."""
+        others = (each for each in self.connections if isinstance(each, LimitedProtocol) and each is not self)
+        waiting = [each for each in others if each.deadline < math.inf and not each.leaving]
+        few = max(1, self.limits.connections // 50)
+        for each in heapq.nsmallest(few, waiting, key=lambda connection: connection.deadline):
+            each.end("server: the connection was needed for others")
+        return bool(waiting)
+
+    def end(self, reason: str) -> None:
+        """End a connection that waits for its client; one that is in the middle of a request is told why."""
+        if self.transport.is_closing() or self.flow.write_paused:
+            self.transport.abort()
+        elif self.receiving == "nothing":
+            self._close()
+        else:
+            self._leave(Overloaded(reason))
+
+    def _close(self) -> None:
+        self.transport.close()
+        self._expect(self.limits.write_seconds)
+
+    def expire(self) -> None:
+        """Do what is to be done when the deadline has passed."""
+        if self.transport.is_closing() or self.flow.write_paused:
+            self.transport.abort()
+        elif self.leaving or self.flow.read_paused:  # it is not up to the client
+            self._expect(self.limits.body_seconds)
+        elif self.receiving == "nothing":
+            self._close()
+        else:
+            seconds = self.limits.head_seconds if self.receiving == "head" else self.limits.body_seconds
+            self._leave(TooSlow(self.receiving, f"all of it within {seconds} seconds", "less"))
+
+    # What the parser finds.
+
+    def on_message_begin(self) -> None:
+        """Begin to count a head."""
+        super().on_message_begin()
+        self.receiving = "head"
+        self.head_bytes = self.head_fields = self.head_fed = 0
+        self._expect(self.limits.head_seconds)
+
+    def on_url(self, url: bytes) -> None:
+        """Count the request line."""
+        super().on_url(url)
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header field."""
+        super().on_header(name, value)
+        self.head_fields += 1
+        self._count_head(len(name) + len(value) + 4)
+
+    def _count_head(self, size: int) -> None:
+        self.head_bytes += size
+        if self.head_bytes > self.limits.head_bytes:
+            self._stop_parsing(f"{self.limits.head_bytes} bytes")
+        if self.head_fields > self.limits.head_fields:
+            self._stop_parsing(f"{self.limits.head_fields} header fields")
+
+    def _stop_parsing(self, limit: str) -> NoReturn:
+        # The parser ends on any exception, and uvicorn then calls send_400_response.
+        self.refusal = HeadTooLarge("head", f"at most {limit}", "more")
+        raise self.refusal
+
+    def on_headers_complete(self) -> None:
+        """Begin to wait for the body."""
+        upgrade = self.parser.should_upgrade()
+        super().on_headers_complete()
+        self.owed += 1
+        self.receiving = "body"
+        self._expect(self.limits.body_seconds)
+        if upgrade:  # the parser doesn't go on behind an upgrade, which isn't offered
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        """Wait for nothing while the request is answered."""
+        super().on_message_complete()
+        self.receiving = "nothing"
+        if self.owed:
+            self.deadline = math.inf
+            if self.stopping and not self.unread:
+                self.cycle.keep_alive = False
+        elif not self.transport.is_closing():
+            self._rest()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or wait for it."""
+        self.owed -= 1
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._expect(self.limits.write_seconds)
+        elif self.leaving and not self.owed:
+            self._depart()
+        elif self.unread:
+            self.loop.call_soon(self.parse)
+        elif self.receiving == "nothing" and not self.owed:
+            self._rest()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Leave idle connections to `expire`, which also knows of requests that uvicorn never sees."""
+
+    # What comes and goes.
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, now or when there is time."""
+        if not (self.leaving or self.transport.is_closing()):
+            self.unread += data
+            self.parse()
+
+    def parse(self) -> None:
+        """Parse what has come up to the next request that has to wait."""
+        while self.unread and not (self.leaving or self.flow.write_paused or self._has_enough()):
+            head_end = self.unread.find(b"\r\n\r\n") + 4
+            size = head_end if head_end > 3 else len(self.unread)  # so that no two requests begin at once
+            part = bytes(self.unread[:size])
+            del self.unread[:size]
+            self._parse_part(part)
+        self._stall(bool(self.unread))
+
+    def _has_enough(self) -> bool:
+        return bool(self.pipeline) or (self.owed > 0 and self.receiving == "nothing")
+
+    def _parse_part(self, part: bytes) -> None:
+        if self.receiving == "head":
+            self.head_fed += len(part)
+        super().data_received(part)
+        if self.receiving == "head" and self.head_fed > self.limits.head_bytes:
+            self._leave(HeadTooLarge("head", f"at most {self.limits.head_bytes} bytes", "more"))
+
+    def _stall(self, stalled: bool) -> None:
+        """Stop reading, or read on."""
+        if stalled:
+            self.flow.stalled = True
+            self.flow.pause_reading()
+        elif self.flow.stalled and not (self.stopping and self.owed and self.receiving == "nothing"):
+            self.flow.stalled = False
+            self.flow.resume_reading()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Answer what has come whole to a client that says no more; then the connection ends."""
+        self._leave(None)
+        return not self.transport.is_closing()
+
+    def pause_writing(self) -> None:
+        """Stop reading from a client that doesn't read."""
+        super().pause_writing()
+        self.flow.pause_reading()
+        self._expect(self.limits.write_seconds)
+
+    def resume_writing(self) -> None:
+        """Go on where pause_writing stopped."""
+        super().resume_writing()
+        if self.owed:
+            self.deadline = math.inf
+        else:
+            self._rest()
+        self.flow.resume_reading()
+        self.parse()
+
+    def shutdown(self) -> None:
+        """End the connection: behind the answer that is being worked on, or very soon."""
+        self.stopping = True
+        if not self.owed:
+            self.deadline = min(self.deadline, monotonic() + FAREWELL_SECONDS)
+            return
+        if not self.unread:
+            super().shutdown()
+        if self.receiving == "nothing":
+            self._stall(True)
+
+    # How a request is refused before any application sees it.
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser doesn't take."""
+        self._leave(self.refusal or InvalidInput("request", "HTTP/1.1 in its form", "something else"))
+
+    def _leave(self, error: AppError | None) -> None:
+        """End the connection behind the answers that are owed, with this error as the last one."""
+        if self.leaving:
+            return
+        self.leaving, self.refusal = True, error
+        self.unread.clear()
+        self._stall(True)
+        if self.receiving == "body" and not self.owed:
+            self.refusal = None  # the request has its answer; only the rest of its body is missing
+        elif self.receiving == "body":
+            self._take_back()
+        if not self.owed:
+            self._depart()
+
+    def _take_back(self) -> None:
+        """Owe no answer to the request whose body isn't all there."""
+        self.owed -= 1
+        if self.pipeline:
+            self.pipeline.popleft()  # the application has not seen it yet
+        else:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
+    def _depart(self) -> None:
+        if self.refusal:
+            self._say(self.refusal)
+        self._close()
+
+    def _say(self, error: AppError) -> None:
+        seconds = monotonic() - self.waiting_since
+        known = self.receiving == "body"
+        method, path = (self.scope["method"], self.scope["path"]) if known else ("-", "-")
+        headers = dict(reversed(self.headers)) if known else {}
+        request_id = self.service.request_id(headers)
+        answer = problem(error, path)
+        closing = () if CLOSE in answer.extra else (CLOSE,)
+        fields = (*answer.headers(), (b"x-request-id", request_id), *closing)
+        self.transport.write(answer.raw((*self.server_state.default_headers, *fields)))
+        exchange = Exchange(method, path, headers, answer.status, len(answer.body), seconds, request_id)
+        self.service.answered(OTHER, exchange)

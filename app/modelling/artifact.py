@@ -1,0 +1,153 @@
+"""The trained model on disk: one folder that `train_model.py` writes and the service reads.
+
+    card.json       what the model is; names the SHA-256 of the files that follow
+    model.joblib    the scikit-learn estimator, a pickle: reading it runs what is in it (estimator.py)
+    model.json      the same as plain numbers (portable_model.py); absent when the card says why it can't
+                    be had
+    golden.json     rows of features with what the service predicts for them
+    roc.svg, …      plots for people (PLOT_FILES)
+
+Nothing here needs more than the standard library, as a service with a portable model has nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from app.errors import ArtifactError
+from app.modelling import strict_json
+
+CARD_FILE, MODEL_FILE, PORTABLE_FILE, GOLDEN_FILE = "card.json", "model.joblib", "model.json", "golden.json"
+PLOT_FILES = ("roc.svg", "calibration.svg", "classes.svg", "residuals.svg")
+MAX_BYTES = 32 * 1024 * 1024  # of a card or a portable model
+
+Task = Literal["classification", "regression"]
+
+
+def described(text: str) -> dict[str, str]:
+    """Return what makes a dataclass's field say this in the OpenAPI document."""
+    return {"description": text}
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Quantile bins of the training rows, to compare with what is asked of the service."""
+
+    edges: tuple[float, ...] = field(metadata=described("Each bin's largest value, but the last bin's."))
+    shares: tuple[float, ...] = field(metadata=described("Share of the training rows in each bin."))
+
+    def index(self, value: float) -> int:
+        """Return the number of the bin that holds the value, from 0."""
+        return bisect_left(self.edges, value)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One input, in the order of the request's list, as seen in the training rows."""
+
+    name: str
+    minimum: float
+    maximum: float
+    quantiles: dict[str, float] = field(metadata=described("Value by quantile, `0.5` being the median."))
+    bins: Bins
+
+
+@dataclass(frozen=True)
+class Portable:
+    """The portable model's file."""
+
+    sha256: str
+    format: int = field(metadata=described("Version of the file's format."))
+    nodes: int = field(metadata=described("Number of its trees' nodes, or of its coefficients."))
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the model is: its inputs and output, how good it is, and what made it."""
+
+    name: str
+    task: Task
+    features: tuple[Feature, ...]
+    target: str
+    classes: tuple[str, ...] = field(metadata=described("Empty for regression."))
+    positive: str | None = field(metadata=described("With two classes, the one whose probability is served."))
+    metrics: dict[str, float] = field(metadata=described("Measured on the rows held out of training."))
+    rows: dict[str, int] = field(metadata=described("Number of rows trained and tested on."))
+    libraries: dict[str, str]
+    data_sha256: str
+    artifact_sha256: str
+    portable: Portable | None
+    not_portable: str | None = field(metadata=described("Why scikit-learn serves the model."))
+    golden_sha256: str
+
+    def medians(self) -> list[float]:
+        """Return a row that every model must predict. Raises ArtifactError when the card lacks one."""
+        try:
+            return [feature.quantiles["0.5"] for feature in self.features]
+        except KeyError:
+            raise ArtifactError("model: the card has no median of a feature; train again") from None
+
+
+def sha256(content: bytes) -> str:
+    """Return the content's SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def as_json(document: Any) -> bytes:
+    """Return what can be read back without loss: doubles are written with all digits that matter."""
+    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def save(folder: Path, card: Card, files: Mapping[str, bytes]) -> None:
+    """Write a card and what belongs to it into the folder, which is made when missing.
+
+    An earlier model's files go, so that none is taken for one of this model.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in (MODEL_FILE, PORTABLE_FILE, GOLDEN_FILE, *PLOT_FILES):
+        (folder / old).unlink(missing_ok=True)
+    for name, content in {**files, CARD_FILE: as_json(asdict(card))}.items():
+        (folder / name).write_bytes(content)
+
+
+def load_card(folder: Path) -> Card:
+    """Return the folder's card. Raises ArtifactError when it is missing or malformed."""
+    path = folder / CARD_FILE
+    card = strict_json.read(Card, strict_json.parse(read_file(path, MAX_BYTES), str(path)), str(path))
+    if not card.features:
+        raise ArtifactError(f"model: {path}: features: expected one or more, got none; train again")
+    if (card.positive in card.classes) != (len(card.classes) == 2):
+        raise ArtifactError(
+            f"model: {path}: positive: expected one of two classes, and null without two, "
+            f"got {card.positive!r} of {list(card.classes)}; train again"
+        )
+    return card
+
+
+def read_file(path: Path, limit: int | None = None) -> bytes:
+    """Return a file's content. Raises ArtifactError when it can't be read or is longer than the limit."""
+    try:
+        if limit is not None and path.stat().st_size > limit:
+            raise ArtifactError(f"model: {path} is longer than {limit} bytes; train again")
+        return path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(
+            f"model: cannot read {path}: {error.strerror}; run `python train_model.py` or set MODEL_DIR"
+        ) from error
+
+
+def read_known(path: Path, expected: str, limit: int | None = None) -> bytes:
+    """Return a file's content. Raises ArtifactError also when its SHA-256 isn't the expected one."""
+    content = read_file(path, limit)
+    if sha256(content) != expected:
+        raise ArtifactError(
+            f"model: {path} has SHA-256 {sha256(content)}, its card says {expected}; "
+            "train again, or restore the two files together"
+        )
+    return content

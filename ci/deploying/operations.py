@@ -1,0 +1,185 @@
+"""Operations on environments, whatever runs there: deploy, promote, roll back, history."""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+
+from deploying.alerts import Alerts, Place
+from deploying.environments import FILE, Environment, Environments
+from deploying.release_evidence import golden, version
+from deploying.rollout.deployment import Deployment
+from deploying.rollout.journal_report import report
+from deploying.rollout.judge import Judge
+from deploying.rollout.target import Seen, Target
+from deploying.target_connections import Reach
+from errors import InvalidEnvironment, InvalidReference, NothingToRestore, PipelineError, TargetError
+from keyless.federation import Federation
+from keyless.google_identity import Identity
+from net.retry_policy import Retrying, patient
+from net.step_log import Steps
+from oci import reference
+from oci.reference import VERSION, Image, Release, pinned, tagged
+from oci.repository import Repository
+from releasing import smoke
+from releasing.registry_access import RegistryAccess
+
+_MARGIN = 600  # seconds that a step may take besides being watched
+
+
+@dataclass(frozen=True)
+class Operations:
+    """All that is done to a project's environments: by their targets, and with what registries have."""
+
+    project: str
+    environments: Environments
+    access: RegistryAccess
+    reach: Reach
+    steps: Steps
+
+    async def deploy(self, name: str, image: str) -> str:
+        """Bring an image to all of an environment's traffic and return what is live.
+
+        A version alone is one of the project's image in the environment's registry.
+        """
+        environment = self.environments.named(name)
+        if VERSION.fullmatch(image):
+            image = str(_published(environment, self.project, image))
+        async with self.reach.opened(environment) as (target, client):
+            release = await self._resolved(image)
+            await self._deploy(environment, target, client, release)
+            return f"live: {(await target.look()).live}"
+
+    async def promote(self, origin: str, name: str) -> str:
+        """Bring what runs well in one environment to another and return what is live there."""
+        first, second = self.environments.named(origin), self.environments.named(name)
+        async with self.reach.opened(first) as (target, _):
+            release = healthy(await target.look(), target.name)
+        release = await self._copied(release, second)
+        async with self.reach.opened(second) as (target, client):
+            await self._deploy(second, target, client, release)
+            return f"live: {(await target.look()).live}"
+
+    async def rollback(self, name: str, version: str | None) -> str:
+        """Restore what was good before in an environment and return what is live."""
+        environment = self.environments.named(name)
+        async with self.reach.opened(environment) as (target, client):
+            deployment = await self._deployment(environment, target, client)
+            async with self._alerts(environment, target, f"the rollback to {version or 'what was before'}"):
+                live = await deployment.rollback(version, takeover=self.reach.operator.takeover)
+            return f"live: {live or 'nothing'}"
+
+    async def history(self, name: str | None = None) -> str:
+        """Return what was deployed in an environment, and what became of it; without a name, in every one.
+
+        Raises TargetError with what there is to tell when not every one can be asked.
+        """
+        if name:
+            return await self._told(self.environments.named(name))
+        told, failed = [], []
+        for each in self.environments.tables:
+            try:
+                told.append(f"{each}: {await self._told(self.environments.named(each))}")
+            except PipelineError as error:
+                failed.append(f"{each}: {error}")
+        if failed:
+            raise TargetError("\n".join([*told, "history: not every environment can be asked", *failed]))
+        return "\n".join(told)
+
+    async def _told(self, environment: Environment) -> str:
+        async with self.reach.opened(environment) as (target, _):
+            return report(target.name, await target.look())
+
+    async def _deploy(
+        self, environment: Environment, target: Target, client: Retrying, release: Release
+    ) -> None:
+        async with self.access.open(release.image) as repository:
+            rows = await golden(repository, release)
+        judge = Judge(rows, client.http, self.steps.note, environment.common.step_seconds)
+        deployment = await self._deployment(environment, target, client)
+        async with self._alerts(environment, target, f"the deployment of {release.image.tag}"):
+            await deployment.deploy(release, judge, takeover=self.reach.operator.takeover)
+
+    def _alerts(
+        self, environment: Environment, target: Target, what: str
+    ) -> AbstractAsyncContextManager[None]:
+        alerts = Alerts(self.reach.operator.alertmanager, self.steps.note)
+        return alerts.about(what, Place(environment.name, target.name))
+
+    async def _deployment(self, environment: Environment, target: Target, client: Retrying) -> Deployment:
+        lease = max(environment.common.step_seconds, target.lag) + _MARGIN
+        return Deployment(target, await self.reach.owner(client), self.steps, lease)
+
+    async def _resolved(self, text: str) -> Release:
+        """Return the release that a name leads to; a tag is asked for once, and its digest told."""
+        image = tagged(text)
+        async with self.access.open(image or pinned(text).image) as repository:
+            if image:
+                release = Release(image, await _digest(repository, image))
+                self.steps.note(f"{text} is {release.digest}")
+            else:
+                release = pinned(text)
+            said = await version(repository, release)
+        if release.image.tag not in ("", said):
+            raise InvalidReference(f"image: {release} says that it is {said!r}; give the tag that it has")
+        return replace(release, image=replace(release.image, tag=said))
+
+    async def _copied(self, release: Release, to: Environment) -> Release:
+        """Return a release where an environment pulls from, with its digest and all that is about it."""
+        if not to.common.registry:
+            return release
+        name = release.image.repository.rpartition("/")[2]
+        image = reference.image(to.common.registry, name, release.image.tag)
+        if image == release.image:
+            return release
+        with self.steps.step(f"copy {release} to {image}"):
+            async with (
+                self.access.open(release.image) as there,
+                self.access.open(image) as here,
+            ):
+                await here.copy(there, release.digest, image.tag)
+        return Release(image, release.digest)
+
+
+async def smoke_test(url: str, identity: Identity | None) -> str:
+    """Return what a service anywhere answers; a private one is told who we are, by its address.
+
+    Raises SmokeError when it does not answer as it has to.
+    """
+    address = url.rstrip("/")
+    async with patient(30) as client:
+        headers: Mapping[str, str] = {}
+        if identity and (await client.http.get(f"{address}/model")).status_code in (401, 403):
+            token = await Federation(identity, client).id_token(address)
+            headers = {"Authorization": token.authorization()}
+        return "\n".join(await smoke.contract(client.http, address, headers))
+
+
+def healthy(seen: Seen, where: str) -> Release:
+    """Return what has all of a target's traffic and was found fit there; else raise NothingToRestore."""
+    good = [entry.release for entry in seen.journal.entries if entry.outcome == "live"]
+    if seen.journal.attempt:
+        raise NothingToRestore(
+            f"{where}: {seen.journal.attempt.release} is still being deployed; wait for it"
+        )
+    if len(seen.shares) != 1 or seen.live not in good:
+        raise NothingToRestore(
+            f"{where}: {seen.live or 'nothing'} is live, which was not judged there; deploy it there first"
+        )
+    return pinned(seen.live)
+
+
+def _published(environment: Environment, project: str, version: str) -> Image:
+    """Return the image of a version in an environment's registry; raises InvalidEnvironment without one."""
+    if not environment.common.registry:
+        raise InvalidEnvironment(
+            f"{FILE}, line {environment.line}: [{environment.name}] has no registry to find {version} "
+            "in; name it there, or give the whole name that `dagger call publish` printed"
+        )
+    return reference.image(environment.common.registry, project, version)
+
+
+async def _digest(repository: Repository, image: Image) -> str:
+    found = await repository.digest(image.tag)
+    if found is None:
+        raise InvalidReference(f"image: there is no {image}; `dagger call images` lists what there is")
+    return found

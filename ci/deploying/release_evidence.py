@@ -1,0 +1,44 @@
+"""Golden rows and version of a release, read from the registry and never from the running service."""
+
+import json
+from typing import Any
+
+from deploying.rollout.golden_rows import Golden
+from errors import RegistryError, ReleaseRejected
+from image import provenance, release_files
+from image.canonical import VERSION
+from image.components import CARD
+from oci.reference import Release
+from oci.repository import Repository
+from releasing.release_documents import attached
+
+
+async def golden(repository: Repository, release: Release) -> Golden:
+    """Return the golden rows of a release's provenance.
+
+    Raises RegistryError when it has no provenance, and ReleaseRejected when that has no golden rows of it.
+    """
+    image = await repository.manifest(release.digest)
+    content = await attached(repository, image, release_files.PROVENANCE)
+    try:
+        statement = json.loads(content)
+        about = {f"sha256:{each['digest']['sha256']}" for each in statement["subject"]}
+        rows, card = (provenance.content(statement, path) for path in (provenance.GOLDEN, CARD))
+    except (ValueError, LookupError, TypeError) as error:
+        raise ReleaseRejected(f"golden: {release} has no readable provenance: {error!r}") from error
+    if about != {release.digest} or rows is None or card is None:
+        raise ReleaseRejected(
+            f"golden: the provenance of {release} is of {', '.join(sorted(about))}, and has "
+            f"{'no ' if rows is None else ''}golden rows; train and release again"
+        )
+    return Golden.of(rows, card)
+
+
+async def version(repository: Repository, release: Release) -> str:
+    """Return what version an image says that it is; raises RegistryError when it says nothing."""
+    try:
+        manifest = json.loads(await repository.manifest(release.digest))
+        config: dict[str, Any] = json.loads(await repository.document(manifest["config"]["digest"]))
+        return str(config["config"]["Labels"][VERSION])
+    except (ValueError, LookupError, TypeError) as error:
+        raise RegistryError(f"registry: {release} has no label {VERSION}: {error!r}") from error

@@ -1,0 +1,124 @@
+"""Whether a candidate's numbers let it have more of the traffic: pure functions, with all that they go by."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from deploying.rollout.request_counts import Numbers
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a candidate is held to; times are in seconds."""
+
+    requests: int = 200  # in a step: what is missing is asked with golden rows
+    samples: int = 1000  # from which on the 99th percentile means something
+    errors: float = 0.01  # of the requests, at most
+    more_errors: float = 0.005  # than the running release has
+    slower: float = 1.5  # times the running release's 99th percentile, at most
+    slack: float = 0.010  # that it may be slower anyway
+    ceiling: float = 0.5  # of the 95th percentile, when there are fewer samples
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Golden rows that were asked: how many, what was wrong with the answers, and how long they took."""
+
+    requests: int = 0
+    wrong: Sequence[str] = ()
+    seconds: Sequence[float] = ()
+
+    def __add__(self, other: "Asked") -> "Asked":
+        return Asked(
+            self.requests + other.requests, [*self.wrong, *other.wrong], [*self.seconds, *other.seconds]
+        )
+
+    def quantile(self, part: float) -> float:
+        """Return how long a part of them took at most."""
+        return sorted(self.seconds)[int(part * (len(self.seconds) - 1))] if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of a candidate, with the figures that say so."""
+
+    figures: str
+    faults: Sequence[str] = ()
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing was found."""
+        return not self.faults
+
+    def __str__(self) -> str:
+        return f"{self.figures}: {'; '.join(self.faults) or 'fit'}"
+
+
+def verdict(candidate: Numbers, running: Numbers, asked: Asked, limits: Limits) -> Verdict:
+    """Return the verdict on what was counted of both in one step, and on the golden answers."""
+    faults = [
+        *asked.wrong[:1],
+        *_erring(candidate, running, limits),
+        *_slow(candidate, running, asked, limits),
+    ]
+    return Verdict(_figures(candidate, running, asked), faults)
+
+
+def identity(
+    model: Mapping[str, object], expected: Mapping[str, object], version: str, digest: str
+) -> list[str]:
+    """Return in what a service's /model differs from the release and from its model's card.
+
+    Version and digest count where the service knows them.
+    """
+    release = model.get("release")
+    said: Mapping[str, object] = release if isinstance(release, dict) else {}
+    pairs: dict[str, tuple[object, object]] = {
+        "version": (said.get("version") or version, version),
+        "digest": (said.get("digest") or digest, digest),
+    }
+    pairs |= {name: (model.get(name), value) for name, value in expected.items()}
+    return [
+        f"/model says {name} {got!r}, not {wanted!r}"
+        for name, (got, wanted) in pairs.items()
+        if got != wanted
+    ]
+
+
+def _erring(candidate: Numbers, running: Numbers, limits: Limits) -> list[str]:
+    share = candidate.error_share
+    if share > limits.errors:
+        return [f"{share:.2%} errors, more than {limits.errors:.0%}"]
+    if running.requests >= limits.requests and share > running.error_share + limits.more_errors:
+        return [f"{share:.2%} errors, {limits.more_errors:.1%} more than the running release's"]
+    return []
+
+
+def _slow(candidate: Numbers, running: Numbers, asked: Asked, limits: Limits) -> list[str]:
+    if _comparable(candidate, running, limits):
+        own, other = candidate.quantile(0.99) or 0.0, running.quantile(0.99) or 0.0
+        most = max(other * limits.slower, other + limits.slack)
+        return [f"p99 {_ms(own)}, more than {_ms(most)}"] if own > most else []
+    slowest = max(candidate.quantile(0.95) or 0.0, asked.quantile(0.95))
+    return [f"p95 {_ms(slowest)}, more than {_ms(limits.ceiling)}"] if slowest > limits.ceiling else []
+
+
+def _comparable(candidate: Numbers, running: Numbers, limits: Limits) -> bool:
+    return min(sum(each.took.values()) for each in (candidate, running)) >= limits.samples
+
+
+def _figures(candidate: Numbers, running: Numbers, asked: Asked) -> str:
+    parts = [f"{_told(candidate)}", f"running {_told(running)}"]
+    if asked.requests:
+        right = asked.requests - len(asked.wrong)
+        parts.append(f"golden {right} of {asked.requests} right, p95 {_ms(asked.quantile(0.95))}")
+    return ", ".join(parts)
+
+
+def _told(numbers: Numbers) -> str:
+    text = f"{numbers.requests} requests, {numbers.errors} errors"
+    slowest = numbers.quantile(0.99)
+    return text if slowest is None else f"{text}, p99 {_ms(slowest)}"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"

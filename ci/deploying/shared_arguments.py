@@ -1,0 +1,122 @@
+"""Shared arguments of the pipeline's functions: who releases, and who deploys.
+
+    @function(cache="never")
+    @identified
+    async def publish(self, tag: Tag, *, identity: Identity | None) -> str:
+
+`dagger call publish` then takes --workload-identity-provider and the others in the place of an identity.
+"""
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Protocol, TypeVar, get_type_hints
+
+import dagger
+from dagger import Doc
+
+from advice.known_errors import advice
+from deploying.alerts import Alertmanager
+from deploying.target_connections import Operator
+from errors import IdentityError, InvalidIdentity
+from keyless.google_identity import Identity
+
+Result = TypeVar("Result")
+
+
+class Decorator(Protocol):
+    """What changes a method's parameters."""
+
+    def __call__(self, method: Callable[..., Awaitable[Result]], /) -> Callable[..., Awaitable[Result]]:
+        """Return the changed method."""
+
+
+async def identity(
+    workload_identity_provider: Annotated[
+        str | None,
+        Doc(
+            "Who vouches for this job to Google: projects/NUMBER/locations/global/workloadIdentityPools/POOL/"
+            "providers/PROVIDER"
+        ),
+    ] = None,
+    service_account: Annotated[
+        str | None, Doc("The service account to work as; the federated identity itself without one")
+    ] = None,
+    oidc_url: Annotated[
+        dagger.Secret | None,
+        Doc("Where the CI system issues identity tokens: env:ACTIONS_ID_TOKEN_REQUEST_URL on GitHub"),
+    ] = None,
+    oidc_token: Annotated[
+        dagger.Secret | None,
+        Doc("The token to ask there with: env:ACTIONS_ID_TOKEN_REQUEST_TOKEN; or an identity token itself"),
+    ] = None,
+    google_endpoints: Annotated[
+        dagger.File | None, Doc("A TOML file of other addresses than Google's own, for rehearsals")
+    ] = None,
+) -> Identity | None:
+    """Return the identity that the arguments describe, None when none is given."""
+    others = (service_account, oidc_url, oidc_token, google_endpoints)
+    if not workload_identity_provider:
+        if any(others):
+            raise InvalidIdentity(
+                "provider: an identity needs --workload-identity-provider, too, which is empty or missing; "
+                "`dagger call setup-google` prints it"
+            )
+        return None
+    try:
+        return await Identity.of(workload_identity_provider, *others)
+    except dagger.QueryError as error:
+        raise IdentityError(f"identity: {error}{advice(str(error))}") from error
+
+
+async def operator(
+    by: Annotated[
+        str | None, Doc("Who deploys, for the journal; the job's run where an identity tells")
+    ] = None,
+    takeover: Annotated[bool, Doc("Go on with, or undo, what somebody else has left half done")] = False,
+    docker: Annotated[
+        dagger.Socket | None, Doc("A manager's Docker, for a swarm: unix:///var/run/docker.sock")
+    ] = None,
+    kubernetes_token: Annotated[
+        dagger.Secret | None, Doc("A token of the cluster's API; else Google's, as for GKE")
+    ] = None,
+    alertmanager: Annotated[
+        str | None, Doc("Alertmanager's address, to be told when a deployment fails or is undone")
+    ] = None,
+) -> Operator:
+    """Return who deploys, what lets them in, and who is alerted."""
+    told = Alertmanager.of(alertmanager) if alertmanager else None
+    return Operator(by, takeover, docker, kubernetes_token, told)
+
+
+def gathered(describe: Callable[..., Awaitable[object]], name: str) -> Decorator:
+    """Return a decorator: a method takes the parameters of `describe`, and is passed what that returns.
+
+    The method's own parameter of that name goes away, keyword-only as the others then are.
+    """
+    parameters = inspect.signature(describe).parameters
+    types = {
+        each: hint
+        for each, hint in get_type_hints(describe, include_extras=True).items()
+        if each in parameters
+    }
+
+    def taking(method: Callable[..., Awaitable[Result]]) -> Callable[..., Awaitable[Result]]:
+        @functools.wraps(method)
+        async def call(self: object, /, *positional: Any, **named: Any) -> Result:
+            described = {each: named.pop(each) for each in parameters if each in named}
+            return await method(self, *positional, **named, **{name: await describe(**described)})
+
+        own = inspect.signature(method)
+        kept = [each for each in own.parameters.values() if each.name != name]
+        added = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters.values()]
+        call.__signature__ = own.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
+        hints = get_type_hints(method, include_extras=True)
+        call.__annotations__ = {each: hint for each, hint in hints.items() if each != name} | types
+        return call
+
+    return taking
+
+
+identified = gathered(identity, "identity")
+operated = gathered(operator, "operator")

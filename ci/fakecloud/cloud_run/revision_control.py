@@ -1,0 +1,71 @@
+"""Control endpoint by which a rehearsal starts revisions, with a key; Google does that by itself."""
+
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from fakecloud.cloud_run.resources import State
+from fakecloud.identity.iam import read_content
+from fakecloud.state.refusals import PlainRefusal
+
+_WAIT = 5.0  # seconds that a request waits for a revision, at most
+
+
+@dataclass(frozen=True)
+class Control:
+    """The door; without a key it lets nobody in."""
+
+    state: State
+    key: str
+
+    @property
+    def routes(self) -> list[Route]:
+        """Return what is served below /control."""
+        return [
+            Route("/pending", self.pending),
+            Route("/revisions/{name}", self.arrive, methods=["POST"]),
+            Route("/requests", self.requests),
+        ]
+
+    async def pending(self, request: Request) -> Response:
+        """Answer with a revision that somebody has to start, or with nothing after a while."""
+        self._check(request)
+        with anyio.move_on_after(min(float(request.query_params.get("seconds", _WAIT)), _WAIT)):
+            while not self.state.pending:
+                self.state.announced = anyio.Event()
+                await self.state.announced.wait()
+        if not self.state.pending:
+            return Response(status_code=204)
+        message = self.state.pending.pop(0).message
+        container = message.containers[0]
+        variables = {variable.name: variable.value for variable in container.env}
+        name = message.name.rpartition("/")[2]
+        return JSONResponse({"revision": name, "image": container.image, "environment": variables})
+
+    async def arrive(self, request: Request) -> Response:
+        """Take where a revision's instance is, or that it has ended."""
+        self._check(request)
+        told = read_content(await request.body(), {"instance": str})
+        for revision in self.state.revisions():
+            if revision.name == request.path_params["name"]:
+                revision.arrive(told.get("instance", ""))
+                return Response(status_code=204)
+        raise PlainRefusal(404, "no such revision\n")
+
+    async def requests(self, request: Request) -> Response:
+        """Answer how many requests each revision had, by status."""
+        self._check(request)
+        served = self.state.counts.served.items()
+        return JSONResponse(
+            {name: Counter(str(each.status) for each in requests) for name, requests in served}
+        )
+
+    def _check(self, request: Request) -> None:
+        _, _, key = request.headers.get("authorization", "").partition(" ")
+        if not self.key or not secrets.compare_digest(key.encode(), self.key.encode()):
+            raise PlainRefusal(401, "not for you\n")

@@ -1,0 +1,180 @@
+"""Application of the fake cloud: all services on one port, with Google's date, faults and a log."""
+
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import anyio
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fakecloud import addresses
+from fakecloud.cloud_run.admin_api import Admin
+from fakecloud.cloud_run.cloud_monitoring import Monitoring
+from fakecloud.cloud_run.reconciliation import Reconciler
+from fakecloud.cloud_run.resources import SERVED, State
+from fakecloud.cloud_run.revision_control import Control
+from fakecloud.cloud_run.serving import Serving
+from fakecloud.connection_faults import cut, cut_within_body
+from fakecloud.identity.attribute_mapping import Evaluator
+from fakecloud.identity.github import GitHub
+from fakecloud.identity.iam import Credentials
+from fakecloud.identity.sts import TokenService
+from fakecloud.registry.artifact_registry import Artifacts
+from fakecloud.registry.registry_proxy import Front
+from fakecloud.registry.token_endpoint import Doorkeeper
+from fakecloud.registry.upstream_registry import Relay
+from fakecloud.state.faults import ClockSkew, Fault, Faults, skew
+from fakecloud.state.fixtures import World
+from fakecloud.state.ledger import Clock, Ledger
+from fakecloud.state.refusals import Refusal
+
+log = logging.getLogger("fakecloud")
+
+# A blob of 100 MB is written to disk before the registry answers.
+_TIMEOUT = httpx.Timeout(30, read=300, write=300)
+_ENDPOINTS = {
+    addresses.OIDC: "oidc",
+    addresses.STS: "sts",
+    addresses.IAM: "iam",
+    addresses.ARTIFACTS: "artifacts",
+    f"{SERVED}/": "service",
+    f"{addresses.RUN}/": "run",
+    addresses.MONITORING: "monitoring",
+    addresses.CONTROL: "control",
+    "/v2/token": "token",
+    "/v2/": "registry",
+    "/artifacts-": "registry",
+}
+# google.rpc.Code by HTTP status.
+_CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
+_CODES |= {500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
+# Whoever knows an upload's or a download's address may use it: the log does not know it.
+_SECRET = re.compile(r"/(uploads|downloads)/[^/]+$")
+
+
+def application(
+    world: World, registry_url: str, faults: Sequence[Fault | ClockSkew] = (), *, seconds: float = 0.1
+) -> ASGIApp:
+    """Return the stand-in for a world, in front of the real registry at a URL.
+
+    A change of a Cloud Run service takes some seconds.
+    """
+    ledger = Ledger(Clock(skew(faults)))
+    # Never by a proxy that the environment may name: the registry is next door.
+    behind = httpx.AsyncClient(
+        base_url=registry_url, timeout=_TIMEOUT, follow_redirects=True, trust_env=False
+    )
+    github = GitHub(world, ledger.clock)
+    google = TokenService(world, ledger, github.ring, Evaluator.of(world.provider))
+    credentials, relay, state = Credentials(world, ledger), Relay(behind), State()
+    instances = httpx.AsyncClient(
+        timeout=_TIMEOUT, trust_env=False, limits=httpx.Limits(max_connections=None)
+    )
+    serving = Serving(world, ledger, state, credentials)
+    admin = Admin(world, ledger, state, Reconciler(state, relay, instances, seconds))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with behind, instances, anyio.create_task_group() as tasks:
+            admin.tasks = tasks
+            yield
+            tasks.cancel_scope.cancel()
+        serving.upstream.close()
+
+    routes = [
+        Mount(addresses.OIDC, routes=github.routes),
+        Mount(addresses.STS, routes=google.routes),
+        Mount(addresses.IAM, routes=credentials.routes),
+        Mount(addresses.ARTIFACTS, routes=Artifacts(world, ledger).routes),
+        Mount(addresses.RUN, routes=admin.routes),
+        Mount(addresses.MONITORING, routes=Monitoring(world, ledger, state).routes),
+        Mount(addresses.CONTROL, routes=Control(state, world.control_key).routes),
+        *Front(world, ledger, relay, Doorkeeper(world, ledger)).routes,
+    ]
+    app = Starlette(routes=routes, exception_handlers={Refusal: refused}, lifespan=lifespan)
+    return Gate(app, serving, ledger.clock, Faults.of(faults))
+
+
+async def refused(request: Request, refusal: Exception) -> Response:
+    """Answer with what somebody who refuses says."""
+    assert isinstance(refusal, Refusal)
+    log.info("refused: %s", refusal)
+    return refusal.response()
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What every request passes."""
+
+    app: ASGIApp
+    serving: ASGIApp
+    clock: Clock
+    faults: Faults
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or have a fault strike it, and log how it ended."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        endpoint, started, status = _endpoint(scope["path"]), time.monotonic(), 0
+
+        async def dated(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"date", self.clock.date().encode())]
+            await send(message)
+
+        fault = self.faults.strike(endpoint, body=_has_body(scope))
+        try:
+            await self._serve(fault, scope, receive, dated)
+        except ClientDisconnect:
+            status = 0
+        finally:
+            shown, took = _SECRET.sub(r"/\1/…", scope["path"]), 1000 * (time.monotonic() - started)
+            level = logging.DEBUG if endpoint == "service" else logging.INFO  # hundreds a second
+            log.log(level, "%s: %s %s %s, %.0f ms", endpoint, scope["method"], shown, status or "cut", took)
+
+    async def _serve(self, fault: Fault | None, scope: Scope, receive: Receive, send: Send) -> None:
+        if fault is None and scope["path"].startswith(f"{SERVED}/"):
+            await self.serving(scope, receive, send)
+        elif fault is None:
+            await self.app(scope, receive, send)
+        elif fault.what == "timeout":
+            await _disconnected(receive)
+        elif fault.what != "reset":
+            await _unavailable(int(fault.what))(scope, receive, send)
+        elif not _has_body(scope):
+            cut(scope)
+            await _disconnected(receive)
+        else:
+            await self.app(scope, cut_within_body(scope, receive), send)
+
+
+def _endpoint(path: str) -> str:
+    return next((name for prefix, name in _ENDPOINTS.items() if path.startswith(prefix)), "elsewhere")
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _unavailable(status: int) -> Response:
+    """Return a front end's answer before any service has seen the request."""
+    error = {"code": status, "message": HTTPStatus(status).phrase, "status": _CODES.get(status, "UNKNOWN")}
+    later = {"Retry-After": "1"} if status == HTTPStatus.TOO_MANY_REQUESTS else None
+    return JSONResponse({"error": error}, status, headers=later)

@@ -1,0 +1,177 @@
+"""Fixtures of a rehearsal: one provider, one job, accounts, bindings and repositories."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from advice.attribute_condition import MAPPING, Condition
+
+GITHUB = "https://token.actions.githubusercontent.com"
+HOST_SUFFIX = "-docker.pkg.dev"
+_MAPPED = re.compile(r"google\.(subject|groups)|attribute\.[a-z0-9_]{1,100}")
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A workload identity provider: whose tokens it takes, and what it makes of their claims."""
+
+    number: str
+    pool: str
+    name: str
+    condition: str
+    mapping: Mapping[str, str]
+    issuer: str = GITHUB
+    audiences: tuple[str, ...] = ()
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what Google would not let anybody set up."""
+        unknown = [target for target in self.mapping if not _MAPPED.fullmatch(target)]
+        if unknown or "google.subject" not in self.mapping:
+            raise ValueError(f"attribute mapping: need google.subject, and cannot map to {unknown}")
+
+    @property
+    def pool_resource(self) -> str:
+        """Return projects/NUMBER/locations/global/workloadIdentityPools/POOL."""
+        return f"projects/{self.number}/locations/global/workloadIdentityPools/{self.pool}"
+
+    @property
+    def resource(self) -> str:
+        """Return what --workload-identity-provider takes."""
+        return f"{self.pool_resource}/providers/{self.name}"
+
+    @property
+    def accepted_audiences(self) -> tuple[str, ...]:
+        """Return what a token's aud may be: those set, or else the provider's own name."""
+        name = f"iam.googleapis.com/{self.resource}"
+        return self.audiences or (f"https://{name}", f"//{name}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """The GitHub job that asks for an identity. Owner and repository have numbers, as GitHub's have."""
+
+    owner: str = "rehearsal"
+    owner_id: str = "1001"
+    repository: str = "milestone2"
+    repository_id: str = "2002"
+    ref: str = "refs/tags/v1.0.0"
+    ref_type: str = "tag"
+    runner_environment: str = "github-hosted"
+    workflow: str = ".github/workflows/milestone2-ci.yml"
+
+    @property
+    def subject(self) -> str:
+        """Return the subject as GitHub writes it by default since 2026-07-15, with the numbers."""
+        return f"repo:{self.owner}@{self.owner_id}/{self.repository}@{self.repository_id}:ref:{self.ref}"
+
+    @property
+    def claims(self) -> dict[str, str]:
+        """Return what GitHub says of the job."""
+        full = f"{self.owner}/{self.repository}"
+        return {
+            "sub": self.subject,
+            "repository": full,
+            "repository_id": self.repository_id,
+            "repository_owner": self.owner,
+            "repository_owner_id": self.owner_id,
+            "repository_visibility": "private",
+            "ref": self.ref,
+            "ref_type": self.ref_type,
+            "ref_protected": "false",
+            "base_ref": "",
+            "head_ref": "",
+            "event_name": "push",
+            "actor": self.owner,
+            "actor_id": self.owner_id,
+            "run_id": "1",
+            "run_number": "1",
+            "run_attempt": "1",
+            "runner_environment": self.runner_environment,
+            "workflow": "CI",
+            "workflow_ref": f"{full}/{self.workflow}@{self.ref}",
+            "job_workflow_ref": f"{full}/{self.workflow}@{self.ref}",
+            "sha": "0" * 40,
+        }
+
+
+@dataclass(frozen=True)
+class ImageRepository:
+    """A Docker repository of Artifact Registry."""
+
+    project: str
+    location: str
+    name: str
+    immutable_tags: bool = True
+
+    @property
+    def resource(self) -> str:
+        """Return projects/PROJECT/locations/LOCATION/repositories/NAME."""
+        return f"projects/{self.project}/locations/{self.location}/repositories/{self.name}"
+
+    @property
+    def host(self) -> str:
+        """Return the registry host that serves it."""
+        return f"{self.location}{HOST_SUFFIX}"
+
+    @property
+    def uri(self) -> str:
+        """Return what --registry takes."""
+        return f"{self.host}/{self.project}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A role that a member has on a resource: a repository's resource, or a service account's address."""
+
+    resource: str
+    role: str
+    member: str
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that the stand-in knows before it is asked anything; the issuer is who signs for the job."""
+
+    provider: Provider
+    repository: ImageRepository
+    service_account: str
+    bindings: tuple[Binding, ...]
+    request_token: str = field(repr=False)
+    job: Job = Job()
+    issuer: str = GITHUB
+    default_account: str = "123456789012-compute@developer.gserviceaccount.com"
+    control_key: str = field(default="", repr=False)  # of the rehearsal's own door; nobody's when empty
+
+
+def usual_world(request_token: str, job: Job | None = None, control_key: str = "") -> World:
+    """Return a world set up as `setup-google` sets one up, for a job and the token it asks with."""
+    job = job or Job()
+    provider = Provider(
+        number="123456789012",
+        pool="github",
+        name="milestone2",
+        condition=str(Condition.of(job.repository_id, job.owner_id)),
+        mapping=MAPPING,
+    )
+    repository = ImageRepository("rehearsal-project", "us-central1", "models")
+    account = "publisher@rehearsal-project.iam.gserviceaccount.com"
+    members = f"principalSet://iam.googleapis.com/{provider.pool_resource}"
+    ours = f"{members}/attribute.repository_id/{job.repository_id}"
+    bindings = (
+        Binding(account, "roles/iam.workloadIdentityUser", ours),
+        Binding(repository.resource, "roles/artifactregistry.writer", ours),
+        Binding(repository.resource, "roles/artifactregistry.writer", f"serviceAccount:{account}"),
+        *_deploying(repository.project, f"serviceAccount:{account}"),
+    )
+    return World(provider, repository, account, bindings, request_token, job, control_key=control_key)
+
+
+def _deploying(project: str, member: str) -> tuple[Binding, ...]:
+    """Return the bindings of who deploys to Cloud Run and judges what runs there."""
+    roles = ("roles/run.developer", "roles/run.invoker", "roles/monitoring.viewer")
+    account = "roles/iam.serviceAccountUser"
+    return (
+        *(Binding(f"projects/{project}", role, member) for role in roles),
+        Binding(World.default_account, account, member),
+    )

@@ -1,0 +1,220 @@
+"""Checks of every step of a release before anything is built.
+
+Each check is a step that a release takes, or a setting that it relies on, tried by itself. It returns what
+came, or raises a GoogleError, whose message says what is wrong and ends with the command that puts it right.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from advice.attribute_condition import Condition
+from advice.known_errors import advice
+from errors import GoogleError, InvalidCondition, NotReady
+from keyless.artifact_repository import ArtifactRepository
+from keyless.federation import Federation
+from keyless.google_identity import Identity, known, recommended
+from net.http_responses import document, said
+from net.retry_policy import Retrying, skew
+from net.tokens import Token
+
+_NEEDED = frozenset(
+    f"artifactregistry.repositories.{what}" for what in ("downloadArtifacts", "uploadArtifacts")
+)
+_SHOWN = (
+    "iss",
+    "sub",
+    "repository",
+    "repository_id",
+    "repository_owner_id",
+    "ref_type",
+    "ref",
+    "runner_environment",
+)
+_TOLERANCE = 60  # seconds that Google's clock may differ from an issuer's
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of a check; `good` is None when it could not be made."""
+
+    check: str
+    good: bool | None
+    came: str
+
+    def __str__(self) -> str:
+        mark = {True: "ok", False: "NO", None: "--"}[self.good]
+        return f"{mark}  {self.check}: {self.came}"
+
+
+class Doctor:
+    """Checks one release's identity and registry."""
+
+    def __init__(
+        self, identity: Identity, registry: str, client: Retrying, condition: str | None = None
+    ) -> None:
+        """Ask through a client; a condition is the provider's own, setup-google's when it is not known."""
+        self._identity, self._registry, self._client = identity, registry, client
+        self._condition = Condition.parse(condition) if condition else None
+        self._federation = Federation(identity, client)
+        self._claims: dict[str, object] = {}
+        self._accepted = False
+        self._skews: dict[str, float] = {}
+
+    async def examine(self) -> list[Finding]:
+        """Return what comes of every check; those that build on one that failed are not made."""
+        self._client.http.event_hooks = {"response": [self._note_clock]}
+        findings: dict[str, Finding] = {}
+        for check, (step, needed) in self._checks().items():
+            wanting = [each for each in needed if not findings[each].good]
+            if wanting:
+                findings[check] = Finding(check, None, f"not checked, for want of {wanting[0]}")
+            else:
+                findings[check] = await _found(check, step)
+        return list(findings.values())
+
+    def _checks(self) -> dict[str, tuple[Callable[[], Awaitable[str]], tuple[str, ...]]]:
+        return {
+            "identity": (self.identity, ()),
+            "claims": (self.claims, ("identity",)),
+            "token exchange": (self.exchange, ("identity",)),
+            "audience": (self.audience, ("identity",)),
+            "condition": (self.condition, ("identity",)),
+            "impersonation": (self.impersonation, ("token exchange",)),
+            "registry": (self.registry, ()),
+            "permissions": (self.permissions, ("registry", "impersonation")),
+            "immutable tags": (self.immutable_tags, ("registry", "impersonation")),
+            "clock": (self.clock, ()),
+        }
+
+    async def identity(self) -> str:
+        """Check that there is an identity token."""
+        self._claims = (await self._federation.identity_token()).claims()
+        return f"a token of {self._claims['iss']}"
+
+    async def claims(self) -> str:
+        """Check that the token's time has not run out."""
+        shown = ", ".join(f"{name}={self._claims[name]!r}" for name in _SHOWN if name in self._claims)
+        expires = self._claims.get("exp")
+        if isinstance(expires, int) and expires < time.time():
+            problem = f"{shown}: the ID Token expired {time.time() - expires:.0f} s ago"
+            raise NotReady(problem + self._advice(problem))
+        return shown
+
+    async def exchange(self) -> str:
+        """Check that the Security Token Service takes the identity token."""
+        await self._federation.federated_token()
+        self._accepted = True
+        return f"{self._identity.provider.resource} accepts the identity"
+
+    async def audience(self) -> str:
+        """Check whom the token is for, unless it has been accepted anyway."""
+        given, expected = self._claims["aud"], self._identity.provider.audience
+        if self._accepted or expected in (given if isinstance(given, list) else [given]):
+            return f"{given}"
+        problem = f"the audience in ID Token is {given!r}, not {expected!r}"
+        raise NotReady(problem + self._advice(problem))
+
+    async def condition(self) -> str:
+        """Check which clause of the condition fails, which none does if the token was accepted."""
+        try:
+            condition = self._condition or recommended(self._claims)
+        except InvalidCondition:
+            return "not known for this issuer; pass --condition to have its clauses checked"
+        failing = condition.verdict(self._claims)
+        if not failing:
+            return f"{condition} holds"
+        if self._accepted:
+            return f"the provider's is true, though not all of setup-google's would be: {failing}"
+        problem = f"{failing}; Google answers: rejected by the attribute condition"
+        raise NotReady(problem + self._advice(problem))
+
+    async def impersonation(self) -> str:
+        """Check that IAM gives the service account's token, when there is a service account."""
+        await self._federation.access_token()
+        return self._identity.service_account or "none, the federated identity works by itself"
+
+    async def registry(self) -> str:
+        """Check that a registry answers there, and asks who we are."""
+        self._place = place = ArtifactRepository.of(self._registry)
+        address = self._identity.endpoints.registry(place.host)
+        answer = await self._client.send(self._client.http.build_request("GET", f"{address}/v2/"))
+        challenge = answer.headers.get("WWW-Authenticate", "")
+        if answer.status_code != 401 or not challenge.startswith("Bearer "):
+            raise NotReady(
+                f"{place.host} answered {answer.status_code} where a registry asks for a token\n"
+                "  fix: pass --registry=LOCATION-docker.pkg.dev/PROJECT/REPOSITORY"
+            )
+        return f"{place.host} asks for a token"
+
+    async def permissions(self) -> str:
+        """Check that the token may push and pull there."""
+        asked = {"permissions": sorted(_NEEDED)}
+        answer = await self._artifacts("POST", f"{self._place.path}:testIamPermissions", asked)
+        missing = _NEEDED - set(answer.get("permissions", []))
+        if missing:
+            problem = f"{self._place} denies {', '.join(sorted(missing))}"
+            raise NotReady(problem + self._advice(problem, **self._place.names))
+        return f"may push to and pull from {self._place}"
+
+    async def immutable_tags(self) -> str:
+        """Check that a tag, once pushed, stays what it is."""
+        place = self._place
+        repository = await self._artifacts("GET", place.path)
+        if not repository.get("dockerConfig", {}).get("immutableTags"):
+            raise NotReady(
+                f"{place.repository} lets tags move, so that a release could change\n"
+                f"  fix: gcloud artifacts repositories update {place.repository} --location={place.location} "
+                f"--project={place.project} --immutable-tags"
+            )
+        return f"{place.repository} keeps them"
+
+    async def clock(self) -> str:
+        """Check this machine's clock against everyone's that answered."""
+        off = {host: seconds for host, seconds in self._skews.items() if abs(seconds) > _TOLERANCE}
+        if off:
+            told = ", ".join(f"{host} is {seconds:+.0f} s" for host, seconds in off.items())
+            raise NotReady(f"{told} from this machine's clock\n  fix: timedatectl set-ntp true")
+        return f"within {_TOLERANCE} s of {', '.join(self._skews) or 'nobody: none answered'}"
+
+    async def _artifacts(
+        self, method: str, path: str, asked: dict[str, list[str]] | None = None
+    ) -> dict[str, Any]:
+        token: Token = await self._federation.access_token()
+        request = self._client.http.build_request(
+            method,
+            self._identity.endpoints.artifactregistry + path,
+            headers={"Authorization": token.authorization()},
+            json=asked,
+        )
+        answer = await self._client.send(request)
+        if answer.status_code != 200:
+            problem = f"artifactregistry: {method} {path} answered {said(answer, token)}"
+            raise NotReady(problem + self._advice(problem, **self._place.names))
+        return document(answer)
+
+    def _advice(self, problem: str, **names: str) -> str:
+        return advice(problem, self._claims, **known(self._identity, self._claims) | names)
+
+    async def _note_clock(self, answer: httpx.Response) -> None:
+        if (seconds := skew(answer)) is not None:
+            self._skews[answer.url.host] = seconds
+
+
+async def _found(check: str, step: Callable[[], Awaitable[str]]) -> Finding:
+    try:
+        return Finding(check, True, await step())
+    except GoogleError as error:
+        return Finding(check, False, str(error))
+
+
+def report(findings: list[Finding]) -> str:
+    """Return the findings as a text; raises NotReady with that text when one of them is bad."""
+    text = "\n".join(map(str, findings))
+    bad = [finding.check for finding in findings if finding.good is False]
+    if bad:
+        raise NotReady(f"{text}\na release would fail: {', '.join(bad)}")
+    return f"{text}\na release would work"

@@ -1,0 +1,105 @@
+"""Where an identity token comes from, and what it is called for.
+
+A source returns a token for an audience; None when what it goes by is not given; it raises IdentityError when
+that is given but broken. Dagger reads variables, files and commands, so that two arguments serve everyone:
+
+    GitHub      --oidc-url env:ACTIONS_ID_TOKEN_REQUEST_URL  --oidc-token env:ACTIONS_ID_TOKEN_REQUEST_TOKEN
+    Buildkite   --oidc-url env:URL  --oidc-token env:BUILDKITE_AGENT_ACCESS_TOKEN
+                where URL is $BUILDKITE_AGENT_ENDPOINT/jobs/$BUILDKITE_JOB_ID/oidc/tokens
+    GitLab      --oidc-token env:NAME, which `id_tokens: NAME: aud: …` sets
+    CircleCI    --oidc-token env:CIRCLE_OIDC_TOKEN_V2
+    a variable  --oidc-token env:NAME
+    a file      --oidc-token file:PATH, as Kubernetes projects it
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import httpx
+
+from advice.known_errors import advice
+from errors import IdentityError
+from net.http_responses import member, said
+from net.retry_policy import Retrying
+from net.tokens import Token
+
+_BUILDKITE = re.compile(r"/jobs/[^/]+/oidc/tokens")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the caller gave to be recognised by: an address that issues tokens, a token, or both."""
+
+    url: str | None = None
+    token: Token | None = None
+
+
+Source = Callable[[Given, str, Retrying], Awaitable[Token | None]]
+
+
+async def github(given: Given, audience: str, client: Retrying) -> Token | None:
+    """Ask GitHub for a token, with the token that a job has for asking."""
+    if given.url is None:
+        return None
+    url, ticket = _asked(given)
+    request = client.http.build_request(
+        "GET",
+        url.copy_merge_params({"audience": audience}),
+        headers={"Authorization": ticket.authorization()},
+    )
+    return _issued(await client.send(request), "value", ticket)
+
+
+async def buildkite(given: Given, audience: str, client: Retrying) -> Token | None:
+    """Ask Buildkite's agent API for a token, as `buildkite-agent oidc request-token` does."""
+    if given.url is None or not _BUILDKITE.search(given.url):
+        return None
+    url, ticket = _asked(given)
+    headers = {"Authorization": ticket.authorization("Token")}
+    request = client.http.build_request("POST", url, headers=headers, json={"audience": audience})
+    return _issued(await client.send(request), "token", ticket)
+
+
+async def presented(given: Given, audience: str, client: Retrying) -> Token | None:
+    """Take the token itself: GitLab's and CircleCI's variables, Kubernetes' file, or anybody else's."""
+    if given.token is None or given.url is not None:
+        return None
+    missing = {"iss", "sub", "aud"} - given.token.claims().keys()
+    if missing:
+        raise IdentityError(f"identity: the token of --oidc-token has no {', '.join(sorted(missing))} claim")
+    return given.token
+
+
+SOURCES: tuple[Source, ...] = (buildkite, github, presented)
+
+
+async def identity_token(given: Given, audience: str, client: Retrying) -> Token | None:
+    """Return the token of the first source that has one, None when no source goes by what is given."""
+    for source in SOURCES:
+        if token := await source(given, audience, client):
+            return token
+    return None
+
+
+def _asked(given: Given) -> tuple[httpx.URL, Token]:
+    if given.token is None:
+        raise IdentityError("identity: --oidc-url is of no use without --oidc-token; give both")
+    try:
+        url = httpx.URL(given.url or "")
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise IdentityError(
+            f"identity: --oidc-url is {given.url!r}, which is no address; give what the CI system sets"
+        )
+    return url, given.token
+
+
+def _issued(answer: httpx.Response, name: str, ticket: Token) -> Token:
+    if answer.status_code != 200:
+        problem = f"identity: {answer.url.host} answered {said(answer, ticket)}"
+        raise IdentityError(problem + advice(problem, host=answer.url.host))
+    token = Token(member(answer, name, IdentityError))
+    token.claims()
+    return token

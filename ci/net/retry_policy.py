@@ -1,0 +1,165 @@
+"""Requests that are sent again when it may help: after 429, 5xx, time-outs and lost connections.
+
+The waits are random up to a bound that doubles ("full jitter"), at least what Retry-After asks for, and end
+after a number of attempts and a number of seconds. Nothing else is ever sent again.
+"""
+
+import logging
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import anyio
+import httpx
+
+from advice.known_errors import advice
+from errors import NoAnswer
+
+_LOG = logging.getLogger(__name__)
+_LOST = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 16.0
+_NOTABLE_SKEW = 10.0
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """An HTTP client with patience. Times are in seconds."""
+
+    http: httpx.AsyncClient
+    attempts: int = 5
+    seconds: float = 60
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    jitter: Callable[[float, float], float] = random.uniform
+    monotonic: Callable[[], float] = time.monotonic
+
+    async def send(
+        self, request: httpx.Request, *, follow_redirects: bool = False, stream: bool = False
+    ) -> httpx.Response:
+        """Return the answer to a request, be it a refusal; a content that is streamed is sent once only.
+
+        With `stream` the answer's body is left to be read, and the answer to be closed.
+
+        Raises NoAnswer, with nothing of the request in it or its traceback but method and address.
+        """
+        attempts = self.attempts if isinstance(request.stream, httpx.ByteStream) else 1
+        started, attempt = self.monotonic(), 1
+        while True:
+            outcome = await self._attempt(request, follow_redirects, stream)
+            if attempt == attempts or not _worth_it(outcome):
+                break
+            wait = self._wait(outcome, attempt)
+            if self.monotonic() - started + wait > self.seconds:
+                break
+            _LOG.warning("%s: %s; trying again in %.1f s", request.url.host, _told(outcome), wait)
+            if isinstance(outcome, httpx.Response):
+                await outcome.aclose()
+            await self.sleep(wait)
+            attempt += 1
+        if isinstance(outcome, httpx.Response):
+            return outcome
+        tried = f"{attempt} attempt{'s' * (attempt > 1)} and {self.monotonic() - started:.0f} s"
+        problem = (
+            f"{request.url.host}: no answer to {request.method} {request.url.path} in {tried}: {outcome}"
+        )
+        raise NoAnswer(problem + advice(problem, host=request.url.host))
+
+    async def _attempt(
+        self, request: httpx.Request, follow_redirects: bool, stream: bool
+    ) -> "httpx.Response | _Lost":
+        try:
+            return await self.http.send(request, follow_redirects=follow_redirects, stream=stream)
+        except httpx.TransportError as error:
+            # httpx's own error would bring its frames along, whose variables hold what was sent.
+            return _Lost(f"{type(error).__name__}: {error}".rstrip(": "), _passing(error))
+
+    async def pause(self, attempt: int) -> None:
+        """Wait as after an attempt, the first being 1, for who sends something again by themselves."""
+        await self.sleep(self._jitter(attempt))
+
+    def _wait(self, outcome: "httpx.Response | _Lost", attempt: int) -> float:
+        jitter = self._jitter(attempt)
+        return max(jitter, _asked_for(outcome)) if isinstance(outcome, httpx.Response) else jitter
+
+    def _jitter(self, attempt: int) -> float:
+        return self.jitter(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1)))
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """An attempt without an answer."""
+
+    why: str
+    passing: bool
+
+    def __str__(self) -> str:
+        return self.why
+
+
+@asynccontextmanager
+async def patient(
+    timeout: float | httpx.Timeout = 10, authority: str | None = None
+) -> AsyncIterator[Retrying]:
+    """Open a client that verifies servers against this machine's own certificate store.
+
+    Companies add their own authority to that one; httpx would take one of its own. An authority's
+    certificates, in PEM, take the place of the store.
+    """
+    context = ssl.create_default_context(cadata=authority) if authority else ssl.create_default_context()
+    async with httpx.AsyncClient(timeout=timeout, verify=context) as http:
+        yield Retrying(http)
+
+
+def served(answer: httpx.Response) -> datetime | None:
+    """Return what the server's clock showed when it answered, None when it does not say."""
+    return _date(answer.headers.get("Date", ""))
+
+
+def skew(answer: httpx.Response, now: Callable[[], float] = time.time) -> float | None:
+    """Return by how many seconds the server's clock is ahead of this machine's, None when it does not say."""
+    then = served(answer)
+    return None if then is None else then.timestamp() - now()
+
+
+def named_skew(answer: httpx.Response, now: Callable[[], float] = time.time) -> str:
+    """Return a sentence on the clocks when they differ by what matters, else nothing."""
+    seconds = skew(answer, now) or 0
+    if abs(seconds) < _NOTABLE_SKEW:
+        return ""
+    way = "behind" if seconds > 0 else "ahead of"
+    return f"this machine's clock is {abs(seconds):.0f} s {way} that of {answer.url.host}"
+
+
+def _passing(error: httpx.TransportError) -> bool:
+    return isinstance(error, _LOST) and "CERTIFICATE_VERIFY_FAILED" not in str(error)
+
+
+def _worth_it(outcome: "httpx.Response | _Lost") -> bool:
+    if isinstance(outcome, _Lost):
+        return outcome.passing
+    return outcome.status_code == 429 or outcome.status_code >= 500
+
+
+def _asked_for(answer: httpx.Response) -> float:
+    """Return the seconds that Retry-After asks for; a date there is one of the server's clock."""
+    after = answer.headers.get("Retry-After", "")
+    if after.isdecimal():
+        return float(after)
+    until = _date(after)
+    return (until - (served(answer) or datetime.now(UTC))).total_seconds() if until else 0
+
+
+def _date(header: str) -> datetime | None:
+    try:
+        parsed = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _told(outcome: "httpx.Response | _Lost") -> str:
+    return str(outcome.status_code) if isinstance(outcome, httpx.Response) else outcome.why

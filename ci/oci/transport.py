@@ -1,0 +1,171 @@
+"""Transport of requests to one registry: authenticated, retried, with one kind of failure.
+
+httpx's own errors become RegistryUnreachable here and nowhere else.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import httpx
+
+from advice.known_errors import advice
+from errors import NoAnswer, RegistryDenied, RegistryError, RegistryUnreachable
+from net.retry_policy import Retrying
+from oci.authentication import Door, reason, same_place
+
+Content = Callable[[], AsyncIterator[bytes]]
+PULL, PUSH = "pull", "pull,push"
+# What passes when an upload is begun again.
+_PASSING = ("BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID")
+
+
+@dataclass(frozen=True)
+class Wire:
+    """The way to a repository at a registry's base address; `names` are what advice can name."""
+
+    client: Retrying
+    base: httpx.URL
+    door: Door
+    repository: str
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    async def send(
+        self,
+        method: str,
+        url: httpx.URL | str,
+        *expected: int,
+        scope: str = PULL,
+        headers: Mapping[str, str] | None = None,
+        content: Content | bytes | None = None,
+        timeout: httpx.Timeout | None = None,
+    ) -> httpx.Response:
+        """Return the answer to a request when its status is an expected one.
+
+        Raises RegistryUnreachable when there is none for now, RegistryDenied when we may not, else
+        RegistryError.
+        """
+        build = partial(self._request, method, url, headers or {}, content, timeout)
+        return await self._answer(build, expected, scope, stream=False)
+
+    @asynccontextmanager
+    async def stream(self, url: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open what a registry has at a path, wherever it keeps that, to be read in pieces."""
+        answer = await self._answer(
+            partial(self._request, "GET", url, {}, None, None), (200,), PULL, stream=True
+        )
+        try:
+            yield self._pieces(answer)
+        finally:
+            await answer.aclose()
+
+    def within(self, answer: httpx.Response, location: str) -> httpx.URL:
+        """Return the address that an answer points to; content only ever goes to the registry itself."""
+        try:
+            url = answer.url.join(location)
+        except httpx.InvalidURL:
+            url = httpx.URL()
+        if not location or not same_place(url, self.base):
+            raise RegistryError(
+                f"registry {self.host}: {answer.url.path} points to {location!r}, which is not the "
+                "registry's; check its configured host name"
+            )
+        return url
+
+    @property
+    def host(self) -> str:
+        """The registry's host and port."""
+        return self.base.netloc.decode("ascii")
+
+    async def _answer(
+        self, build: Callable[[], httpx.Request], expected: tuple[int, ...], scope: str, *, stream: bool
+    ) -> httpx.Response:
+        answer = await self._once(build(), stream)
+        if answer.status_code == 401 and await self._admitted(answer, scope):
+            await answer.aclose()
+            answer = await self._once(build(), stream)
+        if answer.status_code in expected:
+            return answer
+        if stream:
+            await self._read(answer)
+        raise self._refusal(answer)
+
+    async def _once(self, request: httpx.Request, stream: bool) -> httpx.Response:
+        self.door.show(request)
+        # Registries that keep blobs elsewhere redirect who asks for one, never who sends one. httpx shows
+        # what it was given for one host to no other.
+        follow = request.method in ("GET", "HEAD")
+        try:
+            return await self.client.send(request, follow_redirects=follow, stream=stream)
+        except (NoAnswer, httpx.RequestError) as error:
+            why = _said(request, error)
+        raise RegistryUnreachable(f"registry {why}")
+
+    async def _admitted(self, answer: httpx.Response, scope: str) -> bool:
+        try:
+            return await self.door.admit(answer, f"repository:{self.repository}:{scope}")
+        except NoAnswer as error:
+            why = str(error)
+        except RegistryError as error:
+            told = f"registry {self.host}: {error}"
+            raise type(error)(told + self._advice(told)) from None
+        raise RegistryUnreachable(f"registry {why}")
+
+    async def _read(self, answer: httpx.Response) -> None:
+        try:
+            await answer.aread()
+        except httpx.RequestError as error:
+            why = _said(answer.request, error)
+        else:
+            return
+        raise RegistryUnreachable(f"registry {why}")
+
+    async def _pieces(self, answer: httpx.Response) -> AsyncIterator[bytes]:
+        try:
+            async for piece in answer.aiter_bytes():
+                yield piece
+        except httpx.RequestError as error:
+            why = _said(answer.request, error)
+        else:
+            return
+        raise RegistryUnreachable(f"registry {why}")
+
+    def _request(
+        self,
+        method: str,
+        url: httpx.URL | str,
+        headers: Mapping[str, str],
+        content: Content | bytes | None,
+        timeout: httpx.Timeout | None,
+    ) -> httpx.Request:
+        body = content() if callable(content) else content
+        own: httpx.Timeout = timeout or self.client.http.timeout
+        return self.client.http.build_request(
+            method, self.base.join(url), headers=headers, content=body, timeout=own
+        )
+
+    def _refusal(self, answer: httpx.Response) -> RegistryError:
+        told, status = reason(answer), answer.status_code
+        asked = (
+            f"registry {self.host}: {answer.request.method} {answer.request.url.path} answered {status}{told}"
+        )
+        if status in (401, 403) and not self.door.known:
+            return RegistryDenied(
+                f"{asked}\n  cause: it lets in nobody without credentials, and none are given\n"
+                "  fix: give --workload-identity-provider, or leave --registry out for the local registry"
+            )
+        problem = asked + self._advice(asked)
+        if status in (401, 403):
+            return RegistryDenied(problem)
+        passing = status == 429 or status >= 500 or any(code in told for code in _PASSING)
+        return (RegistryUnreachable if passing else RegistryError)(problem)
+
+    def _advice(self, problem: str) -> str:
+        return advice(problem, None, **{"host": self.host, **self.names})
+
+
+def _said(request: httpx.Request, error: Exception) -> str:
+    if isinstance(error, NoAnswer):
+        return str(error)
+    return f"{request.url.host}: no answer to {request.method} {request.url.path}: {error!r}"

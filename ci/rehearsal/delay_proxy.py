@@ -1,0 +1,46 @@
+"""Proxy that delays each piece of a request: a service that has become slow.
+
+    python delay_proxy.py HOST PORT SECONDS [LISTENING_PORT]
+
+Standard library only: it runs alone in a container.
+"""
+
+import asyncio
+import contextlib
+import sys
+
+_PIECE = 64 * 1024
+
+
+async def serve(host: str, port: int, seconds: float, listening: int) -> asyncio.Server:
+    """Return a server that is listening."""
+
+    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            there_reader, there_writer = await asyncio.open_connection(host, port)
+            try:
+                await asyncio.gather(_pump(reader, there_writer, seconds), _pump(there_reader, writer, 0))
+            finally:
+                there_writer.close()
+        writer.close()
+
+    return await asyncio.start_server(accepted, "0.0.0.0", listening)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:
+    while piece := await reader.read(_PIECE):
+        await asyncio.sleep(seconds)
+        writer.write(piece)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
+
+
+async def main(host: str, port: str, seconds: str, listening: str = "8080") -> None:
+    """Serve until told to stop."""
+    server = await serve(host, int(port), float(seconds), int(listening))
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

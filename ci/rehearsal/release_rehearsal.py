@@ -1,0 +1,133 @@
+"""Rehearsal of a release, without account or network: to the fake cloud, and back from it."""
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import dagger
+from dagger import dag
+
+from deploying.rollout.judge import Judging
+from errors import PipelineError, RehearsalFailed
+from fakecloud import addresses
+from fakecloud.state import faults
+from fakecloud.state.fixtures import Job, usual_world
+from keyless.endpoints import Endpoints
+from keyless.google_identity import Identity, Provider
+from keyless.oidc_sources import Given
+from net.step_log import Steps
+from net.tokens import Token
+from oci import reference
+from oci.repository import Repository
+from rehearsal.scenario_run import Play, Stage
+from rehearsal.scenarios import Ingredients, scenario
+from releasing import verify
+from releasing.publishing import Draft, tried
+from releasing.registry_access import PORT, RegistryAccess
+
+FILES = ["ci/errors.py", "ci/advice", "ci/fakecloud"]
+_TICKET, _KEY = "/run/request-token", "/run/control-key"
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The rehearsal of one version's release, with what shall go wrong in it.
+
+    With a scenario it is deployed, and then another version over it; `judging` may replace the judge.
+    """
+
+    tag: str
+    faults: Sequence[str]
+    scenario: str = ""
+    judging: Callable[[Judging], Judging] = lambda judge: judge
+
+    def __post_init__(self) -> None:
+        """Raise InvalidReference, InvalidFault or InvalidScenario before anything starts."""
+        reference.release_tag(self.tag)
+        for fault in self.faults:
+            faults.parse(fault)
+        if self.scenario:
+            scenario(self.scenario)
+
+    @property
+    def tags(self) -> tuple[str, str]:
+        """The version that is released, and the one that a scenario deploys over it."""
+        return self.tag, reference.next_free(self.tag, {self.tag})
+
+    async def run(
+        self,
+        name: str,
+        drafts: Sequence[Draft],
+        programs: dagger.Container,
+        registry: dagger.Container,
+        ingredients: Ingredients,
+    ) -> str:
+        """Return the steps with their times, and in the last line what was released, or is live.
+
+        There is a draft for each of the tags. The programs are a container with FILES and what they need.
+        Raises RehearsalFailed with the steps so far, or what a container ended with.
+        """
+        report: list[str] = []
+        steps = Steps(report.append)
+        try:
+            async with self._standing(programs, registry, steps) as stage:
+                targets = [reference.image(stage.world.repository.uri, name, tag) for tag in self.tags]
+                last = await self._played(Play(ingredients, steps, stage), drafts, targets)
+        except PipelineError as error:
+            failed = f"rehearsal: {self.tag} would not be released"
+            raise RehearsalFailed("\n".join([failed, *report, str(error)])) from error
+        return "\n".join([*report, last])
+
+    async def _played(self, play: Play, drafts: Sequence[Draft], targets: Sequence[reference.Image]) -> str:
+        """Return what was released, or is live when there is a scenario."""
+        first = await play.release(drafts[0], targets[0])
+        async with play.stage.access.open(targets[0]) as repository:
+            await _returned(repository, first, play.steps)
+        if not self.scenario:
+            return str(first)
+        second = await play.release(drafts[1], targets[1])
+        return f"live: {await play.deploy(first, second, scenario(self.scenario), self.judging)}"
+
+    @asynccontextmanager
+    async def _standing(
+        self, programs: dagger.Container, registry: dagger.Container, steps: Steps
+    ) -> AsyncIterator[Stage]:
+        """Start the stand-in, in front of a registry that has nothing yet, however often this is run."""
+        ticket, key = Token(secrets.token_urlsafe()), Token(secrets.token_urlsafe())
+        world = usual_world(ticket.reveal(), Job(ref=f"refs/tags/{self.tag}"), key.reveal())
+        fresh = registry.with_env_variable("REHEARSAL", secrets.token_hex()).as_service(use_entrypoint=True)
+        stand_in = (
+            programs.with_env_variable("PYTHONPATH", "ci")
+            .with_service_binding("registry", fresh)
+            .with_mounted_secret(_TICKET, dag.set_secret("request-token", ticket.reveal()))
+            .with_mounted_secret(_KEY, dag.set_secret("control-key", key.reveal()))
+            .with_exposed_port(addresses.PORT)
+            .as_service(args=self._command())
+        )
+        with steps.step("start a registry, and a stand-in for GitHub and Google"):
+            await stand_in.start()
+        try:
+            base = await stand_in.endpoint(port=addresses.PORT, scheme="http")
+            given = Given(addresses.request_url(base), ticket)
+            elsewhere = Endpoints.of(addresses.endpoints(base, world))
+            provider = Provider.of(world.provider.resource)
+            identity = Identity(provider, world.service_account, given, elsewhere)
+            yield Stage(base, key, world, identity, RegistryAccess(identity, fresh))
+        finally:
+            await stand_in.stop()
+
+    def _command(self) -> list[str]:
+        command = ["python", "-m", "fakecloud", "--registry-url", f"http://registry:{PORT}"]
+        command += ["--request-token-file", _TICKET, "--control-key-file", _KEY, "--tag", self.tag]
+        return command + [word for fault in self.faults for word in ("--fault", fault)]
+
+
+async def _returned(repository: Repository, released: reference.Release, steps: Steps) -> None:
+    """Pull what was released by its digest, hold it against all that is said of it, run it and ask it."""
+    with steps.step(f"pull and verify {released.digest}"):
+        await verify.verified(repository, released)
+    files = dag.current_module().workdir(".", include=[str(verify.ARCHIVE)])
+    image = dag.container().import_(files.file(str(verify.ARCHIVE)))
+    with steps.step("run it and call /predict"):
+        await tried(image, released.image.tag)

@@ -1,0 +1,126 @@
+"""Run of a scenario: a release, its deployment, and the deployment of another release over it."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from deploying.release_evidence import golden
+from deploying.rollout.deployment import Deployment
+from deploying.rollout.journal_report import report
+from deploying.rollout.judge import Judge, Judging
+from deploying.rollout.target import Target
+from deploying.rollout.verdict import Limits
+from deploying.targets.cloud_run import CloudRun, Settings
+from errors import RehearsalFailed, RolledBack
+from fakecloud.state.fixtures import World
+from keyless.federation import Federation
+from keyless.google_identity import Identity
+from net.concurrency import beside
+from net.retry_policy import Retrying, patient
+from net.step_log import Steps
+from net.tokens import Token
+from oci.reference import Image, Release
+from oci.repository import Repository
+from rehearsal.revision_starter import Starter
+from rehearsal.scenarios import Deadly, Ingredients, Killed, Scenario
+from rehearsal.simulated_users import Users
+from releasing.publishing import Allowed, Draft, release
+from releasing.registry_access import RegistryAccess
+
+_STEP_SECONDS, _LIMITS = 1, Limits()
+_RATE = 40  # requests of users a second
+
+Choose = Callable[[Judging], Judging]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where it is played: the stand-in's address and key, its world, and how the job gets into registries."""
+
+    base: str
+    key: Token
+    world: World
+    identity: Identity
+    access: RegistryAccess
+
+
+@dataclass(frozen=True)
+class Play:
+    """Who plays, and what with."""
+
+    ingredients: Ingredients
+    steps: Steps
+    stage: Stage
+
+    async def release(self, draft: Draft, target: Image) -> Release:
+        """Release a version."""
+        allowed = Allowed(stand_in=True, dirty=True)
+        return await release(draft, target, self.stage.access, self.steps, allowed)
+
+    async def deploy(self, first: Release, second: Release, scenario: Scenario, judging: Choose) -> str:
+        """Deploy a release and another over it, and return what is live.
+
+        Raises RehearsalFailed unless that is the good one.
+        """
+        async with (
+            patient() as client,
+            self.stage.access.open(second.image) as repository,
+        ):
+            made = {second.digest: lambda image: scenario.make(image, self.ingredients)}
+            starter = Starter(self.stage.base, self.stage.key, client, repository, made)
+            try:
+                acts = Acts(self, client, repository, judging)
+                live = await beside(starter.run, partial(acts.both, first, second, scenario))
+            finally:
+                await starter.stop()
+        good = second if scenario.goes_live else first
+        if live != str(good):
+            raise RehearsalFailed(f"live: {live}\n{good} was to be live")
+        return live
+
+
+@dataclass(frozen=True)
+class Acts:
+    """The deployments."""
+
+    play: Play
+    client: Retrying
+    repository: Repository
+    judging: Choose
+
+    async def both(self, first: Release, second: Release, scenario: Scenario) -> str:
+        """Return what is live after both."""
+        target, steps = self._target(first), self.play.steps
+        await self._one(target, first)
+        address = (await target.look()).address
+        assert address, target
+        users = Users(await golden(self.repository, first), self.client.http, address, _RATE)
+        await beside(users.run, partial(self._second, target, second, scenario))
+        steps.note(str(users))
+        if users.lost:
+            raise RehearsalFailed(f"{len(users.lost)} requests of users were lost: {users.lost[0]}")
+        seen = await target.look()
+        for line in report(target.name, seen).splitlines():
+            steps.note(line)
+        return seen.live
+
+    async def _second(self, target: Target, release: Release, scenario: Scenario) -> None:
+        try:
+            await self._one(target, release, killed=scenario.killed)
+        except RolledBack as error:
+            self.play.steps.note(str(error).splitlines()[0])
+
+    def _target(self, release: Release) -> Target:
+        place, name = self.play.stage.world.repository, release.image.repository.rpartition("/")[2]
+        settings = Settings(place.project, place.location, name, lag=0)
+        return CloudRun.of(settings, Federation(self.play.stage.identity, self.client), self.client)
+
+    async def _one(self, target: Target, release: Release, *, killed: bool = False) -> None:
+        rows, steps = await golden(self.repository, release), self.play.steps
+        judge = self.judging(Judge(rows, self.client.http, steps.note, _STEP_SECONDS, _LIMITS))
+        if killed:
+            with suppress(Killed):
+                await Deployment(target, "a machine that dies", steps).deploy(release, Deadly(judge))
+            steps.note("killed; another machine goes on")
+        await Deployment(target, "the rehearsal", steps).deploy(release, judge, takeover=killed)

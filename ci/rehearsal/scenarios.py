@@ -1,0 +1,113 @@
+"""Scenarios of a rehearsal: what is wrong with its second release, which is made so from outside."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import dagger
+
+from deploying.rollout.deployment import SHIFT
+from deploying.rollout.judge import Judging
+from deploying.rollout.target import Target
+from errors import InvalidScenario
+from oci.reference import Release
+from releasing.publishing import PORT, served
+
+# The program that delays requests, and where it lies in its container.
+DELAY_PROGRAM, DELAY_PATH = "ci/rehearsal/delay_proxy.py", "/delay.py"
+_SECONDS = 0.7  # by which every request is later
+_KILLED_AT = f"{SHIFT}25 %"
+_MODEL = "/another-model"
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What bad releases are made with: the project's settings, and containers of training and proxy."""
+
+    settings: Mapping[str, object]
+    training: dagger.Container
+    delay_proxy: dagger.Container
+
+    async def another_model(self) -> dagger.Directory:
+        """Return the folder of a model that is not the release's."""
+        card = await self.training.file("model/card.json").contents()
+        changed = self.training.with_new_file("other.toml", other_settings(self.settings, card))
+        command = ["/venv/bin/python", "-B", "train_model.py", "--settings", "other.toml"]
+        return changed.with_exec([*command, "--output", "other"]).directory("other")
+
+    def late(self, service: dagger.Service, seconds: float) -> dagger.Service:
+        """Return a service that leads to another, each request some seconds later."""
+        command = ["python", DELAY_PATH, "late", str(PORT), str(seconds)]
+        proxy = self.delay_proxy.with_service_binding("late", service).with_exposed_port(PORT)
+        return proxy.as_service(args=command)
+
+
+Make = Callable[[dagger.Container, Ingredients], Awaitable[dagger.Service]]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How the second release's image becomes a service, whether it is to be live in the end, and who dies."""
+
+    make: Make
+    goes_live: bool = False
+    killed: bool = False
+
+
+class Killed(BaseException):
+    """What ends a deployment as its machine's end would: nothing that it would do next is done."""
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """A judge in whose time the deployment is killed, in the middle of it."""
+
+    inner: Judging
+
+    async def judge(self, target: Target, release: Release, step: str) -> None:
+        """Judge until it is over."""
+        if step == _KILLED_AT:
+            raise Killed
+        await self.inner.judge(target, release, step)
+
+
+async def _good(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
+    return served(image)
+
+
+async def _wrong_model(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
+    model = await ingredients.another_model()
+    return served(image.with_directory(_MODEL, model).with_env_variable("MODEL_DIR", _MODEL))
+
+
+async def _no_start(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
+    return served(image.with_entrypoint(["/venv/bin/python", "-c", "raise SystemExit('it does not start')"]))
+
+
+async def _slow(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
+    return ingredients.late(served(image), _SECONDS)
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "good": Scenario(_good, goes_live=True),
+    "wrong-model": Scenario(_wrong_model),
+    "no-start": Scenario(_no_start),
+    "slow": Scenario(_slow),
+    "killed": Scenario(_good, goes_live=True, killed=True),
+}
+
+
+def scenario(name: str) -> Scenario:
+    """Return the scenario of a name; raises InvalidScenario."""
+    if name not in SCENARIOS:
+        raise InvalidScenario(f"rehearsal: {name!r} is no scenario; there are {', '.join(SCENARIOS)}")
+    return SCENARIOS[name]
+
+
+def other_settings(settings: Mapping[str, object], card: str) -> str:
+    """Return settings of another model than a card's: without its last feature, however well it does."""
+    names = [feature["name"] for feature in json.loads(card)["features"]]
+    settings = {**settings, "features": names[:-1], "minimum_score": -1e9}
+    # JSON writes texts, numbers and lists as TOML does.
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    return "\n".join(["[tool.milestone2]", *lines]) + "\n"

@@ -1,0 +1,85 @@
+"""Pins and newer pins: packages by the commands in their lists, base images by digest.
+
+A list such as app/requirements.in says at its head how it is compiled; that command is run again, and only
+raises what the list allows. The tags of base images are kept: what moves is the digest behind one.
+"""
+
+import re
+import secrets
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import dagger
+
+from errors import InvalidReference
+from oci.repository import connect
+
+# In the order in which they constrain each other.
+LISTS = ["app/requirements.in", "app/requirements-full.in", "requirements-uv.in", "requirements-test.in"]
+LISTS += ["engine/requirements.in", "ci/requirements.in", "requirements-dev.in"]
+FILES = ["**/requirements*.in", "**/requirements*.txt", "ci/requirements.lock", "ci/pyproject.toml"]
+# Where base images are pinned.
+PINNING = ["Dockerfile", "ci/main.py", "engine/README.md", "engine/tests/engine_fixtures.py"]
+_COMMAND = re.compile(r"^#   (uv pip compile (?:.*\\\n#\s+)*.*)$", re.MULTILINE)
+_PINNED = re.compile(r"(?:([^/]+\.[^/]+)/)?([^:@]+):([^@]+)@(sha256:[0-9a-f]{64})")
+_HUB, _OFFICIAL = "registry-1.docker.io", "library/"
+
+
+def commands(text: str) -> list[list[str]]:
+    """Return the commands at the head of a list of requirements, each as its words."""
+    return [shlex.split(found.replace("\\\n#", "")) for found in _COMMAND.findall(text)]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A base image's tag that leads to another digest than the pinned one."""
+
+    image: str
+    pinned: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.image}: {self.pinned} is {self.now} now"
+
+
+async def moved(images: Iterable[str]) -> list[Moved]:
+    """Return those of some pinned images NAME:TAG@sha256:… whose tags moved.
+
+    Raises RegistryError when a registry gives no answer, and InvalidReference when it has no such tag.
+    """
+    return [found for image in images if (found := await _moved(image))]
+
+
+async def _moved(image: str) -> Moved | None:
+    match = _PINNED.fullmatch(image)
+    if not match:
+        raise InvalidReference(f"pins: {image!r} is not NAME:TAG@sha256:…; pin it by its digest")
+    host, name, tag, pinned = match.groups()
+    repository = name if host or "/" in name else f"{_OFFICIAL}{name}"
+    async with connect(f"https://{host or _HUB}", repository) as found:
+        now = await found.digest(tag)
+    if now is None:
+        raise InvalidReference(f"pins: {host or _HUB} has no {repository}:{tag} any more; pin another tag")
+    return Moved(f"{name}:{tag}", pinned, now) if now != pinned else None
+
+
+async def raised(source: dagger.Directory, prepared: dagger.Container) -> dagger.Directory:
+    """Return a source with its lists compiled anew, in a container that has uv."""
+    # What is new is asked today, not remembered from yesterday; and of whom this network trusts.
+    files = prepared.with_env_variable("ASKED", secrets.token_hex())
+    files = files.with_env_variable("UV_SYSTEM_CERTS", "true")
+    files = files.with_directory(".", source.filter(include=FILES))
+    for name in LISTS:
+        for command in commands(await source.file(name).contents()):
+            files = files.with_exec([*command, "--upgrade"])
+    return source.with_directory(".", files.directory(".").filter(include=FILES))
+
+
+async def repinned(source: dagger.Directory, found: Iterable[Moved]) -> dagger.Directory:
+    """Return a source that pins what base images' tags lead to now."""
+    for each in found:
+        for name in PINNING:
+            text = (await source.file(name).contents()).replace(each.pinned, each.now)
+            source = source.with_new_file(name, text)
+    return source

@@ -1,0 +1,121 @@
+"""Publication of one release: lint, test, build, try, push."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagger
+from dagger import dag
+
+from errors import DirtyRefused
+from image import archive_reader, release_files
+from net.concurrency import together
+from net.step_log import Steps
+from oci.manifests import Parcel
+from oci.reference import Image, Release
+from oci.repository import Repository
+from releasing import model_card, smoke
+from releasing.git_commit import Commit
+from releasing.registry_access import RegistryAccess
+
+PORT = 8080
+_FILES = Path("release")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One version of a commit before its release: what checks it, and what it is made of.
+
+    Nothing of it has run: Dagger runs a container when its result is needed. `bundles` has a container for
+    each target of the Dockerfile, which makes that image into a release's files; the model decides which one.
+    """
+
+    commit: Commit
+    lint: dagger.Container
+    test: dagger.Container
+    model: dagger.Directory
+    bundles: Mapping[str, dagger.Container]
+
+    async def files(self) -> dagger.Directory:
+        """Return the folder of the release's files, when they are made."""
+        target = model_card.image_target(await self.model.file("card.json").contents())
+        bundle = await self.bundles[target].sync()
+        return bundle.directory(release_files.FOLDER)
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What may go to a registry that is not the local one."""
+
+    stand_in: bool = False
+    dirty: bool = False
+
+
+async def release(
+    draft: Draft, target: Image, access: RegistryAccess, steps: Steps, allowed: Allowed
+) -> Release:
+    """Lint, test, build, try and push one version; raises a PipelineError, or what a container ends with."""
+    check_commit(draft.commit, target, allowed, steps)
+    async with AsyncExitStack() as stack:
+
+        async def reach() -> Repository:
+            repository = await stack.enter_async_context(access.open(target))
+            await repository.check()
+            return repository
+
+        host = f"mint a token for {target.host}" if access.identity else f"ask {target.host}"
+        repository, _ = await together(steps.timed(host, reach), steps.timed("lint", draft.lint.sync))
+        with steps.step("train"):
+            await draft.model.sync()
+        files, _ = await together(steps.timed("build", draft.files), steps.timed("test", draft.test.sync))
+        with steps.step("try the image"):
+            await tried(dag.container().import_(files.file(release_files.IMAGE)), target.tag)
+        await files.export(str(_FILES))
+        return await _push(repository, target, steps, allowed)
+
+
+async def _push(repository: Repository, target: Image, steps: Steps, allowed: Allowed) -> Release:
+    """Push the image and the documents that are in _FILES."""
+    image = archive_reader.read(_FILES / release_files.IMAGE)
+    if image.stand_ins and not target.local:
+        archive_reader.check_base(image, allow_stand_in=allowed.stand_in)
+        steps.note(f"allowed here: it is made from a stand-in for {', '.join(image.stand_ins)}")
+    with steps.step(f"push {target}"):
+        if not await repository.publish(image, target.tag, attachments(image, _FILES)):
+            steps.note(f"{target} is {image.digest} already; nothing to push")
+    return Release(target, image.digest)
+
+
+def check_commit(commit: Commit, target: Image, allowed: Allowed, steps: Steps) -> None:
+    """Raise DirtyRefused unless what is built is a commit, or need not be."""
+    if not commit.dirty or target.local:
+        return
+    if not allowed.dirty:
+        raise DirtyRefused(
+            f"git: the work tree has changes that commit {commit.digest:.12} has not, which only the local "
+            "registry takes; commit or stash them (`git status` lists them)"
+        )
+    steps.note(f"allowed here: the work tree has changes that commit {commit.digest:.12} has not")
+
+
+def attachments(image: archive_reader.Layout, folder: Path) -> list[Parcel]:
+    """Return what is published about an image, from the files of its release."""
+    return [
+        Parcel.about(image.manifest, kind, name, (folder / name).read_bytes())
+        for name, kind in release_files.KINDS.items()
+    ]
+
+
+async def tried(image: dagger.Container, tag: str) -> float:
+    """Start an image, and return what it predicts; raises SmokeError when that is not fit for a release."""
+    service = await served(image).start()
+    try:
+        return await smoke.predict(await service.endpoint(port=PORT, scheme="http"), tag)
+    finally:
+        await service.stop()
+
+
+def served(image: dagger.Container) -> dagger.Service:
+    """Return an image as the service that it is."""
+    return image.with_exposed_port(PORT).as_service(use_entrypoint=True)

@@ -1,0 +1,150 @@
+"""Every known error is recognised in what Google, GitHub and registries really say."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from advice.known_errors import SIGNALS, advice, explain
+from errors import Unexplained
+
+# What is seen in logs, by the name of the error.
+SEEN = {
+    "no identity": [
+        "GitHub Actions did not inject $ACTIONS_ID_TOKEN_REQUEST_TOKEN or $ACTIONS_ID_TOKEN_REQUEST_URL",
+        'secret env var not found: "ACTIONS_ID_TOKEN_REQUEST_TOKEN"',
+        'secret env var not found: "ACT..."',
+        'Error: invalid argument for "--oidc-url": no such environment variable; expected env://NAME',
+        "Error: $ACTIONS_ID_TOKEN_REQUEST_TOKEN is not set",
+        "Unable to get ACTIONS_ID_TOKEN_REQUEST_URL env variable",
+    ],
+    "identity refused": ["identity: https://pipelines.actions.test/x answered 401 Unauthorized"],
+    "provider name": [
+        '{"error":"invalid_request","error_description":"Invalid value for \\"audience\\". This value should '
+        'be the full resource name of the Identity Provider."}',
+        "provider: 'projects/p' is no workload identity provider",
+    ],
+    "provider unknown": [
+        '{"error":"invalid_target","error_description":"The target service indicated by the \\"audience\\" '
+        'parameters is invalid. This might either be because the pool or provider is disabled or deleted"}'
+    ],
+    "subject": [
+        '{"error":"invalid_request","error_description":"The size of mapped attribute google.subject exceeds '
+        'the 127 bytes limit."}',
+        '{"error":"unauthorized_client","error_description":"Could not obtain a value for google.subject"}',
+    ],
+    "not a release": ["rejected by the attribute condition\n assertion.ref_type=='tag' fails on 'branch'"],
+    "not a machine of GitHub's": ["assertion.runner_environment=='github-hosted' fails on 'self-hosted'"],
+    "condition": [
+        '{"error":"unauthorized_client","error_description":"The given credential is rejected by the '
+        'attribute condition."}'
+    ],
+    "issuer out of reach": [
+        '{"error":"invalid_grant","error_description":"Error connecting to the given credential\'s issuer."}'
+    ],
+    "issuer": [
+        '{"error":"invalid_grant","error_description":"The issuer in ID Token https://a does not match the '
+        'expected ones: https://b"}'
+    ],
+    "audience": [
+        '{"error":"invalid_grant","error_description":"The audience in ID Token [a] does not match the '
+        'expected audience b."}',
+        "invalid_grant: The audience in JWT does not match the expected values.",
+    ],
+    "token too old or early": [
+        '{"error":"invalid_grant","error_description":"ID Token issued at 1 is stale to sign-in."}',
+        "invalid_grant: The ID Token has expired",
+        "invalid_grant: token is not yet valid",
+    ],
+    "signature": [
+        "invalid_grant: Invalid JWT signature.",
+        "invalid_grant: Unable to verify the ID Token signature.",
+        "invalid_grant: Unable to parse the ID Token.",
+    ],
+    "access token": [
+        "401 UNAUTHENTICATED: Request had invalid authentication credentials. Expected OAuth 2 access token",
+    ],
+    "API disabled": [
+        "IAM Service Account Credentials API has not been used in project 1 before or it is disabled"
+    ],
+    "service account not ours to use": [
+        "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist).",
+        "403 PERMISSION_DENIED: Permission 'iam.serviceAccounts.getOpenIdToken' denied",
+    ],
+    "service account unknown": [
+        "POST /v1/projects/-/serviceAccounts/a@b:generateAccessToken answered 404 with an empty body",
+        "Not found; Gaia id not found for email a@b",
+    ],
+    "no password": ["denied: Unauthenticated request. Unauthenticated requests do not have permission"],
+    "no right to push": [
+        'denied: Permission "artifactregistry.repositories.uploadArtifacts" denied on resource '
+        '"projects/p/locations/l/repositories/r" (or it may not exist)'
+    ],
+    "no such repository": ['name unknown: Repository "r" not found', "NAME_UNKNOWN"],
+    "tag taken": ["cannot update tag v1.0.0. The repository has enabled tag immutability"],
+    "no right to deploy as": ["Permission 'iam.serviceaccounts.actAs' denied on service account x"],
+    "service did not start": [
+        "The user-provided container failed to start and listen on the port defined provided by the PORT=8080"
+    ],
+    "certificate": ["ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"],
+    "name": ["ConnectError: [Errno -2] Name or service not known"],
+    "too many requests": ["sts: answered 429 Too Many Requests", "RESOURCE_EXHAUSTED: Quota exceeded"],
+    "no answer": [
+        "google: no answer to POST /v1/token in 5 attempts",
+        "sts: answered 503 Service Unavailable",
+    ],
+}
+
+
+def test_every_signal_has_been_seen() -> None:
+    assert list(SEEN) == [signal.name for signal in SIGNALS]
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in SEEN.items() for text in texts])
+def test_a_known_error_is_recognised_for_what_it_is(name: str, text: str) -> None:
+    signal = next(signal for signal in SIGNALS if signal.shows(text))
+    assert signal.name == name
+    assert explain(f"some log\n{text}\nmore log").startswith(f"{name}\n  cause: ")
+
+
+@pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.name)
+def test_an_explanation_leaves_no_placeholder(signal: object) -> None:
+    for text in SEEN[signal.name]:  # type: ignore[attr-defined]
+        assert re.fullmatch(r"\n  cause: [^{}\n]+\n  fix: [^{}\n]+", advice(text))
+
+
+def test_advice_names_what_is_known() -> None:
+    told = advice("invalid_target", provider="github", pool="releases", number="12")
+    assert (
+        "providers describe github --location=global --workload-identity-pool=releases --project=12 " in told
+    )
+
+
+def test_advice_shows_the_claims_that_matter_and_no_others() -> None:
+    told = advice(
+        "invalid_grant: ID Token issued at 1 is stale to sign-in.", {"iat": 1, "exp": 2, "sub": "s"}
+    )
+    assert told.startswith("\n  claims: iat=1, exp=2\n  cause: ")
+    assert "claims" not in advice("CERTIFICATE_VERIFY_FAILED", {"jti": "x"})
+
+
+def test_advice_on_an_unknown_error_is_nothing() -> None:
+    assert advice("segmentation fault") == ""
+
+
+def test_several_errors_of_a_log_are_all_explained() -> None:
+    told = explain("invalid_target\n… denied: Unauthenticated request\n")
+    assert [line for line in told.splitlines() if not line.startswith(" ")] == [
+        "provider unknown",
+        "no password",
+    ]
+
+
+def test_a_text_without_a_known_error_is_refused() -> None:
+    with pytest.raises(
+        Unexplained, match=r"none of the \d+ known errors is in this text; `dagger call doctor`"
+    ):
+        explain(
+            "all is well: 503 files, 429 lines, google.subject=assertion.sub, the issuer, an audience, tags"
+        )

@@ -1,0 +1,150 @@
+"""Services with a model, as small as a target's tests need them, and golden rows for them.
+
+They all live on one server, each below a path of its own.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import anyio
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from deploying.rollout.golden_rows import Golden, Row
+
+GOLDEN = Golden(tuple(Row((float(n), 1.0), n + 1.0) for n in range(4)), {"artifact_sha256": "the-model"})
+
+
+@dataclass
+class Model:
+    """What one release does: whether it starts, what it says it is, what it predicts and how fast."""
+
+    version: str
+    digest: str | None = None
+    starts: bool = True
+    sha256: str = "the-model"
+    offset: float = 0.0
+    delay: float = 0.0
+    failing: int = 0  # every so many requests
+    asked: int = 0
+    failed: int = 0
+
+
+@dataclass
+class Fleet:
+    """The services that run, by their name in the path, and what each release does, by its digest."""
+
+    base: str = ""
+    running: dict[str, Model] = field(default_factory=dict)
+    known: dict[str, Model] = field(default_factory=dict)
+
+    def start(self, name: str, digest: str, environment: dict[str, str] | None = None) -> str:
+        """Start a release and return its address, or nothing when it ends at once."""
+        told = (environment or {}).get("IMAGE_DIGEST")
+        self.running[name] = replace(self.known[digest], digest=told, asked=0, failed=0)
+        return f"{self.base}/{name}" if self.known[digest].starts else ""
+
+    def start_told(self, told: Mapping[str, Any]) -> str:
+        """Start the revision that a stand-in for Cloud Run tells of."""
+        return self.start(told["revision"], told["image"].partition("@")[2], told["environment"])
+
+    async def ask(self, request: httpx.Request, name: str, path: str) -> httpx.Response:
+        """Pass a request on to a service, without a server in between."""
+        passed = httpx.Request(request.method, f"http://fleet/{name}{path}", content=request.content)
+        passed.headers["Content-Type"] = "application/json"
+        answer = await httpx.ASGITransport(self.app()).handle_async_request(passed)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+
+    async def readyz(self, request: Request) -> Response:
+        """Answer as a release that starts."""
+        return PlainTextResponse("ready", 200 if self._model(request).starts else 503)
+
+    async def model(self, request: Request) -> Response:
+        """Answer with the card and the release."""
+        model = self._model(request)
+        release = {"version": model.version, "digest": model.digest}
+        card = {"artifact_sha256": model.sha256, "features": [{"quantiles": {"0.5": 1.0}}] * 2}
+        return JSONResponse({**card, "release": release})
+
+    async def predict(self, request: Request) -> Response:
+        """Answer with the sum."""
+        model, body = self._model(request), await request.json()
+        if not isinstance(body.get("features"), list):
+            return _problem(400, "invalid_input")
+        model.asked += 1
+        fails = model.failing and model.asked % model.failing == 0
+        await anyio.sleep(model.delay)
+        if fails:
+            model.failed += 1
+            return _problem(500, "model_failed")
+        total = sum(body["features"]) + model.offset
+        return JSONResponse({"prediction": total, "model_version": model.version})
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer as Prometheus reads it."""
+        model = self._model(request)
+        good = model.asked - model.failed
+        bound = 0.001 if model.delay < 0.001 else 1.0
+        lines = [
+            "# TYPE http_requests_total counter",
+            f'http_requests_total{{route="/predict",status="200"}} {good}',
+            f'http_requests_total{{route="/predict",status="500"}} {model.failed}',
+            *(
+                f'http_request_seconds_bucket{{route="/predict",le="{le}"}} {model.asked * (le >= bound)}'
+                for le in (0.001, 1.0)
+            ),
+            f'http_request_seconds_bucket{{route="/predict",le="+Inf"}} {model.asked}',
+        ]
+        return PlainTextResponse("\n".join(lines) + "\n")
+
+    def _model(self, request: Request) -> Model:
+        return self.running[request.path_params["name"]]
+
+    def app(self) -> Starlette:
+        """Return the application."""
+        methods = {"predict": ["POST"]}
+        names = ("readyz", "model", "predict", "metrics")
+        routes = [
+            Route(f"/{{name}}/{name}", getattr(self, name), methods=methods.get(name, ["GET"]))
+            for name in names
+        ]
+        refusals = {405: "method_not_allowed", 404: "not_found"}
+        handlers = {status: _refusing(status, code) for status, code in refusals.items()}
+        return Starlette(routes=routes, exception_handlers=handlers)
+
+
+def _problem(status: int, code: str) -> Response:
+    return JSONResponse({"error": {"code": code, "message": "it is not as it has to be"}}, status)
+
+
+def _refusing(status: int, code: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def refuse(request: Request, error: Exception) -> Response:
+        return _problem(status, code)
+
+    return refuse
+
+
+@contextmanager
+def sailing() -> Iterator[Fleet]:
+    """Run a fleet's server while the block runs."""
+    fleet = Fleet()
+    server = uvicorn.Server(uvicorn.Config(fleet.app(), log_config=None, timeout_graceful_shutdown=1))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        fleet.base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield fleet
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -1,0 +1,258 @@
+"""A Kubernetes API server, as far as a deployment asks one, and the controllers behind it.
+
+Every object is validated against Kubernetes' published schema. Controllers take one step whenever a
+Deployment is looked at, so that rollouts take a while without anybody waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import count
+from typing import Any
+
+import httpx
+import kubernetes_validate
+
+from tests.ci.deploying.targets.fleet import Fleet
+
+VERSION = "1.33"
+TOKEN = "the-cluster-s-token"
+Object = dict[str, Any]
+_OBJECT = re.compile(
+    r"/(?:api|apis/[a-z.]+)/v1/namespaces/(?P<namespace>[a-z0-9-]+)/(?P<kind>[a-z]+)(?:/(?P<name>[a-z0-9-]+))?"
+)
+_PROXY = re.compile(
+    r"/api/v1/namespaces/[a-z0-9-]+/(?P<kind>pods|services)/(?P<name>[a-z0-9-]+):[a-z0-9]+/proxy(?P<path>/.*)"
+)
+_NAMED = {"deployments": "deployments.apps", "services": "services"}
+_NAMED |= {"poddisruptionbudgets": "poddisruptionbudgets.policy"}
+_PODS = count(1)  # of all clusters, as they share a fleet
+NAME = "app.kubernetes.io/name"
+
+
+class Refused(Exception):
+    """What the API server answers instead."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.reason, self.message = code, reason, message
+
+
+@dataclass
+class Cluster:
+    """One namespace's objects, who has set which field, and the pods."""
+
+    fleet: Fleet
+    objects: dict[tuple[str, str], Object] = field(default_factory=dict)
+    owners: dict[tuple[str, str], dict[str, dict[str, str]]] = field(default_factory=dict)
+    pods: dict[str, Object] = field(default_factory=dict)
+    counter: int = 0
+    turns: int = 0
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request."""
+        try:
+            if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+                raise Refused(401, "Unauthorized", "Unauthorized")
+            if proxied := _PROXY.fullmatch(request.url.path):
+                return await self._proxied(request, proxied)
+            found = _OBJECT.fullmatch(request.url.path)
+            assert found, request.url.path
+            content = await self._object(request, found["kind"], found["name"])
+            return httpx.Response(201 if content.pop("_created", False) else 200, json=content)
+        except Refused as refused:
+            told = {"kind": "Status", "status": "Failure", "message": refused.message}
+            return httpx.Response(refused.code, json={**told, "reason": refused.reason, "code": refused.code})
+
+    async def _object(self, request: httpx.Request, kind: str, name: str | None) -> Object:
+        if kind == "pods":
+            return {"kind": "PodList", "items": self._selected(request.url.params["labelSelector"])}
+        assert name
+        if request.method == "DELETE":
+            self._there(kind, name)
+            del self.objects[kind, name], self.owners[kind, name]
+            self._sweep()
+            return {"kind": "Status", "status": "Success"}
+        if request.method == "PATCH":
+            return self._patched(request, kind, name)
+        found = self._there(kind, name)
+        if kind == "deployments":
+            self._control(name, found)
+        return deepcopy(found)
+
+    def _there(self, kind: str, name: str) -> Object:
+        if (kind, name) not in self.objects:
+            raise Refused(404, "NotFound", f'{_NAMED[kind]} "{name}" not found')
+        return self.objects[kind, name]
+
+    def _patched(self, request: httpx.Request, kind: str, name: str) -> Object:
+        manager, patch = request.url.params.get("fieldManager"), json.loads(request.content)
+        version = patch["metadata"].pop("resourceVersion", None)
+        there = self.objects.get((kind, name))
+        if version and (there is None or there["metadata"]["resourceVersion"] != version):
+            changed = (
+                "the object has been modified; please apply your changes to the latest version and try again"
+            )
+            told = f'Operation cannot be fulfilled on {_NAMED[kind]} "{name}": {changed}'
+            raise Refused(409 if there else 404, "Conflict" if there else "NotFound", told)
+        if request.headers["Content-Type"] == "application/apply-patch+yaml":
+            if not manager:
+                raise Refused(400, "BadRequest", "fieldManager is required for apply patch")
+            return self._applied(kind, name, patch, manager)
+        assert request.headers["Content-Type"] == "application/merge-patch+json"
+        self._there(kind, name)
+        return self._merged(kind, name, patch, manager or "unknown")
+
+    def _applied(self, kind: str, name: str, patch: Object, manager: str) -> Object:
+        """Apply as the server does: refuse what is another manager's, and remove what is applied no more."""
+        owners = self.owners.setdefault((kind, name), {})
+        wanted, there = _leaves(patch), _leaves(self.objects.get((kind, name), {}))
+        for path, value in wanted.items():
+            for other, owned in owners.items():
+                if other != manager and path in owned and there.get(path) != value:
+                    told = f'Apply failed with 1 conflict: conflict with "{other}" using v1: {path}'
+                    raise Refused(409, "Conflict", told)
+        gone = set(owners.get(manager, {})) - set(wanted)
+        kept = {path: value for path, value in there.items() if path not in gone}
+        owners[manager] = wanted
+        return self._stored(kind, name, _tree({**kept, **wanted}))
+
+    def _merged(self, kind: str, name: str, patch: Object, manager: str) -> Object:
+        changed, there = _leaves(patch), _leaves(self.objects[kind, name])
+        for owned in self.owners[kind, name].values():
+            for path in changed:
+                owned.pop(path, None)
+        self.owners[kind, name].setdefault(manager, {}).update(changed)
+        return self._stored(kind, name, _tree({**there, **changed}))
+
+    def _stored(self, kind: str, name: str, made: Object) -> Object:
+        before = self.objects.get((kind, name))
+        status = made.pop("status", None)
+        _validate(json.dumps({**made, "metadata": _given(made["metadata"])}))
+        if (
+            before
+            and before["spec"].get("selector") != made["spec"].get("selector")
+            and kind == "deployments"
+        ):
+            told = f'Deployment.apps "{name}" is invalid: spec.selector: Invalid value: field is immutable'
+            raise Refused(422, "Invalid", told)
+        generation = before["metadata"]["generation"] if before else 0
+        changed = before is None or before["spec"] != made["spec"]
+        made["metadata"]["generation"] = generation + changed
+        self.objects[kind, name] = made
+        if status is not None:
+            made["status"] = status
+        self._touch(made)
+        return {**deepcopy(made), "_created": before is None}
+
+    def _touch(self, changed: Object) -> None:
+        self.counter += 1
+        changed["metadata"]["resourceVersion"] = str(self.counter)
+
+    def _control(self, name: str, deployment: Object) -> None:
+        """Take one step towards what a Deployment shall be: see it, start its pods, remove the old ones."""
+        status, generation = deployment.setdefault("status", {}), deployment["metadata"]["generation"]
+        if status.get("observedGeneration") != generation:
+            deployment["status"] = {**status, "observedGeneration": generation, "updatedReplicas": 0}
+            return self._touch(deployment)
+        replicas, template = deployment["spec"]["replicas"], deployment["spec"]["template"]
+        new = [pod for pod in self._of(name) if pod["template"] == template]
+        if len(new) < replicas:
+            new.append(self._pod(name, template))
+        ready = [pod for pod in new if pod["ready"]]
+        if len(ready) == replicas or not replicas:
+            for pod in self._of(name):
+                if pod["template"] != template or not replicas:
+                    del self.pods[pod["metadata"]["name"]]
+        before = dict(status)
+        status |= {
+            "replicas": len(self._of(name)),
+            "updatedReplicas": len(new),
+            "availableReplicas": len(ready),
+        }
+        stuck = any(not pod["ready"] for pod in new)
+        reason = "ProgressDeadlineExceeded" if stuck else "NewReplicaSetAvailable"
+        said = {
+            "type": "Progressing",
+            "status": str(not stuck),
+            "reason": reason,
+            "lastUpdateTime": generation,
+        }
+        status["conditions"] = [said]
+        if status != before:
+            self._touch(deployment)
+
+    def _pod(self, name: str, template: Object) -> Object:
+        pod_name, container = f"{name}-{next(_PODS)}", template["spec"]["containers"][0]
+        variables = {each["name"]: each["value"] for each in container["env"]}
+        started = self.fleet.start(pod_name, container["image"].partition("@")[2], variables)
+        waiting = {
+            "waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}
+        }
+        state = {"running": {}} if started else waiting
+        status = {"phase": "Running", "containerStatuses": [{"ready": bool(started), "state": state}]}
+        metadata = {**deepcopy(template["metadata"]), "name": pod_name}
+        pod = {"metadata": metadata, "status": status, "ready": bool(started), "template": deepcopy(template)}
+        self.pods[pod_name] = pod
+        return pod
+
+    def _of(self, name: str) -> list[Object]:
+        return [pod for pod in self.pods.values() if pod["metadata"]["labels"][NAME] == name]
+
+    def _sweep(self) -> None:
+        """Remove the pods of what is there no more."""
+        for name, pod in list(self.pods.items()):
+            if ("deployments", pod["metadata"]["labels"][NAME]) not in self.objects:
+                del self.pods[name]
+
+    def _selected(self, selector: str) -> list[Object]:
+        names = re.sub(rf"^{re.escape(NAME)}( in \(|=)|\)$", "", selector).split(",")
+        found = [pod for name in names for pod in self._of(name)]
+        return [{key: pod[key] for key in ("metadata", "status")} for pod in found]
+
+    async def _proxied(self, request: httpx.Request, to: re.Match[str]) -> httpx.Response:
+        name = to["name"]
+        if to["kind"] == "services":
+            self._there("services", name)
+            ready = [pod["metadata"]["name"] for pod in self._of(name) if pod["ready"]]
+            if not ready:
+                raise Refused(503, "ServiceUnavailable", f'no endpoints available for service "{name}"')
+            self.turns += 1
+            name = ready[self.turns % len(ready)]
+        return await self.fleet.ask(request, name, to["path"])
+
+
+@cache
+def _validate(text: str) -> None:
+    kubernetes_validate.validate(json.loads(text), VERSION, strict=True)
+
+
+def _given(metadata: Object) -> Object:
+    """Return what is not the server's own, nor the journal, which changes all the time."""
+    given = {name: value for name, value in metadata.items() if name not in ("generation", "resourceVersion")}
+    return {**given, "annotations": dict.fromkeys(metadata.get("annotations", {}), "a text")}
+
+
+def _leaves(tree: Object, path: str = "") -> dict[str, Any]:
+    """Return what is set, by its path; lists are taken as a whole."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        here = f"{path}\0{name}"
+        found |= _leaves(value, here) if isinstance(value, dict) and value else {here: value}
+    return found
+
+
+def _tree(leaves: Mapping[str, Any]) -> Object:
+    tree: Object = {}
+    for path, value in leaves.items():
+        *above, name = path.split("\0")[1:]
+        place = tree
+        for part in above:
+            place = place.setdefault(part, {})
+        place[name] = deepcopy(value)
+    return tree

@@ -1,0 +1,51 @@
+"""Docker Swarm as the fake has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+
+from deploying.rollout.target import Target
+from deploying.targets.api_client import Api
+from deploying.targets.swarm import Settings, Swarm, changed, template
+from net.retry_policy import Retrying
+from oci.reference import Release
+from tests.ci.deploying.targets.docker_fake import Swarm as Fake
+from tests.ci.deploying.targets.fleet import Fleet, Model
+from tests.ci.deploying.targets.kubernetes_lab import made_up
+
+ROOT = Path(__file__).resolve().parents[4]
+SERVICE = ROOT / "deploy/swarm/service.yaml"
+
+
+@dataclass
+class SwarmLab:
+    """A swarm of its own."""
+
+    fleet: Fleet
+    swarm: Fake
+
+    def fresh(self) -> SwarmLab:
+        """Return another swarm."""
+        return replace(self, swarm=Fake(self.fleet))
+
+    def target(self, client: Retrying) -> Target:
+        """Return the driver."""
+        api = Api("Docker", "http://docker", client, changed=changed)
+        return Swarm(
+            Settings("milestone2", replicas=2), template(SERVICE.read_text()), api, client.http, pause=0
+        )
+
+    def transport(self) -> httpx.AsyncBaseTransport:
+        """Return what carries requests to the daemon and its node."""
+        return httpx.MockTransport(self.swarm.answer)
+
+    def changing(self, request: httpx.Request) -> bool:
+        """Return whether a request changes the swarm."""
+        return request.method != "GET" and request.url.host == "docker"
+
+    async def release(self, tag: str, model: Model | None = None) -> Release:
+        """Return a release; the fake pulls nothing."""
+        return made_up(self.fleet, tag, model)

@@ -1,0 +1,182 @@
+"""What every target has to do, whichever it is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+import pytest
+
+from deploying.rollout.journal import Journal
+from deploying.rollout.target import Target
+from errors import NothingToRestore, ReleaseRejected, RolledBack, TakenOver, TargetChanged
+from oci.reference import Release
+from tests.ci.deploying.targets.fleet import Model
+from tests.ci.deploying.targets.labs import LIMITS, Lab, Worker, worker
+
+pytestmark = pytest.mark.anyio
+
+BAD = {
+    "another model": (Model("v1.1.0", sha256="another"), "says artifact_sha256 'another', not 'the-model'"),
+    "another version": (Model("v1.0.9"), "says version 'v1.0.9', not 'v1.1.0'"),
+    "wrong predictions": (
+        Model("v1.1.0", offset=1e-6),
+        r"predicts 1\.000001 for \[0\.0, 1\.0\], where training",
+    ),
+    "errors": (Model("v1.1.0", failing=4), "answered 500"),
+    "slowness": (Model("v1.1.0", delay=0.6), r"p95 \d+\.\d ms, more than 500\.0 ms"),
+    "no start": (Model("v1.1.0", starts=False), "start"),
+}
+
+
+async def live(worker: Worker) -> str:
+    """Return what is live."""
+    return (await worker.target.look()).live
+
+
+def outcomes(journal: Journal) -> list[tuple[str, str]]:
+    """Return what became of each release by version, the newest first."""
+    return [(entry.release.split(":")[-2].partition("@")[0], entry.outcome) for entry in journal.entries]
+
+
+async def test_a_first_release_and_one_over_it_go_live(lab: Lab) -> None:
+    first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
+    async with worker(lab) as somebody:
+        for release, version in ((first, "v1.0.0"), (second, "v1.1.0")):
+            assert await somebody.deploy(release)
+            assert await live(somebody) == str(release)
+            assert await somebody.users(10) == {version: 10}
+        journal = (await somebody.target.look()).journal
+    assert journal.attempt is None
+    assert outcomes(journal) == [("v1.1.0", "live"), ("v1.0.0", "live")]
+
+
+async def test_an_unchanged_release_changes_nothing_and_says_so(lab: Lab) -> None:
+    release = await lab.release("v1.0.0")
+    async with worker(lab) as somebody:
+        await somebody.deploy(release)
+    async with worker(lab) as another:
+        assert not await another.deploy(release)
+        assert another.mortal.changes == []
+        assert another.told == [f"{'':10}{another.target.name} runs {release} already; nothing to do"]
+
+
+@pytest.mark.parametrize("fault", BAD)
+async def test_a_bad_release_undoes_itself_and_the_journal_says_why(lab: Lab, fault: str) -> None:
+    model, why = BAD[fault]
+    first, bad = await lab.release("v1.0.0"), await lab.release("v1.1.0", model)
+    async with worker(lab) as somebody:
+        await somebody.deploy(first)
+    async with worker(lab, limits=replace(LIMITS, ceiling=0.5 if fault == "slowness" else 60)) as somebody:
+        with pytest.raises(RolledBack, match=why) as raised:
+            await somebody.deploy(bad)
+        assert str(raised.value).endswith(f"\nlive: {first}")
+        seen = await somebody.target.look()
+        assert (seen.live, seen.candidate, seen.journal.attempt) == (str(first), None, None)
+        assert outcomes(seen.journal) == [("v1.1.0", "rolled back"), ("v1.0.0", "live")]
+        assert re.search(why, seen.journal.entries[0].why)
+        assert await somebody.users(10) == {"v1.0.0": 10}
+
+
+@pytest.mark.parametrize("fault", ["wrong predictions", "no start"])
+async def test_a_bad_first_release_leaves_nothing(lab: Lab, fault: str) -> None:
+    bad = await lab.release("v1.1.0", BAD[fault][0])
+    async with worker(lab) as somebody:
+        with pytest.raises(RolledBack, match="live: nothing, as before"):
+            await somebody.deploy(bad)
+        assert not (await somebody.target.look()).version
+
+
+async def test_a_release_that_was_bad_may_be_deployed_again(lab: Lab) -> None:
+    first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0", Model("v1.1.0", starts=False))
+    async with worker(lab) as somebody:
+        await somebody.deploy(first)
+        with pytest.raises(RolledBack):
+            await somebody.deploy(second)
+        lab.fleet.known[second.digest].starts = True
+        assert await somebody.deploy(second)
+        assert await somebody.users(10) == {"v1.1.0": 10}
+
+
+@dataclass
+class Interrupted:
+    """A judge in whose time something else happens."""
+
+    what: str
+    lab: Lab
+    release: Release
+
+    async def judge(self, target: Target, release: Release, step: str) -> None:
+        """Let it happen when everything goes to the candidate."""
+        if step != "shift to 100 %":
+            return
+        async with worker(self.lab, "the other one") as other:
+            await (other.rollback() if self.what == "rollback" else other.deploy(self.release))
+
+
+async def test_of_two_deployments_at_once_the_second_is_refused_by_name(lab: Lab) -> None:
+    first, second, third = [await lab.release(tag) for tag in ("v1.0.0", "v1.1.0", "v1.2.0")]
+    async with worker(lab, "the one") as one:
+        await one.deploy(first)
+        with pytest.raises(
+            RolledBack, match=r"a deploy of \S+:v1.1.0@\S+ is under way, .* by the one since 20"
+        ):
+            await one.deployment.deploy(second, Interrupted("deploy", lab, third))
+        assert await live(one) == str(first)
+
+
+async def test_a_rollback_takes_a_running_deployment_over_which_then_stops(lab: Lab) -> None:
+    first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
+    async with worker(lab, "the one") as one:
+        await one.deploy(first)
+        with pytest.raises(TakenOver, match="taken over by somebody who has finished"):
+            await one.deployment.deploy(second, Interrupted("rollback", lab, second))
+        seen = await one.target.look()
+        assert (seen.live, seen.candidate) == (str(first), None)
+        assert seen.journal.entries[0].why == "rolled back by the other one"
+
+
+async def test_a_rollback_restores_the_last_good_release_or_that_of_a_version(lab: Lab) -> None:
+    releases = [await lab.release(tag) for tag in ("v1.0.0", "v1.1.0", "v1.2.0")]
+    async with worker(lab) as somebody:
+        for release in releases:
+            await somebody.deploy(release)
+        assert await somebody.rollback() == str(releases[1])
+        assert await somebody.users(10) == {"v1.1.0": 10}
+        assert await somebody.rollback("v1.0.0") == str(releases[0])
+        assert await somebody.users(10) == {"v1.0.0": 10}
+        journal = (await somebody.target.look()).journal
+        assert outcomes(journal) == [
+            ("v1.2.0", "rolled back"),
+            ("v1.1.0", "rolled back"),
+            ("v1.0.0", "live"),
+        ]
+        for version in (None, "v1.2.0", "v0.0.1"):
+            with pytest.raises(NothingToRestore, match="there was no good release"):
+                await somebody.rollback(version)
+
+
+async def test_nothing_is_restored_where_nothing_is(lab: Lab) -> None:
+    async with worker(lab) as somebody:
+        with pytest.raises(NothingToRestore, match="no good release before"):
+            await somebody.rollback()
+
+
+async def test_what_was_changed_since_it_was_seen_is_not_written_over(lab: Lab) -> None:
+    release = await lab.release("v1.0.0")
+    async with worker(lab) as somebody:
+        await somebody.deploy(release)
+        seen = await somebody.target.look()
+        await somebody.target.record(seen, seen.journal)
+        with pytest.raises(TargetChanged):
+            await somebody.target.record(seen, seen.journal)
+        with pytest.raises(TargetChanged):
+            await somebody.target.create(release, seen.journal)
+
+
+async def test_a_judge_has_somebody_to_ask(lab: Lab) -> None:
+    release = await lab.release("v1.0.0")
+    async with worker(lab) as somebody:
+        await somebody.deploy(release)
+        with pytest.raises(ReleaseRejected, match="has no candidate to ask"):
+            await somebody.judge.judge(somebody.target, release, "stage")

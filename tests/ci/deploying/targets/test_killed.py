@@ -1,0 +1,174 @@
+"""Whoever deploys may be killed before and after any change of a target: nothing is left half done."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+
+import anyio
+import pytest
+
+from errors import NothingToRestore, RolledBack, TargetBusy
+from oci.reference import Release
+from tests.ci.deploying.targets.fleet import Model
+from tests.ci.deploying.targets.labs import Killed, Lab, Worker, worker
+
+pytestmark = pytest.mark.anyio
+Work = Callable[[Worker], Awaitable[object]]
+Check = Callable[[Lab, str], Awaitable[None]]
+AT_ONCE = 8
+
+
+async def killed(lab: Lab, before: Work, work: Work, check: Check, *, judged: bool = False) -> None:
+    """Check a fresh lab for each change at which work can be killed, before and after it, once it was."""
+    changes = await _killed_at(lab.fresh(), before, work, 0, False, judged)
+    assert changes
+    turns = anyio.CapacityLimiter(AT_ONCE)
+
+    async def one(number: int, after: bool) -> None:
+        async with turns:
+            place = lab.fresh()
+            done = await _killed_at(place, before, work, number, after, judged)
+            await check(place, f"{'after' if after else 'before'} {number} of {len(changes)}: {done[-1]}")
+
+    async with anyio.create_task_group() as group:
+        for number in range(1, len(changes) + 1):
+            group.start_soon(one, number, False)
+            group.start_soon(one, number, True)
+
+
+async def _killed_at(lab: Lab, before: Work, work: Work, number: int, after: bool, judged: bool) -> list[str]:
+    """Return the changes that were made until the work was killed, or done when there is no number."""
+    async with worker(lab, judged=False) as somebody:
+        await before(somebody)
+    async with worker(lab, "the dead", number, after=after, judged=judged) as dead:
+        died = False
+        try:
+            await work(dead)
+        except Killed:
+            died = True
+        except RolledBack:
+            pass
+        assert died == bool(number)
+        return dead.mortal.changes
+
+
+async def settled(lab: Lab, release: Release | None) -> None:
+    """Check that one release has all of the traffic and nothing is under way."""
+    async with worker(lab) as somebody:
+        seen = await somebody.target.look()
+        assert (seen.journal.attempt, seen.candidate) == (None, None)
+        if release is None:
+            assert not seen.version
+            return
+        assert seen.live == str(release)
+        assert await somebody.users(5) == {release.image.tag: 5}
+
+
+@pytest.fixture
+async def first(lab: Lab) -> Release:
+    return await lab.release("v1.0.0")
+
+
+@pytest.fixture
+async def second(lab: Lab) -> Release:
+    return await lab.release("v1.1.0")
+
+
+def deploying(release: Release) -> Work:
+    return lambda somebody: somebody.deploy(release)
+
+
+async def nothing(somebody: Worker) -> None:
+    """Do nothing."""
+
+
+async def deployed_by_the_heir(release: Release, place: Lab, when: str) -> None:
+    async with worker(place, "the heir", judged=False) as heir:
+        await heir.deploy(release, takeover=True)
+    await settled(place, release)
+
+
+async def test_who_deploys_again_goes_on(lab: Lab, first: Release, second: Release) -> None:
+    await killed(lab, deploying(first), deploying(second), partial(deployed_by_the_heir, second))
+
+
+async def test_who_deploys_another_release_undoes_first_what_was_left(
+    lab: Lab, first: Release, second: Release
+) -> None:
+    third = await lab.release("v1.2.0")
+    await killed(lab, deploying(first), deploying(second), partial(deployed_by_the_heir, third))
+
+
+async def test_who_rolls_back_restores_what_was_before(lab: Lab, first: Release, second: Release) -> None:
+    async def check(place: Lab, when: str) -> None:
+        async with worker(place, "the heir") as heir:
+            try:
+                await heir.rollback()
+            except NothingToRestore:
+                assert when.startswith("before 1 ")
+        await settled(place, first)
+
+    await killed(lab, deploying(first), deploying(second), check)
+
+
+async def test_a_bad_release_is_undone_by_whoever_comes_next(lab: Lab, first: Release) -> None:
+    bad = await lab.release("v1.1.0", Model("v1.1.0", offset=1))
+
+    async def check(place: Lab, when: str) -> None:
+        async with worker(place, "the heir") as heir:
+            with pytest.raises(RolledBack, match=r"predicts 2\.0"):
+                await heir.deploy(bad, takeover=True)
+        await settled(place, first)
+
+    await killed(lab, deploying(first), deploying(bad), check, judged=True)
+
+
+async def test_a_first_release_goes_live_for_whoever_deploys_again(lab: Lab, first: Release) -> None:
+    await killed(lab, nothing, deploying(first), partial(deployed_by_the_heir, first))
+
+
+async def test_a_first_release_that_is_rolled_back_leaves_nothing(lab: Lab, first: Release) -> None:
+    async def check(place: Lab, when: str) -> None:
+        async with worker(place, "the heir") as heir:
+            whole = (await heir.target.look()).journal.attempt is None
+            with suppress(NothingToRestore):
+                await heir.rollback()
+            live = bool((await heir.target.look()).version)
+        assert not live or whole
+        await settled(place, first if live else None)
+
+    await killed(lab, nothing, deploying(first), check)
+
+
+async def test_a_rollback_that_was_killed_is_gone_on_with(lab: Lab, first: Release, second: Release) -> None:
+    async def both(somebody: Worker) -> None:
+        await somebody.deploy(first)
+        await somebody.deploy(second)
+
+    async def check(place: Lab, when: str) -> None:
+        async with worker(place, "the heir") as heir:
+            seen = await heir.target.look()
+            if seen.journal.attempt or seen.live == str(second):
+                assert await heir.rollback(takeover=True) == str(first)
+        await settled(place, first)
+
+    await killed(lab, both, lambda dead: dead.rollback(), check)
+
+
+async def test_what_was_left_is_held_until_its_time_is_up(lab: Lab, first: Release) -> None:
+    for number in count(1):
+        async with worker(lab, "the dead", number) as dead:
+            with pytest.raises(Killed):
+                await dead.deploy(first)
+            if (await dead.target.look()).journal.attempt:
+                break
+    async with worker(lab, "the heir") as heir:
+        with pytest.raises(TargetBusy, match=r"by the dead since .* or give --takeover"):
+            await heir.deploy(first)
+        heir.deployment.now = lambda: datetime.now(UTC) + timedelta(seconds=901)
+        assert await heir.deploy(first)
+    await settled(lab, first)

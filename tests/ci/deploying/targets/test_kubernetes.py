@@ -1,0 +1,195 @@
+"""What is Kubernetes' own: whose fields are whose, deadlines, refusals, and what the manifests say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from deploying.targets.manifests import KINDS, Manifests
+from errors import InvalidEnvironment, RolledBack, TargetError
+from tests.ci.deploying.targets.fleet import Model
+from tests.ci.deploying.targets.kubernetes_fake import TOKEN, Refused
+from tests.ci.deploying.targets.kubernetes_lab import MANIFESTS, ROOT, KubernetesLab
+from tests.ci.deploying.targets.labs import worker
+
+pytestmark = pytest.mark.anyio
+FILE = MANIFESTS.read_text()
+DEPLOYMENT: dict[str, Any] = Manifests.of(FILE).objects["Deployment"]
+POD = DEPLOYMENT["spec"]["template"]["spec"]
+
+
+def edit(lab: KubernetesLab, manager: str, change: dict[str, Any]) -> httpx.Request:
+    """Return somebody else's edit of the Deployment."""
+    return httpx.Request(
+        "PATCH",
+        "https://cluster.test/apis/apps/v1/namespaces/production/deployments/milestone2",
+        params={"fieldManager": manager},
+        content=json.dumps({"metadata": {}, **change}).encode(),
+        headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/merge-patch+json"},
+    )
+
+
+async def test_what_somebody_else_has_set_is_not_written_over(kubernetes_lab: KubernetesLab) -> None:
+    first, second = await kubernetes_lab.release("v1.0.0"), await kubernetes_lab.release("v1.1.0")
+    async with worker(kubernetes_lab) as somebody:
+        await somebody.deploy(first)
+        change = edit(kubernetes_lab, "kubectl-edit", {"spec": {"replicas": 5}})
+        assert (await kubernetes_lab.cluster.answer(change)).status_code == 200
+        with pytest.raises(RolledBack, match='conflict with "kubectl-edit" using v1: .*replicas'):
+            await somebody.deploy(second)
+        assert await somebody.users(10) == {"v1.0.0": 10}
+
+
+async def test_what_others_add_stays(kubernetes_lab: KubernetesLab) -> None:
+    first, second = await kubernetes_lab.release("v1.0.0"), await kubernetes_lab.release("v1.1.0")
+    async with worker(kubernetes_lab) as somebody:
+        await somebody.deploy(first)
+        note = {"metadata": {"annotations": {"team": "models"}}}
+        await kubernetes_lab.cluster.answer(edit(kubernetes_lab, "kubectl-annotate", note))
+        await somebody.deploy(second)
+    found = kubernetes_lab.cluster.objects["deployments", "milestone2"]
+    assert found["metadata"]["annotations"]["team"] == "models"
+
+
+async def test_a_rollout_that_gets_stuck_is_undone_and_says_what_the_cluster_says(
+    kubernetes_lab: KubernetesLab,
+) -> None:
+    first, second = await kubernetes_lab.release("v1.0.0"), await kubernetes_lab.release("v1.1.0")
+    async with worker(kubernetes_lab) as somebody:
+        await somebody.deploy(first)
+        started = 0
+
+        def start(name: str, digest: str, environment: dict[str, str] | None = None) -> str:
+            nonlocal started
+            started += 1  # the candidate, and one instance of the Deployment
+            lab_known[digest].starts = started <= 2
+            return begin(name, digest, environment)
+
+        begin, lab_known = kubernetes_lab.fleet.start, kubernetes_lab.fleet.known
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kubernetes_lab.fleet, "start", start)
+            with pytest.raises(
+                RolledBack, match="milestone2 does not start: CrashLoopBackOff: back-off"
+            ) as raised:
+                await somebody.deploy(second)
+        assert "CrashLoopBackOff: back-off" in str(raised.value)
+        assert await somebody.users(10) == {"v1.0.0": 10}
+
+
+async def test_a_rollout_that_never_ends_is_ended_at_its_deadline(
+    kubernetes_lab: KubernetesLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = await kubernetes_lab.release("v1.0.0")
+    monkeypatch.setattr(kubernetes_lab.cluster, "_control", lambda name, deployment: None)
+    monkeypatch.setattr("deploying.targets.kubernetes._MARGIN", -120)
+    async with worker(kubernetes_lab) as somebody:
+        with pytest.raises(RolledBack, match="milestone2-candidate does not start: its deadline has passed"):
+            await somebody.deploy(release)
+
+
+async def test_what_cannot_be_changed_is_refused_by_name(kubernetes_lab: KubernetesLab) -> None:
+    release = await kubernetes_lab.release("v1.0.0")
+    async with worker(kubernetes_lab) as somebody:
+        await somebody.deploy(release)
+        found = kubernetes_lab.cluster.objects["deployments", "milestone2"]
+        found["spec"]["selector"] = {"matchLabels": {"app": "another"}}
+        with pytest.raises(RolledBack, match=r"422 .*Invalid: Deployment.apps .* field is immutable"):
+            await somebody.deploy(await kubernetes_lab.release("v1.1.0"))
+
+
+async def test_who_has_no_token_is_told_so(
+    kubernetes_lab: KubernetesLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.ci.deploying.targets.kubernetes_fake.TOKEN", "another")
+    async with worker(kubernetes_lab) as somebody:
+        with pytest.raises(TargetError, match="Kubernetes: GET .* answered 401 Unauthorized: Unauthorized"):
+            await somebody.target.look()
+
+
+async def test_what_runs_but_was_not_deployed_here_is_called_by_its_image(
+    kubernetes_lab: KubernetesLab,
+) -> None:
+    async with worker(kubernetes_lab) as somebody:
+        await somebody.deploy(await kubernetes_lab.release("v1.0.0"))
+        template = kubernetes_lab.cluster.objects["deployments", "milestone2"]["spec"]["template"]
+        del template["metadata"]["annotations"]
+        seen = await somebody.target.look()
+        assert seen.live.startswith("registry.test/models/milestone2@sha256:")
+
+
+def test_an_apply_without_a_manager_is_refused_by_the_fake() -> None:
+    assert str(Refused(400, "BadRequest", "fieldManager is required for apply patch")).startswith(
+        "fieldManager"
+    )
+
+
+def test_pods_pass_the_restricted_standard() -> None:
+    container = POD["containers"][0]
+    assert POD["securityContext"]["runAsNonRoot"] is True
+    assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & set(POD)
+    assert POD["automountServiceAccountToken"] is False
+
+
+def test_pods_have_all_three_probes_and_are_there_while_nodes_are_drained() -> None:
+    container = POD["containers"][0]
+    paths = {
+        name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")
+    }
+    assert paths == {"startup": "/readyz", "readiness": "/readyz", "liveness": "/livez"}
+    assert DEPLOYMENT["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert Manifests.of(FILE).objects["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 1
+
+
+def test_the_image_is_by_digest_in_the_file_and_in_what_is_applied() -> None:
+    assert "@sha256:" in POD["containers"][0]["image"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "no Deployment can be read"),
+        ("kind: Service", "no Deployment can be read: KeyError"),
+        ("a\n---\nb", "no Deployment can be read: TypeError"),
+        (FILE.split("---")[0], "has Deployment with 1 containers; keep one each of Deployment, Service"),
+        (f"{FILE}\n---\nkind: Secret\n", "Secret with 1 containers"),
+    ],
+)
+def test_a_file_that_is_not_of_one_of_each_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(InvalidEnvironment, match=problem):
+        Manifests.of(text)
+
+
+def test_who_deploys_may_do_what_the_driver_does_and_no_more() -> None:
+    rules = yaml.safe_load((ROOT / "deploy/kubernetes/deployer.yaml").read_text())["rules"]
+    allowed = {resource: set(rule["verbs"]) for rule in rules for resource in rule["resources"]}
+    for kind in KINDS:
+        assert allowed[{"PodDisruptionBudget": "poddisruptionbudgets"}.get(kind, f"{kind.lower()}s")] == {
+            *("get", "create", "patch", "delete")
+        }
+    assert allowed["pods"] == {"get", "list"}
+    assert allowed["services/proxy"] == allowed["pods/proxy"] == {"get", "create"}
+    assert "*" not in json.dumps(rules)
+
+
+async def test_every_instance_s_numbers_are_counted_and_a_bad_model_is_found_by_them(
+    kubernetes_lab: KubernetesLab,
+) -> None:
+    release = await kubernetes_lab.release("v1.0.0", Model("v1.0.0"))
+    async with worker(kubernetes_lab) as somebody:
+        await somebody.deploy(release)
+        await somebody.users(7)
+        seen = await somebody.target.look()
+        observed = await somebody.target.observe(seen, None)  # type: ignore[arg-type]
+        assert len(observed["running"]) == 2
+        assert sum(numbers.requests for numbers in observed["running"].values()) >= 7
+        assert observed["candidate"] == {}

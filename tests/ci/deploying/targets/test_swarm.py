@@ -1,0 +1,123 @@
+"""What is Docker Swarm's own: ports, versions, and what the daemon says when something does not start."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from deploying.rollout.target import Target
+from deploying.targets.swarm import changed, template
+from errors import InvalidEnvironment, NotStarted, RolledBack, TargetError
+from tests.ci.deploying.targets.fleet import Model
+from tests.ci.deploying.targets.labs import worker
+from tests.ci.deploying.targets.swarm_lab import SERVICE, SwarmLab
+
+pytestmark = pytest.mark.anyio
+NOW = datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("answer", "faster"),
+    [
+        (httpx.Response(409, json={"message": "name conflicts with an existing object"}), True),
+        (httpx.Response(500, json={"message": "rpc error: desc = update out of sequence"}), True),
+        (httpx.Response(500, json={"message": "no such node"}), False),
+        (httpx.Response(404), False),
+    ],
+)
+def test_somebody_was_faster_when_the_daemon_says_so(answer: httpx.Response, faster: bool) -> None:
+    assert changed(answer) == faster
+
+
+@pytest.mark.parametrize("text", ["", "[]", "TaskTemplate: {}", "{", "TaskTemplate: {ContainerSpec: 1}"])
+def test_a_service_without_a_container_is_refused(text: str) -> None:
+    with pytest.raises(InvalidEnvironment, match="deploy/swarm: no container can be read"):
+        template(text)
+
+
+def test_the_service_checks_its_health_and_goes_back_by_itself() -> None:
+    service = template(SERVICE.read_text())
+    container = service["TaskTemplate"]["ContainerSpec"]
+    assert "http://127.0.0.1:8080/readyz" in container["Healthcheck"]["Test"][-1]
+    assert (service["UpdateConfig"]["FailureAction"], service["UpdateConfig"]["Monitor"]) == (
+        "rollback",
+        3 * 10**9,
+    )
+    assert (container["ReadOnly"], container["User"], container["CapabilityDrop"]) == (
+        True,
+        "65532:65532",
+        ["ALL"],
+    )
+
+
+async def test_what_is_deployed_is_by_digest_with_ports_of_its_own(swarm_lab: SwarmLab) -> None:
+    release = await swarm_lab.release("v1.0.0")
+    async with worker(swarm_lab) as somebody:
+        await somebody.deploy(release)
+    spec = swarm_lab.swarm.services["milestone2"]["Spec"]
+    assert (
+        spec["TaskTemplate"]["ContainerSpec"]["Image"] == f"registry.test/models/milestone2@{release.digest}"
+    )
+    assert f"IMAGE_DIGEST={release.digest}" in spec["TaskTemplate"]["ContainerSpec"]["Env"]
+    assert spec["EndpointSpec"]["Ports"] == [
+        {"Protocol": "tcp", "TargetPort": 8080, "PublishedPort": 8080, "PublishMode": "host"}
+    ]
+    assert list(swarm_lab.swarm.services) == ["milestone2"]
+
+
+async def test_an_update_that_swarm_took_back_is_undone_and_says_why(swarm_lab: SwarmLab) -> None:
+    first, second = await swarm_lab.release("v1.0.0"), await swarm_lab.release("v1.1.0")
+    async with worker(swarm_lab) as somebody:
+        await somebody.deploy(first)
+        begin, started = swarm_lab.fleet.start, 0
+
+        def start(name: str, digest: str, environment: dict[str, str] | None = None) -> str:
+            nonlocal started
+            started += 1  # the candidate starts, and nothing after it
+            return begin(name, digest, environment) if started == 1 else ""
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(swarm_lab.fleet, "start", start)
+            patch.setattr(type(somebody.target), "restore", _unwatched(type(somebody.target)))
+            with pytest.raises(RolledBack, match="update rolled back due to failure"):
+                await somebody.deploy(second)
+        assert swarm_lab.swarm.services["milestone2"]["UpdateStatus"]["State"] == "rollback_completed"
+
+
+def _unwatched(kind: type[Target]) -> object:
+    """Return a restoring that does not wait, as nothing starts any more."""
+
+    async def restore(self: Target, seen: object, snapshot: str) -> None:
+        """Do nothing."""
+
+    return restore
+
+
+async def test_an_update_that_never_ends_is_ended_at_its_deadline(
+    swarm_lab: SwarmLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm_lab.swarm, "_orchestrate", lambda name, service: None)
+    release = await swarm_lab.release("v1.0.0")
+    async with worker(swarm_lab) as somebody:
+        somebody.target.settings.__dict__["deadline"] = -1  # type: ignore[attr-defined]
+        with pytest.raises(RolledBack, match="milestone2-candidate does not start: its deadline has passed"):
+            await somebody.deploy(release)
+        seen = await somebody.target.look()
+        assert not seen.version
+
+
+async def test_an_instance_that_gives_no_numbers_is_named(swarm_lab: SwarmLab) -> None:
+    release = await swarm_lab.release("v1.0.0", Model("v1.0.0"))
+    async with worker(swarm_lab) as somebody:
+        await somebody.deploy(release)
+        seen = await somebody.target.look()
+        assert len((await somebody.target.observe(seen, NOW))["running"]) == 2
+        swarm_lab.swarm.services["milestone2"]["Spec"]["EndpointSpec"]["Ports"][0]["PublishedPort"] = 9
+        with pytest.raises(TargetError, match=r"Swarm milestone2: no numbers from node-1:8080: ConnectError"):
+            await somebody.target.observe(seen, NOW)
+
+
+def test_what_does_not_start_is_a_target_s_error() -> None:
+    assert issubclass(NotStarted, TargetError)

@@ -1,0 +1,241 @@
+"""What Alertmanager is told of deployments, and what becomes of these when it does not listen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from deploying.alerts import Alertmanager, Alerts, Place
+from deploying.shared_arguments import operator
+from errors import (
+    InvalidAlertmanager,
+    NothingToRestore,
+    PipelineError,
+    RolledBack,
+    TakenOver,
+    TargetBusy,
+    TargetError,
+)
+from net.retry_policy import Retrying
+from tests.ci.alerted import operations
+from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
+
+pytestmark = pytest.mark.anyio
+PLACE = Place("production", "Swarm milestone2")
+WHAT = "the deployment of v1.1.0"
+UNDONE = RolledBack("v1.1.0 was rolled back: judge: v1.1.0 is not fit at stage: answered 500\nlive: v1.0.0")
+
+
+@dataclass
+class Listener:
+    """Alertmanager, which answers as told and keeps what it was sent."""
+
+    outcome: Callable[[], httpx.Response] = lambda: httpx.Response(200)
+    paths: list[str] = field(default_factory=list)
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+
+    def about(self, base: str = "http://alertmanager.test:9093") -> Alerts:
+        """Return what tells it."""
+        return Alerts(Alertmanager(base, self._opened), self.told.append)
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Retrying]:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(self._answer)) as http:
+            yield Retrying(http, sleep=_no_wait)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.paths.append(request.url.path)
+        self.alerts += json.loads(request.content)
+        return self.outcome()
+
+
+async def _no_wait(seconds: float) -> None:
+    pass
+
+
+def _unreachable() -> httpx.Response:
+    raise httpx.ConnectError("refused")
+
+
+def _garbled() -> httpx.Response:
+    return httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=b"no gzip")
+
+
+async def end(alerts: Alerts, error: BaseException | None) -> None:
+    """Have a deployment end well, or with an error, which is to come out of it."""
+    if error is None:
+        async with alerts.about(WHAT, PLACE):
+            return
+    with pytest.raises(type(error)) as raised:
+        async with alerts.about(WHAT, PLACE):
+            raise error
+    assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    ("error", "severity", "summary"),
+    [
+        (UNDONE, "warning", "production: the deployment of v1.1.0 was undone"),
+        (TargetError("and undoing it failed"), "critical", "production: the deployment of v1.1.0 failed and"),
+    ],
+)
+async def test_a_deployment_that_fails_is_an_alert_with_the_reason(
+    error: PipelineError, severity: str, summary: str
+) -> None:
+    listener = Listener()
+    await end(listener.about(), error)
+    (alert,) = listener.alerts
+    assert listener.paths == ["/api/v2/alerts"]
+    assert alert["labels"] == {
+        "alertname": "DeploymentFailed",
+        "severity": severity,
+        "environment": "production",
+        "target": "Swarm milestone2",
+    }
+    assert alert["annotations"]["summary"].startswith(summary)
+    assert alert["annotations"]["description"] == str(error)
+    assert alert["annotations"]["runbook_url"].endswith("/docs/runbook.md#deploymentfailed")
+
+
+async def test_it_lasts_for_a_day() -> None:
+    listener = Listener()
+    await end(listener.about(), UNDONE)
+    starts, ends = (datetime.fromisoformat(listener.alerts[0][name]) for name in ("startsAt", "endsAt"))
+    assert ends - starts == timedelta(days=1)
+    assert starts.tzinfo is not None
+
+
+async def test_one_that_goes_well_ends_whatever_alerts_there_are_of_its_place() -> None:
+    listener = Listener()
+    await end(listener.about(), UNDONE)
+    await end(listener.about(), TargetError("nobody knows"))
+    await end(listener.about(), None)
+    undone, failed, *over = listener.alerts
+    labels = [alert["labels"] for alert in over]
+    assert undone["labels"] in labels
+    assert failed["labels"] in labels
+    assert all(alert["startsAt"] == alert["endsAt"] for alert in over)
+
+
+@pytest.mark.parametrize("error", [TargetBusy("busy"), TakenOver("taken over"), NothingToRestore("nothing")])
+async def test_who_has_changed_nothing_alerts_nobody(error: PipelineError) -> None:
+    listener = Listener()
+    await end(listener.about(), error)
+    assert listener.alerts == []
+
+
+async def test_an_error_that_is_not_ours_is_told_by_its_kind_only() -> None:
+    listener = Listener()
+    await end(listener.about(), ValueError("ya29.token"))
+    assert listener.alerts[0]["annotations"]["description"] == "ValueError; its log says more"
+    assert listener.alerts[0]["labels"]["severity"] == "critical"
+
+
+async def test_a_long_reason_is_cut() -> None:
+    listener = Listener()
+    await end(listener.about(), TargetError("x" * 5000))
+    assert len(listener.alerts[0]["annotations"]["description"]) == 1000
+
+
+@pytest.mark.parametrize("error", [UNDONE, None], ids=["undone", "went well"])
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        (_unreachable, "nobody was alerted: alertmanager: alertmanager.test: no answer to POST"),
+        (_garbled, "nobody was alerted: alertmanager: Error -3 while decompressing"),
+        (lambda: httpx.Response(503), "nobody was alerted: alertmanager: /api/v2/alerts answered 503"),
+        (
+            lambda: httpx.Response(400, json="bad timestamp"),
+            'nobody was alerted: alertmanager: /api/v2/alerts answered 400 Bad Request: "bad timestamp"',
+        ),
+    ],
+    ids=["unreachable", "garbled", "out of order", "refuses"],
+)
+async def test_an_alertmanager_that_does_not_listen_changes_nothing_but_is_told_of(
+    outcome: Callable[[], httpx.Response], told: str, error: PipelineError | None
+) -> None:
+    listener = Listener(outcome)
+    await end(listener.about(), error)
+    assert [line.startswith(told) for line in listener.told] == [True]
+
+
+async def test_it_is_told_again_after_an_answer_that_may_pass() -> None:
+    answers = [httpx.Response(503), httpx.Response(200)]
+    listener = Listener(lambda: answers.pop(0))
+    await end(listener.about(), UNDONE)
+    assert listener.paths == ["/api/v2/alerts"] * 2
+    assert listener.told == []
+
+
+async def test_without_an_alertmanager_nobody_is_told() -> None:
+    told: list[str] = []
+    await end(Alerts(None, told.append), UNDONE)
+    await end(Alerts(None, told.append), None)
+    assert told == []
+
+
+async def test_its_address_may_have_a_path() -> None:
+    listener = Listener()
+    await end(listener.about(Alertmanager.of("https://alerts.test/main/").base), UNDONE)
+    assert listener.paths == ["/main/api/v2/alerts"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["alertmanager:9093", "localhost", "ftp://a.test", "http://", "http://a.test/?b", "http://[::1"],
+)
+async def test_an_address_that_is_none_is_refused_before_anything_is_deployed(address: str) -> None:
+    with pytest.raises(InvalidAlertmanager, match="is no address; give its base, as in http://HOST:9093"):
+        await operator(alertmanager=address)
+
+
+async def test_the_operator_brings_alertmanager_along() -> None:
+    assert (await operator(alertmanager="http://localhost:9093")).alertmanager == Alertmanager(
+        "http://localhost:9093"
+    )
+    assert (await operator()).alertmanager is None
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Fleet]:
+    with sailing() as fleet:
+        yield fleet
+
+
+async def test_operations_tell_of_what_was_undone_and_of_what_went_well_after_it(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = Listener()
+    work, lab = operations(fleet, listener.about().alertmanager, listener.told, monkeypatch)
+    await work.deploy("production", str(await lab.release("v1.0.0")))
+    listener.alerts.clear()
+    with pytest.raises(RolledBack, match="answered 500"):
+        await work.deploy("production", str(await lab.release("v1.1.0", Model("v1.1.0", failing=4))))
+    assert [alert["annotations"]["summary"] for alert in listener.alerts] == [
+        "production: the deployment of v1.1.0 was undone"
+    ]
+    assert listener.alerts[0]["labels"]["target"] == "Swarm milestone2"
+    await work.deploy("production", str(await lab.release("v1.2.0")))
+    await work.rollback("production", None)
+    assert [alert["annotations"]["summary"] for alert in listener.alerts[1::2]] == [
+        "production: the deployment of v1.2.0 went well",
+        "production: the rollback to what was before went well",
+    ]
+
+
+async def test_an_alertmanager_that_is_not_there_keeps_nothing_from_being_deployed(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = Listener(_unreachable)
+    work, lab = operations(fleet, listener.about().alertmanager, listener.told, monkeypatch)
+    release = await lab.release("v1.0.0")
+    assert await work.deploy("production", str(release)) == f"live: {release}"
+    assert any("nobody was alerted" in line for line in listener.told)

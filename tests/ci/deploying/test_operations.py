@@ -1,0 +1,364 @@
+"""Deploy, promote, roll back, history and smoke, as they are called, on the stand-in's Cloud Run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploying.environments import Environments
+from deploying.operations import Operations, healthy, smoke_test
+from deploying.release_evidence import golden, version
+from deploying.rollout.journal import Attempt, Entry, Journal, Lock
+from deploying.rollout.judge import Judge
+from deploying.rollout.target import Seen, Share
+from deploying.rollout.verdict import Limits
+from deploying.target_connections import Operator, Reach
+from errors import (
+    InvalidEnvironment,
+    InvalidIdentity,
+    InvalidReference,
+    NothingToRestore,
+    RegistryError,
+    ReleaseRejected,
+    RolledBack,
+    SmokeError,
+    TargetBusy,
+    TargetError,
+)
+from image import archive_reader
+from keyless.google_identity import Identity
+from net.retry_policy import patient
+from net.step_log import Steps
+from oci.manifests import Parcel
+from oci.reference import Image, Release
+from oci.repository import connect
+from releasing.publishing import attachments
+from tests.ci.conftest import Archive
+from tests.ci.deploying.targets.cloud_run_lab import CloudRunLab, cloud_run_lab
+from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
+from tests.ci.pipeline import COMMIT, Container, Pipeline, Service
+from tests.ci.rehearsal.test_scenario_run import ROWS, SHA256
+from tests.ci.sample_image import FILES, built, layer
+
+pytestmark = pytest.mark.anyio
+ENVIRONMENT = """
+[{name}]
+target = "cloud-run"
+project = "rehearsal-project"
+region = "us-central1"
+service = "{name}"
+step_seconds = 0
+lag = 0
+"""
+ENVIRONMENTS = "".join(ENVIRONMENT.format(name=name) for name in ("staging", "production"))
+
+
+@dataclass
+class Place:
+    """Where images are published, and operations on two environments."""
+
+    lab: CloudRunLab
+    identity: Identity
+    folder: Path
+    environments: str = ENVIRONMENTS
+    project: str = "milestone2"
+    told: list[str] | None = None
+
+    def operations(self, **operator: Any) -> Operations:
+        """Return the operations of somebody."""
+        self.told = []
+        nothing: Any = None
+        who = Operator(
+            **{"by": "tester", "takeover": False, "docker": None, "kubernetes_token": None, **operator}
+        )
+        pipeline = Pipeline(Container(self.folder), Service(lambda: self.lab.registry_url))
+        access, steps = pipeline.access(self.identity), Steps(self.told.append)
+        environments = Environments.of(self.environments)
+        reach = Reach(nothing, nothing, self.identity, who)
+        return Operations(self.project, environments, access, reach, steps)
+
+    async def publish(self, tag: str, model: Model | None = None, *, rows: object = ROWS) -> Release:
+        """Publish a release with what proves it, which does what a model says."""
+        files = {**FILES, "app/model/golden.json": json.dumps(rows).encode()} if rows else FILES
+        archive = Archive(self.folder / f"{tag}.tar")
+        own = Pipeline(Container(built(archive, layer(files), version=tag)), Service(lambda: ""))
+        folder = own.bundle(tag, COMMIT)
+        image = archive_reader.read(folder / "image.tar")
+        repository = f"rehearsal-project/models/{self.folder.name.replace('_', '-')}"
+        async with connect(self.lab.registry_url, repository) as place:
+            await replace(place, say=lambda line: None).publish(image, tag, attachments(image, folder))
+        self.lab.fleet.known[image.digest] = replace(model or Model(tag), sha256=SHA256)
+        return Release(Image(self.lab.world.repository.host, repository, tag), image.digest)
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Fleet]:
+    with sailing() as fleet:
+        yield fleet
+
+
+@pytest.fixture
+async def place(
+    fleet: Fleet,
+    start_google: Callable[..., str],
+    registry_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Any:
+    """Yield the place."""
+    monkeypatch.setattr("fakecloud.identity.keys._TOKENS_PER_KEY", 10_000)
+    lenient = partial(Judge, limits=Limits(requests=8, ceiling=60))  # whatever else the machine does
+    monkeypatch.setattr("deploying.operations.Judge", lenient)
+    with cloud_run_lab(start_google, registry_url, fleet, tmp_path) as lab:
+        async with patient() as client:
+            yield Place(lab, lab.federation(client).identity, tmp_path)
+
+
+async def test_an_image_is_deployed_by_its_digest_and_a_tag_is_looked_up_once_and_shown(place: Place) -> None:
+    release = await place.publish("v1.0.0")
+    assert await place.operations().deploy("staging", f"{release.image}") == f"live: {release}"
+    assert f"          {release.image} is {release.digest}" in (place.told or [])
+    again = await place.operations().deploy("staging", f"{release}")
+    assert again == f"live: {release}"
+    assert any("nothing to do" in line for line in place.told or [])
+
+
+async def test_a_digest_alone_is_called_by_the_version_that_the_image_has(place: Place) -> None:
+    release = await place.publish("v1.0.0")
+    name = f"{release.image.host}/{release.image.repository}@{release.digest}"
+    assert await place.operations().deploy("staging", name) == f"live: {release}"
+    wrong = str(release).replace(":v1.0.0@", ":v2.0.0@")
+    with pytest.raises(InvalidReference, match="says that it is 'v1.0.0'; give the tag that it has"):
+        await place.operations().deploy("staging", wrong)
+
+
+async def test_a_version_alone_is_of_the_environment_s_registry(place: Place) -> None:
+    release = await place.publish("v1.0.0")
+    with pytest.raises(
+        InvalidEnvironment, match=r"line 3: \[staging\] has no registry to find v1.0.0 in; name it there"
+    ):
+        await place.operations().deploy("staging", "v1.0.0")
+    host, (path, _, name) = release.image.host, release.image.repository.rpartition("/")
+    place.environments = place.environments.replace(
+        "[production]", f'registry = "{host}/{path}"\n[production]'
+    )
+    place.project = name
+    assert await place.operations().deploy("staging", "v1.0.0") == f"live: {release}"
+
+
+async def test_what_there_is_not_is_not_deployed(place: Place) -> None:
+    release = await place.publish("v1.0.0")
+    with pytest.raises(
+        InvalidReference, match="there is no .*:v9.9.9; `dagger call images` lists what there is"
+    ):
+        await place.operations().deploy("staging", str(replace(release.image, tag="v9.9.9")))
+    with pytest.raises(InvalidReference, match="is not HOST/NAME"):
+        await place.operations().deploy("staging", "milestone2")
+    with pytest.raises(InvalidEnvironment, match=r"no environment 'moon'; there are: staging \(line \d+\)"):
+        await place.operations().deploy("moon", str(release))
+
+
+async def test_what_runs_well_in_staging_is_promoted_with_its_digest(place: Place) -> None:
+    release = await place.publish("v1.0.0")
+    with pytest.raises(NothingToRestore, match="nothing is live, which was not judged there"):
+        await place.operations().promote("staging", "production")
+    await place.operations().deploy("staging", str(release))
+    assert await place.operations().promote("staging", "production") == f"live: {release}"
+
+
+async def test_what_is_promoted_to_another_registry_is_copied_with_all_that_is_about_it(place: Place) -> None:
+    registry = (
+        f"us-central1-docker.pkg.dev/rehearsal-project/models/{place.folder.name.replace('_', '-')}-copied"
+    )
+    place.environments += f'registry = "{registry}"\n'
+    release = await place.publish("v1.0.0")
+    await place.operations().deploy("staging", str(release))
+    live = await place.operations().promote("staging", "production")
+    name = release.image.repository.rpartition("/")[2]
+    assert live == f"live: {registry}/{name}:v1.0.0@{release.digest}"
+    async with connect(place.lab.registry_url, f"{registry.partition('/')[2]}/{name}") as copied:
+        assert len(await copied.referrers(release.digest)) == 2
+    assert await place.operations().promote("staging", "production") == live
+
+
+async def test_a_bad_release_is_not_promoted_and_history_says_why(place: Place) -> None:
+    first = await place.publish("v1.0.0")
+    bad = await place.publish("v1.1.0", Model("v1.1.0", offset=1))
+    await place.operations().deploy("staging", str(first))
+    with pytest.raises(RolledBack, match=r"judge: v1.1.0 is not fit at stage"):
+        await place.operations().deploy("staging", str(bad))
+    told = (await place.operations().history("staging")).splitlines()
+    assert told[:2] == ["Cloud Run us-central1/staging", f"  100 % {first}"]
+    assert f"rolled back  {bad}: judge: v1.1.0 is not fit at stage" in told[2]
+    assert told[3].endswith(f"live         {first}")
+    assert await place.operations().promote("staging", "production") == f"live: {first}"
+
+
+async def test_history_without_a_name_tells_who_is_live_in_every_environment(place: Place) -> None:
+    release = await place.publish("v1.0.0")
+    await place.operations().deploy("staging", str(release))
+    told = (await place.operations().history()).splitlines()
+    assert told[:2] == ["staging: Cloud Run us-central1/staging", f"  100 % {release}"]
+    assert told[3:] == ["production: Cloud Run us-central1/production", "  nothing is live"]
+
+
+async def test_history_fails_with_what_there_is_to_tell_when_an_environment_cannot_be_asked(
+    place: Place,
+) -> None:
+    place.environments += '[nodes]\ntarget = "swarm"\nname = "milestone2"\n'
+    with pytest.raises(TargetError, match="(?s)^staging: .*not every environment .*nodes: swarm: .*--docker"):
+        await place.operations().history()
+
+
+async def test_a_rollback_restores_the_last_good_release_or_a_version(place: Place) -> None:
+    first, second = await place.publish("v1.0.0"), await place.publish("v1.1.0")
+    for release in (first, second):
+        await place.operations().deploy("staging", str(release))
+    assert await place.operations().rollback("staging", None) == f"live: {first}"
+    await place.operations().deploy("staging", str(second))
+    assert await place.operations().rollback("staging", "v1.0.0") == f"live: {first}"
+
+
+async def test_who_deploys_is_called_as_they_say_or_as_their_identity_does(place: Place) -> None:
+    release = await place.publish("v1.0.0")
+    for given, said in (("me", "me"), (None, "rehearsal/milestone2 run 1")):
+        operations = place.operations(by=given)
+        async with patient() as client:
+            assert await operations.reach.owner(client) == said
+    nobody = replace(place.operations(by=None).reach, identity=None)
+    async with patient() as client:
+        assert await nobody.owner(client) == "somebody who gave no --by"
+    assert release
+
+
+async def test_another_s_deployment_is_not_disturbed_unless_taken_over(place: Place) -> None:
+    release = await place.publish("v1.0.0")
+    lock = Lock("the other", "key", "2026-07-01T00:00:00+00:00", "2126-07-01T00:00:00+00:00")
+    operations = place.operations()
+    environment = operations.environments.named("staging")
+    async with operations.reach.opened(environment) as (target, _):
+        await target.create(release, Journal(Attempt("deploy", str(release), "stage", "", lock)))
+    with pytest.raises(TargetBusy, match="by the other since"):
+        await operations.deploy("staging", str(release))
+    assert await place.operations(takeover=True).deploy("staging", str(release)) == f"live: {release}"
+
+
+async def test_google_has_to_know_who_deploys(place: Place) -> None:
+    operations = place.operations()
+    nobody = replace(operations, reach=replace(operations.reach, identity=None))
+    with pytest.raises(InvalidIdentity, match="cloud run: Google has to know who deploys"):
+        await nobody.history("staging")
+
+
+ENTRY = Entry("r.test/m:v1.0.0@sha256:" + "a" * 64, "live", "2026-07-01")
+SHARE = Share(ENTRY.release, "", 100)
+LOCK = Lock("me", "key", "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        (Seen("1", Journal(), (SHARE,)), "which was not judged there"),
+        (
+            Seen("1", Journal(None, (replace(ENTRY, outcome="rolled back"),)), (SHARE,)),
+            "was not judged there",
+        ),
+        (Seen("1", Journal(None, (ENTRY,)), (replace(SHARE, percent=50),) * 2), "50 % r.test"),
+        (
+            Seen("1", Journal(Attempt("deploy", "x", "stage", "", LOCK), (ENTRY,)), (SHARE,)),
+            "x is still being",
+        ),
+    ],
+)
+def test_only_what_was_judged_and_has_all_traffic_is_healthy(seen: Seen, why: str) -> None:
+    assert healthy(Seen("1", Journal(None, (ENTRY,)), (SHARE,)), "there").image.tag == "v1.0.0"
+    with pytest.raises(NothingToRestore, match=why):
+        healthy(seen, "there")
+
+
+async def test_a_service_anywhere_is_asked_and_a_private_one_is_told_who_we_are(place: Place) -> None:
+    release = await place.publish("v1.0.0")
+    await place.operations().deploy("staging", str(release))
+    url = f"{place.lab.base}/run.app/staging"
+    told = (await smoke_test(f"{url}/", place.identity)).splitlines()
+    assert told[0] == "POST /predict answers 2.0 as version v1.0.0"
+    assert told[1:] == [
+        "POST /predict with {} answers 400 invalid_input",
+        "POST /predict with {'features': 'none'} answers 400 invalid_input",
+        "GET /predict with None answers 405 method_not_allowed",
+        "GET /nowhere with None answers 404 not_found",
+    ]
+    with pytest.raises(SmokeError, match="GET /model answered 403"):
+        await smoke_test(url, None)
+    instance = next(name for name in place.lab.fleet.running if name.startswith("staging"))
+    assert (await smoke_test(f"{place.lab.fleet.base}/{instance}", None)).startswith("POST /predict answers")
+
+
+async def test_a_release_is_judged_by_what_the_registry_has_about_it(place: Place) -> None:
+    release = await place.publish("v1.0.0")
+    async with connect(place.lab.registry_url, release.image.repository) as repository:
+        found = await golden(repository, release)
+        assert (len(found.rows), found.hashes["artifact_sha256"]) == (4, SHA256)
+        assert await version(repository, release) == "v1.0.0"
+
+
+async def test_a_release_without_golden_rows_is_not_deployed(place: Place) -> None:
+    release = await place.publish("v1.0.0", rows=None)
+    with pytest.raises(ReleaseRejected, match="has no golden rows; train and release again"):
+        await place.operations().deploy("staging", str(release))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"{}", "has no readable provenance: KeyError"),
+        (b"<", "has no readable provenance: JSONDecodeError"),
+        (
+            b'{"subject":[{"digest":{"sha256":"1"}}],"predicate":{"runDetails":{"byproducts":[]}}}',
+            "is of sha256:1, and has no golden rows",
+        ),
+    ],
+)
+async def test_what_proves_nothing_is_refused(place: Place, content: bytes, why: str) -> None:
+    archive = Archive(place.folder / "bare.tar")
+    image = archive_reader.read(built(archive, layer({"etc/own": str(content).encode()})))
+    kind = "application/vnd.in-toto+json"
+    about = [Parcel.about(image.manifest, kind, "provenance.intoto.json", content)]
+    repository = f"rehearsal-project/models/bare-{len(why)}"
+    async with connect(place.lab.registry_url, repository) as published:
+        await replace(published, say=lambda line: None).publish(image, "v1.0.0", about)
+        with pytest.raises(ReleaseRejected, match=why):
+            await golden(published, Release(Image("r.test", repository, "v1.0.0"), image.digest))
+
+
+async def test_a_release_without_a_provenance_of_its_own_is_refused(place: Place) -> None:
+    archive = Archive(place.folder / "bare.tar")
+    image = archive_reader.read(built(archive, layer({"etc/own": b"unproven"})))
+    other = archive_reader.read(built(Archive(place.folder / "other.tar"), layer({"etc/own": b"other"})))
+    kind, name = "application/vnd.in-toto+json", "provenance.intoto.json"
+    repository = "rehearsal-project/models/unproven"
+    release = Release(Image("r.test", repository, "v1.0.0"), image.digest)
+    async with connect(place.lab.registry_url, repository) as published:
+        quiet = replace(published, say=lambda line: None)
+        await quiet.publish(image, "v1.0.0")
+        with pytest.raises(RegistryError, match="provenance.intoto.json: 0 are attached, instead of one"):
+            await golden(published, release)
+        await quiet.publish(image, "v1.0.0", [Parcel.about(other.manifest, kind, name, b"{}")])
+        with pytest.raises(RegistryError, match="is not about this image"):
+            await golden(published, release)
+
+
+async def test_an_image_that_has_no_version_is_refused(place: Place) -> None:
+    archive = Archive(place.folder / "bare.tar")
+    archive.index(archive.add_manifest(b"versionless"))
+    image = archive_reader.read(archive.write())
+    async with connect(place.lab.registry_url, "rehearsal-project/models/versionless") as published:
+        await replace(published, say=lambda line: None).publish(image, "v1.0.0")
+        with pytest.raises(RegistryError, match="has no label org.opencontainers.image.version"):
+            await version(published, Release(Image("r.test", "m", ""), image.digest))

@@ -1,0 +1,185 @@
+"""The stand-in as a whole: GitHub's part, faults, Google's clock, a log that knows no token, the program."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import httpx
+import jwt
+import pytest
+
+from fakecloud import addresses
+from fakecloud.__main__ import main
+from fakecloud.state.fixtures import World
+from keyless.endpoints import Endpoints
+from tests.ci.releaser import IMAGE, Releaser
+from tests.conftest import ROOT
+
+
+def test_the_job_s_identity_is_signed_and_says_what_github_says(releaser: Releaser) -> None:
+    token = releaser.identity("https://example.com").json()["value"]
+    keys = jwt.PyJWKSet.from_dict(releaser.http.get("/github/.well-known/jwks").json())
+    key = keys[jwt.get_unverified_header(token)["kid"]]
+    claims = jwt.decode(token, key, ["RS256"], audience="https://example.com")
+    assert claims["iss"] == "https://token.actions.githubusercontent.com"
+    assert claims["sub"] == "repo:rehearsal@1001/milestone2@2002:ref:refs/tags/v1.0.0"
+    assert claims["exp"] - claims["iat"] == 300
+
+
+def test_without_an_audience_the_owner_is_it(releaser: Releaser) -> None:
+    headers = {"Authorization": f"Bearer {releaser.world.request_token}"}
+    token = releaser.http.get("/github/idtoken", headers=headers).json()["value"]
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert claims["aud"] == "https://github.com/rehearsal"
+
+
+@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer guessed"}, {"Authorization": "Basic x"}])
+def test_whoever_has_no_request_token_has_no_identity(releaser: Releaser, header: dict[str, str]) -> None:
+    answer = releaser.http.get("/github/idtoken", headers=header)
+    assert (answer.status_code, b"value" in answer.content) == (401, False)
+
+
+def test_the_issuer_s_metadata_names_it_and_its_keys(releaser: Releaser) -> None:
+    metadata = releaser.http.get("/github/.well-known/openid-configuration").json()
+    assert metadata["issuer"] == releaser.world.issuer
+    assert httpx.get(metadata["jwks_uri"]).json().keys() == {"keys"}
+
+
+@pytest.mark.parametrize(("fault", "statuses"), [("sts:503x2", [503, 503, 200]), ("sts:500", [500, 200])])
+def test_a_status_comes_as_often_as_asked(
+    release_in: Callable[..., Releaser], world: World, fault: str, statuses: list[int]
+) -> None:
+    releaser = release_in(world, fault)
+    assert [releaser.exchange().status_code for _ in statuses] == statuses
+
+
+@pytest.mark.parametrize(
+    ("fault", "ask"),
+    [
+        ("oidc:401", lambda releaser: releaser.identity()),
+        ("iam:403", lambda releaser: releaser.act("generateAccessToken", "x")),
+        ("artifacts:500", lambda releaser: releaser.call("GET", "artifactregistry", "v1/projects")),
+        ("token:503", lambda releaser: releaser.registry_token("")),
+        ("registry:504", lambda releaser: releaser.registry("GET", f"/v2/{IMAGE}/tags/list")),
+    ],
+)
+def test_each_endpoint_can_fail(
+    release_in: Callable[..., Releaser],
+    world: World,
+    fault: str,
+    ask: Callable[[Releaser], httpx.Response],
+) -> None:
+    answer = ask(release_in(world, fault))
+    code = int(fault.rpartition(":")[2])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (code, code)
+
+
+def test_too_many_requests_says_when_to_come_back(release_in: Callable[..., Releaser], world: World) -> None:
+    answer = release_in(world, "sts:429").exchange()
+    assert (answer.headers["Retry-After"], answer.json()["error"]["status"]) == ("1", "RESOURCE_EXHAUSTED")
+
+
+def test_a_time_out_never_answers_and_the_next_request_does(
+    release_in: Callable[..., Releaser], world: World
+) -> None:
+    releaser = release_in(world, "oidc:timeout")
+    with pytest.raises(httpx.ReadTimeout):
+        releaser.http.get("/github/idtoken", timeout=0.2)
+    assert releaser.identity().status_code == 200
+
+
+@pytest.mark.parametrize("fault", ["oidc:reset", "sts:reset"])
+def test_a_reset_cuts_the_connection(release_in: Callable[..., Releaser], world: World, fault: str) -> None:
+    releaser = release_in(world, fault)
+    with pytest.raises((httpx.ReadError, httpx.WriteError)):
+        releaser.exchange()
+    assert releaser.exchange().status_code == 200
+
+
+def test_an_upload_that_is_cut_must_begin_again(release_in: Callable[..., Releaser], world: World) -> None:
+    releaser = release_in(world, "registry:reset")
+    token, content = releaser.visitor(), bytes(3_000_000)
+    begin = f"/v2/{IMAGE}/blobs/uploads/"
+    place = releaser.registry("POST", begin, token).headers["Location"]
+    with pytest.raises((httpx.ReadError, httpx.WriteError)):
+        releaser.registry("PATCH", place, token, content=content)
+    assert releaser.registry("PATCH", place, token, content=content).status_code == 400
+    again = releaser.registry("POST", begin, token).headers["Location"]
+    assert releaser.registry("PATCH", again, token, content=content).status_code == 202
+
+
+@pytest.mark.parametrize("ahead", [90, -400])
+def test_google_s_date_shows_how_far_this_machine_s_clock_is_ahead(
+    release_in: Callable[..., Releaser], world: World, ahead: int
+) -> None:
+    answer = release_in(world, f"clock:{ahead:+}s").registry("GET", "/v2/")
+    (date,) = answer.headers.get_list("Date")
+    assert abs(time.time() - parsedate_to_datetime(date).timestamp() - ahead) < 5
+
+
+def test_what_is_served_nowhere_is_not_found(releaser: Releaser) -> None:
+    assert releaser.http.get("/sts/v2/token").status_code == 404
+
+
+def test_the_log_tells_every_request_and_no_token(
+    release_in: Callable[..., Releaser], world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    releaser = release_in(world, "registry:reset")
+    identity, federated = releaser.identity().json()["value"], releaser.federated()
+    visitor, account = releaser.visitor(), releaser.impersonated()
+    place = releaser.registry("POST", f"/v2/{IMAGE}/blobs/uploads/", visitor).headers["Location"]
+    with pytest.raises(httpx.TransportError):
+        releaser.registry("PUT", place, visitor, content=b"cut")
+    releaser.registry_token("ya29.forged")
+    said = "\n".join(record.getMessage() for record in caplog.records)
+    for line in ("oidc: GET /github/idtoken 200", "sts: POST /sts/v1/token 200", "token: GET /v2/token 401"):
+        assert line in said
+    assert "/uploads/… cut" in said
+    own = "\n".join(record.getMessage() for record in caplog.records if record.name == "fakecloud")
+    secrets = [identity, federated, visitor, account, world.request_token, "ya29.forged"]
+    for secret in (*secrets, place.rpartition("/")[2]):
+        assert secret not in own
+        assert base64.b64encode(secret.encode()).decode().rstrip("=") not in own
+
+
+def test_the_endpoints_file_is_one_that_the_pipeline_reads(world: World) -> None:
+    endpoints = Endpoints.of(addresses.endpoints("http://google:8080", world))
+    assert endpoints.sts == "http://google:8080/sts"
+    assert endpoints.iamcredentials == "http://google:8080/iamcredentials"
+    assert endpoints.artifactregistry == "http://google:8080/artifactregistry"
+    assert endpoints.registry("us-central1-docker.pkg.dev") == "http://google:8080"
+
+
+def test_the_program_serves_until_it_is_told_to_stop(tmp_path: Path, unmeasured: dict[str, str]) -> None:
+    token = tmp_path / "token"
+    token.write_text("the-request-token\n")
+    command = [sys.executable, "-m", "fakecloud", "--host", "127.0.0.1", "--port", "0", "--tag", "v2.0.0"]
+    command += ["--registry-url", "http://127.0.0.1:9", "--request-token-file", str(token)]
+    environment = unmeasured | {"PYTHONPATH": str(ROOT / "ci")}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        place = process.stdout.readline().split("listening on ")[1].strip()
+        headers = {"Authorization": "Bearer the-request-token"}
+        answer = httpx.get(f"{place}/github/idtoken", headers=headers)
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=10)
+    claims = jwt.decode(answer.json()["value"], options={"verify_signature": False})
+    assert claims["ref"] == "refs/tags/v2.0.0"
+    assert [line.rpartition(",")[0] for line in log.splitlines()] == ["oidc: GET /github/idtoken 200"]
+
+
+def test_the_program_refuses_a_misspelt_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--registry-url", "http://x", "--request-token-file", "x", "--fault", "sts:slow"])
+    assert "rehearsal: 'sts:slow' is no fault; write one like sts:503x2" in capsys.readouterr().err

@@ -1,0 +1,189 @@
+"""The bill of materials and the provenance: all of an image is in them, in the standards' form."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from errors import InvalidLayout
+from image import archive_reader, canonical, components, layer_tree, provenance, sbom
+from image.archive_reader import STAND_IN_LABEL
+from tests.ci.sample_image import CARD, FILES, MODEL, ORIGIN, PACKAGES, REQUIREMENTS, built, layer
+
+if TYPE_CHECKING:
+    from tests.ci.conftest import Archive
+
+Changed = dict[str, bytes | None]
+Describe = Callable[..., tuple[dict[str, Any], dict[str, Any]]]
+
+
+@pytest.fixture
+def described(archive: Archive, tmp_path: Path) -> Describe:
+    """Return what writes an image of changed FILES and gives its bill of materials and its provenance."""
+
+    def described(
+        changed: dict[str, bytes] | None = None, **how: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        origin = how.pop("origin", ORIGIN)
+        contents = {path: each for path, each in {**FILES, **(changed or {})}.items() if each is not None}
+        image = archive_reader.read(built(archive, layer(contents), **how))
+        with layer_tree.opened(image) as tree:
+            written = canonical.write(image, tree, origin, tmp_path / "canonical.tar")
+            bill = sbom.document(written, tree)
+            statement = provenance.statement(written, tree, bill)
+        return json.loads(bill), json.loads(statement)
+
+    return described
+
+
+def component(bill: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(each for each in bill["components"] if each["name"] == name)
+
+
+def properties(component: dict[str, Any]) -> dict[str, str]:
+    return {each["name"]: each["value"] for each in component["properties"]}
+
+
+def test_the_bill_of_materials_is_cyclonedx(described: Describe) -> None:
+    bill, _ = described()
+    errors = JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill))
+    assert errors is None
+
+
+def test_the_bill_of_materials_names_every_part_once(described: Describe) -> None:
+    bill, _ = described()
+    assert [(each["type"], each["bom-ref"]) for each in bill["components"]] == [
+        ("library", "pkg:deb/debian/zlib1g@1%3A1.2.13?arch=amd64&distro=debian-12"),
+        ("platform", "pkg:generic/python@3.11.16"),
+        ("machine-learning-model", "pkg:generic/rehearsed-model@v1.0.0"),
+        ("application", "pkg:generic/rehearsed-service@v1.0.0"),
+        ("library", "pkg:pypi/httptools@0.9.0"),
+    ]
+    main = bill["metadata"]["component"]
+    assert (main["type"], main["name"], main["version"]) == ("container", "rehearsed", "v1.0.0")
+    assert bill["dependencies"][0]["dependsOn"] == [each["bom-ref"] for each in bill["components"]]
+
+
+def test_every_file_is_counted_in_one_component(described: Describe) -> None:
+    bill, _ = described()
+    counts = {each["name"]: properties(each)["milestone2:files"] for each in bill["components"]}
+    assert counts == {
+        "zlib1g": "4",  # its file, its licence, its two records
+        "python": "2",
+        "httptools": "4",  # with byte-code
+        "rehearsed-service": "2",
+        "rehearsed-model": "2",
+    }
+    files = sum(map(int, counts.values())) + int(
+        properties(bill["metadata"]["component"])["milestone2:files"]
+    )
+    assert files == sum(isinstance(content, bytes) for content in FILES.values())
+
+
+def test_a_component_s_sum_is_over_its_files(described: Describe) -> None:
+    bill, _ = described()
+    lines = "".join(
+        f"{hashlib.sha256(content).hexdigest()}  {path}\n"
+        for path, content in (
+            ("app/model/card.json", json.dumps(CARD).encode()),
+            ("app/model/model.joblib", MODEL),
+        )
+    )
+    found = properties(component(bill, "rehearsed-model"))["milestone2:files-sha256"]
+    assert found == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_licences_come_from_each_package_s_own_words(described: Describe) -> None:
+    metadata = f"{PACKAGES}/httptools-0.9.0.dist-info/METADATA"
+    bill, _ = described()
+    assert component(bill, "httptools")["licenses"] == [{"expression": "MIT"}]
+    assert component(bill, "zlib1g")["licenses"] == [{"license": {"name": "Zlib"}}]
+    silent = b"Name: httptools\nVersion: 0.9.0\n"
+    for said, name in {
+        b"License: Apache 2\n": "Apache 2",
+        b"License: long text\nClassifier: License :: OSI Approved :: BSD License\n": "BSD License",
+    }.items():
+        bill, _ = described({metadata: silent + said})
+        assert component(bill, "httptools")["licenses"] == [{"license": {"name": name}}]
+    assert "licenses" not in component(described({metadata: silent})[0], "httptools")
+
+
+def test_a_python_package_has_the_hashes_it_is_pinned_by(described: Describe) -> None:
+    bill, _ = described()
+    (reference,) = component(bill, "httptools")["externalReferences"]
+    assert [each["content"] for each in reference["hashes"]] == ["1" * 64, "2" * 64]
+
+
+def test_a_python_package_that_nothing_pins_is_refused(described: Describe) -> None:
+    with pytest.raises(InvalidLayout, match=r"httptools 0\.9\.0 is installed, but no app/requirements\.txt"):
+        described({"app/app/requirements.txt": REQUIREMENTS.replace(b"0.9.0", b"0.9.1")})
+
+
+def test_advisories_find_a_debian_package_by_its_source(described: Describe) -> None:
+    bill, _ = described()
+    assert properties(component(bill, "zlib1g"))["milestone2:source"] == "zlib 1.2.13"
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("var/lib/dpkg/status.d/zlib1g", b"Package: zlib1g\n"),
+        ("var/lib/dpkg/status.d/zlib1g.md5sums", b"\xff"),
+        (components.CARD, b"{"),
+        (components.CARD, b"[]"),
+    ],
+)
+def test_a_broken_record_is_refused(described: Describe, path: str, content: bytes) -> None:
+    with pytest.raises(InvalidLayout, match="its records of what is in it are broken"):
+        described({path: content})
+
+
+def test_the_provenance_binds_commit_base_requirements_data_and_model(described: Describe) -> None:
+    bill, statement = described()
+    definition, details = (statement["predicate"][name] for name in ("buildDefinition", "runDetails"))
+    assert (
+        statement["subject"][0]["digest"]["sha256"] == bill["metadata"]["component"]["hashes"][0]["content"]
+    )
+    assert definition["externalParameters"] == {"tag": "v1.0.0"}
+    requirements = hashlib.sha256(REQUIREMENTS).hexdigest()
+    assert definition["resolvedDependencies"] == [
+        {"digest": {"gitCommit": "c" * 40}, "name": "commit"},
+        {"digest": {"sha256": "b" * 64}, "name": "base image", "uri": "docker://python:3.11-slim"},
+        {"digest": {"sha256": requirements}, "name": "app/app/requirements.txt"},
+        {"digest": {"sha256": "d" * 64}, "name": "data"},
+    ]
+    assert [each["name"] for each in details["byproducts"]] == [
+        "sbom",
+        components.CARD,
+        "app/model/model.joblib",
+    ]
+    assert details["byproducts"][2]["digest"] == {"sha256": CARD["artifact_sha256"]}
+
+
+def test_the_provenance_holds_what_tells_of_the_model(described: Describe) -> None:
+    golden = b'{"rows": []}'
+    _, statement = described({provenance.GOLDEN: golden})
+    assert provenance.content(statement, provenance.GOLDEN) == golden
+    assert json.loads(provenance.content(statement, components.CARD) or b"") == CARD
+    assert provenance.content(statement, "app/model/model.joblib") is None
+
+
+def test_the_provenance_tells_of_changes_and_of_a_stand_in(described: Describe) -> None:
+    dirty = replace(ORIGIN, revision=f"{'c' * 40}-dirty")
+    _, statement = described(origin=dirty, labels={STAND_IN_LABEL: "python:3.11-slim"})
+    commit, base, *_ = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert commit == {"annotations": {"dirty": True}, "digest": {"gitCommit": "c" * 40}, "name": "commit"}
+    assert base["annotations"] == {"standIn": True}
+
+
+def test_the_provenance_of_an_image_without_a_card_is_refused(described: Describe) -> None:
+    with pytest.raises(InvalidLayout, match=r"card\.json is no model card"):
+        described({components.CARD: None})

@@ -1,0 +1,355 @@
+"""Minting tokens: what is asked, what becomes of refusals, and that no token ever shows."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import traceback
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx
+import pytest
+
+from errors import (
+    ExchangeRefused,
+    GoogleError,
+    IdentityError,
+    ImpersonationRefused,
+    InvalidIdentity,
+    NoAnswer,
+)
+from keyless.federation import Federation
+from keyless.google_identity import Identity, Provider
+from keyless.oidc_sources import Given
+from net.tokens import Token
+from tests.ci.google_answers import (
+    ACCOUNT,
+    AUDIENCE,
+    CLAIMS,
+    PROVIDER,
+    SECRETS,
+    described,
+    granted,
+    jwt,
+    refused,
+    well,
+)
+
+DENIED = "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
+CONDITION = (
+    "assertion.repository_id=='123' && assertion.repository_owner_id=='45' && assertion.ref_type=='tag' "
+    "&& assertion.ref.startsWith('refs/tags/v') && assertion.runner_environment=='github-hosted'"
+)
+
+
+class Text:
+    """A secret or file of Dagger's."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    async def plaintext(self) -> str:
+        return self.text
+
+    async def contents(self) -> str:
+        return self.text
+
+
+def github(**claims: object) -> httpx.Response:
+    return httpx.Response(200, json={"value": jwt(**claims)})
+
+
+def date(**ahead: float) -> dict[str, str]:
+    return {"Date": format_datetime(datetime.now(UTC) + timedelta(**ahead), usegmt=True)}
+
+
+@pytest.mark.anyio
+async def test_direct_federation_asks_twice_and_as_google_describes() -> None:
+    world = well()
+    token = await world.federation().access_token()
+    assert token.reveal() == "ya29.federated"
+    assert world.called == ["sts.token"]
+    assert len(world.asked) == 2
+    assert json.loads(world.asked[1].content) == {
+        "grantType": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "audience": f"//iam.googleapis.com/{PROVIDER}",
+        "scope": "https://www.googleapis.com/auth/cloud-platform",
+        "requestedTokenType": "urn:ietf:params:oauth:token-type:access_token",
+        "subjectTokenType": "urn:ietf:params:oauth:token-type:jwt",
+        "subjectToken": jwt(),
+    }
+    assert "Authorization" not in world.asked[1].headers
+
+
+@pytest.mark.anyio
+async def test_impersonation_asks_three_times_and_as_google_describes() -> None:
+    world = well()
+    token = await world.federation(ACCOUNT).access_token()
+    assert token.reveal() == "ya29.impersonated"
+    assert world.called == ["sts.token", "iamcredentials.projects.serviceAccounts.generateAccessToken"]
+    assert len(world.asked) == 3
+    assert world.asked[2].headers["Authorization"] == "Bearer ya29.federated"
+    assert f"/serviceAccounts/{ACCOUNT}:" in world.asked[2].url.path
+
+
+@pytest.mark.anyio
+async def test_a_token_is_minted_once_while_it_lasts() -> None:
+    world = well()
+    federation = world.federation(ACCOUNT)
+    assert await federation.access_token() is await federation.access_token()
+    assert len(world.asked) == 3
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("left", [0, 50])
+async def test_a_token_is_minted_anew_when_less_than_a_minute_is_left(left: int) -> None:
+    body = granted("sts").json() | {"expires_in": left}
+    world = well(sts=httpx.Response(200, json=body))
+    federation = world.federation()
+    await federation.access_token()
+    await federation.access_token()
+    assert world.called == ["sts.token"] * 2
+
+
+@pytest.mark.anyio
+async def test_how_long_a_token_lasts_is_read_by_google_s_clock_not_by_ours() -> None:
+    body = {"accessToken": "ya29.impersonated", "expireTime": "2020-01-01T01:00:00Z"}
+    world = well(iam=httpx.Response(200, json=body, headers={"Date": "Wed, 01 Jan 2020 00:00:00 GMT"}))
+    federation = world.federation(ACCOUNT)
+    assert await federation.access_token() is await federation.access_token()
+
+
+@pytest.mark.anyio
+async def test_an_id_token_names_the_service_account_to_a_service() -> None:
+    world = well()
+    token = await world.federation(ACCOUNT).id_token("https://service.test")
+    assert token.claims()["aud"] == "https://service.test"
+    assert world.called[-1] == "iamcredentials.projects.serviceAccounts.generateIdToken"
+    assert json.loads(world.asked[-1].content) == {"audience": "https://service.test", "includeEmail": True}
+
+
+@pytest.mark.anyio
+async def test_an_id_token_needs_a_service_account() -> None:
+    with pytest.raises(
+        InvalidIdentity, match="generateIdToken is of a service account; give --service-account"
+    ):
+        await well().federation().id_token("https://service.test")
+
+
+@pytest.mark.anyio
+async def test_no_identity_says_what_a_job_lacks() -> None:
+    with pytest.raises(
+        IdentityError, match=r"no identity is given.*\n  cause: GitHub gives.*\n  fix: write in the job"
+    ):
+        await well().federation(given=Given()).access_token()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("code", "message", "told"),
+    [
+        ("invalid_target", "The target service …", "providers describe github --location=global"),
+        ("invalid_request", 'Invalid value for "audience".', "providers list --location=global"),
+        ("invalid_grant", "The audience in ID Token [a] does not match.", f"--allowed-audiences={AUDIENCE}"),
+        ("invalid_grant", "The issuer in ID Token a does not match.", f"--issuer-uri={CLAIMS['iss']}"),
+        ("invalid_grant", "Error connecting to the given credential's issuer.", "--jwk-json-path=jwks.json"),
+        (
+            "invalid_grant",
+            "The issuer in ID Token a does not match the expected one.",
+            "  claims: iss='https://tok",
+        ),
+        ("invalid_grant", "The audience in ID Token [a] does not match.", f"claims: aud='{AUDIENCE}'"),
+        (
+            "invalid_grant",
+            "The audience in ID Token [a] does not match.",
+            f"with the audience {AUDIENCE}, or",
+        ),
+        (
+            "invalid_grant",
+            "ID Token issued at 1 is stale to sign-in.",
+            "iat=1795489200, nbf=1795488600, exp=",
+        ),
+        ("invalid_grant", "Unable to verify the ID Token signature.", "publishes, or the JWKS"),
+    ],
+)
+async def test_an_exchange_that_is_refused_is_explained(code: str, message: str, told: str) -> None:
+    with pytest.raises(ExchangeRefused) as caught:
+        await well(sts=refused(code, message)).federation().access_token()
+    error = str(caught.value)
+    start = f"sts: exchanging the identity at //iam.googleapis.com/{PROVIDER} answered 400 Bad Request: "
+    assert error.startswith(f"{start}{code}: {message}\n")
+    assert told in error
+    assert "\n  fix: " in error
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("claims", "told"),
+    [
+        ({"ref_type": "branch"}, "condition: assertion.ref_type=='tag' fails on 'branch'\n"),
+        ({"runner_environment": None}, "assertion.runner_environment=='github-hosted' fails on None\n"),
+        ({}, "condition: nothing but its repository or owner id can be what fails\n"),
+        ({}, f'--attribute-condition="{CONDITION}"'),
+        ({"repository_id": None}, "condition: the token names no repository by number, as GitHub's do\n"),
+    ],
+)
+async def test_a_false_condition_is_told_clause_by_clause(claims: dict[str, object], told: str) -> None:
+    rejected = refused("unauthorized_client", "The given credential is rejected by the attribute condition.")
+    with pytest.raises(ExchangeRefused) as caught:
+        await well(github=github(**claims), sts=rejected).federation().access_token()
+    assert told in str(caught.value)
+
+
+@pytest.mark.anyio
+async def test_a_missing_binding_is_told_with_the_command_that_binds() -> None:
+    with pytest.raises(ImpersonationRefused) as caught:
+        await well(iam=described(403, "PERMISSION_DENIED", DENIED)).federation(ACCOUNT).access_token()
+    error = str(caught.value)
+    assert (
+        f"iam: generateAccessToken of {ACCOUNT} answered 403 Forbidden: PERMISSION_DENIED: {DENIED}" in error
+    )
+    assert (
+        f"add-iam-policy-binding {ACCOUNT} --role=roles/iam.workloadIdentityUser "
+        '--member="principalSet://iam.googleapis.com/projects/123456/locations/global/workloadIdentityPools/'
+        'releases/attribute.repository_id/123"'
+    ) in error
+
+
+@pytest.mark.anyio
+async def test_an_unknown_service_account_is_told_from_its_empty_answer() -> None:
+    with pytest.raises(
+        ImpersonationRefused, match=r"404 Not Found with an empty body\n(.*\n)*  cause: there is no"
+    ):
+        await well(iam=httpx.Response(404)).federation(ACCOUNT).access_token()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("account", [None, ACCOUNT])
+async def test_clocks_that_differ_are_named(account: str | None) -> None:
+    stale = refused("invalid_grant", "ID Token issued at 1 is stale to sign-in.")
+    stale.headers.update(date(seconds=600))
+    with pytest.raises(
+        ExchangeRefused, match=r"\n  this machine's clock is \d+ s behind that of sts.googleapis.com\n"
+    ):
+        await well(sts=stale).federation(account).access_token()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "broken", [{}, {"access_token": 1}, {"access_token": "x"}, {"access_token": "x", "expires_in": "1"}]
+)
+async def test_an_exchange_s_answer_that_is_no_token_is_refused(broken: dict[str, object]) -> None:
+    world = well(sts=httpx.Response(200, json=broken))
+    world.strict = False
+    with pytest.raises(ExchangeRefused, match="without a text 'access_token'|which is no number of seconds"):
+        await world.federation().access_token()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("time", ["soon", "2026-11-24T03:00:00", ""])
+async def test_an_impersonation_s_answer_that_is_no_token_is_refused(time: str) -> None:
+    body = {"accessToken": "ya29.impersonated", "expireTime": time}
+    with pytest.raises(ImpersonationRefused, match="which is no date with a zone"):
+        await well(iam=httpx.Response(200, json=body)).federation(ACCOUNT).access_token()
+    with pytest.raises(ImpersonationRefused, match="without a text 'accessToken'"):
+        await well(iam=httpx.Response(200, json={})).federation(ACCOUNT).access_token()
+
+
+async def outcome(federation: Federation) -> str:
+    """Return the traceback, variables included, that minting ends with, or nothing."""
+    try:
+        await federation.access_token()
+    except GoogleError as error:
+        trace = traceback.TracebackException.from_exception(error, capture_locals=True)
+        return f"{error.__context__ or ''}" + "".join(trace.format())
+    return ""
+
+
+FAILURES: list[dict[str, httpx.Response | httpx.TransportError]] = [
+    {"github": httpx.Response(401, text="github-request-token")},
+    {"github": httpx.ReadError("reset")},
+    {"sts": refused("invalid_grant", f"bad token {jwt()}")},
+    {"sts": httpx.ReadTimeout("")},
+    {"iam": described(403, "PERMISSION_DENIED", "not for ya29.federated")},
+    {"iam": httpx.ConnectError("refused")},
+    {"iam": httpx.Response(200, json={"accessToken": "ya29.impersonated"})},
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("changed", [{}, *FAILURES], ids=str)
+async def test_no_token_shows_in_errors_tracebacks_or_the_loudest_log(
+    changed: dict[str, httpx.Response | httpx.TransportError], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    shown = await outcome(well(**changed).federation(ACCOUNT))
+    assert bool(changed) == bool(shown)
+    for secret in (*SECRETS, jwt()):
+        for text in (secret, base64.b64encode(secret.encode()).decode().rstrip("=")):
+            assert text not in shown
+            assert text not in caplog.text
+
+
+@pytest.mark.anyio
+async def test_who_does_not_answer_is_named() -> None:
+    with pytest.raises(
+        NoAnswer, match=r"iamcredentials.googleapis.com: no answer to POST .*:generateAccessToken in 1"
+    ):
+        await well(iam=httpx.ReadTimeout("")).federation(ACCOUNT).access_token()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "projects/my-app/locations/global/workloadIdentityPools/pool/providers/github",
+            "'my-app' is no project number",
+        ),
+        (
+            "projects/my-app/locations/global/workloadIdentityPools/pool/providers/github",
+            "gcloud projects describe my-app",
+        ),
+        ("projects/12/locations/global/workloadIdentityPools/pool", "it is a pool; add /providers/PROVIDER"),
+        (f"https://iam.googleapis.com/{PROVIDER}", "`dagger call setup-google` prints it"),
+        (f"{PROVIDER}/", "`dagger call setup-google` prints it"),
+        ("", "is no workload identity provider, which is projects/NUMBER/locations/global/work"),
+    ],
+)
+def test_a_provider_s_name_that_is_none_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidIdentity, match=message):
+        Provider.of(text)
+
+
+@pytest.mark.anyio
+async def test_an_identity_is_made_of_the_arguments_that_every_function_takes() -> None:
+    url, token, file = Text("https://github.test/oidc\n"), Text("t\n"), Text('sts = "http://g:1"')
+    identity = await Identity.of(PROVIDER, ACCOUNT, url, token, file)
+    assert (identity.provider.audience, identity.service_account) == (AUDIENCE, ACCOUNT)
+    assert identity.given.url == "https://github.test/oidc"
+    assert identity.given.token
+    assert identity.given.token.reveal() == "t"
+    assert identity.endpoints.sts == "http://g:1"
+    assert (await Identity.of(PROVIDER)).given == Given()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "account", ["releaser", "a@b.test", "a/b@p.iam.gserviceaccount.com", "A@p.iam.gserviceaccount.com"]
+)
+async def test_an_identity_with_an_account_that_is_none_is_refused(account: str) -> None:
+    with pytest.raises(InvalidIdentity, match=r"is no address such as NAME@PROJECT\.iam"):
+        await Identity.of(PROVIDER, account)
+
+
+@pytest.mark.parametrize(
+    "account", [ACCOUNT, "123-compute@developer.gserviceaccount.com", "p@appspot.gserviceaccount.com"]
+)
+@pytest.mark.anyio
+async def test_an_identity_takes_every_kind_of_service_account(account: str) -> None:
+    assert (await Identity.of(PROVIDER, account)).service_account == account
+
+
+def test_an_identity_s_repr_has_no_token() -> None:
+    assert "secret" not in repr(Given("u", Token("secret")))

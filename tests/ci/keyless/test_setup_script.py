@@ -1,0 +1,203 @@
+"""The set-up script: what it calls things, and that running it again changes nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from advice.attribute_condition import Condition
+from errors import InvalidCondition, InvalidSetup
+from keyless.setup_script import PLACE, Setup, github_ids, script
+from net.retry_policy import Retrying
+
+TEMPLATE = (Path(__file__).parents[3] / "deploy/google/setup.sh").read_text()
+SETUP = Setup("my-project", "acme/model")
+CONDITION = str(Condition.of("123", "45"))
+# Keeps what exists as files, and fails like gcloud when something is described that does not.
+GCLOUD = """#!/bin/bash
+printf '%q ' "$@" >>"$LOG"; echo >>"$LOG"
+verb=; kind=; name=
+for word in "$@"; do
+  case $word in
+    --*) break ;;
+    create|create-oidc|describe|undelete|update*|add-iam*|set-cleanup*) verb=$word ;;
+    *) if [[ -z $verb ]]; then kind+=$word-; elif [[ -z $name ]]; then name=${word%%@*}; fi ;;
+  esac
+done
+case $verb in
+  create*) echo ACTIVE >"$STATE/$kind$name" ;;
+  undelete) [[ $(<"$STATE/$kind$name") == DELETED ]] && echo ACTIVE >"$STATE/$kind$name" ;;
+  describe) if [[ $kind == projects- ]]; then echo 123456; else cat "$STATE/$kind$name"; fi ;;
+  set-cleanup*) for word; do [[ $word != --policy=* ]] || cat "${word#*=}" >"$STATE/policy"; done ;;
+esac
+"""
+
+
+class Cloud:
+    """A gcloud that keeps what it was told, and runs a script."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("bin", "state"):
+            (folder / name).mkdir()
+        program = folder / "bin/gcloud"
+        program.write_text(GCLOUD)
+        program.chmod(0o755)
+
+    def run(self, text: str) -> tuple[str, list[str]]:
+        """Return what the script prints and the commands that it gave."""
+        log = self.folder / "log"
+        log.write_text("")
+        env = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "LOG": str(log)}
+        env["STATE"] = str(self.folder / "state")
+        done = subprocess.run(
+            ["bash", "-c", text], env=env, capture_output=True, text=True, check=True, timeout=20
+        )
+        return done.stdout, log.read_text().splitlines()
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Cloud:
+    """Return a project without anything in it."""
+    return Cloud(tmp_path)
+
+
+def verbs(commands: list[str]) -> set[str]:
+    """Return which commands change something, other than to what is so already."""
+    return {
+        word for command in commands for word in command.split() if word.startswith(("create", "undelete"))
+    }
+
+
+def test_a_project_is_set_up_with_the_condition_that_rehearsals_enforce(cloud: Cloud) -> None:
+    printed, commands = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
+    (created,) = [line for line in commands if "create-oidc" in line]
+    assert f"--attribute-condition={CONDITION}" in created.replace("\\", "")
+    assert (
+        "--attribute-mapping=google.subject=assertion.repository_id + ':' + assertion.run_id,attribute."
+        in (created.replace("\\", ""))
+    )
+    assert verbs(commands) == {"create", "create-oidc"}
+    assert any("repositories create models" in line and "--immutable-tags" in line for line in commands)
+    assert '"tagState": "untagged"' in (cloud.folder / "state/policy").read_text()
+    assert printed.splitlines()[-5:] == [
+        "gh variable set REGISTRY --repo acme/model --body us-central1-docker.pkg.dev/my-project/models",
+        "gh variable set WORKLOAD_IDENTITY_PROVIDER --repo acme/model --body "
+        "projects/123456/locations/global/workloadIdentityPools/releases/providers/github",
+        "gh variable set SERVICE_ACCOUNT --repo acme/model --body "
+        "releaser@my-project.iam.gserviceaccount.com",
+        "gh variable set STAGING --repo acme/model --body staging",
+        "gh variable set PRODUCTION --repo acme/model --body production",
+    ]
+
+
+def test_a_second_run_creates_nothing_and_sets_everything_again(cloud: Cloud) -> None:
+    text = script(TEMPLATE, SETUP, "123", "45")
+    cloud.run(text)
+    _, commands = cloud.run(text)
+    assert verbs(commands) == set()
+    assert any(" update-oidc github " in line for line in commands)
+    assert any(" repositories update models " in line and "--immutable-tags" in line for line in commands)
+
+
+@pytest.mark.parametrize(
+    "kind", ["iam-workload-identity-pools-releases", "iam-workload-identity-pools-providers-github"]
+)
+def test_what_was_deleted_lately_is_taken_back(cloud: Cloud, kind: str) -> None:
+    text = script(TEMPLATE, SETUP, "123", "45")
+    cloud.run(text)
+    (cloud.folder / "state" / kind).write_text("DELETED\n")
+    _, commands = cloud.run(text)
+    assert verbs(commands) == {"undelete"}
+
+
+def test_runs_of_the_repository_may_be_the_service_account_which_may_push(cloud: Cloud) -> None:
+    _, commands = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
+    bound = [line for line in commands if "add-iam-policy-binding" in line]
+    pool = "principalSet://iam.googleapis.com/projects/123456/locations/global/workloadIdentityPools/releases"
+    assert f"--role=roles/iam.workloadIdentityUser --member={pool}/attribute.repository_id/123" in bound[0]
+    assert all(
+        "--member=serviceAccount:releaser@my-project.iam.gserviceaccount.com" in line for line in bound[1:]
+    )
+    assert "--role=roles/artifactregistry.writer" in bound[1]
+
+
+def test_who_pushes_may_deploy_what_runs_as_an_account_of_its_own(cloud: Cloud) -> None:
+    _, commands = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
+    bound = [line for line in commands if "add-iam-policy-binding" in line]
+    assert "runtime@my-project.iam.gserviceaccount.com --project=my-project --role=roles/iam.serv" in bound[2]
+    roles = [line.partition("--role=")[2].split()[0] for line in bound[3:]]
+    assert roles == ["roles/run.developer", "roles/run.invoker", "roles/monitoring.viewer"]
+    assert any("services enable run.googleapis.com monitoring.googleapis.com" in line for line in commands)
+
+
+def test_who_deploys_nothing_gets_no_rights_to(cloud: Cloud) -> None:
+    setup = Setup("my-project", "acme/model", runtime_account="")
+    printed, commands = cloud.run(script(TEMPLATE, setup, "123", "45"))
+    assert not [line for line in commands if "run." in line or "runtime" in line]
+    assert "STAGING" not in printed
+
+
+def test_runs_of_the_repository_push_by_themselves_without_a_service_account(cloud: Cloud) -> None:
+    setup = Setup("my-project", "acme/model", service_account="", runtime_account="")
+    printed, commands = cloud.run(script(TEMPLATE, setup, "123", "45"))
+    (bound,) = [line for line in commands if "add-iam-policy-binding" in line]
+    assert "artifacts repositories" in bound
+    assert "/attribute.repository_id/123" in bound
+    assert "SERVICE_ACCOUNT" not in printed
+    assert not any("service-accounts" in line for line in commands)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("project", "123456"),
+        ("project", "x; rm -rf /"),
+        ("github_repository", "model"),
+        ("location", "US"),
+        ("repository", "My-Models"),
+        ("pool", "gcp-pool"),
+        ("provider", "abc"),
+        ("service_account", "releaser@my-project.iam.gserviceaccount.com"),
+        ("runtime_account", "a b"),
+    ],
+)
+def test_a_name_that_google_would_refuse_is_refused(name: str, value: str) -> None:
+    names = {"project": "my-project", "github_repository": "acme/model"} | {name: value}
+    with pytest.raises(InvalidSetup, match=f"setup: {name.replace('_', ' ')} cannot be .*; write "):
+        Setup(**names)
+
+
+def test_ids_that_are_none_are_refused() -> None:
+    with pytest.raises(InvalidCondition, match="is no repository id"):
+        script(TEMPLATE, SETUP, "acme", "45")
+
+
+def test_a_script_without_a_place_for_settings_is_refused() -> None:
+    with pytest.raises(InvalidSetup, match="has no line"):
+        script(TEMPLATE.replace(PLACE, ""), SETUP, "123", "45")
+
+
+def github(answer: httpx.Response) -> Retrying:
+    return Retrying(httpx.AsyncClient(transport=httpx.MockTransport(lambda request: answer)))
+
+
+@pytest.mark.anyio
+async def test_ids_come_from_github() -> None:
+    client = github(httpx.Response(200, json={"id": 123, "owner": {"id": 45}}))
+    assert await github_ids("acme/model", "https://api.github.com", client) == ("123", "45")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "answer", [httpx.Response(404, json={"message": "Not Found"}), httpx.Response(200, json={})]
+)
+async def test_ids_that_github_does_not_tell_are_asked_for(answer: httpx.Response) -> None:
+    with pytest.raises(
+        InvalidSetup, match="private or misspelt; pass --repository-id and --owner-id, which `gh api"
+    ):
+        await github_ids("acme/model", "https://api.github.com", github(answer))

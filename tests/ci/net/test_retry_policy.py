@@ -1,0 +1,231 @@
+"""What is sent again, when, and how often."""
+
+from __future__ import annotations
+
+import ssl
+import traceback
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+
+from errors import NoAnswer
+from net.retry_policy import Retrying, named_skew, patient, skew
+
+pytestmark = pytest.mark.anyio
+SECRET = "ya29.c.secret"
+URL = "https://google.test/v1/token"
+DATE = "Tue, 24 Nov 2026 03:00:00 GMT"
+EPOCH = 1795489200.0
+Outcome = httpx.Response | Exception
+
+
+@dataclass
+class World:
+    """A server that answers as told, and time that passes only while somebody waits for it."""
+
+    outcomes: list[Outcome]
+    now: float = 0
+    waits: list[float] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list, repr=False)
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        self.bodies.append(await request.aread())
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+    def client(self, jitter: Callable[[float, float], float] = lambda low, high: high) -> Retrying:
+        http = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
+        return Retrying(http, sleep=self.sleep, jitter=jitter, monotonic=lambda: self.now)
+
+
+def request(client: Retrying) -> httpx.Request:
+    return client.http.build_request("POST", URL, json={"token": SECRET}, headers={"Authorization": SECRET})
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        *(httpx.Response(status) for status in (429, 500, 501, 502, 503, 504)),
+        httpx.ConnectTimeout("connect"),
+        httpx.ReadTimeout("read"),
+        httpx.ConnectError("refused"),
+        httpx.ReadError("reset"),
+        httpx.RemoteProtocolError("Server disconnected"),
+    ],
+    ids=repr,
+)
+async def test_what_may_pass_is_sent_again_as_it_was(outcome: Outcome) -> None:
+    world = World([outcome, httpx.Response(200)])
+    client = world.client()
+    assert (await client.send(request(client))).status_code == 200
+    assert world.bodies == [b'{"token":"ya29.c.secret"}'] * 2
+
+
+@pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 409, 412])
+async def test_any_other_answer_is_final(status: int) -> None:
+    world = World([httpx.Response(status)])
+    client = world.client()
+    assert (await client.send(request(client))).status_code == status
+    assert world.waits == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"),
+        httpx.UnsupportedProtocol("Request URL has an unsupported protocol"),
+        httpx.ProxyError("407"),
+    ],
+    ids=repr,
+)
+async def test_what_cannot_pass_is_not_sent_again(error: httpx.TransportError) -> None:
+    world = World([error])
+    client = world.client()
+    with pytest.raises(NoAnswer, match=r"google.test: no answer to POST /v1/token in 1 attempt and 0 s: "):
+        await client.send(request(client))
+    assert world.waits == []
+
+
+async def test_a_stream_is_sent_once_because_it_is_gone_then() -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"blob"
+
+    world = World([httpx.Response(503)])
+    client = world.client()
+    answer = await client.send(client.http.build_request("PUT", URL, content=stream()))
+    assert answer.status_code == 503
+
+
+async def test_waits_double_and_attempts_end() -> None:
+    world = World([httpx.Response(503) for _ in range(5)])
+    client = world.client()
+    assert (await client.send(request(client))).status_code == 503
+    assert world.waits == [0.5, 1, 2, 4]
+
+
+async def test_waits_are_anything_between_nothing_and_the_bound() -> None:
+    asked: list[tuple[float, float]] = []
+
+    def jitter(low: float, high: float) -> float:
+        asked.append((low, high))
+        return 0.25
+
+    world = World([httpx.Response(503), httpx.Response(503), httpx.Response(200)])
+    client = world.client(jitter)
+    await client.send(request(client))
+    assert (asked, world.waits) == ([(0, 0.5), (0, 1)], [0.25, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("after", "wait"),
+    [
+        ("7", 7),
+        ("0", 0.5),
+        ("soon", 0.5),
+        ("Tue, 24 Nov 2026 03:00:09 GMT", 9),
+        ("Mon, 23 Nov 2026 03:00:00 GMT", 0.5),
+    ],
+)
+async def test_the_server_s_wish_for_a_longer_wait_is_honoured(after: str, wait: float) -> None:
+    world = World([httpx.Response(429, headers={"Retry-After": after, "Date": DATE}), httpx.Response(200)])
+    client = world.client()
+    await client.send(request(client))
+    assert world.waits == [wait]
+
+
+async def test_a_wait_that_ends_after_the_time_there_is_is_not_begun() -> None:
+    world = World([httpx.Response(503, headers={"Retry-After": "61"})])
+    client = world.client()
+    assert (await client.send(request(client))).status_code == 503
+    assert world.waits == []
+
+
+async def test_no_answer_says_what_was_tried_and_how_to_look_into_it() -> None:
+    world = World([httpx.ReadTimeout("") for _ in range(5)])
+    client = world.client()
+    message = (
+        r"google.test: no answer to POST /v1/token in 5 attempts and 8 s: ReadTimeout\n"
+        r"  cause: google.test is down, or a firewall .*\n  fix: curl -sSI https://google.test "
+    )
+    with pytest.raises(NoAnswer, match=message):
+        await client.send(request(client))
+
+
+async def test_no_answer_holds_nothing_that_was_sent_not_even_in_its_traceback_s_variables() -> None:
+    world = World([httpx.ReadError("reset")] * 5)
+    client = world.client()
+    with pytest.raises(NoAnswer) as caught:
+        await client.send(request(client))
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert SECRET not in "".join(shown.format())
+    assert caught.value.__context__ is None
+
+
+async def test_each_attempt_that_fails_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    world = World([httpx.Response(503), httpx.ReadError("reset"), httpx.Response(200)])
+    client = world.client()
+    await client.send(request(client))
+    assert [record.getMessage() for record in caplog.records if record.name == "net.retry_policy"] == [
+        "google.test: 503; trying again in 0.5 s",
+        "google.test: ReadError: reset; trying again in 1.0 s",
+    ]
+
+
+async def test_servers_are_verified_against_this_machine_s_own_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[ssl.SSLContext] = []
+    create = ssl.create_default_context
+
+    def created() -> ssl.SSLContext:
+        made.append(create())
+        return made[0]
+
+    monkeypatch.setattr(ssl, "create_default_context", created)
+    async with patient() as client:
+        assert client.http.timeout == httpx.Timeout(10)
+    assert made[0].verify_mode == ssl.CERT_REQUIRED
+    assert made[0].check_hostname
+
+
+async def test_an_authority_of_one_s_own_takes_the_place_of_the_store() -> None:
+    with pytest.raises(ssl.SSLError):
+        async with patient(authority="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("ahead", "told"), [(90, "90 s behind"), (-90, "90 s ahead of"), (0, None), (9, None)]
+)
+def test_a_difference_of_clocks_is_named_when_it_matters(ahead: float, told: str | None) -> None:
+    answer = httpx.Response(400, headers={"Date": DATE}, request=httpx.Request("GET", URL))
+    assert skew(answer, lambda: EPOCH - ahead) == ahead
+    sentence = named_skew(answer, lambda: EPOCH - ahead)
+    assert sentence == (f"this machine's clock is {told} that of google.test" if told else "")
+
+
+@pytest.mark.parametrize("date", [None, "soon", "Tue, 99 Nov 2026 03:00:00 GMT"])
+def test_a_server_that_tells_no_time_has_no_clock_to_compare(date: str | None) -> None:
+    answer = httpx.Response(400, headers={"Date": date} if date else {})
+    assert skew(answer) is None
+    assert named_skew(answer) == ""
+
+
+async def test_a_streamed_answer_is_sent_for_again_before_anything_of_it_is_read() -> None:
+    world = World([httpx.Response(503), httpx.Response(200, content=b"content")])
+    client = world.client()
+    answer = await client.send(request(client), stream=True)
+    assert [piece async for piece in answer.aiter_bytes()] == [b"content"]
+
+
+async def test_who_sends_again_by_themselves_waits_as_long() -> None:
+    world = World([])
+    for attempt in (1, 2, 9):
+        await world.client().pause(attempt)
+    assert world.waits == [0.5, 1, 16]

@@ -1,0 +1,31 @@
+"""Steps, and what is told of them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from net.step_log import Steps
+
+
+def test_a_step_is_told_with_its_seconds_when_it_ends() -> None:
+    told: list[str] = []
+    steps = Steps(told.append)
+    with steps.step("push"):
+        assert not told
+    steps.note("nothing to push")
+    assert re.fullmatch(r" +0\.\d s  push", told[0])
+    assert told[1] == "          nothing to push"
+
+
+@pytest.mark.anyio
+async def test_a_step_that_fails_is_told_as_such_and_fails() -> None:
+    told: list[str] = []
+
+    async def work() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await Steps(told.append).timed("build", work)()
+    assert told[0].endswith("s  build: failed")

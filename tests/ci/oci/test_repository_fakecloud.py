@@ -1,0 +1,289 @@
+"""The client against the strict stand-in for Artifact Registry: what it is let do, survives and ends with."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+
+from errors import RegistryDenied, RegistryError, RegistryUnreachable
+from fakecloud.addresses import endpoints, request_url
+from fakecloud.state.fixtures import Binding, World
+from image import archive_reader
+from image.archive_reader import Layout
+from keyless.endpoints import Endpoints
+from keyless.federation import Federation
+from keyless.google_identity import Identity, Provider
+from keyless.oidc_sources import Given
+from net.retry_policy import Retrying
+from net.tokens import Token
+from oci.authentication import Mint
+from oci.repository import Repository, opened
+
+if TYPE_CHECKING:
+    from tests.ci.conftest import Archive
+
+pytestmark = pytest.mark.anyio
+REPOSITORY = "rehearsal-project/models"
+NAMES = {"project": "rehearsal-project", "location": "us-central1", "repository": "models", "pusher": "us"}
+Start = Callable[..., str]
+
+
+@dataclass
+class Client:
+    """Repositories of one registry, asked through one client that notes what it sends."""
+
+    retrying: Retrying
+    base: str
+    token: Mint | None
+    sent: list[httpx.Request] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def repository(self, name: str = "") -> Repository:
+        """Open a repository, an empty one of the world's unless it is named."""
+        name = name or f"{REPOSITORY}/{uuid.uuid4()}"
+        there = opened(self.retrying, self.base, name, token=self.token, names=NAMES)
+        return replace(there, say=self.said.append)
+
+    def asked(self, method: str, part: str = "") -> list[str]:
+        """Return the paths of the requests of a method."""
+        return [each.url.path for each in self.sent if each.method == method and part in each.url.path]
+
+
+async def no_wait(seconds: float) -> None:
+    await anyio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def client(base: str, world: World, *, nobody: bool = False) -> AsyncIterator[Client]:
+    """Open a client that mints its tokens at the stand-in, or stays nobody."""
+    async with httpx.AsyncClient(timeout=5) as http:
+        retrying = Retrying(http, sleep=no_wait)
+        given = Given(request_url(base), Token(world.request_token))
+        addresses = Endpoints.of(endpoints(base, world))
+        identity = Identity(Provider.of(world.provider.resource), world.service_account, given, addresses)
+        made = Client(retrying, base, None if nobody else Federation(identity, retrying).access_token)
+
+        async def note(request: httpx.Request) -> None:
+            made.sent.append(request)
+
+        http.event_hooks = {"request": [note]}
+        yield made
+
+
+@pytest.fixture
+async def ours(google: str, world: World) -> AsyncIterator[Client]:
+    """Yield a client of the usual world's."""
+    async with client(google, world) as made:
+        yield made
+
+
+@pytest.fixture
+def image(archive: Archive) -> Layout:
+    """Return an image that no registry has, with a layer that takes several writes."""
+    archive.index(archive.add_manifest(*(os.urandom(10) for _ in range(6)), os.urandom(4_000_000)))
+    return archive_reader.read(archive.write())
+
+
+async def test_publish_follows_the_challenge_with_a_minted_token(ours: Client, image: Layout) -> None:
+    repository = ours.repository()
+    await repository.check()
+    assert await repository.publish(image, "v1.0.0")
+    assert await repository.digest("v1.0.0") == image.digest
+    assert len(ours.asked("GET", "/v2/token")) == 1
+    asked = next(each for each in ours.sent if each.url.path == "/v2/token").url.params
+    assert asked["scope"] == f"repository:{repository.name}:pull,push"
+
+
+async def test_minting_adds_three_requests_to_a_release_and_the_registry_s_token_one(
+    ours: Client, image: Layout
+) -> None:
+    await ours.repository().publish(image, "v1.0.0")
+    google = [each for each in ours.sent if not each.url.path.startswith(("/v2/", "/artifacts-"))]
+    assert len(google) == 3
+    assert len(ours.asked("GET", "/v2/token")) <= 2
+
+
+async def test_who_may_not_push_is_told_so_before_anything_is_built(google: str, world: World) -> None:
+    async with client(google, world) as ours:
+        with pytest.raises(
+            RegistryDenied,
+            match=r"(?s)token endpoint http://\S+/v2/token answered 403: DENIED: Permission "
+            r'"artifactregistry.repositories.uploadArtifacts" denied.*cause: the writer role is missing',
+        ):
+            await ours.repository("rehearsal-project/elsewhere/m").check()
+
+
+async def test_a_reader_may_look_but_not_push(start_google: Start, world: World, image: Layout) -> None:
+    reader = Binding(
+        world.repository.resource, "roles/artifactregistry.reader", f"serviceAccount:{world.service_account}"
+    )
+    account = next(each for each in world.bindings if each.resource == world.service_account)
+    async with client(start_google(replace(world, bindings=(account, reader))), world) as ours:
+        repository = ours.repository()
+        assert await repository.tags() == []
+        with pytest.raises(RegistryDenied, match=r"(?s)uploadArtifacts.*fix: gcloud artifacts repositories"):
+            await repository.publish(image, "v1.0.0")
+
+
+async def test_nobody_is_told_to_bring_an_identity(google: str, world: World) -> None:
+    async with client(google, world, nobody=True) as nobody:
+        with pytest.raises(RegistryDenied, match=r"(?s)Unauthenticated request.*cause: "):
+            await nobody.repository().check()
+
+
+async def test_a_token_that_google_does_not_know_is_refused_without_being_shown(
+    google: str, world: World
+) -> None:
+    async def wrong() -> Token:
+        return Token("a-wrong-token")
+
+    async with httpx.AsyncClient() as http:
+        repository = opened(Retrying(http), google, f"{REPOSITORY}/m", token=wrong)
+        with pytest.raises(RegistryDenied, match="401: UNAUTHORIZED: authentication failed") as refused:
+            await repository.check()
+    assert "a-wrong-token" not in str(refused.value)
+
+
+async def test_an_unchanged_push_moves_no_blob(ours: Client, image: Layout) -> None:
+    repository = ours.repository()
+    await repository.publish(image, "v1.0.0")
+    ours.sent.clear()
+    assert not await repository.publish(image, "v1.0.0")
+    assert [each.method for each in ours.sent] == ["GET"]
+    assert await repository.publish(image, "v1.0.1")
+    assert ours.asked("POST") == []
+    assert len(ours.asked("PUT")) == 2  # the manifest by its digest, then by its tag
+    assert len(ours.asked("HEAD")) == len(image.blobs)
+
+
+async def test_an_upload_whose_connection_is_lost_is_begun_again(
+    start_google: Start, world: World, image: Layout
+) -> None:
+    async with client(start_google(world, "registry:resetx3"), world) as ours:
+        repository = ours.repository()
+        assert await repository.publish(image, "v1.0.0")
+        for blob in image.blobs:
+            content = b"".join([piece async for piece in repository.blob(blob.digest)])
+            assert content == b"".join(image.chunks(blob))
+    assert len(ours.asked("POST", "/blobs/uploads/")) == len(image.blobs) + 3
+    assert len([line for line in ours.said if "broken off, beginning again: registry 127.0.0.1" in line]) == 3
+
+
+async def test_uploads_that_are_always_lost_end_after_some_attempts(
+    start_google: Start, world: World, archive: Archive
+) -> None:
+    archive.index(archive.add_manifest(os.urandom(3_000_000)))
+    image = archive_reader.read(archive.write())
+    async with client(start_google(world, "registry:resetx99"), world) as ours:
+        with pytest.raises(RegistryUnreachable, match=r"no answer to PUT /artifacts-uploads/") as lost:
+            await ours.repository().publish(image, "v1.0.0")
+        assert "the release again" in str(lost.value)
+    assert 5 <= len(ours.asked("PUT", "/artifacts-uploads/")) <= 10
+    assert not ours.asked("PUT", "/manifests/")
+
+
+@pytest.mark.parametrize(
+    "fault", ["registry:503x3", "registry:429", "token:503x2", "token:reset", "sts:503x2"]
+)
+async def test_what_passes_is_survived(start_google: Start, world: World, image: Layout, fault: str) -> None:
+    async with client(start_google(world, fault), world) as ours:
+        assert await ours.repository().publish(image, "v1.0.0")
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        ("registry:503x99", r"GET /v2/ answered 503\n  cause: .* is down"),
+        ("token:503x99", r"token endpoint \S+ answered 503\n  cause: .* is down"),
+        ("token:resetx99", r"registry 127.0.0.1: no answer to GET /v2/token in 5 attempts"),
+    ],
+)
+async def test_what_does_not_pass_is_told_with_its_cause(
+    start_google: Start, world: World, fault: str, complaint: str
+) -> None:
+    async with client(start_google(world, fault), world) as ours:
+        with pytest.raises(RegistryError, match=complaint):
+            await ours.repository().check()
+
+
+async def test_blobs_are_pushed_four_at_a_time(ours: Client, image: Layout) -> None:
+    running, most = 0, 0
+
+    async def begin(request: httpx.Request) -> None:
+        nonlocal running, most
+        if request.method == "PUT" and "/artifacts-uploads/" in request.url.path:
+            running += 1
+            most = max(most, running)
+
+    async def end(answer: httpx.Response) -> None:
+        nonlocal running
+        running -= answer.request.method == "PUT" and "/artifacts-uploads/" in answer.request.url.path
+
+    hooks = ours.retrying.http.event_hooks
+    ours.retrying.http.event_hooks = {"request": [*hooks["request"], begin], "response": [end]}
+    await ours.repository().publish(image, "v1.0.0")
+    assert 2 <= most <= 4
+
+
+async def test_every_blob_has_its_line_of_bytes_and_seconds(ours: Client, image: Layout) -> None:
+    repository = ours.repository()
+    await repository.publish(image, "v1.0.0")
+    assert len(ours.said) == len(image.blobs)
+    assert all(re.fullmatch(r"sha256:[0-9a-f]{12}: \d+ bytes in \d+\.\d s", line) for line in ours.said)
+
+
+async def test_a_copy_within_the_registry_mounts_its_blobs(ours: Client, image: Layout) -> None:
+    source, target = ours.repository(), ours.repository()
+    await source.publish(image, "v1.0.0")
+    ours.sent.clear()
+    assert await target.copy(source, image.digest, "v1.0.0")
+    assert not await target.copy(source, image.digest, "v1.0.0")
+    assert await target.digest("v1.0.0") == image.digest
+    assert ours.asked("PUT", "/artifacts-uploads/") == []
+    assert len([line for line in ours.said if "mounted from" in line]) == len(image.blobs)
+
+
+async def test_a_copy_from_elsewhere_is_streamed(ours: Client, registry_url: str, image: Layout) -> None:
+    async with httpx.AsyncClient() as http:
+        source = opened(Retrying(http), registry_url, f"tests/{uuid.uuid4()}")
+        await source.publish(image, "v1.0.0")
+        target = ours.repository()
+        assert await target.copy(source, image.digest, "v1.0.0")
+    assert await target.manifest(image.digest) == image.manifest
+
+
+async def test_a_tag_that_others_took_meanwhile_is_explained(
+    ours: Client, image: Layout, archive: Archive
+) -> None:
+    repository = ours.repository()
+    await repository.publish(image, "v1.0.0")
+    archive.index(archive.add_manifest(b"another"))
+    other = archive_reader.read(archive.write())
+
+    async def late(tag: str, digest: str) -> bool:
+        return True
+
+    object.__setattr__(repository, "_free", late)
+    with pytest.raises(RegistryError, match=r"(?s)MANIFEST_INVALID: cannot update tag v1.0.0.*fix: git tag"):
+        await repository.publish(other, "v1.0.0")
+
+
+async def test_no_token_is_in_errors_or_reprs(ours: Client, image: Layout) -> None:
+    repository = ours.repository()
+    await repository.publish(image, "v1.0.0")
+    shown = repr(repository) + repr(vars(repository.wire.door)) + "".join(ours.said)
+    secrets = [
+        each.headers["Authorization"].split(" ")[1] for each in ours.sent if "Authorization" in each.headers
+    ]
+    assert len(secrets) > 3
+    assert not [secret for secret in secrets if secret in shown]

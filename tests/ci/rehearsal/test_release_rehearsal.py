@@ -1,0 +1,329 @@
+"""Releases, and their rehearsals, by the pipeline's own code; only what runs in containers is made up."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from errors import (
+    DirtyRefused,
+    IdentityError,
+    InvalidFault,
+    InvalidIdentity,
+    InvalidReference,
+    RegistryError,
+    RehearsalFailed,
+    StandInRefused,
+    TagTaken,
+)
+from fakecloud import addresses
+from fakecloud.fake_app import application
+from image import archive_reader, release_files
+from keyless.endpoints import Endpoints
+from keyless.google_identity import Identity, Provider
+from keyless.oidc_sources import Given
+from net.step_log import Steps
+from net.tokens import Token
+from oci import reference, registry_listing
+from oci.image_download import pull
+from oci.repository import connect
+from rehearsal import release_rehearsal
+from rehearsal.release_rehearsal import Rehearsal
+from releasing import smoke, verify
+from releasing.git_commit import Commit
+from releasing.publishing import Allowed
+from releasing.publishing import release as made_release
+from tests.ci import conftest
+from tests.ci.pipeline import COMMIT, Container, Engine, Pipeline, Service
+from tests.ci.sample_image import FILES, built, layer
+from tests.ci.witness import Witness, shapes
+
+if TYPE_CHECKING:
+    from fakecloud.state.fixtures import World
+    from tests.ci.conftest import Archive
+
+pytestmark = pytest.mark.anyio
+TIMES = re.compile(r"^ +\d+\.\d s  ", re.MULTILINE)
+Rehearse = Callable[..., Any]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Return the tags that an image was asked for; each answers. The module has a folder of its own."""
+    asked: list[str] = []
+
+    async def predict(url: str, tag: str) -> float:
+        asked.append(tag)
+        return 0.5
+
+    monkeypatch.setattr(smoke, "predict", predict)
+    monkeypatch.setattr("releasing.publishing.dag", Engine(lambda world: "", "v1.0.0"))
+    monkeypatch.chdir(tmp_path)
+    return asked
+
+
+@pytest.fixture
+def pipeline(archive: Archive, registry_url: str, tmp_path: Path) -> Pipeline:
+    """Return a pipeline whose image no other test has."""
+    archive.path = tmp_path / "built.tar"
+    image = built(archive, layer({**FILES, "app/own": tmp_path.name.encode()}), version=tag_of(tmp_path))
+    return Pipeline(Container(image), Service(lambda: registry_url))
+
+
+@pytest.fixture
+def rehearsed(
+    pipeline: Pipeline,
+    asked: list[str],
+    start_google: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Rehearse:
+    """Return what rehearses a version's release with faults, and the engine that it ran on."""
+
+    async def rehearsed(tag: str, *faults: str) -> tuple[str, Engine]:
+        engine = Engine(start_google, tag, *faults)
+        monkeypatch.setattr(release_rehearsal, "dag", engine)
+        monkeypatch.setattr("releasing.publishing.dag", engine)
+        rehearsal = Rehearsal(tag, faults)
+        drafts = [pipeline.draft(each) for each in rehearsal.tags]
+        made: Any = (drafts, engine.programs, Container(Path()), None)
+        try:
+            return await rehearsal.run("rehearsed", *made), engine
+        finally:
+            assert not engine.programs.service.running
+
+    return rehearsed
+
+
+async def release(
+    pipeline: Pipeline,
+    target: reference.Image,
+    identity: Identity | None = None,
+    told: Callable[[str], None] = print,
+    *,
+    commit: Commit = COMMIT,
+    **allowed: bool,
+) -> reference.Release:
+    """Release from a pipeline that has no engine."""
+    draft, access = pipeline.draft(target.tag, commit), pipeline.access(identity)
+    return await made_release(draft, target, access, Steps(told), Allowed(**allowed))
+
+
+def job(google: str, world: World) -> Identity:
+    """Return the job of the stand-in's world, as its federated self."""
+    return Identity(
+        Provider.of(world.provider.resource),
+        None,
+        Given(addresses.request_url(google), Token(world.request_token)),
+        Endpoints.of(addresses.endpoints(google, world)),
+    )
+
+
+def tag_of(folder: Path) -> str:
+    """Return a version that no other test releases: all push to one registry."""
+    return f"v1.0.0-{folder.name.replace('_', '-')}"
+
+
+def image(registry: str, tag: str) -> reference.Image:
+    return reference.image(registry, "rehearsed", tag)
+
+
+async def test_a_rehearsal_ends_with_what_it_released(
+    rehearsed: Rehearse, pipeline: Pipeline, asked: list[str], tmp_path: Path
+) -> None:
+    tag = tag_of(tmp_path)
+    report, engine = await rehearsed(tag)
+    *steps, last = TIMES.sub("", report).splitlines()
+    name, digest = last.split("@")
+    assert name == f"us-central1-docker.pkg.dev/rehearsal-project/models/rehearsed:{tag}"
+    assert steps == [
+        "start a registry, and a stand-in for GitHub and Google",
+        "lint",
+        "mint a token for us-central1-docker.pkg.dev",
+        "train",
+        "build",
+        "test",
+        "try the image",
+        f"push {name}",
+        f"pull and verify {digest}",
+        "run it and call /predict",
+    ]
+    assert (pipeline.made, pipeline.checked) == (["train", f"build {tag}"], ["lint", "test"])
+    assert asked == [tag, tag]
+    assert [file.name for file in engine.imported] == ["image.tar", "verified.tar"]
+
+
+async def test_a_rehearsal_shows_no_token_however_loud_its_logs_are(
+    rehearsed: Rehearse,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    witness = Witness()
+    monkeypatch.setattr(
+        conftest, "application", lambda *given, **named: witness.of(application(*given, **named))
+    )
+    caplog.set_level(logging.DEBUG)
+    report, engine = await rehearsed(tag_of(tmp_path), "sts:503")
+    told = (report + caplog.text + "".join(capfd.readouterr())).encode()
+    assert b"trying again in" in told
+    assert engine.ticket in witness.tokens
+    assert len(witness.tokens) >= 5  # the job's, its identity, the federated, the account's, the registry's
+    assert not [token for token in witness.tokens for shape in shapes(token) if shape in told]
+    pushed = (tmp_path / "verified.tar").read_bytes()
+    assert not [token for token in witness.tokens for shape in shapes(token) if shape in pushed]
+
+
+@pytest.mark.parametrize("fault", ["sts:503x2", "registry:reset", "oidc:reset", "token:500", "iam:429"])
+async def test_a_rehearsal_survives_what_passes(
+    rehearsed: Rehearse, fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("net.retry_policy._FIRST_WAIT", 0.01)
+    report, _ = await rehearsed(tag_of(tmp_path), fault)
+    assert re.search(r"rehearsed:v\S+@sha256:[0-9a-f]{64}$", report)
+
+
+@pytest.mark.parametrize(
+    ("fault", "explanation"),
+    [
+        ("oidc:401", "identity: "),
+        ("sts:503x99", "answered 503"),
+        ("iam:403", "iam: generateAccessToken of publisher@"),
+        ("clock:+900s", "clock is 9"),
+    ],
+)
+async def test_a_rehearsal_ends_with_the_explanation_of_what_does_not_pass(
+    rehearsed: Rehearse, fault: str, explanation: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("net.retry_policy._FIRST_WAIT", 0.01)
+    with pytest.raises(RehearsalFailed) as raised:
+        await rehearsed(tag_of(tmp_path), fault)
+    steps, _, told = TIMES.sub("", str(raised.value)).partition(": failed\n")
+    assert steps.splitlines()[-1] == "mint a token for us-central1-docker.pkg.dev"
+    assert explanation in told
+    assert "  fix: " in told
+
+
+async def test_a_rehearsal_refuses_a_misspelt_fault_and_a_tag_that_is_no_version() -> None:
+    with pytest.raises(InvalidFault, match="'sts' is no fault"):
+        Rehearsal("v1.0.0", ["sts"])
+    with pytest.raises(InvalidReference, match="'latest' moves"):
+        Rehearsal("latest", [])
+
+
+async def test_a_second_release_of_other_content_is_refused(
+    pipeline: Pipeline, asked: list[str], archive: Archive, tmp_path: Path
+) -> None:
+    target = image("localhost:5000/again", tag_of(tmp_path))
+    told: list[str] = []
+    first = await release(pipeline, target)
+    assert await release(pipeline, target, None, told.append) == first
+    assert any(line.endswith(f"is {first.digest} already; nothing to push") for line in told)
+    built(archive, layer({**FILES, "app/another": b""}))
+    with pytest.raises(TagTaken, match="publish it as"):
+        await release(pipeline, target)
+
+
+async def test_an_identity_is_of_no_use_to_the_local_registry(pipeline: Pipeline) -> None:
+    somebody: Any = object()
+    with pytest.raises(InvalidIdentity, match="give --registry, too"):
+        await release(pipeline, image("localhost:5000", "v1.0.0"), somebody, stand_in=True)
+
+
+async def test_a_release_without_the_identity_that_it_speaks_of_ends_before_anything_is_made(
+    pipeline: Pipeline, world: World
+) -> None:
+    nobody = Identity(Provider.of(world.provider.resource), None, Given(), Endpoints())
+    target = image(world.repository.uri, "v1.0.0")
+    with pytest.raises(IdentityError, match=r"no identity is given[^$]*id-token: write"):
+        await release(pipeline, target, nobody)
+    assert not pipeline.made
+
+
+async def test_what_is_pulled_is_what_the_digest_names(
+    pipeline: Pipeline, asked: list[str], registry_url: str, tmp_path: Path
+) -> None:
+    target = image("localhost:5000", tag_of(tmp_path))
+    released = await release(pipeline, target)
+    async with connect(registry_url, target.repository) as repository:
+        pulled = await pull(repository, released.digest, tmp_path / "pulled.tar")
+        assert (pulled.digest, len(pulled.blobs)) == (released.digest, 4)
+
+
+async def test_what_is_made_from_a_stand_in_goes_to_no_remote_registry_unless_told_to(
+    pipeline: Pipeline, asked: list[str], archive: Archive, google: str, world: World, tmp_path: Path
+) -> None:
+    built(archive, version=tag_of(tmp_path), labels={archive_reader.STAND_IN_LABEL: "python:3.11"})
+    target, somebody = image(world.repository.uri, tag_of(tmp_path)), job(google, world)
+    told: list[str] = []
+    with pytest.raises(StandInRefused, match="--allow-stand-in"):
+        await release(pipeline, target, somebody)
+    await release(pipeline, target, somebody, told.append, stand_in=True)
+    assert "          allowed here: it is made from a stand-in for python:3.11" in told
+    assert await release(pipeline, image("localhost:5000", target.tag))
+
+
+async def test_what_is_more_than_a_commit_goes_to_no_remote_registry_unless_rehearsed(
+    pipeline: Pipeline, asked: list[str], google: str, world: World, tmp_path: Path
+) -> None:
+    target, somebody = image(world.repository.uri, tag_of(tmp_path)), job(google, world)
+    dirty = replace(COMMIT, dirty=True)
+    with pytest.raises(DirtyRefused, match="changes that commit cccccccccccc has not, which only the local"):
+        await release(pipeline, target, somebody, commit=dirty)
+    assert not pipeline.made
+    told: list[str] = []
+    await release(pipeline, target, somebody, told.append, commit=dirty, dirty=True)
+    assert told[0] == "          allowed here: the work tree has changes that commit cccccccccccc has not"
+    local = await release(pipeline, image("localhost:5000", target.tag), commit=dirty)
+    async with connect(pipeline.local.address, local.image.repository) as repository:
+        pulled = await pull(repository, local.digest, tmp_path / "dirty.tar")
+        assert pulled.labels["org.opencontainers.image.revision"] == f"{'c' * 40}-dirty"
+
+
+async def test_a_release_is_published_with_what_proves_where_it_comes_from(
+    pipeline: Pipeline, asked: list[str], registry_url: str, tmp_path: Path
+) -> None:
+    released = await release(pipeline, image("localhost:5000", tag_of(tmp_path)))
+    async with connect(registry_url, released.image.repository) as repository:
+        kinds = {each.kind for each in await repository.referrers(released.digest)}
+        assert kinds == set(release_files.KINDS.values())
+        assert str(released) in await verify.verified(repository, released)
+
+
+async def test_images_are_listed_with_the_newest_first(
+    archive: Archive, registry_url: str, tmp_path: Path
+) -> None:
+    now = datetime(2026, 7, 1, tzinfo=UTC)
+    ages = {"v1.0.0": timedelta(days=2, hours=5), "v1.0.1": timedelta(minutes=90), "v1.0.2": timedelta(0)}
+    async with connect(registry_url, f"listed/{tag_of(tmp_path)}") as repository:
+        assert await registry_listing.listed(repository) == f"{repository.name}: no images"
+        digests = {}
+        for tag, age in ages.items():
+            configuration = json.dumps({"created": (now - age).isoformat()}).encode()
+            archive.index(archive.add_manifest(b"0" * 1_200_000, configuration=configuration))
+            await repository.publish(built := archive_reader.read(archive.write()), tag)
+            digests[tag] = built.digest
+        assert (await registry_listing.listed(repository, now)).splitlines() == [
+            f"v1.0.2  {digests['v1.0.2']}  0 s  1.2 MB",
+            f"v1.0.1  {digests['v1.0.1']}  1 h  1.2 MB",
+            f"v1.0.0  {digests['v1.0.0']}  2 d  1.2 MB",
+        ]
+
+
+async def test_an_image_that_does_not_say_when_it_was_made_is_not_listed(
+    archive: Archive, registry_url: str, tmp_path: Path
+) -> None:
+    archive.index(archive.add_manifest(b"one"))
+    async with connect(registry_url, f"dateless/{tag_of(tmp_path)}") as repository:
+        await repository.publish(archive_reader.read(archive.write()), "v1.0.0")
+        with pytest.raises(RegistryError, match=r"v1.0.0 is no plain image: KeyError\('created'\)"):
+            await registry_listing.listed(repository)

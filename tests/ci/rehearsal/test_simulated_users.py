@@ -1,0 +1,54 @@
+"""Users who ask steadily while something else happens."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import anyio
+import httpx
+import pytest
+
+from deploying.rollout.golden_rows import Golden, Row
+from deploying.rollout.target import Address
+from net.concurrency import beside
+from rehearsal.simulated_users import Users
+
+pytestmark = pytest.mark.anyio
+GOLDEN = Golden((Row((1.0,), 1.0), Row((2.0,), 2.0)))
+
+
+async def test_users_ask_in_their_own_time_and_count_what_comes_back() -> None:
+    asked = anyio.Event()
+    versions = iter(["v1", "v2", "v1"])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        version = next(versions, None)
+        if version is None:
+            asked.set()
+            return httpx.Response(503)
+        return httpx.Response(200, json={"model_version": version})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        users = Users(GOLDEN, http, Address("http://service.test"), rate=1000)
+        await beside(users.run, asked.wait)
+    assert users.answered == {"v1": 2, "v2": 1}
+    assert "503" in users.lost[0]
+    assert str(users).startswith("3 users' requests answered (2 by v1, 1 by v2), ")
+
+
+async def test_users_who_wait_keep_nobody_from_asking() -> None:
+    begun, many = 0, anyio.Event()
+
+    async def never(request: httpx.Request) -> httpx.Response:
+        nonlocal begun
+        begun += 1
+        if begun == 20:
+            many.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(never)) as http:
+        users = Users(GOLDEN, http, Address("http://service.test"), rate=1000)
+        with anyio.fail_after(30):
+            await beside(users.run, partial(many.wait))
+    assert (users.answered, users.lost) == ({}, [])

@@ -1,0 +1,129 @@
+"""Newer pins: by the lists' own commands, and by what registries have behind a tag now."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import dagger
+import pytest
+
+import main
+from errors import InvalidReference, RegistryUnreachable
+from image import archive_reader
+from oci.repository import connect
+from releasing import pins
+from releasing.pins import Moved
+
+if TYPE_CHECKING:
+    from tests.ci.conftest import Archive
+
+ROOT = Path(__file__).parents[3]
+OLD = f"sha256:{'0' * 64}"
+
+
+def test_every_list_of_requirements_says_how_it_is_compiled() -> None:
+    found = sorted(
+        str(path.relative_to(ROOT)) for path in ROOT.glob("**/requirements*.in") if ".venv" not in str(path)
+    )
+    assert sorted(pins.LISTS) == found
+    for name in pins.LISTS:
+        for command in pins.commands((ROOT / name).read_text()):
+            assert command[:3] == ["uv", "pip", "compile"]
+            assert {"--no-emit-index-url", "--no-header"} <= set(command)
+
+
+def test_every_pinned_list_is_compiled_by_exactly_one_command() -> None:
+    commands = [each for name in pins.LISTS for each in pins.commands((ROOT / name).read_text())]
+    written = sorted(command[command.index("-o") + 1] for command in commands)
+    pinned = [*ROOT.glob("**/requirements*.txt"), ROOT / "ci/requirements.lock"]
+    assert written == sorted(
+        str(path.relative_to(ROOT)) for path in pinned if "site-packages" not in str(path)
+    )
+
+
+def test_a_command_may_go_on_over_lines_and_stand_beside_others() -> None:
+    text = (
+        "# Why. After a change:\n#   uv pip compile --a \\\n#       b.in -o b.txt\n#   uv pip compile c\nd\n"
+    )
+    assert pins.commands(text) == [
+        ["uv", "pip", "compile", "--a", "b.in", "-o", "b.txt"],
+        ["uv", "pip", "compile", "c"],
+    ]
+
+
+def test_every_base_image_that_can_move_is_pinned_in_the_files_that_are_rewritten() -> None:
+    texts = "".join((ROOT / name).read_text() for name in pins.PINNING)
+    for pinned in (main.BASE, main.REGISTRY):
+        assert pinned in texts
+
+
+@pytest.mark.anyio
+async def test_a_tag_whose_digest_moved_is_found(
+    registry_url: str, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.index(archive.add_manifest(b"moved"))
+    async with connect(registry_url, "library/base") as repository:
+        await repository.publish(archive_reader.read(archive.write()), "1.0")
+        now = await repository.digest("1.0")
+    monkeypatch.setattr(pins, "connect", lambda url, name: connect(registry_url, name))
+    assert await pins.moved([f"base:1.0@{OLD}", f"base:1.0@{now}"]) == [Moved("base:1.0", OLD, str(now))]
+    assert str(Moved("base:1.0", OLD, str(now))) == f"base:1.0: {OLD} is {now} now"
+    with pytest.raises(InvalidReference, match="has no library/base:2.0 any more"):
+        await pins.moved([f"base:2.0@{OLD}"])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("image", ["python", "python:3", f"python@{OLD}"])
+async def test_an_image_that_is_not_pinned_is_refused(image: str) -> None:
+    with pytest.raises(InvalidReference, match=r"is not NAME:TAG@sha256:"):
+        await pins.moved([image])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("image", "asked"),
+    [
+        ("python:3", ("https://registry-1.docker.io", "library/python")),
+        ("some/body:3", ("https://registry-1.docker.io", "some/body")),
+        ("ghcr.io/some/body:3", ("https://ghcr.io", "some/body")),
+    ],
+)
+async def test_an_image_is_asked_of_its_own_registry(
+    image: str, asked: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*to: str) -> object:
+        raise RegistryUnreachable(json.dumps(to))
+
+    monkeypatch.setattr(pins, "connect", refuse)
+    with pytest.raises(RegistryUnreachable) as raised:
+        await pins.moved([f"{image}@{OLD}"])
+    assert tuple(json.loads(str(raised.value))) == asked
+
+
+@dataclass
+class Source:
+    """A directory with texts by name."""
+
+    texts: dict[str, str]
+    wanted: str = ""
+
+    def file(self, name: str) -> Source:
+        return Source(self.texts, name)
+
+    async def contents(self) -> str:
+        return self.texts[self.wanted]
+
+    def with_new_file(self, name: str, text: str) -> Source:
+        return Source({**self.texts, name: text})
+
+
+@pytest.mark.anyio
+async def test_a_file_is_rewritten_where_it_pins_what_moved() -> None:
+    source = Source(dict.fromkeys(pins.PINNING, f"FROM base:1@{OLD} AS a\nFROM other@sha256:1"))
+    found = await pins.repinned(cast("dagger.Directory", source), [Moved("base:1", OLD, "sha256:new")])
+    assert cast("Source", found).texts == dict.fromkeys(
+        pins.PINNING, "FROM base:1@sha256:new AS a\nFROM other@sha256:1"
+    )

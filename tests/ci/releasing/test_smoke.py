@@ -1,0 +1,174 @@
+"""What a built image has to answer before it is released."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import ClassVar
+
+import httpx
+import pytest
+
+from errors import SmokeError
+from releasing import smoke
+
+pytestmark = pytest.mark.anyio
+CARD = {"features": [{"name": "a", "quantiles": {"0.5": 1.5}}, {"name": "b", "quantiles": {"0.5": 2.5}}]}
+ANSWER = {"prediction": 0.5, "model_version": "v1.0.0"}
+Service = Callable[..., str]
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """Yield a function that serves a card and an answer, with a status, and returns the address."""
+    servers: list[http.server.HTTPServer] = []
+
+    def serve(card: object = CARD, answer: object = ANSWER, status: int = 200) -> str:
+        class Handler(_Answers):
+            content: ClassVar[dict[str, object]] = {"/model": card, "/predict": answer}
+            code = status
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=[0.01]).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+class _Answers(http.server.BaseHTTPRequestHandler):
+    content: ClassVar[dict[str, object]] = {}
+    code = 200
+
+    def do_GET(self) -> None:
+        """Answer with the path's content."""
+        self.respond()
+
+    def do_POST(self) -> None:
+        """Answer with the path's content when the body is the medians."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert body == {"features": [1.5, 2.5]}
+        self.respond()
+
+    def respond(self) -> None:
+        """Send the path's content, text as it is and everything else as JSON."""
+        content = self.content[self.path]
+        body = content if isinstance(content, str) else json.dumps(content)
+        self.send_response(self.code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+async def test_predict_asks_for_the_medians_and_returns_the_prediction(service: Service) -> None:
+    assert await smoke.predict(service(), "v1.0.0") == 0.5
+
+
+async def test_predict_refuses_an_image_of_another_version(service: Service) -> None:
+    with pytest.raises(SmokeError, match="says it is 'v1.0.0', not 'v1.0.1'; check its MODEL_VERSION"):
+        await smoke.predict(service(), "v1.0.1")
+
+
+@pytest.mark.parametrize("prediction", [None, True, "0.5", float("nan"), float("inf"), [0.5]])
+async def test_predict_refuses_what_is_no_finite_number(service: Service, prediction: object) -> None:
+    with pytest.raises(SmokeError, match="is not a finite number"):
+        await smoke.predict(service(answer=ANSWER | {"prediction": prediction}), "v1.0.0")
+
+
+@pytest.mark.parametrize("card", [{}, {"features": [1]}, {"features": [{"quantiles": {}}]}])
+async def test_predict_refuses_a_card_without_medians(service: Service, card: object) -> None:
+    with pytest.raises(SmokeError, match="no median for each feature"):
+        await smoke.predict(service(card=card), "v1.0.0")
+
+
+async def test_predict_tells_what_a_failing_service_says(service: Service) -> None:
+    with pytest.raises(SmokeError, match=r'GET /model answered 500: \{"error": "no model"\}'):
+        await smoke.predict(service(card={"error": "no model"}, status=500), "v1.0.0")
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"), [("<html>", "answered no JSON: '<html>'"), ([1], "no JSON object")]
+)
+async def test_predict_refuses_what_is_no_json_object(service: Service, body: object, complaint: str) -> None:
+    with pytest.raises(SmokeError, match=f"POST /predict .*{complaint}"):
+        await smoke.predict(service(answer=body), "v1.0.0")
+
+
+async def test_predict_refuses_a_service_that_does_not_answer() -> None:
+    with pytest.raises(SmokeError, match=r"GET /model got no answer: ConnectError"):
+        await smoke.predict("http://127.0.0.1:1", "v1.0.0")
+
+
+PROBLEM = {"error": {"code": "invalid_input", "message": "wrong"}}
+REFUSALS = {"/predict": (405, "method_not_allowed"), "/nowhere": (404, "not_found")}
+
+
+def contracted(request: httpx.Request) -> httpx.Response:
+    """Answer as the contract says, to whoever shows the token."""
+    assert request.headers["Authorization"] == "Bearer token"
+    if request.method == "POST":
+        features = json.loads(request.content).get("features")
+        return (
+            httpx.Response(200, json=ANSWER)
+            if isinstance(features, list)
+            else httpx.Response(400, json=PROBLEM)
+        )
+    if request.url.path == "/model":
+        return httpx.Response(200, json=CARD)
+    status, code = REFUSALS[request.url.path]
+    return httpx.Response(status, json={"error": {"code": code, "message": "wrong"}})
+
+
+async def asked(answer: Callable[[httpx.Request], httpx.Response]) -> list[str]:
+    """Return what a contract's questions came to."""
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        return await smoke.contract(http, "http://service.test", {"Authorization": "Bearer token"})
+
+
+async def test_a_contract_is_asked_question_by_question() -> None:
+    assert await asked(contracted) == [
+        "POST /predict answers 0.5 as version v1.0.0",
+        "POST /predict with {} answers 400 invalid_input",
+        "POST /predict with {'features': 'none'} answers 400 invalid_input",
+        "GET /predict with None answers 405 method_not_allowed",
+        "GET /nowhere with None answers 404 not_found",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "complaint"),
+    [
+        ("/nowhere", httpx.Response(200, json={}), "GET /nowhere answered 200: {}"),
+        (
+            "/nowhere",
+            httpx.Response(404, json={"detail": "Not Found"}),
+            "answered None, which has no code 'not_found'",
+        ),
+        (
+            "/predict",
+            httpx.Response(405, json={"error": {"code": "x", "message": ""}}),
+            "which has no code 'method",
+        ),
+        (
+            "/predict",
+            httpx.Response(405, json={"error": {"code": "method_not_allowed"}}),
+            "which has no code",
+        ),
+    ],
+)
+async def test_an_answer_that_the_contract_does_not_have_is_refused(
+    path: str, answer: httpx.Response, complaint: str
+) -> None:
+    def other(request: httpx.Request) -> httpx.Response:
+        return answer if (request.method, request.url.path) == ("GET", path) else contracted(request)
+
+    with pytest.raises(SmokeError, match=complaint):
+        await asked(other)

@@ -1,0 +1,144 @@
+"""What a portable model predicts: exactly what its file's description says."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from app.modelling import model_compiler
+from app.modelling.portable_model import FORMAT, Answer, Model, Step, Tree
+from app.modelling.scorer import scorer
+
+LARGEST, SMALLEST = 1.7976931348623157e308, 5e-324
+EXTREMES = [0.0, -0.0, 1.0, -1.0, SMALLEST, -SMALLEST, LARGEST, -LARGEST, 1e300, -1e-300]
+
+
+def linear(answer: Answer, *steps: Step, start: float = 0.5) -> Model:
+    return Model(FORMAT, 2, steps, (start,), ((2.0, -3.0),), (), 1, answer)
+
+
+def walk(tree: Tree, row: Sequence[float], outputs: int) -> Iterator[tuple[int, float]]:
+    """Yield what a tree adds to which score, one node after the other, as the format says."""
+    width = outputs if tree.output is None else 1
+    node = splits = leaves = 0
+
+    def skip(node: int) -> int:
+        """Return the node that follows the subtree."""
+        return node + 1 if tree.features[node] < 0 else skip(skip(node + 1))
+
+    while tree.features[node] >= 0:
+        left = node + 1
+        if row[tree.features[node]] <= tree.thresholds[splits]:
+            node, splits = left, splits + 1
+        else:
+            right = skip(left)
+            passed = tree.features[left:right]
+            splits += 1 + sum(feature >= 0 for feature in passed)
+            leaves += sum(feature < 0 for feature in passed)
+            node = right
+    for index in range(width):
+        yield index if tree.output is None else tree.output, tree.leaves[leaves * width + index]
+
+
+def random_tree(chance: random.Random, features: int, splits: int, output: int | None, outputs: int) -> Tree:
+    """Return a tree of a random shape."""
+
+    def grow(splits: int) -> list[int]:
+        if not splits:
+            return [-1]
+        left = chance.randrange(splits)
+        return [chance.randrange(features), *grow(left), *grow(splits - 1 - left)]
+
+    numbers = (splits + 1) * (outputs if output is None else 1)
+    thresholds = [chance.choice([chance.uniform(-2, 2), float(chance.randint(-2, 2))]) for _ in range(splits)]
+    return Tree(
+        output, tuple(grow(splits)), tuple(thresholds), tuple(chance.uniform(-1, 1) for _ in range(numbers))
+    )
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("nodes", [1, 50, 10**6], ids="functions of at most {} nodes".format)
+def test_trees_add_the_leaf_that_a_row_reaches(
+    outputs: int, nodes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_compiler, "NODES_A_FUNCTION", nodes)
+    monkeypatch.setattr(model_compiler, "NODES_A_FEATURE", 0)
+    chance = random.Random(outputs)
+    kinds = [0] if outputs == 1 else [None, 0, 2]
+    trees = tuple(
+        random_tree(chance, 4, chance.randrange(40), chance.choice(kinds), outputs) for _ in range(30)
+    )
+    start = tuple(chance.uniform(-1, 1) for _ in range(outputs))
+    model = Model(FORMAT, 4, (), start, (), trees, 7, "value" if outputs == 1 else "index")
+    rows = [
+        [float(chance.choice((chance.randint(-2, 2), chance.uniform(-2, 2)))) for _ in "abcd"]
+        for _ in "x" * 300
+    ]
+    for row, found in zip(rows, scorer(model).scores(rows), strict=True):
+        scores = list(start)
+        for tree in trees:
+            for output, value in walk(tree, row, outputs):
+                scores[output] += value
+        expected = [score / 7 for score in scores]
+        assert (list(found) if outputs > 1 else [found]) == expected
+
+
+def test_steps_come_before_the_coefficients_and_the_start_is_added_last() -> None:
+    model = linear(
+        "value", Step("add", (1.0, 2.0)), Step("multiply", (3.0, 4.0)), Step("subtract", (5.0, 6.0))
+    )
+    assert (
+        scorer(model).one([0.1, 0.2])
+        == (((0.1 + 1.0) * 3.0 - 5.0) * 2.0 + ((0.2 + 2.0) * 4.0 - 6.0) * -3.0) + 0.5
+    )
+
+
+def test_steps_come_before_trees() -> None:
+    tree = Tree(0, (1, -1, -1), (0.5,), (10.0, 20.0))
+    model = Model(FORMAT, 2, (Step("divide", (1.0, 4.0)),), (0.0,), (), (tree,), 1, "value")
+    assert scorer(model).all([[9.0, 2.0], [9.0, 2.1]]) == [10.0, 20.0]
+
+
+@pytest.mark.parametrize(("value", "kept"), [(-9.0, -1.0), (0.5, 0.5), (9.0, 1.0), (LARGEST, 1.0)])
+def test_clip_keeps_values_between_its_ends(value: float, kept: float) -> None:
+    assert scorer(linear("value", Step("clip", (-1.0, 1.0)), start=0.0)).one([value, 0.0]) == kept * 2.0
+
+
+@pytest.mark.parametrize(
+    ("score", "probability"),
+    [(0.0, 0.5), (-LARGEST, 0.0), (-750.0, 0.0), (-709.5, math.exp(-709.5)), (750.0, 1.0), (LARGEST, 1.0)],
+)
+def test_a_sigmoid_and_its_complement_are_probabilities_for_every_score(
+    score: float, probability: float
+) -> None:
+    for answer, expected in (("sigmoid", probability), ("complement", 1.0 - probability)):
+        model = Model(FORMAT, 1, (), (score,), ((0.0,),), (), 1, answer)  # type: ignore[arg-type]
+        assert scorer(model).one([0.0]) == pytest.approx(expected, rel=1e-15, abs=0)
+
+
+def test_of_equal_scores_the_first_is_the_largest() -> None:
+    model = Model(FORMAT, 1, (), (0.0, 1.0, 1.0), ((1.0,), (0.0,), (0.0,)), (), 1, "index")
+    found = scorer(model)
+    assert found.all([[0.0], [1.0], [2.0]]) == [1, 0, 0]
+    assert found.scores([[0.5]]) == [(0.5, 1.0, 1.0)]
+
+
+@pytest.mark.parametrize("answer", ["value", "sigmoid", "complement"])
+def test_nothing_raises_on_finite_features(answer: Answer) -> None:
+    for steps in ((), (Step("subtract", (LARGEST, 1.0)), Step("divide", (SMALLEST, -SMALLEST)))):
+        found = scorer(linear(answer, *steps))
+        rows = [[one, other] for one in EXTREMES for other in EXTREMES]
+        assert list(map(repr, found.all(rows))) == [repr(found.one(row)) for row in rows]
+
+
+def test_no_class_is_the_likeliest_when_scores_are_not_finite() -> None:
+    model = Model(FORMAT, 1, (), (0.0, 0.0), ((LARGEST,), (-LARGEST,)), (), 1, "index")
+    assert scorer(model).one([1.0]) == 0
+    assert math.isnan(scorer(model).one([10.0]))
+
+
+def test_no_rows_give_no_predictions() -> None:
+    assert scorer(linear("value")).all([]) == []

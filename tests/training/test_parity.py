@@ -1,0 +1,303 @@
+"""Which estimators have a portable form that predicts the same, and how the others are refused."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import (
+    ElasticNet,
+    HuberRegressor,
+    Lasso,
+    LinearRegression,
+    LogisticRegression,
+    LogisticRegressionCV,
+    PoissonRegressor,
+    Ridge,
+    SGDRegressor,
+)
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    PolynomialFeatures,
+    RobustScaler,
+    StandardScaler,
+)
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
+
+from app.errors import NotPortable
+from app.modelling.portable_model import Model, Tree
+from app.modelling.scorer import scorer
+from training import export, parity, trees
+
+Rows = parity.Rows
+BINARY, SEVERAL, QUANTITY = load_breast_cancer, load_wine, load_diabetes
+CLIP = FunctionTransformer(np.clip, kw_args={"a_min": -1e100, "a_max": 1e100})
+
+CLASSIFIERS: list[Any] = [
+    make_pipeline(StandardScaler(), CLIP, LogisticRegression()),
+    make_pipeline(MinMaxScaler((-1, 1), clip=True), LogisticRegression(fit_intercept=False)),
+    make_pipeline(
+        StandardScaler(with_mean=False), LogisticRegressionCV(Cs=2, cv=2, use_legacy_attributes=False)
+    ),
+    make_pipeline(StandardScaler(), DecisionTreeClassifier(random_state=0)),
+    ExtraTreeClassifier(random_state=0),
+    RandomForestClassifier(20, random_state=0, n_jobs=2),
+    make_pipeline(MinMaxScaler(), ExtraTreesClassifier(20, random_state=0)),
+    make_pipeline("passthrough", GradientBoostingClassifier(n_estimators=20, random_state=0)),
+    GradientBoostingClassifier(n_estimators=20, init="zero", subsample=0.5, random_state=0),
+    make_pipeline(RobustScaler(), HistGradientBoostingClassifier(max_iter=20)),
+]
+REGRESSORS: list[Any] = [
+    LinearRegression(),
+    make_pipeline(StandardScaler(with_std=False), Ridge()),
+    make_pipeline(RobustScaler(with_centering=False), Lasso()),
+    make_pipeline(MaxAbsScaler(clip=True), ElasticNet(fit_intercept=False)),
+    make_pipeline(StandardScaler(), HuberRegressor()),
+    make_pipeline(StandardScaler(), SGDRegressor(random_state=0)),
+    DecisionTreeRegressor(max_depth=5, criterion="absolute_error", random_state=0),
+    RandomForestRegressor(20, random_state=0, n_jobs=2),
+    ExtraTreesRegressor(20, random_state=0),
+    GradientBoostingRegressor(n_estimators=20, loss="huber", random_state=0),
+    make_pipeline(StandardScaler(), HistGradientBoostingRegressor(max_iter=20, loss="absolute_error")),
+]
+
+
+@pytest.fixture(autouse=True)
+def few_random_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare fewer rows than training does."""
+    monkeypatch.setattr(parity, "RANDOM_ROWS", 3000)
+
+
+def fitted(estimator: Any, data: Callable[..., Any]) -> tuple[Any, Rows]:
+    """Return the estimator, fitted to a data set of scikit-learn's, and the rows that it saw."""
+    x, y = data(return_X_y=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whether it converged does not matter here
+        return estimator.fit(x, y), x
+
+
+def case(estimator: Any, data: Callable[..., Any], positive: int | None) -> Any:
+    """Return a test case that is called after its estimator and data."""
+    steps = "-".join(type(step).__name__ for step in export.split(estimator))
+    return pytest.param(estimator, data, positive, id=f"{steps}-{data.__name__}-{positive}")
+
+
+CASES = [case(each, BINARY, positive) for each in CLASSIFIERS for positive in (0, 1)]
+CASES += [case(each, SEVERAL, None) for each in CLASSIFIERS]
+CASES += [case(each, QUANTITY, None) for each in REGRESSORS]
+
+
+@pytest.mark.parametrize(("estimator", "data", "positive"), CASES)
+def test_a_portable_model_predicts_what_its_estimator_does(
+    estimator: Any, data: Callable[..., Any], positive: int | None
+) -> None:
+    estimator, x = fitted(estimator, data)
+    model = export.export(estimator, positive)
+    parity.check(model, estimator, positive, x)
+    found = scorer(model)
+    assert found.all(x.tolist()) == [found.one(row) for row in x.tolist()]
+
+
+class OwnRegression(LinearRegression):  # type: ignore[misc]
+    """A subclass, which may predict anything."""
+
+
+REFUSED: list[tuple[Any, Callable[..., Any], str]] = [
+    (KNeighborsClassifier(), BINARY, "KNeighborsClassifier has no portable form"),
+    (PoissonRegressor(), QUANTITY, "PoissonRegressor has no portable form"),
+    (OwnRegression(), QUANTITY, "OwnRegression has no portable form"),
+    (make_pipeline(PolynomialFeatures(), Ridge()), QUANTITY, "PolynomialFeatures has no portable form"),
+    (make_pipeline(FunctionTransformer(np.log1p), Ridge()), QUANTITY, "FunctionTransformer has no portable"),
+    (
+        make_pipeline(FunctionTransformer(np.clip, kw_args={"a_min": 0, "a_max": None}), Ridge()),
+        QUANTITY,
+        "np.clip has a portable form with two numbers, not with {'a_min': 0, 'a_max': None}",
+    ),
+    (
+        make_pipeline(FunctionTransformer(np.clip, kw_args={"a_min": [0] * 10, "a_max": 1}), Ridge()),
+        QUANTITY,
+        "np.clip has a portable form with two numbers",
+    ),
+    (
+        GradientBoostingRegressor(n_estimators=2, init=LinearRegression()),
+        QUANTITY,
+        r"boosting that starts from an estimator \(LinearRegression\(\)\) has no portable form",
+    ),
+    (
+        GradientBoostingClassifier(n_estimators=2, loss="exponential"),
+        BINARY,
+        "boosting with the loss 'exponential' has no portable form",
+    ),
+    (
+        HistGradientBoostingRegressor(max_iter=2, loss="poisson"),
+        QUANTITY,
+        "boosting with the loss 'poisson' has no portable form",
+    ),
+    (
+        HistGradientBoostingRegressor(max_iter=2, categorical_features=[1]),
+        QUANTITY,
+        "boosting on categories has no portable form",
+    ),
+]
+
+
+@pytest.mark.parametrize(("estimator", "data", "reason"), REFUSED, ids=[reason for *_, reason in REFUSED])
+def test_what_has_no_portable_form_is_refused_by_name(
+    estimator: Any, data: Callable[..., Any], reason: str
+) -> None:
+    estimator, _ = fitted(estimator, data)
+    with pytest.raises(NotPortable, match=reason):
+        export.export(estimator, 1 if data is BINARY else None)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        RandomForestClassifier(3),
+        GradientBoostingClassifier(n_estimators=3),
+        HistGradientBoostingClassifier(max_iter=3),
+    ],
+    ids=str,
+)
+def test_too_many_nodes_are_refused_before_anything_is_made_of_them(
+    estimator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MAX_NODES", 10)
+    estimator, _ = fitted(estimator, BINARY)
+    with pytest.raises(NotPortable, match=r"\d\d nodes are more than the 10 of a portable model"):
+        export.export(estimator, 1)
+
+
+def with_tree(model: Model, change: Callable[[Tree], Tree]) -> Model:
+    return replace(model, trees=(change(model.trees[0]), *model.trees[1:]))
+
+
+def nudged(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the numbers with the first one a bit larger."""
+    return (float(np.nextafter(numbers[0], np.inf)), *numbers[1:])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "data", "spoil", "reason"),
+    [
+        (
+            GradientBoostingRegressor(n_estimators=5, random_state=0),
+            QUANTITY,
+            lambda model: replace(model, start=nudged(model.start)),
+            "rows trained on differ",
+        ),
+        (
+            HistGradientBoostingClassifier(max_iter=5),
+            BINARY,
+            lambda model: with_tree(model, lambda tree: replace(tree, thresholds=nudged(tree.thresholds))),
+            "rows at splits differ",
+        ),
+        (
+            RandomForestClassifier(5, random_state=0),
+            SEVERAL,
+            lambda model: with_tree(model, lambda tree: replace(tree, thresholds=nudged(tree.thresholds))),
+            "rows at splits differ",
+        ),
+        (
+            LinearRegression(),
+            QUANTITY,
+            lambda model: replace(model, start=(model.start[0] * (1 + 1e-11),)),
+            "rows trained on differ",
+        ),
+        (
+            LogisticRegression(),
+            SEVERAL,
+            lambda model: replace(model, start=model.start[::-1]),
+            "rows trained on differ",
+        ),
+        (
+            make_pipeline(StandardScaler(), LogisticRegression()),
+            BINARY,
+            lambda model: replace(model, answer="complement"),
+            "rows trained on differ",
+        ),
+        (
+            make_pipeline(FunctionTransformer(np.clip, kw_args={"a_min": 0, "a_max": 1e9}), Ridge()),
+            lambda **options: (np.arange(40.0).reshape(20, 2), np.arange(20.0)),
+            lambda model: replace(model, steps=()),
+            "random rows differ",
+        ),
+    ],
+)
+def test_a_model_that_predicts_otherwise_is_refused(
+    estimator: Any, data: Callable[..., Any], spoil: Callable[[Model], Model], reason: str
+) -> None:
+    estimator, x = fitted(estimator, data)
+    positive = 1 if data is BINARY else None
+    spoilt = spoil(export.export(estimator, positive))
+    with pytest.raises(NotPortable, match=f"^parity: \\d+ of \\d+ {reason}, such as .*: scikit-learn says"):
+        parity.check(spoilt, estimator, positive, x)
+
+
+def test_rows_that_scikit_learn_does_not_take_are_a_reason() -> None:
+    x = np.array([[0.0], [1.0], [2.0], [3e38]])
+    estimator = DecisionTreeRegressor().fit(x, x.ravel())
+    with pytest.raises(NotPortable, match="scikit-learn doesn't take rows like those trained on: Input X"):
+        parity.check(export.export(estimator, None), estimator, None, x)
+
+
+def test_random_rows_are_always_the_same_and_half_of_them_of_values_that_were_seen() -> None:
+    trained = np.array([[0.0, 10.0], [1.0, 20.0], [4.0, 30.0]])
+    first, again = (np.concatenate(list(parity.random_rows(trained, 700))) for _ in range(2))
+    assert np.array_equal(first, again)
+    assert first.shape == (3000, 2)
+    seen = np.isin(first, trained).all(axis=1)
+    assert seen.sum() == 1500
+    assert (first.min(axis=0) < trained.min(axis=0)).all()
+    assert (first.max(axis=0) > trained.max(axis=0)).all()
+
+
+def test_rows_at_splits_reach_their_split() -> None:
+    tree = Tree(0, (0, 1, -1, -1, 0, -1, -1), (0.5, 3.0, 0.75), (1.0, 2.0, 3.0, 4.0))
+    rows = list(parity.rows_at_splits([tree], np.array([[0.0, 0.0]])))
+    below, above = np.nextafter(0.75, 0), np.nextafter(0.75, 1)
+    assert rows[:3] == [[np.nextafter(0.5, 0), 0.0], [0.5, 0.0], [np.nextafter(0.5, 1), 0.0]]
+    assert [row[1] for row in rows[3:6]] == [np.nextafter(3.0, 0), 3.0, np.nextafter(3.0, 4)]
+    assert rows[6:] == [[below, 0.0], [0.75, 0.0], [above, 0.0]]
+
+
+def test_rows_at_splits_are_bounded_and_from_all_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parity, "MAX_SPLITS", 10)
+    trees = [Tree(0, (0, -1, -1), (float(number),), (0.0, 1.0)) for number in range(35)]
+    rows = [row[0] for row in parity.rows_at_splits(trees, np.array([[0.0]]))]
+    assert rows[1::3] == [float(number) for number in range(0, 35, 4)]
+
+
+def test_a_threshold_in_doubles_splits_as_one_in_single_precision() -> None:
+    random = np.random.default_rng(0)
+    bits = random.integers(0, 2**64, 20_000, dtype=np.uint64).view(np.float64)
+    with np.errstate(all="ignore"):
+        single = random.integers(0, 2**32, 20_000, dtype=np.uint32).view(np.float32).astype(np.float64)
+    halfway = np.nextafter(single.astype(np.float32), np.float32(np.inf)).astype(np.float64) / 2 + single / 2
+    largest = float(np.finfo(np.float32).max)
+    special = np.array([0.0, -0.0, 5e-324, -5e-324, 1.0, -1.0, 2.0**-149, largest, -largest, 1e39, -1e39])
+    thresholds = np.concatenate([bits, single, halfway, special])
+    thresholds = thresholds[np.isfinite(thresholds) & (np.abs(thresholds) <= largest)]
+    found = trees.in_doubles(thresholds)
+    with np.errstate(over="ignore"):
+        assert (found.astype(np.float32) <= thresholds).all()
+        assert (np.nextafter(found, np.inf).astype(np.float32) > thresholds).all()
