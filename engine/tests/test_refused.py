@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daggerw_engine.api.evaluation import Evaluation
+from daggerw_engine.api.object_ids import ObjectIds
 from daggerw_engine.api.resolver import Api, load_schema
 from daggerw_engine.api.secret_providers import Secrets
 
@@ -32,7 +33,7 @@ SENTENCE = "isn't offered by the embedded engine; the Dagger engine has it (DAGG
     ],
 )
 def test_a_query_for_more_than_the_schema_is_refused_by_name(query: str, what: str) -> None:
-    api = Api(Evaluation({}), Secrets(Path()), load_schema())
+    api = Api(Evaluation({}), Secrets(Path()), ObjectIds(), load_schema())
     answer = asyncio.run(api.execute(None, query))  # type: ignore[arg-type]
     assert answer["errors"][0]["message"] == f"{what} {SENTENCE}"
 

@@ -20,6 +20,7 @@ from daggerw_engine.api.object_fields import (
     SecretFields,
     ServiceFields,
 )
+from daggerw_engine.api.object_ids import ObjectIds
 from daggerw_engine.api.resolver import Api, data_of, load_schema
 from daggerw_engine.api.root_fields import CurrentModuleFields, HostFields, QueryFields
 from daggerw_engine.api.secret_providers import Secrets
@@ -46,8 +47,9 @@ class Session:
     def __init__(
         self, cache: Cache, network: Network, progress: Progress, module: ModuleSource, user: Client
     ) -> None:
-        self._trees, self._network = cache.trees, network
+        self._network = network
         self._user = user
+        self._module = Client(cache.trees.new_folder(), confined=True, name=f"{module.name} {module.folder}")
         trust, addresses, secrets = Trust.of_host(cache.scratch), Addresses(), Secrets(cache.folder)
         committer = Committer(cache.layers, cache.results)
         self._preparer = preparer = Preparer(cache, committer, trust, addresses, network.namespace)
@@ -78,7 +80,8 @@ class Session:
                 "Service": ServiceFields(self._services, addresses, committer),
             }
         )
-        self._api = Api(self._evaluation, secrets, load_schema())
+        self._ids = ObjectIds()
+        self._api = Api(self._evaluation, secrets, self._ids, load_schema())
 
     @classmethod
     @asynccontextmanager
@@ -112,9 +115,16 @@ class Session:
     @asynccontextmanager
     async def module_client(self) -> AsyncIterator[ModuleClient]:
         """Serve the API to a module's process, inside the session's network, while the block runs."""
-        workdir = self._trees.new_folder()
-        async with self._served(Client(workdir, confined=True), await self._network.listen()) as address:
-            yield ModuleClient(address, workdir)
+        async with self._served(self._module, await self._network.listen()) as address:
+            yield ModuleClient(address, self._module.workdir)
+
+    def hand_to_module(self, value: object) -> None:
+        """Let the module use the objects whose IDs the user gives it."""
+        self._ids.share(value, self._user, self._module)
+
+    def take_from_module(self, value: object) -> None:
+        """Let the user use the objects whose IDs the module gives back."""
+        self._ids.share(value, self._module, self._user)
 
     @asynccontextmanager
     async def user_client(self) -> AsyncIterator[dict[str, str]]:
