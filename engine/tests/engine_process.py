@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from daggerw_engine.run.network import enter_network
+from daggerw_engine.run.namespaces import join
 
 DISTRIBUTION = Path(__file__).resolve().parents[1]
 PATIENCE = 30.0
@@ -126,7 +126,9 @@ class Engine:
 
     def ask(self, query: str) -> dict[str, Any]:
         """Return its answer to a query, data and errors; asked from the network that it lives in."""
-        with ThreadPoolExecutor(1, initializer=enter_network, initargs=(self.process.pid,)) as inside:
+        with ThreadPoolExecutor(
+            1, initializer=join, initargs=(f"/proc/{self.process.pid}/ns/net",)
+        ) as inside:
             return inside.submit(self._ask, query).result()
 
     def _ask(self, query: str) -> dict[str, Any]:

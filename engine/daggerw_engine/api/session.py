@@ -52,19 +52,19 @@ class Session:
         self._module = Client(cache.trees.new_folder(), confined=True, name=f"{module.name} {module.folder}")
         trust, addresses, secrets = Trust.of_host(cache.scratch), Addresses(), Secrets(cache.folder)
         committer = Committer(cache.layers, cache.results)
-        self._preparer = preparer = Preparer(cache, committer, trust, addresses, network.namespace)
+        self._preparer = preparer = Preparer(cache, committer, trust, addresses)
         self._services = Services(preparer, addresses, network, progress)
         images = Images(cache.store, cache.results, progress)
         builder = Builder(
             cache,
             images,
             progress,
-            prefix=network.prefix,
+            network=network.command_prefix,
             name_server=NAME_SERVER,
             volumes=trust.build_volumes(),
         )
         containers = ContainerFields(
-            Executor(cache, committer, preparer, self._services, progress),
+            Executor(cache, committer, preparer, self._services, network, progress),
             committer,
             Packer(cache, committer, progress),
             images,
@@ -114,8 +114,10 @@ class Session:
 
     @asynccontextmanager
     async def module_client(self) -> AsyncIterator[ModuleClient]:
-        """Serve the API to a module's process, inside the session's network, while the block runs."""
-        async with self._served(self._module, await self._network.listen()) as address:
+        """Serve the API to a module's process, on its host of the network, while the block runs."""
+        assert self._network.module
+        listening = await self._network.module.namespace.listen()
+        async with self._served(self._module, listening) as address:
             yield ModuleClient(address, self._module.workdir)
 
     def hand_to_module(self, value: object) -> None:

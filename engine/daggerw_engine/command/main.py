@@ -33,6 +33,7 @@ from daggerw_engine.command.typedefs import Catalogue
 from daggerw_engine.errors import EngineError, NotOfferedError, UsageError
 from daggerw_engine.progress import Mode, Progress
 from daggerw_engine.run.network import host_listener, module_prefix, private_network
+from daggerw_engine.run.proxies import proxies_of
 
 T = TypeVar("T")
 NAME = "daggerw"
@@ -226,7 +227,7 @@ def _session(caller: Caller) -> int:
     from daggerw_engine.command.sdk_session import serve
 
     user = Client(caller.folder, confined=False, privileges=caller.privileges)
-    _until_signal(serve(caller.cache, caller.bound, user))
+    _until_signal(serve(caller.cache, caller.bound, user, proxies_of(caller.environment)))
     return 0
 
 
@@ -260,8 +261,8 @@ async def _evaluate(
     progress: Progress,
     flags: Flags,
 ) -> object:
-    async with private_network() as network:
-        prefix = module_prefix(network, caller.cache)
+    async with private_network(proxies_of(caller.environment)) as network, network.with_module() as host:
+        prefix = module_prefix(host, caller.cache)
         async with ModuleProcess.start(found, prefix, progress.show, verbose=flags.verbose) as process:
             # Imported late: meanwhile the module's process imports what it needs.
             from daggerw_engine.api.client import Client, ModuleSource

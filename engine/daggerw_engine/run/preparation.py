@@ -16,6 +16,7 @@ from daggerw_engine.isolation.memory import Memory
 from daggerw_engine.isolation.specification import Mounted, Process, specification
 from daggerw_engine.run.addresses import Addresses
 from daggerw_engine.run.mounts import Mounts
+from daggerw_engine.run.namespaces import Namespace
 from daggerw_engine.run.network import NAME_SERVER
 from daggerw_engine.run.trust import BUNDLE, VARIABLES, Trust
 from daggerw_engine.store.cache import Cache
@@ -25,13 +26,10 @@ from daggerw_engine.values.container import ContainerState
 
 
 class Preparer:
-    """Prepares containers for commands, in a session's network unless another namespace is named."""
+    """Prepares containers for commands."""
 
-    def __init__(
-        self, cache: Cache, committer: Committer, trust: Trust, addresses: Addresses, namespace: str
-    ) -> None:
-        self._cache, self._committer, self._trust = cache, committer, trust
-        self._addresses, self._namespace = addresses, namespace
+    def __init__(self, cache: Cache, committer: Committer, trust: Trust, addresses: Addresses) -> None:
+        self._cache, self._committer, self._trust, self._addresses = cache, committer, trust, addresses
         self._memory = Memory(cache.scratch / "memory")
 
     async def close(self) -> None:
@@ -39,14 +37,12 @@ class Preparer:
         await self._memory.close()
 
     @asynccontextmanager
-    async def prepare(self, state: ContainerState, namespace: str | None = None) -> AsyncIterator[Prepared]:
+    async def prepare(self, state: ContainerState) -> AsyncIterator[Prepared]:
         """Yield a container that a command can be started in."""
         state = await self._committer.commit(state)
         async with self._cache.layers.fresh() as upper, self._memory.fresh() as memory:
             mounts = Mounts(self._cache, upper, memory)
-            yield Prepared(
-                state, mounts, memory, self._names(state), self._trust.bundle, namespace or self._namespace
-            )
+            yield Prepared(state, mounts, memory, self._names(state), self._trust.bundle)
 
     def _names(self, state: ContainerState) -> dict[str, str]:
         """Return the files from which a container's commands resolve names."""
@@ -65,18 +61,19 @@ class Prepared:
     _memory: Path
     _texts: dict[str, str]
     _trusted: Path | None
-    _namespace: str
 
     @asynccontextmanager
-    async def started(self, command: Sequence[str], *, reads: bool = False) -> AsyncIterator[Started]:
-        """Run a command while the block runs; with `reads`, its standard input is a pipe."""
+    async def started(
+        self, command: Sequence[str], network: Namespace, *, reads: bool = False
+    ) -> AsyncIterator[Started]:
+        """Run a command on a network while the block runs; with `reads`, its standard input is a pipe."""
         with cgroups.limited() as group:
             async with self.mounts.mounted(self.state, self._texts) as root:
                 process = self._process(command, root)
                 told = specification(
                     process, root, self.mounts.entries, processes=0 if group else cgroups.MOST_PROCESSES
                 )
-                async with crun.start(told, self._memory, self._namespace, group, reads=reads) as started:
+                async with crun.start(told, self._memory, network.path, group, reads=reads) as started:
                     yield started
 
     def _process(self, command: Sequence[str], root: Path) -> Process:

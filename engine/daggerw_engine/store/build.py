@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,9 +44,10 @@ class DockerBuild:
 
 
 class Builder:
-    """Builds Dockerfiles, each once, in a session's network.
+    """Builds Dockerfiles, each once.
 
-    `prefix` puts a command into that network, `name_server` is its own, and `volumes` are lent to RUN steps.
+    `network` gives a host on the session's network, as the words before a command that put it there;
+    `name_server` is that network's, and `volumes` are lent to RUN steps.
     """
 
     def __init__(
@@ -54,12 +56,12 @@ class Builder:
         images: Images,
         progress: Progress,
         *,
-        prefix: Sequence[str],
+        network: Callable[[], AbstractAsyncContextManager[Sequence[str]]],
         name_server: str,
         volumes: Sequence[str],
     ) -> None:
         self._cache, self._images, self._progress = cache, images, progress
-        self._prefix, self._name_server, self._volumes = prefix, name_server, volumes
+        self._network, self._name_server, self._volumes = network, name_server, volumes
 
     async def build(self, wanted: DockerBuild) -> ContainerState:
         """Return the built container; ExecError when a RUN step failed."""
@@ -101,7 +103,8 @@ class Builder:
             options += _isolation(folder, limited=bool(group))
             words = self._cache.store.command("build", *options, str(wanted.context.on_disk))
             entering = crun.entering(group, folder / LIMITS)
-            done = await run_inside((*self._prefix, *entering, *words), environment)
+            async with self._network() as prefix:
+                done = await run_inside((*prefix, *entering, *words), environment)
         if done.status:
             raise _failure(scrub_output(done, (secret.text for secret in wanted.secrets)))
         return ids.read_text().strip().removeprefix("sha256:")

@@ -44,8 +44,8 @@ class Attack:
     name: str
     script: str
     fails: Sequence[str]
-    beside: Beside = "same"
-    why: str = ""
+    beside: Beside
+    why: str
 
 
 def call(name: str, *arguments: int | str) -> str:
@@ -139,90 +139,100 @@ found(@others);
 """
 
 NOTHING = ("found nothing",)
-ATTACKS = (
-    Attack(
-        "make a block device",
-        call("mknodat", AT_FDCWD, "/disk", NEW_DEVICE | 0o600, 0xFE00),
-        DENIED,
-        "stronger",
-        "no MKNOD",
-    ),
-    Attack("find a device beside the usual ones", DEVICES, NOTHING),
-    Attack("write the kernel's settings", opened("/proc/sys/kernel/core_pattern"), DENIED),
-    Attack("write to sysrq-trigger", opened("/proc/sysrq-trigger", ">"), (*DENIED, MISSING)),
-    Attack(
-        "write the kernel's objects",
-        opened("/sys/kernel/uevent_helper", ">"),
-        (*DENIED, MISSING),
-    ),
-    Attack("mount a file system", call("mount", "proc", "/tmp", "proc", 0, 0), DENIED),
-    Attack("remount read-only paths", call("mount", "", "/proc/sys", "", REMOUNT_BIND, 0), DENIED),
-    Attack("unmount what is masked", call("umount2", "/proc/keys", 2), DENIED),
-    Attack("pivot to another root", call("pivot_root", "/", "/"), DENIED),
-    Attack("open a file system by fsopen", call("fsopen", "tmpfs", 0), DENIED),
-    Attack("copy a mount by open_tree", call("open_tree", AT_FDCWD, "/", 1), DENIED),
-    Attack("move a mount", call("move_mount", AT_FDCWD, "/proc", AT_FDCWD, "/sys", 0), DENIED),
-    Attack("change a mount's flags", call("mount_setattr", AT_FDCWD, "/sys", 0, "0" * 32, 32), DENIED),
-    Attack(
-        "make a user namespace by unshare",
-        call("unshare", NEW_USER),
-        (*ABSENT, *DENIED),
-        "same",
-        "both refuse namespaces",
-    ),
-    Attack("make a mount namespace by clone", call("clone", NEW_MOUNTS | 17, 0, 0, 0, 0), (*ABSENT, *DENIED)),
-    Attack("make namespaces by clone3", call("clone3", "0" * 88, 88), ABSENT),
-    Attack("join a namespace", "open(my $n, '<', '/proc/self/ns/uts'); " + call("setns", 3, 0), DENIED),
-    Attack("open a file by its handle", call("open_by_handle_at", AT_FDCWD, "0" * 16, 0), DENIED),
-    Attack(
-        "use io_uring", call("io_uring_setup", 8, "0" * 120), ABSENT, "stronger", "Docker before 25 allows it"
-    ),
-    Attack("use the kernel's keys", call("keyctl", 0, -3, 0), DENIED),
-    Attack("load a BPF program", call("bpf", 5, "0" * 72, 72), DENIED),
-    Attack("trace the kernel by perf", call("perf_event_open", "0" * 120, 0, -1, -1, 0), DENIED),
-    Attack("handle page faults", call("userfaultfd", 0), DENIED),
-    Attack("load a kernel module", call("init_module", "none", 4, ""), DENIED),
-    Attack("load another kernel", call("kexec_load", 0, 0, 0, 0), DENIED),
-    Attack(
-        "read the kernel's log",
-        call("syslog", 3, "0" * 64, 64),
-        DENIED,
-        "same",
-        "Docker leaves it to dmesg_restrict",
-    ),
-    Attack("listen to packets", socket(17, 3, 768), DENIED, "stronger", "no NET_RAW"),
-    Attack("send raw packets", socket(2, 3, 255), DENIED, "stronger", "no NET_RAW"),
-    Attack(
-        "reach the machine's host by vsock",
-        socket(40, 1),
-        ("Address family not supported by protocol",),
-        "stronger",
-        "Docker allows the family",
-    ),
-    Attack(
-        "use the kernel's crypto sockets",
-        socket(38, 5),
-        ("Address family not supported by protocol",),
-        "stronger",
-        "Docker allows the family",
-    ),
-    Attack("have capabilities to inherit", INHERITED, NOTHING),
-    Attack("have more capabilities than ordinary", MORE_THAN_ORDINARY, NOTHING),
-    Attack("see a process of the engine", PROCESSES, NOTHING),
-    Attack("reach another root by /proc", ROOTS, NOTHING),
-    Attack("read another process's environment", ENVIRONMENTS, NOTHING),
-    Attack("find a token in memory", MEMORY, NOTHING),
-    Attack("find a listener on loopback", LISTENERS, NOTHING),
-    Attack("find a Unix socket", UNIX_SOCKETS, NOTHING),
-    Attack(
-        "fill shared memory",
-        FILLS,
-        ("No space left on device",),
-    ),
-    Attack(
-        "fork without end", FORKS, ("Resource temporarily unavailable",), "stronger", "Docker sets no limit"
-    ),
+FAMILY = ("Address family not supported by protocol",)
+PLACES: tuple[Beside, str] = ("same", "Masked and read-only paths, few devices, no capability to change that")
+CALLS: tuple[Beside, str] = (
+    "same",
+    "Neither the capability nor the system call; Docker allows the call to none",
 )
+NAMESPACES: tuple[Beside, str] = (
+    "same",
+    "No namespace flag in `unshare` and `clone`, `clone3` as if not there",
+)
+CAPABLE: tuple[Beside, str] = ("stronger", "Docker gives NET_RAW and MKNOD")
+LISTED: tuple[Beside, str] = ("stronger", "Docker 20.10 allows io_uring, and any family of sockets")
+LIMITED: tuple[Beside, str] = ("stronger", "Docker limits processes when it is told to; 2048 here")
+APART: tuple[Beside, str] = ("same", "Namespaces of its own, with nothing of the engine's in them")
+ATTACKS = (
+    Attack("make a block device", call("mknodat", AT_FDCWD, "/disk", NEW_DEVICE, 0xFE00), DENIED, *CAPABLE),
+    Attack("listen to packets", socket(17, 3, 768), DENIED, *CAPABLE),
+    Attack("send raw packets", socket(2, 3, 255), DENIED, *CAPABLE),
+    Attack("have more capabilities than ordinary", MORE_THAN_ORDINARY, NOTHING, *CAPABLE),
+    Attack("use io_uring", call("io_uring_setup", 8, "0" * 120), ABSENT, *LISTED),
+    Attack("reach the machine's host by vsock", socket(40, 1), FAMILY, *LISTED),
+    Attack("use the kernel's crypto sockets", socket(38, 5), FAMILY, *LISTED),
+    Attack("fork without end", FORKS, ("Resource temporarily unavailable",), *LIMITED),
+    Attack("find a device beside the usual ones", DEVICES, NOTHING, *PLACES),
+    Attack("write the kernel's settings", opened("/proc/sys/kernel/core_pattern"), DENIED, *PLACES),
+    Attack("write to sysrq-trigger", opened("/proc/sysrq-trigger", ">"), (*DENIED, MISSING), *PLACES),
+    Attack("write to sysfs", opened("/sys/kernel/uevent_helper", ">"), (*DENIED, MISSING), *PLACES),
+    Attack("fill shared memory", FILLS, ("No space left on device",), *PLACES),
+    Attack("mount a file system", call("mount", "proc", "/tmp", "proc", 0, 0), DENIED, *CALLS),
+    Attack("remount read-only paths", call("mount", "", "/proc/sys", "", REMOUNT_BIND, 0), DENIED, *CALLS),
+    Attack("unmount what is masked", call("umount2", "/proc/keys", 2), DENIED, *CALLS),
+    Attack("pivot to another root", call("pivot_root", "/", "/"), DENIED, *CALLS),
+    Attack("open a file system by fsopen", call("fsopen", "tmpfs", 0), DENIED, *CALLS),
+    Attack("copy a mount by open_tree", call("open_tree", AT_FDCWD, "/", 1), DENIED, *CALLS),
+    Attack("move a mount", call("move_mount", AT_FDCWD, "/proc", AT_FDCWD, "/sys", 0), DENIED, *CALLS),
+    Attack("change a mount", call("mount_setattr", AT_FDCWD, "/sys", 0, "0" * 32, 32), DENIED, *CALLS),
+    Attack("open a file by its handle", call("open_by_handle_at", AT_FDCWD, "0" * 16, 0), DENIED, *CALLS),
+    Attack("use the kernel's keys", call("keyctl", 0, -3, 0), DENIED, *CALLS),
+    Attack("load a BPF program", call("bpf", 5, "0" * 72, 72), DENIED, *CALLS),
+    Attack("trace by perf", call("perf_event_open", "0" * 120, 0, -1, -1, 0), DENIED, *CALLS),
+    Attack("handle page faults", call("userfaultfd", 0), DENIED, *CALLS),
+    Attack("load a kernel module", call("init_module", "none", 4, ""), DENIED, *CALLS),
+    Attack("load another kernel", call("kexec_load", 0, 0, 0, 0), DENIED, *CALLS),
+    Attack("read the kernel's log", call("syslog", 3, "0" * 64, 64), DENIED, *CALLS),
+    Attack("make a user namespace", call("unshare", NEW_USER), (*ABSENT, *DENIED), *NAMESPACES),
+    Attack("clone into namespaces", call("clone", NEW_MOUNTS | 17, 0, 0, 0, 0), ABSENT, *NAMESPACES),
+    Attack("make namespaces by clone3", call("clone3", "0" * 88, 88), ABSENT, *NAMESPACES),
+    Attack(
+        "join a namespace",
+        f"open(my $n, '<', '/proc/self/ns/uts'); {call('setns', 3, 0)}",
+        DENIED,
+        *NAMESPACES,
+    ),
+    Attack("have capabilities to inherit", INHERITED, NOTHING, *APART),
+    Attack("see a process of the engine", PROCESSES, NOTHING, *APART),
+    Attack("reach another root by /proc", ROOTS, NOTHING, *APART),
+    Attack("read another process's environment", ENVIRONMENTS, NOTHING, *APART),
+    Attack("find a token in memory", MEMORY, NOTHING, *APART),
+    Attack("find a listener on loopback", LISTENERS, NOTHING, *APART),
+    Attack("find a Unix socket", UNIX_SOCKETS, NOTHING, *APART),
+)
+# What is attacked by more than one command: see the other tests here.
+OTHERS: tuple[tuple[str, Beside, str], ...] = (
+    (
+        "a device in an image, an archive or a volume",
+        "same",
+        "No device on any mount; Docker's devices cgroup",
+    ),
+    ("a setuid program, run by another user", "same", "It has what an ordinary root has"),
+    (
+        "a link in place of a mount point or a working directory, in a volume, an archive or an export",
+        "same",
+        "Nothing is made or removed by the engine through a link",
+    ),
+    ("a setuid program or a capability in an export", "stronger", "Stripped; `docker cp` keeps them"),
+    (
+        "another command, the module, a service without a binding",
+        "stronger",
+        "A network for each command; Docker's default bridge connects all",
+    ),
+    ("the cloud's metadata, the host's own addresses", "stronger", "No route to them, but to a proxy's port"),
+    ("a file system filled to its end", "same", "The command fails, and what it wrote goes"),
+    ("memory used to its end", "same", "No limit; the kernel ends the command before the engine"),
+    ("a file that only the profile of AppArmor or SELinux protects", "weaker", "There is none"),
+)
+
+
+def table() -> list[str]:
+    """Return the rows of README's table: each attack, how we stand beside Docker's defaults, and why."""
+    groups: dict[tuple[Beside, str], list[str]] = {}
+    for attack in ATTACKS:
+        groups.setdefault((attack.beside, attack.why), []).append(attack.name)
+    rows = [(", ".join(names), *reason) for reason, names in groups.items()]
+    return [f"| {tried} | {beside} | {why} |" for tried, beside, why in (*rows, *OTHERS)]
 
 
 def script(attack: Attack) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from attacks.attack import ATTACKS, Attack, script
+from attacks.attack import ATTACKS, Attack, script, table
 from attacks.conftest import Target
+from engine_fixtures import DISTRIBUTION
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 FOLDER = "/attacks"
@@ -72,3 +73,8 @@ def test_an_attack_from_a_command_fails(of_command: dict[str, str], name: str, a
 @pytest.mark.parametrize(("name", "attack"), [pytest.param(*each, id=each[1].name) for each in each_attack()])
 def test_an_attack_from_a_run_step_fails(of_run: dict[str, str], name: str, attack: Attack) -> None:
     assert has_failed(attack, of_run[name]), of_run[name]
+
+
+def test_the_readme_has_the_table_of_attacks() -> None:
+    text = (DISTRIBUTION / "README.md").read_text()
+    assert "\n".join(table()) in text

@@ -9,6 +9,7 @@ import json
 import os
 import stat
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,9 @@ def archive(*members: tuple[str, bytes, str, int]) -> bytes:
 
 def built(target: Target, hostile: bytes, script: str) -> dict[str, Any]:
     """Build a Dockerfile that adds an archive, and runs a script."""
-    context = target.engine.home / "context"
-    context.mkdir(exist_ok=True)
+    # A session looks once at a folder of the host.
+    context = Path(tempfile.mkdtemp(dir=target.engine.home))
+    context.chmod(0o755)
     (context / "hostile.tar").write_bytes(hostile)
     root, archived = (
         target.engine.ask(f'{{host{{directory(path:"{place}"){{id}}}}}}')["data"]["host"]["directory"]["id"]
