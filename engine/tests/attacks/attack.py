@@ -77,14 +77,15 @@ sub below { my ($at) = @_; opendir(my $d, $at) or return; map { "$at/$_" } grep 
 sub text { open(my $file, '<', $_[0]) or return ''; local $/; my $all = <$file>; defined $all ? $all : '' }
 """
 FORKS = """
-my $made = 0;
-while ($made < 6000) {
+my @made;
+while (@made < 6000) {
     my $child = fork;
     last unless defined $child;
     if (!$child) { sleep 600; exit }
-    $made++;
+    push @made, $child;
 }
-told($made == 6000);
+told(@made == 6000);
+kill 9, @made; 1 while wait > 0;
 """
 ENVIRONMENTS = f"""
 found(grep {{ text($_) =~ /TOKEN=|{TOKEN}/ }} glob '/proc/[0-9]*/environ');
