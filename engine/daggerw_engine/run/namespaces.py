@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from daggerw_engine.errors import NetworkError
 from daggerw_engine.process import run, tied
 
-READY_SECONDS, POLL_SECONDS, CONNECT_SECONDS = 10.0, 0.002, 5.0
+READY_SECONDS, CONNECT_SECONDS = 10.0, 5.0
+HOLD = 'printf "%s\\n" "$0" | ip -batch - && echo ready && exec cat'
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET of <linux/sched.h>
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -36,13 +37,17 @@ class Namespace:
     @property
     def prefix(self) -> tuple[str, ...]:
         """The words before a command that put it in here, tied to the engine's life."""
-        return (*tied(), "nsenter", f"--net={self.path}", "--")
+        return (*tied(), *self._entering)
+
+    @property
+    def _entering(self) -> tuple[str, ...]:
+        return ("nsenter", f"--net={self.path}", "--")
 
     async def configure(self, *commands: str) -> None:
         """Give commands to ip(8) in here; NetworkError when it refuses one."""
-        done = await run((*self.prefix, "ip", "-batch", "-"), stdin="\n".join(commands))
+        done = await run((*self._entering, "ip", "-batch", "-"), stdin="\n".join(commands))
         if done.status:
-            raise NetworkError(f"ip made no network: {' '.join(done.stderr.split())}")
+            raise NetworkError(_refused(done.stderr))
 
     async def listen(self, address: str = "127.0.0.1", port: int = 0) -> socket.socket:
         """Return a socket that listens on a port in here, a free one unless it is named."""
@@ -60,16 +65,30 @@ class Namespace:
 
 
 @asynccontextmanager
-async def new_namespace() -> AsyncIterator[Namespace]:
-    """A new network namespace, with nothing in it, while the block runs."""
+async def new_namespace(*commands: str) -> AsyncIterator[Namespace]:
+    """A new network namespace, configured by commands of ip(8), while the block runs."""
     holder = await asyncio.create_subprocess_exec(
-        *tied(), "unshare", "--net", "--", "cat", stdin=asyncio.subprocess.PIPE, start_new_session=True
+        *(*tied(), "unshare", "--net", "--", "sh", "-c", HOLD, "\n".join(commands)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
     try:
-        await _unshared(holder)
+        assert holder.stdout is not None
+        assert holder.stderr is not None
+        if not await holder.stdout.readline():
+            raise NetworkError(_refused((await holder.stderr.read()).decode(errors="replace")))
         yield Namespace(holder.pid)
     finally:
         await end(holder)
+
+
+def _refused(told: str) -> str:
+    reason = " ".join(told.split())
+    if "unshare" in reason:
+        return f"this machine doesn't allow new network namespaces: {reason}"
+    return f"ip made no network: {reason}"
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
@@ -77,16 +96,6 @@ async def end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.kill()
         await process.wait()
-
-
-async def _unshared(holder: asyncio.subprocess.Process) -> None:
-    own = os.readlink("/proc/self/ns/net")
-    deadline = asyncio.get_running_loop().time() + READY_SECONDS
-    while holder.returncode is None and asyncio.get_running_loop().time() < deadline:
-        if os.readlink(f"/proc/{holder.pid}/ns/net") != own:
-            return
-        await asyncio.sleep(POLL_SECONDS)
-    raise NetworkError("unshare --net made no network: this machine doesn't allow new network namespaces")
 
 
 def join(namespace: str) -> None:

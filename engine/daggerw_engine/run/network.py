@@ -71,25 +71,21 @@ class Network:
     @asynccontextmanager
     async def joined(self, address: str) -> AsyncIterator[Peer]:
         """A host of its own on this network, with `address`, while the block runs."""
-        number = int(address.rpartition(".")[2])
-        name = f"port{number}"
-        async with new_namespace() as namespace:
-            peer = f"eth0 address {HARDWARE}{number:02x} mtu {MTU} netns {namespace.holder}"
+        name = f"port{next(self._wires)}"
+        async with new_namespace(*self._of_peer(address, name)) as namespace:
             await self._way_out.configure(
-                f"link add {name} mtu {MTU} type veth peer name {peer}",
-                f"link set {name} master bridge up",
-                f"link set {name} type bridge_slave isolated on",
+                f"link set {name} master bridge up", f"link set {name} type bridge_slave isolated on"
             )
-            try:
-                await namespace.configure(*self._of_peer(address))
-                yield Peer(address, namespace)
-            finally:
-                # The kernel would take the wire away, too, but some time after the namespace's end.
-                await self._way_out.configure(f"link delete {name}")
+            yield Peer(address, namespace)
+            # The kernel would take the wire away, too, but some time after the namespace's end.
+            await self._way_out.configure(f"link delete {name}")
 
-    def _of_peer(self, address: str) -> list[str]:
-        """Return what a new host is given: its address, the way out, and what it doesn't reach."""
+    def _of_peer(self, address: str, name: str) -> list[str]:
+        """Return what a new host is given: its wire to the bridge, the way out, and what it doesn't reach."""
+        hardware = f"{HARDWARE}{int(address.rpartition('.')[2]):02x}"
+        far = f"peer name {name} mtu {MTU} netns {self._way_out.holder}"
         return [
+            f"link add eth0 address {hardware} mtu {MTU} type veth {far}",
             "link set lo up",
             f"address add {address}/32 dev eth0",
             "link set eth0 up",

@@ -81,7 +81,7 @@ class Prepared:
         self.mounts.make(workdir, folder=True, keep=True)
         user, group, groups, home = user_of(root, self.state.config.user or "0")
         environment = {"PATH": DEFAULT_PATH, "HOME": home, **self._lent(root), **self.state.env}
-        environment |= {name: _text(name, secret.text) for name, secret in self.state.secret_env}
+        environment |= {name: text_of_variable(name, secret.text) for name, secret in self.state.secret_env}
         return Process(command, environment, workdir, user, group, groups)
 
     def _lent(self, root: Path) -> dict[str, str]:
@@ -92,7 +92,8 @@ class Prepared:
         return dict.fromkeys(VARIABLES, BUNDLE)
 
 
-def _text(name: str, secret: str) -> str:
+def text_of_variable(name: str, secret: str) -> str:
+    """Return a secret as a variable has it; EngineError when crun would not take it."""
     try:
         secret.encode()
     except UnicodeEncodeError:
