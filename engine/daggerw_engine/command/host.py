@@ -12,9 +12,11 @@ from collections.abc import Sequence
 # Debian's packages by a program of each.
 PROGRAMS = {
     "buildah": "buildah",
+    "crun": "crun",
     "ip": "iproute2",
     "mmdebstrap": "mmdebstrap",
     "slirp4netns": "slirp4netns",
+    "tini-static": "tini",
     "unshare": "util-linux",
 }
 CONTAINERS = frozenset({"cache", "call", "check", "checks", "session"})  # the commands that need all of this

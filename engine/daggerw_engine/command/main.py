@@ -34,6 +34,7 @@ from daggerw_engine.command.typedefs import Catalogue
 from daggerw_engine.errors import EngineError, NotOfferedError, UsageError
 from daggerw_engine.progress import Mode, Progress
 from daggerw_engine.run.network import host_listener, module_prefix, private_network
+from daggerw_engine.run.proxies import proxies_of
 
 if TYPE_CHECKING:
     from daggerw_engine.api.session import Session
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 NAME = "daggerw"
 DEFAULT_MODULE = "DAGGERW_DEFAULT_MODULE"
+KEEP_PRIVILEGES = "DAGGERW_EXPORT_PRIVILEGES"
 OWN_VARIABLES = ("PYTHONPATH", "PYTHONPYCACHEPREFIX", DEFAULT_MODULE)
 # What the real command line has besides.
 OTHERS = {
@@ -81,6 +83,11 @@ class Caller:
         if not text.isdecimal():
             raise UsageError(f"DAGGERW_CACHE_BYTES is {text!r}; expected a number of bytes")
         return int(text)
+
+    @property
+    def privileges(self) -> bool:
+        """Whether exported files keep setuid bits and capabilities."""
+        return self.environment.get(KEEP_PRIVILEGES) == "1"
 
 
 def main() -> int:
@@ -258,9 +265,11 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
 
 
 def _session(caller: Caller) -> int:
+    from daggerw_engine.api.client import Client
     from daggerw_engine.command.sdk_session import serve
 
-    _until_signal(serve(caller.cache, caller.bound, caller.folder))
+    user = Client(caller.folder, confined=False, privileges=caller.privileges)
+    _until_signal(serve(caller.cache, caller.bound, user, proxies_of(caller.environment)))
     return 0
 
 
@@ -296,18 +305,24 @@ async def _evaluate(
     verbose: bool,
 ) -> T:
     """Do `work` in a session with the module's running process."""
-    async with private_network() as network:
-        prefix = module_prefix(network, caller.cache)
+    async with private_network(proxies_of(caller.environment)) as network, network.with_module() as host:
+        prefix = module_prefix(host, caller.cache)
         async with ModuleProcess.start(found, prefix, progress.show, verbose=verbose) as process:
             # Imported late: meanwhile the module's process imports what it needs.
-            from daggerw_engine.api.client import ModuleSource
+            from daggerw_engine.api.client import Client, ModuleSource
             from daggerw_engine.api.session import Session
             from daggerw_engine.store.stand_ins import OWN_TABLE
 
             source = ModuleSource(found.name, found.source, found.root / OWN_TABLE)
+            user = Client(caller.folder, confined=False, privileges=caller.privileges)
             async with (
                 Session.open(
-                    cache=caller.cache, bound=caller.bound, network=network, module=source, progress=progress
+                    cache=caller.cache,
+                    bound=caller.bound,
+                    network=network,
+                    module=source,
+                    progress=progress,
+                    user=user,
                 ) as session,
                 session.module_client() as client,
             ):

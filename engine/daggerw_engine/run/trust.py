@@ -31,11 +31,6 @@ class Trust:
         found = Path(bundle or os.environ.get("SSL_CERT_FILE") or BUNDLE)
         return cls(found if found.is_file() else None, configuration)
 
-    @property
-    def specification(self) -> dict[str, object] | None:
-        """What the runner is told: it lends the bundle to file systems that have one."""
-        return {"bundle": str(self.bundle), "path": BUNDLE, "variables": VARIABLES} if self.bundle else None
-
     @staticmethod
     def proxies(environment: Mapping[str, str], reached: Iterable[str] = ()) -> dict[str, str]:
         """Return the host's proxy variables, in both spellings; what is `reached` goes past them."""

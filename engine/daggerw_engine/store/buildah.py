@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from daggerw_engine.errors import StoreError
-from daggerw_engine.process import Completed, run, tied
+from daggerw_engine.process import Completed, run, run_contained, tied
 
 FULL = (
     "no space left on device",
@@ -174,7 +174,7 @@ def _lower(folder: Path, image: str) -> list[str]:
 async def run_inside(command: Sequence[str], env: Mapping[str, str], stdin: str = "") -> Completed:
     """Run a Buildah command that starts others; again, when Buildah could not start them for being busy."""
     for _ in range(TRIES):
-        done = await run(command, env=env, stdin=stdin)
+        done = await run_contained(command, env=env, stdin=stdin)
         if BUSY not in done.stderr:
             break
     return done
