@@ -148,11 +148,14 @@ def _entries(path: Path) -> list[StandIn]:
     try:
         return [_entry(each) for each in tomllib.loads(path.read_text())["image"]]
     except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
-        raise ImageError(f"{path}: {type(error).__name__}: {error}; see {TABLE} for how it is written") from error
+        raise ImageError(f"{path}: {error!r}; {TABLE} shows how it is written") from error
 
 
 def _entry(given: dict[str, Any]) -> StandIn:
-    made = StandIn(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in given.items()
+    }
+    made = StandIn(**values)
     if not isinstance(made.match, tuple) or not (made.packages or made.unpacked):
         raise TypeError("an image needs match, a list of patterns, and packages or unpacked, lists of names")
     return made
