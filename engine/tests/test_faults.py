@@ -9,8 +9,6 @@ import shutil
 import signal
 import socket
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,7 +18,6 @@ from typing import Any
 import httpx
 import pytest
 
-from daggerw_engine.run.sandbox import RUNNER
 from engine_process import Engine, adopt_orphans, running, small_root, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
@@ -167,13 +164,6 @@ def test_a_kill_ends_a_process_that_is_not_tied_to_the_engine_yet(home: Path, tm
     until(lambda: engine.runs("setpriv", "describe"), "the module is about to be asked")
     engine.kill()
     assert engine.left() == []
-
-
-def test_a_runner_whose_engine_has_ended_runs_nothing() -> None:
-    with open("/proc/sys/kernel/pid_max") as file:
-        nobody = file.read()
-    ended = subprocess.run((sys.executable, RUNNER, "0", nobody), input=b"", capture_output=True, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (1, b"", b"")  # it has not even read
 
 
 def full(home: Path, size: str) -> tuple[str, ...]:

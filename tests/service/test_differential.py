@@ -22,7 +22,7 @@ IMPORTS = (
     " from app.modelling import portable_predictor\n"
 )
 # Enough to find each mutation; `python -m tests.service.differential` asks a million times.
-BODIES, HEADS, SEED = 1500, 1000, 9
+BODIES, HEADS, SEED = 1500, 1000, 5
 # Each makes the hot path wrong in one place; the program then runs as it does otherwise.
 BODY_MUTATIONS = {
     "a row that is too long is taken": (
