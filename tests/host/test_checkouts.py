@@ -19,7 +19,7 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # What can have a comment at its end; lists of pins decide which environment the wrapper installs.
 COMMENTED = {
     "": "# later\n",
-    ".py": "# later\n",
+    ".py": "\n\n# later\n",
     ".toml": "# later\n",
     ".yml": "# later\n",
     ".md": "Later.\n",
