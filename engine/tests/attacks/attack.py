@@ -144,15 +144,21 @@ FAMILY = ("Address family not supported by protocol",)
 PLACES: tuple[Beside, str] = ("same", "Masked and read-only paths, few devices, no capability to change that")
 CALLS: tuple[Beside, str] = (
     "same",
-    "Neither the capability nor the system call; Docker allows the call to none",
+    "Neither the capability nor the system call is given",
 )
 NAMESPACES: tuple[Beside, str] = (
     "same",
     "No namespace flag in `unshare` and `clone`, `clone3` as if not there",
 )
 CAPABLE: tuple[Beside, str] = ("stronger", "Docker gives NET_RAW and MKNOD")
-LISTED: tuple[Beside, str] = ("stronger", "Docker 20.10 allows io_uring, and any family of sockets")
-LIMITED: tuple[Beside, str] = ("stronger", "Docker limits processes when it is told to; 2048 here")
+LISTED: tuple[Beside, str] = (
+    "stronger",
+    "Docker 20.10 allows io_uring and AF_ALG; later ones refuse AF_VSOCK, too",
+)
+LIMITED: tuple[Beside, str] = (
+    "stronger",
+    "Docker limits processes when told to; 2048 here, by a cgroup or, rootless, RLIMIT_NPROC",
+)
 APART: tuple[Beside, str] = ("same", "Namespaces of its own, with nothing of the engine's in them")
 ATTACKS = (
     Attack("make a block device", call("mknodat", AT_FDCWD, "/disk", NEW_DEVICE, 0xFE00), DENIED, *CAPABLE),
@@ -222,8 +228,8 @@ OTHERS: tuple[tuple[str, Beside, str], ...] = (
     ),
     ("the cloud's metadata, the host's own addresses", "stronger", "No route to them, but to a proxy's port"),
     ("a file system filled to its end", "same", "The command fails, and what it wrote goes"),
-    ("memory used to its end", "same", "No limit; the kernel ends the command before the engine"),
-    ("a file that only the profile of AppArmor or SELinux protects", "weaker", "There is none"),
+    ("memory used to its end (not tried)", "same", "No limit; the kernel ends the command before the engine"),
+    ("what only a profile of AppArmor or SELinux refuses (not tried)", "weaker", "There is no profile"),
 )
 
 
