@@ -18,7 +18,7 @@ LONG_BYTES = 4096  # a shorter body is parsed at once
 SLICE_BYTES = 32 * 1024
 SLICE_NUMBERS = 16 * 1024
 SPARE = 16  # lists and numbers beside the rows'
-STRINGS, OBJECTS = 1000, 1000  # of a body that is worth a look at what is wrong with it
+STRINGS, OBJECTS, WORDS = 1000, 1000, 1000  # of a body that is worth a look at what is wrong with it
 
 _SPACE = rb"[ \t\r\n]*+"
 _start = re.compile(_SPACE + rb"\{" + _SPACE + rb'"instances"' + _SPACE + rb":" + _SPACE + rb"\[").match
@@ -52,6 +52,10 @@ def check_size(body: bytes, count: int, max_rows: int) -> Iterator[None]:
     objects = body.count(b"{")
     if objects > OBJECTS:
         raise InvalidInput("body", f"at most {OBJECTS} objects", f"{objects}")
+    yield
+    words = body.count(b"u") + body.count(b"s")  # null, true and false have one of these
+    if words > WORDS:
+        raise InvalidInput("body", f"at most {WORDS} values that are no numbers", f"{words}")
 
 
 def is_batch(body: bytes) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from app.api.asgi_app import AsgiApp
 from app.connections import batch_body, request_body
-from app.connections.batch_body import LONG_BYTES, OBJECTS, SPARE, STRINGS, NotInSlices
+from app.connections.batch_body import LONG_BYTES, OBJECTS, SPARE, STRINGS, WORDS, NotInSlices
 from app.connections.request_body import Batch
 from app.errors import InvalidInput
 from app.modelling import model_loader
@@ -140,6 +140,7 @@ TOO_MUCH = {
         f"{3 * ROWS + SPARE + 2} numbers",
     ),
     "strings": (b'""' * (STRINGS + 1), f"at most {STRINGS} strings", f"{STRINGS + 2}"),
+    "words": (b"null" * (WORDS + 1), f"at most {WORDS} values that are no numbers", f"{WORDS + 3}"),
     "objects": (b"{" * (OBJECTS + 1), f"at most {OBJECTS} objects", f"{OBJECTS + 2}"),
 }
 
