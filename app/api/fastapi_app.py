@@ -127,14 +127,14 @@ async def openapi(request: Request) -> Response:
 
 async def predict(request: Request, service: ServiceDep) -> Response:
     """Answer the model's prediction for one row, or for many; the body is JSON whatever Content-Type says."""
-    predictor = service.predictor()
-    count, limits = len(predictor.card.features), service.settings.limits
+    service.predictor()
+    most = service.settings.limits.batch_rows
     body, batches = await request.body(), _batches(request)
     with batches.admission(body):
-        if values := await batches.predict_slices(body, count, limits.batch_rows):
+        if values := await batches.predict_slices(body, most):
             return await _predictions(batches, values)
-        await batches.check_size(body, count, limits.batch_rows)
-        asked = await batches.read(body, count, limits.batch_rows)
+        await batches.check_size(body, most)
+        asked = await batches.read(body, most)
         if isinstance(asked, request_body.Batch):
             return await _predictions(batches, await batches.predict(asked.rows))
         value = await batches.scoring.predict(asked)
@@ -174,7 +174,7 @@ async def infer(request: Request, service: ServiceDep) -> Response:
     card, most = predictor.card, service.settings.limits.batch_rows
     body, batches = await request.body(), _batches(request)
     with batches.admission(body):
-        await batches.check_size(body, len(card.features), most)
+        await batches.check_size(body, most)
         question = await batches.read_strictly(body, lambda: open_inference.parse(body, card, most))
         values = await batches.predict(question.rows)
         await service.turns.wait()

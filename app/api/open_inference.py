@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.connections.request_body import check_rows, parse_object, shown
+from app.connections.request_body import check_rows, parse_object
+from app.connections.row_reader import shown
 from app.errors import InvalidInput
 from app.modelling.artifact import Card
 
