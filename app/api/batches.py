@@ -105,8 +105,8 @@ class Batches:
             await task.predict(rows[start : start + step])
         return task.finish()
 
-    async def write(self, values: Sequence[Result]) -> bytes:
-        """Return numbers as a JSON list."""
+    async def write(self, values: Sequence[object]) -> bytes:
+        """Return values as a JSON list."""
         parts = []
         for start in range(0, len(values), WRITTEN_NUMBERS):
             await self.turns.wait()
