@@ -19,11 +19,7 @@ import pytest
 from tests.conftest import ROOT
 
 VERSION = "v1.2.3"
-<<<<<<< HEAD
-LISTENING = re.compile(r"listening on http://(?:\[::\]|0\.0\.0\.0):(\d+)")
-=======
 LISTENING = re.compile(r"listening on http://\S+:(\d+),")
->>>>>>> 283384e0e02b5b825cd9a6a210e890c26cdc3107
 
 
 @pytest.fixture(scope="session")
