@@ -20,7 +20,7 @@ from app.modelling import model_loader
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, error_of
-from tests.service.model import write_sum
+from tests.service.model import number_reader, write_sum
 from tests.service.mutations import NUMBERS, TOKENS
 
 ROWS = 50
@@ -65,7 +65,7 @@ def read_in_slices(body: bytes) -> str | None:
 def read_strictly(body: bytes) -> str | None:
     """Return a batch's rows, or None if it is refused."""
     try:
-        read = request_body.parse(body, 3, 100)
+        read = request_body.parse(body, number_reader(), 100)
     except InvalidInput:
         return None
     return repr(read.rows) if isinstance(read, Batch) else None

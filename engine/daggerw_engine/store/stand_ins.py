@@ -126,7 +126,8 @@ class StandIn:
         words = ("chroot", str(root), "sh", "-e", "-c", "\n".join(self.commands))
         done = await run((*tied(), *CONTAINED, *words), env=self.env)
         if done.status:
-            raise store_error("commands of a stand-in", done)
+            told = " ".join(done.stderr.split())[-600:]
+            raise ImageError(f"the stand-in for {self.match[0]}: its commands failed: {told}")
 
     def _configuration(self) -> list[str]:
         options = option_list("--env", self.env) + [
