@@ -31,8 +31,9 @@ def trainings(
     trainings = {folder / kernel: _train(kernel, folder / kernel, unmeasured) for kernel in KERNELS}
     yield trainings
     for training in trainings.values():
-        training.kill()
-        training.communicate()
+        if training.poll() is None:
+            training.kill()
+            training.communicate()
 
 
 def _train(kernel: str, output: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
