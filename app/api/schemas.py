@@ -177,7 +177,7 @@ def predict_body(columns: Sequence[Column], limits: Limits) -> Schema:
         "name": "details",
         "in": "query",
         "required": False,
-        "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
+        "schema": {"type": "boolean", "default": False},
         "description": "Whether to answer the class's name and, of two classes, their probabilities as well.",
     }
     return _json_body({"oneOf": [single, batch]} | example) | {"parameters": [details]}
