@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from app.metrics import SECONDS, Route, Snapshot
+from app.metrics import SECONDS, Route, Snapshot, shares
 from app.modelling.artifact import Feature
 
 MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -69,18 +69,20 @@ def _histogram(name: str, path: str, route: Route) -> Iterator[str]:
 
 def _drift(snapshot: Snapshot, features: Sequence[Feature]) -> Iterator[str]:
     yield _family("predictions_total", "counter", "Rows predicted.", [({}, snapshot.predictions)])
-    names = [feature.name for feature in features]
-    shares = [feature.bins.shares for feature in features]
+    learned = map(shares, features)
     yield _family(
-        "input_bin_total", "counter", "Inputs in a bin of the training rows.", _bins(names, snapshot.bins)
+        "input_bin_total", "counter", "Inputs in a bin of the training rows.", _bins(features, snapshot.bins)
     )
-    yield _family("input_bin_share", "gauge", "Share of the training rows in a bin.", _bins(names, shares))
+    yield _family(
+        "input_bin_share", "gauge", "Share of the training rows in a bin.", _bins(features, learned)
+    )
 
 
-def _bins(names: Sequence[str], values: Iterable[Sequence[float]]) -> Iterator[Sample]:
-    for name, row in zip(names, values, strict=True):
+def _bins(features: Sequence[Feature], values: Iterable[Sequence[float]]) -> Iterator[Sample]:
+    for feature, row in zip(features, values, strict=True):
         for index, value in enumerate(row):
-            yield {"feature": name, "bin": str(index)}, value
+            is_missing = index == len(feature.bins.shares)
+            yield {"feature": feature.name, "bin": "missing" if is_missing else str(index)}, value
 
 
 def _process(snapshot: Snapshot) -> Iterator[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from app.modelling.artifact import Card, Feature
+from app.modelling.columns import Row
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 OTHER = "other"  # the route of all paths that aren't known
@@ -44,19 +45,28 @@ class Route:
         self.seconds += other.seconds
 
 
+def shares(feature: Feature) -> tuple[float, ...]:
+    """Return the training rows' shares by bin; the last is that of missing values, if the model takes any."""
+    return (*feature.bins.shares, feature.missing_share) if feature.missing else feature.bins.shares
+
+
 class RowCounts:
     """Rows, and how many of their values are in each bin of each feature."""
 
     def __init__(self, features: Sequence[Feature]) -> None:
         self.rows = 0
-        self.bins = [[0] * len(feature.bins.shares) for feature in features]
-        self._columns = [(feature.bins.edges, self.bins[column]) for column, feature in enumerate(features)]
+        self.bins = [[0] * len(shares(feature)) for feature in features]
+        self._columns = list(zip(features, self.bins, strict=True))
 
-    def count(self, rows: Sequence[Sequence[float]]) -> None:
+    def count(self, rows: Sequence[Row]) -> None:
         """Count rows, one feature after the other."""
         self.rows += len(rows)
-        for (edges, counts), values in zip(self._columns, zip(*rows, strict=True), strict=True):
-            ordered, below = sorted(values), 0  # which costs less than to look for each value's bin
+        for (feature, counts), values in zip(self._columns, zip(*rows, strict=True), strict=True):
+            edges, present = feature.bins.edges, values
+            if feature.missing:
+                present = tuple(value for value in values if value == value)
+                counts[-1] += len(values) - len(present)
+            ordered, below = sorted(present), 0  # which costs less than to look for each value's bin
             for index, edge in enumerate(edges):
                 counts[index] += (upto := bisect_right(ordered, edge)) - below
                 below = upto
@@ -72,16 +82,21 @@ class Metrics:
         self.in_flight = 0
         self.predictions = 0
         self.features = card.features if card else ()
-        self.bins = [[0] * len(feature.bins.shares) for feature in self.features]
-        self._columns = [
+        self.bins = [[0] * len(shares(feature)) for feature in self.features]
+        columns = [
             (column, feature.bins.edges, self.bins[column]) for column, feature in enumerate(self.features)
         ]
+        self._columns = [each for each in columns if not self.features[each[0]].missing]
+        self._with_holes = [each for each in columns if self.features[each[0]].missing]
 
-    def predicted(self, row: Sequence[float]) -> None:
+    def predicted(self, row: Row) -> None:
         """Count a prediction, and its features in their bins."""
         self.predictions += 1
         for column, edges, counts in self._columns:
             counts[bisect_left(edges, row[column])] += 1
+        for column, edges, counts in self._with_holes:
+            value = row[column]
+            counts[bisect_left(edges, value) if value == value else -1] += 1
 
     def predicted_all(self, counted: RowCounts) -> None:
         """Count the predictions for rows that were counted."""

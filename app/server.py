@@ -28,7 +28,7 @@ from app.workers.supervisor import Supervisor
 GRACE_SECONDS = 8
 TICK_SECONDS = 0.25
 REPORT_TICKS = 4  # from one report of the counters to the next
-SWITCH_SECONDS = 0.001  # that the event loop waits at most for a thread which computes
+SWITCH_SECONDS = 0.0001  # that each of the event loop's callbacks waits for a thread which computes
 SPARE_FILES = 64  # that are no connections: modules while they are imported, the model, the event loop
 
 

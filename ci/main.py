@@ -127,8 +127,8 @@ class Ci:
     async def test_pipeline(self) -> str:
         """Test the machinery: the service with any model, training, the pipeline, and this repository."""
         prepared, registry = self._prepared(), _registry().as_service(use_entrypoint=True)
-        files = self.source.filter(include=[*MODEL_FILES, "pytest.ini", "tests/*.py", *SERVICE_TESTS])
-        service = prepared.with_directory(".", files)
+        needed = [*MODEL_FILES, "docker", "pytest.ini", "tests/*.py", *SERVICE_TESTS]
+        service = prepared.with_directory(".", self.source.filter(include=needed))
         pipeline = prepared.with_directory(".", self.source).with_service_binding("registry", registry)
         measured = ["--cov=app", "--cov=train_model", "--cov=training"]
         beside = ["--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]

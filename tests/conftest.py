@@ -88,13 +88,3 @@ def unmeasured() -> dict[str, str]:
 def anyio_backend() -> str:
     """Run `@pytest.mark.anyio` tests on asyncio, as everything here does."""
     return "asyncio"
-
-
-@pytest.fixture(scope="session")
-def native_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the native scorer, compiled for the tests."""
-    import compile_scorer
-
-    library = tmp_path_factory.mktemp("native") / "libscorer.so"
-    compile_scorer.compile_scorer(library)
-    return library

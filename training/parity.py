@@ -4,9 +4,9 @@ Trees must give the same scores bit for bit; other scores may differ as `trainin
 what is made of scores by TOLERANCE, as scikit-learn itself does between a row and a batch. Compared are
 
 - the rows trained on;
-- RANDOM_ROWS rows, half of them even over one and a half times the features' ranges (over all categories, and
-  unknown ones where the model takes them), half with each feature's value from some row trained on; where the
-  model takes a missing value, a tenth lacks it;
+- up to RANDOM_ROWS rows, half of them even over one and a half times the features' ranges (over all
+  categories, and unknown ones where the model takes them), half with each feature's value from some row
+  trained on; where the model takes a missing value, a tenth of the former lacks it;
 - for trees, rows that reach a split with its feature at the threshold and at the numbers beside it, or at a
   category of each side. They are given to a pipeline's last step by itself, as no scaler gives every double.
 
@@ -37,6 +37,7 @@ from training.preparation.own_encoding import OwnEncoding
 from training.preparation.prepared_row import names_of
 
 RANDOM_ROWS = 100_000
+PYTHON_MICROSECONDS = 10_000_000  # for random rows where the native library is missing: fewer are compared
 MISSING = 0.1  # share of the evenly drawn values that are taken away where the model takes that
 MAX_SPLITS = 20_000
 TOLERANCE = 1e-12  # times the reference, or 1 when that is smaller
@@ -103,7 +104,7 @@ def check(
     pair, size = Pair.of(model, reference, positive, columns), ceil(CELLS / trained.shape[1])
     for first in range(0, len(trained), size):
         pair.compare(trained[first : first + size], "rows trained on")
-    for rows in random_rows(columns, trained, size):
+    for rows in random_rows(columns, trained, size, _count(pair.scorer)):
         pair.compare(rows, "random rows")
     if model.forest:
         *before, final = split(reference)
@@ -130,12 +131,19 @@ def _check_splits(forest: Forest, last: Pair, encoding: OwnEncoding, rows: Rows,
         last.compare(encoding.decode(np.array(chunk)), "rows at splits")
 
 
-def random_rows(columns: Sequence[Column], trained: Rows, size: int) -> Iterator[Rows]:
-    """Yield RANDOM_ROWS encoded rows in chunks of a size, always the same for the same data."""
+def _count(scorer: Scorer) -> int:
+    """Return how many random rows to compare."""
+    if scorer.kind == "native":
+        return RANDOM_ROWS
+    return min(RANDOM_ROWS, ceil(PYTHON_MICROSECONDS / scorer.microseconds))
+
+
+def random_rows(columns: Sequence[Column], trained: Rows, size: int, total: int) -> Iterator[Rows]:
+    """Yield encoded rows in chunks of a size, always the same for the same data."""
     random = np.random.default_rng(0)
     takes_missing = np.array([column.feature.missing for column in columns])
-    for first in range(0, RANDOM_ROWS, size):
-        shape = (min(size, RANDOM_ROWS - first), trained.shape[1])
+    for first in range(0, total, size):
+        shape = (min(size, total - first), trained.shape[1])
         even = np.column_stack(
             [
                 _even(column, values, shape[0], random)

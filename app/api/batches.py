@@ -14,8 +14,10 @@ from app.connections import batch_body, request_body
 from app.connections.batch_body import LONG_BYTES, NotInSlices
 from app.connections.http_response import as_json
 from app.connections.request_body import Batch
+from app.connections.row_reader import RowReader
 from app.errors import InvalidInput, Overloaded
 from app.metrics import RowCounts
+from app.modelling.columns import Row
 from app.modelling.predictor import Result
 from app.service import Service
 
@@ -23,7 +25,7 @@ COUNTED_NUMBERS = 4 * 1024
 SLICE_NUMBERS = 16 * 1024  # of a batch that was read strictly
 WRITTEN_NUMBERS = 2000
 
-Rows = Sequence[Sequence[float]]
+Rows = Sequence[Row]
 Read = TypeVar("Read")
 
 _row_name = re.compile(r"instances\[(\d+)\](.*)").fullmatch
@@ -34,6 +36,7 @@ class Batches:
 
     def __init__(self, service: Service, scoring: Scoring) -> None:
         self.service, self.scoring = service, scoring
+        self.reader = RowReader(scoring.predictor.columns)
         self.turns = service.turns
         self.worked_on = 0
         self._strict = ThreadPoolExecutor(1, "strict")  # one: each takes the interpreter from the event loop
@@ -52,17 +55,19 @@ class Batches:
         finally:
             self.worked_on -= 1
 
-    async def read(self, body: bytes, count: int, max_rows: int) -> list[float] | Batch:
+    async def read(self, body: bytes, max_rows: int) -> Row | Batch:
         """Return what `request_body.parse` does. Raises InvalidInput."""
-        if len(body) > LONG_BYTES and (row := request_body.quick_features(body, count)):
-            return row
-        return await self.read_strictly(body, lambda: request_body.parse(body, count, max_rows))
+        if len(body) > LONG_BYTES and self.reader.is_numeric:
+            row = request_body.quick_features(body, self.reader.count)
+            if row:
+                return row
+        return await self.read_strictly(body, lambda: request_body.parse(body, self.reader, max_rows))
 
-    async def check_size(self, body: bytes, count: int, max_rows: int) -> None:
-        """Refuse a long body that can't be rows of `count` numbers. Raises InvalidInput."""
+    async def check_size(self, body: bytes, max_rows: int) -> None:
+        """Refuse a long body that can't be rows of the model's. Raises InvalidInput."""
         if len(body) > LONG_BYTES:
             await self.turns.wait()
-            for _ in batch_body.check_size(body, count, max_rows):
+            for _ in batch_body.check_size(body, self.reader, max_rows):
                 await self.turns.wait()
 
     async def read_strictly(self, body: bytes, read: Callable[[], Read]) -> Read:
@@ -71,14 +76,14 @@ class Batches:
             return read()
         return await asyncio.get_running_loop().run_in_executor(self._strict, read)
 
-    async def predict_slices(self, body: bytes, count: int, max_rows: int) -> list[Result] | None:
+    async def predict_slices(self, body: bytes, max_rows: int) -> list[Result] | None:
         """Return the predictions for a long batch, read in slices; None if only the strict reading knows it.
 
         Raises InvalidInput for a row that has none.
         """
-        if len(body) <= LONG_BYTES or not batch_body.is_batch(body):
+        if len(body) <= LONG_BYTES or not self.reader.is_numeric or not batch_body.is_batch(body):
             return None
-        task, slices = _Task(self), batch_body.slices(body, count)
+        task, slices = _Task(self), batch_body.slices(body, self.reader.count)
         while True:
             await self.turns.wait()
             try:
@@ -100,8 +105,8 @@ class Batches:
             await task.predict(rows[start : start + step])
         return task.finish()
 
-    async def write(self, values: Sequence[Result]) -> bytes:
-        """Return numbers as a JSON list."""
+    async def write(self, values: Sequence[object]) -> bytes:
+        """Return values as a JSON list."""
         parts = []
         for start in range(0, len(values), WRITTEN_NUMBERS):
             await self.turns.wait()

@@ -12,17 +12,20 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import State
 from starlette.routing import Route
 
-from app.api import open_inference, schemas
+from app.api import mlflow_scoring, open_inference, schemas
 from app.api.batches import Batches
 from app.api.page import File, file_routes
-from app.api.routes import Plain, plain_routes, predict_routes
+from app.api.routes import INVOCATIONS, Plain, plain_routes, predict_routes
 from app.api.schemas import InferenceProblem, ProblemBody, documented
 from app.api.scoring import Scoring
 from app.connections import request_body
 from app.connections.error_responses import problem
 from app.connections.http_response import HttpResponse, as_json
+from app.connections.row_reader import shown
 from app.errors import AppError, ArtifactError, InvalidInput, UnknownPath, WrongMethod
-from app.modelling.predictor import Result
+from app.modelling.artifact import Card
+from app.modelling.columns import Column
+from app.modelling.predictor import Result, details
 from app.service import Service
 
 ANYWHERE = documented(ProblemBody, 400, 404, 405, 408, 431, 500, 501, 503)
@@ -47,8 +50,10 @@ ServiceDep = Annotated[Service, Depends(_service)]
 
 def create_app(service: Service) -> FastAPI:
     """Return the application of a service."""
+    card = service.card()
     app = FastAPI(
-        title="milestone2",
+        title=card.name if card else "milestone2",
+        description=schemas.description(card) if card else "",
         version=service.settings.model_version,
         openapi_url=None,  # it is made on the event loop
         docs_url=None,  # its page loads scripts from the network; app/api/page.py has one that doesn't
@@ -64,6 +69,12 @@ def create_app(service: Service) -> FastAPI:
         _add_plain(app, path, plain)
     for path, file in file_routes(service.settings).items():
         _add_file(app, path, file)
+    app.post(
+        INVOCATIONS,
+        response_model=schemas.Predictions,
+        responses=documented(ProblemBody, 413, 415),
+        openapi_extra=schemas.invocations_body(_columns(service), service.settings.limits),
+    )(invocations)
     _add_inference(app, service)
     app.get("/openapi.json", include_in_schema=False)(openapi)
     app.add_exception_handler(AppError, _app_error)
@@ -73,7 +84,7 @@ def create_app(service: Service) -> FastAPI:
 
 
 def _add_predict(app: FastAPI, service: Service) -> None:
-    extra = schemas.predict_body(service.feature_count(), service.settings.limits)
+    extra = schemas.predict_body(_columns(service), service.settings.limits)
     for path in predict_routes(service.settings):
         app.post(
             path,
@@ -81,6 +92,10 @@ def _add_predict(app: FastAPI, service: Service) -> None:
             responses=documented(ProblemBody, 413, 415),
             openapi_extra=extra,
         )(predict)
+
+
+def _columns(service: Service) -> Sequence[Column]:
+    return () if isinstance(service.model, ArtifactError) else service.model.columns
 
 
 def _add_plain(app: FastAPI, path: str, plain: Plain) -> None:
@@ -106,7 +121,7 @@ def _add_inference(app: FastAPI, service: Service) -> None:
     """Add the Open Inference Protocol's paths: of the model and version that there are, or of any."""
     card, version = service.card(), service.settings.model_version
     model = f"/v2/models/{card.name if card else '{name}'}"
-    extra = schemas.inference_body(service.feature_count(), service.settings.limits)
+    extra = schemas.inference_body(_columns(service), service.settings.limits)
     common: dict[str, Any] = {"responses": INFERENCE}
     app.get("/v2", response_model=schemas.ServerMetadata, **common)(server_metadata)
     for path in (model, f"{model}/versions/{version}"):
@@ -127,23 +142,49 @@ async def openapi(request: Request) -> Response:
 
 async def predict(request: Request, service: ServiceDep) -> Response:
     """Answer the model's prediction for one row, or for many; the body is JSON whatever Content-Type says."""
-    predictor = service.predictor()
-    count, limits = len(predictor.card.features), service.settings.limits
+    card, most = service.predictor().card, service.settings.limits.batch_rows
+    explained = card if _wants_details(request) else None
     body, batches = await request.body(), _batches(request)
     with batches.admission(body):
-        if values := await batches.predict_slices(body, count, limits.batch_rows):
-            return await _predictions(batches, values)
-        await batches.check_size(body, count, limits.batch_rows)
-        asked = await batches.read(body, count, limits.batch_rows)
+        if values := await batches.predict_slices(body, most):
+            return await _predictions(batches, values, explained)
+        await batches.check_size(body, most)
+        asked = await batches.read(body, most)
         if isinstance(asked, request_body.Batch):
-            return await _predictions(batches, await batches.predict(asked.rows))
+            return await _predictions(batches, await batches.predict(asked.rows), explained)
         value = await batches.scoring.predict(asked)
     service.metrics.predicted(asked)
-    return JSONResponse({"prediction": value, "model_version": service.settings.model_version})
+    answer = {"prediction": value, "model_version": service.settings.model_version}
+    return JSONResponse(answer | (details(explained, value) if explained else {}))
 
 
-async def _predictions(batches: Batches, values: Sequence[Result]) -> Response:
-    return Response(b'{"predictions":%b}' % await batches.write(values), media_type="application/json")
+async def _predictions(batches: Batches, values: Sequence[Result], explained: Card | None) -> Response:
+    """Answer many predictions, with what they mean if a card is given."""
+    found = b'"predictions":%b' % await batches.write(values)
+    if explained and explained.classes:
+        meanings = [details(explained, value) for value in values]
+        found += b',"labels":%b' % await batches.write([each["label"] for each in meanings])
+        if explained.positive is not None:
+            shares = [each["probabilities"] for each in meanings]
+            found += b',"probabilities":%b' % await batches.write(shares)
+    return Response(b"{%b}" % found, media_type="application/json")
+
+
+def _wants_details(request: Request) -> bool:
+    given = request.query_params.get("details", "false")
+    if given not in ("true", "false"):
+        raise InvalidInput("details", "true or false", shown(given))
+    return given == "true"
+
+
+async def invocations(request: Request, service: ServiceDep) -> Response:
+    """Answer the predictions for rows in one of MLflow's scoring formats."""
+    service.predictor()
+    body, batches, most = await request.body(), _batches(request), service.settings.limits.batch_rows
+    with batches.admission(body):
+        await batches.check_size(body, most)
+        rows = await batches.read_strictly(body, lambda: mlflow_scoring.parse(body, batches.reader, most))
+        return await _predictions(batches, await batches.predict(rows), None)
 
 
 def _batches(request: Request) -> Batches:
@@ -158,7 +199,7 @@ async def server_metadata(service: ServiceDep) -> Response:
 
 async def model_metadata(service: ServiceDep) -> Response:
     """Answer what the model takes and gives."""
-    return JSONResponse(open_inference.metadata(service.predictor().card, service.settings.model_version))
+    return JSONResponse(open_inference.metadata(service.predictor(), service.settings.model_version))
 
 
 async def model_ready(service: ServiceDep) -> Response:
@@ -174,8 +215,8 @@ async def infer(request: Request, service: ServiceDep) -> Response:
     card, most = predictor.card, service.settings.limits.batch_rows
     body, batches = await request.body(), _batches(request)
     with batches.admission(body):
-        await batches.check_size(body, len(card.features), most)
-        question = await batches.read_strictly(body, lambda: open_inference.parse(body, card, most))
+        await batches.check_size(body, most)
+        question = await batches.read_strictly(body, lambda: open_inference.parse(body, batches.reader, most))
         values = await batches.predict(question.rows)
         await service.turns.wait()
         answer = open_inference.answer(card, service.settings.model_version, question, values)

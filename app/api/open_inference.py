@@ -1,5 +1,6 @@
-"""The Open Inference Protocol's messages (version 2, REST, JSON tensors): one input of rows, one output of
-numbers.
+"""The Open Inference Protocol's messages (version 2, REST, JSON tensors).
+
+There is one input of rows, or one for each column by its name, and one output of numbers.
 
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol says what they hold.
 """
@@ -11,9 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.connections.request_body import check_rows, parse_object, shown
+from app.connections.request_body import check_rows, parse_object
+from app.connections.row_reader import RowReader, shown
 from app.errors import InvalidInput
 from app.modelling.artifact import Card
+from app.modelling.columns import Column, Row
+from app.modelling.predictor import Predictor
 
 INPUT, OUTPUT = "features", "prediction"
 LARGEST = {"FP64": math.inf, "FP32": 3.4028234663852886e38, "INT64": 2.0**63}
@@ -24,11 +28,11 @@ BINARY = "JSON data: binary tensors are not supported (binary_data=False in Trit
 class Question:
     """What a client asks: rows of features, and the id that the answer repeats."""
 
-    rows: list[list[float]]
+    rows: list[Row]
     id: str | None
 
 
-def parse(body: bytes, card: Card, max_rows: int) -> Question:
+def parse(body: bytes, reader: RowReader, max_rows: int) -> Question:
     """Return the question in a body. Raises InvalidInput."""
     document = parse_object(body)
     given_id = document.get("id")
@@ -36,9 +40,11 @@ def parse(body: bytes, card: Card, max_rows: int) -> Question:
         raise InvalidInput("id", "a string", shown(given_id))
     _check_outputs(document.get("outputs"))
     inputs = document.get("inputs")
+    if _is_by_column(inputs, reader):
+        return Question(_columns(inputs, reader, max_rows), given_id)
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise InvalidInput("inputs", "a list of one tensor", _described(inputs))
-    return Question(_rows(inputs[0], len(card.features), max_rows), given_id)
+    return Question(_rows(inputs[0], reader.count, max_rows), given_id)
 
 
 def answer(card: Card, version: str, question: Question, predictions: Sequence[float]) -> dict[str, Any]:
@@ -53,15 +59,29 @@ def answer(card: Card, version: str, question: Question, predictions: Sequence[f
     return head | ({} if question.id is None else {"id": question.id}) | {"outputs": [output]}
 
 
-def metadata(card: Card, version: str) -> dict[str, Any]:
+def metadata(predictor: Predictor, version: str) -> dict[str, Any]:
     """Return what the model takes and gives."""
+    card = predictor.card
+    inputs = [{"name": INPUT, "datatype": "FP64", "shape": [-1, len(card.features)]}]
+    if not RowReader(predictor.columns).is_numeric:
+        inputs = [
+            {"name": each.feature.name, "datatype": datatype(each), "shape": [-1]}
+            for each in predictor.columns
+        ]
     return {
         "name": card.name,
         "versions": [version],
         "platform": "scikit-learn",
-        "inputs": [{"name": INPUT, "datatype": "FP64", "shape": [-1, len(card.features)]}],
+        "inputs": inputs,
         "outputs": [{"name": OUTPUT, "datatype": output_datatype(card), "shape": [-1]}],
     }
+
+
+def datatype(column: Column) -> str:
+    """Return the tensor type of a column; one of integers takes other numbers too."""
+    return {"boolean": "BOOL", "category": "BYTES", "text": "BYTES", "integer": "INT64"}.get(
+        column.feature.kind, "FP64"
+    )
 
 
 def output_datatype(card: Card) -> str:
@@ -80,20 +100,76 @@ def _check_outputs(outputs: object) -> None:
             raise InvalidInput("outputs[0].name", f'"{OUTPUT}"', shown(name))
 
 
-def _rows(tensor: dict[str, Any], count: int, max_rows: int) -> list[list[float]]:
+def _is_by_column(inputs: object, reader: RowReader) -> bool:
+    """Return whether there is a tensor for each column: always where no matrix of numbers holds a row."""
+    if not isinstance(inputs, list) or not all(isinstance(each, dict) for each in inputs):
+        return False
+    names = [each.get("name") for each in inputs]
+    named = any(isinstance(each, str) and each in reader.names for each in names)
+    return not reader.is_numeric or (named and reader.count > 1)
+
+
+def _columns(inputs: Any, reader: RowReader, max_rows: int) -> list[Row]:
+    """Return the rows of one tensor a column."""
+    tensors: dict[str, tuple[str, dict[str, Any]]] = {}
+    for number, tensor in enumerate(inputs):
+        place, name = f"inputs[{number}]", tensor.get("name")
+        if not isinstance(name, str) or name not in reader.names or name in tensors:
+            raise InvalidInput(f"{place}.name", "the name of a column, each once", shown(name))
+        tensors[name] = place, tensor
+    missing = [name for name in reader.names if name not in tensors]
+    if missing:
+        raise InvalidInput("inputs", f"a tensor named {shown(missing[0])}", "no such tensor")
+    columns = [_column(*tensors[name], column, max_rows) for name, column in reader.names.items()]
+    if len(set(map(len, columns))) > 1:
+        raise InvalidInput("inputs", "tensors of the same shape", "tensors of different lengths")
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _column(place: str, tensor: dict[str, Any], column: Column, max_rows: int) -> list[Any]:
+    """Return a tensor's values, encoded."""
+    _check_not_binary(place, tensor)
+    kind, expected = tensor.get("datatype"), datatype(column)
+    types = (expected,) if expected in ("BOOL", "BYTES") else tuple(LARGEST)
+    if kind not in types:
+        raise InvalidInput(f"{place}.datatype", f"one of {', '.join(types)}", shown(kind))
+    shape, data = tensor.get("shape"), tensor.get("data")
+    if not isinstance(data, list):
+        raise InvalidInput(f"{place}.data", "a list", shown(data))
+    check_rows(f"{place}.data", len(data), max_rows)
+    if shape not in ([len(data)], [len(data), 1]):
+        raise InvalidInput(f"{place}.shape", f"[{len(data)}], as there are so many values", str(shape)[:80])
+    if all(isinstance(each, list) and len(each) == 1 for each in data):
+        data = [each[0] for each in data]
+    found = []
+    for index, value in enumerate(data):
+        encoded = column.encode(value)
+        if encoded is None:
+            raise InvalidInput(f"{place}.data[{index}]", column.expected, shown(value))
+        if kind in LARGEST and value is not None:
+            _check_number(f"{place}.data[{index}]", value, kind)
+        found.append(encoded)
+    return found
+
+
+def _check_not_binary(place: str, tensor: dict[str, Any]) -> None:
     parameters = tensor.get("parameters")
     if isinstance(parameters, dict) and "binary_data_size" in parameters:
-        raise InvalidInput("inputs[0].parameters.binary_data_size", BINARY, "a binary tensor")
+        raise InvalidInput(f"{place}.parameters.binary_data_size", BINARY, "a binary tensor")
+
+
+def _rows(tensor: dict[str, Any], count: int, max_rows: int) -> list[Row]:
+    _check_not_binary("inputs[0]", tensor)
     if not isinstance(tensor.get("name"), str):
         raise InvalidInput("inputs[0].name", "a string", shown(tensor.get("name")))
-    datatype = tensor.get("datatype")
-    if not isinstance(datatype, str) or datatype not in LARGEST:
-        raise InvalidInput("inputs[0].datatype", f"one of {', '.join(LARGEST)}", shown(datatype))
+    kind = tensor.get("datatype")
+    if not isinstance(kind, str) or kind not in LARGEST:
+        raise InvalidInput("inputs[0].datatype", f"one of {', '.join(LARGEST)}", shown(kind))
     rows = _row_count(tensor.get("shape"), count)
     check_rows("inputs[0].shape", rows, max_rows)
     values = _flat(tensor.get("data"), rows, count)
     for index, value in enumerate(values):
-        _check_number(value, datatype, index)
+        _check_number(f"inputs[0].data[{index}]", value, kind)
     return [values[start : start + count] for start in range(0, rows * count, count)]
 
 
@@ -122,12 +198,11 @@ def _flat(data: object, rows: int, count: int) -> list[Any]:
     return data
 
 
-def _check_number(value: object, datatype: str, index: int) -> None:
-    name = f"inputs[0].data[{index}]"
+def _check_number(name: str, value: object, kind: str) -> None:
     if not isinstance(value, float):
         raise InvalidInput(name, "a finite number", shown(value))
-    if abs(value) > LARGEST[datatype] or (datatype == "INT64" and not value.is_integer()):
-        raise InvalidInput(name, f"a value of {datatype}", repr(value))
+    if abs(value) > LARGEST[kind] or (kind == "INT64" and not value.is_integer()):
+        raise InvalidInput(name, f"a value of {kind}", repr(value))
 
 
 def _described(value: object) -> str:

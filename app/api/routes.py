@@ -22,6 +22,7 @@ from app.settings import Settings
 
 Plain = Callable[[Service], Awaitable[HttpResponse]]
 
+INVOCATIONS = "/invocations"
 _V2_MODEL = re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?(/ready|/infer)?")
 
 
@@ -78,8 +79,8 @@ def predict_routes(settings: Settings) -> tuple[str, ...]:
 
 
 def is_inference(path: str) -> bool:
-    """Return whether the path is the Open Inference Protocol's for a prediction."""
-    return path.endswith("/infer") and _V2_MODEL.fullmatch(path) is not None
+    """Return whether the path is MLflow's or the Open Inference Protocol's for predictions."""
+    return path == INVOCATIONS or (path.endswith("/infer") and _V2_MODEL.fullmatch(path) is not None)
 
 
 class Labels:
@@ -87,7 +88,7 @@ class Labels:
 
     def __init__(self, settings: Settings) -> None:
         ours = (plain_routes(settings), predict_routes(settings), file_routes(settings))
-        paths = ["/openapi.json", "/v2", *chain.from_iterable(ours)]
+        paths = ["/openapi.json", "/v2", INVOCATIONS, *chain.from_iterable(ours)]
         self._known = {path: path for path in paths}
 
     def of(self, path: str) -> str:

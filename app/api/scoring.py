@@ -14,10 +14,9 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from app.errors import AppError
-from app.modelling.columns import typical_row
+from app.modelling.columns import Row, typical_row
 from app.modelling.predictor import Predictor, Result
 
-Row = Sequence[float]
 Rows = Sequence[Row]
 Waiting = Sequence[asyncio.Future[Any]]
 Scored = TypeVar("Scored")

@@ -12,16 +12,18 @@ from collections.abc import Iterator
 import orjson
 
 from app.connections.request_body import as_rows
+from app.connections.row_reader import RowReader
 from app.errors import InvalidInput
 
 LONG_BYTES = 4096  # a shorter body is parsed at once
 SLICE_BYTES = 32 * 1024
 SLICE_NUMBERS = 16 * 1024
 SPARE = 16  # lists and numbers beside the rows'
-STRINGS, OBJECTS = 1000, 1000  # of a body that is worth a look at what is wrong with it
+STRINGS, OBJECTS, WORDS = 1000, 1000, 1000  # of a body that is worth a look at what is wrong with it
 
 _SPACE = rb"[ \t\r\n]*+"
 _start = re.compile(_SPACE + rb"\{" + _SPACE + rb'"instances"' + _SPACE + rb":" + _SPACE + rb"\[").match
+_is_named = re.compile(_SPACE.join((rb"", rb"\{", rb'"[a-z_]+"', rb":", rb"\[", rb"\{"))).match
 _parameters = rb'(?:,%b"parameters"%b:%b(?:null|\{%b\})%b)?' % ((_SPACE,) * 5)
 _end = re.compile(rb"\]" + _SPACE + _parameters + rb"\}" + _SPACE).fullmatch
 _integer_zero = re.compile(rb"-0(?=[\],\s])")
@@ -32,11 +34,27 @@ class NotInSlices(Exception):
     """Only the strict reading knows what the body is."""
 
 
-def check_size(body: bytes, count: int, max_rows: int) -> Iterator[None]:
-    """Look for what a long body has too much of to be rows of `count` numbers, a part at each step.
+def check_size(body: bytes, reader: RowReader, max_rows: int) -> Iterator[None]:
+    """Look for what a long body has too much of to be rows of the reader's, a part at each step.
 
     Raises InvalidInput before any parsing.
     """
+    if reader.is_numbers_only and not _is_named(body):
+        return _check_numbers(body, reader.count, max_rows)
+    return iter(()) if reader.has_texts else _check_values(body, reader.count, max_rows)
+
+
+def _check_values(body: bytes, count: int, max_rows: int) -> Iterator[None]:
+    """Bound rows by name and rows with strings, in which brackets may stand too."""
+    most = max_rows * (count + 1)
+    for mark, share, noun in ((b"[", 1, "lists"), (b"{", 1, "objects"), (b'"', 2, "strings")):
+        found, limit = body.count(mark) // share, share * most + STRINGS
+        if found > limit:
+            raise InvalidInput("body", f"at most {limit} {noun}", f"{found}")
+        yield
+
+
+def _check_numbers(body: bytes, count: int, max_rows: int) -> Iterator[None]:
     lists = body.count(b"[")
     if lists > max_rows + SPARE:
         raise InvalidInput("body", f"1 to {max_rows} rows", f"{lists - 1}")
@@ -52,6 +70,10 @@ def check_size(body: bytes, count: int, max_rows: int) -> Iterator[None]:
     objects = body.count(b"{")
     if objects > OBJECTS:
         raise InvalidInput("body", f"at most {OBJECTS} objects", f"{objects}")
+    yield
+    words = body.count(b"u") + body.count(b"s")  # null, true and false have one of these
+    if words > WORDS:
+        raise InvalidInput("body", f"at most {WORDS} values that are no numbers", f"{words}")
 
 
 def is_batch(body: bytes) -> bool:

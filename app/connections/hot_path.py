@@ -1,10 +1,10 @@
 """The hot path: POST /predict is answered from the bytes that came, before parser and framework are entered.
 
 Only what is certain is answered here: a head that `head_pattern` matches, the whole of its body at once or in
-the next segments, features that `quick_features` reads, and a model that answers on the event loop. All else
-(chunked bodies, Expect, HTTP/1.0, other paths, a wrong value) goes to uvicorn's parser from its first byte,
-and so to FastAPI, whose answer would have been the same: tests/service/test_differential.py compares them.
-HOT_PATH=0 turns it off.
+the next segments, features that `quick_features` or `quick_row` reads, and a model that answers on the event
+loop. All else (chunked bodies, Expect, HTTP/1.0, other paths, a wrong value) goes to uvicorn's parser from
+its first byte, and so to FastAPI, whose answer would have been the same: tests/service/test_differential.py
+compares them. HOT_PATH=0 turns it off.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import ClassVar
 
 from app.connections.http_response import Headers, as_json
 from app.connections.protocol import LimitedProtocol
-from app.connections.request_body import quick_features
+from app.connections.request_body import quick_features, quick_row
 from app.connections.request_head import HOST
+from app.connections.row_reader import RowReader
 from app.errors import AppError, ArtifactError
 from app.logs import Exchange
+from app.modelling.columns import Row
 from app.modelling.predictor import Predictor
 from app.service import PREDICT, REQUEST_ID, Service
 
@@ -59,7 +61,7 @@ class Responder:
 
     def __init__(self, service: Service, predictor: Predictor) -> None:
         self.predict = predictor.predict
-        self.count = len(predictor.card.features)
+        self.reader = RowReader(predictor.columns)
         self.limits = service.settings.limits
         self._head_at = head_pattern(self.limits.head_fields).match
         self.service, self.metrics, self.access_log = service, service.metrics, service.access_log
@@ -87,7 +89,10 @@ class Responder:
         """Return the answer, its head beginning and ending with these fields, or None if it is FastAPI's."""
         began = monotonic()
         start, end, request_id = request
-        features = quick_features(data[start:end], self.count)
+        body = data[start:end]
+        features: Row | None = quick_features(body, self.reader.count) if self.reader.is_numeric else None
+        if features is None:
+            features = quick_row(body, self.reader)
         if features is None:
             return None
         try:

@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import orjson
 
+from app.connections.row_reader import NotANumber, RowReader, shown
 from app.errors import InvalidInput
+from app.modelling.columns import Row
 
-SHOWN = 80  # characters of a refused value that are sent back
 BATCH_FIELDS = ("instances", "parameters")
 DOUBLES, NUMBERS = {float}, {float, int}
 
@@ -26,17 +28,10 @@ _integer_zero = re.compile(rb"-0[^.eE]").search
 
 
 @dataclass(frozen=True)
-class NotANumber:
-    """A literal that JSON forbids (NaN, Infinity) or that no double holds (1e400), as it was written."""
-
-    literal: str
-
-
-@dataclass(frozen=True)
 class Batch:
-    """Rows that are answered together."""
+    """Rows that are answered together, encoded."""
 
-    rows: list[list[float]]
+    rows: Sequence[Row]
 
 
 def quick_features(body: bytes, count: int) -> list[float] | None:
@@ -47,23 +42,43 @@ def quick_features(body: bytes, count: int) -> list[float] | None:
     return None if features is None else _as_row(features, count, body)
 
 
-def parse(body: bytes, count: int, max_rows: int) -> list[float] | Batch:
-    """Return the body's `features`, `count` finite numbers, or its `instances`, up to `max_rows` such lists.
+def quick_row(body: bytes, reader: RowReader) -> Row | None:
+    """Return what `features` holds, by place or by name; None when only the strict reading knows it."""
+    if b"\\" in body:
+        return None
+    try:
+        document = orjson.loads(body)
+    except ValueError:
+        return None
+    if type(document) is not dict or document.keys() != {"features"}:
+        return None
+    row = reader.quick(features := document["features"])
+    if row is None or (b"-0" in body and _integer_zero(body)):
+        return None
+    # orjson takes a name twice. Without escapes, each two quotes are a string: none but those that are seen.
+    values = features.values() if type(features) is dict else features
+    names = len(features) if type(features) is dict else 0
+    strings = 1 + names + sum(type(value) is str for value in values)
+    return row if body.count(b'"') == 2 * strings else None
+
+
+def parse(body: bytes, reader: RowReader, max_rows: int) -> Row | Batch:
+    """Return the body's `features`, one row, or its `instances`, up to `max_rows` rows, all encoded.
 
     Raises InvalidInput for anything else.
     """
-    quick = _only_field(body, "instances")
-    if quick and len(quick) <= max_rows and (rows := as_rows(quick, count, body)):
+    quick = _only_field(body, "instances") if reader.is_numeric else None
+    if quick and len(quick) <= max_rows and (rows := as_rows(quick, reader.count, body)):
         return Batch(rows)
     document = parse_object(body)
     if "instances" in document:
-        return Batch(_instances(document, count, max_rows))
+        return Batch(_instances(document, reader, max_rows))
     for name in document:
         if name != "features":
             raise InvalidInput(_name(name), "no field but features", "one more field")
     if "features" not in document:
-        raise InvalidInput("features", f"a list of {count} numbers", "no such field")
-    return numbers("features", document["features"], count)
+        raise InvalidInput("features", f"a list of {reader.count} {reader.noun}", "no such field")
+    return reader.read("features", document["features"])
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -74,36 +89,10 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return document
 
 
-def numbers(name: str, values: object, count: int) -> list[float]:
-    """Return a field that is a list of `count` finite numbers. Raises InvalidInput."""
-    if not isinstance(values, list):
-        raise InvalidInput(name, f"a list of {count} numbers", shown(values))
-    for index, value in enumerate(values[:count]):
-        if not isinstance(value, float):
-            raise InvalidInput(f"{name}[{index}]", "a finite number", shown(value))
-    if len(values) != count:
-        raise InvalidInput(name, f"{count} numbers", str(len(values)))
-    return values
-
-
 def check_rows(name: str, rows: int, max_rows: int) -> None:
     """Raise InvalidInput for no rows, and for too many."""
     if not 1 <= rows <= max_rows:
         raise InvalidInput(name, f"1 to {max_rows} rows", str(rows))
-
-
-def shown(value: object) -> str:
-    """Return the start of a value as JSON, in ASCII so that a lone surrogate can be sent back."""
-    match value:
-        case NotANumber():
-            text = value.literal
-        case dict():
-            text = "an object"
-        case list():
-            text = "a list"
-        case _:
-            text = json.dumps(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _only_field(body: bytes, name: str) -> list[Any] | None:
@@ -143,7 +132,7 @@ def as_rows(values: list[Any], count: int, body: bytes) -> list[list[float]] | N
     return [list(map(float, row)) for row in values] if good else None
 
 
-def _instances(document: dict[str, Any], count: int, max_rows: int) -> list[list[float]]:
+def _instances(document: dict[str, Any], reader: RowReader, max_rows: int) -> list[Row]:
     for name in document:
         if name not in BATCH_FIELDS:
             raise InvalidInput(_name(name), f"no field but {' and '.join(BATCH_FIELDS)}", "one more field")
@@ -153,7 +142,7 @@ def _instances(document: dict[str, Any], count: int, max_rows: int) -> list[list
     if not isinstance(rows, list):
         raise InvalidInput("instances", "a list of rows", shown(rows))
     check_rows("instances", len(rows), max_rows)
-    return [numbers(f"instances[{index}]", row, count) for index, row in enumerate(rows)]
+    return [reader.read(f"instances[{index}]", row) for index, row in enumerate(rows)]
 
 
 def _decode(body: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from app.errors import InvalidInput
 from app.modelling.artifact import Card
@@ -54,6 +54,18 @@ def label(card: Card, result: Result) -> str:
     first, second = card.classes
     other = second if card.positive == first else first
     return card.positive if result >= 0.5 else other
+
+
+def details(card: Card, result: Result) -> dict[str, Any]:
+    """Return what a result means in the names of classes; nothing for a regression."""
+    if not card.classes:
+        return {}
+    named: dict[str, Any] = {"label": label(card, result)}
+    if card.positive is not None:
+        named["probabilities"] = {
+            name: result if name == card.positive else 1.0 - result for name in card.classes
+        }
+    return named
 
 
 def finite(results: list[Result], rows: Sequence[Row]) -> list[Result]:

@@ -20,7 +20,7 @@ LISTS = ["app/requirements.in", "app/requirements-full.in", "requirements-uv.in"
 TEAM_LIST, TEAM_PINS = "features/requirements.in", "features/requirements.txt"
 FULL_PINS = "app/requirements-full.txt"
 LISTS += ["docker/requirements.in", "engine/requirements.in", "ci/requirements.in", "requirements-dev.in"]
-LISTS += [TEAM_LIST]
+LISTS += ["bench/requirements.in", TEAM_LIST]
 # Sigstore's public keys and addresses come with its package, as its update framework had them at that time.
 SIGSTORE = "deploy/sigstore"
 _STORE = "/tmp/raised/sigstore/_store/https%3A%2F%2Ftuf-repo-cdn.sigstore.dev"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 OURS = 'namespace="$namespace",job="$job"'
-ASKED = f'{{{OURS},route=~"/predict|/v2/models/NAME/infer"}}'
+ASKED = f'{{{OURS},route=~"/predict|/invocations|/v2/models/NAME/infer"}}'
 FAILED = "service:predictions_failed"
 COLUMNS, ROW = 24, 1  # of the grid; a row's title is so high
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +69,12 @@ async def run(
 
 
 async def completed(
-    process: asyncio.subprocess.Process, stdin: str = "", hear: Hear = lambda stream, chunk: None
+    process: asyncio.subprocess.Process,
+    stdin: str = "",
+    hear: Hear = lambda stream, chunk: None,
+    end: Callable[[], Awaitable[None]] | None = None,
 ) -> Completed:
-    """Return how a started process ends; killed, with all of its group, when the caller is cancelled.
+    """Return how a started process ends; `end` ends it when the caller is cancelled, else it is killed.
 
     Meanwhile `hear` is given what it writes, with the number of the stream.
     """
@@ -87,10 +90,22 @@ async def completed(
         )
         status = await process.wait()
     except BaseException:
-        await kill(process)
+        await (end() if end else kill(process))
         raise
     out, err, both = (_text(written, streams) for streams in ((1,), (2,), (1, 2)))
     return Completed(status, out, err, both)
+
+
+async def run_contained(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    hear: Hear = lambda stream, chunk: None,
+) -> Completed:
+    """Run a command that CONTAINED begins, as `run` does; all that it started is dead afterwards."""
+    process = await start(command, env=env, stdin=asyncio.subprocess.PIPE if stdin else None)
+    return await completed(process, stdin, hear, lambda: kill_contained(process))
 
 
 async def _feed(process: asyncio.subprocess.Process, text: str) -> None:
@@ -116,3 +131,25 @@ async def kill(process: asyncio.subprocess.Process) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
+
+
+async def kill_contained(process: asyncio.subprocess.Process) -> None:
+    """Kill all that a process started that CONTAINED begins; nothing of it runs any more afterwards.
+
+    Whoever waits for the first process of a namespace, as unshare does, waits for all in it.
+    """
+    if process.returncode is None and (found := descent(process.pid)):
+        with suppress(ProcessLookupError):
+            os.kill(found[0], signal.SIGKILL)
+        await process.wait()
+    await kill(process)
+
+
+def descent(pid: int) -> list[int]:
+    """Return the first child of a process, that one's first child, and so on."""
+    found: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            pid = int(children[0])
+            found.append(pid)
+    return found

@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from daggerw_engine.run.network import enter_network
+from daggerw_engine.run.namespaces import join
 
 DISTRIBUTION = Path(__file__).resolve().parents[1]
 PATIENCE = 30.0
@@ -86,6 +86,7 @@ class Engine:
     before: Sequence[str] = ()
     environment: dict[str, str] = field(default_factory=dict)
     cwd: Path | None = None
+    python: str = sys.executable
 
     def start(self) -> Engine:
         """Start it."""
@@ -96,7 +97,7 @@ class Engine:
             "PYTHONPATH": str(DISTRIBUTION),
             "PYTHONPYCACHEPREFIX": str(self.home / "bytecode"),
         }
-        command = (sys.executable, "-P", "-m", "daggerw_engine", *self.words)
+        command = (self.python, "-P", "-m", "daggerw_engine", *self.words)
         self.process = subprocess.Popen(
             [*self.before, *command],
             env={**base, **self.environment},
@@ -125,7 +126,9 @@ class Engine:
 
     def ask(self, query: str) -> dict[str, Any]:
         """Return its answer to a query, data and errors; asked from the network that it lives in."""
-        with ThreadPoolExecutor(1, initializer=enter_network, initargs=(self.process.pid,)) as inside:
+        with ThreadPoolExecutor(
+            1, initializer=join, initargs=(f"/proc/{self.process.pid}/ns/net",)
+        ) as inside:
             return inside.submit(self._ask, query).result()
 
     def _ask(self, query: str) -> dict[str, Any]:
@@ -195,9 +198,9 @@ def _wait_for_end(pid: int, deadline: float) -> None:
 
 
 @contextmanager
-def running(home: Path, *before: str, **environment: str) -> Iterator[Engine]:
+def running(home: Path, *before: str, python: str = sys.executable, **environment: str) -> Iterator[Engine]:
     """Serve the API on a cache folder while the block runs."""
-    engine = Engine(home, before=before, environment=environment).start().opened()
+    engine = Engine(home, before=before, environment=environment, python=python).start().opened()
     try:
         yield engine
     finally:

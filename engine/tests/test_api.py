@@ -648,7 +648,7 @@ async def test_a_started_service_serves_until_it_is_stopped(base: dagger.Contain
     fresh = base.with_env_variable("WHICH", str(free_port))  # so that nothing is cached
     service = await (await serving(fresh, "served").as_service().sync()).start()
     url = await service.endpoint(scheme="http")
-    assert await fetch(fresh, f"{url}/it.txt") == "served"
+    assert await fetch(fresh.with_service_binding("it", service), f"{url}/it.txt") == "served"
     await service.stop()
     with pytest.raises(dagger.ExecError):
         await fetch(fresh.with_env_variable("AFTER", "1"), f"{url}/it.txt")

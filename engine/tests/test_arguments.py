@@ -9,8 +9,8 @@ import pytest
 
 from daggerw_engine.command import module
 from daggerw_engine.command.argument_values import Host, Loaded, read
-from daggerw_engine.command.arguments import Call, check, functions, parse, peek
-from daggerw_engine.command.typedefs import Argument, Catalogue, TypeRef, command_name
+from daggerw_engine.command.arguments import Call, Level, Parsed, check, functions, parse, peek
+from daggerw_engine.command.typedefs import Argument, Catalogue, Function, TypeRef, command_name
 from daggerw_engine.errors import NotOfferedError, UsageError
 
 
@@ -247,3 +247,24 @@ def test_what_no_flag_can_spell_is_not_offered(catalogue: Catalogue) -> None:
     assert query is not None
     assert "node" in query.functions
     assert "node" not in functions(query, catalogue)
+
+
+def test_where_there_is_no_git_a_repository_that_may_be_missing_is_null(
+    catalogue: Catalogue, example: Path
+) -> None:
+    found = module.load(example)
+    git = Argument("git", TypeRef("GitRepository", optional=True), default_path="/")
+    function = Function("commit", TypeRef("String"), arguments=(git,))
+    parsed = Parsed("daggerw call", {}, [Level(catalogue.main, function, {})])
+    assert check(parsed, found, catalogue, Host(example, {}))[0].inputs == {}
+
+
+def test_an_argument_that_is_not_given_comes_from_the_users_file(
+    catalogue: Catalogue, example: Path, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("EXAMPLE_GREET_NAME=you\n")
+    host = Host(tmp_path, {})
+    parsed = parse(["greet"], catalogue, {}, "daggerw call")
+    assert check(parsed, module.load(example), catalogue, host)[-1].inputs["name"] == "you"
+    named = parse(["greet", "--name", "me"], catalogue, {}, "daggerw call")
+    assert check(named, module.load(example), catalogue, host)[-1].inputs["name"] == "me"

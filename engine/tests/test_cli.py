@@ -119,6 +119,16 @@ def test_what_the_module_prints_goes_to_stderr(run: Run) -> None:
 
 
 @needs_root
+def test_a_result_of_the_same_source_and_arguments_is_kept(run: Run) -> None:
+    first, again = (run("call", "greet", "--name", "kept") for _ in range(2))
+    assert "printed by the module\n" in first.stderr
+    assert again.stdout == first.stdout
+    assert again.stderr.startswith("cached ")
+    assert "printed by the module\n" not in again.stderr
+    assert "printed by the module\n" in run("call", "greet", "--name", "another").stderr
+
+
+@needs_root
 def test_an_object_is_printed_as_its_type_and_a_digest(run: Run) -> None:
     kind, _, digest = run("call", "sources").stdout.partition("@sha256:")
     assert (kind, len(digest.strip())) == ("Directory", 64)
@@ -200,7 +210,7 @@ def test_a_signal_ends_everything_with_one_line(
 
 @needs_root
 def test_a_reader_that_goes_away_is_no_error(command: Start, example: Path) -> None:
-    words, environment = command("call", "words")
+    words, environment = command("call", "words", "--silent")
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(

@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 
 from daggerw_engine.errors import EngineError, PathError
-from daggerw_engine.files import linked_checkout
 from daggerw_engine.files.copying import copy_into
 from daggerw_engine.files.git import Repository
-from daggerw_engine.files.trees import Trees
 
 AUTHOR = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
@@ -226,37 +224,58 @@ def test_a_tree_is_checked_out_without_running_the_repositorys_filters(folder: P
     assert not ran.exists()
 
 
-def uploaded(folder: Path, cache: Path) -> Path:
-    """Return where an upload of a host's folder, completed when it is a linked checkout, is kept."""
-    for name in ("trees", "scratch", "uploads"):
-        (cache / name).mkdir(parents=True)
-    trees = Trees(cache / "trees", cache / "scratch")
-    return linked_checkout.completed(trees, trees.upload(folder), folder).on_disk
-
-
-def test_a_linked_worktree_has_a_head_and_an_index_of_its_own(folder: Path, tmp_path: Path) -> None:
+def test_a_linked_work_tree_has_its_own_head_and_index(folder: Path, tmp_path: Path) -> None:
     git(folder, "worktree", "add", "--quiet", "-b", "side", str(tmp_path / "linked"), "v1")
-    linked = uploaded(tmp_path / "linked", tmp_path / "cache")
-    assert ref(linked, "HEAD") == ("refs/heads/side", git(folder, "rev-parse", "v1^{commit}"))
-    assert ref(linked, "main")[1] == git(folder, "rev-parse", "main")
-    assert is_clean(linked)
-    (tmp_path / "linked/new").write_text("new")
-    assert not is_clean(uploaded(tmp_path / "linked", tmp_path / "another"))
+    copy_into(tmp_path / "linked", tmp_path / "uploaded")
+    found = Repository.at(tmp_path / "uploaded", tmp_path / "linked")
+    head = asyncio.run(found.head())
+    assert (head.ref, head.commit) == ("refs/heads/side", git(folder, "rev-parse", "v1^{commit}"))
+    assert asyncio.run(found.is_clean())
+    (tmp_path / "uploaded/new").touch()
+    assert not asyncio.run(found.is_clean())
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    asyncio.run(head.tree(tree, with_git=False))
+    assert [path.name for path in tree.iterdir()] == [".gitignore"]
 
 
-def test_a_submodule_is_a_repository(folder: Path, tmp_path: Path) -> None:
-    above = tmp_path / "above"
-    above.mkdir()
-    git(above, "init", "--quiet")
-    git(above, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(folder), "below")
-    below = uploaded(above / "below", tmp_path / "cache")
-    assert ref(below, "HEAD")[1] == git(folder, "rev-parse", "HEAD")
-    assert is_clean(below)
+def test_a_submodule_s_repository_is_that_above_it(folder: Path, tmp_path: Path) -> None:
+    git(
+        folder,
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "--quiet",
+        "add",
+        str(tmp_path / "made"),
+        "sub",
+    )
+    copy_into(folder / "sub", tmp_path / "uploaded")
+    found = Repository.at(tmp_path / "uploaded", folder / "sub")
+    assert asyncio.run(found.head()).commit == git(tmp_path / "made", "rev-parse", "HEAD")
+    assert asyncio.run(found.is_clean())
 
 
-def test_a_git_file_that_leads_nowhere_is_no_repository(tmp_path: Path) -> None:
-    (tmp_path / "stray").mkdir()
-    (tmp_path / "stray/.git").write_text("gitdir: /nowhere\n")
-    stray = uploaded(tmp_path / "stray", tmp_path / "cache")
-    with pytest.raises(PathError, match="not a Git repository: the directory has no .git folder"):
-        Repository.at(stray)
+def test_a_work_tree_with_a_submodule_is_read(folder: Path, tmp_path: Path) -> None:
+    git(
+        folder,
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "--quiet",
+        "add",
+        str(tmp_path / "made"),
+        "sub",
+    )
+    git(folder, "commit", "--quiet", "--message=sub")
+    copy_into(folder, tmp_path / "uploaded")
+    assert is_clean(tmp_path / "uploaded")
+
+
+def test_a_link_to_a_repository_elsewhere_counts_only_for_the_users_own_folder(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/.git").write_text(f"gitdir: {folder}/.git\n")
+    with pytest.raises(PathError, match="not a Git repository"):
+        Repository.at(tmp_path / "elsewhere")

@@ -29,13 +29,13 @@ def started(
 
 
 def test_missing_programs_are_named_by_their_packages(tmp_path: Path) -> None:
-    for name in ("buildah", "mmdebstrap", "unshare"):
+    for name in ("buildah", "crun", "mmdebstrap", "unshare"):
         (tmp_path / name).symlink_to(shutil.which("true") or "")
     done = started(path=str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "daggerw: the embedded engine needs the Debian packages iproute2 slirp4netns; run as root: "
-        "apt-get update && apt-get install --yes --no-install-recommends iproute2 slirp4netns\n"
+        "daggerw: the embedded engine needs the Debian packages iproute2 slirp4netns tini; run as root: "
+        "apt-get update && apt-get install --yes --no-install-recommends iproute2 slirp4netns tini\n"
     )
 
 

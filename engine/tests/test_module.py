@@ -40,6 +40,20 @@ def test_no_manifest_anywhere_is_refused(tmp_path: Path) -> None:
         module.find(tmp_path)
 
 
+@pytest.mark.parametrize("place", ["src/our_module/__init__.py", "our_module.py", "src/main.py"])
+def test_the_main_object_is_found_where_daggers_template_has_it(
+    place: str, copy: Path, tmp_path: Path
+) -> None:
+    (copy / "dagger.json").write_text('{"name": "our-module", "sdk": {"source": "python"}}')
+    (copy / "pyproject.toml").write_text('[project]\nname = "our-module"\n')
+    (copy / place).parent.mkdir(parents=True, exist_ok=True)
+    (copy / place).write_text(
+        "from dagger import function, object_type\n\n\n@object_type\nclass OurModule:\n"
+        '    @function\n    def greet(self) -> str:\n        return "hello"\n'
+    )
+    assert "greet" in describe(copy, tmp_path / "cache").objects["OurModule"].functions
+
+
 def test_a_default_path_begins_at_the_git_checkout_or_at_the_manifest(copy: Path) -> None:
     (copy.parent / ".git").mkdir()
     found = module.load(copy)

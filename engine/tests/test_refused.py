@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daggerw_engine.api.evaluation import Evaluation
+from daggerw_engine.api.object_ids import ObjectIds
 from daggerw_engine.api.resolver import Api
 from daggerw_engine.api.secret_providers import Secrets
 
@@ -36,16 +37,24 @@ SENTENCE = "isn't offered by the embedded engine; the Dagger engine has it (DAGG
     ],
 )
 def test_a_query_for_more_than_is_offered_is_refused_by_name(query: str, what: str) -> None:
-    api = Api(Evaluation({}), Secrets(Path()))
+    api = Api(Evaluation({}), Secrets(Path()), ObjectIds(), Path())
     answer = asyncio.run(api.execute(None, query))  # type: ignore[arg-type]
     assert answer["errors"][0]["message"] == f"{what} {SENTENCE}"
 
 
 def test_an_argument_that_says_what_is_so_anyway_is_no_reason_to_refuse() -> None:
-    api = Api(Evaluation({}), Secrets(Path()))
+    api = Api(Evaluation({}), Secrets(Path()), ObjectIds(), Path())
     query = "{container {withExec(args: [], noInit: false, insecureRootCapabilities: false) {id}}}"
     answer = asyncio.run(api.execute(None, query))  # type: ignore[arg-type]
     assert "errors" not in answer
+
+
+def test_the_schema_is_told_whole_and_kept(tmp_path: Path) -> None:
+    api = Api(Evaluation({}), Secrets(Path()), ObjectIds(), tmp_path)
+    first, again = (asyncio.run(api.execute(None, "{__schema {types {name}}}")) for _ in range(2))  # type: ignore[arg-type]
+    assert {"name": "LLM"} in first["data"]["__schema"]["types"]
+    assert again == first
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from engine_fixtures import DISTRIBUTION
 
 PACKAGE = DISTRIBUTION / "daggerw_engine"
 # From the lowest: what stands in the package itself, then its folders.
-ROOMS = ["", "files", "values", "store", "run", "api", "command"]
+ROOMS = ["", "files", "isolation", "values", "store", "run", "api", "command"]
 BEGINNING = "daggerw_engine.__main__"
 # dagger-io brings beartype, in whose terms it describes a module's types.
 INSTALLED = {"beartype", "dagger", "graphql", "pathspec", "uvicorn"}

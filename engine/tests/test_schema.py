@@ -138,9 +138,16 @@ def test_an_object_promises_what_its_interfaces_do() -> None:
         assert promised <= set(type_.fields), name
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, type_ in OFFERED.type_map.items() if hasattr(type_, "fields") and name[:2] != "__"]
-)
+def offered(attribute: str) -> list[str]:
+    """Return the names of what is offered and has fields, or values."""
+    return [
+        name
+        for name, type_ in OFFERED.type_map.items()
+        if hasattr(type_, attribute) and not name.startswith("__")
+    ]
+
+
+@pytest.mark.parametrize("name", offered("fields"))
 def test_what_is_offered_is_part_of_the_whole(name: str) -> None:
     ours: Any = OFFERED.type_map[name]
     whole: Any = SCHEMA.type_map[name]
@@ -152,6 +159,6 @@ def test_what_is_offered_is_part_of_the_whole(name: str) -> None:
             assert (str(argument.type), default(argument)) == (str(theirs.type), default(theirs)), field_name
 
 
-@pytest.mark.parametrize("name", [name for name, type_ in OFFERED.type_map.items() if hasattr(type_, "values")])
+@pytest.mark.parametrize("name", offered("values"))
 def test_an_offered_enum_has_no_other_values(name: str) -> None:
     assert set(OFFERED.type_map[name].values) <= set(SCHEMA.type_map[name].values)  # type: ignore[attr-defined]

@@ -73,6 +73,7 @@ def test_users_can_call_these_functions_and_no_others() -> None:
         *("test", "test_pipeline", "lint", "check", "train", "build", "serve", "publish", "registry"),
         *("rehearse", "doctor", "explain", "setup_google", "images"),
         *("digest", "compare", "release", "verify", "scan", "update", "benchmark"),
+        "lock",
         *("deploy", "promote", "rollback", "history", "smoke"),
     }
 
@@ -113,6 +114,7 @@ def test_every_argument_is_documented(name: str) -> None:
 def test_what_has_an_effect_outside_or_asks_outside_is_never_cached() -> None:
     outside = (
         *("publish", "rehearse", "doctor", "setup_google", "images", "verify", "scan", "update", "benchmark"),
+        "lock",
         *("deploy", "promote", "rollback", "history", "smoke"),
     )
     of_a_commit = ("digest", "compare", "release")
@@ -122,7 +124,7 @@ def test_what_has_an_effect_outside_or_asks_outside_is_never_cached() -> None:
 
 def test_the_source_is_the_repository_without_what_is_not_allowed() -> None:
     metadata = get_args(get_type_hints(Ci, include_extras=True)["source"])
-    assert DefaultPath("/") in metadata
+    assert DefaultPath(".") in metadata
     patterns = next(item.patterns for item in metadata if isinstance(item, Ignore))
     assert patterns[0] == "*"
     assert not [pattern for pattern in patterns if pattern in ("!.git", "!.", "!*", "!**")]

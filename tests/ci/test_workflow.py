@@ -70,7 +70,7 @@ def test_a_job_has_no_permission_but_those_it_names_and_the_tests_have_no_identi
 @pytest.mark.parametrize("name", JOBS)
 def test_a_job_runs_on_a_named_release_of_the_runner_and_not_for_ever(name: str) -> None:
     assert re.fullmatch(r"ubuntu-\d\d\.\d\d", JOBS[name]["runs-on"])
-    assert JOBS[name]["timeout-minutes"] <= 30
+    assert JOBS[name]["timeout-minutes"] <= 90  # training may work for half an hour
 
 
 @pytest.mark.parametrize("name", JOBS)

@@ -22,9 +22,9 @@ PYTHON = re.compile(r"python (?:-m )?([\w./]+)")
 ELSEWHERE = {"path", "ports", "help", "output", "auto-apply"}
 
 
-def problems(text: str) -> list[str]:
-    """Return what a document names and nobody has: functions, flags, commands, files."""
-    return [*_calls(text), *_others(text), *_paths(text)]
+def problems(text: str, folder: Path = ROOT) -> list[str]:
+    """Return what a document in a folder names and nobody has: functions, flags, commands, files."""
+    return [*_calls(text), *_others(text), *_paths(text, folder)]
 
 
 def _calls(text: str) -> Iterator[str]:
@@ -44,7 +44,7 @@ def _others(text: str) -> Iterator[str]:
             yield f"there is no ./daggerw {command} {word}"
 
 
-def _paths(text: str) -> Iterator[str]:
+def _paths(text: str, folder: Path) -> Iterator[str]:
     for path in PATHS.findall(text):
-        if not list(ROOT.glob(path.rstrip("/"))):
+        if not any(list(above.glob(path.rstrip("/"))) for above in (ROOT, folder)):
             yield f"there is no {path}"

@@ -23,7 +23,7 @@ TOOLS = (
     *("bash", "cat", "dirname", "env", "flock", "grep", "mkdir", "mktemp", "mv", "python3", "readlink"),
     *("rm", "sha256sum", "tar", "timeout", "true", "uname", "unshare"),
 )
-DEBIAN = ("buildah", "ip", "mmdebstrap", "slirp4netns")
+DEBIAN = ("buildah", "crun", "ip", "mmdebstrap", "slirp4netns", "tini-static")
 ECHO = '#!/usr/bin/env bash\nprintf "%s\\n" "$(basename "$0")" "$@"\n'
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, or another user's id")
 

@@ -13,12 +13,12 @@ import contextlib
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
-from tests.service.model import write_model, write_sum
-from tests.service.mutations import PROBE, mutated_body, mutated_head
+from tests.service.model import write_mixed, write_model, write_sum
+from tests.service.mutations import PROBE, mutated_body, mutated_head, mutated_mixed_body
 from tests.service.server import Server, Wire, running
 
 OURS = re.compile(rb"(?m)^date: [^\r]*\r\n|(?<=^x-request-id: )[0-9a-f]{28}(?=\r$)")
@@ -82,10 +82,12 @@ class Pair:
         wires.clear()
 
 
-def differences(pair: Pair, random: Random, bodies: int, heads: int) -> Iterator[str]:
+def differences(
+    pair: Pair, random: Random, bodies: int, heads: int, mutated: Callable[[Random], bytes] = mutated_body
+) -> Iterator[str]:
     """Yield what the two say differently: to bodies, to heads, and as their counters."""
     for _ in range(bodies):
-        body = mutated_body(random)
+        body = mutated(random)
         yield from _difference(body, pair.ask_body(body))
     for _ in range(heads):
         segments = mutated_head(random)
@@ -110,16 +112,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     found = 0
-    for write in (write_model, write_sum):
+    kinds = ((write_model, mutated_body), (write_sum, mutated_body), (write_mixed, mutated_mixed_body))
+    for write, mutated in kinds:
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             write(Path(folder))
             servers = [
                 stack.enter_context(running(Path(folder), settings=PATIENT | {"HOT_PATH": switch}))
                 for switch in "10"
             ]
-            asked = options.bodies // 2, options.heads // 2
+            asked = options.bodies // len(kinds), options.heads // len(kinds)
             pair = stack.enter_context(Pair(*servers))
-            for difference in differences(pair, Random(options.seed), *asked):
+            for difference in differences(pair, Random(options.seed), *asked, mutated):
                 print(difference, flush=True)
                 found += 1
     print(f"{options.bodies} bodies and {options.heads} heads: {found} differences")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
+
+_tokens = re.compile(rb'"[^"]*"|[-+.\w]+').finditer
 
 PROBE = b"GET /livez HTTP/1.1\r\nhost: probe\r\nx-request-id: probe\r\n\r\n"
 
@@ -56,6 +59,20 @@ LINES = (
     b"Host: y", b"Host:", b"HOST: a b", b"Content-Encoding: gzip", b"Content-Encoding: identity",
     b"Trailer: X", b"Range: bytes=0-1", b"HTTP2-Settings: AAMAAABk",
 )
+MIXED_BODIES = (
+    b'{"features":["north",81.5,3,true,"red"]}',
+    b'{"features":["the \\"east\\"",1e3,-0,false,"blue"]}',
+    b'{"features": [null, null, 2.5, true, "blue"]}',
+    b'{"features":{"town":"nowhere","size in m\xc2\xb2":12,"rooms":4,"garden":true,"color":"red"}}',
+    b'{"features": {"color": "blue", "garden": false, "rooms": 1, "size in m\xc2\xb2": null, "town": null}}',
+    b'{"instances":[["north",81.5,3,true,"red"],'
+    b'{"town":"south","size in m\xc2\xb2":1,"rooms":4,"garden":true,"color":"red"}]}',
+)
+MIXED_TOKENS = (
+    b'"town":', b'"town":"south"', b'"north"', b'"red"', b'"blue"', b'"green"', b'"garden":true', b'""',
+    b'"\\ud800"', b"\xc3\xa9", b"true", b"false", b"null", b",", b'"', b'"rooms":1', b'"features":{}',
+    b"12", b"-0",
+)
 # fmt: on
 
 
@@ -76,6 +93,27 @@ def mutated_body(random: Random) -> bytes:
     if random.random() < 0.002:
         body = bytearray(bytes(body).replace(b" ", b" " * 70000))
     return bytes(body)
+
+
+def mutated_mixed_body(random: Random) -> bytes:
+    """Return a body for a model of mixed columns, mostly with a few things changed."""
+    body = bytearray(random.choice(MIXED_BODIES))
+    for _ in range(random.choice((0, 1, 1, 1, 2, 3))):
+        at, length = random.randrange(len(body) + 1), random.choice((0, 0, 1, 1, 2, 5))
+        if random.random() < 0.5:  # a whole value or name
+            at, length = _token(random, bytes(body))
+        new = random.choice((random.choice(TOKENS), random.choice(MIXED_TOKENS), random.choice(MIXED_TOKENS)))
+        body[at : at + length] = new
+    return bytes(body)
+
+
+def _token(random: Random, body: bytes) -> tuple[int, int]:
+    """Return where a value or a name begins, and its length."""
+    found = [*_tokens(body)]
+    if not found:
+        return 0, 0
+    token = random.choice(found)
+    return token.start(), len(token[0])
 
 
 def mutated_head(random: Random) -> list[bytes]:

@@ -12,7 +12,7 @@ from app.modelling import model_loader
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, error_of
-from tests.service.model import write_sum
+from tests.service.model import number_reader, write_sum
 
 ROUTE = "/v1/endpoints/1/deployedModels/2"
 LIMITS = Limits(batch_rows=3, batch_bytes=200, body_bytes=60)
@@ -106,6 +106,6 @@ def test_every_row_is_counted_in_its_bins(client: Client) -> None:
 @pytest.mark.parametrize("body", [b'{"instances":[[1,2,3]]}', b'{"instances":[[-0,1e0,2.5],[1,2,3]]}\n'])
 def test_the_quick_and_the_strict_reading_agree(body: bytes) -> None:
     strict = [[float(value) for value in row] for row in parse_object(body)["instances"]]
-    read = parse(body, 3, 3)
+    read = parse(body, number_reader(), 3)
     assert isinstance(read, Batch)
     assert json.dumps(read.rows) == json.dumps(strict)

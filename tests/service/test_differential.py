@@ -11,10 +11,11 @@ from random import Random
 import pytest
 
 from app.connections import request_body
+from app.connections.row_reader import RowReader
 from app.errors import AppError
 from tests.service.differential import Pair, differences
-from tests.service.model import write_model, write_sum
-from tests.service.mutations import mutated_body
+from tests.service.model import mixed_columns, number_reader, write_mixed, write_model, write_sum
+from tests.service.mutations import mutated_body, mutated_mixed_body
 from tests.service.server import PROGRAM, running
 
 IMPORTS = (
@@ -22,7 +23,7 @@ IMPORTS = (
     " from app.modelling import portable_predictor\n"
 )
 # Enough to find each mutation; `python -m tests.service.differential` asks a million times.
-BODIES, HEADS, SEED = 1500, 1000, 9
+BODIES, HEADS, SEED = 1500, 1000, 5
 # Each makes the hot path wrong in one place; the program then runs as it does otherwise.
 BODY_MUTATIONS = {
     "a row that is too long is taken": (
@@ -69,6 +70,24 @@ def test_the_hot_path_answers_as_fastapi_does(
         assert list(differences(both, Random(SEED), bodies, heads)) == []
 
 
+def test_the_hot_path_answers_mixed_rows_and_names_as_fastapi_does(
+    unmeasured: dict[str, str], tmp_path: Path
+) -> None:
+    with pair(write_mixed(tmp_path), unmeasured) as both:
+        assert list(differences(both, Random(SEED), 2 * BODIES, 0, mutated_mixed_body)) == []
+
+
+def test_the_quick_reading_of_mixed_rows_takes_nothing_that_the_strict_one_reads_differently() -> None:
+    reader, random, taken = RowReader(mixed_columns()), Random(7), 0
+    for _ in range(20_000):
+        body = mutated_mixed_body(random)
+        row = request_body.quick_row(body, reader)
+        if row is not None:
+            assert repr(row) == repr(request_body.parse(body, reader, 10)), body
+            taken += 1
+    assert taken > 2000
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_wrong_hot_path_is_found(name: str, unmeasured: dict[str, str], tmp_path: Path) -> None:
     bodies, heads = (BODIES, 0) if name in BODY_MUTATIONS else (0, HEADS)
@@ -94,6 +113,6 @@ def read(text: bytes) -> str:
     row = request_body.quick_features(text, 3)
     assert row is None or all(map(math.isfinite, row))
     try:
-        return repr(request_body.parse(text, 3, 10) if row is None else row)
+        return repr(request_body.parse(text, number_reader(), 10) if row is None else row)
     except AppError as error:
         return f"{error!r} {error}"

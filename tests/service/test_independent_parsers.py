@@ -15,7 +15,7 @@ import pytest
 from app.connections import request_body
 from app.errors import InvalidInput
 from tests.service.independent_parsers import Asked, Stream, read_with_aiohttp, read_with_h11, statuses
-from tests.service.model import write_model
+from tests.service.model import number_reader, write_model
 from tests.service.mutations import mutated_head
 from tests.service.server import Server, running
 
@@ -41,7 +41,7 @@ def told(server: Server, stream: bytes) -> bytes:
 def expected(asked: Asked) -> int:
     """Return the status of the answer to POST /predict, from the body that an independent parser read."""
     try:
-        request_body.parse(asked.body, 3, 10)
+        request_body.parse(asked.body, number_reader(), 10)
     except InvalidInput:
         return 400
     return 200

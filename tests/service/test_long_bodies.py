@@ -13,14 +13,14 @@ import pytest
 
 from app.api.asgi_app import AsgiApp
 from app.connections import batch_body, request_body
-from app.connections.batch_body import LONG_BYTES, OBJECTS, SPARE, STRINGS, NotInSlices
+from app.connections.batch_body import LONG_BYTES, OBJECTS, SPARE, STRINGS, WORDS, NotInSlices
 from app.connections.request_body import Batch
 from app.errors import InvalidInput
 from app.modelling import model_loader
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, error_of
-from tests.service.model import write_sum
+from tests.service.model import number_reader, write_sum
 from tests.service.mutations import NUMBERS, TOKENS
 
 ROWS = 50
@@ -65,7 +65,7 @@ def read_in_slices(body: bytes) -> str | None:
 def read_strictly(body: bytes) -> str | None:
     """Return a batch's rows, or None if it is refused."""
     try:
-        read = request_body.parse(body, 3, 100)
+        read = request_body.parse(body, number_reader(), 100)
     except InvalidInput:
         return None
     return repr(read.rows) if isinstance(read, Batch) else None
@@ -140,6 +140,7 @@ TOO_MUCH = {
         f"{3 * ROWS + SPARE + 2} numbers",
     ),
     "strings": (b'""' * (STRINGS + 1), f"at most {STRINGS} strings", f"{STRINGS + 2}"),
+    "words": (b"null" * (WORDS + 1), f"at most {WORDS} values that are no numbers", f"{WORDS + 3}"),
     "objects": (b"{" * (OBJECTS + 1), f"at most {OBJECTS} objects", f"{OBJECTS + 2}"),
 }
 

@@ -33,5 +33,5 @@ def test_schemathesis_finds_nothing(switch: str, unmeasured: dict[str, str], tmp
         command += ["--max-examples", str(EXAMPLES), "--generation-deterministic", "--no-color"]
         found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS)
         assert found.returncode == 0, found.stdout[-5000:]
-        assert "Tested: 16" in found.stdout
+        assert "Tested: 17" in found.stdout
         assert not any(entry["severity"] == "ERROR" for entry in service.log.entries())

@@ -89,13 +89,8 @@ def test_columns_say_what_they_take(mixed: Project) -> None:
     assert (town.encode("east"), town.encode("Atlantis"), town.encode("nowhere")) == (1.0, 3.0, -1.0)
     assert town.encode(1.0) is None
     assert (size.expected, rooms.expected) == ("a finite number, or null",) * 2
-    assert [rooms.encode(value) for value in (None, True, "1", math.inf, 2.5)] == [
-        None,
-        None,
-        None,
-        None,
-        2.5,
-    ]
+    assert [rooms.encode(value) for value in (True, "1", math.inf)] == [None] * 3
+    assert rooms.encode(2.5) == 2.5
     assert garden.expected == "true or false"
     assert [garden.encode(value) for value in (True, False, 1.0)] == [1.0, 0.0, None]
     assert (note.encode("any"), note.encode(3.0)) == ("any", None)

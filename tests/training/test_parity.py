@@ -275,7 +275,7 @@ def test_rows_that_scikit_learn_does_not_take_are_a_reason() -> None:
 def test_random_rows_are_always_the_same_and_half_of_them_of_values_that_were_seen() -> None:
     trained = np.array([[0.0, 10.0], [1.0, 20.0], [4.0, 30.0]])
     first, again = (
-        np.concatenate(list(parity.random_rows(numbers(trained), trained, 700))) for _ in range(2)
+        np.concatenate(list(parity.random_rows(numbers(trained), trained, 700, 3000))) for _ in range(2)
     )
     assert np.array_equal(first, again)
     assert first.shape == (3000, 2)

@@ -14,10 +14,16 @@ from daggerw_engine.files.copying import copy_entry, copy_into
 
 @dataclass(frozen=True)
 class Client:
-    """Who asks: where its relative paths begin, and whether it is held inside of that folder."""
+    """Who asks: where its relative paths begin, and whether it is held inside of that folder.
+
+    What it exports has no setuid bits and no capabilities, unless it wants the `privileges` of its files. A
+    confined one has a `name` of its own, and cache volumes of its own under that.
+    """
 
     workdir: Path
     confined: bool
+    privileges: bool = False
+    name: str = ""
 
     def path(self, path: str) -> Path:
         """Return the place of a path on the client's file system; PathError when it may not go there."""
@@ -35,6 +41,15 @@ class Client:
             raise EngineError(f"module code has no {scheme}: secrets of its own: take one as an argument")
         return f"file:{self.path(rest.removeprefix('//'))}" if scheme == "file" else uri
 
+    def volume(self, key: str) -> str:
+        """Return the key of a cache volume that no other client has."""
+        return f"{self.name}\0{key}" if self.confined else key
+
+    def refuse_host_services(self) -> None:
+        """Raise EngineError when this client may not reach the host's ports."""
+        if self.confined:
+            raise EngineError("module code has no services of the host of its own: take one as an argument")
+
     def write_file(self, source: Path, path: str, *, into_folders: bool) -> str:
         """Write a file for the client; returns its absolute path."""
         target = self.path(path)
@@ -43,7 +58,7 @@ class Client:
         if target.is_dir():
             raise PathError(f"{path}: is a directory")
         target.parent.mkdir(parents=True, exist_ok=True)
-        copy_entry(source, target, (os.getuid(), os.getgid()))
+        copy_entry(source, target, (os.getuid(), os.getgid()), privileges=self.privileges)
         return str(target)
 
     def folder(self, path: str) -> Path:
@@ -59,7 +74,7 @@ class Client:
         target = self.folder(path)
         if wipe:
             shutil.rmtree(target)
-        copy_into(source, target, owner=(os.getuid(), os.getgid()))
+        copy_into(source, target, owner=(os.getuid(), os.getgid()), privileges=self.privileges)
         return str(target)
 
 

@@ -119,8 +119,8 @@ class DirectoryFields:
     async def export(self, place: Place, client: Client, path: str, wipe: bool) -> str:
         return client.write_folder(place.on_disk, path, wipe=wipe)
 
-    async def as_git(self, place: Place) -> Repository:
-        return Repository.at(place.on_disk)
+    async def as_git(self, place: Place, origin: str | None = None) -> Repository:
+        return Repository.at(place.on_disk, Path(origin) if origin else None)
 
     async def docker_build(
         self,

@@ -21,7 +21,6 @@ class Evaluation:
 
     def __init__(self, fields: Mapping[str, object]) -> None:
         self._fields = fields
-        self._calls: dict[str, Call] = {ROOT.id: ROOT}
         self._values: dict[str, Any] = {ROOT.id: None}
         self._running: dict[str, asyncio.Task[Any]] = {}
 
@@ -31,17 +30,6 @@ class Evaluation:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-
-    def given(self, call: Call) -> str:
-        """Return a call's ID, from which `call` finds it from now on."""
-        self._calls[call.id] = call
-        return call.id
-
-    def call(self, id_: str) -> Call:
-        """Return the call with an ID; EngineError when nobody got it in this session."""
-        if id_ not in self._calls:
-            raise EngineError(f"no object has the ID {id_!r} in this session")
-        return self._calls[id_]
 
     async def evaluate(self, call: Call) -> Any:
         """Return the value behind a call; whoever asks meanwhile or later gets the same one."""

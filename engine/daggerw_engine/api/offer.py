@@ -57,7 +57,7 @@ def _default(argument: graphql.GraphQLArgument) -> Any:
     return node and node.default_value and graphql.value_from_ast(node.default_value, argument.type)
 
 
-def _beyond(value: Any, type_: graphql.GraphQLInputType) -> Iterator[str]:
+def _beyond(value: Any, type_: graphql.GraphQLType) -> Iterator[str]:
     """Yield the values and input fields in an argument that its type hasn't here."""
     named = graphql.get_named_type(type_)
     if isinstance(value, list):

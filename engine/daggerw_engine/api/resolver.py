@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import graphql
@@ -11,9 +14,11 @@ import graphql
 from daggerw_engine.api.calls import ROOT, Call
 from daggerw_engine.api.client import Client
 from daggerw_engine.api.evaluation import Evaluation, snake
-from daggerw_engine.api.offer import Offer, dagger_schema
+from daggerw_engine.api.object_ids import ObjectIds
+from daggerw_engine.api.offer import DAGGER, Offer, dagger_schema
 from daggerw_engine.api.secret_providers import Secrets
 from daggerw_engine.errors import ApiError, EngineError
+from daggerw_engine.keys import key_of
 
 if TYPE_CHECKING:
     ResolveInfo = graphql.GraphQLResolveInfo[Any]
@@ -25,9 +30,10 @@ ACTS_FOR_CALLER = frozenset({"export"})
 class Api:
     """Answers GraphQL requests for anything in Dagger's schema, if only by a refusal."""
 
-    def __init__(self, evaluation: Evaluation, secrets: Secrets) -> None:
-        self._evaluation, self._secrets = evaluation, secrets
+    def __init__(self, evaluation: Evaluation, secrets: Secrets, ids: ObjectIds, folder: Path) -> None:
+        self._evaluation, self._secrets, self._ids, self._folder = evaluation, secrets, ids, folder
         self._schema, self._offer = dagger_schema(), Offer()
+        self._own_folders: set[str] = set()  # the user's, by the IDs of their calls
 
     async def execute(
         self,
@@ -43,6 +49,8 @@ class Api:
             return {"errors": [error.formatted]}
         if invalid := graphql.validate(self._schema, parsed):
             return {"errors": [error.formatted for error in invalid]}
+        if not variables and _asks_for_schema_only(parsed):
+            return self._introspect(document)
         result = graphql.execute(
             self._schema,
             parsed,
@@ -56,14 +64,27 @@ class Api:
         done = result if isinstance(result, graphql.ExecutionResult) else await result
         return dict(done.formatted)
 
+    def _introspect(self, document: str) -> dict[str, Any]:
+        """Answer what each SDK begins with; kept, as it takes a tenth of a second."""
+        key = key_of("introspection", DAGGER.read_text(), document)
+        path = self._folder / f"schema-{key[:16]}.json"
+        if not path.exists():
+            told = graphql.graphql_sync(self._schema, document).formatted
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(f".{os.getpid()}")
+            part.write_text(json.dumps(told))
+            part.replace(path)
+        answer: dict[str, Any] = json.loads(path.read_bytes())
+        return answer
+
     def _resolve(self, source: Any, info: ResolveInfo, /, **arguments: Any) -> Any:
         if not isinstance(source, Call):
             return _plain(source, info.field_name)
         arguments = self._offer.accept(info.parent_type, info.field_name, arguments)
         if info.field_name == "id":
-            return self._evaluation.given(source)
+            return self._ids.give(info.context, source)
         if info.field_name == "node":
-            return self._evaluation.call(arguments["id"])
+            return self._ids.resolve(info.context, arguments["id"])
         called = self._call(source, info, arguments)
         named = graphql.get_named_type(info.return_type)
         if graphql.is_list_type(graphql.get_nullable_type(info.return_type)) and graphql.is_object_type(
@@ -77,37 +98,54 @@ class Api:
     def _call(self, source: Call, info: ResolveInfo, arguments: dict[str, Any]) -> Call:
         client: Client = info.context
         field = info.parent_type.fields[info.field_name]
-        given = {name: self._loaded(value, field.args[name]) for name, value in arguments.items()}
+        given = {name: self._loaded(client, value, field.args[name]) for name, value in arguments.items()}
         if f"{info.parent_type.name}.{info.field_name}" in RELATIVE_TO_CALLER:
             given["path"] = str(client.path(given["path"]))
         if info.field_name == "secret":
             given["uri"] = client.secret(given["uri"])
+        if info.field_name == "asGit" and source.id in self._own_folders:
+            given["origin"] = source.arguments["path"]  # outside of it lies what a linked work tree shares
         if given.get("noCache"):
             given["noCache"] = str(uuid.uuid4())
         if info.field_name == "setSecret":
             given["plaintext"] = self._secrets.hidden(given["plaintext"])
+        if info.field_name == "cacheVolume":
+            given["key"] = client.volume(given["key"])
+        if info.parent_type.name == "Host" and info.field_name == "service":
+            client.refuse_host_services()
         if info.field_name == "currentModule" and not client.confined:
             raise EngineError("no current module")
         named = graphql.get_named_type(info.return_type).name
-        return Call.to(named, info.field_name, given, source)
+        called = Call.to(named, info.field_name, given, source)
+        if (info.parent_type.name, info.field_name) == ("Host", "directory") and not client.confined:
+            self._own_folders.add(called.id)
+        return called
 
-    def _loaded(self, value: Any, argument: graphql.GraphQLArgument) -> Any:
+    def _loaded(self, client: Client, value: Any, argument: graphql.GraphQLArgument) -> Any:
         if graphql.get_named_type(argument.type).name != "ID" or value is None:
             return value
         if isinstance(value, list):
-            return [self._evaluation.call(each) for each in value]
-        return self._evaluation.call(value)
+            return [self._ids.resolve(client, each) for each in value]
+        return self._ids.resolve(client, value)
 
     async def _value(self, called: Call, source: Call, info: ResolveInfo) -> Any:
         extra = {"client": info.context} if info.field_name in ACTS_FOR_CALLER else {}
         value = await self._evaluation.ask(called, **extra)
-        return (
-            self._evaluation.given(source) if graphql.get_named_type(info.return_type).name == "ID" else value
-        )
+        is_id = graphql.get_named_type(info.return_type).name == "ID"
+        return self._ids.give(info.context, source) if is_id else value
 
     async def _elements(self, called: Call) -> list[Call]:
         found = await self._evaluation.evaluate(called)
         return [Call.to(called.type, "item", {"index": index}, called) for index in range(len(found))]
+
+
+def _asks_for_schema_only(document: graphql.DocumentNode) -> bool:
+    return all(
+        isinstance(field, graphql.FieldNode) and field.name.value == "__schema" and not field.directives
+        for definition in document.definitions
+        if isinstance(definition, graphql.OperationDefinitionNode)
+        for field in definition.selection_set.selections
+    )
 
 
 def _plain(source: Any, field: str) -> Any:

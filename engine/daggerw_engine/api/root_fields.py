@@ -9,7 +9,6 @@ from daggerw_engine.api.client import ModuleSource
 from daggerw_engine.api.platforms import PLATFORM, refuse_other
 from daggerw_engine.api.secret_providers import Plaintext, Secrets
 from daggerw_engine.errors import PathError
-from daggerw_engine.files import linked_checkout
 from daggerw_engine.files.patterns import Filter
 from daggerw_engine.files.trees import Place, Trees
 from daggerw_engine.progress import Progress
@@ -75,8 +74,7 @@ class HostFields:
     ) -> Place:
         kept = Filter.of(exclude, include, gitignore=gitignore)
         with self._progress.step(f"upload {path}"):
-            place = await asyncio.to_thread(self._trees.upload, Path(path), kept)
-            return await asyncio.to_thread(linked_checkout.completed, self._trees, place, Path(path))
+            return await asyncio.to_thread(self._trees.upload, Path(path), kept)
 
     async def file(self, _: None, path: str, no_cache: object) -> Place:
         return self._trees.upload_file(Path(path))

@@ -27,7 +27,7 @@ CLOSE_SECONDS = 1.0
 @asynccontextmanager
 async def serving(answer: Answer, listening: socket.socket, token: str) -> AsyncIterator[None]:
     """Answer requests on a listening socket while the block runs."""
-    application, state = _Application(answer, token), ServerState()
+    application, state = _Application(answer, token, listening.getsockname()[1]), ServerState()
     config = uvicorn.Config(application, log_level="error", lifespan="off", ws="none", http="h11")
     config.load()
     # Without uvicorn's own server, which takes signals and a tenth of a second to close.
@@ -44,8 +44,9 @@ async def serving(answer: Answer, listening: socket.socket, token: str) -> Async
 
 
 class _Application:
-    def __init__(self, answer: Answer, token: str) -> None:
+    def __init__(self, answer: Answer, token: str, port: int) -> None:
         self._answer, self._token = answer, token
+        self._hosts = {f"{name}:{port}".encode() for name in ("127.0.0.1", "localhost")}
         self._answering: set[asyncio.Task[Any]] = set()
         self._calls: set[asyncio.Task[Any]] = set()
 
@@ -67,7 +68,11 @@ class _Application:
         await send({"type": "http.response.body", "body": body})
 
     async def _respond(self, scope: dict[str, Any], receive: Receive) -> tuple[int, bytes]:
-        if not self._trusted(dict(scope["headers"]).get(b"authorization", b"")):
+        headers = dict(scope["headers"])
+        if headers.get(b"host") not in self._hosts or b"origin" in headers:
+            # A browser that was led here by a page, perhaps under another name.
+            return 403, b'{"errors":[{"message":"only programs of this machine are served"}]}'
+        if not self._trusted(headers.get(b"authorization", b"")):
             return 401, b'{"errors":[{"message":"the session token is missing or wrong"}]}'
         if (scope["method"], scope["path"]) != ("POST", "/query"):
             return 404, b'{"errors":[{"message":"only POST /query is served"}]}'

@@ -20,6 +20,7 @@ from daggerw_engine.api.object_fields import (
     SecretFields,
     ServiceFields,
 )
+from daggerw_engine.api.object_ids import ObjectIds
 from daggerw_engine.api.resolver import Api, data_of
 from daggerw_engine.api.root_fields import CurrentModuleFields, HostFields, QueryFields
 from daggerw_engine.api.secret_providers import Secrets
@@ -44,24 +45,27 @@ from daggerw_engine.store.stand_ins import Table
 class Session:
     """Evaluates calls, each once, with the cache that all sessions share."""
 
-    def __init__(self, cache: Cache, network: Network, progress: Progress, module: ModuleSource) -> None:
-        self._trees, self._network = cache.trees, network
-        self._user = Client(Path.cwd(), confined=False)
+    def __init__(
+        self, cache: Cache, network: Network, progress: Progress, module: ModuleSource, user: Client
+    ) -> None:
+        self._network = network
+        self._user = user
+        self._module = Client(cache.trees.new_folder(), confined=True, name=f"{module.name} {module.folder}")
         trust, addresses, secrets = Trust.of_host(cache.scratch), Addresses(), Secrets(cache.folder)
         committer = Committer(cache.layers, cache.results)
-        preparer = Preparer(cache, committer, trust, addresses, network.namespace)
+        self._preparer = preparer = Preparer(cache, committer, trust, addresses)
         self._services = Services(preparer, addresses, network, progress)
         images = Images(cache.store, cache.results, progress, Table(module.table))
         builder = Builder(
             cache,
             images,
             progress,
-            prefix=network.prefix,
+            network=network.command_prefix,
             name_server=NAME_SERVER,
             volumes=trust.build_volumes(),
         )
         containers = ContainerFields(
-            Executor(cache, committer, preparer, self._services, progress),
+            Executor(cache, committer, preparer, self._services, network, progress),
             committer,
             Packer(cache, committer, progress),
             images,
@@ -77,24 +81,33 @@ class Session:
                 "Service": ServiceFields(self._services, addresses, committer),
             }
         )
-        self._api = Api(self._evaluation, secrets)
+        self._ids = ObjectIds()
+        self._api = Api(self._evaluation, secrets, self._ids, cache.folder / "types")
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, *, cache: Path, bound: int, network: Network, module: ModuleSource, progress: Progress
+        cls,
+        *,
+        cache: Path,
+        bound: int,
+        network: Network,
+        module: ModuleSource,
+        progress: Progress,
+        user: Client,
     ) -> AsyncIterator[Session]:
-        """Open a session on the cache folder; at the end nothing of it runs any more."""
+        """Open a user's session on the cache folder; at the end nothing of it runs any more."""
         async with AsyncExitStack() as stack:
             stack.enter_context(disk_errors())
             kept = await stack.enter_async_context(Cache.open(cache, bound))
-            session = cls(kept, network, progress, module)
+            session = cls(kept, network, progress, module, user)
             stack.push_async_callback(session._close)
             yield session
 
     async def _close(self) -> None:
         await self._evaluation.close()
         await self._services.stop_all()
+        await self._preparer.close()
 
     async def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Answer a query of the user's own; ApiError when it fails."""
@@ -102,10 +115,19 @@ class Session:
 
     @asynccontextmanager
     async def module_client(self) -> AsyncIterator[ModuleClient]:
-        """Serve the API to a module's process, inside the session's network, while the block runs."""
-        workdir = self._trees.new_folder()
-        async with self._served(Client(workdir, confined=True), await self._network.listen()) as address:
-            yield ModuleClient(address, workdir)
+        """Serve the API to a module's process, on its host of the network, while the block runs."""
+        assert self._network.module
+        listening = await self._network.module.namespace.listen()
+        async with self._served(self._module, listening) as address:
+            yield ModuleClient(address, self._module.workdir)
+
+    def hand_to_module(self, value: object) -> None:
+        """Let the module use the objects whose IDs the user gives it."""
+        self._ids.share(value, self._user, self._module)
+
+    def take_from_module(self, value: object) -> None:
+        """Let the user use the objects whose IDs the module gives back."""
+        self._ids.share(value, self._module, self._user)
 
     @asynccontextmanager
     async def user_client(self) -> AsyncIterator[dict[str, str]]:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from daggerw_engine.command.argument_values import Host, read, supported
 from daggerw_engine.command.module import Module
 from daggerw_engine.command.typedefs import Argument, Catalogue, Function, ObjectType, TypeRef, command_name
+from daggerw_engine.command.user_defaults import UserDefaults
 from daggerw_engine.errors import NotOfferedError, UsageError
 
 
@@ -71,10 +72,12 @@ OTHERS = {
     *("eager-runtime", "interactive", "interactive-command", "lock", "no-exit", "no-mod", "scale-out"),
     *("web", "workdir", "x-release"),
 }
+GIT = {"GitRef", "GitRepository"}  # of which there is none outside of Git
 OTHER_LETTERS = set("dEiMw")
 LETTERS = {
     "h": "help",
     "j": "json",
+    "l": "list",
     "m": "mod",
     "o": "output",
     "q": "quiet",
@@ -189,17 +192,33 @@ def functions(owner: ObjectType, catalogue: Catalogue) -> dict[str, Function]:
 
 def check(parsed: Parsed, module: Module, catalogue: Catalogue, host: Host) -> list[Call]:
     """Return the calls with their values; UsageError for the first value that can't be."""
+    defaults = UserDefaults.of(module, host.folder, host.environment)
     try:
         return [
-            Call(level.owner, level.function, _inputs(level, module, catalogue, host))
+            Call(level.owner, level.function, _inputs(level, module, catalogue, host, defaults))
             for level in parsed.levels
         ]
     except ValueError as error:
         raise UsageError(str(error), parsed.command) from error
 
 
-def _inputs(level: Level, module: Module, catalogue: Catalogue, host: Host) -> dict[str, object]:
-    arguments, given = level.function.arguments, level.given
+def _with_defaults(level: Level, catalogue: Catalogue, defaults: UserDefaults) -> dict[str, Sequence[str]]:
+    """Return the texts behind the flags of a function of the module, those of .env files among them."""
+    given = dict(level.given)
+    if level.owner.name not in catalogue.module.objects:
+        return given
+    owner = "" if level.owner.name == catalogue.main.name else level.owner.name
+    for argument in level.function.arguments:
+        if argument.flag not in given:
+            text = defaults.text(owner, level.function.name, argument.name)
+            given |= {argument.flag: [text]} if text is not None else {}
+    return given
+
+
+def _inputs(
+    level: Level, module: Module, catalogue: Catalogue, host: Host, defaults: UserDefaults
+) -> dict[str, object]:
+    arguments, given = level.function.arguments, _with_defaults(level, catalogue, defaults)
     missing = [f"--{entry.flag}" for entry in arguments if entry.required and entry.flag not in given]
     if missing:
         raise ValueError(f"required flag(s) {', '.join(missing)} not set")
@@ -207,7 +226,10 @@ def _inputs(level: Level, module: Module, catalogue: Catalogue, host: Host) -> d
     for argument in arguments:
         texts = given.get(argument.flag, [])
         if not texts and argument.default_path is not None:
-            texts = [str(module.default_path(argument.default_path))]
+            place = module.default_path(argument.default_path)
+            if argument.type.optional and argument.type.name in GIT and not (place / ".git").exists():
+                continue
+            texts = [str(place)]
         elif not texts and argument.default_address is not None:
             texts = [argument.default_address]
         if texts and not supported(argument, catalogue):

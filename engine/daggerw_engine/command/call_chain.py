@@ -65,8 +65,15 @@ class Chain:
         if parent is None:
             raise ApiError(f"{call.function.name}: there is no {call.owner.name} to call it on")
         if call.owner.name in self._catalogue.module.objects:
-            return await self._process.invoke(call.owner.name, parent, call.function.name, inputs)
+            return await self._invoke(call, parent, inputs)
         return await self._query(call, parent, inputs)
+
+    async def _invoke(self, call: Call, parent: object, inputs: Mapping[str, object]) -> object:
+        """Call a module's function: it may use what it is given, and we what it gives back."""
+        self._session.hand_to_module([parent, dict(inputs)])
+        result = await self._process.invoke(call.owner.name, parent, call.function.name, inputs)
+        self._session.take_from_module(result)
+        return result
 
     async def _query(self, call: Call, parent: object, inputs: Mapping[str, object]) -> object:
         """Call an engine's function on the object with the ID `parent`."""

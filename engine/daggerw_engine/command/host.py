@@ -12,12 +12,14 @@ from collections.abc import Sequence
 # Debian's packages by a program of each.
 PROGRAMS = {
     "buildah": "buildah",
+    "crun": "crun",
     "ip": "iproute2",
     "mmdebstrap": "mmdebstrap",
     "slirp4netns": "slirp4netns",
+    "tini-static": "tini",
     "unshare": "util-linux",
 }
-CONTAINERS = frozenset({"cache", "call", "check", "session"})  # the commands that need all of this
+CONTAINERS = frozenset({"cache", "call", "check", "checks", "session"})  # the commands that need all of this
 NEW_MOUNTS, RECURSIVE, PRIVATE = 0x20000, 0x4000, 0x40000  # <linux/sched.h>, <linux/mount.h>
 AS_ROOT = ("unshare", "--user", "--map-root-user", "--map-auto", "--mount", "--")
 

@@ -7,10 +7,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from daggerw_engine.command import engine_types, module, usage
 from daggerw_engine.command.argument_values import Host
@@ -29,31 +29,28 @@ from daggerw_engine.command.call_chain import Chain, completed
 from daggerw_engine.command.changeset_prompt import offer
 from daggerw_engine.command.module import Module, ModuleProcess
 from daggerw_engine.command.output import identities, save, text_of, write
+from daggerw_engine.command.remembered import look_up
 from daggerw_engine.command.typedefs import Catalogue
 from daggerw_engine.errors import EngineError, NotOfferedError, UsageError
 from daggerw_engine.progress import Mode, Progress
 from daggerw_engine.run.network import host_listener, module_prefix, private_network
+from daggerw_engine.run.proxies import proxies_of
+
+if TYPE_CHECKING:
+    from daggerw_engine.api.session import Session
 
 T = TypeVar("T")
 NAME = "daggerw"
 DEFAULT_MODULE = "DAGGERW_DEFAULT_MODULE"
+KEEP_PRIVILEGES = "DAGGERW_EXPORT_PRIVILEGES"
 OWN_VARIABLES = ("PYTHONPATH", "PYTHONPYCACHEPREFIX", DEFAULT_MODULE)
 # What the real command line has besides.
 OTHERS = {
-    *("check", "checks", "cloud", "completion", "config", "core", "develop", "generate", "init", "install"),
+    *("cloud", "completion", "config", "core", "develop", "generate", "init", "install"),
     *("listen", "login", "logout", "mcp", "query", "run", "shell", "uninstall", "up", "update"),
 }
 CHANGESET = "Changeset"
 FAILED, BROKEN_PIPE, INTERRUPTED, TERMINATED = 1, 141, 130, 143
-
-
-@dataclass(frozen=True)
-class Flags:
-    """How a call is run: with tracebacks, its changes applied unasked, or not offered at all."""
-
-    verbose: bool
-    apply: bool
-    offer: bool
 
 
 class Terminated(BaseException):
@@ -86,6 +83,11 @@ class Caller:
         if not text.isdecimal():
             raise UsageError(f"DAGGERW_CACHE_BYTES is {text!r}; expected a number of bytes")
         return int(text)
+
+    @property
+    def privileges(self) -> bool:
+        """Whether exported files keep setuid bits and capabilities."""
+        return self.environment.get(KEEP_PRIVILEGES) == "1"
 
 
 def main() -> int:
@@ -146,6 +148,8 @@ def _run(caller: Caller) -> int:
         return write(usage.overview())
     if command == "cache":
         return _cache(caller, rest, wants_help="help" in options or not {"-h", "--help"}.isdisjoint(rest))
+    if command in {"check", "checks"}:
+        return _check(caller, rest, options)
     if command in OTHERS:
         raise NotOfferedError(f"command {command!r}")
     if command not in {"call", "functions"}:
@@ -159,6 +163,33 @@ def _run(caller: Caller) -> int:
     if wants_help or len(parsed.levels) == 1:
         return write(usage.page(parsed, catalogue))
     return _call(caller, found, catalogue, parsed)
+
+
+def _check(caller: Caller, words: Sequence[str], options: Mapping[str, list[str]]) -> int:
+    from daggerw_engine.command.checks import LIST, choose, find_checks, read_words, run_checks
+
+    name = f"{NAME} check"
+    given, patterns = read_words(words, {**OPTIONS, LIST.name: LIST}, name)
+    given = {**options, **given}
+    if "help" in given:
+        return write(f"{usage.COMMANDS['check']}\n")
+    found = _module(caller)
+    catalogue = _catalogue(caller, found)
+    chosen = choose(find_checks(catalogue), patterns)
+    if LIST.name in given:
+        return write(usage.listing({each: functions[-1] for each, functions in chosen.items()}))
+    host = Host(caller.folder, caller.environment)
+    checks = {}
+    for each, functions_ in chosen.items():
+        parsed = parse([function.name for function in functions_], catalogue, given, name)
+        checks[each] = completed(check(parsed, found, catalogue, host), catalogue, None, name)
+    progress = Progress(mode=_mode(Parsed(name, dict(given)), caller.environment))
+
+    async def work(_: Session, chain: Chain) -> None:
+        await run_checks(chain, checks, progress)
+
+    _until_signal(_evaluate(caller, found, catalogue, progress, work, verbose="verbose" in given))
+    return 0
 
 
 def _cache(caller: Caller, words: Sequence[str], *, wants_help: bool) -> int:
@@ -200,9 +231,27 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
     if is_object:
         calls = completed(calls, catalogue, output, parsed.command)
     _refuse_taken_ports(calls[-1])
-    flags = Flags("verbose" in parsed.options, "auto-apply" in parsed.options, output is None)
+
+    async def work(session: Session, chain: Chain) -> object:
+        result = await chain.run(calls)
+        if calls[-1].function.returns.name == CHANGESET and output is None:
+            await offer(session, str(result), apply="auto-apply" in parsed.options, show=progress.show)
+        return result
+
+    async def remembered() -> object:
+        place = await look_up(caller.cache, caller.bound, found, catalogue, calls)
+        if place and place.value:
+            with progress.step(parsed.command.removeprefix(f"{NAME} ")) as step:
+                step.cached()
+            return place.value[0]
+        verbose = "verbose" in parsed.options
+        result = await _evaluate(caller, found, catalogue, progress, work, verbose=verbose)
+        if place:
+            await place.keep(result, caller.bound)
+        return result
+
     try:
-        result = _until_signal(_evaluate(caller, found, catalogue, calls, progress, flags))
+        result = _until_signal(remembered())
     except EngineError as error:
         return _report(error, progress.scrub)
     if is_object and output is not None:
@@ -216,9 +265,11 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
 
 
 def _session(caller: Caller) -> int:
+    from daggerw_engine.api.client import Client
     from daggerw_engine.command.sdk_session import serve
 
-    _until_signal(serve(caller.cache, caller.bound, caller.folder))
+    user = Client(caller.folder, confined=False, privileges=caller.privileges)
+    _until_signal(serve(caller.cache, caller.bound, user, proxies_of(caller.environment)))
     return 0
 
 
@@ -248,30 +299,35 @@ async def _evaluate(
     caller: Caller,
     found: Module,
     catalogue: Catalogue,
-    calls: Sequence[Call],
     progress: Progress,
-    flags: Flags,
-) -> object:
-    async with private_network() as network:
-        prefix = module_prefix(network, caller.cache)
-        async with ModuleProcess.start(found, prefix, progress.show, verbose=flags.verbose) as process:
+    work: Callable[[Session, Chain], Awaitable[T]],
+    *,
+    verbose: bool,
+) -> T:
+    """Do `work` in a session with the module's running process."""
+    async with private_network(proxies_of(caller.environment)) as network, network.with_module() as host:
+        prefix = module_prefix(host, caller.cache)
+        async with ModuleProcess.start(found, prefix, progress.show, verbose=verbose) as process:
             # Imported late: meanwhile the module's process imports what it needs.
-            from daggerw_engine.api.client import ModuleSource
+            from daggerw_engine.api.client import Client, ModuleSource
             from daggerw_engine.api.session import Session
             from daggerw_engine.store.stand_ins import OWN_TABLE
 
             source = ModuleSource(found.name, found.source, found.root / OWN_TABLE)
+            user = Client(caller.folder, confined=False, privileges=caller.privileges)
             async with (
                 Session.open(
-                    cache=caller.cache, bound=caller.bound, network=network, module=source, progress=progress
+                    cache=caller.cache,
+                    bound=caller.bound,
+                    network=network,
+                    module=source,
+                    progress=progress,
+                    user=user,
                 ) as session,
                 session.module_client() as client,
             ):
                 await process.connect(client)
-                result = await Chain(catalogue, session, process).run(calls)
-                if calls[-1].function.returns.name == CHANGESET and flags.offer:
-                    await offer(session, str(result), apply=flags.apply, show=progress.show)
-                return result
+                return await work(session, Chain(catalogue, session, process))
 
 
 def _until_signal(work: Coroutine[Any, Any, T]) -> T:

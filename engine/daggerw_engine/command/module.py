@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -19,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 from daggerw_engine.command.typedefs import Types, kept_types
 from daggerw_engine.errors import ApiError, ModuleError, NotOfferedError
 from daggerw_engine.process import kill, tied
+from daggerw_engine.run.trust import BUNDLE, VARIABLES, Trust
 
 if TYPE_CHECKING:
     from daggerw_engine.api.client import ModuleClient
 
 PROCESS = Path(__file__).with_name("module_process.py")
 MAX_REPLY_BYTES = 1 << 30
+KEPT = ("PATH", "HOME", "LANG", *VARIABLES)
 VENDORED = {".venv", "sdk", "__pycache__"}
 
 
@@ -79,7 +82,8 @@ def load(root: Path) -> Module:
         raise NotOfferedError(f"module {manifest['name']!r}: a module with dependencies on others")
     source = (root / manifest.get("source", ".")).resolve()
     checkouts = (folder for folder in (root, *root.parents) if (folder / ".git").exists())
-    return Module(manifest["name"], root, source, next(checkouts, root), _entry(source / "pyproject.toml"))
+    name = manifest["name"]
+    return Module(name, root, source, next(checkouts, root), _entry(source, name))
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -94,18 +98,29 @@ def _manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _entry(path: Path) -> str:
+def _entry(source: Path, name: str) -> str:
+    """Return what pyproject.toml names as the main object, else where Dagger's template has it."""
+    path = source / "pyproject.toml"
     try:
-        points = tomllib.loads(path.read_text())["project"]["entry-points"]["dagger.mod"]
-        return str(points["main_object"])
+        project = tomllib.loads(path.read_text()).get("project", {})
     except FileNotFoundError as error:
         raise ModuleError(f"module: no {str(path)!r}") from error
     except tomllib.TOMLDecodeError as error:
         raise ModuleError(f"module: {str(path)!r} is not TOML: {error}") from error
-    except KeyError as error:
-        raise ModuleError(
-            f'module: {str(path)!r} lacks [project.entry-points."dagger.mod"] with main_object = "main:Class"'
-        ) from error
+    if entry := project.get("entry-points", {}).get("dagger.mod", {}).get("main_object"):
+        return str(entry)
+    for package in (re.sub(r"[-.]+", "_", project.get("name", "main")).lower(), "main"):
+        for folder in code_folders(source):
+            if (folder / package).is_dir() or (folder / f"{package}.py").is_file():
+                return f"{package}:{''.join(map(str.capitalize, re.split('[-_ ]+', name)))}"
+    raise ModuleError(
+        f'module: {str(path)!r} lacks [project.entry-points."dagger.mod"] with main_object = "main:Class"'
+    )
+
+
+def code_folders(source: Path) -> list[Path]:
+    """Return the folders that a module's code is imported from."""
+    return [folder for folder in (source / "src", source) if folder.is_dir()]
 
 
 def types(module: Module, cache: Path, *, verbose: bool) -> Types:
@@ -140,9 +155,12 @@ def _command(module: Module, mode: str) -> Sequence[str]:
 
 
 def _environment(module: Module, *, verbose: bool) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    trusted = dict.fromkeys(VARIABLES, BUNDLE) if Path(BUNDLE).is_file() else {}
     return {
+        **trusted,
         **kept,
+        **Trust.proxies(os.environ),
         "DAGGER_MODULE": module.name,
         "DAGGER_MAIN_OBJECT": module.entry.partition(":")[2],
         "DAGGERW_VERBOSE": "1" if verbose else "",

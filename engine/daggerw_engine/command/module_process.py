@@ -100,7 +100,7 @@ def load(source: str, entry: str) -> Module:
     """Import `entry` (`main:Ci`) from the folder `source` and return the SDK's registry behind it."""
     from dagger.mod._module import Module
 
-    sys.path.insert(0, source)
+    sys.path[:0] = [str(Path(source, "src")), source]
     name, _, attribute = entry.partition(":")
     registry = getattr(getattr(importlib.import_module(name), attribute), "__dagger_module__", None)
     if not isinstance(registry, Module):
@@ -203,8 +203,14 @@ def _describe_function(
         }
         for parameter in function.parameters.values()
     ]
-    returns = _describe_type(function.return_type, enums)
-    return {"name": name, "returns": returns, "doc": function.doc or "", "arguments": arguments}
+    return {
+        "name": name,
+        "returns": _describe_type(function.return_type, enums),
+        "doc": function.doc or "",
+        "arguments": arguments,
+        "cache": function.cache_policy or "",
+        "check": function.check,
+    }
 
 
 def _describe_type(annotation: object, enums: dict[str, list[str]]) -> dict[str, Any]:

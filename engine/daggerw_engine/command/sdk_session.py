@@ -11,22 +11,23 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
-from daggerw_engine.api.client import ModuleSource
+from daggerw_engine.api.client import Client, ModuleSource
 from daggerw_engine.api.session import Session
 from daggerw_engine.progress import Progress
-from daggerw_engine.run.network import private_network
+from daggerw_engine.run.network import Proxy, private_network
 from daggerw_engine.store.stand_ins import OWN_TABLE
 
 
-async def serve(cache: Path, bound: int, folder: Path) -> None:
+async def serve(cache: Path, bound: int, user: Client, proxies: Sequence[Proxy]) -> None:
     """Print where the API is, and serve it until standard input ends."""
-    source = ModuleSource(folder.name, folder, folder / OWN_TABLE)
+    source = ModuleSource(user.workdir.name, user.workdir, user.workdir / OWN_TABLE)
     async with (
-        private_network() as network,
+        private_network(proxies) as network,
         Session.open(
-            cache=cache, bound=bound, network=network, module=source, progress=Progress()
+            cache=cache, bound=bound, network=network, module=source, progress=Progress(), user=user
         ) as session,
         session.user_client() as address,
     ):

@@ -57,13 +57,23 @@ class Argument:
 
 @dataclass(frozen=True)
 class Function:
-    """One function; a constructor has no name. `wire` as an argument's."""
+    """One function; a constructor has no name. `wire` as an argument's.
+
+    `cache` is how long its results count, as the module says it: "" for Dagger's own seven days.
+    """
 
     name: str
     returns: TypeRef
     doc: str = ""
     arguments: tuple[Argument, ...] = ()
     wire: str = ""
+    cache: str = ""
+    check: bool = False
+
+    @property
+    def needs_nothing(self) -> bool:
+        """Whether it can be called without any argument."""
+        return not any(argument.required for argument in self.arguments)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from daggerw_engine.command.typedefs import Argument, Catalogue, Function
 COMMANDS = {
     "cache": "Show or remove what the embedded engine keeps; Dagger has no such command",
     "call": "Call one or more functions, interconnected into a pipeline",
+    "check": "Run the functions that are marked as checks, or those that patterns name; -l lists them",
     "functions": "List available functions",
     "help": "Show this page",
     "session": "Serve the API to a program until its end of standard input",
@@ -52,7 +53,7 @@ def page(parsed: Parsed, catalogue: Catalogue) -> str:
 
 
 def listing(known: Mapping[str, Function]) -> str:
-    """Return the list that `functions` prints."""
+    """Return the list that `functions` and `check --list` print."""
     width = max(map(len, [*known, "Name"]))
     rows = {"Name": "Description"} | {name: short(entry.doc) for name, entry in known.items()}
     return "".join(f"{name:{width}}{GAP}{doc}".rstrip() + "\n" for name, doc in rows.items())
@@ -84,7 +85,7 @@ def _flags(arguments: Iterable[Argument], catalogue: Catalogue | None = None) ->
 
 
 def _head(argument: Argument, catalogue: Catalogue | None) -> str:
-    letter = next((letter for letter, name in LETTERS.items() if OPTIONS[name] is argument), None)
+    letter = next((letter for letter, name in LETTERS.items() if OPTIONS.get(name) is argument), None)
     start = f"  -{letter}, " if letter else "      "
     return f"{start}--{argument.flag} {_kind(argument, catalogue)}".rstrip()
 

@@ -107,9 +107,21 @@ def owner_ids(root: Path, owner: str) -> tuple[int, int]:
 
     As in Dagger, the user's number is also the group's when none is named.
     """
-    tables = (resolve_in(root, name) for name in ("/etc/passwd", "/etc/group"))
     try:
-        uid, gid, _, _ = user_ids(owner, *(table.read_text() if table.is_file() else "" for table in tables))
-    except LookupError as unknown:
-        raise PathError(f"failed to resolve ownership for {owner}: {unknown.args[0]}") from None
+        uid, gid, _, _ = user_of(root, owner)
+    except PathError as unknown:
+        raise PathError(f"failed to resolve ownership for {owner}: {unknown}") from None
     return uid, gid if ":" in owner else uid
+
+
+def user_of(root: Path, named: str) -> tuple[int, int, list[int], str]:
+    """Return number, group, further groups and home of USER[:GROUP], with names looked up below `root`.
+
+    Raises PathError for a name that isn't known there.
+    """
+    tables = (resolve_in(root, name) for name in ("/etc/passwd", "/etc/group"))
+    texts = (t.read_text(errors="surrogateescape") if t.is_file() else "" for t in tables)
+    try:
+        return user_ids(named, *texts)
+    except LookupError as unknown:
+        raise PathError(unknown.args[0]) from None

@@ -70,7 +70,7 @@ class Changes:
         for path in self.removed:
             clear(_inside(target, path))
         for path in (*self.added, *self.modified):
-            copy_entry(self.after.on_disk / path, _inside(target, path), owner)
+            copy_entry(self.after.on_disk / path, _inside(target, path), owner, privileges=False)
 
     async def patch(self, trees: Trees) -> Place:
         """Return a patch in Git's format; EngineError without git."""

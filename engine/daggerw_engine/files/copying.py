@@ -19,6 +19,7 @@ from daggerw_engine.files.patterns import Filter
 
 CHUNK = 1 << 20
 FEW = 200  # files that aren't worth a thread
+PRIVILEGED = ("security.", "trusted.")  # extended attributes that only root may set
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Given = TypeVar("Given")
@@ -47,8 +48,11 @@ def copy_into(
     root: Path | None = None,
     owner: Owner | None = None,
     mode: int | None = None,
+    privileges: bool = True,
 ) -> None:
     """Merge what is kept of the folder `source` into `target`, with times, links, modes and owners.
+
+    Without `privileges`, as copies for the host are, no file has a setuid bit or a capability.
 
     `owner` and `mode` are for all that is copied, also for `target` when there was none; `root` is the
     file system that `target` lies in: links inside it are followed without leaving it.
@@ -56,7 +60,7 @@ def copy_into(
     root = root or target
     if not target.exists():
         target.mkdir(parents=True)
-        _dress(str(source), str(target), source.stat(), owner, mode)
+        _dress(str(source), str(target), source.stat(), owner, mode, privileges)
     found = entries(source, kept)
     folders = {"": str(resolve_in(root, str(target.relative_to(root))))}
     todo: list[tuple[Entry, str]] = []
@@ -66,22 +70,36 @@ def copy_into(
             folders[path] = _folder(into, root)
         else:
             todo.append((entry, into))
-    each(lambda pair: _copy(pair[0].path, pair[1], pair[0].stat(follow_symlinks=False), owner, mode), todo)
+
+    def copy(pair: tuple[Entry, str]) -> None:
+        _copy(pair[0].path, pair[1], pair[0].stat(follow_symlinks=False), owner, mode, privileges)
+
+    each(copy, todo)
     for path, entry in reversed(found):
         if path in folders:
-            _dress(entry.path, folders[path], entry.stat(follow_symlinks=False), owner, mode)
+            _dress(entry.path, folders[path], entry.stat(follow_symlinks=False), owner, mode, privileges)
 
 
-def copy_entry(source: Path, target: Path, owner: Owner | None = None, mode: int | None = None) -> None:
-    """Copy one file, link or (empty) folder over `target`, with its times; `owner`, `mode` before its."""
+def copy_entry(
+    source: Path,
+    target: Path,
+    owner: Owner | None = None,
+    mode: int | None = None,
+    *,
+    privileges: bool = True,
+) -> None:
+    """Copy one file, link or (empty) folder over `target`, with its times; `owner`, `mode` before its.
+
+    Without `privileges`, it has no setuid bit and no capability.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     info = source.lstat()
     if not stat.S_ISDIR(info.st_mode):
-        return _copy(str(source), str(target), info, owner, mode)
+        return _copy(str(source), str(target), info, owner, mode, privileges)
     if target.is_symlink() or not target.is_dir():
         clear(target)
         target.mkdir()
-    return _dress(str(source), str(target), info, owner, mode)
+    return _dress(str(source), str(target), info, owner, mode, privileges)
 
 
 def clear(target: Path | str) -> None:
@@ -108,14 +126,19 @@ def _folder(into: str, root: Path) -> str:
 
 
 def _copy(
-    source: str, target: str, info: os.stat_result, owner: Owner | None = None, mode: int | None = None
+    source: str,
+    target: str,
+    info: os.stat_result,
+    owner: Owner | None = None,
+    mode: int | None = None,
+    privileges: bool = True,
 ) -> None:
     try:
         _copy_new(source, target)
     except FileExistsError:
         clear(target)
         _copy_new(source, target)
-    _dress(source, target, info, owner, mode)
+    _dress(source, target, info, owner, mode, privileges)
 
 
 def _copy_new(source: str, target: str) -> None:
@@ -135,15 +158,22 @@ def _copy_new(source: str, target: str) -> None:
 
 
 def _dress(
-    source: str, target: str, info: os.stat_result, owner: Owner | None = None, mode: int | None = None
+    source: str,
+    target: str,
+    info: os.stat_result,
+    owner: Owner | None = None,
+    mode: int | None = None,
+    privileges: bool = True,
 ) -> None:
     """Give `target` the extended attributes and times of `source`, and its owner and mode unless given."""
     os.chown(target, *(owner or (info.st_uid, info.st_gid)), follow_symlinks=False)
     if not stat.S_ISLNK(info.st_mode):
-        os.chmod(target, stat.S_IMODE(info.st_mode) if mode is None else mode)
+        mode = stat.S_IMODE(info.st_mode) if mode is None else mode
+        os.chmod(target, mode if privileges else mode & ~(stat.S_ISUID | stat.S_ISGID))
         for name in os.listxattr(source):
-            with suppress(OSError):  # not every file system has each
-                os.setxattr(target, name, os.getxattr(source, name))
+            if privileges or not name.startswith(PRIVILEGED):
+                with suppress(OSError):  # not every file system has each
+                    os.setxattr(target, name, os.getxattr(source, name))
     os.utime(target, ns=(info.st_mtime_ns, info.st_mtime_ns), follow_symlinks=False)
 
 

@@ -24,18 +24,29 @@ NO_PROGRAMS = {"core.fsmonitor": "false", "core.hooksPath": os.devnull}
 
 @dataclass(frozen=True)
 class Repository:
-    """A folder with a repository in `.git`."""
+    """A work tree with its repository: `own` has its HEAD and index, `shared` all else."""
 
     folder: Path
+    own: Path
+    shared: Path
 
     @classmethod
-    def at(cls, folder: Path) -> Repository:
-        """Return the repository of a work tree; PathError when it has none of its own."""
-        if not (folder / ".git").is_dir() or (folder / ".git").is_symlink():
+    def at(cls, folder: Path, origin: Path | None = None) -> Repository:
+        """Return the repository of a work tree; PathError when it has none of its own.
+
+        `origin` is the folder that it was uploaded from, when that is the user's: a linked work tree's
+        repository, or a submodule's, lies outside of it.
+        """
+        own = folder / ".git"
+        if origin and (origin / ".git").is_file():
+            own = _linked(origin)
+        if not own.is_dir() or own.is_symlink():
             raise PathError("not a Git repository: the directory has no .git folder")
         if not shutil.which("git"):
             raise EngineError("a Git repository is read with git: install it, and call again")
-        return cls(folder)
+        common = own / "commondir" if origin else own / "none"
+        shared = (own / common.read_text().strip()).resolve() if common.is_file() else own
+        return cls(folder, own, shared)
 
     async def head(self) -> Ref:
         """Return what is checked out; PathError when nothing was ever committed."""
@@ -104,7 +115,7 @@ class Repository:
         stdin: str = "",
     ) -> str:
         """Return what a command says; it may also end with `status` when that means that there is nothing."""
-        folders = (f"--git-dir={self.folder}/.git", f"--work-tree={self.folder}")
+        folders = (f"--git-dir={self.own}", f"--work-tree={self.folder}")
         env = {**self._environment({**NO_PROGRAMS, **(config or {})}), **(variables or {})}
         done = await run(("git", *folders, *words), env=env, cwd=self.folder, stdin=stdin)
         if done.status not in (0, status):
@@ -116,13 +127,19 @@ class Repository:
         env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
         env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
         env |= {
-            "GIT_COMMON_DIR": f"{self.folder}/.git",
+            "GIT_COMMON_DIR": str(self.shared),
             "GIT_OPTIONAL_LOCKS": "0",
             "GIT_ALLOW_PROTOCOL": "none",
         }
         for number, (name, value) in enumerate(config.items()):
             env |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
         return {**env, "GIT_CONFIG_COUNT": str(len(config))}
+
+
+def _linked(folder: Path) -> Path:
+    """Return the repository that the file `.git` of a linked work tree, or of a submodule, names."""
+    _, _, path = (folder / ".git").read_text().partition("gitdir:")
+    return (folder / path.strip()).resolve()
 
 
 @dataclass(frozen=True)

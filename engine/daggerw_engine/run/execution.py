@@ -18,7 +18,7 @@ from daggerw_engine.files.paths import check_kind, existing
 from daggerw_engine.files.trees import Place
 from daggerw_engine.keys import key_of
 from daggerw_engine.progress import Progress
-from daggerw_engine.run import sandbox
+from daggerw_engine.run.network import Network
 from daggerw_engine.run.preparation import Preparer
 from daggerw_engine.run.services import Services
 from daggerw_engine.scrub import scrub_output
@@ -34,10 +34,16 @@ class Executor:
     """Runs what a container's evaluation needs, on one session's cache."""
 
     def __init__(
-        self, cache: Cache, committer: Committer, preparer: Preparer, services: Services, progress: Progress
+        self,
+        cache: Cache,
+        committer: Committer,
+        preparer: Preparer,
+        services: Services,
+        network: Network,
+        progress: Progress,
     ) -> None:
         self._cache, self._committer, self._preparer = cache, committer, preparer
-        self._services, self._progress = services, progress
+        self._services, self._network, self._progress = services, network, progress
         self._turns = asyncio.Semaphore(os.cpu_count() or 1)
 
     async def execute(
@@ -68,18 +74,18 @@ class Executor:
         self, key: str, state: ContainerState, command: Sequence[str], stdin: str, expect: str, step: Step
     ) -> ContainerState:
         async with AsyncExitStack() as stack:
-            for _, service in state.bindings:
-                await stack.enter_async_context(self._services.used(service))
+            bound = [await stack.enter_async_context(self._services.used(each)) for _, each in state.bindings]
             await stack.enter_async_context(self._turns)
             step.begin()
-            upper, mounts, spec = await stack.enter_async_context(self._preparer.prepare(state))
-            started = await sandbox.start(command, spec, reads=bool(stdin))
-            done = await started.ended(stdin, step.hear)
-            done = scrub_output(done, (secret.text for secret in state.secrets))
+            peer = await stack.enter_async_context(self._network.command(bound))
+            prepared = await stack.enter_async_context(self._preparer.prepare(state))
+            async with prepared.started(command, peer.namespace, reads=bool(stdin)) as started:
+                ended = await started.ended(stdin, step.hear)
+            done = scrub_output(ended, (secret.text for secret in state.secrets))
             outcome = Outcome(done.status, done.stdout, done.stderr, done.combined)
             _expect(outcome, command, expect)
-            places = await mounts.left()
-            self._cache.layers.keep(key, upper)
+            places = await prepared.mounts.left()
+            self._cache.layers.keep(key, prepared.mounts.upper)
         kept = {"outcome": vars(outcome), "mounts": [place.digest for place in places]}
         self._cache.results.put(key, {**kept, "layers": [*state.layers, key], "image": state.image})
         return _after(key, state, outcome, places)

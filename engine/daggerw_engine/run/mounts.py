@@ -1,86 +1,171 @@
-"""What is mounted for one command, and what the command leaves of it."""
+"""A container's file system and mounts, ready for one command, and what the command leaves of them.
+
+All is mounted by the engine, outside of the container, before the command runs, and unmounted after its last
+process is dead. Only crun goes, as the container would, to what others may be changing: cache volumes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+from daggerw_engine.files.changes import owner_ids
 from daggerw_engine.files.copying import copy_entry
-from daggerw_engine.files.trees import Place, Trees
+from daggerw_engine.files.listing import ROOT, Owner
+from daggerw_engine.files.trees import Place
+from daggerw_engine.isolation.mount_points import MountPoints
+from daggerw_engine.isolation.specification import Mounted
+from daggerw_engine.run.forwarding import forward_connections
 from daggerw_engine.store.cache import Cache
-from daggerw_engine.store.layers import Layers, Upper
+from daggerw_engine.store.layers import Upper
 from daggerw_engine.values.container import ContainerState
 from daggerw_engine.values.mounts import Mount, SecretFile, Socket, Temporary, Volume
+
+SYSTEM = ("/dev", "/proc", "/sys")  # mounted by crun, which makes the mount points in them
 
 
 @dataclass
 class Mounts:
-    """A container's mounts, ready for one command; folders keep their changes apart from their trees."""
+    """The mounts of one container; folders keep their changes apart from their trees.
 
-    _layers: Layers
-    _trees: Trees
-    specification: list[dict[str, object]] = field(default_factory=list)
+    `upper` is the step's folder, `memory` its folder for what must not reach a disk.
+    """
+
+    _cache: Cache
+    upper: Upper
+    _memory: Path
+    entries: list[Mounted] = field(default_factory=list)
+    # What is mounted where, the last on top; None when crun makes the mount points in it.
+    _below: list[tuple[str, MountPoints | None]] = field(default_factory=list)
     _kept: list[tuple[Place, Upper | Path]] = field(default_factory=list)
 
-    @classmethod
     @asynccontextmanager
-    async def of(cls, state: ContainerState, cache: Cache, upper: Upper) -> AsyncIterator[Mounts]:
-        """Prepare a container's mounts in the step's folder; cache volumes are held while the block runs."""
-        mounts = cls(cache.layers, cache.trees)
-        async with AsyncExitStack() as stack:
-            for number, mount in enumerate(state.mounts):
-                if isinstance(mount.source, Volume):
-                    source = await stack.enter_async_context(cache.volume(mount.source))
-                    how: dict[str, object] = {"source": str(source)}
-                else:
-                    how = mounts._prepared(mount, upper.folder / f"mount{number}")
-                about = {"target": mount.path, "owner": mount.owner, "read_only": mount.read_only}
-                mounts.specification.append({**about, **how})
-            yield mounts
+    async def mounted(self, state: ContainerState, texts: Mapping[str, str]) -> AsyncIterator[Path]:
+        """Mount all, and files with these texts, while the block runs; yields where the root is.
 
-    def _prepared(self, mount: Mount, folder: Path) -> dict[str, object]:
-        """Return what the runner is told of a mount besides its place and owner."""
+        What was made to mount something on is removed at the end. Cache volumes are held until then.
+        """
+        layers = self._cache.layers
+        async with AsyncExitStack() as stack:
+            root = await stack.enter_async_context(layers.mounted(layers.lower(state), self.upper))
+            points = MountPoints(root, self.upper.changed)
+            for path in SYSTEM:
+                points.make(path, folder=True)
+            self._below = [("/", points), *((path, None) for path in SYSTEM)]
+            for path, text in texts.items():
+                self._add_text(path, text, 0o644, ROOT)
+            for number, mount in enumerate(state.mounts):
+                owner = owner_ids(root, mount.owner) if mount.owner else None
+                await self._prepare(mount, owner, self.upper.folder / f"mount{number}", stack)
+            yield root
+        for _, made in self._below:
+            if made:
+                made.remove()
+
+    async def _prepare(self, mount: Mount, owner: Owner | None, folder: Path, stack: AsyncExitStack) -> None:
+        path, fixed = mount.path, mount.read_only
         match mount.source:
             case SecretFile(secret, mode):
-                return {"text": secret.text, "mode": mode}
+                self._add_text(path, secret.text, mode, owner or ROOT)
             case Temporary(size):
-                return {"size": size}
-            case Socket(path):
-                return {"source": path}
+                self.add(Mounted(path, None, fixed, [f"size={size}"] if size else []))
+            case Socket(host):
+                listening = _listening(self._memory, name := f"file{len(self.entries)}", owner or ROOT)
+                connect = partial(asyncio.open_unix_connection, host)
+                await stack.enter_async_context(forward_connections(listening, connect))
+                self.add(Mounted(path, self._memory / name))
+            case Volume() as volume:
+                source = await stack.enter_async_context(self._cache.volume(volume))
+                if owner:
+                    os.chown(source, *owner)  # what lies in it may be changed by others meanwhile
+                self.add(Mounted(path, source, fixed))
             case Place() as place if place.on_disk.is_dir():
-                return self._folder(place, mount, folder)
+                upper = Upper.below(folder)
+                merged = await stack.enter_async_context(self._merged(place, upper))
+                _give(merged, owner)
+                if mount.is_kept:
+                    self._kept.append((place, upper))
+                self.add(Mounted(path, merged, fixed), MountPoints(merged, upper.changed))
             case Place() as place:
                 copied = folder / place.on_disk.name
-                copy_entry(place.on_disk, copied)
+                copy_entry(place.on_disk, copied, owner)
                 if mount.is_kept:
                     self._kept.append((place, copied))
-                return {"source": str(copied)}
-        raise AssertionError(mount.source)
+                self.add(Mounted(path, copied, fixed))
 
-    def _folder(self, place: Place, mount: Mount, folder: Path) -> dict[str, object]:
-        upper = Upper.below(folder)
-        lower = folder / "lower"  # a name without the signs that overlayfs takes for its own
+    @asynccontextmanager
+    async def _merged(self, place: Place, upper: Upper) -> AsyncIterator[Path]:
+        """Mount a tree's folder with its changes going to `upper` while the block runs."""
+        lower = upper.folder / "lower"  # a name without the signs that overlayfs takes for its own
         lower.symlink_to(place.on_disk)
-        name = str(lower.relative_to(self._layers.cache))
-        if mount.is_kept:
-            self._kept.append((place, upper))
-        return {"overlay": self._layers.options([name], upper)}
+        layers = self._cache.layers
+        async with layers.mounted([str(lower.relative_to(layers.cache))], upper) as merged:
+            yield merged
+
+    def add(self, mount: Mounted, points: MountPoints | None = None) -> None:
+        """Mount something in the container, at a place that is made when it isn't there."""
+        folder = mount.source is None or mount.source.is_dir()
+        target = self.make(mount.target, folder=folder)
+        self.entries.append(replace(mount, target=target))
+        self._below.append((target, points))
+
+    def make(self, path: str, *, folder: bool, keep: bool = False) -> str:
+        """Return where `path` leads to in the container, made when nothing is there; `keep` lets it stay."""
+        assert self._below[0][1]
+        path = self._below[0][1].resolve(path)
+        place, points = next(each for each in reversed(self._below) if _covers(each[0], path))
+        if points is None:
+            return path
+        below = points.make(path[len(place) :] or "/", folder=folder, keep=keep)
+        return os.path.normpath(f"{place}/{below}").replace("//", "/")
+
+    def _add_text(self, path: str, text: str, mode: int, owner: Owner) -> None:
+        file = self._memory / f"file{len(self.entries)}"
+        file.write_text(text, errors="surrogateescape")
+        os.chown(file, *owner)
+        file.chmod(mode)
+        self.add(Mounted(path, file, read_only=True))
 
     async def left(self) -> list[Place]:
         """Return what the command left of each mount that is kept, in order; a file as its tree."""
         return [await self._left(place, where) for place, where in self._kept]
 
     async def _left(self, place: Place, where: Upper | Path) -> Place:
+        trees, layers = self._cache.trees, self._cache.layers
         if isinstance(where, Path):
-            return replace(self._trees.ingest_file(where, where.name), path="/")
+            return replace(trees.ingest_file(where, where.name), path="/")
         if not any(os.scandir(where.changed)):
-            return self._trees.whole(place)
-        layers = [
-            str(each.relative_to(self._layers.cache)) for each in (where.changed, where.folder / "lower")
-        ]
-        async with self._layers.mounted(layers) as root:
-            return await asyncio.to_thread(self._trees.merged, place, root, where.changed)
+            return trees.whole(place)
+        lower = [str(each.relative_to(layers.cache)) for each in (where.changed, where.folder / "lower")]
+        async with layers.mounted(lower) as root:
+            return await asyncio.to_thread(trees.merged, place, root, where.changed)
+
+
+def _listening(folder: Path, name: str, owner: Owner) -> socket.socket:
+    """Return a listening socket in a folder: a command that has it as its own can't change the host's."""
+    listening = socket.socket(socket.AF_UNIX)
+    above = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        listening.bind(f"/proc/self/fd/{above}/{name}")  # the folder's own name may be too long
+        os.chown(name, *owner, dir_fd=above)
+    finally:
+        os.close(above)
+    return listening
+
+
+def _covers(above: str, path: str) -> bool:
+    return above in ("/", path) or path.startswith(f"{above}/")
+
+
+def _give(folder: Path, owner: Owner | None) -> None:
+    if owner:
+        os.chown(folder, *owner)
+        for place, folders, files in os.walk(folder):
+            for name in (*folders, *files):
+                os.chown(os.path.join(place, name), *owner, follow_symlinks=False)

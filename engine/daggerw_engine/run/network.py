@@ -1,96 +1,155 @@
 """One private network a session: nothing in it is seen from the host, and no port of the host is taken.
 
-    the host <- slirp4netns -> tap0 = bridge = eth0 of each service
-                                 |
-                  commands and module code (10.0.2.100)
+    the host <- slirp4netns -> tap0 = bridge = eth0 of each container and of the module
+    bound container -> veth -> service
 
-Every service has an address, and so all ports, of its own; all have a way out. slirp4netns takes whatever
-frame it sees for its own: what is meant for a service that isn't there yet must not be flooded to it.
-Sockets made by `connect` and `listen` belong to the session's part, though the process that holds them lives
-on the host.
+What is on the bridge reaches the way out and nothing else: its ports are isolated from each other. Whoever is
+bound to a service has a wire of its own to it. slirp4netns takes whatever frame it sees for its own: what is
+meant for somebody who isn't there yet must not be flooded to it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count, cycle
 from pathlib import Path
 
 from daggerw_engine.errors import NetworkError
 from daggerw_engine.process import CONTAINED, run, tied
-from daggerw_engine.run import kernel
+from daggerw_engine.run.namespaces import READY_SECONDS, Namespace, end, new_namespace
 
 MTU = 65520  # the most that slirp4netns takes
 # The addresses that slirp4netns(1) gives out.
-SUBNET, GATEWAY, NAME_SERVER, OWN = "10.0.2.", "10.0.2.2", "10.0.2.3", "10.0.2.100"
-FIRST_SERVICE, LAST_SERVICE = 101, 254
+SUBNET, GATEWAY, NAME_SERVER, MODULE = "10.0.2.", "10.0.2.2", "10.0.2.3", "10.0.2.100"
+FIRST_COMMAND, FIRST_SERVICE, LAST_SERVICE = 10, 101, 254
 # Hardware addresses, with an address's last number at the end. Others remember them for up to 45 s, so
 # that who comes again has to have its own again. A bridge would take the least of those that are there.
 HARDWARE = "02:00:0a:00:02:"
-READY_SECONDS = 10.0
+LINK_LOCAL = "169.254.0.0/16"  # where clouds tell a machine who it is, and give it tokens
 TUNNEL = "/dev/net/tun"
+PROXY_TABLE, PROXY_PREFERENCE = 100, 100
 BRIDGE = (
     f"link add bridge address {HARDWARE}64 mtu {MTU} type bridge",
     "address flush dev tap0",
     "link set tap0 master bridge",
     "link set tap0 type bridge_slave flood off",
-    f"address add {OWN}/24 dev bridge",
     "link set bridge up",
-    f"route add default via {GATEWAY}",
 )
+
+Proxy = tuple[str, int]
 
 
 @dataclass(frozen=True)
+class Peer:
+    """A host on the private network: a container, or the module."""
+
+    address: str
+    namespace: Namespace
+
+
+@dataclass
 class Network:
-    """A private network that lives as long as its block."""
+    """A private network that lives as long as its block.
 
-    holder: int
-    _inside: ThreadPoolExecutor
+    Nobody on it reaches the `blocked` addresses, which are the host's own, but for the port of a proxy there.
+    """
 
-    @property
-    def namespace(self) -> str:
-        """Where the runner finds the part that commands live in."""
-        return _namespace_path(self.holder)
-
-    @property
-    def prefix(self) -> tuple[str, ...]:
-        """The words before a command that put it into this network, contained, tied to the engine's life."""
-        return (*tied(), "nsenter", f"--net={self.namespace}", "--", *CONTAINED)
-
-    async def listen(self) -> socket.socket:
-        """Return a listening socket on a free port of 127.0.0.1 in here."""
-        return await self._in_here(listener)
-
-    async def connect(self, address: str, port: int) -> socket.socket:
-        """Return a socket connected from here; OSError when nobody listens."""
-        return await self._in_here(lambda: socket.create_connection((address, port), timeout=5))
-
-    async def _in_here(self, make: Callable[[], socket.socket]) -> socket.socket:
-        made = await asyncio.get_running_loop().run_in_executor(self._inside, make)
-        made.setblocking(False)
-        return made
+    _way_out: Namespace
+    _blocked: Sequence[str]
+    _proxies: Sequence[Proxy]
+    _wires: count[int] = field(default_factory=lambda: count(1))
+    _free: cycle[int] = field(default_factory=lambda: cycle(range(FIRST_COMMAND, FIRST_SERVICE - 1)))
+    _taken: set[int] = field(default_factory=set)
+    module: Peer | None = None  # which reaches each service that is started
 
     @asynccontextmanager
-    async def joined(self, address: str) -> AsyncIterator[str]:
-        """A host of its own on this network, with `address`; yields where the runner finds it."""
-        number = int(address.rpartition(".")[2])
-        name = f"service{number}"
-        peer = f"eth0 address {HARDWARE}{number:02x} mtu {MTU}"
-        async with _namespace() as pid:
-            wire = f"link add {name} mtu {MTU} type veth peer name {peer} netns {pid}"
-            await _ip(self.holder, wire, f"link set {name} master bridge up")
-            try:
-                own = (f"address add {address}/24 dev eth0", "link set eth0 up", "link set lo up")
-                await _ip(pid, *own, f"route add default via {GATEWAY}")
-                yield _namespace_path(pid)
-            finally:
-                # The kernel would take the wire away, too, but some time after the namespace's end.
-                await _ip(self.holder, f"link delete {name}", f"neigh flush to {address} dev bridge")
+    async def joined(self, address: str) -> AsyncIterator[Peer]:
+        """A host of its own on this network, with `address`, while the block runs."""
+        name = f"port{next(self._wires)}"
+        async with new_namespace(*self._of_peer(address, name)) as namespace:
+            await self._way_out.configure(
+                f"link set {name} master bridge up", f"link set {name} type bridge_slave isolated on"
+            )
+            yield Peer(address, namespace)
+            # The kernel would take the wire away, too, but some time after the namespace's end.
+            await self._way_out.configure(f"link delete {name}")
+
+    def _of_peer(self, address: str, name: str) -> list[str]:
+        """Return what a new host is given: its wire to the bridge, the way out, and what it doesn't reach."""
+        hardware = f"{HARDWARE}{int(address.rpartition('.')[2]):02x}"
+        far = f"peer name {name} mtu {MTU} netns {self._way_out.holder}"
+        return [
+            f"link add eth0 address {hardware} mtu {MTU} type veth {far}",
+            "link set lo up",
+            f"address add {address}/32 dev eth0",
+            "link set eth0 up",
+            *(f"route add {each}/32 dev eth0" for each in (GATEWAY, NAME_SERVER)),
+            f"route add default via {GATEWAY}",
+            *(f"route add unreachable {each}" for each in (f"{SUBNET}0/24", LINK_LOCAL, *self._blocked)),
+            *self._ways_to_proxies(),
+        ]
+
+    def _ways_to_proxies(self) -> list[str]:
+        reached = [(host, port) for host, port in self._proxies if host in self._blocked]
+        ways = [
+            f"rule add to {host} ipproto tcp dport {port} lookup {PROXY_TABLE} pref {PROXY_PREFERENCE}"
+            for host, port in reached
+        ]
+        return [*ways, f"route add default via {GATEWAY} dev eth0 table {PROXY_TABLE}"] if ways else []
+
+    @asynccontextmanager
+    async def with_module(self) -> AsyncIterator[Peer]:
+        """The module's host, while the block runs."""
+        async with self.joined(MODULE) as self.module:
+            yield self.module
+
+    @asynccontextmanager
+    async def service(self, address: str, services: Iterable[Peer]) -> AsyncIterator[Peer]:
+        """A host for a service, which reaches others, and is reached by the module, while the block runs."""
+        async with self.joined(address) as peer:
+            for other in services:
+                await self.connect(peer, other)
+            if self.module:
+                await self.connect(self.module, peer)
+            yield peer
+
+    @asynccontextmanager
+    async def command(self, services: Iterable[Peer] = ()) -> AsyncIterator[Peer]:
+        """A host for one command, which reaches these services and the way out."""
+        number = next(each for each in self._free if each not in self._taken)
+        self._taken.add(number)
+        try:
+            async with self.joined(f"{SUBNET}{number}") as client:
+                for service in services:
+                    await self.connect(client, service)
+                yield client
+        finally:
+            self._taken.remove(number)
+
+    @asynccontextmanager
+    async def command_prefix(self) -> AsyncIterator[Sequence[str]]:
+        """Yield the words before a command that put it on a host of its own, which reaches the way out."""
+        async with self.command() as peer:
+            yield peer.namespace.prefix
+
+    async def connect(self, client: Peer, service: Peer) -> None:
+        """Let a client reach a service, by a wire that goes when one of them does."""
+        number = next(self._wires)
+        near, far = f"to{number}", f"from{number}"
+        await client.namespace.configure(
+            f"link add {near} mtu {MTU} type veth peer name {far} mtu {MTU} netns {service.namespace.holder}",
+            f"link set {near} up",
+            f"route replace {service.address}/32 dev {near} src {client.address}",
+        )
+        await service.namespace.configure(
+            f"link set {far} up", f"route replace {client.address}/32 dev {far} src {service.address}"
+        )
 
 
 def service_address(number: int) -> str:
@@ -101,82 +160,43 @@ def service_address(number: int) -> str:
 
 
 @asynccontextmanager
-async def private_network() -> AsyncIterator[Network]:
+async def private_network(proxies: Iterable[Proxy] = ()) -> AsyncIterator[Network]:
     """Make a private network; raises NetworkError when the machine doesn't let us."""
     async with AsyncExitStack() as stack:
-        holder = await stack.enter_async_context(_namespace())
-        stack.push_async_callback(_ended, await _way_out(holder))
-        await _ip(holder, *BRIDGE)
-        inside = ThreadPoolExecutor(1, initializer=enter_network, initargs=(holder,))
-        stack.callback(inside.shutdown, wait=False)
-        yield Network(holder, inside)
+        way_out = await stack.enter_async_context(new_namespace())
+        process, blocked = await asyncio.gather(_connect_to_host(way_out), host_addresses())
+        stack.push_async_callback(end, process)
+        await way_out.configure(*BRIDGE)
+        yield Network(way_out, blocked, list(proxies))
 
 
-def _namespace_path(pid: int) -> str:
-    return f"/proc/{pid}/ns/net"
-
-
-def module_prefix(network: Network, folder: Path) -> tuple[str, ...]:
-    """Return the words before a command that is to live in the network and to resolve its names.
+def module_prefix(module: Peer, folder: Path) -> tuple[str, ...]:
+    """Return the words before a command that is to live on the network and to resolve its names.
 
     What it resolves names with is kept in `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     resolver = folder / "resolv.conf"
     resolver.write_text(f"nameserver {NAME_SERVER}\n")
-    return (*network.prefix, "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(resolver))
+    resolving = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
+    return (*module.namespace.prefix, *CONTAINED, "sh", "-c", resolving, str(resolver))
 
 
-async def _ip(pid: int, *commands: str) -> None:
-    words = (*tied(), "nsenter", f"--net={_namespace_path(pid)}", "--", "ip", "-batch", "-")
-    done = await run(words, stdin="\n".join(commands))
+async def host_addresses() -> list[str]:
+    """Return this host's own IPv4 addresses, those of its loopback left out."""
+    done = await run((*tied(), "ip", "-json", "-family", "inet", "address"))
     if done.status:
-        raise NetworkError(f"ip made no network: {' '.join(done.stderr.split())}")
+        raise NetworkError(f"ip tells no addresses: {' '.join(done.stderr.split())}")
+    told = [each for link in json.loads(done.stdout or "[]") for each in link.get("addr_info", [])]
+    return sorted({each["local"] for each in told if not each["local"].startswith("127.")})
 
 
-@asynccontextmanager
-async def _namespace() -> AsyncIterator[int]:
-    """A process in a network of its own, while the block runs; yields its id."""
-    holder = await asyncio.create_subprocess_exec(
-        *tied(), "unshare", "--net", "--", "cat", stdin=asyncio.subprocess.PIPE, start_new_session=True
-    )
-    try:
-        await _unshared(holder.pid)
-        yield holder.pid
-    finally:
-        await _ended(holder)
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.kill()
-        await process.wait()
-
-
-async def _unshared(pid: int) -> None:
-    own = os.readlink("/proc/self/ns/net")
-    deadline = asyncio.get_running_loop().time() + READY_SECONDS
-    while os.readlink(f"/proc/{pid}/ns/net") == own:
-        if asyncio.get_running_loop().time() > deadline:
-            raise NetworkError(
-                "unshare --net made no network: this machine doesn't allow new network namespaces"
-            )
-        await asyncio.sleep(0.002)
-
-
-async def _way_out(pid: int) -> asyncio.subprocess.Process:
+async def _connect_to_host(namespace: Namespace) -> asyncio.subprocess.Process:
     reader, writer = os.pipe()
+    options = ("--configure", f"--mtu={MTU}", "--disable-host-loopback", f"--ready-fd={writer}")
     try:
         process = await asyncio.create_subprocess_exec(
-            *tied(),
-            *(
-                "slirp4netns",
-                "--configure",
-                f"--mtu={MTU}",
-                "--disable-host-loopback",
-                f"--ready-fd={writer}",
-            ),
-            *(str(pid), "tap0"),
+            *(*tied(), "slirp4netns", *options, str(namespace.holder), "tap0"),
             pass_fds=(writer,),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
@@ -201,11 +221,6 @@ def _refused(told: str) -> str:
     return f"slirp4netns made no network: {told}"
 
 
-def enter_network(pid: int) -> None:
-    """Move the calling thread into the network that a process lives in."""
-    kernel.enter_network(_namespace_path(pid))
-
-
 def host_listener(port: int, backend: int) -> socket.socket:
     """Return a socket bound to a port of the host's loopback that is to lead to `backend`.
 
@@ -222,18 +237,6 @@ def host_listener(port: int, backend: int) -> socket.socket:
             f"choose another one with --ports PORT:{backend}"
         ) from refused
     return bound
-
-
-async def listening_in(namespace: str, port: int) -> socket.socket:
-    """Return a socket that listens on a port of all addresses of a host on a private network."""
-
-    def listening() -> socket.socket:
-        return socket.create_server(("0.0.0.0", port), backlog=128)
-
-    with ThreadPoolExecutor(1, initializer=kernel.enter_network, initargs=(namespace,)) as inside:
-        made = await asyncio.get_running_loop().run_in_executor(inside, listening)
-    made.setblocking(False)
-    return made
 
 
 def listener() -> socket.socket:

@@ -2,56 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
+from daggerw_engine.errors import EngineError
+from daggerw_engine.files.changes import user_of
+from daggerw_engine.files.paths import resolve_in
+from daggerw_engine.isolation import cgroups, crun
+from daggerw_engine.isolation.crun import Started
+from daggerw_engine.isolation.memory import Memory
+from daggerw_engine.isolation.specification import Mounted, Process, specification
 from daggerw_engine.run.addresses import Addresses
 from daggerw_engine.run.mounts import Mounts
+from daggerw_engine.run.namespaces import Namespace
 from daggerw_engine.run.network import NAME_SERVER
-from daggerw_engine.run.trust import Trust
+from daggerw_engine.run.trust import BUNDLE, VARIABLES, Trust
 from daggerw_engine.store.cache import Cache
 from daggerw_engine.store.commits import Committer
-from daggerw_engine.store.layers import Upper
+from daggerw_engine.values.config import DEFAULT_PATH
 from daggerw_engine.values.container import ContainerState
 
 
 class Preparer:
-    """Prepares containers for commands, in a session's network unless another namespace is named."""
+    """Prepares containers for commands."""
 
-    def __init__(
-        self, cache: Cache, committer: Committer, trust: Trust, addresses: Addresses, namespace: str
-    ) -> None:
-        self._cache, self._committer, self._trust = cache, committer, trust
-        self._addresses, self._namespace = addresses, namespace
+    def __init__(self, cache: Cache, committer: Committer, trust: Trust, addresses: Addresses) -> None:
+        self._cache, self._committer, self._trust, self._addresses = cache, committer, trust, addresses
+        self._memory = Memory(cache.scratch / "memory")
+
+    async def close(self) -> None:
+        """Forget what was kept in memory."""
+        await self._memory.close()
 
     @asynccontextmanager
-    async def prepare(
-        self, state: ContainerState, namespace: str | None = None
-    ) -> AsyncIterator[tuple[Upper, Mounts, dict[str, Any]]]:
-        """Yield where a command's changes go, its mounts, and what the runner is told."""
-        state, layers = await self._committer.commit(state), self._cache.layers
-        async with layers.fresh() as upper, Mounts.of(state, self._cache, upper) as mounts:
-            for name in ("root", "memory"):
-                (upper.folder / name).mkdir()
-            spec = {
-                "network": namespace or self._namespace,
-                "cache": str(layers.cache),
-                "root": str(upper.folder / "root"),
-                "memory": str(upper.folder / "memory"),
-                "overlay": layers.options(layers.lower(state), upper),
-                "mounts": [*self._names(state), *mounts.specification],
-                "trust": self._trust.specification,
-                "workdir": state.config.workdir or "/",
-                "user": state.config.user,
-                "env": {**state.env, **{name: secret.text for name, secret in state.secret_env}},
-            }
-            yield upper, mounts, spec
+    async def prepare(self, state: ContainerState) -> AsyncIterator[Prepared]:
+        """Yield a container that a command can be started in."""
+        state = await self._committer.commit(state)
+        async with self._cache.layers.fresh() as upper, self._memory.fresh() as memory:
+            mounts = Mounts(self._cache, upper, memory)
+            yield Prepared(state, mounts, memory, self._names(state), self._trust.bundle)
 
-    def _names(self, state: ContainerState) -> list[dict[str, object]]:
+    def _names(self, state: ContainerState) -> dict[str, str]:
         """Return the files from which a container's commands resolve names."""
         hosts = ["127.0.0.1 localhost"]
         for alias, service in state.bindings:
             hosts.append(f"{self._addresses.of(service)} {alias}")
-        texts = {"/etc/hosts": "\n".join([*hosts, ""]), "/etc/resolv.conf": f"nameserver {NAME_SERVER}\n"}
-        return [{"target": path, "text": text, "mode": 0o644} for path, text in texts.items()]
+        return {"/etc/hosts": "\n".join([*hosts, ""]), "/etc/resolv.conf": f"nameserver {NAME_SERVER}\n"}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A container for one command, whose changes are in `mounts` afterwards."""
+
+    state: ContainerState
+    mounts: Mounts
+    _memory: Path
+    _texts: dict[str, str]
+    _trusted: Path | None
+
+    @asynccontextmanager
+    async def started(
+        self, command: Sequence[str], network: Namespace, *, reads: bool = False
+    ) -> AsyncIterator[Started]:
+        """Run a command on a network while the block runs; with `reads`, its standard input is a pipe."""
+        with cgroups.limited() as group:
+            async with self.mounts.mounted(self.state, self._texts) as root:
+                process = self._process(command, root)
+                told = specification(
+                    process, root, self.mounts.entries, processes=0 if group else cgroups.MOST_PROCESSES
+                )
+                async with crun.start(told, self._memory, network.path, group, reads=reads) as started:
+                    yield started
+
+    def _process(self, command: Sequence[str], root: Path) -> Process:
+        workdir = self.state.config.workdir or "/"
+        self.mounts.make(workdir, folder=True, keep=True)
+        user, group, groups, home = user_of(root, self.state.config.user or "0")
+        environment = {"PATH": DEFAULT_PATH, "HOME": home, **self._lent(root)}
+        environment |= {**self._proxies(), **self.state.env}
+        environment |= {name: text_of_variable(name, secret.text) for name, secret in self.state.secret_env}
+        return Process(command, environment, workdir, user, group, groups)
+
+    def _proxies(self) -> dict[str, str]:
+        """Return the host's proxies; no key and no image holds them."""
+        return Trust.proxies(os.environ, (alias for alias, _ in self.state.bindings))
+
+    def _lent(self, root: Path) -> dict[str, str]:
+        """Put the host's trusted authorities over the container's, where it has some; returns their names."""
+        if not self._trusted or not resolve_in(root, BUNDLE).is_file():
+            return {}
+        self.mounts.add(Mounted(BUNDLE, self._trusted, read_only=True))
+        return dict.fromkeys(VARIABLES, BUNDLE)
+
+
+def text_of_variable(name: str, secret: str) -> str:
+    """Return a secret as a variable has it; EngineError when crun would not take it."""
+    try:
+        secret.encode()
+    except UnicodeEncodeError:
+        raise EngineError(f"the secret in the variable {name} isn't UTF-8: mount it as a file") from None
+    return secret

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from daggerw_engine.errors import NetworkError, ServiceError
+from daggerw_engine.isolation.crun import Started
 from daggerw_engine.progress import Progress
-from daggerw_engine.run import sandbox
 from daggerw_engine.run.addresses import Addresses
 from daggerw_engine.run.forwarding import Streams, forward_connections, forward_host_ports
-from daggerw_engine.run.network import Network, host_listener, listening_in
+from daggerw_engine.run.network import Network, Peer, host_listener
 from daggerw_engine.run.preparation import Preparer
 from daggerw_engine.values.config import Port
 from daggerw_engine.values.container import AnyService, Service
@@ -30,6 +30,7 @@ class Running:
     """A started service, and what goes with it."""
 
     resources: AsyncExitStack
+    peer: Peer
 
     async def end(self, *, kill: bool) -> None:
         """Stop it."""
@@ -40,7 +41,7 @@ class Running:
 class RunningCommand(Running):
     """A started container: its process, and what that said last."""
 
-    started: sandbox.Started
+    started: Started
     output: bytearray = field(default_factory=bytearray)
     readers: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -51,10 +52,11 @@ class RunningCommand(Running):
 
     async def end(self, *, kill: bool) -> None:
         """Stop it; unless it is killed, it has time to end by itself."""
-        if not kill and self.process.returncode is None:
-            self.process.terminate()
+        if not kill:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self.started.terminate()
+                    await self.process.wait()
         await self.resources.aclose()
         await asyncio.gather(*self.readers)
 
@@ -77,11 +79,11 @@ class Services:
         self._starting: dict[str, asyncio.Lock] = {}
 
     @asynccontextmanager
-    async def used(self, service: AnyService) -> AsyncIterator[None]:
-        """Keep a service running while the block runs; the last user's end stops it."""
+    async def used(self, service: AnyService) -> AsyncIterator[Peer]:
+        """Keep a service running while the block runs; the last user's end stops it. Yields where it is."""
         await self.start(service)
         try:
-            yield
+            yield self._running[service.key].peer
         finally:
             await asyncio.shield(self.stop(service))
 
@@ -112,21 +114,20 @@ class Services:
 
     async def _started(self, service: AnyService) -> Running:
         async with AsyncExitStack() as stack:
-            joined = self._network.joined(self._addresses.of(service))
-            namespace = await stack.enter_async_context(joined)
+            bindings = service.container.bindings if isinstance(service, Service) else ()
+            bound = [await stack.enter_async_context(self.used(each)) for _, each in bindings]
+            joined = self._network.service(self._addresses.of(service), bound)
+            peer = await stack.enter_async_context(joined)
             if isinstance(service, HostService):
-                await stack.enter_async_context(forward_host_ports(service, partial(listening_in, namespace)))
-                return Running(stack.pop_all())
-            return await self._run(service, namespace, stack)
+                listen = partial(peer.namespace.listen, "0.0.0.0")
+                await stack.enter_async_context(forward_host_ports(service, listen))
+                return Running(stack.pop_all(), peer)
+            return await self._run(service, peer, stack)
 
-    async def _run(self, service: Service, namespace: str, stack: AsyncExitStack) -> RunningCommand:
-        state = service.container
-        for _, bound in state.bindings:
-            await stack.enter_async_context(self.used(bound))
-        _, _, spec = await stack.enter_async_context(self._preparer.prepare(state, namespace))
-        started = await sandbox.start(service.command, spec)
-        stack.push_async_callback(started.end)
-        running = RunningCommand(AsyncExitStack(), started)
+    async def _run(self, service: Service, peer: Peer, stack: AsyncExitStack) -> RunningCommand:
+        prepared = await stack.enter_async_context(self._preparer.prepare(service.container))
+        started = await stack.enter_async_context(prepared.started(service.command, peer.namespace))
+        running = RunningCommand(AsyncExitStack(), peer, started)
         running.readers = [
             asyncio.create_task(_read(stream, running.output))
             for stream in (started.process.stdout, started.process.stderr)
@@ -140,9 +141,10 @@ class Services:
             p.port for p in service.ports if p.protocol == "TCP" and not p.experimental_skip_healthcheck
         ]
         for port in waited:
-            while not await self._listens(self._addresses.of(service), port):
-                if running.process.returncode is not None:
-                    raise running.started.refusal() or await self._ended(service, running)
+            while not await _listens(running.peer, port):
+                if (status := running.process.returncode) is not None:
+                    refused = running.started.refusal(status, await running.said())
+                    raise refused or await self._ended(service, running)
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _ended(self, service: Service, running: RunningCommand) -> ServiceError:
@@ -151,13 +153,6 @@ class Services:
         return ServiceError(
             f"the service {service.label!r} ended with exit status {status}; it said:\n{said}"
         )
-
-    async def _listens(self, address: str, port: int) -> bool:
-        try:
-            (await self._network.connect(address, port)).close()
-        except OSError:
-            return False
-        return True
 
     async def up(self, service: AnyService, forwards: Iterable[dict[str, object]], *, random: bool) -> None:
         """Start a service, forward ports of the host's loopback to it, and stay until it ends.
@@ -170,7 +165,7 @@ class Services:
             for frontend, backend in pairs:
                 taken = host_listener(frontend, backend)
                 port = taken.getsockname()[1]
-                connect = partial(self._connected, self._addresses.of(service), backend)
+                connect = partial(self._connected, service, backend)
                 await stack.enter_async_context(forward_connections(taken, connect))
                 self._progress.note(f"http://localhost:{port} leads to port {backend} of the service")
             await stack.enter_async_context(self.used(service))
@@ -181,8 +176,19 @@ class Services:
                 raise await self._ended(service, running)
             await asyncio.Event().wait()
 
-    async def _connected(self, address: str, port: int) -> Streams:
-        return await asyncio.open_connection(sock=await self._network.connect(address, port))
+    async def _connected(self, service: AnyService, port: int) -> Streams:
+        if (running := self._running.get(service.key)) is None:
+            raise ConnectionRefusedError
+        peer = running.peer
+        return await asyncio.open_connection(sock=await peer.namespace.connect(peer.address, port))
+
+
+async def _listens(peer: Peer, port: int) -> bool:
+    try:
+        (await peer.namespace.connect(peer.address, port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def _pairs(

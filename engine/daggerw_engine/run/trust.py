@@ -6,10 +6,13 @@ container's own bundle and named by the variables that common clients read; no i
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
 VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -21,17 +24,26 @@ class Trust:
     pip_configuration: Path
 
     @classmethod
-    def of_host(cls, scratch: Path, bundle: str = BUNDLE) -> Trust:
+    def of_host(cls, scratch: Path, bundle: str = "") -> Trust:
         """Return the trust of this host; writes pip's configuration for Dockerfiles into `scratch`."""
         configuration = scratch / "pip.conf"
         configuration.write_text(f"[global]\ncert = {BUNDLE}\n")
-        found = Path(bundle)
+        found = Path(bundle or os.environ.get("SSL_CERT_FILE") or BUNDLE)
         return cls(found if found.is_file() else None, configuration)
 
-    @property
-    def specification(self) -> dict[str, object] | None:
-        """What the runner is told: it lends the bundle to file systems that have one."""
-        return {"bundle": str(self.bundle), "path": BUNDLE, "variables": VARIABLES} if self.bundle else None
+    @staticmethod
+    def proxies(environment: Mapping[str, str], reached: Iterable[str] = ()) -> dict[str, str]:
+        """Return the host's proxy variables, in both spellings; what is `reached` goes past them."""
+        found = {
+            name: value
+            for name in PROXIES
+            if (value := environment.get(name) or environment.get(name.lower()))
+        }
+        if not found:
+            return {}
+        direct = [*filter(None, found.get("NO_PROXY", "").split(",")), "localhost", "127.0.0.1", *reached]
+        found["NO_PROXY"] = ",".join(direct)
+        return {spelt: value for name, value in found.items() for spelt in (name, name.lower())}
 
     def build_volumes(self) -> list[str]:
         """Return the volumes for a Dockerfile's RUN steps, which get no variables."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from daggerw_engine.errors import EngineError, ExecError
 from daggerw_engine.files.trees import Place
+from daggerw_engine.isolation import buildah_runtime, cgroups, crun
 from daggerw_engine.keys import key_of
 from daggerw_engine.process import Completed, Hear
 from daggerw_engine.progress import Progress
@@ -26,6 +28,7 @@ FROM = re.compile(
 )
 ARG = re.compile(r"\s*ARG\s", re.I)
 NAME = re.compile(r"(?<=\s)\w+(?==|\s|$)")
+LIMITS = "limits"  # where the runtime finds its cgroup
 ARGUMENT_LABEL = "io.dagger.embedded.arguments"
 FAILED_STEP = re.compile(r"building at STEP \"(?P<step>.*?)\": .*?exit status (?P<status>\d+)", re.DOTALL)
 
@@ -42,9 +45,10 @@ class DockerBuild:
 
 
 class Builder:
-    """Builds Dockerfiles, each once, in a session's network.
+    """Builds Dockerfiles, each once.
 
-    `prefix` puts a command into that network, `name_server` is its own, and `volumes` are lent to RUN steps.
+    `network` gives a host on the session's network, as the words before a command that put it there;
+    `name_server` is that network's, and `volumes` are lent to RUN steps.
     """
 
     def __init__(
@@ -53,12 +57,12 @@ class Builder:
         images: Images,
         progress: Progress,
         *,
-        prefix: Sequence[str],
+        network: Callable[[], AbstractAsyncContextManager[Sequence[str]]],
         name_server: str,
         volumes: Sequence[str],
     ) -> None:
         self._cache, self._images, self._progress = cache, images, progress
-        self._prefix, self._name_server, self._volumes = prefix, name_server, volumes
+        self._network, self._name_server, self._volumes = network, name_server, volumes
 
     async def build(self, wanted: DockerBuild) -> ContainerState:
         """Return the built container; ExecError when a RUN step failed."""
@@ -93,13 +97,17 @@ class Builder:
         options += [item for volume in self._volumes for item in ("--volume", volume)]
         variables = {f"DAGGER_SECRET_{number}": secret for number, secret in enumerate(wanted.secrets)}
         options += [f"--secret=id={secret.name},env={name}" for name, secret in variables.items()]
-        words = self._cache.store.command("build", *options, str(wanted.context.on_disk))
         environment = {
             **self._cache.store.environment,
             "CONTAINERS_CONF": str(self._resolver()),
             **{name: secret.text for name, secret in variables.items()},
         }
-        done = await run_inside((*self._prefix, *words), environment, hear=hear)
+        with cgroups.limited() as group:
+            options += _isolation(folder, limited=bool(group))
+            words = self._cache.store.command("build", *options, str(wanted.context.on_disk))
+            entering = crun.entering(group, folder / LIMITS)
+            async with self._network() as prefix:
+                done = await run_inside((*prefix, *entering, *words), environment, hear=hear)
         if done.status:
             raise _failure(scrub_output(done, (secret.text for secret in wanted.secrets)))
         return ids.read_text().strip().removeprefix("sha256:")
@@ -112,6 +120,18 @@ class Builder:
 
 def _title(wanted: DockerBuild) -> str:
     return " ".join(["build", wanted.dockerfile, *([f"target {wanted.target}"] if wanted.target else [])])
+
+
+def _isolation(folder: Path, *, limited: bool) -> list[str]:
+    """Return the options by which RUN steps are isolated as all commands are; the runtime is in `folder`."""
+    runtime, limits = folder / "runtime", folder / LIMITS
+    limits.mkdir()
+    processes = 0 if limited else cgroups.MOST_PROCESSES
+    runtime.write_text(
+        buildah_runtime.script(folder / "state", limits if limited else None, processes=processes)
+    )
+    runtime.chmod(0o700)
+    return ["--isolation=oci", f"--runtime={runtime}", "--network=host"]  # the host's is the session's there
 
 
 def _state(key: str, built: Image) -> ContainerState:

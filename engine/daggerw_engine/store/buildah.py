@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from daggerw_engine.errors import StoreError
-from daggerw_engine.process import Completed, Hear, run, tied
+from daggerw_engine.process import Completed, Hear, run, run_contained, tied
 
 FULL = (
     "no space left on device",
@@ -179,7 +179,7 @@ async def run_inside(
 ) -> Completed:
     """Run a Buildah command that starts others; again, when Buildah could not start them for being busy."""
     for _ in range(TRIES):
-        done = await run(command, env=env, stdin=stdin, hear=hear)
+        done = await run_contained(command, env=env, stdin=stdin, hear=hear)
         if BUSY not in done.stderr:
             break
     return done

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from daggerw_engine.errors import CacheInUseError
 from daggerw_engine.files.trees import Trees
+from daggerw_engine.isolation import cgroups
 from daggerw_engine.results import Results
 from daggerw_engine.store import pruning
 from daggerw_engine.store.buildah import Store
@@ -78,6 +79,7 @@ class Cache:
         A Dockerfile's containers don't tell whose they are: they go when no other session lives. Containers
         are listed before locks are tried, so that whoever owns a listed one already held its lock.
         """
+        cgroups.sweep()
         containers = self.store.working_containers()
         with ExitStack() as held:
             locks = [lock for lock in self._others() if not _taken(lock, held)]

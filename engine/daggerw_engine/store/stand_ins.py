@@ -26,6 +26,14 @@ SLIM = "path-exclude=/usr/share/doc/*\npath-include=/usr/share/doc/*/copyright\n
 # The host's package lists are taken where they are current, which apt finds out.
 LISTS = 'for list in /var/lib/apt/lists/*_*_*; do [ ! -f "$list" ] || cp "$list" "$1/var/lib/apt/lists"; done'
 WRITE_SLIM = f'mkdir -p "$1/etc/dpkg/dpkg.cfg.d" && printf %s \'{SLIM}\' >"$1/etc/dpkg/dpkg.cfg.d/docker"'
+# What mmdebstrap unpacks before dpkg is there to leave it out.
+CLEAN = (
+    'rm -rf "$1"/usr/share/man/* "$1"/usr/share/locale/* && '
+    '{ [ ! -d "$1/usr/share/doc" ] || find "$1/usr/share/doc" -type f ! -name copyright -delete; }'
+)
+# /bin is /usr/bin from the beginning, as in the official images. Else a package that makes it so comes, and
+# with it the whole of Perl.
+MERGED = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
 OPTIONS = (
     "--format=directory",
     "--dpkgopt=force-unsafe-io",
@@ -85,11 +93,12 @@ class StandIn:
             return await working.commit()
 
     async def _install(self, root: Path) -> None:
-        words = ["--variant=minbase", f"--include={','.join(self.packages)}"]
+        words = ["--variant=minbase", MERGED, f"--include={','.join(('usr-is-merged', *self.packages))}"]
         if not self.packages:
             words = ["--variant=custom"]
         if self.unpacked:
             words.append(f"--customize-hook={UNPACK.format(names=shlex.join(self.unpacked))}")
+        words.append(f"--customize-hook={CLEAN}")
         command = ("mmdebstrap", *OPTIONS, *words, self.suite, str(root))
         done = await run((*tied(), *CONTAINED, *command))
         if not done.status:
@@ -117,7 +126,8 @@ class StandIn:
         words = ("chroot", str(root), "sh", "-e", "-c", "\n".join(self.commands))
         done = await run((*tied(), *CONTAINED, *words), env=self.env)
         if done.status:
-            raise store_error("commands of a stand-in", done)
+            told = " ".join(done.stderr.split())[-600:]
+            raise ImageError(f"the stand-in for {self.match[0]}: its commands failed: {told}")
 
     def _configuration(self) -> list[str]:
         options = option_list("--env", self.env) + [
@@ -148,11 +158,14 @@ def _entries(path: Path) -> list[StandIn]:
     try:
         return [_entry(each) for each in tomllib.loads(path.read_text())["image"]]
     except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
-        raise ImageError(f"{path}: {type(error).__name__}: {error}; see {TABLE} for how it is written") from error
+        raise ImageError(f"{path}: {error!r}; {TABLE} shows how it is written") from error
 
 
 def _entry(given: dict[str, Any]) -> StandIn:
-    made = StandIn(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in given.items()
+    }
+    made = StandIn(**values)
     if not isinstance(made.match, tuple) or not (made.packages or made.unpacked):
         raise TypeError("an image needs match, a list of patterns, and packages or unpacked, lists of names")
     return made

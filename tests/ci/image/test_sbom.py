@@ -123,6 +123,12 @@ def test_a_python_package_that_nothing_pins_is_refused(described: Describe) -> N
         described({"app/app/requirements.txt": REQUIREMENTS.replace(b"0.9.0", b"0.9.1")})
 
 
+def test_a_python_package_of_the_team_s_is_pinned_in_its_folder(described: Describe) -> None:
+    other = REQUIREMENTS.replace(b"httptools", b"another")
+    bill, _ = described({"app/app/requirements.txt": other, "app/features/requirements.txt": REQUIREMENTS})
+    assert component(bill, "httptools")["externalReferences"]
+
+
 def test_advisories_find_a_debian_package_by_its_source(described: Describe) -> None:
     bill, _ = described()
     assert properties(component(bill, "zlib1g"))["milestone2:source"] == "zlib 1.2.13"

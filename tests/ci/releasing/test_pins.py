@@ -127,3 +127,19 @@ async def test_a_file_is_rewritten_where_it_pins_what_moved() -> None:
     assert cast("Source", found).texts == dict.fromkeys(
         pins.PINNING, "FROM base:1@sha256:new AS a\nFROM other@sha256:1"
     )
+
+
+PIN = "lightgbm==4.7.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\n    # via -r a.in\n"
+NUMPY = "numpy==2.4.6 \\\n    --hash=sha256:22\n"
+
+
+def test_the_team_s_pins_leave_out_what_training_has_already() -> None:
+    assert pins.without(NUMPY + PIN, f"# a comment\n{NUMPY}scipy[all]==1.0 \\\n    --hash=sha256:33\n") == PIN
+    assert pins.without(NUMPY, NUMPY) == ""
+
+
+@pytest.mark.anyio
+async def test_a_package_is_added_to_the_team_s_list_once() -> None:
+    source = Source({pins.TEAM_LIST: "# how\nlightgbm\n"})
+    named = await pins.with_packages(cast("dagger.Directory", source), ["lightgbm", "xgboost-cpu<4"])
+    assert cast("Source", named).texts[pins.TEAM_LIST] == "# how\nlightgbm\nxgboost-cpu<4\n"

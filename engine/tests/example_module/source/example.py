@@ -5,7 +5,7 @@ import enum
 from typing import Annotated, Self
 
 import dagger
-from dagger import DefaultPath, Doc, Ignore, dag, field, function, object_type
+from dagger import DefaultPath, Doc, Ignore, check, dag, field, function, object_type
 
 
 @dagger.enum_type
@@ -174,6 +174,17 @@ class Example:
             case _:
                 compression = dagger.ImageLayerCompression.Zstd
                 return await container.as_tarball(forced_compression=compression).name()
+
+    @function
+    @check
+    async def holds(self) -> None:
+        """Hold."""
+
+    @function
+    @check
+    def breaks(self) -> str:
+        """Break."""
+        raise ValueError("it broke")
 
     @function
     def explode(self) -> str:

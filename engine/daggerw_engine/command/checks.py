@@ -1,0 +1,85 @@
+"""`daggerw check`: the module's functions that are marked as checks, all in one session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from daggerw_engine.command.arguments import Call, split, suggestion
+from daggerw_engine.command.call_chain import Chain
+from daggerw_engine.command.typedefs import Argument, Catalogue, Function, ObjectType, TypeRef, command_name
+from daggerw_engine.errors import EngineError, UsageError
+from daggerw_engine.progress import Progress
+
+LIST = Argument("list", TypeRef("Boolean", optional=True), "List the checks, and run none")
+
+
+def find_checks(catalogue: Catalogue) -> dict[str, list[Function]]:
+    """Return the functions that lead to each check, by the name that Dagger gives it: `lint`, `test:unit`."""
+    return dict(_below(catalogue.main, catalogue, (catalogue.main.name,)))
+
+
+def _below(
+    owner: ObjectType, catalogue: Catalogue, above: Sequence[str]
+) -> Iterator[tuple[str, list[Function]]]:
+    for name, function in sorted(owner.functions.items()):
+        if not function.needs_nothing:
+            continue
+        if function.check:
+            yield name, [function]
+        inner = catalogue.module.objects.get(function.returns.name)
+        if inner and inner.name not in above and not function.returns.many:
+            for below, functions in _below(inner, catalogue, (*above, inner.name)):
+                yield f"{name}:{below}", [function, *functions]
+
+
+def read_words(
+    words: Sequence[str], options: Mapping[str, Argument], command: str
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the options and the patterns, which may stand in any order."""
+    given: dict[str, list[str]] = {}
+    patterns: list[str] = []
+    rest = list(words)
+    while rest:
+        found, rest = split(rest, options, command)
+        given |= found
+        patterns += rest[:1]
+        rest = rest[1:]
+    return given, patterns
+
+
+def choose(found: Mapping[str, list[Function]], patterns: Sequence[str]) -> dict[str, list[Function]]:
+    """Return the checks that patterns name, with those below them; UsageError for one that names none."""
+    for pattern in patterns:
+        if not any(_matches(name, pattern) for name in found):
+            raise UsageError(f"no check is named {pattern!r}{suggestion(pattern, found)}", "daggerw check")
+    return {
+        name: functions
+        for name, functions in found.items()
+        if not patterns or any(_matches(name, pattern) for pattern in patterns)
+    }
+
+
+def _matches(name: str, pattern: str) -> bool:
+    wanted = ":".join(map(command_name, pattern.split(":")))
+    return fnmatchcase(name, wanted) or fnmatchcase(name, f"{wanted}:*")
+
+
+async def run_checks(chain: Chain, checks: Mapping[str, Sequence[Call]], progress: Progress) -> None:
+    """Run every check; EngineError with how many failed, after each failure was shown."""
+    failures = 0
+    for name, calls in checks.items():
+        try:
+            with progress.step(f"check {name}"):
+                await chain.run(calls)
+        except EngineError as error:
+            failures += 1
+            progress.show(f"{name}: {error}\n{_output(error)}")
+    if failures:
+        raise EngineError(f"{failures} of {len(checks)} checks failed")
+
+
+def _output(error: EngineError) -> str:
+    """Return what a failed command wrote."""
+    told = error.extensions
+    return "".join(f"{told[name]}\n" for name in ("stdout", "stderr") if told.get(name))

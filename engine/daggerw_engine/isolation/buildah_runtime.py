@@ -1,0 +1,47 @@
+"""The OCI runtime of Dockerfiles' RUN steps: crun, told by Buildah, but restricted as all containers are.
+
+Buildah starts `script`'s text, which lets this program change a new container's specification first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # by its path, so that nothing else is found
+    sys.path.insert(0, os.path.abspath(f"{os.path.dirname(__file__)}/../.."))
+
+from daggerw_engine.isolation.specification import restricted
+
+SCRIPT = """#!/bin/sh
+for word; do
+    [ "$word" != create ] || {{ {program} {processes} "$@" && {limited}; }} || exit
+done
+exec crun --root={state} --cgroup-manager=disabled "$@"
+"""
+
+
+def script(state: Path, group: Path | None, *, processes: int) -> str:
+    """Return a shell script that is an OCI runtime; crun keeps its state in the folder `state`.
+
+    `group` is the cgroup that limits a container's processes; `processes` does so when there is none.
+    """
+    cached = (f"-Xpycache_prefix={sys.pycache_prefix}",) if sys.pycache_prefix else ()
+    program = shlex.join((sys.executable, "-I", "-S", *cached, __file__))
+    limited = f"echo 0 >{shlex.quote(str(group / 'cgroup.procs'))}" if group else ":"
+    return SCRIPT.format(program=program, processes=processes, limited=limited, state=shlex.quote(str(state)))
+
+
+def main(processes: str, *words: str) -> None:
+    """Restrict the specification in the bundle that the runtime's words name."""
+    path = Path(words[words.index("--bundle") + 1], "config.json")
+    config = json.loads(path.read_text())
+    root = path.parent / config["root"]["path"]
+    path.write_text(json.dumps(restricted(config, root, processes=int(processes))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

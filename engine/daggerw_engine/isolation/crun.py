@@ -1,0 +1,150 @@
+"""Commands in containers: crun, started so that all of a container ends with the engine.
+
+    engine -> unshare -> sh, then crun -> tini -> command
+              waits      pid 1 of a     pid 1 of the container's own namespace
+                         namespace
+
+A container's processes live in a namespace below that of crun, which the kernel clears when crun ends, and
+that one when the engine ends: however it ends, nothing of the container is left. crun 1.8 refuses machines
+on which both versions of cgroups are mounted, so that it is shown an empty folder in their place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import re
+import shutil
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daggerw_engine import process
+from daggerw_engine.errors import EngineError, ExecError, StoreError
+from daggerw_engine.process import CONTAINED, Completed, Hear, tied
+
+NOT_STARTED = 1  # as in Dagger
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+INIT = "tini-static"
+INIT_PATH = "/dev/.init"
+POLL_SECONDS = 0.01
+LIMITED = '[ -z "$0" ] || echo 0 >"$0/cgroup.procs" || exit'
+LIMITS_SHOWN = '[ -z "$0" ] || mount --bind "$0" "$1" || exit; shift'
+WITHOUT_CGROUPS = 'mount -t tmpfs -o mode=755,size=4k tmpfs /sys/fs/cgroup || exit; exec "$@"'
+REFUSED = re.compile(r"\[FATAL tini \(\d+\)\] exec (?P<program>.*) failed: (?P<reason>.*)\n\Z", re.DOTALL)
+
+
+def entering(group: Path | None, shown: Path | None = None) -> tuple[str, ...]:
+    """Return the words before a command that starts crun, so that it sees no cgroups.
+
+    It is limited by `group`, or finds that one at `shown`, to limit with it what it starts.
+    """
+    limits = LIMITS_SHOWN if shown else LIMITED
+    words = (str(group or ""), *([str(shown)] if shown else []))
+    return (*CONTAINED, "sh", "-c", f"{limits}; {WITHOUT_CGROUPS}", *words)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command that crun was asked to run; `bundle` is the folder of its specification."""
+
+    command: tuple[str, ...]
+    process: asyncio.subprocess.Process
+    bundle: Path
+
+    async def ended(self, stdin: str = "", hear: Hear = lambda stream, chunk: None) -> Completed:
+        """Return how the command ended, or why it never began; StoreError when there was no container."""
+        end = functools.partial(process.kill_contained, self.process)
+        done = await process.completed(self.process, stdin, hear, end)
+        match self.refusal(done.status, done.stderr):
+            case ExecError(exit_code=status, stderr=told):
+                return Completed(status, "", told, told)
+            case EngineError() as refused:
+                raise refused
+        return done
+
+    def refusal(self, status: int, stderr: str) -> EngineError | None:
+        """Return why a command that ended was never run; None when it was."""
+        if status in (NOT_FOUND, NOT_EXECUTABLE) and (refused := REFUSED.search(stderr)):
+            return ExecError(self.command, NOT_STARTED, "", _reason(refused))
+        log = self.bundle / "log"
+        told = _errors(log) if log.exists() else " ".join(stderr.split())  # crun has never begun
+        if status and told:
+            return StoreError(f"a container can't be made for {' '.join(self.command)!r}: {told}")
+        return None
+
+    async def terminate(self) -> None:
+        """Ask the command to end, once there is one to be asked."""
+        while self.process.returncode is None:
+            if init := _init_of(process.descent(self.process.pid)):
+                with suppress(ProcessLookupError):
+                    os.kill(init, signal.SIGTERM)
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+
+@asynccontextmanager
+async def start(
+    specification: dict[str, Any], bundle: Path, namespace: str, group: Path | None, *, reads: bool = False
+) -> AsyncIterator[Started]:
+    """Run a container while the block runs, in a network namespace; with `reads`, its stdin is a pipe."""
+    command, init = tuple(specification["process"]["args"]), shutil.which(INIT)
+    if init is None:
+        raise StoreError(f"{INIT} isn't on the path: as root, apt-get install tini")
+    told = _with_init(specification, init)
+    with (bundle / "config.json").open("w", errors="surrogateescape") as file:
+        json.dump(told, file, ensure_ascii=False)
+    crun = ("crun", f"--root={bundle}/state", f"--log={bundle}/log", "--log-format=json")
+    run = ("--cgroup-manager=disabled", "run", f"--bundle={bundle}", bundle.name)
+    words = (*tied(), "nsenter", f"--net={namespace}", "--", *entering(group), *crun, *run)
+    stdin = asyncio.subprocess.PIPE if reads else None
+    environment = {"PATH": os.environ["PATH"]}
+    started = Started(command, await process.start(words, env=environment, stdin=stdin), bundle)
+    try:
+        yield started
+    finally:
+        await asyncio.shield(process.kill_contained(started.process))
+
+
+def _with_init(specification: dict[str, Any], init: str) -> dict[str, Any]:
+    """Return a specification whose first process hands on signals and waits for all others."""
+    options = ["bind", "private", "ro", "nosuid", "nodev"]
+    mount = {"destination": INIT_PATH, "type": "bind", "source": init, "options": options}
+    told = specification["process"]
+    return {
+        **specification,
+        "process": {**told, "args": [INIT_PATH, "--", *told["args"]]},
+        "mounts": [*specification["mounts"], mount],
+    }
+
+
+def _reason(refused: re.Match[str]) -> str:
+    program, reason = refused["program"], refused["reason"]
+    if reason == os.strerror(2):
+        return f"exec: {json.dumps(program)}: executable file not found in $PATH\n"
+    return f"{program}: {reason}\n"
+
+
+def _errors(log: Path) -> str:
+    """Return the errors in crun's log, in one line."""
+    told = [json.loads(line) for line in log.read_text(errors="replace").splitlines()]
+    return " ".join(line["msg"] for line in told if line["level"] == "error")
+
+
+def _init_of(line: Sequence[int]) -> int | None:
+    """Return the container's first process in a line of children, once it hands on signals.
+
+    It does so before it has a child; what makes the container ready for it has some, too.
+    """
+    if len(line) < 3:
+        return None
+    try:
+        name = Path(f"/proc/{line[1]}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return line[1] if name == Path(INIT_PATH).name else None

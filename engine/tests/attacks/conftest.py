@@ -1,0 +1,79 @@
+"""Engines under attack: as root, and as an ordinary user's in a user namespace."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from attacks.attack import TOKEN
+from engine_fixtures import DISTRIBUTION
+from engine_process import Engine, running, small_root
+
+USER = 54321
+# Becomes a user that only a mount namespace knows, with the device that usual machines let everybody open.
+BECOME = f"""
+mount --bind "$1/passwd" /etc/passwd
+mount --bind "$1/ids" /etc/subuid
+mount --bind "$1/ids" /etc/subgid
+mount --bind "$1/tun" /dev/net/tun
+mount --bind {DISTRIBUTION} "$1/engine"
+mount --bind {sys.base_prefix} "$1/python"
+mount --bind {sysconfig.get_path("purelib")} "$1/packages"
+cd "$1/home"
+shift
+exec setpriv --reuid {USER} --regid {USER} --clear-groups --inh-caps=-all -- "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An engine to attack, and a file system for its containers."""
+
+    engine: Engine
+    root: Path
+    rootless: bool
+
+
+@pytest.fixture(scope="module", params=["root", "rootless"])
+def target(request: pytest.FixtureRequest) -> Iterator[Target]:
+    """Return an engine whose environment has a token."""
+    folder = Path(tempfile.mkdtemp(prefix="attacks-"))
+    folder.chmod(0o755)
+    try:
+        home, rootless = folder / "home", request.param == "rootless"
+        root = small_root(home / "root")
+        before = _as_user(folder) if rootless else ()
+        with running(home, *before, TOKEN=TOKEN, **_found(folder, rootless)) as engine:
+            yield Target(engine, root, rootless)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _as_user(folder: Path) -> tuple[str, ...]:
+    passwd = Path("/etc/passwd").read_text()
+    (folder / "passwd").write_text(f"{passwd}attacked:x:{USER}:{USER}::{folder}/home:/bin/sh\n")
+    (folder / "ids").write_text("attacked:600000:65536\n")
+    os.mknod(folder / "tun", 0o020666, os.makedev(10, 200))
+    (folder / "tun").chmod(0o666)
+    for name in ("engine", "python", "packages"):
+        (folder / name).mkdir()
+    for place in (folder / "home", *(folder / "home").rglob("*")):
+        os.chown(place, USER, USER, follow_symlinks=False)
+    return ("unshare", "--mount", "sh", "-euc", BECOME, "sh", str(folder))
+
+
+def _found(folder: Path, rootless: bool) -> dict[str, str]:
+    """Return where an ordinary user finds the engine and its packages."""
+    if not rootless:
+        return {}
+    python = f"{folder}/python/bin/python3.{sys.version_info.minor}"
+    places = {"PYTHONPATH": f"{folder}/engine:{folder}/packages", "LD_LIBRARY_PATH": f"{folder}/python/lib"}
+    return {**places, "python": python}
