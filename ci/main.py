@@ -47,8 +47,8 @@ else:
 
 BASE = "python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91"
 REGISTRY = "registry:3.0.0@sha256:6c5666b861f3505b116bb9aa9b25175e71210414bd010d92035ff64018f9457e"
-# The platform of every container; elsewhere the Dagger engine emulates it. Tools need it, too: shellcheck's package
-# exists for no other Linux.
+# The platform of every container; elsewhere the Dagger engine emulates it. Tools need it, too: shellcheck's
+# package exists for no other Linux.
 PLATFORM = dagger.Platform(target_platform.PLATFORM)
 WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabot.yml"
 
@@ -547,6 +547,7 @@ class Ci:
             .with_directory(".", self.source.filter(include=TEAM_PACKAGES))
             .with_exec([*uv, "features/requirements.txt"])
             .with_exec(["python", "-B", "docker/shared_libraries.py", "features/requirements.txt"])
+            .with_exec(["python", "-B", "docker/shared_libraries.py", "requirements-dev.txt"])
         )
 
     def _installer(self) -> dagger.Container:
