@@ -60,11 +60,6 @@ class Service:
         """Return what the model is, if there is one."""
         return None if isinstance(self.model, ArtifactError) else self.model.card
 
-    def feature_count(self) -> int:
-        """Return how many features a row has, or 0 without a model."""
-        card = self.card()
-        return len(card.features) if card else 0
-
     def release(self) -> dict[str, str | None]:
         """Return which release this is: the version, the image's digest if known, and what scores rows.
 

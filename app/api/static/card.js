@@ -1,6 +1,6 @@
 // The model's card, and the plots that training made.
 
-const METRICS = { roc_auc: "ROC AUC", r2: "R²" };
+const METRICS = { roc_auc: "ROC AUC", r2: "R²", f1: "F1", mae: "MAE", rmse: "RMSE" };
 const PLOTS = {
   "roc.svg": "Found against falsely found, over all thresholds",
   "calibration.svg": "How often it is so when the model says so",
