@@ -9,6 +9,7 @@
     ├── NotVerified            an image, or what is published about it, is not what it is said to be
     ├── SigningFailed          Sigstore gave no signature for a release
     ├── InvalidTrust           the pinned files of Sigstore are not what its clients take
+    ├── PlatformRefused        an image, or a machine, of another platform than releases have
     ├── StandInRefused         an image from a stand-in base was to leave this machine
     ├── DirtyRefused           an image of more than a commit was to leave this machine
     ├── NoAdvisories           nothing to look the parts of a release up in
@@ -25,6 +26,7 @@
     │   ├── InvalidCondition       an attribute condition that is malformed or beyond what is understood
     │   ├── InvalidSetup           a name that nothing can be set up for at Google
     │   ├── NoAnswer               no answer, or none in the time that there is
+    │   │   └── UnusableAnswer         a response that is too large, too slow or compressed unasked
     │   ├── IdentityError          no identity token, or one that is broken
     │   ├── ExchangeRefused        the Security Token Service took no identity token for an access token
     │   ├── ImpersonationRefused   IAM gave no token of the service account
@@ -83,6 +85,10 @@ class SigningFailed(PipelineError):
 
 class InvalidTrust(PipelineError):
     """The pinned files of Sigstore are not what its clients take."""
+
+
+class PlatformRefused(PipelineError):
+    """An image is for another platform than releases are, or is made on a machine of another one."""
 
 
 class StandInRefused(PipelineError):
@@ -147,6 +153,10 @@ class InvalidSetup(GoogleError):
 
 class NoAnswer(GoogleError):
     """There was no answer, or none in the time that there is."""
+
+
+class UnusableAnswer(NoAnswer):
+    """A response is too large, comes too slowly, or is compressed though that was not requested."""
 
 
 class IdentityError(GoogleError):

@@ -16,7 +16,7 @@ from deploying.operations import Operations, smoke_test
 from deploying.shared_arguments import consenting, identified, operated
 from deploying.target_connections import Operator, Reach
 from errors import ImagesDiffer, InvalidIdentity
-from image import compare, release_files
+from image import compare, release_files, target_platform
 from keyless import setup_script
 from keyless.doctor import Doctor, report
 from keyless.endpoints import Endpoints
@@ -47,6 +47,9 @@ else:
 
 BASE = "python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91"
 REGISTRY = "registry:3.0.0@sha256:6c5666b861f3505b116bb9aa9b25175e71210414bd010d92035ff64018f9457e"
+# The platform of every container; elsewhere the Dagger engine emulates it. Tools need it, too: shellcheck's
+# package exists for no other Linux.
+PLATFORM = dagger.Platform(target_platform.PLATFORM)
 WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabot.yml"
 
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
@@ -124,8 +127,8 @@ class Ci:
     async def test_pipeline(self) -> str:
         """Test the machinery: the service with any model, training, the pipeline, and this repository."""
         prepared, registry = self._prepared(), _registry().as_service(use_entrypoint=True)
-        files = self.source.filter(include=[*MODEL_FILES, "pytest.ini", "tests/*.py", *SERVICE_TESTS])
-        service = prepared.with_directory(".", files)
+        needed = [*MODEL_FILES, "docker", "pytest.ini", "tests/*.py", *SERVICE_TESTS]
+        service = prepared.with_directory(".", self.source.filter(include=needed))
         pipeline = prepared.with_directory(".", self.source).with_service_binding("registry", registry)
         measured = ["--cov=app", "--cov=train_model", "--cov=training"]
         beside = ["--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]
@@ -283,6 +286,8 @@ class Ci:
         """Lint, test, build, try, sign and push one version, and print its name with its digest."""
         name = (await self._project()).name
         target = reference.image(registry, name, tag)
+        if not target.local:
+            target_platform.check_machine(await dag.default_platform())
         draft = self._draft(name, tag, await Commit.of(git))
         access, allowed = self._access(identity), publishing.Allowed(stand_in=allow_stand_in)
         signing = Signing(await self._signatures(), consent)
@@ -388,7 +393,8 @@ class Ci:
         if identity is None:
             raise InvalidIdentity("provider: give doctor the arguments of publish that say who releases")
         async with patient() as client:
-            return report(await Doctor(identity, address, client, condition).examine())
+            machine = await dag.default_platform()
+            return report(await Doctor(identity, address, client, condition, machine).examine())
 
     @function()
     def explain(self, text: Annotated[str, Doc("An error, or a log with one in it")]) -> str:
@@ -445,7 +451,7 @@ class Ci:
         """Hold a published image against its bill of materials, provenance, labels and signature."""
         published = reference.pinned(image)
         async with self._access(identity).open(published.image) as repository:
-            return await verify.verified(repository, published, await self._signatures())
+            return str(await verify.verified(repository, published, await self._signatures()))
 
     async def _project(self) -> Project:
         return Project.of(await self.source.file("pyproject.toml").contents())
@@ -456,7 +462,7 @@ class Ci:
     async def _operations(self, identity: Identity | None, operator: Operator) -> Operations:
         name = (await self._project()).name
         environments, signatures = await self._environments(), await self._signatures()
-        reach = Reach(self.source, dag.container().from_(BASE), identity, operator)
+        reach = Reach(self.source, dag.container(platform=PLATFORM).from_(BASE), identity, operator)
         steps = Steps(_tell, _tell)
         return Operations(name, environments, self._access(identity), reach, steps, signatures)
 
@@ -507,7 +513,7 @@ class Ci:
     def _ingredients(self, project: Project) -> scenarios.Ingredients:
         """Return what a rehearsal's bad releases are made with."""
         program = self.source.file(scenarios.DELAY_PROGRAM)
-        proxy = dag.container().from_(BASE).with_file(scenarios.DELAY_PATH, program)
+        proxy = dag.container(platform=PLATFORM).from_(BASE).with_file(scenarios.DELAY_PATH, program)
         return scenarios.Ingredients(project.settings, _model(self.source), proxy)
 
     def _team_tests(self) -> dagger.Container:
@@ -517,7 +523,9 @@ class Ci:
 
     def _team_files(self) -> dagger.Container:
         """Return the team's files with the packages that the full image has, and the tools to test them."""
-        packages = self.source.filter(include=PACKAGE_FILES).docker_build(target="packages-full")
+        packages = self.source.filter(include=PACKAGE_FILES).docker_build(
+            target="packages-full", platform=PLATFORM
+        )
         tools = ["uv", "pip", "install", "--python", "/venv/bin/python", "--no-deps", "--require-hashes"]
         files = self.source.filter(include=[*MODEL_FILES, "pytest.ini", "tests"], exclude=MACHINERY_TESTS)
         return (
@@ -539,20 +547,21 @@ class Ci:
             .with_directory(".", self.source.filter(include=TEAM_PACKAGES))
             .with_exec([*uv, "features/requirements.txt"])
             .with_exec(["python", "-B", "docker/shared_libraries.py", "features/requirements.txt"])
+            .with_exec(["python", "-B", "docker/shared_libraries.py", "requirements-dev.txt"])
         )
 
     def _installer(self) -> dagger.Container:
         """Return the base with uv."""
         pip = ["pip", "install", "--disable-pip-version-check", "--root-user-action", "ignore"]
         return (
-            _installing(dag.container().from_(BASE))
+            _installing(dag.container(platform=PLATFORM).from_(BASE))
             .with_file("requirements-uv.txt", self.source.file("requirements-uv.txt"))
             .with_exec([*pip, "--no-deps", "--require-hashes", "-r", "requirements-uv.txt"])
         )
 
     def _programs(self) -> dagger.Container:
         """Return the base with the programs that make a release's files and compare them."""
-        programs = dag.container().from_(BASE).with_workdir("/src")
+        programs = dag.container(platform=PLATFORM).from_(BASE).with_workdir("/src")
         programs = programs.with_env_variable("PYTHONPATH", "ci")
         return programs.with_directory(".", self.source.filter(include=release_files.FILES))
 
@@ -561,12 +570,19 @@ def _images(source: dagger.Directory, tag: str, name: str) -> dict[str, dagger.C
     """Return a version's image for each target of the Dockerfile; only the one that is used is built."""
     files = source.filter(include=IMAGE_FILES)
     arguments = [BuildArg("NAME", name), BuildArg("VERSION", tag)]
-    return {target: files.docker_build(build_args=arguments, target=target) for target in model_card.TARGETS}
+    return {
+        target: files.docker_build(build_args=arguments, target=target, platform=PLATFORM)
+        for target in model_card.TARGETS
+    }
 
 
 def _model(source: dagger.Directory) -> dagger.Container:
     """Return the Dockerfile's stage in which the model is trained."""
-    return source.filter(include=IMAGE_FILES).docker_build(target="model").with_workdir("/app")
+    return (
+        source.filter(include=IMAGE_FILES)
+        .docker_build(target="model", platform=PLATFORM)
+        .with_workdir("/app")
+    )
 
 
 def _installing(base: dagger.Container) -> dagger.Container:
@@ -589,7 +605,7 @@ def _lint(checked: dagger.Container, linters: Mapping[str, list[str]]) -> dagger
 
 def _registry() -> dagger.Container:
     # Version 3 sends traces to a collector unless told not to, and logs that there is none.
-    quiet = dag.container().from_(REGISTRY).with_env_variable("OTEL_TRACES_EXPORTER", "none")
+    quiet = dag.container(platform=PLATFORM).from_(REGISTRY).with_env_variable("OTEL_TRACES_EXPORTER", "none")
     return quiet.with_exposed_port(registry_access.PORT)
 
 

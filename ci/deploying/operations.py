@@ -1,12 +1,14 @@
 """Operations on environments, whatever runs there: deploy, promote, roll back, history."""
 
+import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from deploying.alerts import Alerts, Place
 from deploying.environments import FILE, Environment, Environments
-from deploying.release_evidence import golden, signature, version
+from deploying.release_evidence import golden, version
 from deploying.rollout.deployment import Deployment
 from deploying.rollout.journal_report import report
 from deploying.rollout.judge import Judge
@@ -22,6 +24,7 @@ from oci.reference import VERSION, Image, Release, pinned, tagged
 from oci.repository import Repository
 from releasing import smoke
 from releasing.registry_access import RegistryAccess
+from releasing.verify import Verified, verified
 from signing.verification import Signatures
 
 _MARGIN = 600  # seconds that a step may take besides being watched
@@ -65,8 +68,8 @@ class Operations:
         """Restore what was good before in an environment and return what is live."""
         environment = self.environments.named(name)
         async with self.reach.opened(environment) as (target, client):
-            if self.signatures.policy and (restored := restorable(await target.look(), version)):
-                await self._check_signature(restored)
+            if restored := restorable(await target.look(), version):
+                await self._verified(restored)
             deployment = await self._deployment(environment, target, client)
             async with self._alerts(environment, target, f"the rollback to {version or 'what was before'}"):
                 live = await deployment.rollback(version, takeover=self.reach.operator.takeover)
@@ -96,20 +99,21 @@ class Operations:
     async def _deploy(
         self, environment: Environment, target: Target, client: Retrying, release: Release
     ) -> None:
-        await self._check_signature(release)
-        async with self.access.open(release.image) as repository:
-            rows = await golden(repository, release)
+        rows = golden(release, (await self._verified(release)).provenance)
         judge = Judge(rows, client.http, self.steps.note, environment.common.step_seconds)
         deployment = await self._deployment(environment, target, client)
         async with self._alerts(environment, target, f"the deployment of {release.image.tag}"):
             await deployment.deploy(release, judge, takeover=self.reach.operator.takeover)
 
-    async def _check_signature(self, release: Release) -> None:
-        """Raise NotVerified unless a release is signed as the policy demands, if there is one."""
-        if self.signatures.policy:
-            with self.steps.step(f"verify the signature of {release}"):
-                async with self.access.open(release.image) as repository:
-                    self.steps.note(await signature(repository, release, self.signatures))
+    async def _verified(self, release: Release) -> Verified:
+        """Return what was found true of a release; raises NotVerified unless all is as it has to be."""
+        with self.steps.step(f"verify {release}"), tempfile.TemporaryDirectory() as folder:
+            archive = Path(folder) / "image.tar"
+            async with self.access.open(release.image) as repository:
+                found = await verified(repository, release, self.signatures, archive)
+            for line in found.report.splitlines()[1:]:
+                self.steps.note(line.strip())
+        return found
 
     def _alerts(
         self, environment: Environment, target: Target, what: str
@@ -143,6 +147,7 @@ class Operations:
         image = reference.image(to.common.registry, name, release.image.tag)
         if image == release.image:
             return release
+        await self._verified(release)
         with self.steps.step(f"copy {release} to {image}"):
             async with (
                 self.access.open(release.image) as there,

@@ -1,28 +1,20 @@
 """Golden rows and version of a release, read from the registry and never from the running service."""
 
-import json
 from typing import Any
 
 from deploying.rollout.golden_rows import Golden
 from errors import RegistryError, ReleaseRejected
-from image import provenance, release_files
+from image import canonical_json, provenance
 from image.canonical import VERSION
 from image.components import CARD
 from oci.reference import Release
 from oci.repository import Repository
-from releasing.release_documents import attached
-from signing.verification import Signatures
 
 
-async def golden(repository: Repository, release: Release) -> Golden:
-    """Return the golden rows of a release's provenance.
-
-    Raises RegistryError when it has no provenance, and ReleaseRejected when that has no golden rows of it.
-    """
-    image = await repository.manifest(release.digest)
-    content = await attached(repository, image, release_files.PROVENANCE)
+def golden(release: Release, content: bytes) -> Golden:
+    """Return the golden rows of a release's provenance; raises ReleaseRejected when that has none of it."""
     try:
-        statement = json.loads(content)
+        statement = canonical_json.parsed(content)
         about = {f"sha256:{each['digest']['sha256']}" for each in statement["subject"]}
         rows, card = (provenance.content(statement, path) for path in (provenance.GOLDEN, CARD))
     except (ValueError, LookupError, TypeError) as error:
@@ -35,18 +27,12 @@ async def golden(repository: Repository, release: Release) -> Golden:
     return Golden.of(rows, card)
 
 
-async def signature(repository: Repository, release: Release, signatures: Signatures) -> str:
-    """Return what signed a release; raises NotVerified unless that is whom the policy names."""
-    image = await repository.manifest(release.digest)
-    statement = await attached(repository, image, release_files.PROVENANCE)
-    return await signatures.check(repository, release, statement)
-
-
 async def version(repository: Repository, release: Release) -> str:
     """Return what version an image says that it is; raises RegistryError when it says nothing."""
     try:
-        manifest = json.loads(await repository.manifest(release.digest))
-        config: dict[str, Any] = json.loads(await repository.document(manifest["config"]["digest"]))
+        manifest = canonical_json.parsed(await repository.manifest(release.digest))
+        content = await repository.document(str(manifest["config"]["digest"]))
+        config: dict[str, Any] = canonical_json.parsed(content)
         return str(config["config"]["Labels"][VERSION])
     except (ValueError, LookupError, TypeError) as error:
         raise RegistryError(f"registry: {release} has no label {VERSION}: {error!r}") from error

@@ -24,7 +24,7 @@ MAX_INDEXES = 4
 STAND_IN_LABEL = "io.dagger.embedded.stand-in"
 _CHUNK = 1024 * 1024
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-# What reading foreign tar and JSON can raise: LookupError and the next two when a document has another shape.
+# What reading foreign tar and JSON can raise: LookupError and the next when a document has another shape.
 _MALFORMED = (OSError, tarfile.TarError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
@@ -60,15 +60,20 @@ class Layout:
         return tuple(known[each["digest"]] for each in json.loads(self.manifest)["layers"])
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The configuration document."""
+    def raw_config(self) -> bytes:
+        """The configuration document as it is."""
         blob = self.blobs[0]
+        return _content(self.archive, blob.digest, blob.offset, blob.size)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration document, whose members are of the kinds that OCI gives them."""
         try:
-            content: dict[str, Any] = json.loads(_content(self.archive, blob.digest, blob.offset, blob.size))
-            content.get("config")
+            content: dict[str, Any] = json.loads(self.raw_config)
+            _check_kinds(content)
         except _MALFORMED as error:
             raise InvalidLayout(
-                f"image archive {self.archive}: {blob.digest} is no configuration: {error!r}"
+                f"image archive {self.archive}: {self.blobs[0].digest} is no configuration: {error!r:.300}"
             ) from error
         return content
 
@@ -76,14 +81,22 @@ class Layout:
     def labels(self) -> dict[str, str]:
         """The labels, none when there are none."""
         labels = (self.config.get("config") or {}).get("Labels") or {}
-        if not isinstance(labels, dict):
-            raise InvalidLayout(f"image archive {self.archive}: {labels!r:.80} is no configuration of labels")
         return {name: str(value) for name, value in labels.items()}
 
     @property
     def stand_ins(self) -> tuple[str, ...]:
         """The base images that only a stand-in was to be had of, none when all are genuine."""
         return tuple(self.labels.get(STAND_IN_LABEL, "").split())
+
+
+def _check_kinds(content: dict[str, Any]) -> None:
+    """Raise TypeError unless what is read of a configuration is of the kind that it has to be."""
+    said = content.get("config") or {}
+    for name, kind in (("Labels", dict), ("Env", list)):
+        if not isinstance(found := said.get(name) or kind(), kind):
+            raise TypeError(f"{name} is {found!r:.80}")
+    if not all(isinstance(each, str) for each in said.get("Env") or ()):
+        raise TypeError("Env has other than texts")
 
 
 def check_base(image: Layout, *, allow_stand_in: bool) -> None:

@@ -22,10 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Self, cast
 
 from image import archive_reader, canonical_json
-from image.archive_reader import MANIFEST, STAND_IN_LABEL, Layout
+from image.archive_reader import MANIFEST, STAND_IN_LABEL, Blob, Layout
 from image.archive_writer import Archive
 from image.layer_tree import Entry, Tree
 
@@ -54,6 +54,12 @@ class Origin:
     created: str
     base: str
 
+    @classmethod
+    def of(cls, labels: Mapping[str, str]) -> Self:
+        """Return what the labels of a canonical image say."""
+        base = f"{labels.get(BASE_NAME, '')}@{labels.get(BASE_DIGEST, '')}"
+        return cls(labels.get(REVISION, ""), labels.get(CREATED, ""), base)
+
 
 @dataclass(frozen=True)
 class _Packed:
@@ -62,8 +68,7 @@ class _Packed:
     name: str
     file: IO[bytes]
     diff_id: str
-    digest: str
-    size: int
+    blob: Blob
 
 
 def write(image: Layout, tree: Tree, origin: Origin, archive: Path) -> Layout:
@@ -73,12 +78,12 @@ def write(image: Layout, tree: Tree, origin: Origin, archive: Path) -> Layout:
         files = [stack.enter_context(tempfile.TemporaryFile()) for _ in parts]
         with ThreadPoolExecutor() as pool:
             layers = list(pool.map(_packed, parts, parts.values(), files))
-        config = canonical_json.canonical(_configuration(image, origin, layers))
-        manifest = canonical_json.canonical(_manifest(config, layers))
-        with Archive.of(archive, manifest) as written:
+        config = configuration(image, origin, {layer.name: layer.diff_id for layer in layers})
+        content = manifest(config, [layer.blob for layer in layers])
+        with Archive.of(archive, content) as written:
             written.document(canonical_json.digest(config), config)
             for layer in layers:
-                written.blob(layer.digest, layer.file, layer.size)
+                written.blob(layer.blob.digest, layer.file, layer.blob.size)
     return archive_reader.read(archive)
 
 
@@ -93,6 +98,68 @@ def cut(tree: Tree) -> dict[str, list[Entry]]:
 def layer_of(path: str) -> str:
     """Return the name of the layer that a path is in."""
     return CUTS.get(path.split("/")[0], LOWEST)
+
+
+def diff_id(entries: Iterable[Entry]) -> str:
+    """Return the digest of the uncompressed layer that has these entries."""
+    hashed = _Hashed()
+    _write(entries, hashed)
+    return f"sha256:{hashed.sha256.hexdigest()}"
+
+
+def header(entry: Entry) -> tarfile.TarInfo:
+    """Return the header that an entry has in a layer."""
+    made = tarfile.TarInfo(entry.path)
+    made.size = entry.size
+    made.mode = 0o755 if entry.kind == "folder" or entry.executable else 0o644
+    if entry.kind == "folder":
+        made.type = tarfile.DIRTYPE
+    elif entry.kind == "link":
+        made.type, made.linkname, made.mode = tarfile.SYMTYPE, entry.target, 0o777
+    return made
+
+
+def configuration(image: Layout, origin: Origin, diff_ids: Mapping[str, str]) -> bytes:
+    """Return the configuration of an image whose layers have these digests by their names."""
+    given = image.config
+    said = given.get("config") or {}
+    config = {name: said[name] for name in KEPT if said.get(name)}
+    config["Env"] = sorted(variable for variable in said.get("Env") or () if not variable.startswith("PATH="))
+    config["Labels"] = _labels(image.labels, origin)
+    return canonical_json.canonical(
+        {
+            "architecture": given.get("architecture"),
+            "config": config,
+            "created": origin.created,
+            "history": [{"created": origin.created, "created_by": layer} for layer in diff_ids],
+            "os": given.get("os"),
+            "rootfs": {"diff_ids": list(diff_ids.values()), "type": "layers"},
+        }
+    )
+
+
+def manifest(config: bytes, layers: Iterable[Blob]) -> bytes:
+    """Return the manifest of a configuration and of packed layers."""
+    described = {"digest": canonical_json.digest(config), "mediaType": CONFIG, "size": len(config)}
+    return canonical_json.canonical(
+        {
+            "config": described,
+            "layers": [{"digest": each.digest, "mediaType": LAYER, "size": each.size} for each in layers],
+            "mediaType": MANIFEST,
+            "schemaVersion": 2,
+        }
+    )
+
+
+class _Hashed:
+    """A file to write to that only hashes."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.sha256.update(content)
+        return len(content)
 
 
 class _Gzip:
@@ -121,39 +188,18 @@ class _Gzip:
 
 def _packed(name: str, entries: Iterable[Entry], file: IO[bytes]) -> _Packed:
     out = _Gzip(file)
+    _write(entries, out)
+    size = out.finish()
+    blob = Blob(f"sha256:{out.digest.hexdigest()}", size, 0)
+    return _Packed(name, file, f"sha256:{out.diff_id.hexdigest()}", blob)
+
+
+def _write(entries: Iterable[Entry], out: "_Gzip | _Hashed") -> None:
+    """Write the tar of a layer."""
     # It only needs what can be written to.
     with tarfile.open(mode="w|", fileobj=cast("IO[bytes]", out), bufsize=_BLOCK) as tar:
         for entry in entries:
-            tar.addfile(_header(entry), entry.reader())
-    size = out.finish()
-    return _Packed(name, file, f"sha256:{out.diff_id.hexdigest()}", f"sha256:{out.digest.hexdigest()}", size)
-
-
-def _header(entry: Entry) -> tarfile.TarInfo:
-    header = tarfile.TarInfo(entry.path)
-    header.size = entry.size
-    header.mode = 0o755 if entry.kind == "folder" or entry.executable else 0o644
-    if entry.kind == "folder":
-        header.type = tarfile.DIRTYPE
-    elif entry.kind == "link":
-        header.type, header.linkname, header.mode = tarfile.SYMTYPE, entry.target, 0o777
-    return header
-
-
-def _configuration(image: Layout, origin: Origin, layers: Iterable[_Packed]) -> dict[str, Any]:
-    given = image.config
-    said = given.get("config") or {}
-    config = {name: said[name] for name in KEPT if said.get(name)}
-    config["Env"] = sorted(variable for variable in said.get("Env") or () if not variable.startswith("PATH="))
-    config["Labels"] = _labels(image.labels, origin)
-    return {
-        "architecture": given.get("architecture"),
-        "config": config,
-        "created": origin.created,
-        "history": [{"created": origin.created, "created_by": layer.name} for layer in layers],
-        "os": given.get("os"),
-        "rootfs": {"diff_ids": [layer.diff_id for layer in layers], "type": "layers"},
-    }
+            tar.addfile(header(entry), entry.reader())
 
 
 def _labels(given: Mapping[str, str], origin: Origin) -> dict[str, str]:
@@ -162,13 +208,4 @@ def _labels(given: Mapping[str, str], origin: Origin) -> dict[str, str]:
     return {
         **{label: given[label] for label in own},
         **{CREATED: origin.created, REVISION: origin.revision, BASE_NAME: name, BASE_DIGEST: digest},
-    }
-
-
-def _manifest(config: bytes, layers: Iterable[_Packed]) -> dict[str, Any]:
-    return {
-        "config": {"digest": canonical_json.digest(config), "mediaType": CONFIG, "size": len(config)},
-        "layers": [{"digest": each.digest, "mediaType": LAYER, "size": each.size} for each in layers],
-        "mediaType": MANIFEST,
-        "schemaVersion": 2,
     }

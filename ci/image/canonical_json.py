@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 
 def canonical(document: object) -> bytes:
@@ -12,3 +13,11 @@ def canonical(document: object) -> bytes:
 def digest(content: bytes) -> str:
     """Return a content's SHA-256 as registries write it."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def parsed(content: bytes | str) -> Any:
+    """Return the JSON value of a text from outside; raises ValueError when it is malformed in any way."""
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

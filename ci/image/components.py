@@ -28,7 +28,7 @@ _BYTE_CODE = re.compile(r"(?P<folder>(?:.*/)?)__pycache__/(?P<name>[^/]+)\.cpyth
 _DEBIAN_LICENCE = re.compile(r"^License: *(\S.*?) *$", re.MULTILINE)
 _LICENCE_CLASSIFIER = "License :: "
 _MD5 = 34  # characters of a sum and the two blanks after it
-_MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error)
 
 
 @dataclass(frozen=True)

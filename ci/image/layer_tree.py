@@ -6,26 +6,26 @@ Owners, times, modes (but for being executable) and extended attributes are not 
 
 import hashlib
 import os
-import tarfile
 import tempfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import IO, Literal
 
 from errors import InvalidLayout
+from image import layer_archive
 from image.archive_reader import Blob, Layout
+from image.layer_archive import WHITEOUT, Member
 
-MAX_ENTRIES, MAX_BYTES = 200_000, 8 * 1024**3
+MAX_ENTRIES = 200_000  # of all layers, with the folders that they only imply
+MAX_NAMES = 32 * 1024**2  # bytes of all their paths and targets
+MAX_BYTES = 4 * 1024**3  # of all layers, unpacked
+MAX_TEXT = 16 * 1024**2  # of a file that is read whole
 _CHUNK = 1024 * 1024
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_GZIP_FORMAT = 31  # zlib's word for a gzip stream
-_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
-_UNREADABLE = (tarfile.TarError, zlib.error, OSError, EOFError, ValueError)
+_OPAQUE = ".wh..wh..opq"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What is at one path, such as `venv/bin/python`; a file's content lies in `stored` from `offset` on."""
 
@@ -48,7 +48,9 @@ class Entry:
             yield piece
 
     def content(self) -> bytes:
-        """Return a file's whole content."""
+        """Return a file's whole content; raises InvalidLayout when it is larger than MAX_TEXT."""
+        if self.size > MAX_TEXT:
+            raise InvalidLayout(f"image: {self.path} has {self.size} bytes; {MAX_TEXT} are the most")
         return b"".join(self.chunks())
 
     def sha256(self) -> str:
@@ -87,123 +89,134 @@ def opened(image: Layout) -> Iterator[Tree]:
 
     Raises InvalidLayout. Compressed layers are unpacked into temporary files.
     """
-    tree: dict[str, Entry] = {}
+    tree, left = _Tree(), MAX_BYTES
     with ExitStack() as stack:
         for blob in image.layers:
             try:
-                _lay(tree, *stack.enter_context(_unpacked(image, blob)))
-            except _UNREADABLE as error:
-                raise InvalidLayout(f"image: layer {blob.digest} cannot be read: {error!r}") from error
-        yield {path: tree[path] for path in sorted(tree)}
+                layer, end = stack.enter_context(unpacked(image, blob, left))
+                left -= end - layer.tell()
+                tree.lay(layer, end)
+            except layer_archive.UNREADABLE as error:
+                raise InvalidLayout(f"image: layer {blob.digest} cannot be read: {error!r:.300}") from error
+        yield tree.flat()
 
 
 @contextmanager
-def _unpacked(image: Layout, blob: Blob) -> Iterator[tuple[IO[bytes], int]]:
+def unpacked(image: Layout, blob: Blob, limit: int = MAX_BYTES) -> Iterator[tuple[IO[bytes], int]]:
     """Open a layer's tar at its begin and say where it ends; in the archive itself unless compressed."""
     with image.archive.open("rb") as archive:
-        archive.seek(blob.offset)
-        magic = archive.read(len(_ZSTD))
-        archive.seek(blob.offset)
-        if magic == _ZSTD:
-            raise InvalidLayout(f"image: layer {blob.digest} is compressed with zstd; export it uncompressed")
-        if not magic.startswith(_GZIP):
+        if not layer_archive.is_gzip(archive, blob):
+            if blob.size > limit:
+                raise ValueError(f"all layers have more than {MAX_BYTES} bytes")
             yield archive, blob.offset + blob.size
             return
-        with tempfile.TemporaryFile() as unpacked:
-            _gunzip(image.chunks(blob), unpacked)
-            end = unpacked.tell()
-            unpacked.seek(0)
-            yield unpacked, end
+        with tempfile.TemporaryFile() as plain:
+            layer_archive.gunzip(image.chunks(blob), plain, limit)
+            end = plain.tell()
+            plain.seek(0)
+            yield plain, end
 
 
-def _gunzip(chunks: Iterator[bytes], unpacked: IO[bytes]) -> None:
-    stream = zlib.decompressobj(wbits=_GZIP_FORMAT)
-    for chunk in chunks:
-        left = chunk
-        while left and not stream.eof:
-            unpacked.write(stream.decompress(left, _CHUNK))
-            left = stream.unconsumed_tail
-            if unpacked.tell() > MAX_BYTES:
-                raise ValueError(f"it unpacks to more than {MAX_BYTES} bytes")
-    if not stream.eof or stream.unused_data:
-        raise EOFError("it is not one whole gzip member")
+@dataclass(slots=True)
+class _Node:
+    """A folder, or what is at another path; the names below a folder lead to what they have."""
+
+    entry: Entry
+    below: dict[str, "_Node"] = field(default_factory=dict)
 
 
-def _lay(tree: dict[str, Entry], layer: IO[bytes], end: int) -> None:
-    """Lay a layer on a tree. Its whiteouts are about what lies below it, wherever in it they stand."""
-    added: dict[str, Entry] = {}
-    for path, member in _members(layer, end):
-        folder, _, name = path.rpartition("/")
-        if name == _OPAQUE:
-            _clear(tree, folder)
-        elif name.startswith(_WHITEOUT):
-            _remove(tree, f"{folder}/{name.removeprefix(_WHITEOUT)}".lstrip("/"))
-        elif member.islnk():
-            added[path] = replace(_linked(member, added, tree), path=path)
-        else:
-            added[path] = _entry(path, member, layer)
-    for entry in added.values():
-        _put(tree, entry)
+@dataclass
+class _Tree:
+    """Folders in folders, so that a whiteout costs what it removes and no search of all paths."""
+
+    root: _Node = field(default_factory=lambda: _Node(Entry("", "folder")))
+    entries: int = 0
+    names: int = 0
+
+    def lay(self, layer: IO[bytes], end: int) -> None:
+        """Lay a layer on the tree. Its whiteouts are about what lies below it, wherever in it they stand."""
+        added: dict[str, Entry] = {}
+        for member in layer_archive.members(layer, end):
+            self._count(member.path, member.target)
+            folder, _, name = member.path.rpartition("/")
+            if not name:
+                continue  # the root itself
+            if name == _OPAQUE:
+                self._clear(folder)
+            elif name.startswith(WHITEOUT):
+                self._remove(folder, name.removeprefix(WHITEOUT))
+            elif member.kind == "hard link":
+                added[member.path] = replace(self._linked(member, added), path=member.path)
+            else:
+                added[member.path] = _entry(member, layer)
+        for entry in added.values():
+            self._put(entry)
+
+    def flat(self) -> Tree:
+        """Return all entries by their paths, sorted."""
+        found: dict[str, Entry] = {}
+        waiting = [self.root]
+        while waiting:
+            below = waiting.pop().below.values()
+            found.update((node.entry.path, node.entry) for node in below)
+            waiting.extend(node for node in below if node.below)
+        return {path: found[path] for path in sorted(found)}
+
+    def _count(self, *names: str) -> None:
+        """Raise ValueError when there is too much of all that the layers name."""
+        self.entries += 1
+        self.names += sum(map(len, names))
+        if self.entries > MAX_ENTRIES:
+            raise ValueError(f"more than {MAX_ENTRIES} entries in all layers")
+        if self.names > MAX_NAMES:
+            raise ValueError(f"the paths of all layers have more than {MAX_NAMES} bytes")
+
+    def _find(self, path: str) -> _Node | None:
+        """Return what is at a path, the root at the empty one."""
+        node: _Node | None = self.root
+        for part in path.split("/") if path else ():
+            node = node.below.get(part) if node else None
+        return node
+
+    def _linked(self, member: Member, added: Tree) -> Entry:
+        """Return what a hard link is another name of."""
+        node = self._find(member.target)
+        found = added.get(member.target) or (node.entry if node else None)
+        if not found or found.kind == "folder":
+            raise ValueError(f"{member.path} is a hard link to {member.target}, where no file is")
+        return found
+
+    def _put(self, entry: Entry) -> None:
+        """Put an entry at its path, in folders that may be missing."""
+        *folders, name = entry.path.split("/")
+        node, path = self.root, ""
+        for part in folders:
+            path = f"{path}/{part}" if path else part
+            if part not in node.below:
+                self._count(path)
+                node.below[part] = _Node(Entry(path, "folder"))
+            node = node.below[part]
+            if node.entry.kind != "folder":
+                raise ValueError(f"{entry.path} lies below {path}, which is no folder")
+        present = node.below.get(name)
+        if entry.kind == "folder" and present and present.entry.kind == "folder":
+            return
+        node.below[name] = _Node(entry)
+
+    def _remove(self, folder: str, name: str) -> None:
+        if node := self._find(folder):
+            node.below.pop(name, None)
+
+    def _clear(self, folder: str) -> None:
+        """Remove all that is below a folder."""
+        if node := self._find(folder):
+            node.below.clear()
 
 
-def _members(layer: IO[bytes], end: int) -> Iterator[tuple[str, tarfile.TarInfo]]:
-    """Yield a layer's entries by their paths. tarfile takes whatever it cannot read for the end."""
-    with tarfile.open(fileobj=layer, mode="r:") as tar:
-        for count, member in enumerate(tar):
-            if count >= MAX_ENTRIES:
-                raise ValueError(f"more than {MAX_ENTRIES} entries")
-            if path := _path(member.name):
-                yield path, member
-        layer.seek(tar.offset)
-        if tar.offset + tarfile.BLOCKSIZE > end or layer.read(tarfile.BLOCKSIZE).strip(tarfile.NUL):
-            raise ValueError(f"no entry and no end is at byte {tar.offset}")
-
-
-def _path(name: str) -> str:
-    """Return a name without slashes and dots around it, empty for the root."""
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if ".." in parts:
-        raise ValueError(f"{name!r} leads out of the image")
-    return "/".join(parts).encode().decode()  # a ValueError where bytes are no UTF-8
-
-
-def _entry(path: str, member: tarfile.TarInfo, layer: IO[bytes]) -> Entry:
-    if member.isdir():
-        return Entry(path, "folder")
-    if member.issym():
-        return Entry(path, "link", target=member.linkname.encode().decode())
-    if member.isreg() and not member.issparse():
-        return Entry(path, "file", bool(member.mode & 0o100), "", layer, member.offset_data, member.size)
-    raise ValueError(f"{path} is neither a file nor a folder nor a link")
-
-
-def _linked(member: tarfile.TarInfo, added: Tree, tree: Tree) -> Entry:
-    """Return what a hard link is another name of."""
-    path = _path(member.linkname)
-    if not (found := added.get(path) or tree.get(path)) or found.kind == "folder":
-        raise ValueError(f"{member.name} is a hard link to {path}, where no file is")
-    return found
-
-
-def _put(tree: dict[str, Entry], entry: Entry) -> None:
-    """Put an entry at its path, in folders that may be missing."""
-    folder = ""
-    for part in entry.path.split("/")[:-1]:
-        folder = f"{folder}/{part}".lstrip("/")
-        if tree.setdefault(folder, Entry(folder, "folder")).kind != "folder":
-            raise ValueError(f"{entry.path} lies below {folder}, which is no folder")
-    if entry.kind != "folder" or (entry.path in tree and tree[entry.path].kind != "folder"):
-        _remove(tree, entry.path)
-    tree[entry.path] = entry
-
-
-def _remove(tree: dict[str, Entry], path: str) -> None:
-    found = tree.pop(path, None)
-    if found and found.kind == "folder":
-        _clear(tree, path)
-
-
-def _clear(tree: dict[str, Entry], folder: str) -> None:
-    """Remove all that is below a folder."""
-    for path in [path for path in tree if path.startswith(f"{folder}/" if folder else "")]:
-        del tree[path]
+def _entry(member: Member, layer: IO[bytes]) -> Entry:
+    if member.kind == "folder":
+        return Entry(member.path, "folder")
+    if member.kind == "link":
+        return Entry(member.path, "link", target=member.target)
+    header = member.header
+    return Entry(member.path, "file", bool(header.mode & 0o100), "", layer, header.offset_data, header.size)

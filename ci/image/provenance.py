@@ -73,7 +73,7 @@ def _data(tree: Tree) -> dict[str, Any]:
     try:
         card = json.loads(tree[CARD].content())
         return {"digest": {"sha256": card["data_sha256"]}, "name": "data"}
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise InvalidLayout(f"image: {CARD} is no model card: {error!r}") from error
 
 

@@ -4,7 +4,6 @@ The same image gives the same bytes: the serial number is made of the digest, th
 https://cyclonedx.org/docs/1.6/json/
 """
 
-import hashlib
 import re
 import uuid
 from collections.abc import Iterable, Mapping
@@ -59,8 +58,9 @@ def pinned(tree: Tree) -> Hashes:
 def _component(component: Component, paths: Iterable[str], tree: Tree, pins: Hashes) -> dict[str, Any]:
     described: dict[str, Any] = {
         "bom-ref": component.purl,
+        "components": _files(paths, tree),
         "name": component.name,
-        "properties": _properties(component, paths, tree),
+        "properties": _properties(component),
         "purl": component.purl,
         "type": component.kind,
         "version": component.version,
@@ -87,16 +87,14 @@ def _distribution(component: Component, pins: Hashes) -> dict[str, Any]:
     }
 
 
-def _properties(component: Component, paths: Iterable[str], tree: Tree) -> list[dict[str, str]]:
-    lines = [f"{tree[path].sha256()}  {path}\n" for path in sorted(paths)]
-    properties = {"files": str(len(lines)), "files-sha256": _hexadecimal("".join(lines))}
-    if component.source:
-        properties["source"] = component.source
-    return [{"name": f"{_OWN}{name}", "value": value} for name, value in properties.items()]
+def _files(paths: Iterable[str], tree: Tree) -> list[dict[str, Any]]:
+    """Describe a component's files, so that one that was changed can be named."""
+    hashed = ((path, tree[path].sha256()) for path in sorted(paths))
+    return [{"hashes": [_sha256(sha256)], "name": path, "type": "file"} for path, sha256 in hashed]
 
 
-def _hexadecimal(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _properties(component: Component) -> list[dict[str, str]]:
+    return [{"name": f"{_OWN}source", "value": component.source}] if component.source else []
 
 
 def _sha256(hexadecimal: str) -> dict[str, str]:

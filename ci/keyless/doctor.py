@@ -13,7 +13,8 @@ import httpx
 
 from advice.attribute_condition import Condition
 from advice.known_errors import advice
-from errors import GoogleError, InvalidCondition, NotReady
+from errors import GoogleError, InvalidCondition, NotReady, PlatformRefused
+from image.target_platform import PLATFORM, check_machine
 from keyless.artifact_repository import ArtifactRepository
 from keyless.federation import Federation
 from keyless.google_identity import Identity, known, recommended
@@ -54,9 +55,18 @@ class Doctor:
     """Checks one release's identity and registry."""
 
     def __init__(
-        self, identity: Identity, registry: str, client: Retrying, condition: str | None = None
+        self,
+        identity: Identity,
+        registry: str,
+        client: Retrying,
+        condition: str | None = None,
+        machine: str = PLATFORM,
     ) -> None:
-        """Ask through a client; a condition is the provider's own, setup-google's when it is not known."""
+        """Ask through a client; a condition is the provider's own, setup-google's when it is not known.
+
+        The machine is the platform that the engine runs on.
+        """
+        self._machine = machine
         self._identity, self._registry, self._client = identity, registry, client
         self._condition = Condition.parse(condition) if condition else None
         self._federation = Federation(identity, client)
@@ -87,6 +97,7 @@ class Doctor:
             "registry": (self.registry, ()),
             "permissions": (self.permissions, ("registry", "impersonation")),
             "immutable tags": (self.immutable_tags, ("registry", "impersonation")),
+            "platform": (self.platform, ()),
             "clock": (self.clock, ()),
         }
 
@@ -100,7 +111,7 @@ class Doctor:
         shown = ", ".join(f"{name}={self._claims[name]!r}" for name in _SHOWN if name in self._claims)
         expires = self._claims.get("exp")
         if isinstance(expires, int) and expires < time.time():
-            problem = f"{shown}: the ID Token expired {time.time() - expires:.0f} s ago"
+            problem = f"{shown}: the ID Token expired {time.time() - max(expires, 0):.0f} s ago"
             raise NotReady(problem + self._advice(problem))
         return shown
 
@@ -171,6 +182,14 @@ class Doctor:
                 f"--project={place.project} --immutable-tags"
             )
         return f"{place.repository} keeps them"
+
+    async def platform(self) -> str:
+        """Check that the engine runs on the platform that releases are for."""
+        try:
+            check_machine(self._machine)
+        except PlatformRefused as error:
+            raise NotReady(str(error)) from error
+        return f"{self._machine}, without emulation"
 
     async def clock(self) -> str:
         """Check this machine's clock against everyone's that answered."""

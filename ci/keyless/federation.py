@@ -17,7 +17,7 @@ from keyless.google_identity import Identity, known, verdict
 from keyless.oidc_sources import identity_token
 from net.http_responses import document, member, said
 from net.retry_policy import Retrying, named_skew, served
-from net.tokens import Kept, Token
+from net.tokens import Kept, Token, is_lifetime
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _TYPE = "urn:ietf:params:oauth:token-type"
@@ -56,8 +56,8 @@ class Federation:
         answer = await self._credentials("generateIdToken", {"audience": audience, "includeEmail": True})
         token = Token(member(answer, "token", ImpersonationRefused))
         expires, issued = token.claims().get("exp"), token.claims().get("iat")
-        if isinstance(expires, int) and isinstance(issued, int):
-            token.expires = time.monotonic() + expires - issued
+        if isinstance(expires, int) and isinstance(issued, int) and is_lifetime(left := expires - issued):
+            token.expires = time.monotonic() + left
         return token
 
     async def _exchange(self) -> Token:
@@ -116,8 +116,8 @@ class Federation:
 def _lifetime(answer: httpx.Response) -> float:
     """Return when a token of STS expires, in time.monotonic()."""
     seconds = document(answer).get("expires_in")
-    if not isinstance(seconds, int):
-        raise ExchangeRefused(f"sts: a token expires in {seconds!r}, which is no number of seconds")
+    if not is_lifetime(seconds):
+        raise ExchangeRefused(f"sts: a token expires in {seconds!r:.40}, which is no number of seconds")
     return time.monotonic() + seconds
 
 

@@ -42,6 +42,6 @@ def document(answer: httpx.Response) -> dict[str, Any]:
     """Return an answer's JSON object, an empty one when it has none."""
     try:
         content = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -18,12 +18,14 @@ import anyio
 import httpx
 
 from advice.known_errors import advice
-from errors import NoAnswer
+from errors import NoAnswer, UnusableAnswer
+from net.bounded_reading import MAX_ANSWER, whole
 
 _LOG = logging.getLogger(__name__)
 _LOST = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 16.0
 _NOTABLE_SKEW = 10.0
+_REDIRECTS = 5
 
 
 @dataclass(frozen=True)
@@ -38,18 +40,25 @@ class Retrying:
     monotonic: Callable[[], float] = time.monotonic
 
     async def send(
-        self, request: httpx.Request, *, follow_redirects: bool = False, stream: bool = False
+        self,
+        request: httpx.Request,
+        *,
+        follow_redirects: bool = False,
+        stream: bool = False,
+        limit: int = MAX_ANSWER,
     ) -> httpx.Response:
         """Return the answer to a request, be it a refusal; a content that is streamed is sent once only.
 
-        With `stream` the answer's body is left to be read, and the answer to be closed.
+        With `stream` the answer's body is left to be read by `bounded_reading`, and the answer to be closed.
 
-        Raises NoAnswer, with nothing of the request in it or its traceback but method and address.
+        Raises NoAnswer, with nothing of the request in it or its traceback but method and address; it is an
+        UnusableAnswer when the answer has more bytes than the limit, takes too long, or is compressed.
         """
+        request.headers["Accept-Encoding"] = "identity"
         attempts = self.attempts if isinstance(request.stream, httpx.ByteStream) else 1
         started, attempt = self.monotonic(), 1
         while True:
-            outcome = await self._attempt(request, follow_redirects, stream)
+            outcome = await self._attempt(request, follow_redirects, None if stream else limit)
             if attempt == attempts or not _worth_it(outcome):
                 break
             wait = self._wait(outcome, attempt)
@@ -66,13 +75,23 @@ class Retrying:
         problem = (
             f"{request.url.host}: no answer to {request.method} {request.url.path} in {tried}: {outcome}"
         )
-        raise NoAnswer(problem + advice(problem, host=request.url.host))
+        raise outcome.failure(problem + advice(problem, host=request.url.host))
 
     async def _attempt(
-        self, request: httpx.Request, follow_redirects: bool, stream: bool
+        self, request: httpx.Request, follow_redirects: bool, limit: int | None
     ) -> "httpx.Response | _Lost":
+        """Return the answer, read whole when there is a limit; a redirection's own content is never read."""
         try:
-            return await self.http.send(request, follow_redirects=follow_redirects, stream=stream)
+            answer, left = await self.http.send(request, stream=True), _REDIRECTS
+            while follow_redirects and answer.next_request is not None:
+                await answer.aclose()
+                if not left:
+                    raise UnusableAnswer(f"more than {_REDIRECTS} redirections")
+                left -= 1
+                answer = await self.http.send(answer.next_request, stream=True)
+            return answer if limit is None else await whole(answer, limit)
+        except UnusableAnswer as error:
+            return _Lost(str(error), passing=False, failure=UnusableAnswer)
         except httpx.TransportError as error:
             # httpx's own error would bring its frames along, whose variables hold what was sent.
             return _Lost(f"{type(error).__name__}: {error}".rstrip(": "), _passing(error))
@@ -95,6 +114,7 @@ class _Lost:
 
     why: str
     passing: bool
+    failure: type[NoAnswer] = NoAnswer
 
     def __str__(self) -> str:
         return self.why

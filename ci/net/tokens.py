@@ -5,7 +5,7 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from typing import NoReturn, TypeGuard
 
 import anyio
 
@@ -13,6 +13,7 @@ from errors import IdentityError
 
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
 _ALMOST_OVER = 60.0  # seconds
+_LONGEST = 10 * 365 * 86400  # seconds
 
 Clock = Callable[[], float]
 
@@ -44,7 +45,7 @@ class Token:
         try:
             payload = self.reveal().split(".")[1]
             claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        except (ValueError, LookupError):
+        except (ValueError, LookupError, RecursionError):
             claims = None
         if not isinstance(claims, dict):
             raise IdentityError(
@@ -61,6 +62,11 @@ class Token:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a token is neither copied nor pickled")
+
+
+def is_lifetime(seconds: object) -> TypeGuard[int]:
+    """Whether a number of seconds can be how long a token lives."""
+    return isinstance(seconds, int) and 0 <= seconds <= _LONGEST
 
 
 class Kept:

@@ -14,14 +14,15 @@ from typing import Self
 import anyio
 import httpx
 
-from errors import RegistryDenied, RegistryError
+from errors import IdentityError, RegistryDenied, RegistryError
 from net.http_responses import document
 from net.retry_policy import Retrying
-from net.tokens import Token
+from net.tokens import Token, is_lifetime
 
 Mint = Callable[[], Awaitable[Token]]
 _USER = "oauth2accesstoken"
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+_SHOWN = 500  # characters of what a registry says
 _LIFETIME = 60  # seconds, which the protocol means where a registry says nothing
 
 
@@ -118,8 +119,8 @@ def reason(answer: httpx.Response) -> str:
     """Return the first error that the protocol's error document names, as `: CODE: message`, or nothing."""
     try:
         first = answer.json()["errors"][0]
-        return f": {first['code']}: {first['message']}"
-    except (ValueError, LookupError, TypeError):
+        return f": {first['code']}: {first['message']}"[:_SHOWN]
+    except (ValueError, LookupError, TypeError, RecursionError):
         return ""
 
 
@@ -134,9 +135,13 @@ def _basic(access: Token) -> str:
 
 def _given(challenge: Challenge, answer: httpx.Response) -> Token:
     """Return an answer's token, of which a traceback shall list no variable."""
-    seconds = document(answer).get("expires_in")
-    expires = time.monotonic() + (seconds if isinstance(seconds, int) else _LIFETIME)
+    content = document(answer)
+    seconds = content.get("expires_in")
+    expires = time.monotonic() + (seconds if is_lifetime(seconds) else _LIFETIME)
     for name in ("token", "access_token"):
-        if isinstance(document(answer).get(name), str):
-            return Token(document(answer)[name], expires)
+        if isinstance(content.get(name), str):
+            try:
+                return Token(content[name], expires)
+            except IdentityError as error:
+                raise RegistryError(f"token endpoint {challenge.realm}: {error}") from None
     raise RegistryError(f"token endpoint {challenge.realm}: answered 200 without a token")

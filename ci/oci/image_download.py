@@ -1,11 +1,12 @@
 """Download of an image from a registry, by its digest."""
 
-import json
 import tempfile
 from pathlib import Path
 
+from errors import RegistryError
 from image import archive_reader
 from image.archive_writer import Archive
+from oci.manifests import MAX_BLOB, Manifest
 from oci.repository import Repository
 
 
@@ -14,14 +15,15 @@ async def pull(repository: Repository, digest: str, archive: Path) -> archive_re
 
     Raises RegistryError when the registry has it not, and InvalidLayout when it is not what the digest says.
     """
-    manifest = await repository.manifest(digest)
-    content = json.loads(manifest)
-    with Archive.of(archive, manifest) as written:
-        for blob in {each["digest"]: None for each in (content["config"], *content["layers"])}:
+    manifest = Manifest(archive_reader.MANIFEST, await repository.manifest(digest))
+    if sum(blob.size for blob in manifest.blobs) > MAX_BLOB:
+        raise RegistryError(f"registry: {digest} has more than {MAX_BLOB} bytes")
+    with Archive.of(archive, manifest.content) as written:
+        for blob in manifest.blobs:
             with tempfile.TemporaryFile() as file:
-                async for piece in repository.blob(blob):
+                async for piece in repository.blob(blob.digest, blob.size):
                     file.write(piece)
                 size = file.tell()
                 file.seek(0)
-                written.blob(blob, file, size)
+                written.blob(blob.digest, file, size)
     return archive_reader.read(archive)

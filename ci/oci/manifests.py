@@ -1,6 +1,5 @@
 """Manifests, and images and documents on their way to a registry."""
 
-import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ REFERRERS_TAG = re.compile(r"sha256-[0-9a-f]{64}")
 EMPTY = "application/vnd.oci.empty.v1+json"
 ACCEPT = ", ".join((MANIFEST, f"{_DOCKER}.v2+json", *INDEXES))
 
+MAX_BLOB = 4 * 1024**3  # bytes
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NOTHING = b"{}"
 _TITLE = "org.opencontainers.image.title"
 
@@ -56,9 +57,9 @@ class Manifest:
         try:
             members = [document[name] for name in names]
             descriptors = [each for it in members for each in (it if isinstance(it, list) else [it])]
-            return [Blob(str(each["digest"]), int(each["size"]), 0) for each in descriptors]
+            return [Blob(*described(each), 0) for each in descriptors]
         except (LookupError, TypeError, ValueError) as error:
-            raise RegistryError(f"registry: {self.digest} is no image manifest: {error!r}") from error
+            raise RegistryError(f"registry: {self.digest} is no image manifest: {error!r:.200}") from error
 
 
 @dataclass(frozen=True)
@@ -134,14 +135,19 @@ class Referrer:
 
 def listing(present: Manifest | None, added: Iterable[Parcel]) -> Manifest:
     """Return the index of referrers, for where a registry keeps none: what it lists already, and more."""
-    listed = {each["digest"]: each for each in (present.document.get("manifests") or [] if present else [])}
+    index = present.document if present else {}
+    referrers(index)  # which raises RegistryError for what is no list
+    listed = {each["digest"]: each for each in index.get("manifests") or []}
     for manifest in (parcel.manifest for parcel in added):
         document = manifest.document
         kind = {"artifactType": document.get("artifactType"), "mediaType": manifest.kind}
         kind |= {"annotations": document["annotations"]} if document.get("annotations") else {}
         listed[manifest.digest] = {**kind, "digest": manifest.digest, "size": len(manifest.content)}
-    described = [listed[digest] for digest in sorted(listed)]
-    index = {"manifests": described, "mediaType": INDEX, "schemaVersion": 2}
+    index = {
+        "manifests": [listed[digest] for digest in sorted(listed)],
+        "mediaType": INDEX,
+        "schemaVersion": 2,
+    }
     return Manifest(INDEX, canonical_json.canonical(index))
 
 
@@ -152,14 +158,24 @@ def _descriptor(kind: str, content: bytes) -> dict[str, Any]:
 def referrers(index: dict[str, Any]) -> list[Referrer]:
     """Return what an index of referrers lists; raises RegistryError when it is none."""
     try:
-        return [
-            Referrer(
-                str(each["digest"]), str(each.get("artifactType") or each["mediaType"]), int(each["size"])
-            )
-            for each in index.get("manifests") or []
-        ]
+        return [_referrer(each) for each in index.get("manifests") or []]
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise RegistryError(f"registry: the list of referrers is malformed: {error!r}") from error
+        raise RegistryError(f"registry: the list of referrers is malformed: {error!r:.200}") from error
+
+
+def _referrer(descriptor: dict[str, Any]) -> Referrer:
+    digest, size = described(descriptor)
+    return Referrer(digest, str(descriptor.get("artifactType") or descriptor["mediaType"]), size)
+
+
+def described(descriptor: dict[str, Any]) -> tuple[str, int]:
+    """Return the digest and the size that a descriptor says; raises ValueError or LookupError."""
+    digest, size = descriptor["digest"], descriptor["size"]
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise ValueError(f"{digest!r:.80} is no digest")
+    if type(size) is not int or not 0 <= size <= MAX_BLOB:
+        raise ValueError(f"{size!r:.40} is no size; {MAX_BLOB} bytes are the most")
+    return digest, size
 
 
 def checked(content: bytes, digest: str) -> bytes:
@@ -176,7 +192,7 @@ def checked(content: bytes, digest: str) -> bytes:
 def json_object(content: bytes, what: str) -> dict[str, Any]:
     """Return a JSON object; raises RegistryError when the content is something else."""
     try:
-        document = json.loads(content)
+        document = canonical_json.parsed(content)
     except ValueError as error:
         raise RegistryError(f"registry: {what} is not JSON: {error}") from error
     if not isinstance(document, dict):

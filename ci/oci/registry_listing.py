@@ -1,12 +1,13 @@
 """List of an image's releases in a registry."""
 
 import hashlib
-import json
 from datetime import UTC, datetime
 from functools import partial
 
 from errors import RegistryError
+from image import canonical_json
 from net.concurrency import together
+from oci.manifests import described
 from oci.repository import Repository
 
 _UNITS = {"d": 86400, "h": 3600, "min": 60, "s": 1}  # seconds
@@ -30,12 +31,14 @@ async def _image(repository: Repository, tag: str) -> tuple[datetime, str, str, 
     """Return when an image was made, its tag, digest and size in bytes."""
     content = await repository.manifest(tag)
     try:
-        manifest = json.loads(content)
-        config = json.loads(await repository.document(manifest["config"]["digest"]))
+        manifest = canonical_json.parsed(content)
+        digest, size = described(manifest["config"])
+        config = canonical_json.parsed(await repository.document(digest))
         made = datetime.fromisoformat(config["created"])
-        size = sum(part["size"] for part in (manifest["config"], *manifest["layers"]))
-    except (ValueError, LookupError, TypeError) as error:
-        raise RegistryError(f"registry: {repository.name}:{tag} is no plain image: {error!r}") from error
+        made = made if made.tzinfo else made.replace(tzinfo=UTC)
+        size += sum(described(layer)[1] for layer in manifest["layers"])
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise RegistryError(f"registry: {repository.name}:{tag} is no plain image: {error!r:.200}") from error
     return made, tag, f"sha256:{hashlib.sha256(content).hexdigest()}", size
 
 

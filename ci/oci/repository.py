@@ -38,7 +38,9 @@ from oci.transport import PUSH, Wire
 _TIMEOUT = httpx.Timeout(30)
 # A blob of 100 MB is written to disk before the registry answers.
 _BLOB_TIMEOUT = httpx.Timeout(30, read=300, write=300)
-_AT_A_TIME, _ATTEMPTS, _MAX_PAGES = 4, 5, 1000
+_AT_A_TIME, _ATTEMPTS = 4, 5
+# Of a whole list of tags or referrers: pages, bytes, seconds.
+_MAX_PAGES, _MAX_LIST, _LIST_SECONDS = 1000, 32 * 1024**2, 300
 _OK, _CREATED, _ACCEPTED, _NOT_FOUND = 200, 201, 202, 404
 
 Say = Callable[[str], None]
@@ -127,8 +129,15 @@ class Repository:
     async def tags(self) -> list[str]:
         """Return every tag but those of lists of referrers; none when there is no such repository."""
         pages = await self._pages("tags", "list") or ()
-        tags = [str(tag) for page in pages for tag in page.get("tags") or ()]
+        tags = [tag for page in pages for tag in self._listed(page)]
         return [tag for tag in tags if not REFERRERS_TAG.fullmatch(tag)]
+
+    def _listed(self, page: dict[str, Any]) -> list[str]:
+        """Return the tags of a page; raises RegistryError when they are no list of texts."""
+        tags = page.get("tags") or []
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise RegistryError(f"registry {self.wire.host}: {self.name} has no list of tags: {tags!r:.80}")
+        return tags
 
     async def referrers(self, digest: str) -> list[Referrer]:
         """Return what is published about an image: as the registry lists it, else by the fallback tag."""
@@ -172,7 +181,7 @@ class Repository:
         """Return what another repository has at a digest."""
         manifest = await source._existing(digest)
         origin = source.name if source.wire.base == self.wire.base else None
-        return Parcel(manifest, manifest.blobs, lambda blob: source.blob(blob.digest), origin)
+        return Parcel(manifest, manifest.blobs, lambda blob: source.blob(blob.digest, blob.size), origin)
 
     async def _attach(self, digest: str, about: Sequence[Parcel]) -> bool:
         """Push what is about an image and return True, or False when all of it is there already.
@@ -188,10 +197,13 @@ class Repository:
             await self._put(listing(await self._manifest(tag), unlisted), tag)
         return bool(added)
 
-    async def blob(self, digest: str) -> AsyncIterator[bytes]:
-        """Yield a blob in pieces; raises RegistryError after the last when it is not the digest's."""
+    async def blob(self, digest: str, limit: int) -> AsyncIterator[bytes]:
+        """Yield a blob in pieces; raises RegistryError after the last when it is not the digest's.
+
+        It also does once there are more bytes than the limit, such as the size that a manifest says.
+        """
         sha256 = hashlib.sha256()
-        async with self.wire.stream(self._path("blobs", digest)) as pieces:
+        async with self.wire.stream(self._path("blobs", digest), limit) as pieces:
             async for piece in pieces:
                 sha256.update(piece)
                 yield piece
@@ -203,12 +215,7 @@ class Repository:
 
     async def document(self, digest: str) -> bytes:
         """Return a blob that is a document; raises RegistryError when it is larger than MAX_DOCUMENT."""
-        content = bytearray()
-        async for piece in self.blob(digest):
-            content += piece
-            if len(content) > MAX_DOCUMENT:
-                raise RegistryError(f"registry: {digest} has more than {MAX_DOCUMENT} bytes")
-        return bytes(content)
+        return b"".join([piece async for piece in self.blob(digest, MAX_DOCUMENT)])
 
     async def _free(self, tag: str, digest: str) -> bool:
         """Return whether a tag names nothing yet, or False when it names that digest; else raise TagTaken."""
@@ -280,16 +287,19 @@ class Repository:
         """Return every page of a list, None when there is no such list."""
         pages: list[dict[str, Any]] = []
         path = httpx.URL(self._path(kind, reference))
-        for _ in range(_MAX_PAGES):
+        left, ends = _MAX_LIST, time.monotonic() + _LIST_SECONDS
+        while len(pages) < _MAX_PAGES and left > 0 and time.monotonic() < ends:
             answer = await self.wire.send("GET", path, _OK, _NOT_FOUND)
             if answer.status_code == _NOT_FOUND:
                 return pages or None
             pages.append(json_object(answer.content, f"{self.wire.host}{answer.url.path}"))
+            left -= len(answer.content)
             if "next" not in answer.links:
                 return pages
-            path = self.wire.within(answer, answer.links["next"]["url"])
+            path = self.wire.within(answer, answer.links["next"].get("url", ""))
         raise RegistryError(
-            f"registry {self.wire.host}: {self.name} has more than {_MAX_PAGES} pages of {kind}"
+            f"registry {self.wire.host}: {self.name} has more than {_MAX_PAGES} pages, {_MAX_LIST} bytes or "
+            f"{_LIST_SECONDS} s of {kind}"
         )
 
     def _check_digest(self, answer: httpx.Response, digest: str) -> None:

@@ -11,7 +11,8 @@ from functools import partial
 import httpx
 
 from advice.known_errors import advice
-from errors import NoAnswer, RegistryDenied, RegistryError, RegistryUnreachable
+from errors import NoAnswer, RegistryDenied, RegistryError, RegistryUnreachable, UnusableAnswer
+from net.bounded_reading import MAX_ANSWER, pieces, seconds_for
 from net.retry_policy import Retrying
 from oci.authentication import Door, reason, same_place
 
@@ -50,13 +51,16 @@ class Wire:
         return await self._answer(build, expected, scope, stream=False)
 
     @asynccontextmanager
-    async def stream(self, url: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open what a registry has at a path, wherever it keeps that, to be read in pieces."""
+    async def stream(self, url: str, limit: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open what a registry has at a path, wherever it keeps that, to be read in pieces.
+
+        Raises RegistryError once that is more than the limit in bytes.
+        """
         answer = await self._answer(
             partial(self._request, "GET", url, {}, None, None), (200,), PULL, stream=True
         )
         try:
-            yield self._pieces(answer)
+            yield self._pieces(answer, limit)
         finally:
             await answer.aclose()
 
@@ -87,20 +91,21 @@ class Wire:
             answer = await self._once(build(), stream)
         if answer.status_code in expected:
             return answer
-        if stream:
-            await self._read(answer)
-        raise self._refusal(answer)
+        raise self._refusal(await self._read(answer) if stream else answer)
 
     async def _once(self, request: httpx.Request, stream: bool) -> httpx.Response:
         self.door.show(request)
+        failure: type[RegistryError]
         # Registries that keep blobs elsewhere redirect who asks for one, never who sends one. httpx shows
         # what it was given for one host to no other.
         follow = request.method in ("GET", "HEAD")
         try:
             return await self.client.send(request, follow_redirects=follow, stream=stream)
+        except UnusableAnswer as error:
+            why, failure = str(error), RegistryError
         except (NoAnswer, httpx.RequestError) as error:
-            why = _said(request, error)
-        raise RegistryUnreachable(f"registry {why}")
+            why, failure = _said(request, error), RegistryUnreachable
+        raise failure(f"registry {why}")
 
     async def _admitted(self, answer: httpx.Response, scope: str) -> bool:
         try:
@@ -112,24 +117,24 @@ class Wire:
             raise type(error)(told + self._advice(told)) from None
         raise RegistryUnreachable(f"registry {why}")
 
-    async def _read(self, answer: httpx.Response) -> None:
-        try:
-            await answer.aread()
-        except httpx.RequestError as error:
-            why = _said(answer.request, error)
-        else:
-            return
-        raise RegistryUnreachable(f"registry {why}")
+    async def _read(self, answer: httpx.Response) -> httpx.Response:
+        content = b"".join([piece async for piece in self._pieces(answer, MAX_ANSWER)])
+        return httpx.Response(
+            answer.status_code, headers=answer.headers, content=content, request=answer.request
+        )
 
-    async def _pieces(self, answer: httpx.Response) -> AsyncIterator[bytes]:
+    async def _pieces(self, answer: httpx.Response, limit: int) -> AsyncIterator[bytes]:
+        failure: type[RegistryError] = RegistryUnreachable
         try:
-            async for piece in answer.aiter_bytes():
+            async for piece in pieces(answer, limit, seconds_for(limit)):
                 yield piece
+        except UnusableAnswer as error:
+            why, failure = str(error), RegistryError
         except httpx.RequestError as error:
             why = _said(answer.request, error)
         else:
             return
-        raise RegistryUnreachable(f"registry {why}")
+        raise failure(f"registry {why}")
 
     def _request(
         self,

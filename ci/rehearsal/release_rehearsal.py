@@ -25,7 +25,7 @@ from oci.repository import Repository
 from rehearsal.scenario_run import Play, Stage
 from rehearsal.scenarios import Ingredients, scenario
 from releasing import verify
-from releasing.publishing import Draft, tried
+from releasing.publishing import PLATFORM, Draft, tried
 from releasing.registry_access import PORT, RegistryAccess
 from signing.policy import Policy
 from signing.release_signature import Consent, Signing
@@ -155,6 +155,6 @@ async def _returned(repository: Repository, released: reference.Release, play: P
     with steps.step(f"pull and verify {released.digest}"):
         await verify.verified(repository, released, signatures)
     files = dag.current_module().workdir(".", include=[str(verify.ARCHIVE)])
-    image = dag.container().import_(files.file(str(verify.ARCHIVE)))
+    image = dag.container(platform=PLATFORM).import_(files.file(str(verify.ARCHIVE)))
     with steps.step("run it and call /predict"):
         await tried(image, released.image.tag)

@@ -15,7 +15,7 @@ from net.retry_policy import Retrying
 from net.tokens import Token
 from oci.image_download import pull
 from oci.repository import Repository
-from releasing.publishing import PORT, served
+from releasing.publishing import PLATFORM, PORT, served
 
 _WAIT = 5  # seconds that the stand-in keeps a question
 Distort = Callable[[dagger.Container], Awaitable[dagger.Service]]
@@ -68,7 +68,7 @@ class Starter:
         archive = Path(f"{digest.removeprefix('sha256:')}.tar")
         await pull(self.repository, digest, archive)
         files = dag.current_module().workdir(".", include=[str(archive)])
-        return dag.container().import_(files.file(str(archive)))
+        return dag.container(platform=PLATFORM).import_(files.file(str(archive)))
 
     async def _ask(self, method: str, path: str, **sent: Any) -> httpx.Response:
         request = self.client.http.build_request(

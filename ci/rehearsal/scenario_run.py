@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from deploying.release_evidence import golden
 from deploying.rollout.deployment import Deployment
+from deploying.rollout.golden_rows import Golden
 from deploying.rollout.journal_report import report
 from deploying.rollout.judge import Judge, Judging
 from deploying.rollout.target import Target
@@ -28,6 +31,7 @@ from rehearsal.scenarios import Deadly, Ingredients, Killed, Scenario
 from rehearsal.simulated_users import Users
 from releasing.publishing import Allowed, Draft, release
 from releasing.registry_access import RegistryAccess
+from releasing.verify import verified
 from signing.release_signature import Signing
 
 _STEP_SECONDS, _LIMITS = 1, Limits()
@@ -100,6 +104,7 @@ class Acts:
     client: Retrying
     repository: Repository
     judging: Choose
+    rows: dict[Release, Golden] = field(default_factory=dict)
 
     async def both(self, first: Release, second: Release, scenario: Scenario) -> str:
         """Return what is live after both."""
@@ -107,7 +112,7 @@ class Acts:
         await self._one(target, first)
         address = (await target.look()).address
         assert address, target
-        users = Users(await golden(self.repository, first), self.client.http, address, _RATE)
+        users = Users(await self._golden(first), self.client.http, address, _RATE)
         await beside(users.run, partial(self._second, target, second, scenario))
         steps.note(str(users))
         if users.lost:
@@ -123,13 +128,22 @@ class Acts:
         except RolledBack as error:
             self.play.steps.note(str(error).splitlines()[0])
 
+    async def _golden(self, release: Release) -> Golden:
+        """Return the golden rows of a release, which is verified first."""
+        if release not in self.rows:
+            signatures = self.play.stage.signing.signatures
+            with self.play.steps.step(f"verify {release.image.tag}"), TemporaryDirectory() as folder:
+                found = await verified(self.repository, release, signatures, Path(folder) / "image.tar")
+            self.rows[release] = golden(release, found.provenance)
+        return self.rows[release]
+
     def _target(self, release: Release) -> Target:
         place, name = self.play.stage.world.repository, release.image.repository.rpartition("/")[2]
         settings = Settings(place.project, place.location, name, lag=0)
         return CloudRun.of(settings, Federation(self.play.stage.identity, self.client), self.client)
 
     async def _one(self, target: Target, release: Release, *, killed: bool = False) -> None:
-        rows, steps = await golden(self.repository, release), self.play.steps
+        rows, steps = await self._golden(release), self.play.steps
         judge = self.judging(Judge(rows, self.client.http, steps.note, _STEP_SECONDS, _LIMITS))
         if killed:
             with suppress(Killed):

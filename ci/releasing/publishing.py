@@ -9,7 +9,7 @@ import dagger
 from dagger import dag
 
 from errors import DirtyRefused
-from image import archive_reader, release_files
+from image import archive_reader, release_files, target_platform
 from keyless.google_identity import Identity
 from keyless.oidc_sources import Given
 from net.concurrency import together
@@ -24,7 +24,7 @@ from releasing.registry_access import RegistryAccess
 from signing import bundles
 from signing.release_signature import Signing
 
-PORT = 8080
+PORT, PLATFORM = 8080, dagger.Platform(target_platform.PLATFORM)
 _FILES = Path("release")
 
 
@@ -75,9 +75,11 @@ async def release(
             await draft.model.sync()
         files, _ = await together(steps.timed("build", draft.files), steps.timed("test", draft.test.sync))
         with steps.step("try the image"):
-            await tried(dag.container().import_(files.file(release_files.IMAGE)), target.tag)
+            await tried(dag.container(platform=PLATFORM).import_(files.file(release_files.IMAGE)), target.tag)
         await files.export(str(_FILES))
         image = archive_reader.read(_FILES / release_files.IMAGE)
+        if not target.local:
+            target_platform.check_image(image)
         check_base(image, target, allowed, steps)
         made, documents = Release(target, image.digest), attachments(image, _FILES)
         documents += await _signature(repository, made, image.manifest, access.identity, signing, steps)

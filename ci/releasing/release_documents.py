@@ -1,24 +1,83 @@
-"""Documents that are attached to a published image: SBOM and provenance."""
+"""Documents that are attached to a published image, SBOM and provenance, compared with those made anew.
+
+Anybody who may push can attach more of a kind. One document that is right is enough, and what else is
+attached makes nothing fail.
+"""
+
+from collections.abc import Iterator
+from typing import Any
 
 from errors import RegistryError
 from image import canonical_json, release_files
 from image.archive_reader import MANIFEST
+from image.compare import unequal
 from oci.manifests import Manifest, Parcel
 from oci.repository import Repository
 
+_COMPARED = 3  # documents that are not the right one
+_PLACES = ("is said", "is true")
 
-async def attached(repository: Repository, image: bytes, name: str) -> bytes:
-    """Return the document of a name in release_files.KINDS that is attached to the image of a manifest.
 
-    Raises RegistryError unless there is exactly one, about this very image and no larger than MAX_DOCUMENT.
+async def differences(repository: Repository, image: bytes, name: str, made: bytes) -> list[str]:
+    """Return how what is attached to the image of a manifest differs from a document that was made anew.
+
+    It is nothing when the registry has that very document. Raises RegistryError when that cannot be read.
     """
     kind = release_files.KINDS[name]
+    right = Parcel.about(image, kind, name, made)
     referrers = await repository.referrers(canonical_json.digest(image))
-    found = [each.digest for each in referrers if each.kind == kind]
-    if len(found) != 1:
-        raise RegistryError(f"{name}: {len(found)} are attached, instead of one; publish this commit again")
-    manifest = Manifest(MANIFEST, await repository.manifest(found[0]))
-    content = await repository.document(manifest.blobs[-1].digest)
+    attached = list(dict.fromkeys(each.digest for each in referrers if each.kind == kind))
+    if right.manifest.digest in attached:
+        await repository.manifest(right.manifest.digest)
+        await repository.document(right.blobs[-1].digest)
+        return []
+    if not attached:
+        return [f"{name}: none is attached; publish this commit again"]
+    found = [await _compared(repository, image, name, each, made) for each in attached[:_COMPARED]]
+    more = len(attached) - _COMPARED
+    return min(found, key=len) + ([f"{name}: {more} more are attached, not compared"] if more > 0 else [])
+
+
+async def _compared(repository: Repository, image: bytes, name: str, digest: str, made: bytes) -> list[str]:
+    """Return how one attached document differs."""
+    kind = release_files.KINDS[name]
+    try:
+        manifest = Manifest(MANIFEST, await repository.manifest(digest))
+        if not manifest.blobs:
+            return [f"{name}: {digest} has no content"]
+        content = await repository.document(manifest.blobs[-1].digest)
+    except RegistryError as error:
+        return [f"{name}: {error}"]
     if Parcel.about(image, kind, name, content).manifest != manifest:
-        raise RegistryError(f"{name}: {manifest.digest} is not about this image")
-    return content
+        return [f"{name}: {digest} is not about this image"]
+    said, true = (
+        (_by_component if name == release_files.SBOM else _parsed)(each) for each in (content, made)
+    )
+    return list(unequal(name, said, true, _PLACES)) or [f"{name}: {digest} says the same in other bytes"]
+
+
+def _by_component(bill: bytes) -> object:
+    """Return a bill of materials with components and files by their names: each is compared with itself."""
+    document = _parsed(bill)
+    try:
+        parts = [document["metadata"]["component"], *document["components"]]
+        for each in parts:
+            each["components"] = {file["name"]: file["hashes"][0]["content"] for file in each["components"]}
+        document["components"] = {each["bom-ref"]: each for each in document["components"]}
+    except (LookupError, TypeError) as error:
+        return f"no bill of materials: {error!r:.100}"
+    return document
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return canonical_json.parsed(content)
+    except ValueError as error:
+        return f"no JSON: {error}"
+
+
+def shown(problems: list[str], most: int) -> Iterator[str]:
+    """Yield the first problems, and how many more there are."""
+    yield from problems[:most]
+    if len(problems) > most:
+        yield f"and {len(problems) - most} more"

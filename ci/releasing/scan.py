@@ -7,12 +7,14 @@ import dagger
 import httpx
 from dagger import dag
 
-from errors import NoAdvisories, Vulnerable
+from errors import NoAdvisories, UnusableAnswer, Vulnerable
+from net.bounded_reading import pieces, seconds_for
 from net.retry_policy import Retrying, patient
 
 PROGRAM = "ci/releasing/advisories.py"
 SEVERITIES = ("low", "medium", "high", "critical")
 _FOLDER = Path("advisories")
+_MOST = 4 * 1024**3  # bytes of one file
 _TIMEOUT = httpx.Timeout(30, read=120)
 
 
@@ -65,9 +67,9 @@ async def _download(client: Retrying, url: str, number: int) -> str:
             raise NoAdvisories(f"scan: {url} answered {answer.status_code}; check the address")
         name = f"{number}-{Path(request.url.path).name or 'advisories'}"
         with (_FOLDER / name).open("wb") as file:
-            async for piece in answer.aiter_bytes():
+            async for piece in pieces(answer, _MOST, seconds_for(_MOST)):
                 file.write(piece)
-    except httpx.TransportError as error:
+    except (httpx.TransportError, UnusableAnswer) as error:
         raise NoAdvisories(f"scan: {url} broke off: {error!r}; try again") from error
     finally:
         await answer.aclose()

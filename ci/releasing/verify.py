@@ -1,105 +1,94 @@
-"""Verification of a published image: digests, documents, model, labels, signature.
+"""Verification of a published image: canonical form, documents, model, signature.
 
-What the image shows is read anew, and its documents are made anew from that: they have to say the same. The
-signature of the provenance says who published it, when the policy demands one.
+What the registry has is read, and all of it is made anew from that: layers, configuration, manifest, SBOM and
+provenance have to be the same. The signature of the provenance says who published it, when the policy
+demands one.
 """
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from errors import InvalidLayout, NotVerified, RegistryError
-from image import layer_tree, provenance, release_files, sbom
+from image import canonical_json, conformance, layer_tree, provenance, release_files, sbom
 from image.archive_reader import Layout
 from image.canonical import REVISION, VERSION
-from image.compare import unequal
 from image.components import CARD, MODEL
 from image.layer_tree import Tree
 from oci.image_download import pull
 from oci.reference import Release
 from oci.repository import Repository
-from releasing.release_documents import attached
+from releasing.release_documents import differences, shown
 from signing.verification import Signatures
 
 ARCHIVE = Path("verified.tar")
-MODEL_VERSION = "MODEL_VERSION"
 _SHOWN = 20  # problems
-_PLACES = ("is said", "is true")
 
 
-async def verified(repository: Repository, release: Release, signatures: Signatures) -> str:
-    """Return what was found to be true of a release; its image is in ARCHIVE then.
+@dataclass(frozen=True)
+class Verified:
+    """A release that is what it is said to be: what was found, and its provenance."""
+
+    report: str
+    provenance: bytes
+
+    def __str__(self) -> str:
+        return self.report
+
+
+async def verified(
+    repository: Repository, release: Release, signatures: Signatures, archive: Path = ARCHIVE
+) -> Verified:
+    """Return what was found to be true of a release; its image is in the archive then.
 
     Raises NotVerified with all that is not true.
     """
     try:
-        image = await pull(repository, release.digest, ARCHIVE)
-        bill = await attached(repository, image.manifest, release_files.SBOM)
-        origin = await attached(repository, image.manifest, release_files.PROVENANCE)
-        wrong, signature = [], ""
-        try:
-            signature = await signatures.check(repository, release, origin)
-        except NotVerified as error:
-            wrong.append(str(error))
+        image = await pull(repository, release.digest, archive)
         tagged = await repository.digest(release.image.tag) if release.image.tag else release.digest
         with layer_tree.opened(image) as tree:
-            wrong += [*_documents(image, tree, bill, origin), *_labels(image, release), *_model(tree)]
+            bill = sbom.document(image, tree)
+            origin = provenance.statement(image, tree, bill)
+            wrong = [*conformance.deviations(image, tree), *_tag(image, release), *_model(tree)]
+        for name, made in ((release_files.SBOM, bill), (release_files.PROVENANCE, origin)):
+            wrong += await differences(repository, image.manifest, name, made)
+        signature = await _signature(repository, release, signatures, origin, wrong)
     except (RegistryError, InvalidLayout) as error:
         raise NotVerified(f"verify: {release}: {error}") from error
     if tagged != release.digest:
         wrong.insert(0, f"tag: {release.image.tag} names {tagged or 'nothing'}")
     if wrong:
-        more = [f"and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
-        raise NotVerified("\n  ".join([f"verify: {release}:", *wrong[:_SHOWN], *more]))
-    return "\n".join([str(release), *_report(image, bill), f"  {signature}"])
+        raise NotVerified("\n  ".join([f"verify: {release}:", *shown(wrong, _SHOWN)]))
+    return Verified("\n".join([str(release), *_report(image, bill), f"  {signature}"]), origin)
 
 
-def _documents(image: Layout, tree: Tree, bill: bytes, origin: bytes) -> Iterator[str]:
-    made = sbom.document(image, tree)
-    if bill != made:
-        yield from unequal(release_files.SBOM, _by_component(bill), _by_component(made), _PLACES)
-    made = provenance.statement(image, tree, bill)
-    if origin != made:
-        yield from unequal(release_files.PROVENANCE, _parsed(origin), _parsed(made), _PLACES)
-
-
-def _by_component(bill: bytes) -> object:
-    """Return a bill of materials with its components by their names, so that each is held against itself."""
-    document = _parsed(bill)
+async def _signature(
+    repository: Repository, release: Release, signatures: Signatures, origin: bytes, wrong: list[str]
+) -> str:
+    """Return what signed a release, and add to what is wrong when the policy accepts nothing."""
     try:
-        document["components"] = {each["bom-ref"]: each for each in document["components"]}
-    except (LookupError, TypeError) as error:
-        return f"no bill of materials: {error!r}"
-    return document
+        return await signatures.check(repository, release, origin)
+    except NotVerified as error:
+        wrong.insert(0, str(error))
+        return ""
 
 
-def _parsed(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        return f"no JSON: {error}"
-
-
-def _labels(image: Layout, release: Release) -> Iterator[str]:
+def _tag(image: Layout, release: Release) -> Iterator[str]:
     version = image.labels.get(VERSION)
-    variables = dict(each.partition("=")[::2] for each in image.config["config"].get("Env") or ())
-    if variables.get(MODEL_VERSION) != version:
-        yield f"{MODEL_VERSION}: {variables.get(MODEL_VERSION)!r}, the label says {version!r}"
+    if not version or not image.labels.get(REVISION):
+        yield f"labels: version {version!r}, commit {image.labels.get(REVISION)!r}"
     if release.image.tag and release.image.tag != version:
         yield f"tag: {release.image.tag}, the label says {version!r}"
 
 
 def _model(tree: Tree) -> Iterator[str]:
     """Yield what of the model is not as its card says; the pickle of a portable model isn't there."""
-    card = json.loads(tree[CARD].content())
-    portable = card.get("portable")
-    if portable:
-        said = {"model.bin" if portable.get("format") == 2 else "model.json": portable["sha256"]}
-    else:
-        said = {"model.joblib": card["artifact_sha256"]}
-    if golden := card.get("golden_sha256"):
-        said["golden.json"] = golden
+    try:
+        said = _hashes(canonical_json.parsed(tree[CARD].content()))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        yield f"{CARD}: is no model card: {error!r:.100}"
+        return
     for name, sha256 in said.items():
         path = f"{MODEL}{name}"
         found = tree[path].sha256() if path in tree else "nothing"
@@ -107,12 +96,24 @@ def _model(tree: Tree) -> Iterator[str]:
             yield f"{path}: {found}, its card says {sha256}"
 
 
+def _hashes(card: dict[str, object]) -> dict[str, object]:
+    """Return the hashes that a model's files have by its card."""
+    portable = card.get("portable")
+    if isinstance(portable, dict):
+        said = {"model.bin" if portable.get("format") == 2 else "model.json": portable["sha256"]}
+    else:
+        said = {"model.joblib": card["artifact_sha256"]}
+    if golden := card.get("golden_sha256"):
+        said["golden.json"] = golden
+    return said
+
+
 def _report(image: Layout, bill: bytes) -> list[str]:
     size = sum(blob.size for blob in image.layers) / 1e6
-    parts = json.loads(bill)["components"]
+    parts, labels = json.loads(bill)["components"], image.labels
     return [
-        f"  image: {len(image.layers)} layers of {size:.1f} MB, every digest as said",
+        f"  image: {len(image.layers)} layers of {size:.1f} MB, the same when made anew",
         f"  {release_files.SBOM}: {len(parts)} components, as in the image",
-        f"  {release_files.PROVENANCE}: version {image.labels[VERSION]}, commit {image.labels[REVISION]}",
+        f"  {release_files.PROVENANCE}: version {labels[VERSION]}, commit {labels[REVISION]}",
         "  model: as its card says",
     ]

@@ -148,7 +148,16 @@ def _traits(node: Event) -> set[str]:
     return {each["name"] for each in node.get("properties", ()) if each["value"].get("value")}
 
 
-KEYS = {"Backspace": 8, "Tab": 9, "Home": 36, "End": 35, "ArrowRight": 39, "ArrowLeft": 37}
+KEYS = {
+    "Backspace": 8,
+    "Tab": 9,
+    " ": 32,
+    "End": 35,
+    "Home": 36,
+    "ArrowLeft": 37,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+}
 
 
 @contextlib.contextmanager

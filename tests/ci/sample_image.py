@@ -26,6 +26,8 @@ REQUIREMENTS = b"httptools==0.9.0 \\\n" + b" \\\n".join(
 )
 PACKAGES = "venv/lib/python3.11/site-packages"
 
+VARIABLES = ["PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"]
+
 # A text, a link's target, or the bytes of a file.
 Contents = Mapping[str, bytes | str]
 
@@ -81,7 +83,7 @@ def configuration(version: str = "v1.0.0", **said: Any) -> bytes:
     }
     config = {
         "User": "65532:65532",
-        "Env": ["PATH=/usr/bin:/bin", "PYTHONUNBUFFERED=1", f"MODEL_VERSION={version}"],
+        "Env": ["PATH=/usr/bin:/bin", *VARIABLES, f"MODEL_VERSION={version}"],
         "Entrypoint": ["/venv/bin/python", "-m", "app"],
         "ExposedPorts": {"8080/tcp": {}},
         "WorkingDir": "/app",

@@ -19,7 +19,7 @@ import pytest
 from tests.conftest import ROOT
 
 VERSION = "v1.2.3"
-LISTENING = re.compile(r"listening on http://(?:\[::\]|0\.0\.0\.0):(\d+)")
+LISTENING = re.compile(r"listening on http://\S+:(\d+),")
 
 
 @pytest.fixture(scope="session")

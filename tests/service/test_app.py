@@ -23,7 +23,7 @@ from tests.service.client import Client, error_of
 HUGE = 1.7976931348623157e308
 MAX_BODY = Limits().body_bytes
 PATHS = (
-    "/predict, /livez, /readyz, /model, /metrics, /v2/health/live, /v2/health/ready, /v2, "
+    "/predict, /livez, /readyz, /model, /metrics, /v2/health/live, /v2/health/ready, /invocations, /v2, "
     "/v2/models/known, /v2/models/known/ready, /v2/models/known/infer, /v2/models/known/versions/v1.2.3, "
     "/v2/models/known/versions/v1.2.3/ready, /v2/models/known/versions/v1.2.3/infer"
 )
@@ -159,7 +159,18 @@ REFUSED: dict[str, tuple[bytes, str, str, str]] = {
     "a duplicate deep down": (b'{"features":[{"a":1,"a":2}]}', "a", "each field once", "the field again"),
     "features null": (b'{"features":null}', "features", "a list of 3 numbers", "null"),
     "features a number": (b'{"features":1}', "features", "a list of 3 numbers", "1.0"),
-    "features an object": (b'{"features":{"0":1}}', "features", "a list of 3 numbers", "an object"),
+    "a name that there is not": (
+        b'{"features":{"0":1}}',
+        'features["0"]',
+        'one of the names "mean radius", "mean texture", "radius error"',
+        "another name",
+    ),
+    "a missing name": (
+        b'{"features":{"mean radius":1}}',
+        'features["mean texture"]',
+        "a finite number",
+        "no such field",
+    ),
     "no features": (b'{"features":[]}', "features", "3 numbers", "0"),
     "too few": (b'{"features":[1,2]}', "features", "3 numbers", "2"),
     "too many": (b'{"features":[1,2,3,4]}', "features", "3 numbers", "4"),
@@ -359,7 +370,8 @@ def test_openapi_documents_the_contract(client: Client) -> None:
     row, rows = operation["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
     assert (row["required"], row["additionalProperties"]) == (["features"], False)
     assert (rows["required"], rows["additionalProperties"]) == (["instances"], False)
-    assert row["properties"]["features"]["minItems"] == row["properties"]["features"]["maxItems"] == 3
+    listed, named = row["properties"]["features"]["anyOf"]
+    assert listed["minItems"] == listed["maxItems"] == len(named["required"]) == 3
     infer = document["paths"]["/v2/models/known/infer"]["post"]
     refusal = infer["responses"]["400"]["content"]["application/json"]["schema"]
     assert refusal == {"$ref": "#/components/schemas/InferenceProblem"}

@@ -42,7 +42,7 @@ class Target:
     rootless: bool
 
 
-@pytest.fixture(scope="session", params=["root", "rootless"])
+@pytest.fixture(scope="module", params=["root", "rootless"])
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     """Return an engine whose environment has a token."""
     folder = Path(tempfile.mkdtemp(prefix="attacks-"))

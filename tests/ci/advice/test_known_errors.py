@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
+import textwrap
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from advice.known_errors import SIGNALS, advice, explain
+from advice.known_errors import SIGNALS, advice, explain, find_signals
 from errors import Unexplained
+
+
+def wrapped_at_blanks(text: str) -> str:
+    """Return a text in lines of 60 columns."""
+    return textwrap.fill(text, 60, break_long_words=False, break_on_hyphens=False)
+
+
+def broken(text: str) -> str:
+    """Return a text as a terminal of 70 columns breaks it, also within words."""
+    line = " ".join(text.split())
+    return "\n".join(line[start : start + 70] for start in range(0, len(line), 70))
+
 
 # What is seen in logs, by the name of the error.
 SEEN = {
@@ -25,6 +42,9 @@ SEEN = {
         'be the full resource name of the Identity Provider."}',
         "provider: 'projects/p' is no workload identity provider",
     ],
+    "provider condition missing": ["The attribute condition must reference one of the provider's claims."],
+    "pool or provider exists": ["ALREADY_EXISTS: Requested entity already exists"],
+    "pool unknown": ["INVALID_ARGUMENT: Identity Pool does not exist (p.svc.id.goog)."],
     "provider unknown": [
         '{"error":"invalid_target","error_description":"The target service indicated by the \\"audience\\" '
         'parameters is invalid. This might either be because the pool or provider is disabled or deleted"}'
@@ -42,6 +62,10 @@ SEEN = {
     ],
     "issuer out of reach": [
         '{"error":"invalid_grant","error_description":"Error connecting to the given credential\'s issuer."}'
+    ],
+    "issuer of GitLab": [
+        '{"error":"invalid_grant","error_description":"The issuer in ID Token https://gitlab.com does not '
+        'match the expected ones: https://token.actions.githubusercontent.com"}'
     ],
     "issuer": [
         '{"error":"invalid_grant","error_description":"The issuer in ID Token https://a does not match the '
@@ -62,11 +86,22 @@ SEEN = {
         "invalid_grant: Unable to verify the ID Token signature.",
         "invalid_grant: Unable to parse the ID Token.",
     ],
+    "VPC Service Controls": [
+        "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: x"
+    ],
+    "organization policy": ["Org Policy violated for value: 'https://token.actions.githubusercontent.com'."],
     "access token": [
         "401 UNAUTHENTICATED: Request had invalid authentication credentials. Expected OAuth 2 access token",
     ],
     "API disabled": [
         "IAM Service Account Credentials API has not been used in project 1 before or it is disabled"
+    ],
+    "Cloud Run's service agent may not use the account": [
+        "Google Cloud Run Service Agent does not have permission to get access tokens for the service account"
+    ],
+    "Cloud Run may not read the image": [
+        "Google Cloud Run Service Agent service-1@serverless-robot-prod.iam.gserviceaccount.com must have "
+        "permission to read the image, us-docker.pkg.dev/p/r/i:v1"
     ],
     "service account not ours to use": [
         "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist).",
@@ -77,16 +112,27 @@ SEEN = {
         "Not found; Gaia id not found for email a@b",
     ],
     "no password": ["denied: Unauthenticated request. Unauthenticated requests do not have permission"],
+    "no right to see the repository": ["Permission 'artifactregistry.repositories.get' denied on resource"],
     "no right to push": [
         'denied: Permission "artifactregistry.repositories.uploadArtifacts" denied on resource '
         '"projects/p/locations/l/repositories/r" (or it may not exist)'
     ],
+    "no repository in the name": ["NAME_INVALID: Missing image name."],
     "no such repository": ['name unknown: Repository "r" not found', "NAME_UNKNOWN"],
     "tag taken": ["cannot update tag v1.0.0. The repository has enabled tag immutability"],
     "no right to deploy as": ["Permission 'iam.serviceaccounts.actAs' denied on service account x"],
+    "no right to deploy": ["Permission 'run.services.get' denied on resource 'namespaces/p/services/s'"],
+    "no right to set up": ["Permission 'iam.workloadIdentityPools.create' denied on resource"],
+    "no right to use the project": ["Caller does not have required permission to use project p"],
+    "another architecture": [
+        "standard_init_linux.go:228: exec user process caused: exec format error",
+        "exec /venv/bin/python: exec format error\nThe user-provided container failed to start and listen on "
+        "the port",
+    ],
     "service did not start": [
         "The user-provided container failed to start and listen on the port defined provided by the PORT=8080"
     ],
+    "permission": ["403 PERMISSION_DENIED: The caller does not have permission"],
     "certificate": ["ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"],
     "name": ["ConnectError: [Errno -2] Name or service not known"],
     "too many requests": ["sts: answered 429 Too Many Requests", "RESOURCE_EXHAUSTED: Quota exceeded"],
@@ -103,8 +149,7 @@ def test_every_signal_has_been_seen() -> None:
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in SEEN.items() for text in texts])
 def test_a_known_error_is_recognised_for_what_it_is(name: str, text: str) -> None:
-    signal = next(signal for signal in SIGNALS if signal.shows(text))
-    assert signal.name == name
+    assert find_signals(text)[0].name == name
     assert explain(f"some log\n{text}\nmore log").startswith(f"{name}\n  cause: ")
 
 
@@ -112,6 +157,30 @@ def test_a_known_error_is_recognised_for_what_it_is(name: str, text: str) -> Non
 def test_an_explanation_leaves_no_placeholder(signal: object) -> None:
     for text in SEEN[signal.name]:  # type: ignore[attr-defined]
         assert re.fullmatch(r"\n  cause: [^{}\n]+\n  fix: [^{}\n]+", advice(text))
+
+
+CATALOGUE = tomllib.loads((Path(__file__).parent / "seen_errors.toml").read_text())["error"]
+
+
+def test_the_catalogue_is_of_many_different_threads() -> None:
+    assert len({each["source"] for each in CATALOGUE}) == len(CATALOGUE) >= 60
+    assert {each["explains"] for each in CATALOGUE} <= {signal.name for signal in SIGNALS}
+
+
+@pytest.mark.parametrize("seen", CATALOGUE, ids=lambda seen: seen["source"].removeprefix("https://"))
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        str,
+        json.dumps,
+        lambda text: json.dumps(json.dumps(text)),
+        wrapped_at_blanks,
+        broken,
+    ],
+    ids=["as it was", "in JSON", "in JSON in JSON", "wrapped", "broken"],
+)
+def test_what_people_saw_has_one_explanation(seen: dict[str, str], wrapped: Callable[[str], str]) -> None:
+    assert [signal.name for signal in find_signals(wrapped(seen["text"]))] == [seen["explains"]]
 
 
 def test_advice_names_what_is_known() -> None:

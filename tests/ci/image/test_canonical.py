@@ -15,7 +15,7 @@ import pytest
 
 from image import archive_reader, canonical, canonical_json, layer_tree
 from image.archive_reader import STAND_IN_LABEL, Layout
-from tests.ci.sample_image import BASE, FILES, ORIGIN, built, layer
+from tests.ci.sample_image import BASE, FILES, ORIGIN, VARIABLES, built, layer
 
 if TYPE_CHECKING:
     from tests.ci.conftest import Archive
@@ -50,7 +50,7 @@ def test_layers_order_times_owners_umask_and_compression_change_nothing(write: W
         write(layer(dict(reversed(list(FILES.items()))), mode=0o600, time=0, owner=0)),
         write(*(layer(half, mode=0o664) for half in halves), compressed=True),
         write(older, layer(halves[1] | {".wh.gone": b""})),
-        write(labels={"moby.buildkit.buildinfo.v1": "x"}, Env=["PYTHONUNBUFFERED=1", "MODEL_VERSION=v1.0.0"]),
+        write(labels={"moby.buildkit.buildinfo.v1": "x"}, Env=[*VARIABLES, "MODEL_VERSION=v1.0.0"]),
     ]
     assert len({image.digest for image in ways}) == 1
 
@@ -108,7 +108,7 @@ def test_the_configuration_keeps_what_runs_and_says_what_it_was_built_from(write
         "architecture": "amd64",
         "config": {
             "Entrypoint": ["/venv/bin/python", "-m", "app"],
-            "Env": ["MODEL_VERSION=v1.0.0", "PYTHONUNBUFFERED=1"],
+            "Env": ["MODEL_VERSION=v1.0.0", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"],
             "ExposedPorts": {"8080/tcp": {}},
             "Labels": {
                 "io.dagger.embedded.stand-in": "python:3.11",

@@ -83,7 +83,7 @@ def test_a_right_to_execute_is_a_difference(write: Callable[..., Path]) -> None:
 
 def test_a_difference_in_the_configuration_is_told_by_its_place(differ: Differ) -> None:
     assert differ(version="v1.0.1", User="0", StopSignal="SIGINT") == [
-        "configuration.config.Env[2]: 'MODEL_VERSION=v1.0.0' here, 'MODEL_VERSION=v1.0.1' there",
+        "configuration.config.Env[3]: 'MODEL_VERSION=v1.0.0' here, 'MODEL_VERSION=v1.0.1' there",
         "configuration.config.Labels.org.opencontainers.image.version: 'v1.0.0' here, 'v1.0.1' there",
         "configuration.config.StopSignal: nothing here, 'SIGINT' there",
         "configuration.config.User: '65532:65532' here, '0' there",

@@ -114,8 +114,8 @@ def test_devices_and_pipes_are_refused(show: Show, kind: bytes) -> None:
         (layer({"f": "g", "f/a": b""}), "f/a lies below f, which is no folder"),
         (layer({"a\udcff": b""}), "surrogates not allowed"),
         (b"x" * 10240, "no entry and no end"),
-        (layer({"a": b"1" * 20_000})[:12_000], "no entry and no end|unexpected end"),
-        (layer({"a": b""})[:512], "no entry and no end"),
+        (layer({"a": b"1" * 20_000})[:12_000], "ends after the layer does"),
+        (layer({"a": b""})[:512], "ends after the layer does"),
         (gzip.compress(layer({"a": b""}))[:-9], "not one whole gzip member"),
         (gzip.compress(layer({"a": b""})) * 2, "not one whole gzip member"),
         (b"\x1f\x8bno gzip", "incorrect header|unknown compression"),
@@ -142,7 +142,7 @@ def test_a_broken_layer_is_refused_by_its_digest(show: Show, broken: bytes, why:
 
 def test_a_layer_of_too_many_entries_or_bytes_is_refused(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layer_tree, "MAX_ENTRIES", 2)
-    with pytest.raises(InvalidLayout, match="more than 2 entries"):
+    with pytest.raises(InvalidLayout, match="more than 2 entries in all layers"):
         show(layer({"a": b"", "b": b"", "c": b""}))
     monkeypatch.setattr(layer_tree, "MAX_BYTES", 10_000)
     with pytest.raises(InvalidLayout, match="unpacks to more than 10000 bytes"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -28,6 +29,7 @@ CHECKS = [
     "registry",
     "permissions",
     "immutable tags",
+    "platform",
     "clock",
 ]
 REJECTED = refused("unauthorized_client", "The given credential is rejected by the attribute condition.")
@@ -122,6 +124,12 @@ FOUND: list[tuple[str, dict[str, httpx.Response | httpx.TransportError], str, st
         "fix: gcloud artifacts repositories create models --location=us --project=my-project",
     ),
 ]
+
+
+async def test_a_machine_that_would_emulate_is_found() -> None:
+    nothing: Any = None
+    with pytest.raises(NotReady, match=r"runs on linux/arm64 and emulates (?s:.)*fix: git tag the version"):
+        await Doctor(nothing, "", nothing, machine="linux/arm64").platform()
 
 
 @pytest.mark.parametrize(

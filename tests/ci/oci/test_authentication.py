@@ -208,7 +208,7 @@ class Redirecting(Guarded):
 async def test_a_blob_that_is_elsewhere_is_read_there_without_the_token() -> None:
     redirecting = Redirecting()
     async with registry(redirecting) as repository:
-        assert b"".join([piece async for piece in repository.blob(DIGEST)]) == BLOB
+        assert b"".join([piece async for piece in repository.blob(DIGEST, 100)]) == BLOB
     assert redirecting.seen[-1] == ("storage.test", "")
 
 
@@ -217,7 +217,7 @@ async def test_a_blob_of_another_digest_is_refused() -> None:
     redirecting.content = b"something else"
     async with registry(redirecting) as repository:
         with pytest.raises(RegistryError, match=f"{DIGEST} has the content of sha256:"):
-            [piece async for piece in repository.blob(DIGEST)]
+            [piece async for piece in repository.blob(DIGEST, 100)]
 
 
 async def test_another_host_s_challenge_gets_no_answer() -> None:
@@ -230,14 +230,14 @@ async def test_another_host_s_challenge_gets_no_answer() -> None:
     elsewhere = Elsewhere()
     async with registry(elsewhere) as repository:
         with pytest.raises(RegistryDenied, match=re.escape("GET /signed answered 401")):
-            [piece async for piece in repository.blob(DIGEST)]
+            [piece async for piece in repository.blob(DIGEST, 100)]
     assert elsewhere.issued == 1
 
 
 async def test_redirects_without_end_are_a_registry_s_failure() -> None:
     round_and_round = httpx.Response(307, headers={"Location": f"{BASE}/v2/"})
     async with registry(lambda request: round_and_round) as repository:
-        with pytest.raises(RegistryUnreachable, match="no answer to GET /v2/: TooManyRedirects"):
+        with pytest.raises(RegistryError, match="no answer to GET /v2/ in .*: more than 5 redirections"):
             await repository.check()
 
 
@@ -248,11 +248,11 @@ async def test_a_blob_that_breaks_off_is_unreachable() -> None:
 
     async with registry(lambda request: httpx.Response(200, content=broken())) as repository:
         with pytest.raises(RegistryUnreachable, match=r"no answer to GET /v2/m/blobs/\S+ ReadError"):
-            [piece async for piece in repository.blob(DIGEST)]
+            [piece async for piece in repository.blob(DIGEST, 100)]
 
 
 async def test_a_blob_s_refusal_is_told_with_the_registry_s_words() -> None:
     error = {"errors": [{"code": "BLOB_UNKNOWN", "message": "unknown"}]}
     async with registry(lambda request: httpx.Response(404, json=error)) as repository:
         with pytest.raises(RegistryError, match="answered 404: BLOB_UNKNOWN: unknown"):
-            [piece async for piece in repository.blob(DIGEST)]
+            [piece async for piece in repository.blob(DIGEST, 100)]

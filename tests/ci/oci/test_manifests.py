@@ -139,7 +139,7 @@ async def test_a_copy_of_what_is_not_there_is_refused(repository: Repository) ->
     ("damage", "complaint"),
     [
         (lambda content: content[::-1], "has the content of sha256:"),
-        (lambda content: content + b"x", "has more bytes than"),
+        (lambda content: content + b"x", "bytes; [0-9]+ are the most"),
         (lambda content: content[1:], "has fewer bytes than|has the content of"),
     ],
 )

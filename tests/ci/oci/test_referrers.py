@@ -54,7 +54,7 @@ async def test_documents_are_found_by_the_image_s_digest_and_read_back(
     found = await repository.referrers(image.digest)
     assert sorted(each.kind for each in found) == [KIND, OTHER_KIND]
     assert {each.digest for each in found} == {each.manifest.digest for each in about}
-    assert b"".join([piece async for piece in repository.blob(about[0].blobs[1].digest)]) == b'{"a":1}'
+    assert b"".join([piece async for piece in repository.blob(about[0].blobs[1].digest, 7)]) == b'{"a":1}'
 
 
 async def test_what_is_published_again_is_found_and_not_pushed(

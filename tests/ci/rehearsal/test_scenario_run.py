@@ -160,7 +160,8 @@ def play(
         rehearsal = Rehearsal(tag, (), name, judging)
         nothing: Any = Container(Path())
         drafts: Any = [pipeline.draft(each) for each in rehearsal.tags]
-        made: Any = (drafts, engine.programs, nothing, FleetIngredients({}, nothing, nothing))
+        ingredients = FleetIngredients({}, nothing, nothing)
+        made: Any = (drafts, engine.programs, nothing, ingredients, lambda line: None)
         return await rehearsal.run("rehearsed", *made)
 
     return play
