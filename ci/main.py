@@ -589,6 +589,7 @@ def _installing(base: dagger.Container) -> dagger.Container:
     """Return a container whose tools keep their caches, and trust what its system does."""
     variables = {"PIP_CACHE_DIR": "/cache/pip", "UV_CACHE_DIR": "/cache/uv", "MYPY_CACHE_DIR": "/cache/mypy"}
     variables |= {"UV_LINK_MODE": "copy", "UV_SYSTEM_CERTS": "true", "UV_NO_PROGRESS": "true"}
+    variables |= {"PYTHONUNBUFFERED": "1"}  # what a program has said so far is seen
     base = base.with_workdir("/src").with_mounted_cache("/cache", dag.cache_volume("tools"))
     for name, value in variables.items():
         base = base.with_env_variable(name, value)

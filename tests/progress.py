@@ -43,6 +43,8 @@ class Counter:
 
     def line(self) -> str:
         """Return how far the run is."""
+        if not self._total:
+            return "collecting tests"
         seconds = time.monotonic() - self._since
         slow = f", {seconds:.0f} s in {self._test}" if self._test and seconds >= SLOW else ""
         return f"{self._ended}/{self._total}, {self._failed} failed{slow}"
