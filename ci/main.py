@@ -16,7 +16,7 @@ from deploying.operations import Operations, smoke_test
 from deploying.shared_arguments import consenting, identified, operated
 from deploying.target_connections import Operator, Reach
 from errors import ImagesDiffer, InvalidIdentity
-from image import compare, release_files, target_platform
+from image import compare, conformance, release_files
 from keyless import setup_script
 from keyless.doctor import Doctor, report
 from keyless.endpoints import Endpoints
@@ -47,9 +47,9 @@ else:
 
 BASE = "python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91"
 REGISTRY = "registry:3.0.0@sha256:6c5666b861f3505b116bb9aa9b25175e71210414bd010d92035ff64018f9457e"
-# The platform of every container; elsewhere the Dagger engine emulates it. Tools need it, too: shellcheck's
-# package exists for no other Linux.
-PLATFORM = dagger.Platform(target_platform.PLATFORM)
+# Of every container; elsewhere the Dagger engine emulates it. Of tools, too: shellcheck, for one, comes as a
+# package for no other Linux.
+PLATFORM = dagger.Platform(conformance.PLATFORM)
 WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabot.yml"
 
 # What a model is trained from, and what the image is built from. One's own data is a CSV file beside
@@ -287,7 +287,7 @@ class Ci:
         name = (await self._project()).name
         target = reference.image(registry, name, tag)
         if not target.local:
-            target_platform.check_machine(await dag.default_platform())
+            conformance.check_machine(await dag.default_platform())
         draft = self._draft(name, tag, await Commit.of(git))
         access, allowed = self._access(identity), publishing.Allowed(stand_in=allow_stand_in)
         signing = Signing(await self._signatures(), consent)
@@ -416,12 +416,20 @@ class Ci:
         runtime_account: Annotated[
             str, Doc("The account that the service runs as on Cloud Run, '' to deploy nothing there")
         ] = Setup.runtime_account,
+        staging_account: Annotated[str, Doc("The account that deploys to staging")] = Setup.staging_account,
+        production_account: Annotated[
+            str, Doc("The account that deploys to production, for jobs in that environment only")
+        ] = Setup.production_account,
+        region: Annotated[str, Doc("Where Cloud Run runs the services")] = Setup.region,
+        staging_service: Annotated[str, Doc("Staging's Cloud Run service")] = Setup.staging_service,
+        production_service: Annotated[str, Doc("Production's Cloud Run service")] = Setup.production_service,
         repository_id: Annotated[str, Doc("The GitHub repository's number, when it is private")] = "",
         owner_id: Annotated[str, Doc("Its owner's number, when it is private")] = "",
     ) -> str:
         """Print the script that sets Google up for releases, once; nothing of it is run."""
-        accounts = (service_account, runtime_account)
-        setup = Setup(project, repository, location, images, pool, provider, *accounts)
+        accounts = (service_account, runtime_account, staging_account, production_account)
+        services = (region, staging_service, production_service)
+        setup = Setup(project, repository, location, images, pool, provider, *accounts, *services)
         if not (repository_id and owner_id):
             async with patient() as client:
                 repository_id, owner_id = await setup_script.github_ids(

@@ -19,15 +19,20 @@ MAPPING = {
     "attribute.repository_id": "assertion.repository_id",
     "attribute.repository_owner_id": "assertion.repository_owner_id",
     "attribute.ref": "assertion.ref",
+    # What a binding of production's account demands: the repository's job in that environment of GitHub's.
+    "attribute.environment": "assertion.repository_id + ':' + "
+    "(has(assertion.environment) ? assertion.environment : 'none')",
 }
+WORKFLOW = ".github/workflows/milestone2-ci.yml"
 
 _CLAUSE = re.compile(
-    r"""\s*assertion\.(\w+)(?:\s*(==|!=)\s*|\.(startsWith)\(\s*)(['"])([^'"\\]*)\4(\)?)\s*"""
+    r"""\s*assertion\.(\w+)(?:\s*(==|!=)\s*|\.(startsWith|contains)\(\s*)(['"])([^'"\\]*)\4(\)?)\s*"""
 )
 _TESTS: dict[str, Callable[[str, str], bool]] = {
     "==": str.__eq__,
     "!=": str.__ne__,
     "startsWith": str.startswith,
+    "contains": str.__contains__,
 }
 
 
@@ -40,8 +45,8 @@ class Clause:
     value: str
 
     def __str__(self) -> str:
-        if self.test == "startsWith":
-            return f"assertion.{self.claim}.startsWith('{self.value}')"
+        if self.test.isalpha():
+            return f"assertion.{self.claim}.{self.test}('{self.value}')"
         return f"assertion.{self.claim}{self.test}'{self.value}'"
 
     def holds(self, claims: Mapping[str, object]) -> bool:
@@ -58,7 +63,11 @@ class Condition:
 
     @classmethod
     def of(cls, repository_id: str, repository_owner_id: str) -> Self:
-        """Return the condition for releases of one repository: version tags, on GitHub's own machines."""
+        """Return the condition for releases of one repository: pushed version tags, on GitHub's own machines.
+
+        The workflow is the one of this pipeline. Its path is compared with no name of the repository, which
+        may change; it can stand nowhere else in the claim, as no part of a Git ref begins with a dot.
+        """
         for name, number in (("repository", repository_id), ("owner", repository_owner_id)):
             if not re.fullmatch(r"[1-9][0-9]*", number, re.ASCII):
                 raise InvalidCondition(
@@ -72,6 +81,8 @@ class Condition:
                 Clause("ref_type", "==", "tag"),
                 Clause("ref", "startsWith", "refs/tags/v"),
                 Clause("runner_environment", "==", "github-hosted"),
+                Clause("event_name", "==", "push"),
+                Clause("workflow_ref", "contains", f"/{WORKFLOW}@refs/tags/v"),
             )
         )
 

@@ -74,6 +74,14 @@ IDENTITY_SIGNALS = (
         ("condition",),
     ),
     Signal(
+        "not the workflow of releases",
+        r"assertion\.(?:event_name|workflow_ref)\b\S* fails on",
+        "the condition wants this pipeline's workflow, started by the push of a tag, and another one asks",
+        "git push origin v1.0.0; after the workflow file was renamed: setup-google again",
+        RUN,
+        ("condition",),
+    ),
+    Signal(
         "not a machine of GitHub's",
         r"assertion\.runner_environment\S* fails on",
         "the condition wants a machine that GitHub owns, and the job runs on another",

@@ -60,7 +60,8 @@ RESOURCE_SIGNALS = (
         r"iam\.serviceAccounts\.get(?:AccessToken|OpenIdToken)"
         r"|generate(?:AccessToken|IdToken)\b.{0,120}answered 403"
         r"|generate(?:AccessToken|IdToken)\b.{0,300}caller does not have permission",
-        "the service account's principalSet binding is missing, or names an attribute that is not mapped",
+        "the service account's principalSet binding is missing, names an attribute that is not mapped, or "
+        "wants a job of another environment, as those for staging and production do",
         "gcloud iam service-accounts add-iam-policy-binding {account} --role=roles/iam.workloadIdentityUser "
         '--member="{member}"',
         RUN,

@@ -34,7 +34,10 @@ DESCRIBE = f"gcloud iam workload-identity-pools providers describe {_PROVIDER}"
 IN_REPOSITORY = "{repository} --location={location} --project={project}"
 # A number alone may be anything.
 STATUS = r"(?:answered|status(?: code)?|error|HTTP/[\d.]+)\W{1,3}"
-RUN = ("repository", "repository_id", "repository_owner_id", "ref_type", "ref", "runner_environment", "sub")
+RUN = (
+    *("repository", "repository_id", "repository_owner_id", "ref_type", "ref", "runner_environment", "sub"),
+    *("event_name", "workflow_ref", "environment"),
+)
 
 
 @dataclass(frozen=True)

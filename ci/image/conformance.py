@@ -1,4 +1,4 @@
-"""Conformance of an image to the canonical form, remade from what the image itself shows.
+"""Conformance of an image: to the one platform, and to the canonical form, remade from what the image shows.
 
 Layers are compared uncompressed, as another zlib may compress differently. A second rule is what the
 Dockerfile sets: an image may run as nothing else, however canonical it is.
@@ -10,14 +10,16 @@ from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import IO, Any
 
+from errors import PlatformRefused
 from image import canonical, canonical_json, layer_archive, layer_tree
 from image.archive_reader import Blob, Layout
 from image.canonical import VERSION, Origin
 from image.compare import unequal
 from image.layer_archive import Member
 from image.layer_tree import Entry, Tree
-from image.target_platform import PLATFORM, platform_of
 
+OS, ARCHITECTURE = "linux", "amd64"
+PLATFORM = f"{OS}/{ARCHITECTURE}"
 # What the Dockerfile sets, for both of its images.
 RUNTIME: Mapping[str, object] = {
     "Entrypoint": ["/venv/bin/python", "-m", "app"],
@@ -35,6 +37,35 @@ _NAMES = {
     tarfile.AREGTYPE: "file",
     tarfile.SYMTYPE: "link",
 }
+
+
+def platform_of(image: Layout) -> str:
+    """Return the platform that an image says it is for, as OS/ARCHITECTURE."""
+    return f"{image.config.get('os')}/{image.config.get('architecture')}"
+
+
+def check_platform(image: Layout) -> None:
+    """Raise PlatformRefused for an image of another platform, which would take the tag and start nowhere."""
+    if (found := platform_of(image)) != PLATFORM:
+        raise PlatformRefused(
+            f"image: it is for {found}, and releases are for {PLATFORM}, the only one that Cloud Run starts; "
+            "build it by this pipeline, which names the platform in every step"
+        )
+
+
+def check_machine(machine: str) -> None:
+    """Raise PlatformRefused for an engine on a machine of another platform.
+
+    An emulated processor lacks vector units such as AVX2, so that training rounds differently: the commit
+    would have another model, and another digest, than where it is built by CI.
+    """
+    if machine != PLATFORM:
+        raise PlatformRefused(
+            f"machine: the engine runs on {machine} and emulates {PLATFORM}, where training rounds "
+            "differently: this commit would get another digest than in CI\n"
+            "  fix: git tag the version and push the tag, so that CI publishes it; or use an engine on "
+            f"{PLATFORM}; without --registry it is published locally"
+        )
 
 
 def deviations(image: Layout, tree: Tree) -> Iterator[str]:

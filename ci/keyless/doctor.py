@@ -14,7 +14,7 @@ import httpx
 from advice.attribute_condition import Condition
 from advice.known_errors import advice
 from errors import GoogleError, InvalidCondition, NotReady, PlatformRefused
-from image.target_platform import PLATFORM, check_machine
+from image.conformance import PLATFORM, check_machine
 from keyless.artifact_repository import ArtifactRepository
 from keyless.federation import Federation
 from keyless.google_identity import Identity, known, recommended

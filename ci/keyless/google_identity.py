@@ -53,9 +53,11 @@ class Provider:
         """Whom an identity token is to be for."""
         return f"https:{self.resource}"
 
-    def member(self, repository_id: str) -> str:
-        """Return all runs of one repository, as a member of an IAM policy."""
+    def member(self, repository_id: str, environment: str = "") -> str:
+        """Return a repository's runs, those in one of its environments only, as a member of an IAM policy."""
         pool = self.resource.partition("/providers/")[0]
+        if re.fullmatch(r"[\w.-]+", environment, re.ASCII):
+            return f"principalSet:{pool}/attribute.environment/{repository_id}:{environment}"
         return f"principalSet:{pool}/attribute.repository_id/{repository_id}"
 
 
@@ -113,7 +115,7 @@ def known(identity: Identity, claims: Mapping[str, object]) -> dict[str, str]:
     if account and (match := _ACCOUNT.fullmatch(account)):
         names |= {"account": account, "project": match[1] or "PROJECT", "pusher": f"serviceAccount:{account}"}
     if re.fullmatch("[0-9]+", repository := str(claims.get("repository_id"))):
-        runs = provider.member(repository)
+        runs = provider.member(repository, str(claims.get("environment") or ""))
         names = {"pusher": runs} | names | {"member": runs}
     with suppress(InvalidCondition):
         names["condition"] = str(recommended(claims))

@@ -13,6 +13,7 @@ from net.http_responses import document
 from net.retry_policy import Retrying
 
 PLACE = "# `dagger call setup-google` writes the settings here.\n"
+_ACCOUNT, _SERVICE = r"[a-z][a-z0-9-]{4,28}[a-z0-9]", r"[a-z](?:[a-z0-9-]{0,47}[a-z0-9])?"
 _NAMES = {
     "project": (r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "its id, such as 'my-project'"),
     "location": (r"[a-z]+(?:-[a-z]+[0-9]+)?", "a region or multi-region, such as 'us-central1'"),
@@ -20,6 +21,11 @@ _NAMES = {
     "github_repository": (r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", "OWNER/NAME"),
     "pool": (r"(?!gcp-)[a-z0-9-]{4,32}", "4 to 32 small letters, digits and -, such as 'releases'"),
     "provider": (r"(?!gcp-)[a-z0-9-]{4,32}", "4 to 32 small letters, digits and -, such as 'github'"),
+    "region": (r"[a-z]+-[a-z]+[0-9]+", "a region, such as 'us-central1'"),
+    "staging_service": (_SERVICE, "small letters, digits and -, such as 'milestone2-staging'"),
+    "production_service": (_SERVICE, "small letters, digits and -, such as 'milestone2'"),
+    "staging_account": (_ACCOUNT, "the part before its @"),
+    "production_account": (_ACCOUNT, "the part before its @"),
     "service_account": (r"|[a-z][a-z0-9-]{4,28}[a-z0-9]", "the part before its @, or '' to do without one"),
     "runtime_account": (r"|[a-z][a-z0-9-]{4,28}[a-z0-9]", "the part before its @, or '' to deploy nothing"),
 }
@@ -37,9 +43,17 @@ class Setup:
     provider: str = "github"
     service_account: str = "releaser"
     runtime_account: str = "runtime"
+    staging_account: str = "staging-deployer"
+    production_account: str = "production-deployer"
+    region: str = "us-central1"
+    staging_service: str = "milestone2-staging"
+    production_service: str = "milestone2"
 
     def __post_init__(self) -> None:
-        """Raise InvalidSetup for a name that Google or GitHub would refuse."""
+        """Raise InvalidSetup for a name that Google or GitHub would refuse, or one account for two things."""
+        accounts = (self.service_account, self.runtime_account, self.staging_account, self.production_account)
+        if len(set(filter(None, accounts))) != len(list(filter(None, accounts))):
+            raise InvalidSetup(f"setup: {', '.join(accounts)} have to be different accounts")
         for name, (pattern, hint) in _NAMES.items():
             value = getattr(self, name)
             if not re.fullmatch(pattern, value, re.ASCII):
@@ -72,6 +86,11 @@ def script(template: str, setup: Setup, repository_id: str, owner_id: str) -> st
         "PROVIDER": setup.provider,
         "SERVICE_ACCOUNT": setup.service_account,
         "RUNTIME_ACCOUNT": setup.runtime_account,
+        "STAGING_ACCOUNT": setup.staging_account,
+        "PRODUCTION_ACCOUNT": setup.production_account,
+        "REGION": setup.region,
+        "STAGING_SERVICE": setup.staging_service,
+        "PRODUCTION_SERVICE": setup.production_service,
         "MAPPING": ",".join(f"{target}={source}" for target, source in MAPPING.items()),
         "CONDITION": str(Condition.of(repository_id, owner_id)),
     }

@@ -9,7 +9,7 @@ import dagger
 from dagger import dag
 
 from errors import DirtyRefused
-from image import archive_reader, release_files, target_platform
+from image import archive_reader, conformance, release_files
 from keyless.google_identity import Identity
 from keyless.oidc_sources import Given
 from net.concurrency import together
@@ -24,7 +24,7 @@ from releasing.registry_access import RegistryAccess
 from signing import bundles
 from signing.release_signature import Signing
 
-PORT, PLATFORM = 8080, dagger.Platform(target_platform.PLATFORM)
+PORT, PLATFORM = 8080, dagger.Platform(conformance.PLATFORM)
 _FILES = Path("release")
 
 
@@ -79,7 +79,7 @@ async def release(
         await files.export(str(_FILES))
         image = archive_reader.read(_FILES / release_files.IMAGE)
         if not target.local:
-            target_platform.check_image(image)
+            conformance.check_platform(image)
         check_base(image, target, allowed, steps)
         made, documents = Release(target, image.digest), attachments(image, _FILES)
         documents += await _signature(repository, made, image.manifest, access.identity, signing, steps)

@@ -36,6 +36,8 @@ CLAIMS: dict[str, object] = {
     "ref": "refs/tags/v1.0.0",
     "ref_type": "tag",
     "runner_environment": "github-hosted",
+    "event_name": "push",
+    "workflow_ref": "acme/model/.github/workflows/milestone2-ci.yml@refs/tags/v1.0.0",
     "run_id": "678",
 }
 SECRETS = ("github-request-token", "ya29.federated", "ya29.impersonated")

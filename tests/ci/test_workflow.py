@@ -48,7 +48,7 @@ def test_staging_gets_the_very_digest_that_was_published() -> None:
 def test_a_release_goes_to_staging_and_from_there_to_production_when_somebody_approves() -> None:
     assert [JOBS[name]["needs"] for name in DEPLOYING] == ["publish", "deploy-staging"]
     assert [JOBS[name]["if"] for name in DEPLOYING] == ["vars.STAGING != ''", "vars.PRODUCTION != ''"]
-    assert [JOBS[name].get("environment") for name in DEPLOYING] == [None, "production"]
+    assert [JOBS[name].get("environment") for name in DEPLOYING] == ["staging", "production"]
     assert [JOBS[name]["concurrency"] for name in DEPLOYING] == ["deploy-staging", "deploy-production"]
 
 
@@ -111,9 +111,17 @@ def test_lines_hold_no_expression_and_no_secret() -> None:
 
 
 def test_a_release_takes_exactly_the_variables_that_the_set_up_tells_to_set() -> None:
-    told = set(re.findall(r"gh variable set (\w+)", (ROOT / "deploy/google/setup.sh").read_text()))
-    identity, given = {"WORKLOAD_IDENTITY_PROVIDER", "SERVICE_ACCOUNT"}, {"GITHUB_REF_NAME", "IMAGE"}
-    taken = {"publish": {"REGISTRY"}, "deploy-staging": {"STAGING"}, "promote": {"STAGING", "PRODUCTION"}}
+    told = set(
+        re.findall(
+            r"^ *(?:\[\[.*)?variable (\w+)", (ROOT / "deploy/google/setup.sh").read_text(), re.MULTILINE
+        )
+    )
+    identity, given = {"WORKLOAD_IDENTITY_PROVIDER"}, {"GITHUB_REF_NAME", "IMAGE"}
+    taken = {
+        "publish": {"REGISTRY", "SERVICE_ACCOUNT"},
+        "deploy-staging": {"STAGING", "STAGING_ACCOUNT"},
+        "promote": {"STAGING", "PRODUCTION", "PRODUCTION_ACCOUNT"},
+    }
     for name, own in taken.items():
         last = JOBS[name]["steps"][-1]
         variables = {each: f"${{{{ vars.{each} }}}}" for each in own | identity}

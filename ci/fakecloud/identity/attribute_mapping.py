@@ -31,7 +31,10 @@ class Evaluator:
 
     def principal(self, claims: Mapping[str, Any]) -> Federated:
         """Return whom the claims stand for, or refuse them as the Security Token Service does."""
-        assertion = json_to_cel(dict(claims))
+        try:
+            assertion = json_to_cel(dict(claims))
+        except (ValueError, RecursionError) as error:  # numbers beyond CEL's 64 bits, nesting
+            raise OAuthRefusal("invalid_grant", "Unable to parse the ID Token.") from error
         found = {target: _string(program, assertion) for target, program in self.mapping.items()}
         values = {target: value for target, value in found.items() if value is not None}
         if not self._holds(assertion, values):

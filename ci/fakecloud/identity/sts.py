@@ -33,6 +33,9 @@ _AUDIENCE = re.compile(
     r"//iam\.googleapis\.com/projects/\d+/locations/global/workloadIdentityPools/[a-z0-9-]+/providers/[a-z0-9-]+"
 )
 _TOLERANCE, _LONGEST = 60, 3600
+# https://cloud.google.com/iam/docs/workload-identity-federation: a token lives for 24 hours at most.
+_LONGEST_TOKEN = 24 * 3600
+_SHOWN = 200  # characters of a claim
 _NOT_A_PROVIDER = (
     'Invalid value for "audience". This value should be the full resource name of the Identity Provider. '
     "See https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token for the list of possible "
@@ -93,7 +96,10 @@ class TokenService:
         return claims
 
     def _check_signature(self, token: str) -> None:
-        header = jwt.get_unverified_header(token)
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.InvalidTokenError as error:
+            raise _ungranted("Unable to parse the ID Token.") from error
         keys = {key["kid"]: key for key in self.issuer.jwks()["keys"]}
         if header.get("alg") != "RS256" or header.get("kid") not in keys:
             raise _ungranted("Error connecting to the given credential's issuer.")
@@ -104,8 +110,9 @@ class TokenService:
 
     def _check_token_audience(self, audience: object) -> None:
         given = audience if isinstance(audience, list) else [audience] if audience else []
-        if not set(given) & set(self.world.provider.accepted_audiences):
-            shown = ", ".join(map(str, given))
+        accepted = self.world.provider.accepted_audiences
+        if not any(isinstance(each, str) and each in accepted for each in given):
+            shown = ", ".join(f"{each}"[:_SHOWN] for each in given[:_SHOWN])
             raise _ungranted(f"The audience in ID Token [{shown}] does not match the expected audience.")
 
     def _check_times(self, claims: Mapping[str, Any]) -> None:
@@ -113,8 +120,9 @@ class TokenService:
         now, stale = self.ledger.clock.google(), True
         if isinstance(issued, int) and isinstance(expires, int) and isinstance(begins, int):
             stale = max(issued, begins) > now + _TOLERANCE or expires < now - _TOLERANCE
+            stale |= expires - issued > _LONGEST_TOKEN
         if stale:
-            shown = "null" if issued is None else issued
+            shown = "null" if issued is None else f"{issued}"[:_SHOWN]
             raise _ungranted(f"ID Token issued at {shown} is stale to sign-in.")
 
 
@@ -125,7 +133,7 @@ def _ungranted(description: str) -> OAuthRefusal:
 def _unverified(token: str) -> dict[str, Any]:
     try:
         claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
-    except jwt.InvalidTokenError as error:
+    except (jwt.InvalidTokenError, RecursionError) as error:
         raise _ungranted("Unable to parse the ID Token.") from error
     return claims
 

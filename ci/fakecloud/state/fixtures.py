@@ -59,6 +59,8 @@ class Job:
     ref_type: str = "tag"
     runner_environment: str = "github-hosted"
     workflow: str = ".github/workflows/milestone2-ci.yml"
+    event: str = "push"
+    environment: str = ""
     visibility: str = "private"
     commit: str = "0" * 40
 
@@ -83,7 +85,8 @@ class Job:
             "ref_protected": "false",
             "base_ref": "",
             "head_ref": "",
-            "event_name": "push",
+            "event_name": self.event,
+            **({"environment": self.environment} if self.environment else {}),
             "actor": self.owner,
             "actor_id": self.owner_id,
             "run_id": "1",

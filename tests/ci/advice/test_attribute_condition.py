@@ -15,12 +15,16 @@ CLAIMS = {
     "ref_type": "tag",
     "ref": "refs/tags/v1.0.0",
     "runner_environment": "github-hosted",
+    "event_name": "push",
+    "workflow_ref": "acme/model/.github/workflows/milestone2-ci.yml@refs/tags/v1.0.0",
     "run_id": "678",
 }
 CONDITION = Condition.of("123", "45")
 TEXT = (
     "assertion.repository_id=='123' && assertion.repository_owner_id=='45' && assertion.ref_type=='tag' "
-    "&& assertion.ref.startsWith('refs/tags/v') && assertion.runner_environment=='github-hosted'"
+    "&& assertion.ref.startsWith('refs/tags/v') && assertion.runner_environment=='github-hosted' "
+    "&& assertion.event_name=='push' "
+    "&& assertion.workflow_ref.contains('/.github/workflows/milestone2-ci.yml@refs/tags/v')"
 )
 BREACHES = {
     "repository_id": "124",
@@ -28,6 +32,8 @@ BREACHES = {
     "ref_type": "branch",
     "ref": "refs/heads/v1",
     "runner_environment": "self-hosted",
+    "event_name": "workflow_dispatch",
+    "workflow_ref": "acme/model/.github/workflows/other.yml@refs/tags/v1.0.0",
 }
 
 

@@ -55,6 +55,10 @@ SEEN = {
         '{"error":"unauthorized_client","error_description":"Could not obtain a value for google.subject"}',
     ],
     "not a release": ["rejected by the attribute condition\n assertion.ref_type=='tag' fails on 'branch'"],
+    "not the workflow of releases": [
+        "assertion.event_name=='push' fails on 'workflow_dispatch'",
+        "assertion.workflow_ref.contains('/.github/workflows/milestone2-ci.yml@refs/tags/v') fails on 'a'",
+    ],
     "not a machine of GitHub's": ["assertion.runner_environment=='github-hosted' fails on 'self-hosted'"],
     "condition": [
         '{"error":"unauthorized_client","error_description":"The given credential is rejected by the '

@@ -36,6 +36,24 @@ def reason(answer: httpx.Response) -> str:
     return str(answer.json()["error"]["details"][0]["reason"])
 
 
+@pytest.mark.parametrize(
+    ("environment", "status"), [("production", 200), ("staging", 403), ("", 403), ("Production", 403)]
+)
+def test_an_account_for_production_takes_jobs_of_that_environment_only(
+    release_in: Callable[..., Releaser], world: World, environment: str, status: int
+) -> None:
+    pool = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}"
+    member = f"{pool}/attribute.environment/{world.job.repository_id}:production"
+    bound = Binding(world.service_account, "roles/iam.workloadIdentityUser", member)
+    others = [each for each in world.bindings if each.role != bound.role]
+    job = replace(world.job, environment=environment)
+    releaser = release_in(replace(world, bindings=(*others, bound), job=job))
+    answer = releaser.act("generateAccessToken", releaser.federated(), scope=[CLOUD_PLATFORM])
+    assert answer.status_code == status
+    if status == 403:
+        assert error(answer)[2] == DENIED.format("getAccessToken")
+
+
 def test_a_service_accounts_token_lasts_an_hour_or_as_asked(releaser: Releaser) -> None:
     answer = releaser.act("generateAccessToken", releaser.federated(), scope=[CLOUD_PLATFORM])
     expires = datetime.strptime(answer.json()["expireTime"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)

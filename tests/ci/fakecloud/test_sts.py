@@ -1,5 +1,7 @@
 """The Security Token Service's stand-in: what it takes, and every refusal in Google's words."""
 
+import base64
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -273,6 +275,19 @@ async def test_a_token_out_of_its_time_is_stale(world: World, ahead: float) -> N
         ("exp", None, "invalid_grant", "ID Token issued at "),
         ("iat", "today", "invalid_grant", "ID Token issued at today is stale to sign-in."),
         ("nbf", 10**18, "invalid_grant", "ID Token issued at "),
+        ("exp", 4_102_444_800, "invalid_grant", "ID Token issued at "),  # the year 2100
+        ("exp", 10**400, "invalid_grant", "ID Token issued at "),
+        ("exp", 1e999, "invalid_grant", "ID Token issued at "),
+        ("iat", -(10**400), "invalid_grant", "ID Token issued at -1000"),
+        (
+            "aud",
+            [["a"], {"b": 1}],
+            "invalid_grant",
+            "The audience in ID Token [['a'], {'b': 1}] does not match",
+        ),
+        ("aud", {"a": "b"}, "invalid_grant", "The audience in ID Token [{'a': 'b'}] does not match"),
+        ("aud", 7, "invalid_grant", "The audience in ID Token [7] does not match the expected audience."),
+        ("actor_id", 10**30, "invalid_grant", "Unable to parse the ID Token."),
         ("repository_id", None, "unauthorized_client", REJECTED),
         ("repository_id", 2002, "unauthorized_client", REJECTED),
         ("ref", None, "unauthorized_client", REJECTED),
@@ -286,6 +301,26 @@ async def test_a_claim_that_is_missing_or_wrong_is_refused(
     token = exchange.signed(lambda claims: claims.update({claim: value}))
     found = await exchange.refusal(exchange.request(token))
     assert (found[0], found[1][: len(description)]) == (error, description)
+
+
+@pytest.mark.parametrize("header", [{"alg": "RS256", "kid": ["x"]}, {"alg": ["RS256"]}, []], ids=str)
+async def test_a_header_of_other_kinds_is_refused(exchange: Exchange, header: object) -> None:
+    _, payload, signature = exchange.github.token(exchange.audience).split(".")
+    token = f"{encoded(json.dumps(header).encode())}.{payload}.{signature}"
+    assert (await exchange.refusal(exchange.request(token)))[0] == "invalid_grant"
+
+
+async def test_claims_nested_without_end_are_refused(exchange: Exchange) -> None:
+    header, _, signature = exchange.github.token(exchange.audience).split(".")
+    token = f"{header}.{encoded(b'[' * 100_000)}.{signature}"
+    assert await exchange.refusal(exchange.request(token)) == (
+        "invalid_grant",
+        "Unable to parse the ID Token.",
+    )
+
+
+def encoded(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
 async def test_a_subject_of_127_bytes_is_taken(exchange: Exchange) -> None:
@@ -302,6 +337,8 @@ async def test_a_subject_of_127_bytes_is_taken(exchange: Exchange) -> None:
         {"ref": "refs/heads/main"},
         {"ref": "refs/tags/nightly"},
         {"runner_environment": "self-hosted"},
+        {"event": "workflow_dispatch"},
+        {"workflow": ".github/workflows/another.yml"},
     ],
     ids=lambda changes: " ".join(changes),
 )

@@ -40,7 +40,9 @@ from tests.ci.google_answers import (
 DENIED = "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
 CONDITION = (
     "assertion.repository_id=='123' && assertion.repository_owner_id=='45' && assertion.ref_type=='tag' "
-    "&& assertion.ref.startsWith('refs/tags/v') && assertion.runner_environment=='github-hosted'"
+    "&& assertion.ref.startsWith('refs/tags/v') && assertion.runner_environment=='github-hosted' "
+    "&& assertion.event_name=='push' "
+    "&& assertion.workflow_ref.contains('/.github/workflows/milestone2-ci.yml@refs/tags/v')"
 )
 
 
@@ -190,6 +192,11 @@ async def test_an_exchange_that_is_refused_is_explained(code: str, message: str,
     [
         ({"ref_type": "branch"}, "condition: assertion.ref_type=='tag' fails on 'branch'\n"),
         ({"runner_environment": None}, "assertion.runner_environment=='github-hosted' fails on None\n"),
+        ({"event_name": "schedule"}, "condition: assertion.event_name=='push' fails on 'schedule'\n"),
+        (
+            {"workflow_ref": "acme/model/x.yml"},
+            "milestone2-ci.yml@refs/tags/v') fails on 'acme/model/x.yml'\n",
+        ),
         ({}, "condition: nothing but its repository or owner id can be what fails\n"),
         ({}, f'--attribute-condition="{CONDITION}"'),
         ({"repository_id": None}, "condition: the token names no repository by number, as GitHub's do\n"),

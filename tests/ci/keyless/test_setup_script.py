@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -24,7 +26,8 @@ verb=; kind=; name=
 for word in "$@"; do
   case $word in
     --*) break ;;
-    create|create-oidc|describe|undelete|update*|add-iam*|set-cleanup*) verb=$word ;;
+    deploy) verb=create kind=run-services- ;;
+    create|create-oidc|describe|undelete|update*|add-iam*|delete-cleanup*) verb=$word ;;
     *) if [[ -z $verb ]]; then kind+=$word-; elif [[ -z $name ]]; then name=${word%%@*}; fi ;;
   esac
 done
@@ -32,7 +35,7 @@ case $verb in
   create*) echo ACTIVE >"$STATE/$kind$name" ;;
   undelete) [[ $(<"$STATE/$kind$name") == DELETED ]] && echo ACTIVE >"$STATE/$kind$name" ;;
   describe) if [[ $kind == projects- ]]; then echo 123456; else cat "$STATE/$kind$name"; fi ;;
-  set-cleanup*) for word; do [[ $word != --policy=* ]] || cat "${word#*=}" >"$STATE/policy"; done ;;
+  delete-cleanup*) exit 1 ;; # as where there is no such policy
 esac
 """
 
@@ -68,9 +71,8 @@ def cloud(tmp_path: Path) -> Cloud:
 
 def verbs(commands: list[str]) -> set[str]:
     """Return which commands change something, other than to what is so already."""
-    return {
-        word for command in commands for word in command.split() if word.startswith(("create", "undelete"))
-    }
+    changing = ("create", "undelete", "deploy")
+    return {word for command in commands for word in command.split()[:4] if word.startswith(changing)}
 
 
 def test_a_project_is_set_up_with_the_condition_that_rehearsals_enforce(cloud: Cloud) -> None:
@@ -81,17 +83,21 @@ def test_a_project_is_set_up_with_the_condition_that_rehearsals_enforce(cloud: C
         "--attribute-mapping=google.subject=assertion.repository_id + ':' + assertion.run_id,attribute."
         in (created.replace("\\", ""))
     )
-    assert verbs(commands) == {"create", "create-oidc"}
+    assert verbs(commands) == {"create", "create-oidc", "deploy"}
     assert any("repositories create models" in line and "--immutable-tags" in line for line in commands)
-    assert '"tagState": "untagged"' in (cloud.folder / "state/policy").read_text()
-    assert printed.splitlines()[-5:] == [
+    assert not any("set-cleanup-policies" in line for line in commands)
+    assert [line for line in printed.splitlines() if line.startswith("gh variable")] == [
         "gh variable set REGISTRY --repo acme/model --body us-central1-docker.pkg.dev/my-project/models",
         "gh variable set WORKLOAD_IDENTITY_PROVIDER --repo acme/model --body "
         "projects/123456/locations/global/workloadIdentityPools/releases/providers/github",
         "gh variable set SERVICE_ACCOUNT --repo acme/model --body "
         "releaser@my-project.iam.gserviceaccount.com",
         "gh variable set STAGING --repo acme/model --body staging",
+        "gh variable set STAGING_ACCOUNT --repo acme/model --body "
+        "staging-deployer@my-project.iam.gserviceaccount.com",
         "gh variable set PRODUCTION --repo acme/model --body production",
+        "gh variable set PRODUCTION_ACCOUNT --repo acme/model --body "
+        "production-deployer@my-project.iam.gserviceaccount.com",
     ]
 
 
@@ -115,24 +121,92 @@ def test_what_was_deleted_lately_is_taken_back(cloud: Cloud, kind: str) -> None:
     assert verbs(commands) == {"undelete"}
 
 
-def test_runs_of_the_repository_may_be_the_service_account_which_may_push(cloud: Cloud) -> None:
-    _, commands = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
-    bound = [line for line in commands if "add-iam-policy-binding" in line]
-    pool = "principalSet://iam.googleapis.com/projects/123456/locations/global/workloadIdentityPools/releases"
-    assert f"--role=roles/iam.workloadIdentityUser --member={pool}/attribute.repository_id/123" in bound[0]
-    assert all(
-        "--member=serviceAccount:releaser@my-project.iam.gserviceaccount.com" in line for line in bound[1:]
-    )
-    assert "--role=roles/artifactregistry.writer" in bound[1]
+POOL = "principalSet://iam.googleapis.com/projects/123456/locations/global/workloadIdentityPools/releases"
 
 
-def test_who_pushes_may_deploy_what_runs_as_an_account_of_its_own(cloud: Cloud) -> None:
+def bindings(commands: list[str]) -> set[tuple[str, str, str]]:
+    """Return on what which role is given to whom, each without the project."""
+    bound = [line.replace("\\", "").split() for line in commands if "add-iam-policy-binding" in line]
+    found = set()
+    for words in bound:
+        named = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
+        member = named["--member"].removesuffix("@my-project.iam.gserviceaccount.com").replace(POOL, "POOL")
+        resource = words[words.index("add-iam-policy-binding") + 1].partition("@")[0]
+        found.add((f"{words[0]} {resource}", named["--role"].removeprefix("roles/"), member))
+    return found
+
+
+def test_each_account_may_do_one_thing_and_be_used_by_its_own_jobs_only(cloud: Cloud) -> None:
     _, commands = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
-    bound = [line for line in commands if "add-iam-policy-binding" in line]
-    assert "runtime@my-project.iam.gserviceaccount.com --project=my-project --role=roles/iam.serv" in bound[2]
-    roles = [line.partition("--role=")[2].split()[0] for line in bound[3:]]
-    assert roles == ["roles/run.developer", "roles/run.invoker", "roles/monitoring.viewer"]
-    assert any("services enable run.googleapis.com monitoring.googleapis.com" in line for line in commands)
+    staging, production = "serviceAccount:staging-deployer", "serviceAccount:production-deployer"
+    deploying = {
+        (f"run {service}", role, member)
+        for service, member in (("milestone2-staging", staging), ("milestone2", production))
+        for role in ("run.developer", "run.invoker")
+    }
+    common = {
+        (resource, role, member)
+        for member in (staging, production)
+        for resource, role in (
+            ("iam runtime", "iam.serviceAccountUser"),
+            ("artifacts models", "artifactregistry.reader"),
+            ("projects my-project", "run.viewer"),
+            ("projects my-project", "monitoring.viewer"),
+        )
+    }
+    assert bindings(commands) == {
+        ("iam releaser", "iam.workloadIdentityUser", "POOL/attribute.repository_id/123"),
+        ("artifacts models", "artifactregistry.writer", "serviceAccount:releaser"),
+        ("iam staging-deployer", "iam.workloadIdentityUser", "POOL/attribute.environment/123:staging"),
+        ("iam production-deployer", "iam.workloadIdentityUser", "POOL/attribute.environment/123:production"),
+        *deploying,
+        *common,
+    }
+
+
+def test_the_wider_rights_of_earlier_versions_are_taken_back(cloud: Cloud) -> None:
+    _, commands = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
+    taken = [line.partition("--role=roles/")[2].split()[:2] for line in commands if " remove-iam-" in line]
+    member = "--member=serviceAccount:releaser@my-project.iam.gserviceaccount.com"
+    roles = ("run.developer", "run.invoker", "monitoring.viewer", "iam.serviceAccountUser")
+    assert taken == [[role, member] for role in roles]
+
+
+def test_services_are_made_as_private_ones_that_run_as_an_account_of_their_own(cloud: Cloud) -> None:
+    _, commands = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
+    made = [line for line in commands if line.startswith("run deploy ")]
+    assert [line.split()[2] for line in made] == ["milestone2-staging", "milestone2"]
+    assert all("--no-allow-unauthenticated --service-account=runtime@my-project" in line for line in made)
+
+
+def test_a_policy_that_would_take_what_is_attached_to_a_release_is_taken_back(cloud: Cloud) -> None:
+    text = script(TEMPLATE, SETUP, "123", "45")
+    cloud.run(text)
+    _, commands = cloud.run(text)
+    assert any("delete-cleanup-policies models" in line and "=untagged" in line for line in commands)
+
+
+def test_rules_for_tags_and_for_production_are_printed_as_calls_of_github_s_api(cloud: Cloud) -> None:
+    printed, _ = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
+    calls = re.findall(r"^gh api (.*)$", printed, re.MULTILINE)
+    assert [call.split()[2] for call in calls] == [
+        "repos/acme/model/rulesets",
+        "repos/acme/model/environments/production",
+        "repos/acme/model/environments/production/deployment-branch-policies",
+    ]
+    tags, environment = re.findall(r"<<'JSON'\n(.*?)\nJSON$", printed, re.MULTILINE | re.DOTALL)
+    rules = json.loads(tags)
+    assert (rules["target"], rules["conditions"]["ref_name"]["include"]) == ("tag", ["refs/tags/v*"])
+    assert {rule["type"] for rule in rules["rules"]} == {"creation", "update", "deletion"}
+    reviewed = json.loads(environment.replace("REVIEWER", "7"))
+    assert (reviewed["prevent_self_review"], reviewed["reviewers"]) == (True, [{"type": "User", "id": 7}])
+    assert calls[2].endswith("-f name='v*' -f type=tag")
+    assert printed.count("Without it, ") == 2
+
+
+def test_one_account_for_two_things_is_refused() -> None:
+    with pytest.raises(InvalidSetup, match="have to be different accounts"):
+        Setup("my-project", "acme/model", staging_account="releaser")
 
 
 def test_who_deploys_nothing_gets_no_rights_to(cloud: Cloud) -> None:
@@ -164,6 +238,11 @@ def test_runs_of_the_repository_push_by_themselves_without_a_service_account(clo
         ("provider", "abc"),
         ("service_account", "releaser@my-project.iam.gserviceaccount.com"),
         ("runtime_account", "a b"),
+        ("staging_account", ""),
+        ("production_account", "a@b"),
+        ("region", "us"),
+        ("staging_service", "Staging"),
+        ("production_service", ""),
     ],
 )
 def test_a_name_that_google_would_refuse_is_refused(name: str, value: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from errors import PlatformRefused
-from image import archive_reader, target_platform
+from image import archive_reader, conformance
 from tests.ci.sample_image import FILES, layer
 
 if TYPE_CHECKING:
@@ -29,20 +29,20 @@ CI = Path(__file__).parents[3] / "ci"
 def test_an_image_of_another_platform_is_refused(archive: Archive, configuration: bytes, said: str) -> None:
     archive.index(archive.add_manifest(layer(FILES), configuration=configuration))
     with pytest.raises(PlatformRefused, match=f"image: it is for {said}, and releases are for linux/amd64"):
-        target_platform.check_image(archive_reader.read(archive.write()))
+        conformance.check_platform(archive_reader.read(archive.write()))
 
 
 def test_an_image_of_the_platform_is_taken(archive: Archive) -> None:
     archive.index(archive.add_manifest(layer(FILES)))
-    target_platform.check_image(archive_reader.read(archive.write()))
+    conformance.check_platform(archive_reader.read(archive.write()))
 
 
 def test_a_machine_that_would_emulate_is_refused_with_the_reason() -> None:
-    target_platform.check_machine("linux/amd64")
+    conformance.check_machine("linux/amd64")
     with pytest.raises(
         PlatformRefused, match="runs on linux/arm64 and emulates .* another digest than in CI"
     ):
-        target_platform.check_machine("linux/arm64")
+        conformance.check_machine("linux/arm64")
 
 
 def test_every_container_and_every_build_names_its_platform() -> None:
