@@ -28,7 +28,7 @@ BODIES, HEADS, SEED = 1500, 1000, 5
 BODY_MUTATIONS = {
     "a field of any name is taken": (
         "import re; read = request_body._only_field; request_body._only_field ="
-        " lambda body, name: read(re.sub(rb'\"[^\"]*\"', b'\"features\"', body), name)"
+        ' lambda body, name: read(re.sub(rb\'"[^"]*"\', b\'"features"\', body), name)'
     ),
     "a field is taken twice": (
         "import json; hot_path.quick_features = lambda text, count:"
