@@ -25,6 +25,7 @@ _WORDS: dict[object, str] = {
     float: "a finite number",
     dict: "an object",
     list: "a list",
+    bool: "true or false",
 }
 
 
