@@ -66,6 +66,7 @@ class Network:
     _wires: count[int] = field(default_factory=lambda: count(1))
     _free: cycle[int] = field(default_factory=lambda: cycle(range(FIRST_COMMAND, FIRST_SERVICE - 1)))
     _taken: set[int] = field(default_factory=set)
+    _services: list[Peer] = field(default_factory=list)
     module: Peer | None = None  # which reaches each service that is started
 
     @asynccontextmanager
@@ -111,13 +112,20 @@ class Network:
 
     @asynccontextmanager
     async def service(self, address: str, services: Iterable[Peer]) -> AsyncIterator[Peer]:
-        """A host for a service, which reaches others, and is reached by the module, while the block runs."""
+        """A host for a service, which reaches others, while the block runs.
+
+        The module reaches it, and so do the services that run already, as in Dagger.
+        """
         async with self.joined(address) as peer:
             for other in services:
                 await self.connect(peer, other)
-            if self.module:
-                await self.connect(self.module, peer)
-            yield peer
+            for client in (*([self.module] if self.module else []), *self._services):
+                await self.connect(client, peer)
+            self._services.append(peer)
+            try:
+                yield peer
+            finally:
+                self._services.remove(peer)
 
     @asynccontextmanager
     async def command(self, services: Iterable[Peer] = ()) -> AsyncIterator[Peer]:
