@@ -44,6 +44,12 @@ async def test_the_module_reaches_a_service_and_it_the_module_alone(network: Net
                     await command.namespace.connect(ADDRESS, 8000)
 
 
+async def test_a_running_service_reaches_those_that_start_later(network: Network) -> None:
+    async with network.service(ADDRESS, ()) as first, network.service(ANOTHER, ()) as later:
+        with await later.namespace.listen("0.0.0.0", 8000):
+            (await first.namespace.connect(ANOTHER, 8000)).close()
+
+
 async def test_commands_do_not_reach_each_other_nor_the_module(network: Network) -> None:
     async with network.with_module() as module, network.command() as one, network.command() as other:
         for peer in (module, other):
