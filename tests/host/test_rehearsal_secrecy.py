@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import os
 import secrets
-import socket
 import stat
 import subprocess
 import threading
@@ -26,7 +25,8 @@ from fakecloud.connection_faults import server
 from fakecloud.fake_app import application
 from fakecloud.state.fixtures import World, usual_world
 from tests.ci.witness import Witness, shapes
-from tests.host.test_release import ADDRESS, ROOT, address, registry
+from tests.host.neighbour import NAME, listen
+from tests.host.test_release import ROOT, address, registry
 
 __all__ = ["address", "registry"]  # fixtures
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
@@ -65,7 +65,7 @@ class Commands:
 def serving(app: ASGIApp) -> Iterator[str]:
     """Serve an application where a container sees it, and yield its address."""
     running = server(app)
-    with socket.create_server((ADDRESS, 0)) as listener:
+    with listen(NAME) as listener:
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -29,6 +29,7 @@ from fakecloud.state.fixtures import World, usual_world
 from tests.host import download_site
 from tests.host.deployed import ENVIRONMENTS, Starter
 from tests.host.github_job import Job
+from tests.host.neighbour import ADDRESS, NAME, neighbour
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +40,15 @@ CLI = """#!/usr/bin/env bash
 [[ $* != "call publish "* ]] || set -- "$@" --allow-stand-in
 exec "$GITHUB_WORKSPACE/daggerw" "$@"
 """
-ADDRESS = "192.0.2.1"  # for documentation (RFC 5737): nobody has it
+# The fake cloud, listening on the neighbouring machine.
+FAKE_CLOUD = """
+import os, socket
+from fakecloud.__main__ import main
+from tests.host.neighbour import listen
+
+socket.create_server = lambda address: listen(os.environ["NEIGHBOUR"], address[1])
+main()
+"""
 PATIENCE = 600.0  # for an engine that has to make its base images first
 DIGEST = "Docker-Content-Digest"
 
@@ -82,10 +91,9 @@ class Google:
 
 @pytest.fixture(scope="module", autouse=True)
 def address() -> Iterator[None]:
-    """Give the loopback device an address that module code, which has a 127.0.0.1 of its own, reaches."""
-    subprocess.run(["ip", "address", "replace", f"{ADDRESS}/32", "dev", "lo"], check=True)
-    yield
-    subprocess.run(["ip", "address", "delete", f"{ADDRESS}/32", "dev", "lo"], check=True)
+    """Have a neighbouring machine: module code has a 127.0.0.1 of its own, and reaches none of the host."""
+    with neighbour():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +118,11 @@ def standing_in(registry: str, folder: Path, tag: str) -> Iterator[Google]:
     world = usual_world(secrets.token_urlsafe(), control_key=secrets.token_urlsafe())
     (folder / "ticket").write_text(world.request_token)
     (folder / "key").write_text(world.control_key)
-    words = ["-m", "fakecloud", "--host", ADDRESS, "--port", "0", "--registry-url", registry]
+    words = ["-c", FAKE_CLOUD, "--host", ADDRESS, "--port", "0", "--registry-url", registry]
     words += ["--request-token-file", f"{folder}/ticket", "--control-key-file", f"{folder}/key"]
     process = subprocess.Popen(
         [sys.executable, *words, "--tag", tag],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "ci")},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{ROOT / 'ci'}", "NEIGHBOUR": NAME},
         stdout=subprocess.PIPE,
         text=True,
     )
