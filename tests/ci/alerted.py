@@ -21,6 +21,7 @@ from net.retry_policy import Retrying
 from net.step_log import Steps
 from oci.reference import Image, Release
 from releasing.registry_access import RegistryAccess
+from releasing.verify import Verified
 from tests.ci.deploying.targets.docker_fake import Swarm
 from tests.ci.deploying.targets.fleet import GOLDEN, Fleet
 from tests.ci.deploying.targets.labs import LIMITS, no_wait
@@ -61,10 +62,13 @@ def operations(
     async def version(_: object, release: Release) -> str:
         return release.image.tag
 
-    async def golden(*_: object) -> object:
+    async def verified(*_: object) -> Verified:
+        return Verified("", b"")
+
+    def golden(*_: object) -> object:
         return GOLDEN
 
-    for name, stand_in in (("version", version), ("golden", golden)):
+    for name, stand_in in (("version", version), ("verified", verified), ("golden", golden)):
         patched.setattr(f"deploying.operations.{name}", stand_in)
     patched.setattr("deploying.operations.Judge", partial(Judge, limits=LIMITS))
     nothing: Any = None
