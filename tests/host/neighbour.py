@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-ADDRESS, HOST = "192.0.2.1", "192.0.2.2"  # for documentation (RFC 5737): nobody has them
+ADDRESS, HOST = "198.51.100.1", "198.51.100.2"  # for documentation (RFC 5737): nobody has them
 NAME = f"neighbour-{os.getpid()}"
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 
