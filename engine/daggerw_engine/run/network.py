@@ -35,7 +35,7 @@ LINK_LOCAL = "169.254.0.0/16"  # where clouds tell a machine who it is, and give
 TUNNEL = "/dev/net/tun"
 PROXY_TABLE, PROXY_PREFERENCE = 100, 100
 BRIDGE = (
-    f"link add bridge address {HARDWARE}64 mtu {MTU} type bridge",
+    f"link add bridge address {HARDWARE}01 mtu {MTU} type bridge",
     "address flush dev tap0",
     "link set tap0 master bridge",
     "link set tap0 type bridge_slave flood off",
