@@ -29,6 +29,7 @@ def neighbour() -> Iterator[str]:
         _ip("-n", NAME, "address", "add", f"{ADDRESS}/30", "dev", "eth0")
         _ip("-n", NAME, "link", "set", "eth0", "up")
         yield NAME
+        _ip("link", "delete", "neighbour")  # a socket there may keep the namespace for a while
     finally:
         _ip("netns", "delete", NAME)
 
