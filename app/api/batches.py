@@ -9,15 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
+import orjson
+
 from app.api.scoring import Scoring
 from app.connections import batch_body, request_body
 from app.connections.batch_body import LONG_BYTES, NotInSlices
-from app.connections.http_response import as_json
 from app.connections.request_body import Batch
 from app.connections.row_reader import RowReader
 from app.errors import InvalidInput, Overloaded
 from app.metrics import RowCounts
 from app.modelling.columns import Row
+from app.modelling.portable.flat_rows import FlatRows
+from app.modelling.portable.native_rows import native_rows
 from app.modelling.predictor import Result
 from app.service import Service
 
@@ -38,6 +41,8 @@ class Batches:
         self.service, self.scoring = service, scoring
         self.reader = RowReader(scoring.predictor.columns)
         self.turns = service.turns
+        is_native = self.reader.is_numeric and scoring.predictor.scorer == "native"
+        self.native = native_rows(scoring.predictor.card.features) if is_native else None
         self.worked_on = 0
         self._strict = ThreadPoolExecutor(1, "strict")  # one: each takes the interpreter from the event loop
 
@@ -83,7 +88,7 @@ class Batches:
         """
         if len(body) <= LONG_BYTES or not self.reader.is_numeric or not batch_body.is_batch(body):
             return None
-        task, slices = _Task(self), batch_body.slices(body, self.reader.count)
+        task, slices = _Task(self), batch_body.slices(body, self.reader.count, self.native)
         while True:
             await self.turns.wait()
             try:
@@ -110,7 +115,7 @@ class Batches:
         parts = []
         for start in range(0, len(values), WRITTEN_NUMBERS):
             await self.turns.wait()
-            parts.append(as_json(values[start : start + WRITTEN_NUMBERS])[1:-1])
+            parts.append(orjson.dumps(values[start : start + WRITTEN_NUMBERS])[1:-1])
         return b"[%b]" % b",".join(parts)
 
 
@@ -119,7 +124,7 @@ class _Task:
 
     def __init__(self, batches: Batches) -> None:
         self.scoring, self.metrics = batches.scoring, batches.service.metrics
-        self.turns = batches.turns
+        self.turns, self.native = batches.turns, batches.native
         self.rows = 0
         self.results: list[Result] = []
         self.counts = RowCounts(self.metrics.features)
@@ -128,6 +133,7 @@ class _Task:
     async def predict(self, rows: Rows) -> None:
         """Predict a slice; of a batch that has failed the rest is only read, as it may not be JSON."""
         start, self.rows = self.rows, self.rows + len(rows)
+        rows = FlatRows.of(rows, self.native.width) if self.native else rows
         at = 0
         while at < len(rows) and not self.error:
             if at:
@@ -138,7 +144,11 @@ class _Task:
             except InvalidInput as error:
                 self.error = _of_row(error, start + at)
             at += len(part)
-        if not self.error:
+        if self.error:
+            return
+        if self.native and isinstance(rows, FlatRows):
+            self.counts.add(len(rows), self.native.count(rows))
+        else:
             if len(rows) * len(rows[0]) > COUNTED_NUMBERS:  # else it takes less than a millisecond
                 await self.turns.wait()
             self.counts.count(rows)

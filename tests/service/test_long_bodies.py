@@ -17,6 +17,7 @@ from app.connections.batch_body import LONG_BYTES, OBJECTS, SPARE, STRINGS, WORD
 from app.connections.request_body import Batch
 from app.errors import InvalidInput
 from app.modelling import model_loader
+from app.modelling.portable.native_rows import NativeRows, native_rows
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, error_of
@@ -54,10 +55,10 @@ def mutated_batch(random: Random) -> bytes:
     return bytes(body)
 
 
-def read_in_slices(body: bytes) -> str | None:
+def read_in_slices(body: bytes, native: NativeRows | None) -> str | None:
     """Return the rows that are read in slices, or None if they can't be."""
     try:
-        return repr([row for rows in batch_body.slices(body, 3) for row in rows])
+        return repr([row for rows in batch_body.slices(body, 3, native) for row in rows])
     except NotInSlices:
         return None
 
@@ -71,13 +72,19 @@ def read_strictly(body: bytes) -> str | None:
     return repr(read.rows) if isinstance(read, Batch) else None
 
 
-def test_what_is_read_in_slices_is_read_strictly_as_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_native", [False, True])
+def test_what_is_read_in_slices_is_read_strictly_as_the_same(
+    is_native: bool, native_library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = [column.feature for column in number_reader().columns]
+    native = native_rows(features, native_library) if is_native else None
     monkeypatch.setattr(batch_body, "SLICE_BYTES", 20)
+    monkeypatch.setattr(batch_body, "NATIVE_NUMBERS", 12)
     monkeypatch.setattr(request_body, "_only_field", lambda body, name: None)
     random, taken = Random(5), 0
     for _ in range(20_000):
         body = mutated_batch(random)
-        if (found := read_in_slices(body)) is not None:
+        if (found := read_in_slices(body, native)) is not None:
             assert found == read_strictly(body), body
             taken += 1
     assert taken > 8000
