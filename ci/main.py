@@ -249,20 +249,28 @@ class Ci:
     async def benchmark(
         self,
         rounds: Annotated[int, Doc("How often each is measured")] = 5,
-        seconds: Annotated[int, Doc("How long each load lasts")] = 5,
+        seconds: Annotated[int, Doc("How long each load lasts")] = 4,
     ) -> dagger.Directory:
-        """Measure the image beside others on two cores: results.json, table.md and plot.png."""
-        image = await self.build()
-        programs = self._prepared().with_exec(["sh", "-c", BENCHMARK_PACKAGES])
-        sources = self.source.filter(include=["bench", "ci/*.py"])
-        command = ["python", "-m", "bench.service", "--root", "/image", "--image", "/image.tar"]
-        command += ["--rounds", str(rounds), "--seconds", str(seconds), "--output", "/out"]
+        """Measure the image beside others on two cores: results.json, tables in Markdown, and plot.png."""
+        image, tools = await self.build(), "bench/requirements.txt"
+        install = ["uv", "pip", "install", "--system", "--no-deps", "--require-hashes", "-r", tools]
+        command = ["python", "-m", "bench.service", "--root", "/image", "--models", "/models"]
+        command += ["--image", "/image.tar", "--base", "/base.tar", "--output", "/out"]
+        command += ["--rounds", str(rounds), "--seconds", str(seconds)]
         return (
-            programs.with_directory(".", sources)
+            self._prepared()
+            .with_exec(["sh", "-c", BENCHMARK_PACKAGES])
+            .with_file(tools, self.source.file(tools))
+            .with_exec(install)
+            .with_directory(".", self.source.filter(include=[*MODEL_FILES, "bench", "ci", "docker"]))
+            .with_env_variable("PYTHONPATH", ".:ci")
+            .with_env_variable("OMP_NUM_THREADS", "1")
+            .with_exec(["python", "docker/compile_scorer.py"])
+            .with_exec(["python", "-m", "bench.service.models", "/models"])
             .with_directory("model", self.train())
             .with_directory("/image", image.rootfs())
             .with_mounted_file("/image.tar", image.as_tarball())
-            .with_env_variable("PYTHONPATH", ".:ci")
+            .with_mounted_file("/base.tar", dag.container(platform=PLATFORM).from_(BASE).as_tarball())
             .with_env_variable("MEASURED", secrets.token_hex())  # measured anew, whatever is cached
             .with_exec(command)
             .directory("/out")
