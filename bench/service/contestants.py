@@ -38,6 +38,7 @@ http {{
 
 USUAL = ("fastapi", "joblib", "scikit-learn", "uvicorn")  # what is installed for it
 PEER = ("numpy", "onnxruntime", "orjson", "uvicorn")
+QUIET = {"PYTHONWARNINGS": "ignore"}  # that a list has no names of features, with each request
 BOTH_CORES = f"{SERVER_CORE},{CLIENT_CORE}"
 
 
@@ -96,7 +97,7 @@ def _ours(root: Path | None, model: Path) -> Contestant:
 
 
 def _naive(model: Path) -> Contestant:
-    command, environment = _uvicorn("bench.service.naive:app"), {"MODEL_DIR": str(model)}
+    command, environment = _uvicorn("bench.service.naive:app"), {"MODEL_DIR": str(model), **QUIET}
     return Contestant("naive", command, environment, "/batch", "/health", has_docs=True, packages=USUAL)
 
 
@@ -107,7 +108,7 @@ def _peer(model: Path) -> Contestant:
 
 def _litserve(model: Path) -> Contestant:
     command = [sys.executable, "-m", "bench.service.litserve_api"]
-    return Contestant("litserve", lambda *_: command, {"MODEL_DIR": str(model)}, ready="/health")
+    return Contestant("litserve", lambda *_: command, {"MODEL_DIR": str(model), **QUIET}, ready="/health")
 
 
 def _uvicorn(app: str, *options: str) -> Callable[[int, Path], Sequence[str]]:
