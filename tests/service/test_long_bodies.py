@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
+from typing import cast
 
 import anyio
 import httpx
 import orjson
 import pytest
 
+from app.api import batches
 from app.api.asgi_app import AsgiApp
 from app.connections import batch_body, request_body
 from app.connections.batch_body import LONG_BYTES, OBJECTS, SPARE, STRINGS, WORDS, NotInSlices
@@ -18,6 +22,8 @@ from app.connections.request_body import Batch
 from app.errors import InvalidInput
 from app.modelling import model_loader
 from app.modelling.portable.native_rows import NativeRows, native_rows
+from app.modelling.portable_predictor import PortablePredictor
+from app.modelling.predictor import ScorerKind
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, error_of
@@ -186,3 +192,19 @@ async def test_more_batches_at_once_than_the_limit_are_told_to_come_again(tmp_pa
     refused = next(answer for answer in answers if answer.status_code == 503)
     assert error_of(refused, 503)["message"] == "server: 2 batches are worked on, try again later"
     assert refused.headers["retry-after"] == "1"
+
+
+def test_a_long_batch_is_answered_and_counted_alike_with_the_library(
+    tmp_path: Path, native_library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "native_rows", partial(native_rows, path=native_library))
+    rows = b"[5e-324,-0,1e3],".join([b"[1.5, 2, 3e-1],[12,-7.25,99],"] * 3000)
+    body = b'{"instances":[%b]}' % rows.rstrip(b",")
+    seen = []
+    for kind in ("python", "native"):
+        predictor = cast(PortablePredictor, model_loader.load(write_sum(tmp_path)))
+        service = Service(Settings(), replace(predictor, scorer=cast(ScorerKind, kind)))
+        answer = Client(AsgiApp(service)).post("/predict", content=body)
+        seen.append((answer.status_code, answer.text, service.metrics.predictions, service.metrics.bins))
+    assert seen[0] == seen[1]
+    assert seen[0][0] == 200
