@@ -19,8 +19,8 @@ from app.connections.row_reader import RowReader
 from app.errors import InvalidInput, Overloaded
 from app.metrics import RowCounts
 from app.modelling.columns import Row
+from app.modelling.native_rows import native_rows
 from app.modelling.portable.flat_rows import FlatRows
-from app.modelling.portable.native_rows import native_rows
 from app.modelling.predictor import Result
 from app.service import Service
 

@@ -15,7 +15,7 @@ from app.connections.request_body import as_rows
 from app.connections.row_reader import RowReader
 from app.errors import InvalidInput
 from app.modelling.columns import Row
-from app.modelling.portable.native_rows import NativeRows
+from app.modelling.native_rows import NativeRows
 
 LONG_BYTES = 4096  # a shorter body is parsed at once
 SLICE_BYTES = 32 * 1024

@@ -84,7 +84,7 @@ def other_contestants(model: Path) -> list[Contestant]:
 
 def bare_contestants() -> list[Contestant]:
     """Return what has one answer to all: bare uvicorn, and nginx."""
-    command = _uvicorn("bench.service.hello:app", "--no-access-log")
+    command = _uvicorn("bench.service.servers.hello:app", "--no-access-log")
     return [Contestant("uvicorn", command, packages=("uvicorn",)), _nginx()]
 
 
@@ -97,17 +97,17 @@ def _ours(root: Path | None, model: Path) -> Contestant:
 
 
 def _naive(model: Path) -> Contestant:
-    command, environment = _uvicorn("bench.service.naive:app"), {"MODEL_DIR": str(model), **QUIET}
+    command, environment = _uvicorn("bench.service.servers.naive:app"), {"MODEL_DIR": str(model), **QUIET}
     return Contestant("naive", command, environment, "/batch", "/health", has_docs=True, packages=USUAL)
 
 
 def _peer(model: Path) -> Contestant:
-    command = _uvicorn("bench.service.peer:app", "--no-access-log")
+    command = _uvicorn("bench.service.servers.peer:app", "--no-access-log")
     return Contestant("peer", command, {"MODEL_DIR": str(model)}, "/predict", packages=PEER)
 
 
 def _litserve(model: Path) -> Contestant:
-    command = [sys.executable, "-m", "bench.service.litserve_api"]
+    command = [sys.executable, "-m", "bench.service.servers.litserve_api"]
     return Contestant("litserve", lambda *_: command, {"MODEL_DIR": str(model), **QUIET}, ready="/health")
 
 

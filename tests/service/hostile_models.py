@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 
 from app.errors import ArtifactError
+from app.modelling.native_rows import native_rows
 from app.modelling.portable import binary_format
-from app.modelling.portable.native_rows import native_rows
 from app.modelling.portable.scorer import scorer
 from tests.service.random_models import random_model, random_rows
 from tests.service.random_texts import random_features, random_text

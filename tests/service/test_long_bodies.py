@@ -21,7 +21,7 @@ from app.connections.batch_body import LONG_BYTES, OBJECTS, SPARE, STRINGS, WORD
 from app.connections.request_body import Batch
 from app.errors import InvalidInput
 from app.modelling import model_loader
-from app.modelling.portable.native_rows import NativeRows, native_rows
+from app.modelling.native_rows import NativeRows, native_rows
 from app.modelling.portable_predictor import PortablePredictor
 from app.modelling.predictor import ScorerKind
 from app.service import Service

@@ -11,8 +11,8 @@ import pytest
 
 from app.metrics import RowCounts
 from app.modelling.artifact import Bins, Feature
+from app.modelling.native_rows import NativeRows, native_rows
 from app.modelling.portable.flat_rows import FlatRows
-from app.modelling.portable.native_rows import NativeRows, native_rows
 from tests.service.random_texts import random_features, random_text
 
 TEXTS = 3000

@@ -1,6 +1,6 @@
 /* Rows of numbers: read from JSON, and counted in the bins of the training rows.
  *
- * app/modelling/portable/native_rows.py calls this through ctypes. Nothing is allocated here. What the reader is
+ * app/modelling/native_rows.py calls this through ctypes. Nothing is allocated here. What the reader is
  * not certain of it leaves to another one, so it knows neither strings nor how to say what is wrong.
  */
 #include <stddef.h>

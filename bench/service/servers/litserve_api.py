@@ -1,4 +1,4 @@
-"""scikit-learn behind LitServe, in batches of waiting requests: `python -m bench.service.litserve_api`."""
+"""scikit-learn behind LitServe, in batches of waiting requests; the port comes from the environment."""
 
 import os
 from typing import Any
