@@ -100,7 +100,8 @@ class Operations:
         self, environment: Environment, target: Target, client: Retrying, release: Release
     ) -> None:
         rows = golden(release, (await self._verified(release)).provenance)
-        judge = Judge(rows, client.http, self.steps.note, environment.common.step_seconds)
+        common = environment.common
+        judge = Judge(rows, client.http, self.steps.note, common.step_seconds, common.limits)
         deployment = await self._deployment(environment, target, client)
         async with self._alerts(environment, target, f"the deployment of {release.image.tag}"):
             await deployment.deploy(release, judge, takeover=self.reach.operator.takeover)

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,7 @@ from deploying.environments import Environments
 from deploying.operations import Operations, healthy, restorable, smoke_test
 from deploying.release_evidence import golden, version
 from deploying.rollout.journal import Attempt, Entry, Journal, Lock
-from deploying.rollout.judge import Judge
 from deploying.rollout.target import Seen, Share
-from deploying.rollout.verdict import Limits
 from deploying.target_connections import Operator, Reach
 from errors import (
     InvalidEnvironment,
@@ -60,6 +57,7 @@ region = "us-central1"
 service = "{name}"
 step_seconds = 0
 lag = 0
+limits = {{requests = 8, p95_seconds = 60}} # whatever else the machine does
 """
 ENVIRONMENTS = "".join(ENVIRONMENT.format(name=name) for name in ("staging", "production"))
 
@@ -135,8 +133,6 @@ async def place(
 ) -> Any:
     """Yield the place."""
     monkeypatch.setattr("fakecloud.identity.keys._TOKENS_PER_KEY", 10_000)
-    lenient = partial(Judge, limits=Limits(requests=8, ceiling=60))  # whatever else the machine does
-    monkeypatch.setattr("deploying.operations.Judge", lenient)
     with cloud_run_lab(start_google, registry_url, fleet, tmp_path) as lab:
         async with patient() as client:
             yield Place(lab, lab.federation(client).identity, tmp_path)
@@ -444,3 +440,11 @@ async def test_an_image_that_has_no_version_is_refused(place: Place) -> None:
         await replace(published, say=lambda line: None).publish(image, "v1.0.0")
         with pytest.raises(RegistryError, match="has no label org.opencontainers.image.version"):
             await version(published, Release(Image("r.test", "m", ""), image.digest))
+
+
+async def test_a_release_is_held_to_the_limits_of_its_environment(place: Place) -> None:
+    release = await place.publish("v1.0.0")
+    place.environments = ENVIRONMENTS.replace("p95_seconds = 60", "p95_seconds = 0", 1)
+    with pytest.raises(RolledBack, match=r"p95 \S+ ms, more than 0\.0 ms"):
+        await place.operations().deploy("staging", f"{release}")
+    assert await place.operations().deploy("production", f"{release}") == f"live: {release}"

@@ -140,7 +140,7 @@ def play(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("rehearsal.scenario_run._STEP_SECONDS", 0.05)
     monkeypatch.setattr(
-        "rehearsal.scenario_run._LIMITS", Limits(requests=8, ceiling=2)
+        "rehearsal.scenario_run._LIMITS", Limits(requests=8, p95_seconds=2)
     )  # whatever else the machine does
     monkeypatch.setattr("rehearsal.scenarios._SECONDS", 2.5)
     monkeypatch.setattr("fakecloud.identity.keys._TOKENS_PER_KEY", 10_000)
