@@ -148,13 +148,14 @@ class Operations:
         image = reference.image(to.common.registry, name, release.image.tag)
         if image == release.image:
             return release
-        await self._verified(release)
+        found = await self._verified(release)
         with self.steps.step(f"copy {release} to {image}"):
             async with (
                 self.access.open(release.image) as there,
                 self.access.open(image) as here,
             ):
-                await here.copy(there, release.digest, image.tag)
+                signatures = await self.signatures.manifests(there, release, found.provenance)
+                await here.copy(there, release.digest, image.tag, [*found.documents, *signatures])
         return Release(image, release.digest)
 
 

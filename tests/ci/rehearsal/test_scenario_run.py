@@ -139,7 +139,8 @@ def play(
     """Return what rehearses a scenario, and returns its report."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("rehearsal.scenario_run._STEP_SECONDS", 0.05)
-    monkeypatch.setattr("rehearsal.scenario_run.LIMITS", replace(LIMITS, requests=8))
+    monkeypatch.setattr("rehearsal.scenario_run.LIMITS", replace(LIMITS, requests=8, p95_seconds=2))
+    monkeypatch.setattr("rehearsal.scenarios.LATE_SECONDS", 2.5)
     monkeypatch.setattr("fakecloud.identity.keys._TOKENS_PER_KEY", 10_000)
 
     async def predict(url: str, tag: str) -> float:
