@@ -16,6 +16,11 @@ from oci.repository import Repository
 
 _COMPARED = 3  # documents that are not the right one
 _PLACES = ("is said", "is true")
+_EARLIER = (
+    f"{release_files.SBOM}: it lists no files: an earlier version of this pipeline published the release, "
+    "and what that published cannot be verified any more; publish the model again as the next version, and "
+    "deploy that"
+)
 
 
 def document(image: bytes, name: str, content: bytes) -> Parcel:
@@ -54,6 +59,8 @@ async def _compared(repository: Repository, image: bytes, name: str, digest: str
         return [f"{name}: {error}"]
     if document(image, name, content).manifest != manifest:
         return [f"{name}: {digest} is not about this image"]
+    if name == release_files.SBOM and _lists_no_files(content):
+        return [_EARLIER]
     said, true = (
         (_by_component if name == release_files.SBOM else _parsed)(each) for each in (content, made)
     )
@@ -71,6 +78,15 @@ def _by_component(bill: bytes) -> object:
     except (LookupError, TypeError) as error:
         return f"no bill of materials: {error!r:.100}"
     return found
+
+
+def _lists_no_files(bill: bytes) -> bool:
+    """Whether a document is a bill of materials none of whose components has files."""
+    found = _parsed(bill)
+    parts = found.get("components") if isinstance(found, dict) else None
+    if not isinstance(parts, list):
+        return False
+    return not any("components" in each for each in parts if isinstance(each, dict))
 
 
 def _parsed(content: bytes) -> Any:
