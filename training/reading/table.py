@@ -20,10 +20,10 @@ from app.errors import BadData
 from app.modelling import artifact
 from app.modelling.artifact import Kind
 from app.modelling.columns import MISSING_SPELLINGS
-from training.csv_file import check_names, open_csv
-from training.kinds import Source, convert
+from training.reading.csv_file import check_names, open_csv
+from training.reading.kinds import Source, convert
+from training.reading.target import read_classes, read_quantities
 from training.settings import Settings
-from training.target import read_classes, read_quantities
 
 BREAST_CANCER = "breast-cancer"
 PARQUET = (".parquet", ".pq")
