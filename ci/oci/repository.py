@@ -160,7 +160,7 @@ class Repository:
             await self._put(parcel.manifest, tag)
         return free or attached
 
-    async def copy(self, source: "Repository", digest: str, tag: str, about: Iterable[str]) -> bool:
+    async def copy(self, source: "Repository", digest: str, tag: str, about: Iterable[str] = ()) -> bool:
         """Copy an image, or an index with all its images, from another repository; otherwise as `publish`.
 
         What is about it comes along, by the digests of its manifests.
