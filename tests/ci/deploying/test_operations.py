@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from errors import (
     TargetError,
 )
 from fakecloud.state.fixtures import Job
-from image import archive_reader, conformance
+from image import archive_reader, conformance, release_files
 from keyless.google_identity import Identity
 from net.retry_policy import patient
 from net.step_log import Steps
@@ -190,18 +191,25 @@ async def test_what_runs_well_in_staging_is_promoted_with_its_digest(place: Plac
     assert await place.operations().promote("staging", "production") == f"live: {release}"
 
 
-async def test_what_is_promoted_to_another_registry_is_copied_with_all_that_is_about_it(place: Place) -> None:
+async def test_what_is_promoted_to_another_registry_is_copied_with_what_was_verified_about_it(
+    place: Place, sigstore: Lab
+) -> None:
     registry = (
         f"us-central1-docker.pkg.dev/rehearsal-project/models/{place.folder.name.replace('_', '-')}-copied"
     )
     place.environments += f'registry = "{registry}"\n'
     release = await place.publish("v1.0.0")
+    place.signatures = sigstore.signatures
+    await place.attach(release, b"{}")
+    await place.sign(sigstore, release, replace(JOB, repository_id="7"))
+    await place.sign(sigstore, release)
     await place.operations().deploy("staging", str(release))
     live = await place.operations().promote("staging", "production")
     name = release.image.repository.rpartition("/")[2]
     assert live == f"live: {registry}/{name}:v1.0.0@{release.digest}"
     async with connect(place.lab.registry_url, f"{registry.partition('/')[2]}/{name}") as copied:
-        assert len(await copied.referrers(release.digest)) == 2
+        kinds = Counter(each.kind for each in await copied.referrers(release.digest))
+        assert kinds == Counter([*release_files.KINDS.values(), bundles.KIND])
     assert await place.operations().promote("staging", "production") == live
 
 
