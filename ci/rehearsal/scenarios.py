@@ -15,7 +15,7 @@ from releasing.publishing import PORT, served
 
 # The program that delays requests, and where it lies in its container.
 DELAY_PROGRAM, DELAY_PATH = "ci/rehearsal/delay_proxy.py", "/delay.py"
-LATE_SECONDS = 5.0  # by which one request in four is later
+LATE_SECONDS = 7.0  # by which one request in four is later
 _KILLED_AT = f"{SHIFT}25 %"
 _MODEL = "/another-model"
 
