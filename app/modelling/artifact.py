@@ -122,6 +122,9 @@ class Card:
     categories_sha256: str | None = field(
         default=None, metadata=described("SHA-256 of the list of all categories; null without categories.")
     )
+    data_uri: str | None = field(
+        default=None, metadata=described("Where the data was fetched; null for a file of the repository.")
+    )
 
 
 def sha256(content: bytes | bytearray) -> str:
