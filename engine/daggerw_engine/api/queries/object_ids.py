@@ -10,8 +10,8 @@ import hmac
 import secrets
 from collections import defaultdict
 
-from daggerw_engine.api.calls import Call
-from daggerw_engine.api.client import Client
+from daggerw_engine.api.clients.client import Client
+from daggerw_engine.api.queries.calls import Call
 from daggerw_engine.errors import EngineError
 
 

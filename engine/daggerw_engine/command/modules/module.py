@@ -17,13 +17,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daggerw_engine.command.typedefs import Types, kept_types
+from daggerw_engine.command.modules.typedefs import Types, kept_types
 from daggerw_engine.errors import ApiError, ModuleError, NotOfferedError
 from daggerw_engine.process import kill, tied
 from daggerw_engine.run.trust import BUNDLE, VARIABLES, Trust
 
 if TYPE_CHECKING:
-    from daggerw_engine.api.client import ModuleClient
+    from daggerw_engine.api.clients.client import ModuleClient
 
 PROCESS = Path(__file__).with_name("module_process.py")
 MAX_REPLY_BYTES = 1 << 30

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from daggerw_engine.command.argument_values import LOADERS, Loaded
-from daggerw_engine.command.arguments import Call
-from daggerw_engine.command.typedefs import Catalogue
+from daggerw_engine.command.arguments.parsing import Call
+from daggerw_engine.command.arguments.values import LOADERS, Loaded
+from daggerw_engine.command.modules.typedefs import Catalogue
 from daggerw_engine.errors import ApiError, UsageError
 
 if TYPE_CHECKING:
     from daggerw_engine.api.session import Session
-    from daggerw_engine.command.module import ModuleProcess
+    from daggerw_engine.command.modules.module import ModuleProcess
 
 
 def completed(calls: Sequence[Call], catalogue: Catalogue, output: str | None, command: str) -> list[Call]:

@@ -164,7 +164,7 @@ def _send(replies: IO[str], message: dict[str, Any]) -> None:
 
 
 def describe(module: Module) -> dict[str, Any]:
-    """Return the module's types in the shape of `daggerw_engine.command.typedefs.Types`."""
+    """Return the module's types in the shape of `daggerw_engine.command.modules.typedefs.Types`."""
     enums: dict[str, list[str]] = {}
     objects = {name: _describe_object(module, entry, enums) for name, entry in module._objects.items()}
     return {"main": module.main_cls.__name__, "objects": objects, "enums": enums}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from daggerw_engine.api.client import Client
-from daggerw_engine.api.configuration_fields import ConfigurationFields, State, at, expanded, merged
-from daggerw_engine.api.directory_fields import below_folder, changed, filtered
+from daggerw_engine.api.clients.client import Client
+from daggerw_engine.api.fields.configuration import ConfigurationFields, State, at, expanded, merged
+from daggerw_engine.api.fields.directory import below_folder, changed, filtered
 from daggerw_engine.errors import EngineError
 from daggerw_engine.files.changes import Remove, Write
 from daggerw_engine.files.trees import Place, Trees

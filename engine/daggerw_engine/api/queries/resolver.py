@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import graphql
 
-from daggerw_engine.api.calls import ROOT, Call
-from daggerw_engine.api.client import Client
-from daggerw_engine.api.evaluation import Evaluation, snake
-from daggerw_engine.api.object_ids import ObjectIds
-from daggerw_engine.api.offer import DAGGER, Offer, dagger_schema
-from daggerw_engine.api.secret_providers import Secrets
+from daggerw_engine.api.clients.client import Client
+from daggerw_engine.api.clients.secret_providers import Secrets
+from daggerw_engine.api.queries.calls import ROOT, Call
+from daggerw_engine.api.queries.evaluation import Evaluation, snake
+from daggerw_engine.api.queries.object_ids import ObjectIds
+from daggerw_engine.api.queries.offer import DAGGER, Offer, dagger_schema
 from daggerw_engine.errors import ApiError, EngineError
 from daggerw_engine.keys import key_of
 

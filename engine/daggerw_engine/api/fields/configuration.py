@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from daggerw_engine.api.platforms import PLATFORM
+from daggerw_engine.api.fields.platforms import PLATFORM
 from daggerw_engine.errors import EngineError
 from daggerw_engine.files.paths import absolute
 from daggerw_engine.store.packing import labels

@@ -7,8 +7,8 @@ import os
 import re
 from pathlib import Path
 
-from daggerw_engine.api.client import Client
-from daggerw_engine.api.platforms import refuse_other
+from daggerw_engine.api.clients.client import Client
+from daggerw_engine.api.fields.platforms import refuse_other
 from daggerw_engine.errors import PathError
 from daggerw_engine.files.changes import Remove, Write, apply, make_folder
 from daggerw_engine.files.changeset import Changes

@@ -10,10 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from daggerw_engine.command.argument_values import Host, read, supported
-from daggerw_engine.command.module import Module
-from daggerw_engine.command.typedefs import Argument, Catalogue, Function, ObjectType, TypeRef, command_name
-from daggerw_engine.command.user_defaults import UserDefaults
+from daggerw_engine.command.arguments.user_defaults import UserDefaults
+from daggerw_engine.command.arguments.values import Host, read, supported
+from daggerw_engine.command.modules.module import Module
+from daggerw_engine.command.modules.typedefs import (
+    Argument,
+    Catalogue,
+    Function,
+    ObjectType,
+    TypeRef,
+    command_name,
+)
 from daggerw_engine.errors import NotOfferedError, UsageError
 
 

@@ -1,4 +1,4 @@
-"""What a call gave, as text: on stdout, or in the file that --output names."""
+"""Output of a call: results as text on stdout or in the file that --output names, errors on stderr."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import hashlib
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from daggerw_engine.command.typedefs import TypeRef
+from daggerw_engine.command.modules.typedefs import TypeRef
 from daggerw_engine.errors import EngineError
+
+FAILED = 1
 
 
 def identities(result: object, returns: TypeRef, head: str = "") -> str:
@@ -53,6 +56,25 @@ def write(text: str) -> int:
     except OSError as refused:
         raise EngineError(f"standard output: {refused.strerror}") from refused
     return 0
+
+
+def say(text: str, status: int) -> int:
+    """Print a line to stderr and return `status`."""
+    print(text, file=sys.stderr)
+    return status
+
+
+def report(error: EngineError, scrub: Callable[[str], str] = str) -> int:
+    """Print an error; a failed command's whole output with it, whose status becomes ours."""
+    say(scrub(f"Error: {error}"), FAILED)
+    extensions = error.extensions
+    if extensions.get("_type") != "EXEC_ERROR":
+        return FAILED
+    for title, key in (("Stdout:", "stdout"), ("Stderr:", "stderr")):
+        if text := str(extensions.get(key) or ""):
+            say(scrub(f"{title}\n{text}"), FAILED)
+    status = extensions.get("exitCode")
+    return status if isinstance(status, int) and status > 0 else FAILED
 
 
 def _bytes(text: str) -> bytes:

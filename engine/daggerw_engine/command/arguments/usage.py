@@ -6,9 +6,9 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Mapping
 
-from daggerw_engine.command.argument_values import READERS, supported
-from daggerw_engine.command.arguments import LETTERS, OPTIONS, Parsed, functions
-from daggerw_engine.command.typedefs import Argument, Catalogue, Function
+from daggerw_engine.command.arguments.parsing import LETTERS, OPTIONS, Parsed, functions
+from daggerw_engine.command.arguments.values import READERS, supported
+from daggerw_engine.command.modules.typedefs import Argument, Catalogue, Function
 
 COMMANDS = {
     "cache": "Show or remove what the embedded engine keeps; Dagger has no such command",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from daggerw_engine.api.client import ModuleSource
-from daggerw_engine.api.platforms import PLATFORM, refuse_other
-from daggerw_engine.api.secret_providers import Plaintext, Secrets
+from daggerw_engine.api.clients.client import ModuleSource
+from daggerw_engine.api.clients.secret_providers import Plaintext, Secrets
+from daggerw_engine.api.fields.platforms import PLATFORM, refuse_other
 from daggerw_engine.errors import PathError
 from daggerw_engine.files.patterns import Filter
 from daggerw_engine.files.trees import Place, Trees

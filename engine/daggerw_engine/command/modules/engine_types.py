@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daggerw_engine.command.typedefs import (
+from daggerw_engine.command.modules.typedefs import (
     Argument,
     Function,
     ObjectType,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from graphql import GraphQLArgument, GraphQLField, GraphQLObjectType
     from graphql.language import FieldDefinitionNode, InputValueDefinitionNode
 
-SCHEMA = Path(__file__).parents[1] / "api/schema.graphqls"
+SCHEMA = Path(__file__).parents[2] / "api/queries/schema.graphqls"
 
 
 def types(cache: Path) -> Types:

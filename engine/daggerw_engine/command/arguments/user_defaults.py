@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from daggerw_engine.command.module import Module
-from daggerw_engine.command.typedefs import command_name
+from daggerw_engine.command.modules.module import Module
+from daggerw_engine.command.modules.typedefs import command_name
 from daggerw_engine.errors import UsageError
 
 FILE = ".env"

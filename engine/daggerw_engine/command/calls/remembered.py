@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daggerw_engine.command.argument_values import Loaded
-from daggerw_engine.command.arguments import Call
-from daggerw_engine.command.module import VENDORED, Module, sdk_version
-from daggerw_engine.command.typedefs import Catalogue
+from daggerw_engine.command.arguments.parsing import Call
+from daggerw_engine.command.arguments.values import Loaded
+from daggerw_engine.command.modules.module import VENDORED, Module, sdk_version
+from daggerw_engine.command.modules.typedefs import Catalogue
 
 if TYPE_CHECKING:
     from daggerw_engine.store.cache import Cache

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from keyword import iskeyword
 from typing import Any
 
-from daggerw_engine.api.calls import ROOT, Call
+from daggerw_engine.api.queries.calls import ROOT, Call
 from daggerw_engine.errors import EngineError, disk_errors
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from daggerw_engine.api.client import Client
+from daggerw_engine.api.clients.client import Client
 from daggerw_engine.errors import NotOfferedError, ServiceError
 from daggerw_engine.files.changeset import Changes
 from daggerw_engine.files.git import Ref, Repository

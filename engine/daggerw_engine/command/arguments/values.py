@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from daggerw_engine.command.typedefs import Argument, Catalogue
+from daggerw_engine.command.modules.typedefs import Argument, Catalogue
 from daggerw_engine.errors import NotOfferedError
 
 TRUE, FALSE = {"1", "t", "true"}, {"0", "f", "false"}
