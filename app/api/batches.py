@@ -91,9 +91,9 @@ class Batches:
 
         Raises InvalidInput for a row that has none.
         """
-        if len(body) <= LONG_BYTES or not self.reader.is_numeric or not batch_body.is_batch(body):
+        if len(body) <= LONG_BYTES or not batch_body.is_batch(body):
             return None
-        task, slices = _Task(self, shares), batch_body.slices(body, self.reader.count)
+        task, slices = _Task(self, shares), self._slices(body)
         while True:
             await self.turns.wait()
             try:
@@ -105,6 +105,11 @@ class Batches:
             if task.rows + len(rows) > max_rows:
                 return None
             await task.predict(rows)
+
+    def _slices(self, body: bytes) -> Iterator[Rows]:
+        if batch_body.is_mixed(body, self.reader):
+            return batch_body.mixed_slices(body, self.reader)
+        return batch_body.slices(body, self.reader.count)
 
     async def predict(self, rows: Rows, *, shares: bool = False) -> Predicted:
         """Return the predictions for rows, and count them. Raises InvalidInput for a row that has none."""
