@@ -129,7 +129,7 @@ def test_a_long_batch_of_mixed_rows_is_read_in_slices_and_answered_like_its_rows
 ) -> None:
     client = Client(AsgiApp(Service(Settings(), model_loader.load(write_mixed(tmp_path)))))
     names = [column.feature.name for column in mixed_columns()]
-    values = [["north", 81.5, 3, True, "red"], [None, None, 2.5, False, "blue"]]
+    values: list[list[object]] = [["north", 81.5, 3, True, "red"], [None, None, 2.5, False, "blue"]]
     rows = values if form is list else [dict(zip(names, row, strict=True)) for row in values]
     expected = client.post("/predict", json={"instances": rows}).json()["predictions"]
     monkeypatch.setattr(request_body, "parse", None)  # the strict reading
