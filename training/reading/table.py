@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 
 from app.errors import BadData
 from app.modelling import artifact
-from app.modelling.artifact import Kind
+from app.modelling.artifact import Kind, Spelling
 from app.modelling.columns import MISSING_SPELLINGS
 from training.reading.csv_file import check_names, open_csv
 from training.reading.fetched import read_sha256, table_path
@@ -39,6 +39,7 @@ class Table:
     dialect: str
     names: Sequence[str]
     frame: pd.DataFrame
+    spelling: Spelling | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Data:
     source: str
     sha256: str
     dialect: str
+    spelling: Spelling | None
 
 
 def read_data(settings: Settings, folder: Path, *, regression: bool) -> Data:
@@ -67,7 +69,7 @@ def read_data(settings: Settings, folder: Path, *, regression: bool) -> Data:
     table = _read(settings, folder)
     name, sha256, dialect = table.source.name, table.sha256, table.dialect
     trained, held_out = _split(_examples(table, settings, regression=regression))
-    return Data(trained, held_out, name, sha256, dialect)
+    return Data(trained, held_out, name, sha256, dialect, table.spelling)
 
 
 def _read(settings: Settings, folder: Path) -> Table:
@@ -99,7 +101,7 @@ def _csv(path: Path, settings: Settings) -> Table:
 
     frame = file.read(used, texts, settings.target)
     source, sha256 = Source(str(path), file.na_values, place), read_sha256(path, settings.sha256)
-    return Table(source, sha256, file.dialect, file.header, frame)
+    return Table(source, sha256, file.dialect, file.header, frame, file.spelling)
 
 
 def _parquet(path: Path, settings: Settings) -> Table:
