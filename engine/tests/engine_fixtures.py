@@ -17,8 +17,8 @@ import pytest
 from gql import GraphQLRequest
 from gql.client import AsyncClientSession
 
-from daggerw_engine.command import engine_types, module
-from daggerw_engine.command.typedefs import Catalogue
+from daggerw_engine.command.modules import engine_types, module
+from daggerw_engine.command.modules.typedefs import Catalogue
 
 TESTS = Path(__file__).resolve().parent
 DISTRIBUTION = TESTS.parent

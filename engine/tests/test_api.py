@@ -1145,7 +1145,7 @@ def test_every_field_and_argument_of_the_schema_was_asked_for(
     tests = {each for name, each in inspect.getmembers(here, inspect.isfunction) if name.startswith("test_")}
     if tests - selected:
         pytest.skip("only part of the file was selected")
-    schema = graphql.build_schema((DISTRIBUTION / "daggerw_engine/api/schema.graphqls").read_text())
+    schema = graphql.build_schema((DISTRIBUTION / "daggerw_engine/api/queries/schema.graphqls").read_text())
     asked = Asked(schema)
     for document in documents:
         graphql.visit(document, asked)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from daggerw_engine.command import module
-from daggerw_engine.command.argument_values import Host, Loaded, read
-from daggerw_engine.command.arguments import Call, Level, Parsed, check, functions, parse, peek
-from daggerw_engine.command.typedefs import Argument, Catalogue, Function, TypeRef, command_name
+from daggerw_engine.command.arguments.parsing import Call, Level, Parsed, check, functions, parse, peek
+from daggerw_engine.command.arguments.values import Host, Loaded, read
+from daggerw_engine.command.modules import module
+from daggerw_engine.command.modules.typedefs import Argument, Catalogue, Function, TypeRef, command_name
 from daggerw_engine.errors import NotOfferedError, UsageError
 
 

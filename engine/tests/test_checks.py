@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from daggerw_engine.command.checks import choose, find_checks
-from daggerw_engine.command.typedefs import Argument, Catalogue, Function, ObjectType, TypeRef, Types
+from daggerw_engine.command.modules.typedefs import Argument, Catalogue, Function, ObjectType, TypeRef, Types
 from daggerw_engine.errors import UsageError
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

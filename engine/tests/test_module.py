@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from daggerw_engine.api.client import ModuleClient
-from daggerw_engine.command import module
-from daggerw_engine.command.module import ModuleProcess
-from daggerw_engine.command.typedefs import Catalogue, TypeRef, Types
+from daggerw_engine.api.clients.client import ModuleClient
+from daggerw_engine.command.modules import module
+from daggerw_engine.command.modules.module import ModuleProcess
+from daggerw_engine.command.modules.typedefs import Catalogue, TypeRef, Types
 from daggerw_engine.errors import ApiError, ModuleError, NotOfferedError
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daggerw_engine.api.evaluation import Evaluation
-from daggerw_engine.api.object_ids import ObjectIds
-from daggerw_engine.api.resolver import Api
-from daggerw_engine.api.secret_providers import Secrets
+from daggerw_engine.api.clients.secret_providers import Secrets
+from daggerw_engine.api.queries.evaluation import Evaluation
+from daggerw_engine.api.queries.object_ids import ObjectIds
+from daggerw_engine.api.queries.resolver import Api
 
 if TYPE_CHECKING:
     from engine_fixtures import Run

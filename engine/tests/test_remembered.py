@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from daggerw_engine.command import module
-from daggerw_engine.command.argument_values import Loaded
-from daggerw_engine.command.arguments import Call
-from daggerw_engine.command.remembered import Remembered, is_kept, look_up, seconds
-from daggerw_engine.command.typedefs import Catalogue, Function, TypeRef
+from daggerw_engine.command.arguments.parsing import Call
+from daggerw_engine.command.arguments.values import Loaded
+from daggerw_engine.command.calls.remembered import Remembered, is_kept, look_up, seconds
+from daggerw_engine.command.modules import module
+from daggerw_engine.command.modules.typedefs import Catalogue, Function, TypeRef
 
 BOUND = 1 << 30
 TEXT = TypeRef("String")

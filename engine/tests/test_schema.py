@@ -13,7 +13,7 @@ import graphql
 import pytest
 from dagger.client import gen
 
-from daggerw_engine.api.offer import dagger_schema, offered_schema
+from daggerw_engine.api.queries.offer import dagger_schema, offered_schema
 
 SCHEMA, OFFERED = dagger_schema(), offered_schema()
 SCALARS = {"String": str, "Int": int, "Boolean": bool, "ID": str}

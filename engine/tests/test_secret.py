@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from daggerw_engine.api.calls import ROOT, Call
-from daggerw_engine.api.secret_providers import Secrets
+from daggerw_engine.api.clients.secret_providers import Secrets
+from daggerw_engine.api.queries.calls import ROOT, Call
 from daggerw_engine.errors import EngineError, NotOfferedError, PathError
 from daggerw_engine.values.secret import Secret
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from daggerw_engine.command import usage
-from daggerw_engine.command.arguments import functions, parse
-from daggerw_engine.command.typedefs import Catalogue
+from daggerw_engine.command.arguments import usage
+from daggerw_engine.command.arguments.parsing import functions, parse
+from daggerw_engine.command.modules.typedefs import Catalogue
 
 
 @pytest.fixture(autouse=True)

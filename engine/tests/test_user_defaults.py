@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from daggerw_engine.command import module
-from daggerw_engine.command.user_defaults import UserDefaults
+from daggerw_engine.command.arguments.user_defaults import UserDefaults
+from daggerw_engine.command.modules import module
 from daggerw_engine.errors import UsageError
 
 

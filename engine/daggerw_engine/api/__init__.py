@@ -1,1 +1,1 @@
-"""Dagger's API: queries, calls, their evaluation in a session, and each type's fields."""
+"""Dagger's API: a session and the server that its clients reach it by. Imported by `command`."""

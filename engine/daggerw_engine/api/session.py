@@ -9,21 +9,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from daggerw_engine.api.client import Client, ModuleClient, ModuleSource
-from daggerw_engine.api.container_fields import ContainerFields
-from daggerw_engine.api.directory_fields import DirectoryFields, FileFields
-from daggerw_engine.api.evaluation import Evaluation, Items
-from daggerw_engine.api.object_fields import (
+from daggerw_engine.api.clients.client import Client, ModuleClient, ModuleSource
+from daggerw_engine.api.clients.secret_providers import Secrets
+from daggerw_engine.api.fields.container import ContainerFields
+from daggerw_engine.api.fields.directory import DirectoryFields, FileFields
+from daggerw_engine.api.fields.objects import (
     ChangesetFields,
     RefFields,
     RepositoryFields,
     SecretFields,
     ServiceFields,
 )
-from daggerw_engine.api.object_ids import ObjectIds
-from daggerw_engine.api.resolver import Api, data_of
-from daggerw_engine.api.root_fields import CurrentModuleFields, HostFields, QueryFields
-from daggerw_engine.api.secret_providers import Secrets
+from daggerw_engine.api.fields.root import CurrentModuleFields, HostFields, QueryFields
+from daggerw_engine.api.queries.evaluation import Evaluation, Items
+from daggerw_engine.api.queries.object_ids import ObjectIds
+from daggerw_engine.api.queries.resolver import Api, data_of
 from daggerw_engine.api.server import serving
 from daggerw_engine.errors import disk_errors
 from daggerw_engine.files.trees import Trees

@@ -1,1 +1,1 @@
-"""The command line: from words to calls, and the module's process. Nothing imports it."""
+"""The command line's own commands, which begin in `main`. Imported by `daggerw_engine.__main__` alone."""

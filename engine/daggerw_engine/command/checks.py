@@ -4,14 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
-from daggerw_engine.command.arguments import Call, split, suggestion
-from daggerw_engine.command.call_chain import Chain
-from daggerw_engine.command.typedefs import Argument, Catalogue, Function, ObjectType, TypeRef, command_name
+from daggerw_engine.command.arguments import usage
+from daggerw_engine.command.arguments.caller import NAME, Caller
+from daggerw_engine.command.arguments.parsing import OPTIONS, Call, Parsed, check, parse, split, suggestion
+from daggerw_engine.command.arguments.values import Host
+from daggerw_engine.command.calls.chain import Chain, completed
+from daggerw_engine.command.calls.module_session import evaluate, run_until_signal
+from daggerw_engine.command.calls.output import write
+from daggerw_engine.command.function_commands import find_module, load_catalogue
+from daggerw_engine.command.modules.typedefs import (
+    Argument,
+    Catalogue,
+    Function,
+    ObjectType,
+    TypeRef,
+    command_name,
+)
 from daggerw_engine.errors import EngineError, UsageError
 from daggerw_engine.progress import Progress
 
+if TYPE_CHECKING:
+    from daggerw_engine.api.session import Session
+
 LIST = Argument("list", TypeRef("Boolean", optional=True), "List the checks, and run none")
+
+
+def run_command(caller: Caller, words: Sequence[str], options: Mapping[str, list[str]]) -> int:
+    """Run or list the checks that `words` name, with the options before them; return the exit status."""
+    name = f"{NAME} check"
+    given, patterns = read_words(words, {**OPTIONS, LIST.name: LIST}, name)
+    given = {**options, **given}
+    if "help" in given:
+        return write(f"{usage.COMMANDS['check']}\n")
+    found = find_module(caller)
+    catalogue = load_catalogue(caller, found)
+    chosen = choose(find_checks(catalogue), patterns)
+    if LIST.name in given:
+        return write(usage.listing({each: functions[-1] for each, functions in chosen.items()}))
+    host = Host(caller.folder, caller.environment)
+    checks = {}
+    for each, functions in chosen.items():
+        command = parse([function.name for function in functions], catalogue, given, name)
+        checks[each] = completed(check(command, found, catalogue, host), catalogue, None, name)
+    progress = Progress(mode=caller.progress_mode(Parsed(name, dict(given))))
+
+    async def work(_: Session, chain: Chain) -> None:
+        await run_checks(chain, checks, progress)
+
+    run_until_signal(evaluate(caller, found, catalogue, progress, work, verbose="verbose" in given))
+    return 0
 
 
 def find_checks(catalogue: Catalogue) -> dict[str, list[Function]]:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from daggerw_engine.api.client import Client, ModuleSource
+from daggerw_engine.api.clients.client import Client, ModuleSource
 from daggerw_engine.api.session import Session
 from daggerw_engine.progress import Progress
 from daggerw_engine.run.network import Proxy, private_network

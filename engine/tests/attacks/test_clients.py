@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from daggerw_engine.api.calls import ROOT, Call
-from daggerw_engine.api.client import Client
-from daggerw_engine.api.evaluation import Evaluation
-from daggerw_engine.api.object_ids import ObjectIds
-from daggerw_engine.api.resolver import Api
-from daggerw_engine.api.secret_providers import Secrets
+from daggerw_engine.api.clients.client import Client
+from daggerw_engine.api.clients.secret_providers import Secrets
+from daggerw_engine.api.queries.calls import ROOT, Call
+from daggerw_engine.api.queries.evaluation import Evaluation
+from daggerw_engine.api.queries.object_ids import ObjectIds
+from daggerw_engine.api.queries.resolver import Api
 from daggerw_engine.api.server import serving
 from daggerw_engine.errors import EngineError
 from daggerw_engine.run.network import listener

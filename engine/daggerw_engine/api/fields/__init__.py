@@ -1,0 +1,1 @@
+"""Fields of the API's types, one class a type. Imported by `api` alone; imports `api.clients`."""

@@ -1,0 +1,1 @@
+"""GraphQL queries: schemas, resolution to calls, evaluation. Imported by `api`; imports `api.clients`."""

@@ -1,0 +1,1 @@
+"""Calls of a module's functions: running, kept results, output. Imported by `command` alone."""

@@ -1,0 +1,1 @@
+"""Dagger modules: their manifests, types and processes. Imported by the rooms of `command`."""
