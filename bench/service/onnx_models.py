@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from app.modelling.portable.model import LEAF, MISSING_RIGHT, Forest
-from training.export import export
+from training.portable_form.export import export
 
 INPUT, OUTPUT = "X", "probability"
 
