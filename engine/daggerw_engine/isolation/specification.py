@@ -102,9 +102,9 @@ def _system_mounts() -> list[Config]:
     quiet = ["nosuid", "nodev", "noexec"]
     rows = [
         ("/proc", "proc", quiet),
-        ("/dev", "tmpfs", ["nosuid", "noexec", "mode=755", "size=64k"]),
+        ("/dev", "tmpfs", ["nosuid", "noexec", "mode=755", "size=64k", "nr_inodes=1k"]),
         ("/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
-        ("/dev/shm", "tmpfs", [*quiet, "mode=1777", "size=64m"]),
+        ("/dev/shm", "tmpfs", [*quiet, "mode=1777", "size=64m", "nr_inodes=16k"]),
         ("/dev/mqueue", "mqueue", quiet),
         ("/sys", "sysfs", [*quiet, "ro"]),
     ]
