@@ -190,7 +190,7 @@ def test_without_a_network_what_is_cached_works_and_the_rest_names_its_host(home
         assert re.search(r"Debian's package mirror can't be reached \([\w.-]+\)", stand_in)
 
 
-def test_two_calls_on_an_empty_cache_make_a_stand_in_once(root: Path, tmp_path: Path) -> None:
+def test_a_stand_in_is_made_once_for_two_calls_and_for_all_its_names(root: Path, tmp_path: Path) -> None:
     programs, made = tmp_path / "bin", tmp_path / "made"
     programs.mkdir()
     (programs / "mmdebstrap").write_text(
@@ -199,12 +199,14 @@ def test_two_calls_on_an_empty_cache_make_a_stand_in_once(root: Path, tmp_path: 
     (programs / "mmdebstrap").chmod(0o755)
     environment = {"PATH": f"{programs}:{os.environ['PATH']}", "MADE": str(made), "ROOT": str(root)}
     chain = f'{{container{{from(address:"debian:12"){{{UUID}}}}}}}'
+    other = '{container{from(address:"debian:bookworm-slim"){sync}}}'
     with (
         running(tmp_path, *UNPLUGGED, **environment) as one,
         running(tmp_path, *UNPLUGGED, **environment) as two,
         ThreadPoolExecutor(2) as pool,
     ):
         first, second = pool.map(lambda engine: engine.ask(chain), (one, two))
+        assert "errors" not in one.ask(other)
     assert "errors" not in first
     assert first == second
     assert made.read_text() == "\n"

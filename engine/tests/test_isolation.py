@@ -90,6 +90,12 @@ def test_processes_are_limited_by_a_cgroup_or_a_resource_limit() -> None:
     assert limits(7) == {"RLIMIT_CORE": 0, "RLIMIT_NPROC": 7}
 
 
+def test_the_shared_memory_has_a_limit_for_its_files() -> None:
+    told = specification(PROCESS, Path("/root"), [], processes=0)
+    bound = {each["destination"]: each["options"] for each in told["mounts"]}
+    assert [path for path, options in bound.items() if "nr_inodes=16k" in options] == ["/dev/shm"]
+
+
 def buildahs() -> dict[str, Any]:
     """Return a specification that asks for more than a container may have."""
     every = [f"CAP_{name}" for name in ("SYS_ADMIN", "MKNOD", "NET_RAW")]
