@@ -141,10 +141,6 @@ class Working:
     store: Store
     name: str
 
-    async def mount(self) -> Path:
-        """Return the folder at which its file system is mounted, in this mount namespace."""
-        return Path(await self.store.run("mount", self.name))
-
     async def configure(self, options: Sequence[str]) -> None:
         """Set the image configuration with `buildah config`'s options."""
         if options:
