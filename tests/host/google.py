@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from fakecloud import addresses
-from fakecloud.state.fixtures import World, usual_world
+from fakecloud.state.fixtures import World, usual_world, with_deployers
 from tests.host.neighbour import ADDRESS, NAME
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +46,9 @@ class Google:
             "WORKLOAD_IDENTITY_PROVIDER": self.world.provider.resource,
             "SERVICE_ACCOUNT": self.world.service_account,
             "STAGING": "staging",
+            "STAGING_ACCOUNT": self.world.deployers["staging"],
             "PRODUCTION": "production",
+            "PRODUCTION_ACCOUNT": self.world.deployers["production"],
         }
 
     @property
@@ -57,12 +59,22 @@ class Google:
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN": self.world.request_token,
         }
 
-    def arguments(self, endpoints: Path) -> list[str]:
-        """Return what tells a function of the pipeline who releases; the file is written."""
+    def start_run(self, tag: str, environment: str) -> None:
+        """Have the job run for a tag in an environment of GitHub's from now on."""
+        run = {"ref": f"refs/tags/{tag}", "environment": environment}
+        headers = {"Authorization": f"Bearer {self.world.control_key}"}
+        url = f"{self.base}{addresses.CONTROL}/runs"
+        httpx.post(url, json=run, headers=headers, trust_env=False).raise_for_status()
+
+    def arguments(self, endpoints: Path, account: str = "") -> list[str]:
+        """Return what tells a function of the pipeline who asks: who releases, unless another account does.
+
+        The file is written.
+        """
         endpoints.write_text(addresses.endpoints(self.base, self.world))
         given = {
             "workload-identity-provider": self.world.provider.resource,
-            "service-account": self.world.service_account,
+            "service-account": account or self.world.service_account,
             "oidc-url": "env:ACTIONS_ID_TOKEN_REQUEST_URL",
             "oidc-token": "env:ACTIONS_ID_TOKEN_REQUEST_TOKEN",
             "google-endpoints": str(endpoints),
@@ -84,7 +96,7 @@ def standing_in(registry: str, folder: Path, tag: str, *options: str) -> Iterato
 
     The options are those of `python -m fakecloud`.
     """
-    world = usual_world(secrets.token_urlsafe(), control_key=secrets.token_urlsafe())
+    world = with_deployers(usual_world(secrets.token_urlsafe(), control_key=secrets.token_urlsafe()))
     (folder / "ticket").write_text(world.request_token)
     (folder / "key").write_text(world.control_key)
     words = ["-c", FAKE_CLOUD, "--host", ADDRESS, "--port", "0", "--registry-url", registry]

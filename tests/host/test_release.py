@@ -148,11 +148,16 @@ def deploying(
 def test_a_release_goes_to_staging_and_from_there_to_production(
     deploying: Job, google: Google, released: str
 ) -> None:
-    for name in ("deploy-staging", "promote"):
+    for name, environment in (("deploy-staging", "staging"), ("promote", "production")):
+        google.start_run(TAG, environment)
         done = replace(deploying, name=name).line(CALL)
         assert (done.returncode, done.stdout) == (0, f"live: {released}"), done.stderr
         assert re.search(r"judge, shift to 100 %: .* golden \d+ of \d+ right, .*: fit", done.stderr)
         assert google.world.request_token not in done.stdout + done.stderr
+    refused = replace(deploying, name="deploy-staging").line(CALL)
+    assert refused.returncode == 1
+    assert "attribute.environment/2002:production" in refused.stderr
+    google.start_run(TAG, "staging")
     again = replace(deploying, name="deploy-staging").line(CALL)
     assert (again.returncode, again.stdout) == (0, f"live: {released}"), again.stderr
     assert "runs" in again.stderr
@@ -162,6 +167,7 @@ def test_a_release_goes_to_staging_and_from_there_to_production(
 def test_what_is_live_is_told_asked_and_not_taken_back_where_nothing_was_before(
     deploying: Job, google: Google, released: str
 ) -> None:
+    google.start_run(TAG, "production")
     history = call(deploying, google, "history")
     told = re.findall(r"^(\w+): Cloud Run \S+\n  100 % (\S+)$", history.stdout, re.MULTILINE)
     assert told == [(name, released.strip()) for name in ("staging", "production")], history.stderr
@@ -173,8 +179,9 @@ def test_what_is_live_is_told_asked_and_not_taken_back_where_nothing_was_before(
 
 
 def call(job: Job, google: Google, *words: str) -> subprocess.CompletedProcess[str]:
-    """Call a function by hand, as the job's identity."""
-    who = google.arguments(Path(job.machine["REHEARSAL"]))
+    """Call a function by hand, as who deploys to production."""
+    account = google.world.deployers["production"]
+    who = google.arguments(Path(job.machine["REHEARSAL"]), account)
     return subprocess.run(
         [str(job.workspace / "daggerw"), "call", *words, *who],
         cwd=job.workspace,

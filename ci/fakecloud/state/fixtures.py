@@ -189,10 +189,10 @@ def with_deployers(world: World) -> World:
     Each is for the repository's jobs in one environment of GitHub's. Unlike there, an account may make its
     service, which a rehearsal begins without.
     """
-    pusher = f"serviceAccount:{world.service_account}"
-    kept = [each for each in world.bindings if each.member != pusher or "artifactregistry" in each.role]
-    members = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}/attribute.environment"
     project, repository = world.repository.project, world.repository.resource
+    given_up = _deploying(project, f"serviceAccount:{world.service_account}")
+    kept = [each for each in world.bindings if each not in given_up]
+    members = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}/attribute.environment"
     deployers = {
         name: f"{name}-deployer@{project}.iam.gserviceaccount.com" for name in ("staging", "production")
     }
