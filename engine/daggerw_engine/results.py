@@ -1,4 +1,4 @@
-"""What steps gave, by the key over all that went in; and who may work on a key at a time."""
+"""Results of steps, by the key over all that went in; and who may work on a key at a time."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class _Application:
         self._calls: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
-        """Give up what is still being answered: whoever asked is gone."""
+        """Give up what is still being answered: its client is gone."""
         for task in self._answering:
             task.cancel()
         await asyncio.gather(*self._answering, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What differs between two directories: as paths, as a patch, and applied to a third one."""
+"""Differences between two directories: as paths, as a patch, and applied to a third one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Changes:
 
     @property
     def added(self) -> list[str]:
-        """What only the newer one has."""
+        """Paths that only the newer one has."""
         return [_named(path, head) for path, head in self._only(self.after, self.before)]
 
     @property
@@ -48,13 +48,13 @@ class Changes:
 
     @property
     def removed(self) -> list[str]:
-        """What only the older one has; of a folder that is gone nothing but itself."""
+        """Paths that only the older one has; of a folder that is gone nothing but itself."""
         gone = dict(self._only(self.before, self.after))
         return [_named(path, head) for path, head in gone.items() if os.path.dirname(path) not in gone]
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing differs."""
+        """Return whether nothing differs."""
         return not (self.added or self.modified or self.removed)
 
     def layer(self, trees: Trees) -> Place:

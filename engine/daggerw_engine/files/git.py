@@ -70,7 +70,7 @@ class Repository:
         raise PathError(f"repository does not contain ref {name!r}")
 
     async def is_clean(self) -> bool:
-        """Whether the work tree is as in HEAD, but for what .gitignore files name."""
+        """Return whether the work tree is as in HEAD, but for what .gitignore files name."""
         asked = ("--porcelain", "--untracked-files=normal", "--ignore-submodules=dirty")
         return not await self._git("status", *asked, config=await self._filters_off())
 

@@ -54,7 +54,7 @@ class Namespace:
         return await self._made(lambda: socket.create_server((address, port), backlog=128))
 
     async def connect(self, address: str, port: int) -> socket.socket:
-        """Return a socket connected from in here; OSError when nobody listens."""
+        """Return a socket connected from in here; OSError when nothing listens."""
         return await self._made(lambda: socket.create_connection((address, port), timeout=CONNECT_SECONDS))
 
     async def _made(self, make: Callable[[], socket.socket]) -> socket.socket:

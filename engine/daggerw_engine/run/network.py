@@ -3,9 +3,9 @@
     the host <- slirp4netns -> tap0 = bridge = eth0 of each container and of the module
     bound container -> veth -> service
 
-What is on the bridge reaches the way out and nothing else: its ports are isolated from each other. Whoever is
-bound to a service has a wire of its own to it. slirp4netns takes whatever frame it sees for its own: what is
-meant for somebody who isn't there yet must not be flooded to it.
+What is on the bridge reaches the way out and nothing else: its ports are isolated from each other. What is
+bound to a service has a wire of its own to it. slirp4netns takes each frame that it sees for its own: what is
+meant for a container that isn't there yet must not be flooded to it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Peer:
 class Network:
     """A private network that lives as long as its block.
 
-    Nobody on it reaches the `blocked` addresses, which are the host's own, but for the port of a proxy there.
+    Nothing on it reaches the `blocked` addresses, which are the host's own, but the port of a proxy there.
     """
 
     _way_out: Namespace

@@ -106,7 +106,7 @@ class Images:
         return {**made, "entry": stand_in.key}
 
     def _is_outdated(self, reference: str, kept: dict[str, object]) -> bool:
-        """Whether the table says otherwise by now how the stand-in is made."""
+        """Return whether the table says otherwise by now how the stand-in is made."""
         entry = self._table.find(reference) if kept["stand_in"] else None
         return entry is not None and entry.key != kept.get("entry")
 
@@ -127,7 +127,7 @@ class Images:
                 return "", str(error)
 
     async def _answers(self, host: str) -> bool:
-        """Whether a registry can be reached, asked once in a session."""
+        """Return whether a registry can be reached, asked once in a session."""
         if host not in self._asked:
             self._asked[host] = asyncio.create_task(_connects(host))
         return await asyncio.shield(self._asked[host])

@@ -32,7 +32,7 @@ class Evaluation:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def evaluate(self, call: Call) -> Any:
-        """Return the value behind a call; whoever asks meanwhile or later gets the same one."""
+        """Return the value behind a call; later queries get the same one."""
         if call.id in self._values:
             return self._values[call.id]
         if call.id not in self._running:

@@ -1,4 +1,4 @@
-"""What --help and `functions` print, laid out as Dagger's command line does."""
+"""Texts of --help and `functions`, laid out as Dagger's command line does."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ async def look_up(
 
 
 def is_kept(catalogue: Catalogue, calls: Sequence[Call]) -> bool:
-    """Whether Dagger would keep what these calls give, and it is a value."""
+    """Return whether Dagger would keep what these calls give, and it is a value."""
     last = calls[-1].function.returns.name
     return (
         all(call.owner.name in catalogue.module.objects for call in calls)

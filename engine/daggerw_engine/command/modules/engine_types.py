@@ -1,4 +1,4 @@
-"""What can be called on the engine's own objects, read from its GraphQL schema."""
+"""Functions of the engine's own objects, read from its GraphQL schema."""
 
 from __future__ import annotations
 
