@@ -54,7 +54,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the variables that README.md lists; an empty one counts as unset.
+        """Read the variables that docs/service.md lists; an empty one counts as unset.
 
         Raises SettingsError when one has a value that cannot be used.
         """

@@ -42,7 +42,7 @@ from sklearn.preprocessing import StandardScaler
 import compile_scorer
 from app.modelling.portable import binary_format
 from app.modelling.portable.scorer import scorer
-from training.export import export
+from training.portable_form.export import export
 
 BATCH, SINGLES, ROUNDS = 1000, 100, 15
 ROWS, FEATURES = 20_000, 30

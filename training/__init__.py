@@ -1,1 +1,1 @@
-"""What `train_model.py` does, besides the estimator: read data, describe, make portable, compare, draw."""
+"""Training: the team's table and estimator made into a model; only `train_model.py` may import it."""

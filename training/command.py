@@ -21,9 +21,9 @@ from training import reproducibility
 from training.fit import fit
 from training.handover import fresh_process
 from training.package import package
+from training.reading.table import Data, read_data
 from training.report import report
 from training.settings import Settings, read_settings
-from training.table import Data, read_data
 from training.team_code import team_code
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.modelling.estimator import Estimator
-from training.metrics import Judge
+from training.judging.metrics import Judge
+from training.reading.table import Data, Examples
 from training.reproducibility import keep_winner
 from training.settings import Settings
-from training.table import Data, Examples
 from training.team_code import team_code
 
 

@@ -1,7 +1,4 @@
-"""Start of `python train_model.py`: fixes the arithmetic, then trains with train_model.py as a module.
-
-The libraries read these variables when they are first imported, so nothing of theirs is imported here.
-"""
+"""Start of `python train_model.py`: fixes the arithmetic, then trains with train_model.py as a module."""
 
 from __future__ import annotations
 
@@ -9,14 +6,8 @@ import os
 import sys
 from typing import NoReturn
 
-# Same input, same bytes on every x86-64-v3 machine: BLAS and NumPy choose their arithmetic by what the
-# processor can do, and threads change the order of sums.
-FIXED_ARITHMETIC = {
-    "OPENBLAS_CORETYPE": "Haswell",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
-}
+from training.arithmetic import FIXED_ARITHMETIC
+
 INSTALL = "pip install --require-hashes -r app/requirements-full.txt"
 
 

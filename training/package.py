@@ -16,15 +16,15 @@ from app.modelling.portable.model import Model
 from app.modelling.portable.scorer import scorer
 from app.modelling.portable_predictor import PortablePredictor
 from app.modelling.predictor import Predictor
-from training import parity
-from training.describe import describe
-from training.export import export
+from training.card.describe import describe
+from training.card.golden import golden
+from training.card.probe import probe
 from training.fit import Fitted
-from training.golden import golden
 from training.handover import pickle_contents
-from training.plots import plots
-from training.preparation.prepared_row import names_of
-from training.probe import probe
+from training.judging.plots import plots
+from training.portable_form import parity
+from training.portable_form.export import export
+from training.portable_form.preparation.prepared_row import names_of
 from training.settings import Settings
 
 
@@ -101,6 +101,8 @@ def _card(fitted: Fitted, settings: Settings, sha256: str) -> tuple[Card, tuple[
         rows={"train": len(data.trained.y), "test": len(data.held_out.y)},
         libraries=estimator.installed_versions(pickle_contents.package_names(fitted.estimator)),
         data_sha256=data.sha256,
+        spelling=data.spelling,
+        data_uri=settings.data if settings.is_fetched else None,
         artifact_sha256=sha256,
         portable=None,
         not_portable=None,

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 
 from app.connections.request_body import as_rows
 from app.connections.row_reader import RowReader
 from app.errors import InvalidInput
+from app.modelling.columns import Row
 
 LONG_BYTES = 4096  # a shorter body is parsed at once
 SLICE_BYTES = 32 * 1024
@@ -27,6 +29,8 @@ _is_named = re.compile(_SPACE.join((rb"", rb"\{", rb'"[a-z_]+"', rb":", rb"\[", 
 _parameters = rb'(?:,%b"parameters"%b:%b(?:null|\{%b\})%b)?' % ((_SPACE,) * 5)
 _end = re.compile(rb"\]" + _SPACE + _parameters + rb"\}" + _SPACE).fullmatch
 _integer_zero = re.compile(rb"-0(?=[\],\s])")
+_any_integer_zero = re.compile(rb"-0(?=[\],}\s])").search
+_object = re.compile(_SPACE + rb"\{").match
 _comma = re.compile(_SPACE + rb",").match
 
 
@@ -114,3 +118,56 @@ def _read_slice(text: bytes, count: int) -> list[list[float]]:
     if not rows:
         raise NotInSlices
     return rows
+
+
+def is_mixed(body: bytes, reader: RowReader) -> bool:
+    """Return whether a batch's rows are more than lists of numbers."""
+    start = _start(body)
+    return (
+        not reader.is_numeric
+        or b"null" in body
+        or (start is not None and _object(body, start.end()) is not None)
+    )
+
+
+def mixed_slices(body: bytes, reader: RowReader) -> Iterator[list[Row]]:
+    """Yield the rows of a batch of any columns, encoded, in lists or by name, some at once.
+
+    A slice that is JSON by itself ends outside of a string and behind a row. Raises NotInSlices as `slices`
+    does, and where there are escapes.
+    """
+    start, last = _start(body), body.rfind(b"]")
+    if start is None or not _end(body, last) or b"\\" in body:
+        raise NotInSlices
+    at = start.end()
+    mark = b"}" if _object(body, at) else b"]"
+    while True:
+        cut = (body.find(mark, at + SLICE_BYTES, last) + 1) or last
+        yield _read_mixed_slice(b"[%b]" % body[at:cut], reader)
+        if cut == last:
+            return
+        comma = _comma(body, cut, last)
+        if comma is None:
+            raise NotInSlices
+        at = comma.end()
+
+
+def _read_mixed_slice(text: bytes, reader: RowReader) -> list[Row]:
+    if text.count(b",") > max(SLICE_NUMBERS, 2 * reader.count) or _any_integer_zero(text):
+        raise NotInSlices
+    try:
+        values = orjson.loads(text)
+    except ValueError:
+        raise NotInSlices from None
+    rows = [row for row in map(reader.quick, values) if row is not None]
+    # orjson takes a name twice. Without escapes, each two quotes are a string: none but those that are seen.
+    if not rows or len(rows) < len(values) or text.count(b'"') != 2 * sum(map(_strings, values)):
+        raise NotInSlices
+    return rows
+
+
+def _strings(row: Any) -> int:
+    """Return how many strings a row has, with its names if it is an object."""
+    if type(row) is dict:
+        return len(row) + sum(type(value) is str for value in row.values())
+    return sum(type(value) is str for value in row)

@@ -63,7 +63,8 @@ RESOURCE_SIGNALS = (
         "the service account's principalSet binding is missing, names an attribute that is not mapped, or "
         "wants a job of another environment, as those for staging and production do",
         "gcloud iam service-accounts add-iam-policy-binding {account} --role=roles/iam.workloadIdentityUser "
-        '--member="{member}"',
+        '--member="{member}" # not for an account that deploys: its job needs `environment: production` or '
+        "the like",
         RUN,
         ("permission",),
     ),
@@ -87,6 +88,15 @@ RESOURCE_SIGNALS = (
         "who deploys may not see the image repository, or it is in another project or region",
         f"gcloud artifacts repositories add-iam-policy-binding {IN_REPOSITORY} "
         '--role=roles/artifactregistry.reader --member="{pusher}"',
+        RUN,
+        ("permission",),
+    ),
+    Signal(
+        "no right to read the table",
+        r"storage\.objects\.get\b",
+        "who trains may not read that object of Cloud Storage, or there is none of that name",
+        "gcloud storage buckets add-iam-policy-binding gs://{bucket} --role=roles/storage.objectViewer "
+        '--member="{pusher}"',
         RUN,
         ("permission",),
     ),

@@ -14,8 +14,12 @@ from bench.service import report
 from tests.docs import walk
 from tests.docs.commands import ROOT, problems
 
-WALKED = ["README.md", "CONTRIBUTING.md"]
-PAGES = [*WALKED, "docs/architecture.md", "docs/model-format.md", "docs/runbook.md", "engine/README.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "engine/README.md",
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
+]
 PICTURES = ["docs/release.svg", "docs/request.svg"]
 ROOMS = [
     "app",
@@ -51,8 +55,8 @@ def test_a_picture_names_files_on_the_way(picture: str) -> None:
     assert [name for name in named if name not in known and not (ROOT / name).exists()] == []
 
 
-def test_the_readme_lists_every_setting_with_its_default() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_service_s_page_lists_every_setting_with_its_default() -> None:
+    text = (ROOT / "docs/service.md").read_text()
     for field in fields(Limits):
         row = next(line for line in text.splitlines() if f"`LIMIT_{field.name.upper()}`" in line)
         assert str(field.default) in re.split(", | ", row.split("|")[2])
@@ -79,8 +83,13 @@ def sentences(page: str) -> set[str]:
     return {each for each in found if len(each.split()) > FEW}
 
 
+def test_every_page_of_this_template_that_shows_commands_is_walked() -> None:
+    shows = {page for page in PAGES if any(walk.commands((ROOT / page).read_text()))}
+    assert shows - {"engine/README.md"} == set(walk.PAGES)  # its own test follows the engine's
+
+
 def test_every_reason_not_to_run_a_command_is_needed_and_names_a_test() -> None:
-    shown = [each for page in WALKED for each in walk.commands((ROOT / page).read_text())]
+    shown = [each for page in walk.PAGES for each in walk.commands((ROOT / page).read_text())]
     for start, why in walk.NOT_RUN.items():
         assert any(each.text.startswith(start) for each in shown), start
         assert all((ROOT / path).exists() for path in re.findall(r"tests/\S+\.py", why))

@@ -1,8 +1,8 @@
 """Walk through documents as their readers would: run every command shown, and compare what it prints.
 
-    python3 tests/docs/walk.py README.md CONTRIBUTING.md
+    python3 tests/docs/walk.py
 
-Each document gets a fresh clone of the last commit. What commands print has to be what is shown, except for
+Without arguments that name documents, these are all pages of this template that show commands. Each document gets a fresh clone of the last commit. What commands print has to be what is shown, except for
 digests, times and counts; a line `…` stands for any. Ends with status 1 at the first command that fails or
 prints something else.
 """
@@ -22,6 +22,7 @@ from itertools import groupby
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/deploying.md", "docs/monitoring.md", "docs/releasing.md"]
 CLOUD = "needs a cloud; tests/host/test_release.py gives it to the stand-in for one"
 NOT_RUN = {
     "./daggerw --install": "needs the network; tests/host/test_daggerw.py gives it a site of its own",
@@ -158,5 +159,5 @@ def walk(page: str) -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
+    for name in sys.argv[1:] or PAGES:
         walk(name)

@@ -193,7 +193,7 @@ def test_a_team_merges_a_later_template_without_a_conflict_and_publishes(
 
 
 def test_the_readme_names_the_team_s_files() -> None:
-    section = (ROOT / "README.md").read_text().partition("### Staying up to date")[2].partition("\n#")[0]
+    section = (ROOT / "docs/model.md").read_text().partition("## Staying up to date")[2].partition("\n#")[0]
     for name in TEAM_FILES:
         folder = (
             name.partition("/")[0] if name.startswith(("data/", "features/")) else name.rpartition("/")[0]

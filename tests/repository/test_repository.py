@@ -38,6 +38,7 @@ ROOMS = [
     "image",
     "oci",
     "keyless",
+    "training_data",
     "signing",
     "releasing",
     "deploying.rollout",
@@ -68,6 +69,18 @@ SERVICE = {
     if path.name != "__init__.py"
 }
 TRAINING = [ROOT / "train_model.py", *sorted((ROOT / "training").rglob("*.py"))]
+# Training from below, rooms and the modules beside them.
+TRAINING_LEVELS = [
+    *("training.arithmetic", "training.settings", "training.team_code", "training.reproducibility"),
+    *("training.reading", "training.judging", "training.fit", "training.card"),
+    *("training.portable_form.preparation", "training.portable_form", "training.handover"),
+    *("training.package", "training.report", "training.command", "training.launch", "train_model"),
+]
+TRAINING_MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for path in TRAINING
+    if path.name != "__init__.py"
+}
 
 
 def pins(path: Path) -> dict[str, str]:
@@ -224,6 +237,33 @@ def test_training_imports_of_the_service_what_a_model_is_and_how_it_predicts(pat
     found = {".".join(name.split(".")[:2]) for name in ours(path) if name.split(".")[0] != "training"}
     starts = {"train_model"} if path == ROOT / "training/command.py" else set()
     assert found <= {"app.errors", "app.modelling", *starts}
+
+
+def training_level(name: str) -> str:
+    """Return the level that a dotted name of training stands on."""
+    while name not in TRAINING_LEVELS:
+        name = name.rpartition(".")[0]
+    return name
+
+
+@pytest.mark.parametrize("module", sorted(TRAINING_MODULES))
+def test_a_module_of_training_imports_only_what_stands_below_it(module: str) -> None:
+    found = {name for name in ours(TRAINING_MODULES[module]) if name.startswith("training.")}
+    place = TRAINING_LEVELS.index(training_level(module))
+    higher = {name for name in found if TRAINING_LEVELS.index(training_level(name)) > place}
+    assert higher == set()
+
+
+def test_no_modules_of_training_import_each_other_in_a_circle_not_even_for_types() -> None:
+    graph = {name: targets(path, TRAINING_MODULES) for name, path in TRAINING_MODULES.items()}
+    graph["training.command"].discard("train_model")  # which starts it, and has the estimator
+    TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in TRAINING[1:]}), ids=lambda path: path.name)
+def test_a_room_of_training_says_what_lives_there_and_has_a_dozen_modules_at_most(folder: Path) -> None:
+    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12
+    assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
 
 
 def room_of(module: str) -> str:

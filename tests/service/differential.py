@@ -1,6 +1,7 @@
 """Ask a service with the hot path and one without it the same, and say where they answer differently.
 
-`python -m tests.service.differential --bodies 500000 --heads 500000 [--seed 7]` asks a million times. What it
+`python -m tests.service.differential --bodies 500000 --heads 500000 [--seed 7]` asks a million times, three
+kinds of models in turn; `--only mixed` asks the one with categories, texts, missing values and names. What it
 prints is enough to ask again: the segments that were sent. Compared are the very bytes of all answers, the
 date and ids that the service made aside, whether the connection still answers afterwards, and at the end the
 counters.
@@ -24,6 +25,12 @@ from tests.service.server import Server, Wire, running
 OURS = re.compile(rb"(?m)^date: [^\r]*\r\n|(?<=^x-request-id: )[0-9a-f]{28}(?=\r$)")
 PATIENT = {"LIMIT_IDLE_SECONDS": "100000"}  # with the connections that only show what was read
 COUNTED = re.compile(r"http_requests_total|http_request_seconds_count|predictions_total|input_bin_|model_")
+
+KINDS = {
+    "classifier": (write_model, mutated_body),
+    "regression": (write_sum, mutated_body),
+    "mixed": (write_mixed, mutated_mixed_body),
+}
 
 
 class Pair:
@@ -110,9 +117,10 @@ def main() -> int:
     parser.add_argument("--bodies", type=int, default=20_000)
     parser.add_argument("--heads", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--only", choices=KINDS, help="the kind of model that is asked")
     options = parser.parse_args()
     found = 0
-    kinds = ((write_model, mutated_body), (write_sum, mutated_body), (write_mixed, mutated_mixed_body))
+    kinds = [KINDS[options.only]] if options.only else [*KINDS.values()]
     for write, mutated in kinds:
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             write(Path(folder))

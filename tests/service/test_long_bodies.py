@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -15,13 +16,14 @@ from app.api.asgi_app import AsgiApp
 from app.connections import batch_body, request_body
 from app.connections.batch_body import LONG_BYTES, OBJECTS, SPARE, STRINGS, WORDS, NotInSlices
 from app.connections.request_body import Batch
+from app.connections.row_reader import RowReader
 from app.errors import InvalidInput
 from app.modelling import model_loader
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, error_of
-from tests.service.model import number_reader, write_sum
-from tests.service.mutations import NUMBERS, TOKENS
+from tests.service.model import mixed_columns, number_reader, write_mixed, write_sum
+from tests.service.mutations import MIXED_TOKENS, NUMBERS, TOKENS
 
 ROWS = 50
 PADDING = b" " * LONG_BYTES
@@ -81,6 +83,58 @@ def test_what_is_read_in_slices_is_read_strictly_as_the_same(monkeypatch: pytest
             assert found == read_strictly(body), body
             taken += 1
     assert taken > 8000
+
+
+MIXED_ROWS = (
+    b'["north",81.5,3,true,"red"]',
+    b'[null, null,-0.0,false ,"blue"]',
+    b'["a ] in , { a name}",1e3,5,true,"red"]',
+    b'{"town":"nowhere-01","size in m\xc2\xb2":12,"rooms":4,"garden":true,"color":"red"}',
+    b'{"color": "blue", "garden": false, "rooms": 1, "size in m\xc2\xb2": null, "town": null}',
+)
+
+
+def mutated_mixed_batch(random: Random) -> bytes:
+    """Return a batch of mixed rows, mostly with a few things changed."""
+    kinds = random.choice((MIXED_ROWS, MIXED_ROWS[:2], MIXED_ROWS[3:]))
+    rows = random.choices(kinds, k=random.randint(1, 20))
+    end = random.choice((b"]}", b"] }\n", b'],"parameters":{}}'))
+    body = bytearray(b'{"instances": [' + random.choice((b",", b" ,\n")).join(rows) + end)
+    for _ in range(random.choice((0, 0, 1, 1, 2))):
+        at, length = random.randrange(len(body) + 1), random.choice((0, 0, 1, 1, 2, 5))
+        new = (random.choice(TOKENS), random.choice(MIXED_TOKENS), b"", bytes([random.randrange(256)]))
+        body[at : at + length] = random.choice(new)
+    return bytes(body)
+
+
+def test_mixed_rows_that_are_read_in_slices_are_read_strictly_as_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch_body, "SLICE_BYTES", 60)
+    random, reader, taken = Random(7), RowReader(mixed_columns()), 0
+    for _ in range(20_000):
+        body = mutated_mixed_batch(random)
+        try:
+            found = [row for rows in batch_body.mixed_slices(body, reader) for row in rows]
+        except NotInSlices:
+            continue
+        assert repr(Batch(found)) == repr(request_body.parse(body, reader, 100)), body
+        taken += 1
+    assert taken > 4000
+
+
+@pytest.mark.parametrize("form", [list, dict], ids=["lists", "names"])
+def test_a_long_batch_of_mixed_rows_is_read_in_slices_and_answered_like_its_rows(
+    form: Callable[[object], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(AsgiApp(Service(Settings(), model_loader.load(write_mixed(tmp_path)))))
+    names = [column.feature.name for column in mixed_columns()]
+    values: list[list[object]] = [["north", 81.5, 3, True, "red"], [None, None, 2.5, False, "blue"]]
+    rows = values if form is list else [dict(zip(names, row, strict=True)) for row in values]
+    expected = client.post("/predict", json={"instances": rows}).json()["predictions"]
+    monkeypatch.setattr(request_body, "parse", None)  # the strict reading
+    answer = client.post("/predict", json={"instances": rows * 2000})
+    assert answer.json() == {"predictions": expected * 2000}
 
 
 def test_a_long_batch_is_answered_in_the_order_of_its_rows(client: Client) -> None:

@@ -162,7 +162,7 @@ def test_a_parquet_file_with_dates_or_without_meaning_is_refused(
 def test_parquet_without_pyarrow_is_refused(
     mixed: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.table.find_spec", lambda name: None)
+    monkeypatch.setattr("training.reading.table.find_spec", lambda name: None)
     mixed.settings(data="data.parquet")
     assert_refused(mixed, capsys, "reading Parquet needs pyarrow: `pip install pyarrow`, or write a CSV file")
 

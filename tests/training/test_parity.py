@@ -52,7 +52,7 @@ from app.modelling.data_frame import to_frame
 from app.modelling.portable.model import CATEGORY, LEAF, Forest, Model, Precision, doubles
 from app.modelling.portable.scorer import scorer
 from tests.service.random_models import NODES
-from training import export, parity, trees
+from training.portable_form import export, parity, trees
 
 Rows = parity.Rows
 BINARY, SEVERAL, QUANTITY = load_breast_cancer, load_wine, load_diabetes

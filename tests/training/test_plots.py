@@ -14,8 +14,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.naive_bayes import GaussianNB
 
 from app.modelling import artifact
-from training import plots
-from training.table import Examples
+from training.judging import plots
+from training.reading.table import Examples
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -38,9 +38,9 @@ from app.modelling.data_frame import encode_frame
 from app.modelling.estimator import EstimatorPredictor
 from app.modelling.portable import binary_format
 from app.modelling.portable.scorer import scorer
-from training import export, parity
-from training.preparation.prepared_row import names_of
-from training.probe import probe
+from training.card.probe import probe
+from training.portable_form import export, parity
+from training.portable_form.preparation.prepared_row import names_of
 
 NUMBERS, WORDS = make_column_selector(dtype_include="number"), make_column_selector(dtype_include="category")
 IMPUTED = make_pipeline(SimpleImputer(), StandardScaler())

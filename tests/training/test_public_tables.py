@@ -21,7 +21,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from app.modelling.portable_predictor import PortablePredictor
 from tests.training.project import Project, make
-from training import parity
+from training.portable_form import parity
 
 ONE_HOT = make_pipeline(
     make_column_transformer(

@@ -24,7 +24,8 @@ from app.modelling.portable import binary_format, json_format
 from app.modelling.portable import model as limits
 from app.modelling.portable_predictor import PortablePredictor
 from tests.training.project import Project, make
-from training import describe, export
+from training.card import describe
+from training.portable_form import export
 
 # They run on another processor meanwhile; tests/training/test_train_process.py comes next and asks for them.
 pytestmark = pytest.mark.usefixtures("trainings")

@@ -17,8 +17,8 @@ from app.errors import BadData
 from app.modelling import artifact
 from app.modelling.artifact import Card
 from app.modelling.estimator import Estimator
+from training.arithmetic import FIXED_ARITHMETIC
 from training.handover import golden_check, pickle_contents
-from training.launch import FIXED_ARITHMETIC
 
 ROOT = Path(__file__).resolve().parents[2]
 IN_THE_IMAGE = ("app", "features")

@@ -35,9 +35,9 @@ async def no_wait(seconds: float) -> None:
 
 
 @asynccontextmanager
-async def client() -> AsyncIterator[Retrying]:
-    """Open a client that waits for nothing, and for an answer not long."""
-    async with httpx.AsyncClient(timeout=0.5) as http:
+async def client(fault: str = "") -> AsyncIterator[Retrying]:
+    """Open a client that doesn't wait between attempts; a short timeout is only for a fault that is one."""
+    async with httpx.AsyncClient(timeout=0.5 if "timeout" in fault else 60) as http:
         yield Retrying(http, sleep=no_wait)
 
 
@@ -47,20 +47,20 @@ def identity(base: str, world: World, *, direct: bool = False, account: str | No
     return Identity(Named.of(world.provider.resource), account, given, Endpoints.of(endpoints(base, world)))
 
 
-async def minted(identity: Identity) -> tuple[Token, int]:
+async def minted(identity: Identity, fault: str = "") -> tuple[Token, int]:
     """Return an access token and how many requests it took."""
     asked: list[httpx.Request] = []
 
     async def note(request: httpx.Request) -> None:
         asked.append(request)
 
-    async with client() as retrying:
+    async with client(fault) as retrying:
         retrying.http.event_hooks = {"request": [note]}
         return await Federation(identity, retrying).access_token(), len(asked)
 
 
-async def findings(identity: Identity, registry: str = REGISTRY) -> dict[str, Finding]:
-    async with client() as retrying:
+async def findings(identity: Identity, registry: str = REGISTRY, fault: str = "") -> dict[str, Finding]:
+    async with client(fault) as retrying:
         doctor = Doctor(identity, registry, retrying)
         return {finding.check: finding for finding in await doctor.examine()}
 
@@ -89,8 +89,10 @@ async def test_an_id_token_is_for_the_service_that_it_is_asked_for(google: str, 
     "fault", ["oidc:503", "oidc:reset", "sts:503x2", "sts:429", "iam:timeout", "iam:reset"]
 )
 async def test_what_passes_is_survived(start_google: Start, world: World, fault: str) -> None:
-    _, asked = await minted(identity(start_google(world, fault), world))
-    assert asked == 3 + int(fault.partition("x")[2] or 1)
+    _, asked = await minted(identity(start_google(world, fault), world), fault)
+    injected = int(fault.partition("x")[2] or 1)
+    # On a busy machine a timeout's other requests may be late too; the service's count is exact otherwise.
+    assert asked >= 3 + injected if "timeout" in fault else asked == 3 + injected
 
 
 @pytest.mark.parametrize(
@@ -115,8 +117,8 @@ async def test_what_does_not_pass_is_explained_as_doctor_explains_it(
     start_google: Start, world: World, fault: str, told: str
 ) -> None:
     with pytest.raises(GoogleError, match=told) as caught:
-        await minted(identity(start_google(world, fault), world))
-    found = await findings(identity(start_google(world, fault), world))
+        await minted(identity(start_google(world, fault), world), fault)
+    found = await findings(identity(start_google(world, fault), world), fault=fault)
     bad = [first_line(finding.came) for finding in found.values() if finding.good is False]
     assert first_line(str(caught.value)) in bad
     with pytest.raises(NotReady, match="a release would fail: "):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from app.errors import BadData
 from app.modelling.columns import parse_number
-from training.kinds import Source, odd_number
+from training.reading.kinds import Source, odd_number
 
 ROWS_NEEDED = 4  # of each class, or of half a regression: the held-out quarter must see them too
 

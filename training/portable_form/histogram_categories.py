@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.preparation.own_encoding import OwnEncoding
-from training.preparation.prepared_row import Names
+from training.portable_form.preparation.own_encoding import OwnEncoding
+from training.portable_form.preparation.prepared_row import Names
 
 WORDS = 4  # of 64 bits: an encoded category is below 256
 

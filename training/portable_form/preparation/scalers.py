@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from app.errors import NotPortable
-from training.preparation.prepared_row import PreparedRow
+from training.portable_form.preparation.prepared_row import PreparedRow
 
 
 def standard_scaler(scaler: Any, row: PreparedRow, at: list[int]) -> list[int]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.modelling.portable.operations import Step
-from training.preparation.prepared_row import Names, PreparedRow
+from training.portable_form.preparation.prepared_row import Names, PreparedRow
 
 NAN = float("nan")
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from app.errors import NotPortable
 from app.modelling.portable.model import CATEGORY, MISSING_RIGHT, Forest
-from training.preparation.own_encoding import OwnEncoding
-from training.preparation.prepared_row import Names
-from training.trees import NO_CHILD, Nodes, forest
+from training.portable_form.preparation.own_encoding import OwnEncoding
+from training.portable_form.preparation.prepared_row import Names
+from training.portable_form.trees import NO_CHILD, Nodes, forest
 
 ESTIMATORS = ("lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor")
 # Objectives whose predictions are the scores, one of their sigmoid, or their largest.

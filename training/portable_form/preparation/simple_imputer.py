@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.errors import NotPortable
-from training.preparation.prepared_row import PreparedRow
+from training.portable_form.preparation.prepared_row import PreparedRow
 
 
 def simple_imputer(imputer: Any, row: PreparedRow, at: list[int]) -> list[int]:

@@ -1,7 +1,7 @@
 """Hold a portable model to the estimator that it was made of, before it may replace it.
 
-Trees must give the same scores bit for bit; other scores may differ as `training.export.tolerance` says, and
-what is made of scores by TOLERANCE, as scikit-learn itself does between a row and a batch. Compared are
+Trees must give the same scores bit for bit; other scores may differ as `export.tolerance` says, and what is
+made of scores by TOLERANCE, as scikit-learn itself does between a row and a batch. Compared are
 
 - the rows trained on;
 - up to RANDOM_ROWS rows, half of them even over one and a half times the features' ranges (over all
@@ -32,9 +32,9 @@ from app.modelling.data_frame import to_frame
 from app.modelling.portable.model import CATEGORY, COLUMN, LEAF, Forest, Model
 from app.modelling.portable.operations import prepare
 from app.modelling.portable.scorer import Scorer, scorer
-from training.export import own_encoding, raw_scores, split, tolerance
-from training.preparation.own_encoding import OwnEncoding
-from training.preparation.prepared_row import names_of
+from training.portable_form.export import own_encoding, raw_scores, split, tolerance
+from training.portable_form.preparation.own_encoding import OwnEncoding
+from training.portable_form.preparation.prepared_row import names_of
 
 RANDOM_ROWS = 100_000
 PYTHON_MICROSECONDS = 10_000_000  # for random rows where the native library is missing: fewer are compared
@@ -69,6 +69,9 @@ class Pair:
         answers = np.array(list(map(self.scorer.answer, found)))
         inexact = max(TOLERANCE, self.tolerance)
         differing |= _differing(answers, served, 0 if served.dtype.kind == "i" else inexact)
+        if self.scorer.shares:
+            shares = np.array(list(map(self.scorer.shares, found)))
+            differing |= _differing(shares, self.estimator.predict_proba(self._taken(rows)), inexact)
         if differing.any():
             first = int(np.argmax(differing))
             raise NotPortable(
@@ -77,9 +80,13 @@ class Pair:
                 f"the portable model {answers[first].item()!r}"
             )
 
+    def _taken(self, rows: Rows) -> Any:
+        """Return rows as the estimator takes them."""
+        return rows if self.columns is None else to_frame(self.columns, rows)
+
     def _expected(self, rows: Rows) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the estimator's scores, and what is served of them."""
-        x = rows if self.columns is None else to_frame(self.columns, rows)
+        x = self._taken(rows)
         try:
             if self.positive is not None:
                 served = self.estimator.predict_proba(x)[:, self.positive]

@@ -1,7 +1,7 @@
 """Write a fitted scikit-learn estimator as a portable model, or say why that can't be done.
 
 What an estimator predicts is only known of the very classes named here: a subclass may do anything. Whether
-it was understood is for `training.parity` to find out.
+it was understood is for `parity` to find out.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from sklearn.pipeline import Pipeline
 from app.errors import NotPortable
 from app.modelling.portable.binary_format import FORMAT, MAX_BYTES
 from app.modelling.portable.model import MAX_NODES, Answer, Forest, Model, doubles
-from training import histogram_categories, lightgbm_trees, xgboost_trees
-from training.preparation.forms import write_steps
-from training.preparation.own_encoding import OwnEncoding
-from training.preparation.prepared_row import Names, PreparedRow
-from training.trees import Nodes, forest
+from training.portable_form import histogram_categories, lightgbm_trees, xgboost_trees
+from training.portable_form.preparation.forms import write_steps
+from training.portable_form.preparation.own_encoding import OwnEncoding
+from training.portable_form.preparation.prepared_row import Names, PreparedRow
+from training.portable_form.trees import Nodes, forest
 
 LINEAR = (
     *(linear_model.ARDRegression, linear_model.BayesianRidge, linear_model.ElasticNet),
@@ -137,7 +137,7 @@ def _forest(final: Any, positive: int | None) -> Model:
     outputs = [-1 if several else 0] * len(members)
     # Its scores are probabilities already.
     exported = _model(final, None, [0.0] * len(served), trees=forest(grown, outputs, "single"))
-    return replace(exported, divisor=len(members))
+    return replace(exported, divisor=len(members), answer="shares" if several else exported.answer)
 
 
 def _boosting(final: Any, positive: int | None) -> Model:
@@ -222,5 +222,5 @@ def _model(
         coefficients=None if coefficients is None else doubles(np.ravel(coefficients).tolist()),
         forest=trees,
         divisor=1,
-        answer="index" if len(scores) > 1 else answer,
+        answer="softmax" if len(scores) > 1 else answer,
     )

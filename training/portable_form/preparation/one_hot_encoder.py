@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from training.preparation.prepared_row import PreparedRow
+from training.portable_form.preparation.prepared_row import PreparedRow
 
 
 def one_hot_encoder(encoder: Any, row: PreparedRow, at: list[int]) -> list[int]:

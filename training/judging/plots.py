@@ -17,7 +17,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import recall_score, roc_curve
 
 from app.modelling.estimator import Estimator
-from training.table import Examples
+from training.reading.table import Examples
 
 WIDTH, HEIGHT = 380, 320
 LEFT, RIGHT, TOP, BOTTOM = 60, 364, 16, 272  # of the square that data is drawn in

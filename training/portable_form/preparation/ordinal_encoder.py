@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from training.preparation.one_hot_encoder import pools
-from training.preparation.prepared_row import PreparedRow
+from training.portable_form.preparation.one_hot_encoder import pools
+from training.portable_form.preparation.prepared_row import PreparedRow
 
 
 def ordinal_encoder(encoder: Any, row: PreparedRow, at: list[int]) -> list[int]:

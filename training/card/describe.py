@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from app.modelling.artifact import Bins, Feature, Kind
 from app.modelling.columns import UNKNOWN, Column
-from training.kinds import RARE_ROWS
+from training.reading.kinds import RARE_ROWS
+from training.reading.table import Examples
 from training.settings import ColumnSettings, Settings
-from training.table import Examples
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 10
@@ -20,7 +20,7 @@ MOST_NAMED = 100  # categories in a card: drift is counted for each
 
 
 def describe(trained: Examples, settings: Settings) -> tuple[Column, ...]:
-    """Return the columns of the rows trained on. What the model takes besides, `training.probe` finds out."""
+    """Return the columns of the rows trained on. What the model takes besides, `probe` finds out."""
     return tuple(_columns(trained, settings))
 
 

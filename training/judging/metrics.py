@@ -18,8 +18,8 @@ from sklearn.inspection import permutation_importance
 
 from app.errors import BadData, BelowMinimum
 from app.modelling.estimator import Estimator
+from training.reading.table import Examples
 from training.settings import Settings
-from training.table import Examples
 
 SHUFFLES = 5
 MOST_SHUFFLED = 2000  # rows held out that importance is measured on

@@ -19,18 +19,18 @@ from sklearn.preprocessing import (
 )
 
 from app.errors import NotPortable
-from training.preparation.column_transformer import column_parts
-from training.preparation.one_hot_encoder import one_hot_encoder
-from training.preparation.ordinal_encoder import ordinal_encoder
-from training.preparation.prepared_row import PreparedRow
-from training.preparation.scalers import (
+from training.portable_form.preparation.column_transformer import column_parts
+from training.portable_form.preparation.one_hot_encoder import one_hot_encoder
+from training.portable_form.preparation.ordinal_encoder import ordinal_encoder
+from training.portable_form.preparation.prepared_row import PreparedRow
+from training.portable_form.preparation.scalers import (
     function_transformer,
     max_abs_scaler,
     min_max_scaler,
     robust_scaler,
     standard_scaler,
 )
-from training.preparation.simple_imputer import simple_imputer
+from training.portable_form.preparation.simple_imputer import simple_imputer
 
 Form = Callable[[Any, PreparedRow, list[int]], list[int]]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.errors import NotPortable
-from training.preparation.prepared_row import PreparedRow
+from training.portable_form.preparation.prepared_row import PreparedRow
 
 
 def column_parts(transformer: Any, row: PreparedRow, at: list[int]) -> Iterator[tuple[Any, list[int]]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from app.errors import NotPortable
 from app.modelling.portable.model import MISSING_RIGHT, Forest
-from training.trees import NO_CHILD, Nodes, forest
+from training.portable_form.trees import NO_CHILD, Nodes, forest
 
 ESTIMATORS = ("xgboost.sklearn.XGBClassifier", "xgboost.sklearn.XGBRegressor")
 OBJECTIVES = ("reg:squarederror", "reg:absoluteerror", "binary:logistic", "multi:softprob")

@@ -1,0 +1,1 @@
+"""Preparation: scikit-learn's transformers as portable steps; only `training.portable_form` may import it."""
