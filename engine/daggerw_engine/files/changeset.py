@@ -37,7 +37,7 @@ class Changes:
     @property
     def added(self) -> list[str]:
         """Paths that only the newer one has."""
-        return [_named(path, head) for path, head in self._only(self.after, self.before)]
+        return [_name_in_patch(path, head) for path, head in self._only(self.after, self.before)]
 
     @property
     def modified(self) -> list[str]:
@@ -50,7 +50,9 @@ class Changes:
     def removed(self) -> list[str]:
         """Paths that only the older one has; of a folder that is gone nothing but itself."""
         gone = dict(self._only(self.before, self.after))
-        return [_named(path, head) for path, head in gone.items() if os.path.dirname(path) not in gone]
+        return [
+            _name_in_patch(path, head) for path, head in gone.items() if os.path.dirname(path) not in gone
+        ]
 
     @property
     def is_empty(self) -> bool:
@@ -92,7 +94,7 @@ class Changes:
         return ((path, head) for path, head in there.listing.heads.items() if path not in others)
 
 
-def _named(path: str, head: str) -> str:
+def _name_in_patch(path: str, head: str) -> str:
     return f"{path}/" if head[0] == "d" else path
 
 

@@ -145,13 +145,17 @@ class Filter:
 
     def keeps(self, path: str, folder: bool = False) -> bool:
         """Return whether `path`, relative with slashes, stays."""
-        if self.ignores and self._ignored(f"{path}/" if folder else path):
+        if self.ignores and self._is_ignored(f"{path}/" if folder else path):
             return False
         return (not self.include or self._included(path)) and not self._excluded(path)
 
     def descends(self, folder: str) -> bool:
         """Return whether anything below `folder` could stay."""
-        if self.ignores and self._ignored(f"{folder}/") and not any(each.takes_back for each in self.ignores):
+        if (
+            self.ignores
+            and self._is_ignored(f"{folder}/")
+            and not any(each.takes_back for each in self.ignores)
+        ):
             return False
         if self.include and not (
             self._included(folder) or any(p.may_reach_below(folder) for p in self.include)
@@ -169,7 +173,7 @@ class Filter:
     def _excluded(self) -> Callable[[str], bool]:
         return _decision(self.exclude)
 
-    def _ignored(self, path: str) -> bool:
+    def _is_ignored(self, path: str) -> bool:
         decided = (each.decides(path) for each in reversed(self.ignores))
         return next((ignored for ignored in decided if ignored is not None), False)
 

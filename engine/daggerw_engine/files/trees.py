@@ -52,14 +52,18 @@ class Place:
     @property
     def listing(self) -> Listing:
         """The list of the folder's content."""
-        return _listing(self.root, self.path.strip("/"))
+        return _read_listing(self.root, self.path.strip("/"))
 
     @property
     def key(self) -> str:
         """Value that stands for the content in a cache key: the same wherever equal content comes from."""
         if self.path == "/":
             return self.digest
-        return _listing(self.root, "").heads[self.path[1:]] if self.on_disk.is_file() else self.listing.digest
+        return (
+            _read_listing(self.root, "").heads[self.path[1:]]
+            if self.on_disk.is_file()
+            else self.listing.digest
+        )
 
     def below(self, path: str) -> Place:
         """Return a place further down; PathError when nothing is there."""
@@ -68,9 +72,9 @@ class Place:
 
 
 @lru_cache(maxsize=16)
-def _listing(root: Path, path: str) -> Listing:
+def _read_listing(root: Path, path: str) -> Listing:
     text = root.with_name("list").read_bytes().decode(errors="surrogateescape")
-    return _listing(root, "").below(path) if path else Listing(text)
+    return _read_listing(root, "").below(path) if path else Listing(text)
 
 
 @dataclass(frozen=True)

@@ -219,11 +219,11 @@ async def _connect_to_host(namespace: Namespace) -> asyncio.subprocess.Process:
         os.close(reader)
     if not ready:
         _, told = await process.communicate()
-        raise NetworkError(_refused(" ".join(told.decode(errors="replace").split())))
+        raise NetworkError(_explain(" ".join(told.decode(errors="replace").split())))
     return process
 
 
-def _refused(told: str) -> str:
+def _explain(told: str) -> str:
     if TUNNEL in told:
         return f"{TUNNEL} isn't open to this user: an administrator allows it with `chmod 0666 {TUNNEL}`"
     return f"slirp4netns made no network: {told}"

@@ -50,7 +50,7 @@ class Cache:
         At the end, but at most once an hour, what is above `bound` bytes is removed, if we are alone.
         """
         _make_folders(folder)
-        async with pruning.in_use(folder), cls._opened(folder) as opened:
+        async with pruning.in_use(folder), cls._open(folder) as opened:
             yield opened
         if pruning.is_due(folder):
             with suppress(CacheInUseError):
@@ -58,7 +58,7 @@ class Cache:
 
     @classmethod
     @asynccontextmanager
-    async def _opened(cls, folder: Path) -> AsyncIterator[Cache]:
+    async def _open(cls, folder: Path) -> AsyncIterator[Cache]:
         with _new_lock(folder / "sessions") as lock:
             scratch = lock.with_suffix("")
             scratch.mkdir(mode=0o700)
@@ -82,7 +82,7 @@ class Cache:
         cgroups.sweep()
         containers = self.store.working_containers()
         with ExitStack() as held:
-            locks = [lock for lock in self._others() if not _taken(lock, held)]
+            locks = [lock for lock in self._others() if not _is_taken(lock, held)]
             dead = {lock.stem for lock in locks}
             alive = {lock.stem for lock in self._others()} - dead
             for name, id_ in containers.items():
@@ -163,7 +163,7 @@ def _new_lock(sessions: Path) -> Iterator[Path]:
                 return
 
 
-def _taken(lock: Path, held: ExitStack) -> bool:
+def _is_taken(lock: Path, held: ExitStack) -> bool:
     """Return whether a session lives that holds the lock; else we hold it from now on."""
     try:
         return not pruning.flocked(held.enter_context(lock.open()))

@@ -38,10 +38,10 @@ class Evaluation:
         if call.id not in self._running:
             task = asyncio.create_task(self.ask(call))
             self._running[call.id] = task
-            task.add_done_callback(lambda done: self._ended(call.id, done))
+            task.add_done_callback(lambda done: self._keep_value(call.id, done))
         return await asyncio.shield(self._running[call.id])
 
-    def _ended(self, id_: str, done: asyncio.Task[Any]) -> None:
+    def _keep_value(self, id_: str, done: asyncio.Task[Any]) -> None:
         del self._running[id_]
         if not done.cancelled() and not done.exception():
             self._values[id_] = done.result()
