@@ -1,4 +1,4 @@
-"""What is left after the engine is killed, interrupted, or refused what it needs; and what it then says."""
+"""Leftovers and messages of an engine that is killed, interrupted, or refused what it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the host has to have is named when it is missing."""
+"""Needs of the host, named when they are missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every container is restricted to, whoever wrote its specification; mount points; limits."""
+"""Restrictions of every container, also of those that Buildah specifies; mount points; limits."""
 
 from __future__ import annotations
 

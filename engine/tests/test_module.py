@@ -128,7 +128,7 @@ def test_the_description_holds_what_the_code_says(catalogue: Catalogue) -> None:
     types = catalogue.module
     greet, plan = (types.objects["Example"].functions[name] for name in ("greet", "plan"))
     assert types.enums == {"Speed": ("SLOW", "FAST")}
-    assert greet.doc.startswith("Greet somebody.")
+    assert greet.doc.startswith("Greet a person.")
     assert [(entry.name, entry.default) for entry in greet.arguments] == [
         ("name", None),
         ("times", "1"),

@@ -1,6 +1,6 @@
 """OCI runtime specifications: what crun is told of a container, and what no container goes without.
 
-`restricted` is for every container, whoever wrote its specification: ours, or Buildah for a Dockerfile's RUN.
+`restricted` is for every container, whether we wrote its specification or Buildah, for a Dockerfile's RUN.
 The specification's fields: https://github.com/opencontainers/runtime-spec/blob/v1.0.2/config.md
 """
 
@@ -38,7 +38,7 @@ HOST_NAME = "container"
 SHARED_MEMORY, SHARED_FILES = "/dev/shm", "nr_inodes=16k"  # an empty file takes memory of the kernel's
 OUT_OF_MEMORY_FIRST = 500  # a command is ended before the engine is
 # crun gives a container's root a mount of its own without the flags that it had. The hook reads what crun
-# writes to it: crun fails when nobody does.
+# writes to it: otherwise crun fails.
 NO_DEVICES = 'read -r state; exec mount -o remount,bind,nodev "$0"'
 
 
@@ -65,7 +65,7 @@ class Mounted:
 
     @property
     def entry(self) -> Config:
-        """What the specification has for it."""
+        """Entry of the specification for it."""
         if self.source is None:
             options = ["nosuid", "nodev", "mode=755", *self.options]
             return {"destination": self.target, "type": "tmpfs", "source": "tmpfs", "options": options}

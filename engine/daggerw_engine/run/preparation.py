@@ -1,4 +1,4 @@
-"""What a command meets in its container: file system, mounts, names, network, environment."""
+"""Surroundings of a command in its container: file system, mounts, names, network, environment."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ FAILED_STEP = re.compile(r"building at STEP \"(?P<step>.*?)\": .*?exit status (?
 
 @dataclass(frozen=True)
 class DockerBuild:
-    """What to build: a context, the Dockerfile in it, build arguments, the target stage, and secrets."""
+    """Input of a build: a context, the Dockerfile in it, build arguments, the target stage, and secrets."""
 
     context: Place
     dockerfile: str

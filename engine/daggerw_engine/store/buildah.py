@@ -72,7 +72,7 @@ class Store:
         return done.stdout.rstrip("\n")
 
     def has(self, image: str) -> bool:
-        """Whether the image with this id is in the store."""
+        """Return whether the image with this id is in the store."""
         return (self.folder / "root/overlay-images" / image).is_dir()
 
     def lower(self, image: str) -> list[str]:
@@ -120,7 +120,7 @@ class Store:
         return told
 
     async def remove_abandoned(self, name: str, id_: str) -> None:
-        """Remove a working container that nobody owns any more.
+        """Remove a working container that no session owns any more.
 
         A killed `buildah from` may have left one without the state from which `buildah rm` knows it. Its
         changes go first: they may be what fills the disk, and `buildah rm` needs some room.
@@ -195,7 +195,7 @@ def store_error(action: str, done: Completed) -> StoreError:
 
 
 def tells_full(text: str) -> bool:
-    """Whether what a program wrote says that the disk is full."""
+    """Return whether what a program wrote says that the disk is full."""
     return any(sign in text.lower() for sign in FULL)
 
 

@@ -59,7 +59,7 @@ NO_NETWORK = (
 
 @dataclass(frozen=True)
 class StandIn:
-    """How one base image is made from packages.
+    """Recipe of one base image, made from packages.
 
     `packages` are installed on top of a small Debian; where there are none, the `unpacked` ones are all
     that the image has. `commands` run in it at last.
@@ -80,7 +80,7 @@ class StandIn:
 
     @property
     def key(self) -> str:
-        """What tells one way to make it from another."""
+        """Key that tells one way to make it from another."""
         return key_of(repr(self))
 
     async def make(self, store: Store) -> str:

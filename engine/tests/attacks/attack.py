@@ -16,7 +16,7 @@ Beside = Literal["stronger", "same", "weaker"]
 DENIED = ("Operation not permitted", "Permission denied", "Read-only file system")
 MISSING = "No such file or directory"  # not every kernel has it
 ABSENT = ("Function not implemented",)
-TOKEN = "a-token-that-nobody-else-has"
+TOKEN = "a-token-of-this-engine-alone"
 
 # <asm/unistd.h>
 NUMBERS = {
@@ -39,7 +39,7 @@ AT_FDCWD, NEW_USER, NEW_MOUNTS, REMOUNT_BIND, NEW_DEVICE = -100, 0x10000000, 0x2
 
 @dataclass(frozen=True)
 class Attack:
-    """What is tried; the reasons for which it may fail, or the one text that tells so; Docker's standing."""
+    """A script; the reasons for which it may fail, or the one text that says so; Docker's standing."""
 
     name: str
     script: str

@@ -18,9 +18,9 @@ from attacks.conftest import Target, attacked, attacked_in, home_of_attacked
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="requires root")
 BOTH = pytest.mark.parametrize("rootless", [False, True], ids=["root", "rootless"])
 MEMORY = Path("/sys/fs/cgroup/memory")  # version 1's
-MEGABYTES = 300
+MEGABYTES = 400
 KILLED = 137
-EATS_MEMORY = f"my @all; push @all, 'x' x (1 << 20) for 1 .. {4 * MEGABYTES};"
+EATS_MEMORY = f"my @all; push @all, 'x' x (1 << 24) for 1 .. {MEGABYTES // 4};"
 # The engine gets a cgroup of its own: nothing of the machine's is used up.
 ENTER = 'echo $$ >"$0/cgroup.procs"; exec "$@"'
 FILLS = {
@@ -31,7 +31,7 @@ FILLS = {
 
 @pytest.fixture
 def group() -> Iterator[Path]:
-    """Return a cgroup whose processes have 300 MB of memory in all."""
+    """Return a cgroup whose processes have 400 MB of memory in all."""
     if not os.access(MEMORY, os.W_OK):
         pytest.skip("requires a writable memory cgroup of version 1")
     made = Path(tempfile.mkdtemp(prefix="attacks-", dir=MEMORY))
