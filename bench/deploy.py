@@ -46,7 +46,7 @@ from tests.ci.conftest import Archive, serving_registry
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP_SECONDS = 4.0
-LIMITS = Limits(ceiling=5, slower=5, slack=5)  # the machine is the users', too
+LIMITS = Limits(p95_seconds=5, p99_ratio=5, p99_slack_seconds=5)  # the machine is the users', too
 USERS = """
 import asyncio, json, sys
 from deploying.rollout.golden_rows import Golden
