@@ -18,7 +18,7 @@ from deploying.target_connections import Operator, Reach
 from errors import ImagesDiffer, InvalidIdentity
 from image import compare, conformance, release_files
 from keyless import setup_script
-from keyless.doctor import Doctor, report
+from keyless.doctor import Doctor, Signer, report
 from keyless.endpoints import Endpoints
 from keyless.google_identity import Identity
 from keyless.setup_script import Setup
@@ -399,8 +399,11 @@ class Ci:
         if identity is None:
             raise InvalidIdentity("provider: give doctor the arguments of publish that say who releases")
         async with patient() as client:
-            machine = await dag.default_platform()
-            return report(await Doctor(identity, address, client, condition, machine).examine())
+            machine, signatures = await dag.default_platform(), await self._signatures()
+            policy, services = signatures.policy, signatures.trust.services
+            ids = (policy.repository_id, policy.owner_id) if policy else (None, None)
+            doctor = Doctor(identity, address, client, condition, machine, Signer(services, *ids))
+            return report(await doctor.examine())
 
     @function()
     def explain(self, text: Annotated[str, Doc("An error, or a log with one in it")]) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from advice.identity_signals import IDENTITY_SIGNALS
 from advice.resource_signals import RESOURCE_SIGNALS
 from advice.signals import NAMES, Signal
+from advice.signature_signals import SIGNATURE_SIGNALS
 from errors import Unexplained
 
 # The more special comes first: of several that show, an error message has the first.
-SIGNALS = (*IDENTITY_SIGNALS, *RESOURCE_SIGNALS)
+SIGNALS = (*SIGNATURE_SIGNALS, *IDENTITY_SIGNALS, *RESOURCE_SIGNALS)
 # What wraps an error on its way into a log: escapes of JSON, quotes of all kinds, frames, line ends.
 _ESCAPED_QUOTE = re.compile(r"\\+([\"'])")
 _LINE_END = re.compile(r"\\+[nrt]|\\\s*\n\s*\\?|[│╷╵]")

@@ -63,7 +63,8 @@ RESOURCE_SIGNALS = (
         "the service account's principalSet binding is missing, names an attribute that is not mapped, or "
         "wants a job of another environment, as those for staging and production do",
         "gcloud iam service-accounts add-iam-policy-binding {account} --role=roles/iam.workloadIdentityUser "
-        '--member="{member}"',
+        '--member="{member}" # not for an account that deploys: its job needs `environment: production` or '
+        "the like",
         RUN,
         ("permission",),
     ),

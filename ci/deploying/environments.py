@@ -3,19 +3,24 @@
 [staging]
 target = "cloud-run"    # or "kubernetes", "swarm"
 project = "my-project"  # and the target's other settings
+
+[staging.limits]        # what a release is judged by there
+p95_seconds = 0.25
 """
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
+from deploying.rollout.verdict import Limits
 from deploying.targets import cloud_run, kubernetes, swarm
 from errors import InvalidEnvironment
 from signing.policy import Policy
 
-FILE, SIGNATURE = "deploy/environments.toml", "signature"
+FILE, SIGNATURE, LIMITS = "deploy/environments.toml", "signature", "limits"
 Settings = cloud_run.Settings | kubernetes.Settings | swarm.Settings
 TARGETS: Mapping[str, type[Settings]] = {
     "cloud-run": cloud_run.Settings,
@@ -27,10 +32,11 @@ _AT = re.compile(r" \(at (line \d+), column \d+\)|\(at (end of document)\)")
 
 @dataclass(frozen=True)
 class Common:
-    """What every environment can set: the registry that it pulls from, and how long a step is watched."""
+    """Settings of every environment: its registry, how long a step is watched, and what it is judged by."""
 
     registry: str = ""
     step_seconds: int = 60
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -99,10 +105,23 @@ class Environments:
                 )
         return Environment(
             name,
-            Common(**self._values(name, table, Common)),
+            self._common(name, table),
             TARGETS[target](**self._values(name, table, TARGETS[target])),
             _line(self.text, name),
         )
+
+    def _common(self, name: str, table: Mapping[str, Any]) -> Common:
+        """Return what every environment can set; its limits are a table of their own."""
+        limits = table.get(LIMITS, {})
+        if not isinstance(limits, dict):
+            raise self._wrong(name, LIMITS, f"is {limits!r}; write it as a table [{name}.{LIMITS}]")
+        known = [each.name for each in fields(Limits)]
+        for key in limits:
+            if key not in known:
+                raise self._wrong(f"{name}.{LIMITS}", key, f"is no limit; there are {', '.join(known)}")
+        plain = {key: value for key, value in table.items() if key != LIMITS}
+        judged_by = Limits(**self._values(f"{name}.{LIMITS}", limits, Limits))
+        return Common(**self._values(name, plain, Common), limits=judged_by)
 
     def _values(self, name: str, table: Mapping[str, Any], kind: type) -> dict[str, Any]:
         """Return a dataclass's values out of a table."""
@@ -111,7 +130,7 @@ class Environments:
             if each.name in table:
                 self._check(name, each, table[each.name], hints[each.name])
                 values[each.name] = table[each.name]
-            elif each.default is MISSING:
+            elif each.default is MISSING and each.default_factory is MISSING:
                 raise self._wrong(name, "target", f"needs a setting {each.name!r} beside it")
         return values
 
@@ -121,16 +140,18 @@ class Environments:
                 raise self._wrong(
                     name, setting.name, f"is {value!r}; write one of {', '.join(get_args(hint))}"
                 )
-        elif type(value) is not hint:
+        elif type(value) not in ((int, float) if hint is float else (hint,)):
             raise self._wrong(name, setting.name, f"is {value!r}; write a {_KINDS[hint]}")
-        elif isinstance(value, int) and value < 0:
+        elif isinstance(value, int | float) and not 0 <= value < math.inf:
             raise self._wrong(name, setting.name, f"is {value!r}; write a number that is not negative")
+        elif isinstance(value, int | float) and "share" in setting.name and value > 1:
+            raise self._wrong(name, setting.name, f"is {value!r}; write a part of one: 0.01 is 1 %")
 
     def _wrong(self, name: str, key: str, problem: str) -> InvalidEnvironment:
         return InvalidEnvironment(f"{FILE}, line {_line(self.text, name, key)}: [{name}] {key} {problem}")
 
 
-_KINDS = {str: "text in quotes", int: "whole number"}
+_KINDS = {str: "text in quotes", int: "whole number", float: "number"}
 
 
 def _line(text: str, table: str, key: str = "target") -> int:

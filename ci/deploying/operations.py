@@ -100,7 +100,8 @@ class Operations:
         self, environment: Environment, target: Target, client: Retrying, release: Release
     ) -> None:
         rows = golden(release, (await self._verified(release)).provenance)
-        judge = Judge(rows, client.http, self.steps.note, environment.common.step_seconds)
+        common = environment.common
+        judge = Judge(rows, client.http, self.steps.note, common.step_seconds, common.limits)
         deployment = await self._deployment(environment, target, client)
         async with self._alerts(environment, target, f"the deployment of {release.image.tag}"):
             await deployment.deploy(release, judge, takeover=self.reach.operator.takeover)
@@ -147,13 +148,14 @@ class Operations:
         image = reference.image(to.common.registry, name, release.image.tag)
         if image == release.image:
             return release
-        await self._verified(release)
+        found = await self._verified(release)
         with self.steps.step(f"copy {release} to {image}"):
             async with (
                 self.access.open(release.image) as there,
                 self.access.open(image) as here,
             ):
-                await here.copy(there, release.digest, image.tag)
+                signatures = await self.signatures.manifests(there, release, found.provenance)
+                await here.copy(there, release.digest, image.tag, [*found.documents, *signatures])
         return Release(image, release.digest)
 
 

@@ -32,6 +32,8 @@ def server(app: ASGIApp) -> uvicorn.Server:
         log_config=None,
         # A request that a fault leaves unanswered shall not hold up the end.
         timeout_graceful_shutdown=1,
+        # As Google's load balancer. A client that drops idle connections sooner never meets one that ends.
+        timeout_keep_alive=600,
     )
     return uvicorn.Server(config)
 

@@ -5,7 +5,7 @@ came, or raises a GoogleError, whose message says what is wrong and ends with th
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import httpx
 
 from advice.attribute_condition import Condition
 from advice.known_errors import advice
-from errors import GoogleError, InvalidCondition, NotReady, PlatformRefused
+from errors import GoogleError, InvalidCondition, NoAnswer, NotReady, PlatformRefused
 from image.conformance import PLATFORM, check_machine
 from keyless.artifact_repository import ArtifactRepository
 from keyless.federation import Federation
@@ -51,8 +51,17 @@ class Finding:
         return f"{mark}  {self.check}: {self.came}"
 
 
+@dataclass(frozen=True)
+class Signer:
+    """Where releases are signed, and by which repository they have to be; without one nobody has to."""
+
+    services: Sequence[str] = ()
+    repository_id: str | None = None
+    owner_id: str | None = None
+
+
 class Doctor:
-    """Checks one release's identity and registry."""
+    """Checks one release's identity, registry and signature."""
 
     def __init__(
         self,
@@ -61,12 +70,13 @@ class Doctor:
         client: Retrying,
         condition: str | None = None,
         machine: str = PLATFORM,
+        signer: Signer | None = None,
     ) -> None:
         """Ask through a client; a condition is the provider's own, setup-google's when it is not known.
 
         The machine is the platform that the engine runs on.
         """
-        self._machine = machine
+        self._machine, self._signer = machine, signer or Signer()
         self._identity, self._registry, self._client = identity, registry, client
         self._condition = Condition.parse(condition) if condition else None
         self._federation = Federation(identity, client)
@@ -86,7 +96,7 @@ class Doctor:
                 findings[check] = await _found(check, step)
         return list(findings.values())
 
-    def _checks(self) -> dict[str, tuple[Callable[[], Awaitable[str]], tuple[str, ...]]]:
+    def _checks(self) -> dict[str, tuple[Callable[[], Awaitable[str | Finding]], tuple[str, ...]]]:
         return {
             "identity": (self.identity, ()),
             "claims": (self.claims, ("identity",)),
@@ -98,6 +108,8 @@ class Doctor:
             "permissions": (self.permissions, ("registry", "impersonation")),
             "immutable tags": (self.immutable_tags, ("registry", "impersonation")),
             "platform": (self.platform, ()),
+            "signer": (self.signer, ("identity",)),
+            "Sigstore": (self.sigstore, ("identity",)),
             "clock": (self.clock, ()),
         }
 
@@ -183,6 +195,46 @@ class Doctor:
             )
         return f"{place.repository} keeps them"
 
+    async def signer(self) -> str | Finding:
+        """Check that the policy for signatures names this job's repository."""
+        demanded = (self._signer.repository_id, self._signer.owner_id)
+        said = tuple(self._claims.get(name) for name in ("repository_id", "repository_owner_id"))
+        if demanded == (None, None):
+            return Finding(
+                "signer",
+                None,
+                "deploy/environments.toml has no table [signature], so that everybody who may push to the "
+                "registry can have an image deployed\n  fix: dagger call setup-google # prints the table",
+            )
+        if demanded != said:
+            raise NotReady(
+                f"[signature] in deploy/environments.toml demands repository {demanded[0]} of owner "
+                f"{demanded[1]}, and the token is of repository {said[0]} of owner {said[1]}\n"
+                "  fix: dagger call setup-google # prints the table"
+            )
+        return f"repository {demanded[0]} of owner {demanded[1]} has to sign"
+
+    async def sigstore(self) -> str | Finding:
+        """Check that a job which signs has a token for that, and reaches Sigstore's services."""
+        demanded = self._signer.repository_id is not None
+        if not demanded and self._claims.get("repository_visibility") != "public":
+            return Finding("Sigstore", None, "not checked: this repository need not sign")
+        if not self._identity.given.url:
+            problem = "the CI system issues no token for Sigstore on request"
+            return Finding("Sigstore", None, problem + self._advice(problem))
+        for url in self._signer.services:
+            await self._reach(url)
+        return f"{', '.join(self._signer.services)} answer"
+
+    async def _reach(self, url: str) -> None:
+        try:
+            answer = await self._client.send(self._client.http.build_request("GET", url))
+            problem = f"{url} answered {answer.status_code}" if answer.is_server_error else ""
+        except NoAnswer as error:
+            problem = f"{url} is unreachable: {str(error).splitlines()[0]}"
+        if problem:
+            raise NotReady(problem + self._advice(problem))
+
     async def platform(self) -> str:
         """Check that the engine runs on the platform that releases are for."""
         try:
@@ -223,9 +275,10 @@ class Doctor:
             self._skews[answer.url.host] = seconds
 
 
-async def _found(check: str, step: Callable[[], Awaitable[str]]) -> Finding:
+async def _found(check: str, step: Callable[[], Awaitable[str | Finding]]) -> Finding:
     try:
-        return Finding(check, True, await step())
+        came = await step()
+        return came if isinstance(came, Finding) else Finding(check, True, came)
     except GoogleError as error:
         return Finding(check, False, str(error))
 

@@ -13,7 +13,7 @@ import httpx
 
 from advice.known_errors import advice
 from errors import ExchangeRefused, IdentityError, ImpersonationRefused, InvalidIdentity
-from keyless.google_identity import Identity, known, verdict
+from keyless.google_identity import Identity, known, mapped, verdict
 from keyless.oidc_sources import identity_token
 from net.http_responses import document, member, said
 from net.retry_policy import Retrying, named_skew, served
@@ -100,13 +100,13 @@ class Federation:
         answer = await self._client.send(request)
         if answer.status_code != 200:
             step = f"iam: {method} of {account}"
-            raise ImpersonationRefused(self._refused(step, answer, federated))
+            raise ImpersonationRefused(self._refused(step, answer, federated, mapped(self._claims)))
         return answer
 
-    def _refused(self, step: str, answer: httpx.Response, sent: Token) -> str:
+    def _refused(self, step: str, answer: httpx.Response, sent: Token, principal: str = "") -> str:
         """Return what became of a step, with all that helps to end it, and of tokens nothing but claims."""
         problem = f"{step} answered {said(answer, sent)}"
-        notes = [named_skew(answer)]
+        notes = [named_skew(answer), principal if answer.status_code == 403 else ""]
         if "attribute condition" in problem:
             notes.append(verdict(self._claims))
         problem += "".join(f"\n  {note}" for note in notes if note)

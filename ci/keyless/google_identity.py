@@ -136,6 +136,18 @@ def verdict(claims: Mapping[str, object]) -> str:
     return f"condition: {failing or 'nothing but its repository or owner id can be what fails'}"
 
 
+def mapped(claims: Mapping[str, object]) -> str:
+    """Return the attributes of a token's principal that setup-google's bindings name, "" without any."""
+    repository = claims.get("repository_id")
+    if repository is None:
+        return ""
+    environment = claims.get("environment") or "none"
+    return (
+        f"the token's principal: attribute.repository_id/{repository}, "
+        f"attribute.environment/{repository}:{environment}"
+    )
+
+
 def _misnamed(text: str) -> str:
     match = re.match(r"projects/([^/]+)(?:/locations/global/workloadIdentityPools/[^/]+(/?)$)?", text)
     if match and not match[1].isdecimal():

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from shlex import quote
 
-from advice.attribute_condition import MAPPING, Condition
+from advice.attribute_condition import MAPPING, WORKFLOW, Condition
 from errors import InvalidSetup
 from net.http_responses import document
 from net.retry_policy import Retrying
@@ -80,6 +80,8 @@ def script(template: str, setup: Setup, repository_id: str, owner_id: str) -> st
         "PROJECT": setup.project,
         "GITHUB_REPOSITORY": setup.github_repository,
         "REPOSITORY_ID": repository_id,
+        "OWNER_ID": owner_id,
+        "WORKFLOW": WORKFLOW,
         "LOCATION": setup.location,
         "REPOSITORY": setup.repository,
         "POOL": setup.pool,

@@ -7,7 +7,7 @@ Nothing is rewritten on the way, so an image keeps its digest. What goes wrong i
 import hashlib
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -160,13 +160,15 @@ class Repository:
             await self._put(parcel.manifest, tag)
         return free or attached
 
-    async def copy(self, source: "Repository", digest: str, tag: str) -> bool:
-        """Copy an image, or an index with all its images, from another repository; otherwise as `publish`."""
+    async def copy(self, source: "Repository", digest: str, tag: str, about: Iterable[str] = ()) -> bool:
+        """Copy an image, or an index with all its images, from another repository; otherwise as `publish`.
+
+        What is about it comes along, by the digests of its manifests.
+        """
         free = await self._free(tag, digest)
         if free:
             await self._copy(source, digest)
-        about = [await self._parcel(source, each.digest) for each in await source.referrers(digest)]
-        attached = await self._attach(digest, about)
+        attached = await self._attach(digest, [await self._parcel(source, each) for each in about])
         if free:
             await self._put(await source._existing(digest), tag)
         return free or attached

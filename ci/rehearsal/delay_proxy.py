@@ -1,4 +1,4 @@
-"""Proxy that delays each piece of a request: a service that has become slow.
+"""Proxy that delays every fourth piece of the requests: a service that has become slow.
 
     python delay_proxy.py HOST PORT SECONDS [LISTENING_PORT]
 
@@ -8,18 +8,22 @@ Standard library only: it runs alone in a container.
 import asyncio
 import contextlib
 import sys
+from collections.abc import Iterator
+from itertools import cycle, repeat
 
 _PIECE = 64 * 1024
+_EVERY = 4
 
 
 async def serve(host: str, port: int, seconds: float, listening: int) -> asyncio.Server:
     """Return a server that is listening."""
+    delays, none = cycle([0.0] * (_EVERY - 1) + [seconds]), repeat(0.0)
 
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             there_reader, there_writer = await asyncio.open_connection(host, port)
             try:
-                await asyncio.gather(_pump(reader, there_writer, seconds), _pump(there_reader, writer, 0))
+                await asyncio.gather(_pump(reader, there_writer, delays), _pump(there_reader, writer, none))
             finally:
                 there_writer.close()
         writer.close()
@@ -27,9 +31,9 @@ async def serve(host: str, port: int, seconds: float, listening: int) -> asyncio
     return await asyncio.start_server(accepted, "0.0.0.0", listening)
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delays: Iterator[float]) -> None:
     while piece := await reader.read(_PIECE):
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(next(delays))
         writer.write(piece)
         await writer.drain()
     if writer.can_write_eof():

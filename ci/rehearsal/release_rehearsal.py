@@ -13,7 +13,7 @@ from errors import PipelineError, RehearsalFailed
 from fakecloud import addresses
 from fakecloud.sigstore import paths
 from fakecloud.state import faults
-from fakecloud.state.fixtures import Job, usual_world
+from fakecloud.state.fixtures import Job, usual_world, with_deployers
 from keyless.endpoints import Endpoints
 from keyless.google_identity import Identity, Provider
 from keyless.oidc_sources import Given
@@ -22,6 +22,7 @@ from net.step_log import Steps
 from net.tokens import Token
 from oci import reference
 from oci.repository import Repository
+from rehearsal import refused_runs
 from rehearsal.scenario_run import Play, Stage
 from rehearsal.scenarios import Ingredients, scenario
 from releasing import verify
@@ -98,6 +99,8 @@ class Rehearsal:
         first = await play.release(drafts[0], targets[0])
         async with play.stage.access.open(targets[0]) as repository:
             await _returned(repository, first, play)
+        with play.steps.step("let runs ask that may not release or deploy"):
+            await refused_runs.check(play.stage, self.tag, play.steps.note)
         if not self.scenario:
             return str(first)
         second = await play.release(drafts[1], targets[1])
@@ -109,7 +112,8 @@ class Rehearsal:
     ) -> AsyncIterator[Stage]:
         """Start the stand-in, in front of a registry that has nothing yet, however often this is run."""
         ticket, key = Token(secrets.token_urlsafe()), Token(secrets.token_urlsafe())
-        world = usual_world(ticket.reveal(), Job(ref=f"refs/tags/{self.tag}"), key.reveal())
+        job = Job(ref=f"refs/tags/{self.tag}")
+        world = with_deployers(usual_world(ticket.reveal(), job, key.reveal()))
         fresh = registry.with_env_variable("REHEARSAL", secrets.token_hex()).as_service(use_entrypoint=True)
         stand_in = (
             programs.with_env_variable("PYTHONPATH", "ci")

@@ -15,7 +15,7 @@ from releasing.publishing import PORT, served
 
 # The program that delays requests, and where it lies in its container.
 DELAY_PROGRAM, DELAY_PATH = "ci/rehearsal/delay_proxy.py", "/delay.py"
-_SECONDS = 0.7  # by which every request is later
+LATE_SECONDS = 7.0  # by which one request in four is later
 _KILLED_AT = f"{SHIFT}25 %"
 _MODEL = "/another-model"
 
@@ -36,7 +36,7 @@ class Ingredients:
         return changed.with_exec([*command, "--output", "other"]).directory("other")
 
     def late(self, service: dagger.Service, seconds: float) -> dagger.Service:
-        """Return a service that leads to another, each request some seconds later."""
+        """Return a service that leads to another, one request in four some seconds later."""
         command = ["python", DELAY_PATH, "late", str(PORT), str(seconds)]
         proxy = self.delay_proxy.with_service_binding("late", service).with_exposed_port(PORT)
         return proxy.as_service(args=command)
@@ -85,7 +85,7 @@ async def _no_start(image: dagger.Container, ingredients: Ingredients) -> dagger
 
 
 async def _slow(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
-    return ingredients.late(served(image), _SECONDS)
+    return ingredients.late(served(image), LATE_SECONDS)
 
 
 SCENARIOS: Mapping[str, Scenario] = {

@@ -21,6 +21,7 @@ from oci.repository import Repository
 from releasing import model_card, smoke
 from releasing.git_commit import Commit
 from releasing.registry_access import RegistryAccess
+from releasing.release_documents import document
 from signing import bundles
 from signing.release_signature import Signing
 
@@ -129,10 +130,7 @@ def check_commit(commit: Commit, target: Image, allowed: Allowed, steps: Steps) 
 
 def attachments(image: archive_reader.Layout, folder: Path) -> list[Parcel]:
     """Return what is published about an image, from the files of its release."""
-    return [
-        Parcel.about(image.manifest, kind, name, (folder / name).read_bytes())
-        for name, kind in release_files.KINDS.items()
-    ]
+    return [document(image.manifest, name, (folder / name).read_bytes()) for name in release_files.KINDS]
 
 
 async def tried(image: dagger.Container, tag: str) -> float:

@@ -16,6 +16,16 @@ from oci.repository import Repository
 
 _COMPARED = 3  # documents that are not the right one
 _PLACES = ("is said", "is true")
+_EARLIER = (
+    f"{release_files.SBOM}: it lists no files: an earlier version of this pipeline published the release, "
+    "and what that published cannot be verified any more; publish the model again as the next version, and "
+    "deploy that"
+)
+
+
+def document(image: bytes, name: str, content: bytes) -> Parcel:
+    """Return a release's document about the image of a manifest, as it is published."""
+    return Parcel.about(image, release_files.KINDS[name], name, content)
 
 
 async def differences(repository: Repository, image: bytes, name: str, made: bytes) -> list[str]:
@@ -24,7 +34,7 @@ async def differences(repository: Repository, image: bytes, name: str, made: byt
     It is nothing when the registry has that very document. Raises RegistryError when that cannot be read.
     """
     kind = release_files.KINDS[name]
-    right = Parcel.about(image, kind, name, made)
+    right = document(image, name, made)
     referrers = await repository.referrers(canonical_json.digest(image))
     attached = list(dict.fromkeys(each.digest for each in referrers if each.kind == kind))
     if right.manifest.digest in attached:
@@ -40,7 +50,6 @@ async def differences(repository: Repository, image: bytes, name: str, made: byt
 
 async def _compared(repository: Repository, image: bytes, name: str, digest: str, made: bytes) -> list[str]:
     """Return how one attached document differs."""
-    kind = release_files.KINDS[name]
     try:
         manifest = Manifest(MANIFEST, await repository.manifest(digest))
         if not manifest.blobs:
@@ -48,8 +57,10 @@ async def _compared(repository: Repository, image: bytes, name: str, digest: str
         content = await repository.document(manifest.blobs[-1].digest)
     except RegistryError as error:
         return [f"{name}: {error}"]
-    if Parcel.about(image, kind, name, content).manifest != manifest:
+    if document(image, name, content).manifest != manifest:
         return [f"{name}: {digest} is not about this image"]
+    if name == release_files.SBOM and _lists_no_files(content):
+        return [_EARLIER]
     said, true = (
         (_by_component if name == release_files.SBOM else _parsed)(each) for each in (content, made)
     )
@@ -58,15 +69,24 @@ async def _compared(repository: Repository, image: bytes, name: str, digest: str
 
 def _by_component(bill: bytes) -> object:
     """Return a bill of materials with components and files by their names: each is compared with itself."""
-    document = _parsed(bill)
+    found = _parsed(bill)
     try:
-        parts = [document["metadata"]["component"], *document["components"]]
+        parts = [found["metadata"]["component"], *found["components"]]
         for each in parts:
             each["components"] = {file["name"]: file["hashes"][0]["content"] for file in each["components"]}
-        document["components"] = {each["bom-ref"]: each for each in document["components"]}
+        found["components"] = {each["bom-ref"]: each for each in found["components"]}
     except (LookupError, TypeError) as error:
         return f"no bill of materials: {error!r:.100}"
-    return document
+    return found
+
+
+def _lists_no_files(bill: bytes) -> bool:
+    """Whether a document is a bill of materials none of whose components has files."""
+    found = _parsed(bill)
+    parts = found.get("components") if isinstance(found, dict) else None
+    if not isinstance(parts, list):
+        return False
+    return not any("components" in each for each in parts if isinstance(each, dict))
 
 
 def _parsed(content: bytes) -> Any:

@@ -19,7 +19,7 @@ from image.layer_tree import Tree
 from oci.image_download import pull
 from oci.reference import Release
 from oci.repository import Repository
-from releasing.release_documents import differences, shown
+from releasing.release_documents import differences, document, shown
 from signing.verification import Signatures
 
 ARCHIVE = Path("verified.tar")
@@ -28,10 +28,11 @@ _SHOWN = 20  # problems
 
 @dataclass(frozen=True)
 class Verified:
-    """A release that is what it is said to be: what was found, and its provenance."""
+    """A release that is what it is said to be: what was found, its provenance, its documents' manifests."""
 
     report: str
     provenance: bytes
+    documents: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.report
@@ -51,8 +52,9 @@ async def verified(
             bill = sbom.document(image, tree)
             origin = provenance.statement(image, tree, bill)
             wrong = [*conformance.deviations(image, tree), *_tag(image, release), *_model(tree)]
-        for name, made in ((release_files.SBOM, bill), (release_files.PROVENANCE, origin)):
-            wrong += await differences(repository, image.manifest, name, made)
+        made = {release_files.SBOM: bill, release_files.PROVENANCE: origin}
+        for name, content in made.items():
+            wrong += await differences(repository, image.manifest, name, content)
         signature = await _signature(repository, release, signatures, origin, wrong)
     except (RegistryError, InvalidLayout) as error:
         raise NotVerified(f"verify: {release}: {error}") from error
@@ -60,7 +62,9 @@ async def verified(
         wrong.insert(0, f"tag: {release.image.tag} names {tagged or 'nothing'}")
     if wrong:
         raise NotVerified("\n  ".join([f"verify: {release}:", *shown(wrong, _SHOWN)]))
-    return Verified("\n".join([str(release), *_report(image, bill), f"  {signature}"]), origin)
+    documents = tuple(document(image.manifest, name, made[name]).manifest.digest for name in made)
+    report = "\n".join([str(release), *_report(image, bill), f"  {signature}"])
+    return Verified(report, origin, documents)
 
 
 async def _signature(

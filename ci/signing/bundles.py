@@ -1,8 +1,17 @@
-"""Sigstore bundles in a registry, attached to an image as cosign 3 attaches and finds them."""
+"""Sigstore bundles in a registry, attached to an image as cosign 3 attaches and finds them.
 
-from errors import RegistryError
+Anybody who may push can attach more of them, so that their number says nothing. They are read in the order
+of the registry's list, some at once, until somebody stops asking or a limit of bytes is reached.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+
+from errors import RegistryError, RegistryUnreachable
 from image import provenance
 from image.archive_reader import MANIFEST
+from net.concurrency import together
 from oci.manifests import Manifest, Parcel
 from oci.repository import Repository
 
@@ -12,7 +21,18 @@ _ANNOTATIONS = {
     "dev.sigstore.bundle.content": "dsse-envelope",
     "dev.sigstore.bundle.predicateType": provenance.PREDICATE,
 }
-_MOST = 20  # each is fetched and verified
+_AT_ONCE = 8
+_MOST = 256 * 1024**2  # bytes that are read about one image
+_LEAST = 16 * 1024  # bytes that each counts as, since it takes two requests
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle, by the digest of its manifest; it has a problem when it cannot be read."""
+
+    digest: str
+    content: bytes = b""
+    problem: str = ""
 
 
 def parcel(image: bytes, bundle: bytes) -> Parcel:
@@ -20,10 +40,34 @@ def parcel(image: bytes, bundle: bytes) -> Parcel:
     return Parcel.about(image, KIND, NAME, bundle, _ANNOTATIONS)
 
 
-async def attached(repository: Repository, digest: str) -> list[bytes]:
-    """Return the bundles that are attached to an image; raises RegistryError when they are too many."""
-    found = [each.digest for each in await repository.referrers(digest) if each.kind == KIND]
-    if len(found) > _MOST:
-        raise RegistryError(f"signature: {len(found)} bundles are attached to {digest}; {_MOST} are the most")
-    manifests = [Manifest(MANIFEST, await repository.manifest(each)) for each in found]
-    return [await repository.document(each.blobs[-1].digest) for each in manifests]
+async def attached(repository: Repository, digest: str, largest: int) -> AsyncIterator[Bundle]:
+    """Yield the bundles that are attached to an image; none of more than the largest's bytes is read.
+
+    What is wrong with one of them makes nothing fail. Raises RegistryError when they are more than _MOST
+    bytes together, and RegistryUnreachable.
+    """
+    listed = await repository.referrers(digest)
+    digests, left = list(dict.fromkeys(each.digest for each in listed if each.kind == KIND)), _MOST
+    for first in range(0, len(digests), _AT_ONCE):
+        if left <= 0:
+            raise RegistryError(
+                f"signature: the first {first} of {len(digests)} bundles that are attached to {digest} have "
+                f"{_MOST} bytes, and none was accepted; delete those that this pipeline has not made"
+            )
+        reading = [partial(_read, repository, each, largest) for each in digests[first : first + _AT_ONCE]]
+        for bundle in await together(*reading):
+            left -= max(len(bundle.content), _LEAST)
+            yield bundle
+
+
+async def _read(repository: Repository, digest: str, largest: int) -> Bundle:
+    try:
+        blob = Manifest(MANIFEST, await repository.manifest(digest)).blobs[-1]
+        if blob.size > largest:
+            return Bundle(digest, problem=f"it has {blob.size} bytes, and a signature at most {largest}")
+        content = b"".join([piece async for piece in repository.blob(blob.digest, blob.size)])
+        return Bundle(digest, content)
+    except RegistryUnreachable:
+        raise
+    except RegistryError as error:
+        return Bundle(digest, problem=str(error))

@@ -7,13 +7,11 @@ otherwise, a private one only when told to.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from errors import NotVerified
 from keyless.oidc_sources import Given, identity_token
 from net.retry_policy import Retrying
 from net.tokens import Token
 from oci.reference import Release
 from oci.repository import Repository
-from signing import bundles
 from signing.policy import Policy
 from signing.signer import sign
 from signing.verification import Signatures
@@ -75,12 +73,8 @@ class Signing:
         policy = self.signatures.policy or Policy.of_token(token.claims())
         if policy is None:
             return False
-        for bundle in await bundles.attached(repository, release.digest):
-            try:
-                await self.signatures.verify(bundle, release, statement, policy)
-                return True
-            except NotVerified:
-                continue
+        async for _ in self.signatures.accepted(repository, release, statement, policy, []):
+            return True
         return False
 
 

@@ -3,13 +3,15 @@
 import logging
 import os
 import ssl
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 
-from errors import SigningFailed
+from advice.known_errors import advice
+from errors import IdentityError, SigningFailed
 from net.retry_policy import Retrying
 from net.tokens import Token
 from signing.trust import Trust
@@ -34,7 +36,8 @@ async def sign(trust: Trust, token: Token, statement: bytes, client: Retrying) -
         outcome, attempt = await _attempt(config, token, statement), attempt + 1
     if isinstance(outcome, Exception):
         # Not from the library's own error, whose frames would bring variables along that hold the token.
-        raise SigningFailed(f"signature: {_told(outcome, token)}")
+        problem = f"signature: {_told(outcome, token)}"
+        raise SigningFailed(problem + advice(problem, _claims(token)))
     return outcome
 
 
@@ -92,6 +95,14 @@ def _told(error: Exception, token: Token) -> str:
             said.append(" ".join(each.response.text.split()))
     told = ": ".join(dict.fromkeys(filter(None, said))) or type(error).__name__
     return f"{token.hide(told):.500}"
+
+
+def _claims(token: Token) -> Mapping[str, object]:
+    """Return what a token says, nothing when it is no JWT."""
+    try:
+        return token.claims()
+    except IdentityError:
+        return {}
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -40,6 +40,18 @@ class Trust:
         """Return what the repository pins."""
         return cls(await source.file(ROOT).contents(), await source.file(CONFIG).contents())
 
+    @property
+    def services(self) -> list[str]:
+        """The addresses that releases are signed at; raises InvalidTrust when the file is malformed."""
+        try:
+            found = json.loads(self.config)
+            kinds = ("caUrls", "rekorTlogUrls", "tsaUrls")
+            return [str(each["url"]) for kind in kinds for each in found.get(kind, [])]
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise InvalidTrust(
+                f"signature: {CONFIG} names no services: {error!s:.300}; `dagger call update` writes it"
+            ) from error
+
     def client(self) -> "ClientTrustConfig":
         """Return it as the sigstore package takes it; raises InvalidTrust when a file is malformed."""
         from sigstore.errors import Error

@@ -1,12 +1,14 @@
 """Verification of a release's signature, offline: by pinned trust, policy and attached provenance."""
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
+from advice.known_errors import advice
 from errors import NotVerified
 from image import provenance
 from oci.reference import Release
@@ -17,6 +19,9 @@ from signing.trust import Trust
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
+
+_SHOWN = 5  # refused bundles
+_ENVELOPE = 64 * 1024  # bytes of a bundle beside its payload, and more
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,46 @@ class Signatures:
             return "signature: none, as this is the local registry"
         if self.policy is None:
             return "signature: not demanded, as deploy/environments.toml has no table [signature]"
-        problems = []
-        for bundle in await bundles.attached(repository, release.digest):
+        problems: list[str] = []
+        async for _, said in self.accepted(repository, release, statement, self.policy, problems):
+            return said
+        raise NotVerified(_refusal(problems) if problems else _missing(release))
+
+    async def manifests(self, repository: Repository, release: Release, statement: bytes) -> list[str]:
+        """Return the manifests of the signatures that a copy of a release needs.
+
+        It is one that the policy accepts; without a policy all that are valid, whoever signed.
+        """
+        found = []
+        async for digest, _ in self.accepted(repository, release, statement, self.policy, []):
+            found.append(digest)
+            if self.policy:
+                break
+        return found
+
+    async def accepted(
+        self,
+        repository: Repository,
+        release: Release,
+        statement: bytes,
+        policy: Policy | None,
+        problems: list[str],
+    ) -> AsyncIterator[tuple[str, str]]:
+        """Yield each attached bundle that signs a release's provenance: its manifest's digest, what it says.
+
+        Without a policy anybody may have signed. Why others were refused is added to the problems.
+        """
+        largest = 2 * len(statement) + _ENVELOPE  # the payload is in base64
+        async for bundle in bundles.attached(repository, release.digest, largest):
+            if bundle.problem:
+                problems.append(f"signature: {bundle.digest}: {bundle.problem}")
+                continue
             try:
-                return await self.verify(bundle, release, statement, self.policy)
+                said = await self.verify(bundle.content, release, statement, policy)
             except NotVerified as error:
                 problems.append(str(error))
-        raise NotVerified("\n".join(problems) if problems else _missing(release))
+            else:
+                yield bundle.digest, said
 
     async def verify(self, bundle: bytes, release: Release, statement: bytes, policy: Policy | None) -> str:
         """Return what one bundle says; raises NotVerified unless it signs this statement of this release."""
@@ -108,6 +146,13 @@ def _told(error: Exception) -> str:
     """Return what the library says in one short line."""
     told = " ".join(str(error).split()) or type(error).__name__
     return f"{told:.500}"
+
+
+def _refusal(problems: list[str]) -> str:
+    """Return why no bundle was accepted, by the first of them."""
+    more = [f"and {len(problems) - _SHOWN} more bundles"] if len(problems) > _SHOWN else []
+    text = "\n".join([*problems[:_SHOWN], *more])
+    return text + advice(text)
 
 
 def _missing(release: Release) -> str:

@@ -142,4 +142,11 @@ gh api --method PUT repos/$GITHUB_REPOSITORY/environments/production --input - <
  "deployment_branch_policy": {"protected_branches": false, "custom_branch_policies": true}}
 JSON
 gh api --method POST repos/$GITHUB_REPOSITORY/environments/production/deployment-branch-policies -f name='v*' -f type=tag
+
+Say who has to have signed what is deployed: write this into deploy/environments.toml, once the first signed release is out.
+Without it, everybody who may push to the registry can have an image deployed.
+[signature]
+repository_id = "$REPOSITORY_ID"
+owner_id = "$OWNER_ID"
+workflow = "$WORKFLOW" # at the tag of the version
 TEXT

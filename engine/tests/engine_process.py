@@ -150,6 +150,16 @@ class Engine:
         source = found["data"]["host"]["directory"]["id"]
         return self.ask(f'{{container{{withDirectory(path:"/",source:"{source}"){{{chain}}}}}}}')
 
+    def build(self, root: Path, *lines: str) -> dict[str, Any]:
+        """Return its answer to a Dockerfile that begins with the file system in `root`."""
+        found = self.ask(f'{{host{{directory(path:"{root}"){{id}}}}}}')
+        if "errors" in found:
+            return found
+        source = found["data"]["host"]["directory"]["id"]
+        text = json.dumps("\n".join(("FROM scratch", "COPY root /", *lines, "")))
+        built = f'withNewFile(path:"Dockerfile",contents:{text}){{dockerBuild{{sync}}}}'
+        return self.ask(f'{{directory{{withDirectory(path:"/root",source:"{source}"){{{built}}}}}}}')
+
     def runs(self, *signs: str) -> bool:
         """Whether a process below it has all of these words in its command line."""
         lines = [words_of(pid) for pid in children(self.process.pid)]

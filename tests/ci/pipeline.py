@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fakecloud.state.fixtures import Job, usual_world
+from fakecloud.state.fixtures import Job, usual_world, with_deployers
 from image import release_files
 from image.canonical import Origin
 from keyless.google_identity import Identity
@@ -146,7 +146,7 @@ class Engine:
         job = Job(ref=f"refs/tags/{tag}")
 
         def begin() -> str:
-            world = usual_world(self.ticket, job, self.secrets["control-key"])
+            world = with_deployers(usual_world(self.ticket, job, self.secrets["control-key"]))
             return start_google(world, *faults)
 
         self.programs = Container(Path(), Service(begin))

@@ -8,15 +8,15 @@ from deploying.rollout.request_counts import Numbers
 
 @dataclass(frozen=True)
 class Limits:
-    """What a candidate is held to; times are in seconds."""
+    """Limits of a candidate in each step: the table `limits` of an environment."""
 
-    requests: int = 200  # in a step: what is missing is asked with golden rows
-    samples: int = 1000  # from which on the 99th percentile means something
-    errors: float = 0.01  # of the requests, at most
-    more_errors: float = 0.005  # than the running release has
-    slower: float = 1.5  # times the running release's 99th percentile, at most
-    slack: float = 0.010  # that it may be slower anyway
-    ceiling: float = 0.5  # of the 95th percentile, when there are fewer samples
+    requests: int = 200  # that a step has; golden rows make up for those that users don't send
+    timed_requests: int = 1000  # of both releases, from which on 99th percentiles are compared
+    error_share: float = 0.01  # of the requests, at most
+    error_share_rise: float = 0.005  # above the running release's share, at most
+    p99_ratio: float = 1.5  # to the running release's 99th percentile, at most
+    p99_slack_seconds: float = 0.010  # by which the 99th percentile may be higher anyway
+    p95_seconds: float = 0.5  # of the 95th percentile, at most, where there are fewer timed requests
 
 
 @dataclass(frozen=True)
@@ -86,24 +86,26 @@ def identity(
 
 def _erring(candidate: Numbers, running: Numbers, limits: Limits) -> list[str]:
     share = candidate.error_share
-    if share > limits.errors:
-        return [f"{share:.2%} errors, more than {limits.errors:.0%}"]
-    if running.requests >= limits.requests and share > running.error_share + limits.more_errors:
-        return [f"{share:.2%} errors, {limits.more_errors:.1%} more than the running release's"]
+    if share > limits.error_share:
+        return [f"{share:.2%} errors, more than {_percent(limits.error_share)}"]
+    if running.requests >= limits.requests and share > running.error_share + limits.error_share_rise:
+        return [f"{share:.2%} errors, {_percent(limits.error_share_rise)} more than the running release's"]
     return []
 
 
 def _slow(candidate: Numbers, running: Numbers, asked: Asked, limits: Limits) -> list[str]:
     if _comparable(candidate, running, limits):
         own, other = candidate.quantile(0.99) or 0.0, running.quantile(0.99) or 0.0
-        most = max(other * limits.slower, other + limits.slack)
+        most = max(other * limits.p99_ratio, other + limits.p99_slack_seconds)
         return [f"p99 {_ms(own)}, more than {_ms(most)}"] if own > most else []
     slowest = max(candidate.quantile(0.95) or 0.0, asked.quantile(0.95))
-    return [f"p95 {_ms(slowest)}, more than {_ms(limits.ceiling)}"] if slowest > limits.ceiling else []
+    return (
+        [f"p95 {_ms(slowest)}, more than {_ms(limits.p95_seconds)}"] if slowest > limits.p95_seconds else []
+    )
 
 
 def _comparable(candidate: Numbers, running: Numbers, limits: Limits) -> bool:
-    return min(sum(each.took.values()) for each in (candidate, running)) >= limits.samples
+    return min(sum(each.took.values()) for each in (candidate, running)) >= limits.timed_requests
 
 
 def _figures(candidate: Numbers, running: Numbers, asked: Asked) -> str:
@@ -122,3 +124,7 @@ def _told(numbers: Numbers) -> str:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:g}%"

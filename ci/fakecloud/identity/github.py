@@ -61,9 +61,10 @@ class GitHub:
         return JSONResponse({"count": len(value), "value": value})
 
     async def start_run(self, request: Request) -> Response:
-        """Run the job for another ref and commit from now on, as a push does."""
+        """Run another job from now on: what is said of it replaces the world's job."""
         control_key.check(request, self.world.control_key)
-        self.job = replace(self.job, **read_content(await request.body(), {"ref": str, "commit": str}))
+        kinds = dict.fromkeys(("ref", "commit", "environment", "event", "workflow"), str)
+        self.job = replace(self.world.job, **read_content(await request.body(), kinds))
         return Response(status_code=204)
 
     def token(self, audience: str) -> str:

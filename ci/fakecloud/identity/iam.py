@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -33,7 +34,7 @@ _TOO_LONG = (
 
 @dataclass(frozen=True)
 class Credentials:
-    """The service, for the one service account that exists."""
+    """The service, for the service accounts that exist."""
 
     world: World
     ledger: Ledger
@@ -88,7 +89,7 @@ class Credentials:
         _check_scopes(grant)
         if request.path_params["project"] != "-":
             raise _invalid()
-        if email != self.world.service_account:
+        if email not in self.world.accounts:
             raise ApiRefusal("NOT_FOUND", f"Not found; Gaia id not found for email {email}")
         if not allows(self.world, grant.principal, permission, email):
             raise permission_denied(permission, "")
@@ -105,7 +106,7 @@ def _invalid() -> ApiRefusal:
     return ApiRefusal("INVALID_ARGUMENT", "Request contains an invalid argument.")
 
 
-def read_content(body: bytes, kinds: dict[str, type]) -> dict[str, Any]:
+def read_content(body: bytes, kinds: Mapping[str, type]) -> dict[str, Any]:
     """Return a request's JSON; a name or a kind that the API does not have is refused."""
     try:
         content = json.loads(body or b"{}")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from advice.attribute_condition import MAPPING, Condition
 
@@ -151,6 +151,12 @@ class World:
     default_account: str = "123456789012-compute@developer.gserviceaccount.com"
     objects: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # of Cloud Storage: BUCKET/NAME
     control_key: str = field(default="", repr=False)  # of the rehearsal's own door; nobody's when empty
+    deployers: Mapping[str, str] = field(default_factory=dict)  # accounts by GitHub's environment
+
+    @property
+    def accounts(self) -> frozenset[str]:
+        """Return the addresses of all service accounts whose tokens somebody may be given."""
+        return frozenset({self.service_account, *self.deployers.values()})
 
 
 def usual_world(request_token: str, job: Job | None = None, control_key: str = "") -> World:
@@ -175,6 +181,30 @@ def usual_world(request_token: str, job: Job | None = None, control_key: str = "
         *_deploying(repository.project, f"serviceAccount:{account}"),
     )
     return World(provider, repository, account, bindings, request_token, job, control_key=control_key)
+
+
+def with_deployers(world: World) -> World:
+    """Return a world in which deploying is the right of other accounts, as `setup-google` separates them.
+
+    Each is for the repository's jobs in one environment of GitHub's. Unlike there, an account may make its
+    service, which a rehearsal begins without.
+    """
+    pusher = f"serviceAccount:{world.service_account}"
+    kept = [each for each in world.bindings if each.member != pusher or "artifactregistry" in each.role]
+    members = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}/attribute.environment"
+    project, repository = world.repository.project, world.repository.resource
+    deployers = {
+        name: f"{name}-deployer@{project}.iam.gserviceaccount.com" for name in ("staging", "production")
+    }
+    for name, account in deployers.items():
+        member = f"serviceAccount:{account}"
+        runs = f"{members}/{world.job.repository_id}:{name}"
+        kept += [
+            Binding(account, "roles/iam.workloadIdentityUser", runs),
+            Binding(repository, "roles/artifactregistry.reader", member),
+            *_deploying(project, member),
+        ]
+    return replace(world, bindings=tuple(kept), deployers=deployers)
 
 
 def bucket_resource(bucket: str) -> str:

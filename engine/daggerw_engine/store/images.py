@@ -133,9 +133,17 @@ class Images:
         return await asyncio.shield(self._asked[host])
 
     async def _made(self, reference: str, stand_in: StandIn) -> str:
-        name = reference.partition("@")[0]
-        with self._progress.step(f"make a stand-in for {name} from Debian's packages"):
-            return await stand_in.make(self._store)
+        """Return the stand-in's image, made once for all names that it stands for."""
+        key = key_of("stand-in", stand_in.key)
+        async with self._results.alone(key):
+            kept = self._results.get(key)
+            if kept and self._store.has(str(kept["image"])):
+                return str(kept["image"])
+            name = reference.partition("@")[0]
+            with self._progress.step(f"make a stand-in for {name} from Debian's packages"):
+                image = await stand_in.make(self._store)
+            self._results.put(key, {"image": image})
+            return image
 
 
 def registry_of(reference: str) -> str:

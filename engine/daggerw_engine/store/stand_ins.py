@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tempfile
 import tomllib
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -84,11 +85,13 @@ class StandIn:
 
     async def make(self, store: Store) -> str:
         """Make the image; returns its id. ImageError when Debian's packages can't be had."""
+        root = Path(tempfile.mkdtemp(dir=store.scratch))
+        root.chmod(0o755)
+        await self._install(root)
+        self._finish(root)
+        await self._run_commands(root)
         async with store.working(None) as working:
-            root = await working.mount()
-            await self._install(root)
-            self._finish(root)
-            await self._run_commands(root)
+            root.rename(store.changed(working.name))
             await working.configure(self._configuration())
             return await working.commit()
 

@@ -28,6 +28,28 @@ def broken(text: str) -> str:
 
 # What is seen in logs, by the name of the error.
 SEEN = {
+    "no token for Sigstore": [
+        "not signed: the CI system issues no token for Sigstore; give --sigstore-token"
+    ],
+    "token for Sigstore expired": ["signature: Identity token is not within its validity period"],
+    "token refused by Sigstore": [
+        "signature: Identity token is malformed or missing claims: Audience doesn't match",
+        "signature: There was an error processing the identity token: 400 Client Error: Bad Request for url: "
+        "https://fulcio.sigstore.dev/api/v2/signingCert",
+    ],
+    "Fulcio unavailable": [
+        "signature: HTTPSConnectionPool(host='fulcio.sigstore.dev', port=443): Max retries exceeded with "
+        "url: /api/v2/signingCert (Caused by NameResolutionError: Failed to resolve 'fulcio.sigstore.dev' "
+        "([Errno -2] Name or service not known))",
+    ],
+    "log entry exists": ["409 Client Error: an equivalent entry already exists in the transparency log"],
+    "Rekor unavailable": [
+        "signature: 503 Server Error: Service Unavailable for url: https://rekor.sigstore.dev/api/v1/log/entries/"
+    ],
+    "signed late": ["signature: m@sha256:1: cert is not valid at validation time"],
+    "another signer": ["signature: m@sha256:1:\n  ref: the certificate says 'a', the policy demands 'b'"],
+    "unknown signing keys": ["signature: m@sha256:1: SCT verify failed: no such key"],
+    "not signed": ["signature: m@sha256:1 has none, and deploy/environments.toml demands one in [signature]"],
     "no identity": [
         "GitHub Actions did not inject $ACTIONS_ID_TOKEN_REQUEST_TOKEN or $ACTIONS_ID_TOKEN_REQUEST_URL",
         'secret env var not found: "ACTIONS_ID_TOKEN_REQUEST_TOKEN"',

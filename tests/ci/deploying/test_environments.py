@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from deploying.environments import FILE, TARGETS, Common, Environments
+from deploying.rollout.verdict import Limits
 from deploying.targets import cloud_run, kubernetes, swarm
 from errors import InvalidEnvironment
 from signing.policy import Policy
@@ -35,6 +38,19 @@ def test_an_environment_has_its_settings_and_defaults_for_the_rest() -> None:
     )
     assert found.settings == cloud_run.Settings("my-project", "us-central1", "model", maximum=3)
     assert found.common == Common("a.test/b", 5)
+
+
+def test_an_environment_has_its_limits_and_defaults_for_the_rest() -> None:
+    environments = Environments.of(f"{CLOUD_RUN}[staging.limits]\nrequests = 50\np95_seconds = 2\n")
+    assert environments.named("staging").common.limits == Limits(requests=50, p95_seconds=2)
+    assert environments.names == ["staging"]
+    assert Environments.of(CLOUD_RUN).named("staging").common.limits == Limits()
+
+
+def test_the_documented_limits_are_all_there_are_with_their_defaults() -> None:
+    _, _, after = EXAMPLE.partition("# [staging.limits]")
+    text = "\n".join(line.removeprefix("# ") for line in after.partition("\n\n")[0].splitlines())
+    assert tomllib.loads(text) == asdict(Limits())
 
 
 @pytest.mark.parametrize(
@@ -119,6 +135,13 @@ def test_the_documented_policy_can_be_read_once_its_numbers_are_written() -> Non
             "order is 'x'; write",
         ),
         (CLOUD_RUN + "[staging.more]\na = 1\n", 2, "more is no setting"),
+        (CLOUD_RUN + "limits = 1\n", 7, "limits is 1; write it as a table [staging.limits]"),
+        (CLOUD_RUN + "[staging.limits]\np95 = 1\n", 8, "p95 is no limit; there are requests, timed"),
+        (CLOUD_RUN + "[staging.limits]\np95_seconds = '1'\n", 8, "p95_seconds is '1'; write a number"),
+        (CLOUD_RUN + "[staging.limits]\np95_seconds = nan\n", 8, "is nan; write a number that is not neg"),
+        (CLOUD_RUN + "[staging.limits]\np95_seconds = inf\n", 8, "is inf; write a number that is not neg"),
+        (CLOUD_RUN + "[staging.limits]\nrequests = 1.5\n", 8, "requests is 1.5; write a whole number"),
+        (CLOUD_RUN + "[staging.limits]\nerror_share = 2\n", 8, "is 2; write a part of one: 0.01 is 1 %"),
     ],
 )
 def test_what_cannot_be_right_is_named_with_its_line(text: str, line: int, problem: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,7 @@ from deploying.environments import Environments
 from deploying.operations import Operations, healthy, restorable, smoke_test
 from deploying.release_evidence import golden, version
 from deploying.rollout.journal import Attempt, Entry, Journal, Lock
-from deploying.rollout.judge import Judge
 from deploying.rollout.target import Seen, Share
-from deploying.rollout.verdict import Limits
 from deploying.target_connections import Operator, Reach
 from errors import (
     InvalidEnvironment,
@@ -34,7 +32,7 @@ from errors import (
     TargetError,
 )
 from fakecloud.state.fixtures import Job
-from image import archive_reader, conformance
+from image import archive_reader, conformance, release_files
 from keyless.google_identity import Identity
 from net.retry_policy import patient
 from net.step_log import Steps
@@ -60,6 +58,7 @@ region = "us-central1"
 service = "{name}"
 step_seconds = 0
 lag = 0
+limits = {{requests = 8, p95_seconds = 60}} # whatever else the machine does
 """
 ENVIRONMENTS = "".join(ENVIRONMENT.format(name=name) for name in ("staging", "production"))
 
@@ -135,8 +134,6 @@ async def place(
 ) -> Any:
     """Yield the place."""
     monkeypatch.setattr("fakecloud.identity.keys._TOKENS_PER_KEY", 10_000)
-    lenient = partial(Judge, limits=Limits(requests=8, ceiling=60))  # whatever else the machine does
-    monkeypatch.setattr("deploying.operations.Judge", lenient)
     with cloud_run_lab(start_google, registry_url, fleet, tmp_path) as lab:
         async with patient() as client:
             yield Place(lab, lab.federation(client).identity, tmp_path)
@@ -194,18 +191,25 @@ async def test_what_runs_well_in_staging_is_promoted_with_its_digest(place: Plac
     assert await place.operations().promote("staging", "production") == f"live: {release}"
 
 
-async def test_what_is_promoted_to_another_registry_is_copied_with_all_that_is_about_it(place: Place) -> None:
+async def test_what_is_promoted_to_another_registry_is_copied_with_what_was_verified_about_it(
+    place: Place, sigstore: Lab
+) -> None:
     registry = (
         f"us-central1-docker.pkg.dev/rehearsal-project/models/{place.folder.name.replace('_', '-')}-copied"
     )
     place.environments += f'registry = "{registry}"\n'
     release = await place.publish("v1.0.0")
+    place.signatures = sigstore.signatures
+    await place.attach(release, b"{}")
+    await place.sign(sigstore, release, replace(JOB, repository_id="7"))
+    await place.sign(sigstore, release)
     await place.operations().deploy("staging", str(release))
     live = await place.operations().promote("staging", "production")
     name = release.image.repository.rpartition("/")[2]
     assert live == f"live: {registry}/{name}:v1.0.0@{release.digest}"
     async with connect(place.lab.registry_url, f"{registry.partition('/')[2]}/{name}") as copied:
-        assert len(await copied.referrers(release.digest)) == 2
+        kinds = Counter(each.kind for each in await copied.referrers(release.digest))
+        assert kinds == Counter([*release_files.KINDS.values(), bundles.KIND])
     assert await place.operations().promote("staging", "production") == live
 
 
@@ -287,7 +291,9 @@ async def test_an_image_with_documents_of_our_own_program_but_no_ci_identity_is_
     with pytest.raises(NotVerified, match="payload: it is not the provenance that is attached to the image"):
         await place.operations().deploy("staging", str(forged))
     await place.sign(sigstore, forged, replace(JOB, repository_id="7"))
-    with pytest.raises(NotVerified, match="repository id: the certificate says '7'"):
+    with pytest.raises(
+        NotVerified, match=r"repository id: the certificate says '7'(?s:.*) fix: compare "
+    ):
         await place.operations().deploy("staging", str(forged))
 
 
@@ -444,3 +450,11 @@ async def test_an_image_that_has_no_version_is_refused(place: Place) -> None:
         await replace(published, say=lambda line: None).publish(image, "v1.0.0")
         with pytest.raises(RegistryError, match="has no label org.opencontainers.image.version"):
             await version(published, Release(Image("r.test", "m", ""), image.digest))
+
+
+async def test_a_release_is_held_to_the_limits_of_its_environment(place: Place) -> None:
+    release = await place.publish("v1.0.0")
+    place.environments = ENVIRONMENTS.replace("p95_seconds = 60", "p95_seconds = 0", 1)
+    with pytest.raises(RolledBack, match=r"p95 \S+ ms, more than 0\.0 ms"):
+        await place.operations().deploy("staging", f"{release}")
+    assert await place.operations().deploy("production", f"{release}") == f"live: {release}"

@@ -12,7 +12,7 @@ import httpx
 import jwt
 import pytest
 
-from fakecloud.state.fixtures import Binding, World
+from fakecloud.state.fixtures import Binding, World, with_deployers
 from fakecloud.state.policy import CLOUD_PLATFORM
 from tests.ci.releaser import Releaser
 
@@ -36,19 +36,31 @@ def reason(answer: httpx.Response) -> str:
     return str(answer.json()["error"]["details"][0]["reason"])
 
 
+def test_who_publishes_deploys_nothing_and_who_deploys_publishes_nothing(world: World) -> None:
+    separate = with_deployers(world)
+    held = {
+        account: {each.role for each in separate.bindings if each.member == f"serviceAccount:{account}"}
+        for account in separate.accounts
+    }
+    deploying = {"artifactregistry.reader", "iam.serviceAccountUser", "monitoring.viewer", "run.developer"}
+    assert held == {
+        world.service_account: {"roles/artifactregistry.writer"},
+        **{
+            each: {f"roles/{role}" for role in deploying | {"run.invoker"}}
+            for each in separate.deployers.values()
+        },
+    }
+
+
 @pytest.mark.parametrize(
     ("environment", "status"), [("production", 200), ("staging", 403), ("", 403), ("Production", 403)]
 )
 def test_an_account_for_production_takes_jobs_of_that_environment_only(
     release_in: Callable[..., Releaser], world: World, environment: str, status: int
 ) -> None:
-    pool = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}"
-    member = f"{pool}/attribute.environment/{world.job.repository_id}:production"
-    bound = Binding(world.service_account, "roles/iam.workloadIdentityUser", member)
-    others = [each for each in world.bindings if each.role != bound.role]
-    job = replace(world.job, environment=environment)
-    releaser = release_in(replace(world, bindings=(*others, bound), job=job))
-    answer = releaser.act("generateAccessToken", releaser.federated(), scope=[CLOUD_PLATFORM])
+    world = with_deployers(replace(world, job=replace(world.job, environment=environment)))
+    releaser, account = release_in(world), world.deployers["production"]
+    answer = releaser.act("generateAccessToken", releaser.federated(), account, scope=[CLOUD_PLATFORM])
     assert answer.status_code == status
     if status == 403:
         assert error(answer)[2] == DENIED.format("getAccessToken")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from errors import InvalidCondition, NotReady
-from keyless.doctor import Doctor, Finding, report
+from keyless.doctor import Doctor, Finding, Signer, report
 from keyless.oidc_sources import Given
 from net.tokens import Token
 from tests.ci.google_answers import ACCOUNT, AUDIENCE, Google, described, identity, jwt, refused, well
@@ -30,6 +30,8 @@ CHECKS = [
     "permissions",
     "immutable tags",
     "platform",
+    "signer",
+    "Sigstore",
     "clock",
 ]
 REJECTED = refused("unauthorized_client", "The given credential is rejected by the attribute condition.")
@@ -49,9 +51,10 @@ async def examine(
     registry: str = REGISTRY,
     given: Given | None = None,
     condition: str | None = None,
+    signer: Signer | None = None,
 ) -> dict[str, Finding]:
     world.answers.setdefault("github.test", github())
-    doctor = Doctor(identity(account, given), registry, world.client(), condition)
+    doctor = Doctor(identity(account, given), registry, world.client(), condition, signer=signer)
     return {finding.check: finding for finding in await doctor.examine()}
 
 
@@ -142,6 +145,67 @@ async def test_what_would_fail_is_found_with_what_came_and_the_fix(
     assert found.good is False
     assert came in found.came
     assert fix in found.came
+
+
+SERVICES = ("https://fulcio.sigstore.dev", "https://rekor.sigstore.dev")
+SIGNER = Signer(SERVICES, "123", "45")
+
+
+def signing(**changed: httpx.Response | httpx.TransportError) -> Google:
+    """Return a world with Sigstore, parts of it changed: fulcio, rekor, github."""
+    world = healthy(**{name: changed.pop(name) for name in ("github",) if name in changed})
+    services = {"fulcio": httpx.Response(404), "rekor": httpx.Response(200)} | changed
+    world.answers |= {f"{name}.sigstore.dev": answer for name, answer in services.items()}
+    return world
+
+
+async def test_a_release_that_has_to_be_signed_can_be() -> None:
+    found = await examine(signing(), signer=SIGNER)
+    assert str(found["signer"]) == "ok  signer: repository 123 of owner 45 has to sign"
+    assert str(found["Sigstore"]).startswith("ok  Sigstore: https://fulcio.sigstore.dev, https://rekor")
+
+
+async def test_a_missing_policy_is_told_and_keeps_nothing_from_working() -> None:
+    found = await examine(healthy())
+    assert str(found["signer"]).startswith("--  signer: deploy/environments.toml has no table [signature]")
+    assert "fix: dagger call setup-google" in found["signer"].came
+    assert str(found["Sigstore"]) == "--  Sigstore: not checked: this repository need not sign"
+    assert report(list(found.values())).endswith("\na release would work")
+
+
+async def test_a_policy_for_another_repository_is_found() -> None:
+    found = (await examine(signing(), signer=Signer(SERVICES, "7", "45")))["signer"]
+    assert found.good is False
+    assert "demands repository 7 of owner 45, and the token is of repository 123 of owner 45" in found.came
+
+
+@pytest.mark.parametrize(
+    ("changed", "came", "fix"),
+    [
+        (
+            {"fulcio": httpx.ConnectError("refused")},
+            "fulcio.sigstore.dev is unreachable",
+            "//fulcio.sigstore",
+        ),
+        ({"rekor": httpx.ConnectTimeout("timed out")}, "rekor.sigstore.dev is unreachable", "//rekor.sig"),
+        ({"rekor": httpx.Response(503)}, "https://rekor.sigstore.dev answered 503", "//rekor.sigstore.dev"),
+    ],
+)
+async def test_a_service_of_sigstore_s_that_does_not_answer_is_found(
+    changed: dict[str, httpx.Response | httpx.TransportError], came: str, fix: str
+) -> None:
+    world = signing(github=github(repository_visibility="public"), **changed)
+    found = (await examine(world, signer=Signer(SERVICES)))["Sigstore"]
+    assert found.good is False
+    assert came in found.came
+    assert f"fix: curl -sSI https:{fix}" in found.came
+
+
+async def test_a_ci_system_that_issues_no_token_for_sigstore_is_told() -> None:
+    given = Given(None, Token(jwt(exp=now(minutes=5))))
+    found = (await examine(healthy(), given=given, signer=SIGNER))["Sigstore"]
+    assert found.good is None
+    assert "pass --sigstore-token env:SIGSTORE_TOKEN" in found.came
 
 
 async def test_checks_that_build_on_a_failed_one_are_not_made() -> None:

@@ -12,9 +12,11 @@ import httpx
 import pytest
 
 from advice.attribute_condition import Condition
+from deploying.environments import Environments
 from errors import InvalidCondition, InvalidSetup
 from keyless.setup_script import PLACE, Setup, github_ids, script
 from net.retry_policy import Retrying
+from signing.policy import Policy
 
 TEMPLATE = (Path(__file__).parents[3] / "deploy/google/setup.sh").read_text()
 SETUP = Setup("my-project", "acme/model")
@@ -201,7 +203,13 @@ def test_rules_for_tags_and_for_production_are_printed_as_calls_of_github_s_api(
     reviewed = json.loads(environment.replace("REVIEWER", "7"))
     assert (reviewed["prevent_self_review"], reviewed["reviewers"]) == (True, [{"type": "User", "id": 7}])
     assert calls[2].endswith("-f name='v*' -f type=tag")
-    assert printed.count("Without it, ") == 2
+    assert printed.count("Without it, ") == 3
+
+
+def test_the_table_of_who_has_to_sign_is_printed_filled(cloud: Cloud) -> None:
+    printed, _ = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
+    table = printed[printed.index("[signature]\n") :]
+    assert Environments.of(table).policy() == Policy("123", "45")
 
 
 def test_one_account_for_two_things_is_refused() -> None:

@@ -211,7 +211,7 @@ async def test_malformed_json_of_any_shape_is_a_registry_error(
         lambda: place.document(digest(body)),
         lambda: pull(place, digest(body), tmp_path / "pulled.tar"),
         lambda: registry_listing.listed(place),
-        lambda: place.copy(place, digest(body), "v1.0.0"),
+        lambda: place.copy(place, digest(body), "v1.0.0", [DIGEST]),
         lambda: place.check(),
     ):
         # Anything else than the pipeline's own errors would be a traceback.

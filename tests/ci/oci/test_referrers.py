@@ -150,13 +150,14 @@ async def test_immutable_tags_accept_the_list_once_and_find_it_identical(
             await repository.publish(image, "v1.0.0-list", [another])
 
 
-async def test_a_copy_brings_what_is_attached(
+async def test_a_copy_brings_what_is_named_of_what_is_attached(
     repository: Repository, registry_url: str, image: Layout, about: list[Parcel]
 ) -> None:
     await repository.publish(image, "v1.0.0", about)
     async with connect(registry_url, f"copies/{uuid.uuid4()}") as target:
-        assert await target.copy(repository, image.digest, "v1.0.0")
-        assert not await target.copy(repository, image.digest, "v1.0.0")
-        expected: list[Referrer] = await repository.referrers(image.digest)
-        assert await target.referrers(image.digest) == expected
+        named = about[0].manifest.digest
+        assert await target.copy(repository, image.digest, "v1.0.0", [named])
+        assert not await target.copy(repository, image.digest, "v1.0.0", [named])
+        found: list[Referrer] = await target.referrers(image.digest)
+        assert [each.digest for each in found] == [named]
         assert await target.digest("v1.0.0") == image.digest

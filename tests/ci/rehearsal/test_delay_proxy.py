@@ -40,7 +40,7 @@ def server() -> Iterator[int]:
         server.shutdown()
 
 
-def test_every_request_is_answered_some_time_later(server: int) -> None:
+def test_one_request_in_four_is_answered_some_time_later(server: int) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port = bound.getsockname()[1]
@@ -49,9 +49,9 @@ def test_every_request_is_answered_some_time_later(server: int) -> None:
         try:
             listens(port)
             with httpx.Client() as client:
-                for _ in range(2):
+                for turn in range(8):
                     started = time.monotonic()
                     assert client.get(f"http://127.0.0.1:{port}/").text == "ok"
-                    assert time.monotonic() - started >= SECONDS
+                    assert turn % 4 != 3 or time.monotonic() - started >= SECONDS
         finally:
             process.terminate()

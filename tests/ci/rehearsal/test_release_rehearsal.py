@@ -160,6 +160,14 @@ async def test_a_rehearsal_ends_with_what_it_released(
         f"push {name}",
         f"pull and verify {digest}",
         "run it and call /predict",
+        "          refused: another workflow: assertion.workflow_ref.contains('/.github/workflows/milestone2-"
+        "ci.yml@refs/tags/v') fails on 'rehearsal/milestone2/.github/workflows/other.yml@refs/tags/"
+        f"{tag}'",
+        "          refused: another event: assertion.event_name=='push' fails on 'workflow_dispatch'",
+        "          refused: a branch: assertion.ref.startsWith('refs/tags/v') fails on 'refs/heads/main'",
+        "          refused: production without its environment: attribute.environment/2002:none",
+        "          refused: production from staging: attribute.environment/2002:staging",
+        "let runs ask that may not release or deploy",
     ]
     assert (pipeline.made, pipeline.checked) == (["train", f"build {tag}"], ["lint", "test"])
     assert asked == [tag, tag]

@@ -18,11 +18,11 @@ import pytest
 from dagger._exceptions import QueryErrorValue
 
 from deploying.rollout.judge import Judging
-from deploying.rollout.verdict import Limits
 from errors import InvalidScenario, PipelineError, RehearsalFailed
 from image import archive_reader
 from rehearsal.release_rehearsal import Rehearsal
-from rehearsal.scenarios import SCENARIOS, Ingredients, other_settings, scenario
+from rehearsal.scenario_run import LIMITS
+from rehearsal.scenarios import LATE_SECONDS, SCENARIOS, Ingredients, other_settings, scenario
 from releasing import smoke
 from releasing.git_commit import Commit
 from tests.ci.conftest import Archive
@@ -139,10 +139,8 @@ def play(
     """Return what rehearses a scenario, and returns its report."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("rehearsal.scenario_run._STEP_SECONDS", 0.05)
-    monkeypatch.setattr(
-        "rehearsal.scenario_run._LIMITS", Limits(requests=8, ceiling=2)
-    )  # whatever else the machine does
-    monkeypatch.setattr("rehearsal.scenarios._SECONDS", 2.5)
+    monkeypatch.setattr("rehearsal.scenario_run.LIMITS", replace(LIMITS, requests=8, p95_seconds=2))
+    monkeypatch.setattr("rehearsal.scenarios.LATE_SECONDS", 2.5)
     monkeypatch.setattr("fakecloud.identity.keys._TOKENS_PER_KEY", 10_000)
 
     async def predict(url: str, tag: str) -> float:
@@ -220,6 +218,10 @@ async def test_requests_that_users_lose_fail_the_rehearsal(play: Play, fleet: Fl
 
     with pytest.raises(RehearsalFailed, match="requests of users were lost: HTTPStatusError"):
         await play("good", lambda judge: Careless())
+
+
+def test_what_is_late_is_later_than_the_rehearsal_allows() -> None:
+    assert LIMITS.p95_seconds < LATE_SECONDS
 
 
 def test_an_unknown_scenario_fails_before_anything_starts() -> None:

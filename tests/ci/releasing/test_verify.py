@@ -195,6 +195,19 @@ async def test_a_document_that_says_something_else_than_the_image_is_found(
     assert re.search(complaint, await told(repository, released))
 
 
+async def test_a_release_of_an_earlier_pipeline_is_told_by_its_bill_without_files(
+    repository: Repository, publish: Publish
+) -> None:
+    def without_files(bill: dict[str, Any]) -> None:
+        for each in (bill["metadata"]["component"], *bill["components"]):
+            each.pop("components", None)
+
+    found = await told(repository, await publish(documents=rewritten(release_files.SBOM, without_files)))
+    assert found.count("sbom.cdx.json") == 1
+    assert "it lists no files: an earlier version of this pipeline published the release" in found
+    assert "publish the model again as the next version" in found
+
+
 async def test_a_document_that_is_no_json_is_found(repository: Repository, publish: Publish) -> None:
     def attach(image: Layout, folder: Path) -> list[Parcel]:
         (folder / release_files.PROVENANCE).write_bytes(b"{")

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from errors import NotVerified, RegistryError
 from fakecloud import addresses
 from fakecloud.sigstore import paths
 from fakecloud.state.fixtures import Job, usual_world
-from image import archive_reader
-from image.archive_reader import Layout
+from image import archive_reader, canonical_json
+from image.archive_reader import INDEX, MANIFEST, Layout
 from keyless.oidc_sources import Given
-from net.retry_policy import patient
+from net.retry_policy import Retrying, patient
 from net.tokens import Token
 from oci.manifests import Manifest
 from oci.reference import Image, Release
-from oci.repository import Repository
+from oci.repository import Repository, opened
 from signing import bundles
 from signing.policy import Policy
 from signing.release_signature import Consent, Signing, refusal
@@ -190,25 +192,100 @@ async def test_a_bundle_is_attached_as_cosign_attaches_it(publish_as: Callable[[
     assert Manifest("", fallback).document["manifests"][0]["annotations"] == annotations
 
 
-async def test_a_flood_of_bundles_is_refused(
-    publish_as: Callable[[Job], Publisher], monkeypatch: pytest.MonkeyPatch
+def foreign(bundle: bytes, count: int) -> list[bytes]:
+    """Return bundles that nobody has signed, of the size of a real one."""
+    return [bundle.replace(b'"signature', b'"%d", "signature' % number, 1) for number in range(count)]
+
+
+async def test_one_valid_signature_among_many_others_is_enough(
+    publish_as: Callable[[Job], Publisher],
 ) -> None:
-    publisher = publish_as(JOB)
-    monkeypatch.setattr(bundles, "_MOST", 1)
-    parcels = [bundles.parcel(publisher.image.manifest, each) for each in (b"{}", b"[]")]
-    await publisher.repository.publish(publisher.image, TAG, parcels)
-    with pytest.raises(RegistryError, match="2 bundles are attached to sha256:.*; 1 are the most"):
-        await bundles.attached(publisher.repository, publisher.image.digest)
-
-
-async def test_one_valid_signature_among_others_is_enough(publish_as: Callable[[Job], Publisher]) -> None:
     publisher = publish_as(JOB)
     bundle = await publisher.bundle(publisher.signing())
     assert bundle
-    parcels = [bundles.parcel(publisher.image.manifest, each) for each in (b"{}", bundle)]
+    others = [b"{}", b"[" * 1000, *foreign(bundle, 25)]
+    parcels = [bundles.parcel(publisher.image.manifest, each) for each in (*others, bundle)]
     await publisher.repository.publish(publisher.image, TAG, parcels)
     about = (publisher.repository, publisher.release, publisher.statement)
-    assert "entry" in await publisher.signing().signatures.check(*about)
+    signatures = publisher.signing().signatures
+    assert "entry" in await signatures.check(*about)
+    assert await signatures.manifests(*about) == [parcels[-1].manifest.digest]
+    assert await publisher.bundle(publisher.signing()) is None
+
+
+async def test_bundles_beyond_the_limit_of_bytes_are_not_read(
+    publish_as: Callable[[Job], Publisher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = publish_as(JOB)
+    monkeypatch.setattr(bundles, "_MOST", 8 * 16 * 1024)
+    parcels = [bundles.parcel(publisher.image.manifest, b"%d" % each) for each in range(9)]
+    await publisher.repository.publish(publisher.image, TAG, parcels)
+    about = (publisher.repository, publisher.release, publisher.statement)
+    with pytest.raises(RegistryError, match="the first 8 of 9 bundles that are attached to sha256:"):
+        await publisher.signing().signatures.check(*about)
+
+
+def without_layers(manifest: dict[str, Any]) -> None:
+    manifest["layers"] = 1
+
+
+def of_a_blob_that_is_not_there(manifest: dict[str, Any]) -> None:
+    manifest["layers"][0]["digest"] = f"sha256:{'f' * 64}"
+
+
+def of_another_size(manifest: dict[str, Any]) -> None:
+    manifest["layers"][0]["size"] = 1
+
+
+@dataclass
+class Lying:
+    """A registry's answers with one document more that is attached to the image: a bundle that is broken."""
+
+    real: httpx.AsyncHTTPTransport
+    content: bytes
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        """Answer as the registry does, but for the list and the document."""
+        digest = canonical_json.digest(self.content)
+        if request.url.path.endswith(f"/manifests/{digest}"):
+            return httpx.Response(200, headers={"Content-Type": MANIFEST}, content=self.content)
+        answer = await self.real.handle_async_request(request)
+        if "/manifests/sha256-" not in request.url.path:
+            return answer
+        document = json.loads(await answer.aread())
+        described = {"artifactType": bundles.KIND, "digest": digest, "mediaType": MANIFEST}
+        document["manifests"].insert(0, {**described, "size": len(self.content)})
+        return httpx.Response(200, headers={"Content-Type": INDEX}, json=document)
+
+
+@pytest.mark.parametrize("change", [without_layers, of_a_blob_that_is_not_there, of_another_size])
+async def test_a_bundle_that_cannot_be_read_makes_no_valid_one_fail(
+    publish_as: Callable[[Job], Publisher], change: Callable[[dict[str, Any]], None]
+) -> None:
+    publisher = publish_as(JOB)
+    bundle = await publisher.bundle(publisher.signing())
+    assert bundle
+    await publisher.attach(bundle)
+    manifest = bundles.parcel(publisher.image.manifest, b"{}").manifest.document
+    change(manifest)
+    async with httpx.AsyncHTTPTransport() as real:
+        lying = Lying(real, json.dumps(manifest).encode())
+        async with httpx.AsyncClient(transport=httpx.MockTransport(lying.answer)) as http:
+            wire = publisher.repository.wire
+            repository = opened(Retrying(http), str(wire.base), publisher.repository.name)
+            assert len(await repository.referrers(publisher.image.digest)) == 2
+            about = (repository, publisher.release, publisher.statement)
+            assert "entry" in await publisher.signing().signatures.check(*about)
+
+
+async def test_a_bundle_larger_than_any_of_this_provenance_is_not_read(
+    publish_as: Callable[[Job], Publisher],
+) -> None:
+    publisher = publish_as(JOB)
+    await publisher.attach(b" " * 200_000)
+    about = (publisher.repository, publisher.release, publisher.statement)
+    with pytest.raises(NotVerified, match="it has 200000 bytes, and a signature at most 6"):
+        await publisher.signing().signatures.check(*about)
 
 
 async def test_a_release_without_a_valid_signature_is_refused_where_a_policy_demands_one(

@@ -122,6 +122,10 @@ async def test_a_token_for_somebody_else_is_not_shown_to_sigstore_and_never_told
         with pytest.raises(SigningFailed, match="Audience doesn't match") as raised:
             await signed(lab.trust(), token)
         assert token.reveal() not in str(raised.value)
+        assert "\n  claims: iss='https://token.actions.githubusercontent.com', aud='https://iam." in str(
+            raised.value
+        )
+        assert "\n  fix: on GitHub, publish requests it; elsewhere, make one" in str(raised.value)
         assert raised.value.__cause__ is raised.value.__context__ is None
 
 

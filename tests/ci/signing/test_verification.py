@@ -177,12 +177,12 @@ async def test_what_is_no_bundle_is_refused(lab: Lab, content: bytes) -> None:
 
 
 async def test_the_log_entry_of_another_signature_is_refused(lab: Lab) -> None:
-    other = json.loads(await lab.sign())
+    signed, later = await lab.sign(), json.loads(await lab.sign())  # an earlier one is before the certificate
 
     def swap(bundle: Document) -> None:
-        entry(bundle).update(entry(other))
+        entry(bundle).update(entry(later))
 
-    assert "log entry" in await refusal(lab.signatures, changed(await lab.sign(), swap))
+    assert "log entry" in await refusal(lab.signatures, changed(signed, swap))
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,14 @@ class Caller:
     """Who calls: the words, the folder, the environment. Read once, in `main`.
 
     `default` is the folder of the module that is called where there is none: the wrapper's own project.
+    The wrapper holds the file `packages_lock` while it installs Debian's packages.
     """
 
     words: Sequence[str]
     folder: Path
     environment: Mapping[str, str]
-    default: Path | None
+    default: Path | None = None
+    packages_lock: Path | None = None
 
     @property
     def cache(self) -> Path:

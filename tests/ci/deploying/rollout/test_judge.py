@@ -58,7 +58,7 @@ def fleet() -> Fleet:
 def judge(fleet: Fleet, target: Watched, told: list[str], **limits: Any) -> Judge:
     """Return a judge of the candidate."""
     http = httpx.AsyncClient(transport=httpx.ASGITransport(fleet.app()))
-    chosen = Limits(**{"requests": 10, "samples": 100, "ceiling": 60, **limits})
+    chosen = Limits(**{"requests": 10, "timed_requests": 100, "p95_seconds": 60, **limits})
     return Judge(GOLDEN, http, told.append, 5, chosen, target.sleep)
 
 
@@ -127,7 +127,7 @@ async def test_a_slow_candidate_is_asked_no_more_than_it_takes_to_see_that(fleet
     with pytest.raises(
         ReleaseRejected, match=r"golden 4 of 4 right, p95 \d+\.\d ms: p95 .* more than 10\.0 ms"
     ):
-        await asked(fleet, target, requests=1000, ceiling=0.01)
+        await asked(fleet, target, requests=1000, p95_seconds=0.01)
     assert fleet.running["candidate"].asked == 4
 
 

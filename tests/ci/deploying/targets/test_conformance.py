@@ -67,7 +67,9 @@ async def test_a_bad_release_undoes_itself_and_the_journal_says_why(lab: Lab, fa
     first, bad = await lab.release("v1.0.0"), await lab.release("v1.1.0", model)
     async with worker(lab) as somebody:
         await somebody.deploy(first)
-    async with worker(lab, limits=replace(LIMITS, ceiling=0.5 if fault == "slowness" else 60)) as somebody:
+    async with worker(
+        lab, limits=replace(LIMITS, p95_seconds=0.5 if fault == "slowness" else 60)
+    ) as somebody:
         with pytest.raises(RolledBack, match=why) as raised:
             await somebody.deploy(bad)
         assert str(raised.value).endswith(f"\nlive: {first}")
