@@ -15,7 +15,7 @@ from dagger import DefaultPath, Doc, Ignore
 
 import main
 from advice.attribute_condition import Condition
-from errors import InvalidFault, InvalidIdentity, InvalidReference
+from errors import InvalidData, InvalidFault, InvalidIdentity, InvalidReference
 from main import Ci
 
 ROOT = Path(__file__).parents[2]
@@ -210,6 +210,15 @@ class Source(dagger.Directory):
 async def test_build_takes_the_image_that_the_trained_model_needs(card: str, target: str) -> None:
     built: object = await Ci(source=Source(card)).build("v1.0.0")  # type: ignore[call-arg]
     assert built == target
+
+
+@pytest.mark.anyio
+async def test_a_table_without_its_hash_is_refused_before_anything_is_built() -> None:
+    source = Source()
+    text = '[tool.milestone2]\nname = "m"\ndata = "gs://bucket/rows.csv"\n'
+    source.file = lambda path: Text(text)  # type: ignore[method-assign]
+    with pytest.raises(InvalidData, match="gs://bucket/rows.csv needs its SHA-256"):
+        await Ci(source=source).train()  # type: ignore[call-arg]
 
 
 @pytest.mark.anyio

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import subprocess
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from fakecloud.state.fixtures import BUCKET
 from tests.host.checkouts import Checkout
 from tests.host.google import ended, standing_in
 from tests.host.neighbour import neighbour
+from tests.training.test_public_tables import raw_table
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 PATIENCE = 1200.0  # for an engine that has to make its base images first
@@ -62,11 +62,6 @@ minimum = {balanced_accuracy = 0.9}"""
 ELEMENTS = """target = "atomic number"
 features = ["electronegativity", "IE-1", "standard state", "bonding type", "density", "metal"]
 minimum = {r2 = 0.3}"""
-
-
-def table(name: str) -> bytes:
-    """Return a table as its package has it."""
-    return (files("bokeh_sampledata") / "_data" / name).read_bytes()
 
 
 def project(folder: Path, settings: str, model: str) -> Checkout:
@@ -123,7 +118,7 @@ def test_a_raw_file_becomes_a_container_that_predicts_without_scikit_learn(
     lines = f'name = "{name.partition(".")[0].replace("_", "-")}"\ndata = "data/{name}"\n{settings}'
     made = project(tmp_path / "team", lines, model)
     (made.folder / "data").mkdir(exist_ok=True)
-    (made.folder / "data" / name).write_bytes(table(name))
+    (made.folder / "data" / name).write_bytes(raw_table(name))
     made.commit("Our model")
     card = asked(made, wrapped, free_port, golden_rows(made, wrapped))
     assert card["portable"]
@@ -135,7 +130,7 @@ def test_a_raw_file_becomes_a_container_that_predicts_without_scikit_learn(
 def test_a_table_in_cloud_storage_is_fetched_as_the_release_and_kept(
     tmp_path: Path, wrapped: dict[str, str], free_port: int
 ) -> None:
-    content = table("penguins.csv")
+    content = raw_table("penguins.csv")
     settings = f'''name = "penguins"
 data = "gs://{BUCKET}/2026/penguins.csv"
 sha256 = "{hashlib.sha256(content).hexdigest()}"
