@@ -15,7 +15,7 @@ from app.settings import Settings
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Do what the arguments say, none being to serve, and return the exit status."""
+    """Run the command in the arguments (no arguments: serve) and return the exit status."""
     if not arguments:
         return serve()
     if arguments[0] != "score":
@@ -40,8 +40,8 @@ def serve() -> int:
             if settings.workers > 1:
                 # Each worker has its core. And a process with threads of OpenMP can't be forked.
                 os.environ.setdefault("OMP_NUM_THREADS", "1")
-            # Imported only now: it is slow, a wrong port is told at once, and as process 1 a SIGTERM
-            # that comes before its handler would be lost.
+            # Imported late because it is slow: a wrong port is reported at once, and process 1 handles
+            # SIGTERM from its first moment.
             from app import server
 
             server.serve(settings, listener)

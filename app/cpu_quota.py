@@ -1,4 +1,4 @@
-"""How many processors this process may use: those it may run on, and no more than its cgroups' CPU quota."""
+"""Number of processors that this process may use: by its affinity and by its cgroups' CPU quota."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What GET /metrics says: the counters in Prometheus's text format."""
+"""Counters in Prometheus's text format, as GET /metrics returns them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def _family(name: str, kind: str, help_text: str, samples: Iterable[Sample]) -> 
 
 
 def _line(name: str, labels: dict[str, str], value: float) -> str:
-    inside = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    inside = ",".join(f'{label}="{_escape(text)}"' for label, text in labels.items())
     return f"{name}{{{inside}}} {value}" if inside else f"{name} {value}"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 

@@ -24,7 +24,7 @@ SHOWN = 200  # characters of what a client chose
 
 
 def configure(stream: TextIO = sys.stdout) -> None:
-    """Log on the stream from now on; uvicorn only what it fails at, as requests are logged here."""
+    """Log to the stream from now on. From uvicorn only errors are logged: requests are logged here."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_Json())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -1,7 +1,7 @@
 """Counters: plain lists and integers that requests count up, and snapshots of them.
 
 A prediction is counted in the bins of the training rows: input_bin_total beside input_bin_share shows whether
-the service is asked about other things than the model has learned from. app.exposition writes them down.
+requests differ from the rows that the model was trained on. app.exposition writes the counters as text.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ OTHER = "other"  # the route of all paths that aren't known
 
 
 class Route:
-    """How often and how fast one route answered."""
+    """Counts and durations of one route's responses."""
 
     def __init__(self) -> None:
         self.statuses: defaultdict[int, int] = defaultdict(int)
         self.buckets = [0] * (len(SECONDS) + 1)
         self.seconds = 0.0
 
-    def answered(self, status: int, seconds: float) -> None:
+    def count_response(self, status: int, seconds: float) -> None:
         """Count an answer."""
         self.statuses[status] += 1
         self.buckets[bisect_left(SECONDS, seconds)] += 1
@@ -83,7 +83,7 @@ class Metrics:
     """The counters of one process."""
 
     def __init__(self, card: Card | None) -> None:
-        self.started = _started()
+        self.started = _read_start_time()
         self.routes: defaultdict[str, Route] = defaultdict(Route)
         self.in_flight = 0
         self.predictions = 0
@@ -95,7 +95,7 @@ class Metrics:
         self._columns = [each for each in columns if not self.features[each[0]].missing]
         self._with_holes = [each for each in columns if self.features[each[0]].missing]
 
-    def predicted(self, row: Row) -> None:
+    def count_prediction(self, row: Row) -> None:
         """Count a prediction, and its features in their bins."""
         self.predictions += 1
         for column, edges, counts in self._columns:
@@ -104,7 +104,7 @@ class Metrics:
             value = row[column]
             counts[bisect_left(edges, value) if value == value else -1] += 1
 
-    def predicted_all(self, counted: RowCounts) -> None:
+    def count_predictions(self, counted: RowCounts) -> None:
         """Count the predictions for rows that were counted."""
         self.predictions += counted.rows
         for counts, more in zip(self.bins, counted.bins, strict=True):
@@ -178,7 +178,7 @@ def together(snapshots: Sequence[Snapshot]) -> Snapshot:
     )
 
 
-def _started() -> float:
+def _read_start_time() -> float:
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return round(booted + int(_own_stat()[19]) / os.sysconf("SC_CLK_TCK"), 2)
 

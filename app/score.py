@@ -68,7 +68,7 @@ def score(rows: str, output: str, model_dir: Path) -> None:
             source = sys.stdin if rows == STANDARD else stack.enter_context(_open(rows, "r", "utf-8-sig"))
             chunks = _read_csv(source, rows, predictor)
         target = sys.stdout if output == STANDARD else stack.enter_context(_open(output, "w", "utf-8"))
-        for lines in _written(predictor, chunks):
+        for lines in _format_lines(predictor, chunks):
             target.writelines(lines)
 
 
@@ -109,7 +109,7 @@ def _encoder(columns: Sequence[Column], name: str, spelling: Spelling) -> Callab
     def encode(values: Sequence[str], line: int) -> Row:
         if any(have_commas):
             pairs = zip(values, have_commas, strict=True)
-            values = [_pointed(value) if has_comma else value for value, has_comma in pairs]
+            values = [_replace_comma(value) if has_comma else value for value, has_comma in pairs]
         if numbers_only and (row := _numbers(values)):
             return row
         found = []
@@ -124,8 +124,8 @@ def _encoder(columns: Sequence[Column], name: str, spelling: Spelling) -> Callab
     return encode
 
 
-def _pointed(value: str) -> str:
-    """Return a number with a decimal comma as one with a point; one with a point is none then."""
+def _replace_comma(value: str) -> str:
+    """Replace a decimal comma by a point; a number with a point becomes invalid."""
     return value.replace(",", ".") if "." not in value else f"{value},"
 
 
@@ -154,14 +154,14 @@ def _read_parquet(path: str, columns: Sequence[Column]) -> Iterator[Chunk]:
         for batch in file.iter_batches(CHUNK, columns=[column.feature.name for column in columns]):
             table = batch.to_pydict()
             places = [f"row {number}" for number in range(first, first + batch.num_rows)]
-            encoded = [_encoded(column, table[column.feature.name], path, places) for column in columns]
+            encoded = [_encode_column(column, table[column.feature.name], path, places) for column in columns]
             yield Chunk([list(row) for row in zip(*encoded, strict=True)], places)
             first += batch.num_rows
     except ArrowException as error:
         raise InvalidInput(path, "a Parquet file", str(error)) from error
 
 
-def _encoded(column: Column, values: Iterable[Any], path: str, places: Sequence[str]) -> list[Any]:
+def _encode_column(column: Column, values: Iterable[Any], path: str, places: Sequence[str]) -> list[Any]:
     found = []
     for value, place in zip(values, places, strict=True):
         encoded = column.encode(_plain(column, value))
@@ -185,20 +185,20 @@ def _number(value: object) -> object:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _written(predictor: Predictor, chunks: Iterable[Chunk]) -> Iterator[list[str]]:
+def _format_lines(predictor: Predictor, chunks: Iterable[Chunk]) -> Iterator[list[str]]:
     """Yield the lines of the output, the header first."""
     has_label = bool(predictor.card.classes)
     yield ["prediction,label\n" if has_label else "prediction\n"]
     for chunk in chunks:
-        results = _predicted(predictor, chunk)
+        results = _predict(predictor, chunk)
         if has_label:
-            names = {each: _quoted(each) for each in predictor.card.classes}
+            names = {each: _quote(each) for each in predictor.card.classes}
             yield [f"{result!r},{names[label(predictor.card, result)]}\n" for result in results]
         else:
             yield [f"{result!r}\n" for result in results]
 
 
-def _predicted(predictor: Predictor, chunk: Chunk) -> list[Result]:
+def _predict(predictor: Predictor, chunk: Chunk) -> list[Result]:
     try:
         return predictor.predict_all(chunk.rows)
     except InvalidInput as error:
@@ -207,6 +207,6 @@ def _predicted(predictor: Predictor, chunk: Chunk) -> list[Result]:
         raise InvalidInput(place, error.expected, error.received) from error
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """Return a value as CSV has it."""
     return f'"{text.replace(chr(34), chr(34) * 2)}"' if re.search(r'[",\r\n]', text) else text

@@ -1,4 +1,4 @@
-"""Serve on a listening socket until told to stop, in this process or in several."""
+"""HTTP server on a listening socket, in this process or in several, until a signal stops it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def _run(service: Service, listener: socket.socket, supervisor: socket.soc
 
 
 async def _watch(service: Service) -> NoReturn:
-    """Look again and again for connections whose deadline has passed; report the counters."""
+    """Expire connections whose deadline has passed, and report the counters, at a fixed interval."""
     ticks = 0
     while True:
         await asyncio.sleep(TICK_SECONDS)

@@ -1,4 +1,4 @@
-"""What one process serves, and what it knows about its requests: shared by all paths that answer them."""
+"""State of one serving process: model, settings, counters and log, shared by all request paths."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _is_request_id = re.compile(REQUEST_ID).fullmatch
 
 
 def load_model(settings: Settings) -> Predictor | ArtifactError:
-    """Return the model, or why it cannot be loaded."""
+    """Return the model, or the error that prevents loading it."""
     try:
         return model_loader.load(settings.model_dir)
     except ArtifactError as error:
@@ -47,7 +47,7 @@ class Service:
 
     @classmethod
     def load(cls, settings: Settings) -> Service:
-        """Load the model; one that cannot be loaded is told in the answers."""
+        """Load the model. If that fails, the responses give the reason."""
         return cls(settings, load_model(settings))
 
     def predictor(self) -> Predictor:
@@ -93,9 +93,9 @@ class Service:
         own = self.own_snapshot()
         return together([own, *await self.channel.others()]) if self.channel else own
 
-    def answered(self, route: str, exchange: Exchange) -> None:
+    def record_response(self, route: str, exchange: Exchange) -> None:
         """Count an answered request, and log it if it is to be logged."""
-        self.metrics.routes[route].answered(exchange.status, exchange.seconds)
+        self.metrics.routes[route].count_response(exchange.status, exchange.seconds)
         if exchange.status >= 400 or monotonic() >= self.access_log.due:
             self.access_log.write(exchange)
 

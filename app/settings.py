@@ -18,7 +18,7 @@ ROUTE = re.compile(r"/[!$&'()*+,\-./0-9:;=@A-Z_a-z~]*")
 
 @dataclass(frozen=True)
 class Limits:
-    """What clients may take up of one worker; each is set by LIMIT_ and its name in capitals."""
+    """Limits on clients, for one worker; the variable of each is LIMIT_ and its name in capitals."""
 
     body_bytes: int = 64 * 1024  # of a request for one prediction
     batch_bytes: int = 1_500_000  # of a request for many: what Vertex AI lets through
@@ -38,7 +38,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where to listen, what to serve, and how. Port 0 takes any free port."""
+    """Settings of the service. Port 0 takes any free port."""
 
     port: int = 8080
     workers: int = 1  # processes; `auto` is one for each processor that may be used

@@ -1,9 +1,8 @@
-"""The ASGI application that uvicorn calls: what every request gets, whoever answers it.
+"""The ASGI application that uvicorn calls: request ids, counters, log and limits for every request.
 
-A request gets an id, a place in the counters and the log, and a bounded body. Then one of the plain functions
-answers it, or FastAPI, which is imported when the first request needs it: on a thread, so that others are
-answered meanwhile. A service that is asked well-formed questions only never pays for it, in memory or at
-start.
+Then one of the plain functions responds, or FastAPI. FastAPI is imported when the first request needs it, on
+a thread, so that other requests are served meanwhile. A service that gets only well-formed requests never
+imports it, which saves memory and start time.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# A batch; or a byte order mark, which is refused by its name whatever the size.
+# A batch; or a byte order mark, which is refused by its name at any size.
 _may_be_long = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"instances"|\xef\xbb\xbf|\xff\xfe|\xfe\xff').match
 
 
@@ -48,7 +47,7 @@ WARM_SCOPE: Scope = {
 
 
 class ClientLeft(Exception):
-    """The client is gone, or was told otherwise, before its body was all there."""
+    """The client left, or already got an error, before its body was complete."""
 
 
 class AsgiApp:
@@ -179,7 +178,7 @@ def _first_of_each(headers: Headers) -> dict[bytes, bytes]:
 
 
 async def _say_nothing(message: Message) -> None:
-    """Take an answer that nobody asked for."""
+    """Ignore the response to a request that the service made itself."""
 
 
 def _replay(body: bytes) -> Receive:
@@ -190,7 +189,7 @@ def _replay(body: bytes) -> Receive:
 
 
 class _Reply:
-    """What is said to one request, with its id in the head; counted and logged when it is all said."""
+    """The response to one request, with its id in the head; counted and logged when it is complete."""
 
     def __init__(self, app: AsgiApp, scope: Scope, send: Send) -> None:
         self.began = monotonic()
@@ -218,7 +217,7 @@ class _Reply:
 
     def _record(self) -> None:
         path, seconds = self.scope["path"], monotonic() - self.began
-        self.app.service.answered(
+        self.app.service.record_response(
             self.app.labels.of(path),
             Exchange(
                 self.scope["method"], path, self.headers, self.status, self.size, seconds, self.request_id

@@ -178,7 +178,7 @@ class _Task:
         """Return the results, and count the rows. Raises InvalidInput."""
         if self.error:
             raise self.error
-        self.metrics.predicted_all(self.counts)
+        self.metrics.count_predictions(self.counts)
         return Predicted(self.results, self.shares or None)
 
 

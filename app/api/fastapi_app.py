@@ -1,4 +1,4 @@
-"""The FastAPI application: the contract, and whatever the paths before it don't answer."""
+"""The FastAPI application: the OpenAPI document, and every request that the faster paths leave to it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from app.api import mlflow_scoring, open_inference, schemas
 from app.api.batches import Batches, Predicted
 from app.api.page import File, file_routes
 from app.api.routes import INVOCATIONS, Plain, plain_routes, predict_routes
-from app.api.schemas import InferenceProblem, ProblemBody, documented
+from app.api.schemas import InferenceProblem, ProblemBody, error_entries
 from app.api.scoring import Scoring
 from app.connections import request_body
 from app.connections.error_responses import problem
 from app.connections.http_response import HttpResponse, as_json
-from app.connections.row_reader import shown
+from app.connections.row_reader import describe_value
 from app.errors import AppError, ArtifactError, InvalidInput, UnknownPath, WrongMethod
 from app.modelling.artifact import Card
 from app.modelling.columns import Column
 from app.modelling.predictor import details
 from app.service import Service
 
-ANYWHERE = documented(ProblemBody, 400, 404, 405, 408, 431, 500, 501, 503)
-INFERENCE = documented(InferenceProblem, 400, 404, 405, 413, 415, 500, 503)
+ANYWHERE = error_entries(ProblemBody, 400, 404, 405, 408, 431, 500, 501, 503)
+INFERENCE = error_entries(InferenceProblem, 400, 404, 405, 413, 415, 500, 503)
 # What the OpenAPI document says about the plain answers; it leaves out those that aren't here, such as pages.
 PLAIN_ROUTES: dict[str, dict[str, Any]] = {
     "livez": {"response_model": schemas.Health},
@@ -73,7 +73,7 @@ def create_app(service: Service) -> FastAPI:
     app.post(
         INVOCATIONS,
         response_model=schemas.Predictions,
-        responses=documented(ProblemBody, 413, 415),
+        responses=error_entries(ProblemBody, 413, 415),
         openapi_extra=schemas.invocations_body(_columns(service), service.settings.limits),
     )(invocations)
     _add_inference(app, service)
@@ -90,7 +90,7 @@ def _add_predict(app: FastAPI, service: Service) -> None:
         app.post(
             path,
             response_model=schemas.Prediction | schemas.Predictions,
-            responses=documented(ProblemBody, 413, 415),
+            responses=error_entries(ProblemBody, 413, 415),
             openapi_extra=extra,
         )(predict)
 
@@ -101,7 +101,7 @@ def _columns(service: Service) -> Sequence[Column]:
 
 def _add_plain(app: FastAPI, path: str, plain: Plain) -> None:
     async def endpoint(service: ServiceDep) -> Response:
-        return _said(await plain(service))
+        return _response_of(await plain(service))
 
     name = plain.__name__
     documented = PLAIN_ROUTES.get(name, {"include_in_schema": False})
@@ -110,7 +110,7 @@ def _add_plain(app: FastAPI, path: str, plain: Plain) -> None:
 
 def _add_file(app: FastAPI, path: str, file: File) -> None:
     async def endpoint(request: Request) -> Response:
-        return _said(file.answer(dict(reversed(request.headers.raw))))
+        return _response_of(file.answer(dict(reversed(request.headers.raw))))
 
     # Not FastAPI's own kind of route, which keeps a schema for each of its answers.
     route = Route(path, endpoint, include_in_schema=False)
@@ -151,12 +151,12 @@ async def predict(request: Request, service: ServiceDep) -> Response:
         if predicted := await batches.predict_slices(body, most, shares=several):
             return await _predictions(batches, predicted, explained)
         await batches.check_size(body, most)
-        asked = await batches.read(body, most)
-        if isinstance(asked, request_body.Batch):
-            return await _predictions(batches, await batches.predict(asked.rows, shares=several), explained)
-        value = await batches.scoring.predict(asked)
-        shares = await batches.scoring.probabilities([asked]) if several else None
-    service.metrics.predicted(asked)
+        parsed = await batches.read(body, most)
+        if isinstance(parsed, request_body.Batch):
+            return await _predictions(batches, await batches.predict(parsed.rows, shares=several), explained)
+        value = await batches.scoring.predict(parsed)
+        shares = await batches.scoring.probabilities([parsed]) if several else None
+    service.metrics.count_prediction(parsed)
     meaning = details(explained, value, shares[0] if shares else None) if explained else {}
     return JSONResponse({"prediction": value, "model_version": service.settings.model_version} | meaning)
 
@@ -177,7 +177,7 @@ async def _predictions(batches: Batches, predicted: Predicted, explained: Card |
 def _wants_details(request: Request) -> bool:
     given = request.query_params.get("details", "false")
     if given not in ("true", "false"):
-        raise InvalidInput("details", "true or false", shown(given))
+        raise InvalidInput("details", "true or false", describe_value(given))
     return given == "true"
 
 
@@ -227,13 +227,13 @@ async def infer(request: Request, service: ServiceDep) -> Response:
         return JSONResponse(answer)
 
 
-def _said(answer: HttpResponse) -> Response:
+def _response_of(answer: HttpResponse) -> Response:
     headers = {name.decode(): value.decode() for name, value in answer.extra}
     return Response(answer.body, answer.status, headers, answer.media_type.decode())
 
 
 async def _app_error(request: Request, error: Exception) -> Response:
-    return _said(problem(cast(AppError, error), request.url.path))
+    return _response_of(problem(cast(AppError, error), request.url.path))
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
@@ -241,7 +241,7 @@ async def _not_found(request: Request, error: Exception) -> Response:
     routes = [route for route in request.app.routes if isinstance(route, APIRoute)]
     known = dict.fromkeys(route.path for route in routes if route.include_in_schema)
     expected = f"one of {', '.join(known)}"
-    return _said(problem(UnknownPath("path", expected, path[:80]), path))
+    return _response_of(problem(UnknownPath("path", expected, path[:80]), path))
 
 
 async def _method_not_allowed(request: Request, error: Exception) -> Response:
@@ -249,4 +249,4 @@ async def _method_not_allowed(request: Request, error: Exception) -> Response:
     if headers.get("Allow") == "GET":
         headers["Allow"] = "GET, HEAD"  # see AsgiApp
     expected = headers.get("Allow", "another method")
-    return _said(problem(WrongMethod("method", expected, request.method), request.url.path))
+    return _response_of(problem(WrongMethod("method", expected, request.method), request.url.path))

@@ -2,7 +2,7 @@
 
 There is one input of rows, or one for each column by its name, and one output of numbers.
 
-https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol says what they hold.
+https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol specifies them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.connections.request_body import check_rows, parse_object
-from app.connections.row_reader import RowReader, shown
+from app.connections.row_reader import RowReader, describe_value
 from app.errors import InvalidInput
 from app.modelling.artifact import Card
 from app.modelling.columns import Column, Row
@@ -26,7 +26,7 @@ BINARY = "JSON data: binary tensors are not supported (binary_data=False in Trit
 
 @dataclass(frozen=True)
 class Question:
-    """What a client asks: rows of features, and the id that the answer repeats."""
+    """A request's content: rows of features, and the id that the response repeats."""
 
     rows: list[Row]
     id: str | None
@@ -37,13 +37,13 @@ def parse(body: bytes, reader: RowReader, max_rows: int) -> Question:
     document = parse_object(body)
     given_id = document.get("id")
     if given_id is not None and not isinstance(given_id, str):
-        raise InvalidInput("id", "a string", shown(given_id))
+        raise InvalidInput("id", "a string", describe_value(given_id))
     _check_outputs(document.get("outputs"))
     inputs = document.get("inputs")
     if _is_by_column(inputs, reader):
         return Question(_columns(inputs, reader, max_rows), given_id)
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise InvalidInput("inputs", "a list of one tensor", _described(inputs))
+        raise InvalidInput("inputs", "a list of one tensor", _describe(inputs))
     return Question(_rows(inputs[0], reader.count, max_rows), given_id)
 
 
@@ -93,11 +93,11 @@ def _check_outputs(outputs: object) -> None:
     if outputs is None:
         return
     if not isinstance(outputs, list) or len(outputs) > 1:
-        raise InvalidInput("outputs", "a list of at most one output", _described(outputs))
+        raise InvalidInput("outputs", "a list of at most one output", _describe(outputs))
     for output in outputs:
         name = output.get("name") if isinstance(output, dict) else output
         if name != OUTPUT:
-            raise InvalidInput("outputs[0].name", f'"{OUTPUT}"', shown(name))
+            raise InvalidInput("outputs[0].name", f'"{OUTPUT}"', describe_value(name))
 
 
 def _is_by_column(inputs: object, reader: RowReader) -> bool:
@@ -115,11 +115,11 @@ def _columns(inputs: Any, reader: RowReader, max_rows: int) -> list[Row]:
     for number, tensor in enumerate(inputs):
         place, name = f"inputs[{number}]", tensor.get("name")
         if not isinstance(name, str) or name not in reader.names or name in tensors:
-            raise InvalidInput(f"{place}.name", "the name of a column, each once", shown(name))
+            raise InvalidInput(f"{place}.name", "the name of a column, each once", describe_value(name))
         tensors[name] = place, tensor
     missing = [name for name in reader.names if name not in tensors]
     if missing:
-        raise InvalidInput("inputs", f"a tensor named {shown(missing[0])}", "no such tensor")
+        raise InvalidInput("inputs", f"a tensor named {describe_value(missing[0])}", "no such tensor")
     columns = [_column(*tensors[name], column, max_rows) for name, column in reader.names.items()]
     if len(set(map(len, columns))) > 1:
         raise InvalidInput("inputs", "tensors of the same shape", "tensors of different lengths")
@@ -132,10 +132,10 @@ def _column(place: str, tensor: dict[str, Any], column: Column, max_rows: int) -
     kind, expected = tensor.get("datatype"), datatype(column)
     types = (expected,) if expected in ("BOOL", "BYTES") else tuple(LARGEST)
     if kind not in types:
-        raise InvalidInput(f"{place}.datatype", f"one of {', '.join(types)}", shown(kind))
+        raise InvalidInput(f"{place}.datatype", f"one of {', '.join(types)}", describe_value(kind))
     shape, data = tensor.get("shape"), tensor.get("data")
     if not isinstance(data, list):
-        raise InvalidInput(f"{place}.data", "a list", shown(data))
+        raise InvalidInput(f"{place}.data", "a list", describe_value(data))
     check_rows(f"{place}.data", len(data), max_rows)
     if shape not in ([len(data)], [len(data), 1]):
         raise InvalidInput(f"{place}.shape", f"[{len(data)}], as there are so many values", str(shape)[:80])
@@ -145,7 +145,7 @@ def _column(place: str, tensor: dict[str, Any], column: Column, max_rows: int) -
     for index, value in enumerate(data):
         encoded = column.encode(value)
         if encoded is None:
-            raise InvalidInput(f"{place}.data[{index}]", column.expected, shown(value))
+            raise InvalidInput(f"{place}.data[{index}]", column.expected, describe_value(value))
         if kind in LARGEST and value is not None:
             _check_number(f"{place}.data[{index}]", value, kind)
         found.append(encoded)
@@ -161,10 +161,10 @@ def _check_not_binary(place: str, tensor: dict[str, Any]) -> None:
 def _rows(tensor: dict[str, Any], count: int, max_rows: int) -> list[Row]:
     _check_not_binary("inputs[0]", tensor)
     if not isinstance(tensor.get("name"), str):
-        raise InvalidInput("inputs[0].name", "a string", shown(tensor.get("name")))
+        raise InvalidInput("inputs[0].name", "a string", describe_value(tensor.get("name")))
     kind = tensor.get("datatype")
     if not isinstance(kind, str) or kind not in LARGEST:
-        raise InvalidInput("inputs[0].datatype", f"one of {', '.join(LARGEST)}", shown(kind))
+        raise InvalidInput("inputs[0].datatype", f"one of {', '.join(LARGEST)}", describe_value(kind))
     rows = _row_count(tensor.get("shape"), count)
     check_rows("inputs[0].shape", rows, max_rows)
     values = _flat(tensor.get("data"), rows, count)
@@ -177,7 +177,7 @@ def _row_count(shape: object, count: int) -> int:
     """Return how many rows a shape holds: `[rows, count]`, or `[count]` for one."""
     expected = f"[rows, {count}] or [{count}]"
     if not isinstance(shape, list) or not all(isinstance(each, float) for each in shape):
-        raise InvalidInput("inputs[0].shape", expected, _described(shape))
+        raise InvalidInput("inputs[0].shape", expected, _describe(shape))
     if shape == [count]:
         return 1
     if len(shape) != 2 or shape[1] != count or not shape[0].is_integer() or shape[0] < 0:
@@ -188,7 +188,7 @@ def _row_count(shape: object, count: int) -> int:
 def _flat(data: object, rows: int, count: int) -> list[Any]:
     """Return the tensor's values row by row, from one list or from a list of rows."""
     if not isinstance(data, list):
-        raise InvalidInput("inputs[0].data", "a list", shown(data))
+        raise InvalidInput("inputs[0].data", "a list", describe_value(data))
     if data and all(isinstance(row, list) for row in data):
         if len(data) != rows or any(len(row) != count for row in data):
             raise InvalidInput("inputs[0].data", f"{rows} rows of {count} numbers", "rows of another shape")
@@ -200,10 +200,10 @@ def _flat(data: object, rows: int, count: int) -> list[Any]:
 
 def _check_number(name: str, value: object, kind: str) -> None:
     if not isinstance(value, float):
-        raise InvalidInput(name, "a finite number", shown(value))
+        raise InvalidInput(name, "a finite number", describe_value(value))
     if abs(value) > LARGEST[kind] or (kind == "INT64" and not value.is_integer()):
         raise InvalidInput(name, f"a value of {kind}", repr(value))
 
 
-def _described(value: object) -> str:
-    return f"a list of {len(value)}" if isinstance(value, list) else shown(value)
+def _describe(value: object) -> str:
+    return f"a list of {len(value)}" if isinstance(value, list) else describe_value(value)

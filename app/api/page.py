@@ -1,8 +1,9 @@
-"""What browsers get: a page at `/`, the API's documentation at `/docs`, and the files that both are made of.
+"""Files for browsers: a page at `/`, the API's documentation at `/docs`, and the files that both load.
 
-Nothing comes from elsewhere. The files are ours (static/), the model folder's plots, and Swagger UI from the
-package fastapi_swagger, which is never imported. They are kept packed, as all browsers take them: those of
-Swagger UI lie packed in the image (docker/slim.py), the others are packed when they are first asked for.
+No file comes from another host. The files are our own (static/), the model folder's plots, and Swagger UI
+from the package fastapi_swagger, which is never imported. They are kept gzipped, as all browsers accept them.
+The image has those of Swagger UI gzipped already (docker/slim.py); the others are gzipped at their first
+request.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ class File:
         if _names(headers.get(b"if-none-match", b""), self._tag):
             return HttpResponse(304, b"", self.media_type, extra)
         if takes_gzip(headers.get(b"accept-encoding", b"")):
-            return HttpResponse(200, self._packed, self.media_type, (*extra, (b"content-encoding", b"gzip")))
+            return HttpResponse(200, self._gzipped, self.media_type, (*extra, (b"content-encoding", b"gzip")))
         return HttpResponse(200, self._whole, self.media_type, extra)
 
     @cached_property
-    def _packed(self) -> bytes:
+    def _gzipped(self) -> bytes:
         packed = self.path.with_name(f"{self.path.name}.gz")
         if packed.exists():
             return packed.read_bytes()
@@ -70,11 +71,11 @@ class File:
     @cached_property
     def _whole(self) -> bytes:
         """Return the file as it is: the same bytes each time, as slow clients keep them in memory."""
-        return gzip.decompress(self._packed)
+        return gzip.decompress(self._gzipped)
 
     @cached_property
     def _tag(self) -> bytes:
-        return sha256(self._packed)[:16].encode()
+        return sha256(self._gzipped)[:16].encode()
 
 
 def file_routes(settings: Settings) -> dict[str, File]:

@@ -1,8 +1,8 @@
-"""The paths of the service, and the answers that need no framework.
+"""The paths of the service, and the responses that need no framework.
 
-A function of `plain_routes` answers GET at one path: an entry there is all that a static page takes. It is
-asked before FastAPI, which need not even be imported for it, and by FastAPI's route of the same path, which
-is there for the OpenAPI document and where HOT_PATH=0.
+A function of `plain_routes` responds to GET at one path: to add a static page, add an entry there. The
+service calls it before FastAPI, which need not even be imported for it. FastAPI's route of the same path
+calls it too; that route is there for the OpenAPI document, and for HOT_PATH=0.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def is_inference(path: str) -> bool:
 
 
 class Labels:
-    """What metrics call a path: a closed list, whatever clients ask for."""
+    """Names of paths in metrics: a closed list, so that clients cannot add series."""
 
     def __init__(self, settings: Settings) -> None:
         ours = (plain_routes(settings), predict_routes(settings), file_routes(settings))

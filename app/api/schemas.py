@@ -1,4 +1,4 @@
-"""What the OpenAPI document says about bodies. None is read or written here: see app.connections."""
+"""Schemas of bodies for the OpenAPI document. `app.connections` reads and writes the bodies themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from app.api import open_inference
 from app.connections.error_responses import Code
 from app.connections.row_reader import RowReader
-from app.modelling.artifact import Card, Feature, described
+from app.modelling.artifact import Card, Feature, describe
 from app.modelling.columns import Column
 from app.modelling.predictor import ScorerKind
 from app.settings import Limits
@@ -94,7 +94,7 @@ class Release:
 
     version: str
     digest: str | None
-    scorer: ScorerKind = field(metadata=described("What scores rows; `native` is compiled code."))
+    scorer: ScorerKind = field(metadata=describe("What scores rows; `native` is compiled code."))
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class InferenceAnswer(BaseModel):
     outputs: list[OutputTensor]
 
 
-def documented(model: type[BaseModel], *statuses: int | str) -> dict[int | str, dict[str, Any]]:
+def error_entries(model: type[BaseModel], *statuses: int | str) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of these error statuses."""
     return {status: {"model": model} for status in statuses}
 

@@ -31,7 +31,7 @@ FASTER = 0.9  # of the time that rows take one by one: what is cheaper, surely
 
 
 class Pace:
-    """How many rows can be scored in a time, learned from how long they took."""
+    """Estimate of how many rows can be scored in a time, learned from earlier durations."""
 
     def __init__(self, seconds: float, most: int) -> None:
         self.seconds, self.most = seconds, most
@@ -62,7 +62,7 @@ class Scoring:
         if self.thread:
             seconds, results = await self.thread.predict_all(rows)
         else:
-            seconds, results = _timed(lambda: self.predictor.predict_all(rows))
+            seconds, results = _measure(lambda: self.predictor.predict_all(rows))
         self.pace.learn(len(rows), seconds)
         return results
 
@@ -84,17 +84,17 @@ def rows_together(predictor: Predictor) -> int:
     A busy machine only ever adds to a time, so the least of TRIES counts.
     """
     row, together = typical_row(predictor.columns), 1
-    one = min(_timed(lambda: predictor.predict(row))[0] for _ in range(TRIES))
+    one = min(_measure(lambda: predictor.predict(row))[0] for _ in range(TRIES))
     while together < MOST_TOGETHER:
         rows = [row] * together * 2
         most = min(2 * one, FASTER * one * len(rows))
-        if not any(_timed(lambda rows=rows: predictor.predict_all(rows))[0] <= most for _ in range(TRIES)):  # type: ignore[misc]
+        if not any(_measure(lambda rows=rows: predictor.predict_all(rows))[0] <= most for _ in range(TRIES)):  # type: ignore[misc]
             break
         together *= 2
     return together
 
 
-def _timed(score: Callable[[], Scored]) -> tuple[float, Scored]:
+def _measure(score: Callable[[], Scored]) -> tuple[float, Scored]:
     """Return the seconds that a scoring takes, and what it gives."""
     began = perf_counter()
     scored = score()
@@ -126,7 +126,7 @@ class ScoringThread:
     async def predict_all(self, rows: Rows) -> tuple[float, list[Result]]:
         """Return how long rows took, and their predictions."""
         results: tuple[float, list[Result]] = await self._slice(
-            lambda rows: _timed(lambda: self.predictor.predict_all(rows)), rows
+            lambda rows: _measure(lambda: self.predictor.predict_all(rows)), rows
         )
         return results
 
@@ -181,9 +181,9 @@ class ScoringThread:
         self._start()
 
 
-def _result_of(score: Callable[[Any], Any], asked: Any) -> Any:
+def _result_of(score: Callable[[Any], Any], argument: Any) -> Any:
     """Return what a scoring gives, or the error that it raises."""
     try:
-        return score(asked)
+        return score(argument)
     except Exception as error:
         return error

@@ -1,7 +1,8 @@
 """Long bodies: refused by counting before they are parsed, and batches read in slices.
 
-A slice is some rows of `instances`. Whatever is read in slices the strict reading takes too, as the same
-numbers: tests/service/test_batches.py holds the two together. The library reads most rows where there is one.
+A slice is some rows of `instances`. Every body that can be read in slices is also accepted by the strict
+reading, as the same numbers: tests/service/test_batches.py compares the two. The native library, if there is
+one, reads most rows.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class NotInSlices(Exception):
 
 
 def check_size(body: bytes, reader: RowReader, max_rows: int) -> Iterator[None]:
-    """Look for what a long body has too much of to be rows of the reader's, a part at each step.
+    """Refuse a long body with more values or brackets than the reader's rows have, a part at each step.
 
     Raises InvalidInput before any parsing.
     """

@@ -1,6 +1,6 @@
-"""Framing of request bodies: which of the bytes that have come still belong to a request.
+"""Framing of request bodies: number of the received bytes that still belong to a request.
 
-The parser is fed up to there, so that the head behind is looked at before the parser sees it.
+The parser gets only these, so that the next head is checked before the parser sees it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _chunk_size = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n").fullmat
 class Framing(Protocol):
     """One body's."""
 
-    def belonging(self, unread: bytearray) -> int:
+    def count_body_bytes(self, unread: bytearray) -> int:
         """Return how many of the bytes are the body's and can be passed on; count these as passed on."""
 
 
@@ -31,7 +31,7 @@ class Sized:
     def __init__(self, length: int) -> None:
         self.left = length
 
-    def belonging(self, unread: bytearray) -> int:
+    def count_body_bytes(self, unread: bytearray) -> int:
         """Return how many of the bytes are the body's."""
         size = min(self.left, len(unread))
         self.left -= size
@@ -45,7 +45,7 @@ class Chunked:
         self.left = 0  # of a chunk, with the line's end behind it
         self.trailers: int | None = None  # fields behind the last chunk, once that has come
 
-    def belonging(self, unread: bytearray) -> int:
+    def count_body_bytes(self, unread: bytearray) -> int:
         """Return how many of the bytes are the body's. Raises InvalidInput for what is no chunk."""
         at = min(self.left, len(unread))
         self.left -= at

@@ -34,7 +34,7 @@ class Gzip:
         self.has_more = False
 
     def decode(self, data: bytes, most: int) -> bytes:
-        """Return some of what has come, decoded: at most `most` bytes and one more, whatever is in it.
+        """Return some of what has come, decoded: never more than `most` + 1 bytes.
 
         `has_more` says whether there is more to decode. Raises InvalidInput for what isn't gzip.
         """

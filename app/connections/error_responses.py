@@ -1,4 +1,4 @@
-"""The one shape of every error answer, and how errors become it."""
+"""Error responses: the one shape of all of them, and the mapping from errors."""
 
 from __future__ import annotations
 

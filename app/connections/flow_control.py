@@ -1,4 +1,4 @@
-"""When a connection is read from."""
+"""Flow control: pauses and resumes reading from a connection."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ from app.modelling.predictor import Predictor
 from app.service import PREDICT, REQUEST_ID, Service
 
 # A head in a subset of RFC 9112's form: one Host, mostly as the first field, one Content-Length, at most one
-# X-Request-ID, and fields whose names do not change how a message is read, in up to three runs. About all
-# others the parser has the word.
+# X-Request-ID, and fields whose names do not change how a message is read, in up to three runs. The
+# parser reads all other heads.
 HOST_FIELD = rb"(?i:host): " + HOST + rb"\r\n"
 OTHERS = rb"(?:(?!(?i:host):)[^\r\n]++\r\n)*"  # "*+" finds the wrong end in Python 3.11.2
 ONE_HOST = rb"(?:(?P<first>" + HOST_FIELD + rb")|(?=" + OTHERS + HOST_FIELD + OTHERS + rb"\r\n))"
@@ -57,7 +57,7 @@ def head_pattern(max_fields: int) -> re.Pattern[bytes]:
 
 
 class Responder:
-    """Answers what the hot path has recognised; one for all connections of a service."""
+    """Writer of the responses of the hot path; one for all connections of a service."""
 
     def __init__(self, service: Service, predictor: Predictor) -> None:
         self.predict = predictor.predict
@@ -101,9 +101,9 @@ class Responder:
             return None
         content = f'{{"prediction":{prediction!r}{self.end}'.encode()
         request_id = request_id or self.service.new_request_id()
-        self.metrics.predicted(features)
+        self.metrics.count_prediction(features)
         self.answered = now = monotonic()
-        self.route.answered(200, now - began)
+        self.route.count_response(200, now - began)
         if now >= self.access_log.due:
             self._log(data[position:start], len(content), now - began, request_id)
         if fields is not self._fields:

@@ -1,4 +1,4 @@
-"""One answer to a request, made without a framework."""
+"""An HTTP response, made without a framework."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-NOT_MODIFIED = 304  # an answer of which the client has the body, whatever that is long
+NOT_MODIFIED = 304  # the client has the body already, of any length
 Headers = list[tuple[bytes, bytes]]
 
 

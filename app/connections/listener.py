@@ -1,4 +1,4 @@
-"""Take the port, before anything slow is done."""
+"""Listening socket of the service, opened before any slow import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol within limits, for every connection: what a client can't do is hold the service up.
+"""uvicorn's HTTP protocol within limits: no client can hold up the service.
 
 uvicorn's own class parses and runs the application. This one knows what it waits for on each connection and
 until when (`deadline`, looked at by app.server), has each head checked before it is parsed, makes room when
@@ -30,7 +30,7 @@ from app.metrics import OTHER
 from app.service import Service
 
 READ_BYTES = 32 * 1024  # of a body, which are much to come at once
-FAREWELL_SECONDS = 0.5  # for a request that was on its way when the server was told to stop
+FAREWELL_SECONDS = 0.5  # for a request that was on its way when the server got the signal to stop
 CLOSE = (b"connection", b"close")
 # "held": the hot path has a head that the parser hasn't seen, and waits for the rest of its body.
 Receiving = Literal["nothing", "head", "body", "held"]
@@ -96,7 +96,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return bool(waiting)
 
     def end(self, reason: str) -> None:
-        """End a connection that waits for its client; one that is in the middle of a request is told why."""
+        """End a connection that waits for its client; within a request, send the reason first."""
         if self.transport.is_closing() or self.flow.write_paused:
             self.transport.abort()
         elif self.receiving == "nothing":
@@ -109,7 +109,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._expect(self.limits.write_seconds)
 
     def expire(self) -> None:
-        """Do what is to be done when the deadline has passed."""
+        """Refuse the request, or close the connection, when its deadline has passed."""
         if self.transport.is_closing() or self.flow.write_paused:
             self.transport.abort()
         elif self.leaving or self.flow.read_paused:  # it is not up to the client
@@ -219,7 +219,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _next_part(self) -> bytes:
         """Return a whole head, or a body's next bytes; nothing if more has to come. Raises RequestError."""
         in_body = self.receiving == "body"
-        size = self.framing.belonging(self.unread) if in_body else self._await_head()
+        size = self.framing.count_body_bytes(self.unread) if in_body else self._await_head()
         with memoryview(self.unread) as unread:  # a part of a bytearray would be one copy more
             part = bytes(unread[:size])
         del self.unread[:size]
@@ -323,4 +323,4 @@ class LimitedProtocol(HttpToolsProtocol):
         raw = answer.raw((*self.server_state.default_headers, *fields))
         self.transport.write(raw[: -len(answer.body)] if method == "HEAD" else raw)
         exchange = Exchange(method, path, headers, answer.status, len(answer.body), seconds, request_id)
-        self.service.answered(OTHER, exchange)
+        self.service.record_response(OTHER, exchange)

@@ -1,7 +1,7 @@
 """Read the body of POST /predict: what is accepted has one meaning.
 
-There are two readings. The strict one takes the body apart and says what is wrong with it. The quick one, by
-orjson, costs a tenth of that and knows only good bodies: whatever it takes the strict one takes too, as the
+There are two readings. The strict one parses the body and reports what is wrong with it. The quick one, by
+orjson, costs a tenth of that and accepts only good bodies. The strict one accepts all of these too, as the
 same numbers.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from app.connections.row_reader import NotANumber, RowReader, shown
+from app.connections.row_reader import NotANumber, RowReader, describe_value
 from app.errors import InvalidInput
 from app.modelling.columns import Row
 
@@ -85,7 +85,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """Return a body that is a JSON object, its numbers as doubles. Raises InvalidInput."""
     document = _parse(_decode(body))
     if not isinstance(document, dict):
-        raise InvalidInput("body", "a JSON object", shown(document))
+        raise InvalidInput("body", "a JSON object", describe_value(document))
     return document
 
 
@@ -96,8 +96,8 @@ def check_rows(name: str, rows: int, max_rows: int) -> None:
 
 
 def _only_field(body: bytes, name: str) -> list[Any] | None:
-    # Two quotes are one string, so an object that has one has just this field, just once, and nothing to tell
-    # apart inside of it. orjson takes nothing that the strict reading doesn't, and no NaN and no 1e400.
+    # Two quotes are one string: the object has just this field, just once, and no other string inside.
+    # orjson accepts nothing that the strict reading refuses, and neither NaN nor 1e400.
     if body.count(b'"') != 2:
         return None
     try:
@@ -137,10 +137,10 @@ def _instances(document: dict[str, Any], reader: RowReader, max_rows: int) -> li
         if name not in BATCH_FIELDS:
             raise InvalidInput(_name(name), f"no field but {' and '.join(BATCH_FIELDS)}", "one more field")
     if document.get("parameters") not in (None, {}):
-        raise InvalidInput("parameters", "no parameters", shown(document["parameters"]))
+        raise InvalidInput("parameters", "no parameters", describe_value(document["parameters"]))
     rows = document["instances"]
     if not isinstance(rows, list):
-        raise InvalidInput("instances", "a list of rows", shown(rows))
+        raise InvalidInput("instances", "a list of rows", describe_value(rows))
     check_rows("instances", len(rows), max_rows)
     return [reader.read(f"instances[{index}]", row) for index, row in enumerate(rows)]
 
@@ -190,4 +190,4 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _name(field: str) -> str:
-    return shown(field).strip('"')
+    return describe_value(field).strip('"')

@@ -1,4 +1,4 @@
-"""Heads of requests, held against RFC 9112 where uvicorn's parser is lenient."""
+"""Checks of request heads by RFC 9112, where uvicorn's parser is lenient."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _check_lines(head: bytearray, max_fields: int) -> None:
     first_end = head.find(b"\n") + 1
     first = head[:first_end] if first_end else head
     if not (_is_request_line(first) if first_end else _may_become_one(first)):
-        raise InvalidInput("request line", "a method, a target and HTTP/1.1", _shown(bytes(first)))
+        raise InvalidInput("request line", "a method, a target and HTTP/1.1", _shorten(bytes(first)))
     if _bare_line_feed(head):
         raise InvalidInput("head", "lines that end in CR LF", "a line that ends in LF alone")
     if head.count(b"\n") - 1 - head.endswith(b"\r\n\r\n") > max_fields:
@@ -58,7 +58,7 @@ def decline_upgrade(head: bytes) -> bytes:
 
 
 def check_fields(version: str, headers: Headers) -> None:
-    """Check the fields that say for whom a message is and how long (RFC 9112, 3.2 and 6.1).
+    """Check the fields for a message's host and length (RFC 9112, 3.2 and 6.1).
 
     `headers` have names in small letters. Raises InvalidInput and UnknownCoding.
     """
@@ -66,13 +66,13 @@ def check_fields(version: str, headers: Headers) -> None:
     if len(hosts) != 1 and (hosts or version != "1.0"):
         raise InvalidInput("host", "one Host field", str(len(hosts)))
     if hosts and not _is_host(hosts[0]):
-        raise InvalidInput("host", "a host, with a port or without", _shown(hosts[0]))
+        raise InvalidInput("host", "a host, with a port or without", _shorten(hosts[0]))
     codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
     if codings and version == "1.0":
         raise InvalidInput("transfer-encoding", "HTTP/1.1", "HTTP/1.0")
     if codings and codings != [b"chunked"]:
-        raise UnknownCoding("transfer-encoding", "chunked", _shown(b", ".join(codings)))
+        raise UnknownCoding("transfer-encoding", "chunked", _shorten(b", ".join(codings)))
 
 
-def _shown(line: bytes) -> str:
+def _shorten(line: bytes) -> str:
     return repr(line[:SHOWN].decode("latin-1"))

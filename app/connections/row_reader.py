@@ -35,12 +35,12 @@ class RowReader:
     def read(self, place: str, value: object) -> Row:
         """Return a row encoded; `place` is where it stands, as in `instances[3]`. Raises InvalidInput."""
         if isinstance(value, dict):
-            return self._encode(self._in_order(place, value), lambda index: self._named(place, index))
+            return self._encode(self._in_order(place, value), lambda index: self._name_place(place, index))
         if self.is_numbers_only:
             return numbers(place, value, self.count)
         if not isinstance(value, list):
             expected = f"a list of {self.count} values, or an object of them by name"
-            raise InvalidInput(place, expected, shown(value))
+            raise InvalidInput(place, expected, describe_value(value))
         row = self._encode(value, lambda index: f"{place}[{index}]")
         if len(value) != self.count:
             raise InvalidInput(place, f"{self.count} values", str(len(value)))
@@ -68,21 +68,21 @@ class RowReader:
                 known = [json.dumps(each) for each in [*self.names][:NAMES_SHOWN]]
                 more = ["…"] if len(self.names) > len(known) else []
                 expected = f"one of the names {', '.join([*known, *more])}"
-                raise InvalidInput(f"{place}[{shown(name)}]", expected, "another name")
+                raise InvalidInput(f"{place}[{describe_value(name)}]", expected, "another name")
         for index, column in enumerate(self.columns):
             if column.feature.name not in values:
-                raise InvalidInput(self._named(place, index), column.expected, "no such field")
+                raise InvalidInput(self._name_place(place, index), column.expected, "no such field")
         return [values[column.feature.name] for column in self.columns]
 
-    def _named(self, place: str, index: int) -> str:
-        return f"{place}[{shown(self.columns[index].feature.name)}]"
+    def _name_place(self, place: str, index: int) -> str:
+        return f"{place}[{describe_value(self.columns[index].feature.name)}]"
 
     def _encode(self, values: list[object], place: Callable[[int], str]) -> Row:
         row = []
         for index, (column, value) in enumerate(zip(self.columns, values, strict=False)):
             encoded = column.encode(value)
             if encoded is None:
-                raise InvalidInput(place(index), column.expected, shown(value))
+                raise InvalidInput(place(index), column.expected, describe_value(value))
             row.append(encoded)
         return row
 
@@ -90,16 +90,16 @@ class RowReader:
 def numbers(name: str, values: object, count: int) -> list[float]:
     """Return a field that is a list of `count` finite numbers. Raises InvalidInput."""
     if not isinstance(values, list):
-        raise InvalidInput(name, f"a list of {count} numbers", shown(values))
+        raise InvalidInput(name, f"a list of {count} numbers", describe_value(values))
     for index, value in enumerate(values[:count]):
         if not isinstance(value, float):
-            raise InvalidInput(f"{name}[{index}]", "a finite number", shown(value))
+            raise InvalidInput(f"{name}[{index}]", "a finite number", describe_value(value))
     if len(values) != count:
         raise InvalidInput(name, f"{count} numbers", str(len(values)))
     return values
 
 
-def shown(value: object) -> str:
+def describe_value(value: object) -> str:
     """Return the start of a value as JSON, in ASCII so that a lone surrogate can be sent back."""
     match value:
         case NotANumber():

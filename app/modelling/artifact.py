@@ -37,8 +37,8 @@ Task = Literal["classification", "regression"]
 Kind = Literal["number", "integer", "boolean", "category", "text"]
 
 
-def described(text: str) -> dict[str, str]:
-    """Return what makes a dataclass's field say this in the OpenAPI document."""
+def describe(text: str) -> dict[str, str]:
+    """Return the metadata that gives a dataclass's field this description in the OpenAPI document."""
     return {"description": text}
 
 
@@ -46,9 +46,9 @@ def described(text: str) -> dict[str, str]:
 class Bins:
     """Quantile bins of the training rows, to compare with what is asked of the service."""
 
-    edges: tuple[float, ...] = field(metadata=described("Each bin's largest value, but the last bin's."))
+    edges: tuple[float, ...] = field(metadata=describe("Each bin's largest value, but the last bin's."))
     shares: tuple[float, ...] = field(
-        metadata=described("Share of the training rows in each bin; the rest of them lack a value.")
+        metadata=describe("Share of the training rows in each bin; the rest of them lack a value.")
     )
 
     def index(self, value: float) -> int:
@@ -66,29 +66,29 @@ class Feature:
     """
 
     name: str
-    minimum: float | None = field(metadata=described("Null for a category and for a text."))
-    maximum: float | None = field(metadata=described("Null for a category and for a text."))
+    minimum: float | None = field(metadata=describe("Null for a category and for a text."))
+    maximum: float | None = field(metadata=describe("Null for a category and for a text."))
     quantiles: dict[str, float] = field(
-        metadata=described("Value by quantile, `0.5` being the median; empty for a category and for a text.")
+        metadata=describe("Value by quantile, `0.5` being the median; empty for a category and for a text.")
     )
     bins: Bins
     kind: Kind = "number"
-    missing: bool = field(default=False, metadata=described("Whether the model takes null for a value."))
+    missing: bool = field(default=False, metadata=describe("Whether the model takes null for a value."))
     missing_share: float = field(
-        default=0.0, metadata=described("Share of the training rows without a value.")
+        default=0.0, metadata=describe("Share of the training rows without a value.")
     )
     categories: tuple[str, ...] = field(
-        default=(), metadata=described("The most frequent categories, the first of all first.")
+        default=(), metadata=describe("The most frequent categories, the first of all first.")
     )
-    rare: int = field(default=0, metadata=described("Number of further categories, of few rows each."))
+    rare: int = field(default=0, metadata=describe("Number of further categories, of few rows each."))
     unknown: bool = field(
-        default=False, metadata=described("Whether the model takes a category that it doesn't know.")
+        default=False, metadata=describe("Whether the model takes a category that it doesn't know.")
     )
     description: str | None = None
     unit: str | None = None
     importance: float | None = field(
         default=None,
-        metadata=described("How much of the first metric is lost when the column's values are shuffled."),
+        metadata=describe("How much of the first metric is lost when the column's values are shuffled."),
     )
 
 
@@ -97,8 +97,8 @@ class Portable:
     """The portable model's file."""
 
     sha256: str
-    format: int = field(metadata=described("Version of the file's format."))
-    nodes: int = field(metadata=described("Number of its trees' nodes, or of its coefficients."))
+    format: int = field(metadata=describe("Version of the file's format."))
+    nodes: int = field(metadata=describe("Number of its trees' nodes, or of its coefficients."))
 
 
 @dataclass(frozen=True)
@@ -106,35 +106,37 @@ class Spelling:
     """How a file spells what isn't text, where it isn't as usual."""
 
     decimal: Literal[".", ","]
-    missing: tuple[str, ...] = field(metadata=described("What stands for a missing value."))
+    missing: tuple[str, ...] = field(metadata=describe("What stands for a missing value."))
 
 
 @dataclass(frozen=True)
 class Card:
-    """What the model is: its inputs and output, how good it is, and what made it."""
+    """Description of the model: its inputs and output, its metrics, and the versions that made it."""
 
     name: str
     task: Task
     features: tuple[Feature, ...]
     target: str
-    classes: tuple[str, ...] = field(metadata=described("Empty for regression."))
-    positive: str | None = field(metadata=described("With two classes, the one whose probability is served."))
-    metrics: dict[str, float] = field(metadata=described("Measured on the rows held out of training."))
-    rows: dict[str, int] = field(metadata=described("Number of rows trained and tested on."))
+    classes: tuple[str, ...] = field(metadata=describe("Empty for regression."))
+    positive: str | None = field(metadata=describe("With two classes, the one whose probability is served."))
+    metrics: dict[str, float] = field(metadata=describe("Measured on the rows held out of training."))
+    rows: dict[str, int] = field(metadata=describe("Number of rows trained and tested on."))
     libraries: dict[str, str]
     data_sha256: str
     artifact_sha256: str
     portable: Portable | None
-    not_portable: str | None = field(metadata=described("Why scikit-learn serves the model."))
+    not_portable: str | None = field(metadata=describe("Why scikit-learn serves the model."))
     golden_sha256: str
     categories_sha256: str | None = field(
-        default=None, metadata=described("SHA-256 of the list of all categories; null without categories.")
+        default=None,
+        metadata=describe("SHA-256 of the list of all categories; null without categories."),
     )
     data_uri: str | None = field(
-        default=None, metadata=described("Where the data was fetched; null for a file of the repository.")
+        default=None,
+        metadata=describe("Where the data was fetched; null for a file of the repository."),
     )
     spelling: Spelling | None = field(
-        default=None, metadata=described("How the file trained on spells numbers and missing values.")
+        default=None, metadata=describe("How the file trained on spells numbers and missing values.")
     )
 
 

@@ -74,7 +74,7 @@ def _series(column: Column, values: Sequence[Value] | NDArray[np.float64]) -> pd
 
 
 def _categories(column: Column, codes: NDArray[np.float64]) -> Any:
-    names = sorted(column.categories)  # as pandas has them, whatever the order of the codes
+    names = sorted(column.categories)  # as pandas has them, independent of the order of the codes
     places = {name: place for place, name in enumerate(names)}
     table = np.array([*(places[name] for name in column.categories), len(names), -1])
     indexes = np.where(np.isnan(codes), -1, np.where(codes == UNKNOWN, len(column.categories), codes))

@@ -1,4 +1,4 @@
-"""Serve a model that isn't portable with scikit-learn; only this part of the service imports that and pandas.
+"""Predictions by scikit-learn, for a model that isn't portable; only this module imports it and pandas.
 
 A joblib file is a pickle: reading it runs what is in it, and other library versions may read something else
 from it. So the card names the file's SHA-256 and the versions, and both are checked before the first byte is
@@ -34,7 +34,7 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Estimator(Protocol):
-    """A scikit-learn estimator; `predict_proba` is only asked of classifiers that have it."""
+    """A scikit-learn estimator; `predict_proba` is only called on classifiers that have it."""
 
     def fit(self, x: DataFrame, y: NDArray[Any], /) -> object:
         """Learn from rows of features and their targets."""
@@ -59,7 +59,7 @@ class EstimatorPredictor:
     def predict(self, features: Row) -> Result:
         """Return the prediction for a row."""
         try:
-            (result,) = self._ask([features])
+            (result,) = self._predict_rows([features])
         except ValueError as error:
             # scikit-learn's word for "not with these values"; that it works at all is known.
             raise refusal(features, "values that the model can take") from error
@@ -70,7 +70,7 @@ class EstimatorPredictor:
     def predict_all(self, rows: Sequence[Row]) -> list[Result]:
         """Return the predictions for rows, which scikit-learn takes together."""
         try:
-            return finite(self._ask(rows), rows) if rows else []
+            return finite(self._predict_rows(rows), rows) if rows else []
         except ValueError as error:
             raise self._refusal(rows) from error
 
@@ -87,11 +87,11 @@ class EstimatorPredictor:
             raise ModelError("the model failed: a class's probability is no finite number")
         return [tuple(row) for row in shares.tolist()]
 
-    def _ask(self, rows: Sequence[Row]) -> list[Result]:
+    def _predict_rows(self, rows: Sequence[Row]) -> list[Result]:
         kind = int if self.card.classes and self.card.positive is None else float
         try:
             with np.errstate(all="ignore"):  # an overflow shows in the result, which is checked
-                results = served(self.estimator, self.card, to_frame(self.columns, rows))
+                results = predict_targets(self.estimator, self.card, to_frame(self.columns, rows))
             return [kind(result) for result in results]
         except ValueError:
             raise
@@ -99,16 +99,16 @@ class EstimatorPredictor:
             raise ModelError(f"the model failed: {type(error).__name__}: {error}") from error
 
     def _refusal(self, rows: Sequence[Row]) -> InvalidInput:
-        """Find the row that scikit-learn doesn't take, by asking for each."""
+        """Find the row that scikit-learn doesn't take, by predicting each row alone."""
         for index, row in enumerate(rows):
             try:
-                self._ask([row])
+                self._predict_rows([row])
             except ValueError:
                 return refusal(row, "values that the model can take", f"instances[{index}]")
         return InvalidInput("instances", "rows that the model can take together", f"{len(rows)} rows")
 
 
-def served(estimator: Estimator, card: Card, x: DataFrame) -> NDArray[Any]:
+def predict_targets(estimator: Estimator, card: Card, x: DataFrame) -> NDArray[Any]:
     """Return for each row the value, the positive class's probability, or the class's index."""
     if card.positive is not None:
         return estimator.predict_proba(x)[:, card.classes.index(card.positive)]

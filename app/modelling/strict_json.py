@@ -1,8 +1,8 @@
-"""Read JSON into frozen dataclasses, strictly: every field once and no other, of its very type, and finite.
+"""Strict reader of JSON into frozen dataclasses: each field once and no other, exact types, finite numbers.
 
 A field with a default may be missing: files of an earlier version lack it.
 
-It stands in for Pydantic, whose import takes longer than the service may take to start.
+Pydantic is not used because its import takes longer than the service may take to start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.errors import ArtifactError
 Record = TypeVar("Record")
 
 EXACT_INTEGERS = 2**53  # doubles hold every integer up to here
-SHOWN = 80  # characters of a refused value that are told
+SHOWN = 80  # characters of a refused value in the message
 _WORDS: dict[object, str] = {
     str: "a string",
     int: "an integer",
@@ -59,18 +59,18 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _read(kind: Any, value: Any, place: str) -> Any:
     if is_dataclass(kind):
-        return _record(kind, _checked(dict, value, place), place)
+        return _record(kind, _check_type(dict, value, place), place)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
         return value if value in arguments else _refuse(f"one of {', '.join(arguments)}", value, place)
     if origin is tuple:
-        return _items(arguments[0], _checked(list, value, place), place)
+        return _items(arguments[0], _check_type(list, value, place), place)
     if origin is dict:
-        entries = _checked(dict, value, place)
+        entries = _check_type(dict, value, place)
         return {name: _read(arguments[1], entry, _below(place, name)) for name, entry in entries.items()}
     if origin is not None:  # a type, or None
         return None if value is None else _read(arguments[0], value, place)
-    return _number(value, place) if kind is float else _checked(kind, value, place)
+    return _number(value, place) if kind is float else _check_type(kind, value, place)
 
 
 def _record(kind: Any, value: dict[str, Any], place: str) -> Any:
@@ -100,11 +100,11 @@ def _items(kind: Any, values: list[Any], place: str) -> tuple[Any, ...]:
 def _number(value: Any, place: str) -> float:
     if type(value) is int and abs(value) <= EXACT_INTEGERS:
         return float(value)
-    number: float = _checked(float, value, place)
+    number: float = _check_type(float, value, place)
     return number if isfinite(number) else _refuse("a finite number", value, place)
 
 
-def _checked(kind: type, value: Any, place: str) -> Any:
+def _check_type(kind: type, value: Any, place: str) -> Any:
     return value if type(value) is kind else _refuse(_WORDS[kind], value, place)
 
 

@@ -25,7 +25,7 @@ def as_line(message: Message) -> bytes:
 
 
 class Channel:
-    """A worker's end, which tells the supervisor what it has counted and learns what the others have."""
+    """A worker's end: it sends its counts to the supervisor and receives those of the other workers."""
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
         self.snapshot = snapshot
@@ -35,7 +35,7 @@ class Channel:
         self._reading: asyncio.Task[None]
 
     async def open(self, end: socket.socket) -> None:
-        """Begin to read what the supervisor says."""
+        """Begin to read the supervisor's messages."""
         reader, self._writer = await asyncio.open_unix_connection(sock=end, limit=LINE_BYTES)
         self._reading = asyncio.create_task(self._read(reader))
 
@@ -51,7 +51,7 @@ class Channel:
         os.kill(os.getpid(), signal.SIGTERM)  # without its supervisor a worker ends
 
     def report(self) -> None:
-        """Tell what is counted."""
+        """Send the current counts."""
         self._writer.write(as_line({"snapshot": self.snapshot().as_document()}))
 
     async def wait_for_all(self) -> None:
@@ -70,7 +70,7 @@ class Channel:
             raise NotReady("metrics: the supervisor does not answer; try again later") from None
 
     async def close(self) -> None:
-        """Tell the last counts."""
+        """Send the last counts, and close the channel."""
         self.report()
         self._reading.cancel()
         self._writer.close()

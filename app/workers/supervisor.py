@@ -39,16 +39,16 @@ class Worker:
             self.channel.settimeout(SEND_SECONDS)
             self.channel.sendall(as_line(message))
         except OSError:
-            log.warning("worker %d cannot be told %s", self.process, next(iter(message)))
+            log.warning("worker %d cannot receive the message %s", self.process, next(iter(message)))
         finally:
             self.channel.setblocking(False)
 
 
 @dataclass
 class Collection:
-    """A worker's question for what the others have counted."""
+    """A worker's request for the counts of the others."""
 
-    asking: Worker
+    requester: Worker
     waiting: set[Worker]
     ends: float
 
@@ -118,7 +118,7 @@ class Supervisor:
         return None
 
     def _wait(self) -> None:
-        """Do what there is to be done next."""
+        """Wait for the next message or signal, and handle it."""
         moments = [each.ends for each in self.collections]
         moments += [self.kill_at] if self.stopping else []
         moments += [self.fork_at] if len(self.workers) < self.count and not self.stopping else []
@@ -216,9 +216,9 @@ class Supervisor:
         done = [each for each in self.collections if not each.waiting or monotonic() >= each.ends]
         for each in done:
             self.collections.remove(each)
-            others = [worker.snapshot for worker in self.workers if worker is not each.asking]
-            if each.asking in self.workers:
-                each.asking.send({"others": [other.as_document() for other in (*others, self.ended)]})
+            others = [worker.snapshot for worker in self.workers if worker is not each.requester]
+            if each.requester in self.workers:
+                each.requester.send({"others": [other.as_document() for other in (*others, self.ended)]})
 
 
 def _take_note(number: int, frame: object) -> None:

@@ -35,7 +35,7 @@ BODY_MUTATIONS = {
         " [float(x) for x in json.loads(text)['features']] if text.startswith(b'{\"features\":') else None"
     ),
     "an infinite result is answered": "portable_predictor.isfinite = lambda value: True",
-    "predictions are not counted": "metrics.Metrics.predicted = lambda self, row: None",
+    "predictions are not counted": "metrics.Metrics.count_prediction = lambda self, row: None",
 }
 HEAD_MUTATIONS = {
     "Expect is overlooked": "hot_path.FIELDS = hot_path.FIELDS.replace(b'|expect', b'')",

@@ -162,9 +162,9 @@ def test_snapshots_pass_as_json_and_add_up(folder: Path) -> None:
     for rows in (1, 2):
         metrics, counts = Metrics(load_card(folder)), RowCounts(features)
         counts.count([[1.0, 9.0, 100.0]] * rows)
-        metrics.predicted_all(counts)
-        metrics.routes["/predict"].answered(200, 0.002)
-        metrics.routes["/predict"].answered(400, 20.0)
+        metrics.count_predictions(counts)
+        metrics.routes["/predict"].count_response(200, 0.002)
+        metrics.routes["/predict"].count_response(400, 20.0)
         metrics.in_flight = rows
         snapshots.append(Snapshot.of_document(metrics.snapshot(connections=3).as_document()))
     total = together([*snapshots, Snapshot(), snapshots[0].totals()])

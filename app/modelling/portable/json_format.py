@@ -1,4 +1,4 @@
-"""Format 1 of the portable model: what `model.json` may say, and what it means.
+"""Format 1 of the portable model: reader, writer and meaning of `model.json`.
 
 It is JSON in UTF-8. Numbers are decimal, with as many digits as it takes to read back the very double. A
 model takes a row of `features` finite doubles and gives one number:

@@ -1,4 +1,4 @@
-"""A portable model in memory, whatever file it came from: numbers, and the arrays of its trees."""
+"""A portable model in memory, read from either format: numbers, and the arrays of its trees."""
 
 from __future__ import annotations
 

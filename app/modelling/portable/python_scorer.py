@@ -1,4 +1,4 @@
-"""Python scorer: where the library is missing, and what it is held to."""
+"""Python scorer: used without the native library, and the reference that the library is compared with."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _linear(model: Model) -> Callable[[Row], Scores]:
     def scores(row: Row) -> Scores:
         prepared = operations.prepare(model.steps, row)
         found = [start + _product(prepared, row) for start, row in zip(model.start, rows, strict=True)]
-        return _divided(found, model.divisor)
+        return _divide(found, model.divisor)
 
     return scores
 
@@ -65,11 +65,11 @@ def _trees(model: Model, forest: Forest) -> Callable[[Row], Scores]:
             else:
                 for index in range(len(found)):
                     found[index] += forest.leaves[leaf + index]
-        return _divided(found, model.divisor)
+        return _divide(found, model.divisor)
 
     return scores
 
 
-def _divided(scores: list[float], divisor: int) -> Scores:
+def _divide(scores: list[float], divisor: int) -> Scores:
     divided = [score / divisor for score in scores]
     return divided[0] if len(divided) == 1 else tuple(divided)

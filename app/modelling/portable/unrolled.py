@@ -57,16 +57,16 @@ def _steps(model: Model, names: Iterable[str]) -> Iterator[ast.stmt]:
         for step in model.steps:
             if isinstance(step, Clip):
                 yield _assign(name, changed)
-                changed = _clipped(name, step.minimum, step.maximum)
+                changed = _clip(name, step.minimum, step.maximum)
             elif isinstance(step, Arithmetic):
                 value = _number(step.values[index])
                 changed = ast.BinOp(changed, _OPERATORS[step.operation], value, **_AT)
         yield _assign(name, changed)
 
 
-def _clipped(name: str, smallest: float, largest: float) -> ast.expr:
-    upper = ast.IfExp(_compared(name, _MORE, largest), _number(largest), _load(name), **_AT)
-    return ast.IfExp(_compared(name, _LESS, smallest), _number(smallest), upper, **_AT)
+def _clip(name: str, smallest: float, largest: float) -> ast.expr:
+    upper = ast.IfExp(_compare(name, _MORE, largest), _number(largest), _load(name), **_AT)
+    return ast.IfExp(_compare(name, _LESS, smallest), _number(smallest), upper, **_AT)
 
 
 def _products(model: Model, features: Sequence[str]) -> Iterator[ast.stmt]:
@@ -123,5 +123,5 @@ def _change(name: str, operator: ast.operator, value: ast.expr) -> ast.stmt:
     return ast.AugAssign(_store(name), operator, value, **_AT)
 
 
-def _compared(name: str, operator: ast.cmpop, value: float) -> ast.expr:
+def _compare(name: str, operator: ast.cmpop, value: float) -> ast.expr:
     return ast.Compare(_load(name), [operator], [_number(value)], **_AT)
