@@ -1,4 +1,4 @@
-"""Assemble the root of an image: the interpreter with what it needs, and records of where that is from.
+"""Builder of an image's root: the interpreter, all that it needs, and the records of their packages.
 
     python assemble.py TREE
 

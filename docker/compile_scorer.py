@@ -1,4 +1,4 @@
-"""Compile the native scorer of portable models: `python docker/compile_scorer.py [OUTPUT]`.
+"""Compiler of the native scorer of portable models: `python docker/compile_scorer.py [OUTPUT]`.
 
 Takes the compiler of the package ziglang if that is installed, else `cc`, and writes `libscorer.so` beside
 the sources if no other output is named. The same package gives the same bytes on every machine: they are for

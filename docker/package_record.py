@@ -1,4 +1,4 @@
-"""Record in a root folder which Debian packages its files come from, as scanners expect it.
+"""Record of the Debian packages that a root folder's files come from, as scanners expect it.
 
     python package_record.py TREE
 

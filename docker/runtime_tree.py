@@ -1,11 +1,11 @@
-"""Gather what the running interpreter needs into a folder that can be the root of an image.
+"""Copy of the running interpreter, with all that it needs, into a folder that can be the root of an image.
 
     python runtime_tree.py TREE
 
 Copies the interpreter, its standard library and every shared library that these and the installed packages
-are linked with, each to its own path below TREE. Nothing here knows a path: the interpreter is asked
-(`sysconfig`) and so is the loader (`ldd`), because Python lies under /usr/local in one base image and under
-/usr in another. The installed packages themselves are not copied.
+are linked with, each to its own path below TREE. All paths come from the interpreter (`sysconfig`) and from
+the loader (`ldd`), because Python lies under /usr/local in one base image and under /usr in another. The
+installed packages themselves are not copied.
 """
 
 import os
@@ -30,11 +30,11 @@ _MISSING = re.compile(r"^\s+(\S+) => not found$", re.MULTILINE)
 
 
 class MissingLibrary(Exception):
-    """The loader does not find a library that something is linked with, or cannot be asked."""
+    """The loader does not find a library that a binary is linked with, or `ldd` fails."""
 
 
 def left_out(_folder: str, names: Iterable[str]) -> set[str]:
-    """Return which of a folder's names stay out of the tree, in the form `shutil.copytree` asks for."""
+    """Return the names of a folder that stay out of the tree, in the form that `shutil.copytree` expects."""
     return {name for name in names if name in LEFT_OUT or name.startswith(LEFT_OUT_STARTS)}
 
 
@@ -60,12 +60,12 @@ def libraries(report: str) -> set[Path]:
     return {Path(os.path.normpath(path)) for path in _FOUND.findall(report)}
 
 
-def linked(binaries: Iterable[Path]) -> set[Path]:
+def find_linked(binaries: Iterable[Path]) -> set[Path]:
     """Return every library that the binaries are linked with, directly or not."""
     return libraries(_report(binaries))
 
 
-def missing(binaries: Iterable[Path]) -> set[str]:
+def find_missing(binaries: Iterable[Path]) -> set[str]:
     """Return the names of the libraries that the binaries need and the loader doesn't find."""
     return set(_MISSING.findall(_report(binaries)))
 
@@ -75,7 +75,7 @@ def _report(binaries: Iterable[Path]) -> str:
     if not names:
         return ""
     ldd = subprocess.run(["ldd", *names], capture_output=True, text=True, check=False)
-    # A binary that needs nothing makes ldd end with 1 and is told on stdout; failures are told on stderr.
+    # For a binary that needs nothing, ldd ends with 1 and says so on stdout. Failures are on stderr.
     if ldd.stderr.strip():
         raise MissingLibrary(f"runtime tree: ldd failed: {ldd.stderr.strip()}")
     return ldd.stdout
@@ -114,7 +114,7 @@ def gather(tree: Path, executable: Path, standard: set[Path], packages: Path) ->
     """Fill the tree with an interpreter, its standard library and what these and the packages link."""
     tree.mkdir(parents=True)
     binaries = [executable, *(file for folder in (*standard, packages) for file in extensions(folder))]
-    bundled, found = packages.resolve(), linked(binaries)
+    bundled, found = packages.resolve(), find_linked(binaries)
     needed = {path for path in found if not path.resolve().is_relative_to(bundled)}
     for path in sorted({executable, *standard, *needed}):
         copy(path, tree)

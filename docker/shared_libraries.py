@@ -1,4 +1,4 @@
-"""Provide the shared libraries that the team's packages need and the base image lacks.
+"""Links to the shared libraries that the team's packages need and the base image lacks.
 
     python shared_libraries.py REQUIREMENTS
 
@@ -25,8 +25,8 @@ class NoLibrary(Exception):
 def provide(package: str, packages: Path, folder: Path) -> None:
     """Link in a folder what an installed package needs and the loader doesn't find. Raises NoLibrary."""
     files = [Path(str(file.locate())) for file in metadata.files(package) or () if file.name.endswith(".so")]
-    for name in sorted(runtime_tree.missing(files)):
-        found = bundled(name, packages)
+    for name in sorted(runtime_tree.find_missing(files)):
+        found = find_bundled(name, packages)
         if found is None:
             raise NoLibrary(
                 f"shared libraries: {package} needs {name}, which neither the base image nor a wheel has; "
@@ -35,7 +35,7 @@ def provide(package: str, packages: Path, folder: Path) -> None:
         (folder / name).symlink_to(found)
 
 
-def bundled(name: str, packages: Path) -> Path | None:
+def find_bundled(name: str, packages: Path) -> Path | None:
     """Return the file that a wheel brings for a library, such as `libgomp.so.1`, or None."""
     stem, _, version = name.partition(".so")
     pattern = re.compile(rf"{re.escape(stem)}(-[0-9a-f]+)*\.so{re.escape(version)}(\..*)?")

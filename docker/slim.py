@@ -1,9 +1,9 @@
-"""Take out of installed packages what a service never runs, and keep their records true.
+"""Reduction of installed packages to what a service runs, with their records kept true.
 
     python slim.py
 
 Tests, type stubs and the sources of extension modules go, and uvloop's debugging symbols, nine tenths of it.
-`strip` isn't in the base images, and breaks other wheels. What browsers are sent is packed, as they take it.
+`strip` isn't in the base images, and breaks other wheels. Files for browsers are gzipped.
 """
 
 import csv
@@ -38,17 +38,17 @@ def slim(packages: Path) -> None:
         elif path.suffix in SOURCES:
             path.unlink(missing_ok=True)
     for library in packages.glob(SYMBOLS):
-        library.write_bytes(loaded(library.read_bytes()))
+        library.write_bytes(strip_sections(library.read_bytes()))
     for path in (found for pattern in PACKED for found in packages.glob(pattern)):
         packed_name(path).write_bytes(gzip.compress(path.read_bytes(), mtime=0))
         path.unlink()
     for record in packages.glob("*.dist-info/RECORD"):
         rows = list(csv.reader(record.read_text().splitlines()))
         with record.open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(recorded(packages, rows))
+            csv.writer(file, lineterminator="\n").writerows(update_record(packages, rows))
 
 
-def loaded(library: bytes) -> bytes:
+def strip_sections(library: bytes) -> bytes:
     """Return a shared library without what follows its segments: symbols and sections.
 
     Loaders read program headers alone, sections are for linkers and debuggers (System V ABI, "Object Files").
@@ -64,7 +64,7 @@ def loaded(library: bytes) -> bytes:
     return bytes(kept)
 
 
-def recorded(packages: Path, rows: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
+def update_record(packages: Path, rows: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
     """Yield the rows of a RECORD for the files that are there, as they are now."""
     for name, digest, size in rows:
         path = packages / name
@@ -80,7 +80,7 @@ def recorded(packages: Path, rows: Iterable[Sequence[str]]) -> Iterator[Sequence
 
 
 def packed_name(path: Path) -> Path:
-    """Return what a file is called when it is packed."""
+    """Return the name of a file when it is gzipped."""
     return path.with_name(f"{path.name}.gz")
 
 

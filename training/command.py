@@ -58,7 +58,7 @@ def _train(settings: Settings, folder: Path) -> tuple[Data, Card, dict[str, byte
 
 
 def _make_model() -> Estimator:
-    """Return what the team's make_model() returns. Raises BadData when it can't be asked."""
+    """Return what the team's make_model() returns. Raises BadData when it can't be called."""
     with team_code("train_model.py cannot be imported"):
         import train_model
     with team_code("make_model() failed"):

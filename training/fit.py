@@ -1,4 +1,4 @@
-"""Fit the team's estimator, and measure it on rows that it hasn't seen."""
+"""Fit of the team's estimator, and its metrics on rows that it hasn't seen."""
 
 from __future__ import annotations
 

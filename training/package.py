@@ -1,4 +1,4 @@
-"""Pack a fitted estimator into the files of a model folder (app/modelling/artifact.py lists them)."""
+"""Files of a model folder, made from a fitted estimator (app/modelling/artifact.py lists them)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def portable_form(
     Raises NotPortable, also when it predicts otherwise.
     """
     try:
-        name, content, model = _written(export(fitted.estimator, positive, names_of(found)))
+        name, content, model = _write_model(export(fitted.estimator, positive, names_of(found)))
         scorer(model, name)  # which checks its trees
     except (ValueError, ArtifactError) as error:
         raise NotPortable(f"{type(fitted.estimator).__name__} has no portable form: {error}") from error
@@ -73,7 +73,7 @@ def portable_form(
     return name, content, model
 
 
-def _written(exported: Model) -> tuple[str, bytes | bytearray, Model]:
+def _write_model(exported: Model) -> tuple[str, bytes | bytearray, Model]:
     """Return the model as a file, in JSON if that can express it, and what is read from it."""
     text = json_format.write(exported)
     if text is not None and len(text) <= artifact.MAX_BYTES:

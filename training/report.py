@@ -1,4 +1,4 @@
-"""What training prints of a table: how the file is written, and what kind each column is."""
+"""Report of training on a table: the file's dialect, and the kind of each column."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def report(card: Card, source: str, dialect: str) -> Iterator[str]:
     yield f"{source}: {sum(card.rows.values())} rows, {dialect}"
     for kind in KINDS:
         if features := [feature for feature in card.features if feature.kind == kind]:
-            yield f"  {kind}: {', '.join(map(_described, features))}"
+            yield f"  {kind}: {', '.join(map(_describe, features))}"
     holes = [feature for feature in card.features if feature.missing_share]
     if holes:
         shares = (f"{feature.name} {feature.missing_share:.1%}" for feature in holes)
         yield f"  missing values: {', '.join(shares)}"
 
 
-def _described(feature: Feature) -> str:
+def _describe(feature: Feature) -> str:
     count = len(feature.categories) + feature.rare
     return f"{feature.name} ({count} categories)" if feature.kind == "category" else feature.name

@@ -1,4 +1,4 @@
-"""Same input, same bytes: what training does so that an estimator without a seed repeats."""
+"""Reproducibility: same input, same bytes, also for an estimator without a seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is trained: the table `[tool.milestone2]` in pyproject.toml."""
+"""Settings of training: the table `[tool.milestone2]` in pyproject.toml."""
 
 from __future__ import annotations
 

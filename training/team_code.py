@@ -1,4 +1,4 @@
-"""Team's code run by training: what it raises becomes one line with the place and, if known, a remedy."""
+"""Errors of the team's code in training: each becomes one line with the place and, if known, a remedy."""
 
 from __future__ import annotations
 

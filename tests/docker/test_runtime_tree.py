@@ -39,7 +39,7 @@ def test_a_library_that_is_not_found_is_refused_by_name() -> None:
 
 def test_a_binary_that_ldd_cannot_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(runtime_tree.MissingLibrary, match=r"ldd failed: .*No such file"):
-        runtime_tree.linked([tmp_path / "missing.so"])
+        runtime_tree.find_linked([tmp_path / "missing.so"])
 
 
 def test_extensions_are_modules_and_not_the_libraries_that_wheels_bring(tmp_path: Path) -> None:

@@ -33,28 +33,28 @@ def packages(tmp_path: Path) -> Path:
     ],
 )
 def test_a_library_is_found_by_its_name_and_version(packages: Path, name: str, found: str | None) -> None:
-    assert shared_libraries.bundled(name, packages) == (packages / found if found else None)
+    assert shared_libraries.find_bundled(name, packages) == (packages / found if found else None)
 
 
 def test_what_the_loader_does_not_find_is_linked_to_what_another_wheel_brings(
     packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Path] = []
+    searched: list[Path] = []
 
-    def missing(files: list[Path]) -> set[str]:
-        asked.extend(files)
+    def find_missing(files: list[Path]) -> set[str]:
+        searched.extend(files)
         return {"libgomp.so.1"}
 
-    monkeypatch.setattr(runtime_tree, "missing", missing)
+    monkeypatch.setattr(runtime_tree, "find_missing", find_missing)
     shared_libraries.provide("lightgbm", packages, tmp_path / "lib")
-    assert [path.name for path in asked] == ["lib_lightgbm.so"]
+    assert [path.name for path in searched] == ["lib_lightgbm.so"]
     assert (tmp_path / "lib/libgomp.so.1").readlink() == packages / GOMP
 
 
 def test_a_library_that_nothing_brings_is_refused_with_its_package(
     packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime_tree, "missing", lambda files: {"libcuda.so.1"})
+    monkeypatch.setattr(runtime_tree, "find_missing", lambda files: {"libcuda.so.1"})
     with pytest.raises(
         shared_libraries.NoLibrary, match=r"lightgbm needs libcuda\.so\.1, which .* lock --add"
     ):
@@ -68,7 +68,7 @@ def test_the_image_has_the_link_and_not_a_second_copy_of_the_library(
     link.symlink_to(packages / GOMP)
     program = tmp_path / "program"
     program.touch()
-    monkeypatch.setattr(runtime_tree, "linked", lambda binaries: {link, packages / GOMP})
+    monkeypatch.setattr(runtime_tree, "find_linked", lambda binaries: {link, packages / GOMP})
     runtime_tree.gather(tree, program, set(), packages)
     copied = tree / link.relative_to("/")
     assert os.readlink(copied) == str(packages / GOMP)

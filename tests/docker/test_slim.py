@@ -71,8 +71,8 @@ def test_uvloop_works_without_its_symbols_and_is_a_fraction_of_itself(packages: 
 
 def test_a_library_without_its_symbols_stays_as_it_is(packages: Path) -> None:
     (library,) = packages.glob(slim.SYMBOLS)
-    once = slim.loaded(library.read_bytes())
-    assert slim.loaded(once) == once
+    once = slim.strip_sections(library.read_bytes())
+    assert slim.strip_sections(once) == once
 
 
 def test_what_browsers_are_sent_is_packed_always_the_same(packages: Path) -> None:
@@ -94,4 +94,4 @@ def test_what_browsers_are_sent_is_packed_always_the_same(packages: Path) -> Non
 @pytest.mark.parametrize("content", [b"", b"not a library", b"\x7fELF\x01\x01"])
 def test_what_is_no_64_bit_library_is_refused(content: bytes) -> None:
     with pytest.raises(slim.UnknownFormat, match="expected a 64-bit ELF library"):
-        slim.loaded(content)
+        slim.strip_sections(content)

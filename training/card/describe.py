@@ -1,4 +1,4 @@
-"""What the card says of a model's columns: what their training values looked like."""
+"""Descriptions of a model's columns for its card, from their training values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows with what the service predicts for them, to ask a running service later.
+"""Golden rows: rows with the service's predictions, to check a running service later.
 
 No row of the data is among them: each value is drawn by itself, from the quantiles or the frequencies in the
 card. Texts are empty.
@@ -23,11 +23,11 @@ Random = np.random.Generator
 
 def golden(predictor: Predictor) -> dict[str, Any]:
     """Return the medians, then rows from the smallest prediction to the largest, all predicted."""
-    drawn = sorted(_predicted(predictor), key=lambda pair: pair[0])
+    drawn = sorted(_predict_drawn_rows(predictor), key=lambda pair: pair[0])
     spread = np.linspace(0, len(drawn) - 1, min(ROWS - 1, len(drawn))).round().astype(int)
     typical = typical_row(predictor.columns)
     rows = [(predictor.predict(typical), typical), *(drawn[index] for index in spread)]
-    return {"rows": [_document(predictor.columns, row, prediction) for prediction, row in rows]}
+    return {"rows": [_to_document(predictor.columns, row, prediction) for prediction, row in rows]}
 
 
 def draw_rows(columns: Sequence[Column], count: int) -> list[list[Value]]:
@@ -36,7 +36,7 @@ def draw_rows(columns: Sequence[Column], count: int) -> list[list[Value]]:
     return [list(row) for row in zip(*(_draw(each, count, random) for each in columns), strict=True)]
 
 
-def _predicted(predictor: Predictor) -> list[tuple[Result, Row]]:
+def _predict_drawn_rows(predictor: Predictor) -> list[tuple[Result, Row]]:
     """Return rows that the model takes: it may have no finite result for values that never met before."""
     rows = draw_rows(predictor.columns, DRAWN)
     try:
@@ -73,6 +73,6 @@ def _draw(column: Column, count: int, random: Random) -> list[Value]:
     return drawn
 
 
-def _document(columns: Sequence[Column], row: Row, prediction: Result) -> dict[str, Any]:
+def _to_document(columns: Sequence[Column], row: Row, prediction: Result) -> dict[str, Any]:
     features = [column.decode(value) for column, value in zip(columns, row, strict=True)]
     return {"features": features, "prediction": prediction}

@@ -1,4 +1,4 @@
-"""What a fitted model takes besides values that it has seen: a missing value, an unknown category."""
+"""Probe of a fitted model: whether it takes a missing value, and an unknown category, in each column."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def check(folder: Path) -> str | None:
     try:
         predictor = model_loader.load(folder)
         rows = json.loads((folder / artifact.GOLDEN_FILE).read_bytes(), parse_int=float)["rows"]
-        predictions = [predictor.predict(_encoded(predictor.columns, row["features"])) for row in rows]
+        predictions = [predictor.predict(_encode(predictor.columns, row["features"])) for row in rows]
     except (ArtifactError, InvalidInput, ModelError) as error:
         return str(error)
     for row, prediction in zip(rows, predictions, strict=True):
@@ -38,7 +38,7 @@ def check(folder: Path) -> str | None:
     return None
 
 
-def _encoded(columns: Sequence[Column], row: Sequence[object]) -> Row:
+def _encode(columns: Sequence[Column], row: Sequence[object]) -> Row:
     return [column.encode(value) for column, value in zip(columns, row, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""How good a model is: metrics on the rows held out, the minimum that it must reach, and what columns add.
+"""Metrics on the rows held out, the minimum that a model must reach, and the importance of columns.
 
 A model must also beat a dummy that knows the target's frequencies (or its mean) and no feature: where 92 % of
 the rows are of one class, an accuracy of 0.92 is worth nothing.
@@ -131,7 +131,7 @@ class Judge:
             estimator,
             held_out.x,
             held_out.y,
-            scoring=lambda *asked: sign * self._measure(metric, *asked),
+            scoring=lambda *arguments: sign * self._measure(metric, *arguments),
             n_repeats=SHUFFLES,
             random_state=0,
             max_samples=min(MOST_SHUFFLED, len(held_out.y)),

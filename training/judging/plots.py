@@ -49,7 +49,7 @@ def plots(model: Estimator, held_out: Examples, positive: int | None) -> dict[st
 
 @dataclass(frozen=True)
 class Axis:
-    """What a side of a plot measures, from where to where; without a label it is given no numbers."""
+    """A side of a plot: its quantity, from start to end; without a label it has no numbers."""
 
     label: str
     low: float = 0.0

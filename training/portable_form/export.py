@@ -1,7 +1,6 @@
-"""Write a fitted scikit-learn estimator as a portable model, or say why that can't be done.
+"""Export of a fitted scikit-learn estimator as a portable model, or the reason why it has none.
 
-What an estimator predicts is only known of the very classes named here: a subclass may do anything. Whether
-it was understood is for `parity` to find out.
+Only the classes named here are exported: a subclass may predict anything. `parity` checks the result.
 """
 
 from __future__ import annotations
@@ -61,18 +60,18 @@ def export(estimator: Any, positive: int | None, names: Sequence[Names] | None =
     features, outputs = len(row.names), list(range(len(row.names)))
     for transformer in before:
         outputs = write_steps(transformer, row, outputs)
-    model = _predicting(final, positive)
+    model = _export_final(final, positive)
     outputs = own_encoding(final, [row.names[output] for output in outputs]).apply(row, outputs)
     return replace(model, features=features, steps=row.finish(outputs))
 
 
-def _predicting(final: Any, positive: int | None) -> Model:
+def _export_final(final: Any, positive: int | None) -> Model:
     """Return the model of a pipeline's last step."""
     for kinds, exported in _KINDS:
         if type(final) in kinds:
             return exported(final, positive)
     for names, read_trees in _OPTIONAL:
-        if _qualified(final) in names:
+        if _qualified_name(final) in names:
             trees, start = read_trees(final)
             return _model(final, positive, start, trees=trees)
     raise NotPortable(f"{type(final).__name__} has no portable form")
@@ -80,7 +79,7 @@ def _predicting(final: Any, positive: int | None) -> Model:
 
 def tolerance(final: Any) -> float:
     """Return by how much a portable model's scores may differ, times the score or 1."""
-    if _qualified(final) in xgboost_trees.ESTIMATORS:
+    if _qualified_name(final) in xgboost_trees.ESTIMATORS:
         return xgboost_trees.TOLERANCE
     return LINEAR_TOLERANCE if type(final) in (*LINEAR, *LOGISTIC) else 0.0
 
@@ -88,23 +87,23 @@ def tolerance(final: Any) -> float:
 def raw_scores(estimator: Any, x: Any) -> Any:
     """Return the scores that an optional package's estimator makes its predictions of, else None."""
     *before, final = split(estimator)
-    if not (arguments := _RAW_SCORES.get(_qualified(final))):
+    if not (arguments := _RAW_SCORES.get(_qualified_name(final))):
         return None
     for transformer in before:
         x = transformer.transform(x)
     return final.predict(x, **arguments)
 
 
-def _qualified(estimator: Any) -> str:
+def _qualified_name(estimator: Any) -> str:
     return f"{type(estimator).__module__}.{type(estimator).__qualname__}"
 
 
 def own_encoding(final: Any, names: Sequence[Names]) -> OwnEncoding:
     """Return what an estimator does to categories before its trees."""
     if type(final) in HISTOGRAM and final.is_categorical_ is not None:
-        return histogram_categories.encoding(final, names)
-    if _qualified(final) in lightgbm_trees.ESTIMATORS:
-        return lightgbm_trees.encoding(final, names)
+        return histogram_categories.own_encoding(final, names)
+    if _qualified_name(final) in lightgbm_trees.ESTIMATORS:
+        return lightgbm_trees.own_encoding(final, names)
     return OwnEncoding(names, {}, range(len(names)))
 
 

@@ -14,7 +14,7 @@ from training.portable_form.preparation.prepared_row import Names
 WORDS = 4  # of 64 bits: an encoded category is below 256
 
 
-def encoding(estimator: Any, names: Sequence[Names]) -> OwnEncoding:
+def own_encoding(estimator: Any, names: Sequence[Names]) -> OwnEncoding:
     """Return what the estimator does to a row before its trees: it encodes categories and puts them first."""
     encoder = estimator._preprocessor.named_transformers_["encoder"]
     categorical = np.flatnonzero(estimator.is_categorical_).tolist()

@@ -25,7 +25,7 @@ Node = Mapping[str, Any]
 
 def read_trees(estimator: Any) -> tuple[Forest, list[float]]:
     """Return the trees, and the scores before them. Raises NotPortable."""
-    model = _described(estimator)
+    model = _dump_model(estimator)
     objective, *options = str(model["objective"]).split()
     known = {"sigmoid:1", f"num_class:{_outputs(model)}"}
     if objective not in OBJECTIVES or not set(options) <= known:
@@ -39,14 +39,14 @@ def read_trees(estimator: Any) -> tuple[Forest, list[float]]:
     return forest(grown, turns, "double"), [0.0] * _outputs(model)
 
 
-def encoding(estimator: Any, names: Sequence[Names]) -> OwnEncoding:
+def own_encoding(estimator: Any, names: Sequence[Names]) -> OwnEncoding:
     """Return what the estimator does to the categories of a data frame before its trees."""
-    known = iter(_described(estimator)["pandas_categorical"] or [])
+    known = iter(_dump_model(estimator)["pandas_categorical"] or [])
     categories = {index: next(known) for index, each in enumerate(names) if each is not None}
     return OwnEncoding(names, categories, range(len(names)))
 
 
-def _described(estimator: Any) -> Mapping[str, Any]:
+def _dump_model(estimator: Any) -> Mapping[str, Any]:
     description: Mapping[str, Any] = estimator.booster_.dump_model()
     return description
 

@@ -1,4 +1,4 @@
-"""Hold a portable model to the estimator that it was made of, before it may replace it.
+"""Parity check of a portable model with the estimator that it was made of.
 
 Trees must give the same scores bit for bit; other scores may differ as `export.tolerance` says, and what is
 made of scores by TOLERANCE, as scikit-learn itself does between a row and a batch. Compared are
@@ -48,7 +48,7 @@ Rows = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Pair:
-    """An estimator, and what is meant to predict the same."""
+    """An estimator, and the portable model that must predict the same."""
 
     estimator: Any
     scorer: Scorer
@@ -64,14 +64,14 @@ class Pair:
     def compare(self, rows: Rows, place: str) -> None:
         """Raise NotPortable unless both predict the same for each of the rows."""
         found = self.scorer.scores(rows.tolist())
-        scores, served = self._expected(rows)
-        differing = _differing(np.array(found), scores, self.tolerance)
+        scores, served = self._predict_reference(rows)
+        differing = _compare_rows(np.array(found), scores, self.tolerance)
         answers = np.array(list(map(self.scorer.answer, found)))
         inexact = max(TOLERANCE, self.tolerance)
-        differing |= _differing(answers, served, 0 if served.dtype.kind == "i" else inexact)
+        differing |= _compare_rows(answers, served, 0 if served.dtype.kind == "i" else inexact)
         if self.scorer.shares:
             shares = np.array(list(map(self.scorer.shares, found)))
-            differing |= _differing(shares, self.estimator.predict_proba(self._taken(rows)), inexact)
+            differing |= _compare_rows(shares, self.estimator.predict_proba(self._to_input(rows)), inexact)
         if differing.any():
             first = int(np.argmax(differing))
             raise NotPortable(
@@ -80,13 +80,13 @@ class Pair:
                 f"the portable model {answers[first].item()!r}"
             )
 
-    def _taken(self, rows: Rows) -> Any:
+    def _to_input(self, rows: Rows) -> Any:
         """Return rows as the estimator takes them."""
         return rows if self.columns is None else to_frame(self.columns, rows)
 
-    def _expected(self, rows: Rows) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _predict_reference(self, rows: Rows) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the estimator's scores, and what is served of them."""
-        x = self._taken(rows)
+        x = self._to_input(rows)
         try:
             if self.positive is not None:
                 served = self.estimator.predict_proba(x)[:, self.positive]
@@ -115,14 +115,14 @@ def check(
         pair.compare(rows, "random rows")
     if model.forest:
         *before, final = split(reference)
-        rows = _prepared(before, columns, trained[: len(model.forest.sizes)])
+        rows = _prepare(before, columns, trained[: len(model.forest.sizes)])
         encoding = own_encoding(final, [None] * final.n_features_in_ if before else names_of(columns))
         alone = replace(model, features=len(encoding.names), steps=encoding.steps())
         last = Pair.of(alone, final, positive, None if before else columns)
         _check_splits(model.forest, last, encoding, rows, size)
 
 
-def _prepared(transformers: Sequence[Any], columns: Sequence[Column], rows: Rows) -> Rows:
+def _prepare(transformers: Sequence[Any], columns: Sequence[Column], rows: Rows) -> Rows:
     """Return rows as a pipeline's last step gets them."""
     prepared: Any = to_frame(columns, rows) if transformers else rows
     for transformer in transformers:
@@ -153,7 +153,7 @@ def random_rows(columns: Sequence[Column], trained: Rows, size: int, total: int)
         shape = (min(size, total - first), trained.shape[1])
         even = np.column_stack(
             [
-                _even(column, values, shape[0], random)
+                _draw_evenly(column, values, shape[0], random)
                 for column, values in zip(columns, trained.T, strict=True)
             ]
         )
@@ -162,7 +162,7 @@ def random_rows(columns: Sequence[Column], trained: Rows, size: int, total: int)
         yield np.where(np.arange(shape[0])[:, np.newaxis] % 2, even, mixed)
 
 
-def _even(column: Column, values: Rows, count: int, random: np.random.Generator) -> Rows:
+def _draw_evenly(column: Column, values: Rows, count: int, random: np.random.Generator) -> Rows:
     match column.feature.kind:
         case "category":
             lowest = int(UNKNOWN) if column.feature.unknown else 0
@@ -228,7 +228,7 @@ def _single_threaded(estimator: Any) -> Any:
     return single.set_params(**dict.fromkeys(names, 1))
 
 
-def _differing(found: NDArray[Any], expected: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
+def _compare_rows(found: NDArray[Any], expected: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
     """Return for each row whether any of its numbers differs by more than it may."""
     alike = np.abs(found - expected) <= tolerance * np.maximum(1, np.abs(expected))
     differing: NDArray[np.bool_] = ~np.all(alike.reshape(len(alike), -1), axis=1)

@@ -1,4 +1,4 @@
-"""CSV files: how one is written (separator, decimal mark, encoding), and whether it is one table.
+"""CSV files: detection of the dialect (separator, decimal mark, encoding), and a check that it is one table.
 
 A first pass with the standard library's reader sees that every line has a value for each column, which pandas
 doesn't mind. pandas reads the values in a second pass.
@@ -99,12 +99,12 @@ class CsvFile:
 def open_csv(path: Path, settings: CsvSettings) -> CsvFile:
     """Return the file with its dialect, given or detected. Raises BadData when it isn't one table."""
     try:
-        encoding = settings.encoding or _encoding(path)
+        encoding = settings.encoding or _detect_encoding(path)
         sample = _sample(path, encoding)
-        separator = settings.separator or _separator(sample)
+        separator = settings.separator or _detect_separator(sample)
         na_values = MISSING_SPELLINGS if settings.na_values is None else {"", *settings.na_values}
         header = tuple(name.strip() for name in next(_records(sample, separator), []))
-        decimal = settings.decimal or _decimal(sample, separator)
+        decimal = settings.decimal or _detect_decimal(sample, separator)
         file = CsvFile(path, encoding, separator, decimal, frozenset(na_values), header)
         _check_header(file, sample)
         _check_records(file)
@@ -117,7 +117,7 @@ def open_csv(path: Path, settings: CsvSettings) -> CsvFile:
     return file
 
 
-def _encoding(path: Path) -> str:
+def _detect_encoding(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(3)
     return next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8")
@@ -133,7 +133,7 @@ def _records(lines: Sequence[str], separator: str) -> Iterator[list[str]]:
     return (record for record in csv.reader(lines, delimiter=separator, skipinitialspace=True) if record)
 
 
-def _separator(sample: Sequence[str]) -> str:
+def _detect_separator(sample: Sequence[str]) -> str:
     """Return the separator that splits every record alike, and into the most values."""
 
     def columns(separator: str) -> tuple[bool, int]:
@@ -143,7 +143,7 @@ def _separator(sample: Sequence[str]) -> str:
     return max(SEPARATORS, key=columns)
 
 
-def _decimal(sample: Sequence[str], separator: str) -> Decimal:
+def _detect_decimal(sample: Sequence[str], separator: str) -> Decimal:
     """Return a comma where numbers can have no other meaning, else a point."""
     values = [value.strip() for record in _records(sample, separator) for value in record]
     commas = [value for value in values if _decimal_comma(value)]
@@ -189,10 +189,10 @@ def _check_records(file: CsvFile) -> None:
         rows += 1
         if len(record) != len(file.header):
             found = f"{len(record)} values under {len(file.header)} columns"
-            raise BadData(f"{file.path}, line {line}: {found}{_unquoted(file)}")
+            raise BadData(f"{file.path}, line {line}: {found}{_quote_hint(file)}")
     if rows < 1:
         raise BadData(f"{file.path}: no rows under a header line")
 
 
-def _unquoted(file: CsvFile) -> str:
+def _quote_hint(file: CsvFile) -> str:
     return "; decimal commas need another separator, or quotes" if file.separator == "," else ""

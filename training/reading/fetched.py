@@ -1,4 +1,4 @@
-"""Tables that are not in Git: where the pipeline has put one, by its SHA-256."""
+"""Tables that are not in Git: paths where the pipeline has put them, by SHA-256."""
 
 from __future__ import annotations
 

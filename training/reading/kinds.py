@@ -33,7 +33,7 @@ _date = re.compile(
 
 @dataclass(frozen=True)
 class Source:
-    """Where a column comes from, to say where a wrong value stands."""
+    """Source of a column, to name the place of a wrong value."""
 
     name: str
     missing: frozenset[str]
@@ -159,7 +159,7 @@ def _as_number(texts: pd.Series, source: Source) -> pd.Series:
             wrong = odd_number(value)
             place = source.place(str(texts.name), _first(texts, value))
             raise BadData(
-                f"{place}: {value!r} has {wrong}" if wrong else _expected(place, "a finite number", value)
+                f"{place}: {value!r} has {wrong}" if wrong else _type_error(place, "a finite number", value)
             )
     return texts.map(values).astype(np.float64)
 
@@ -173,7 +173,7 @@ def _as_boolean(texts: pd.Series, source: Source) -> pd.Series:
     for value, number in values.items():
         if number is None:
             place = source.place(str(texts.name), _first(texts, value))
-            raise BadData(_expected(place, "true or false", value))
+            raise BadData(_type_error(place, "true or false", value))
     return _numeric(texts.map(values).astype(np.float64), "boolean", source)[1]
 
 
@@ -205,10 +205,10 @@ def _check_each(series: pd.Series, fits: np.ndarray, expected: str, source: Sour
     if not fits.all():
         first = int(np.argmin(fits))
         place = source.place(str(series.name), first)
-        raise BadData(_expected(place, expected, str(series.iloc[first])))
+        raise BadData(_type_error(place, expected, str(series.iloc[first])))
 
 
-def _expected(place: str, expected: str, value: str) -> str:
+def _type_error(place: str, expected: str, value: str) -> str:
     return f"{place}: expected {expected}, got {value!r}"
 
 

@@ -20,7 +20,7 @@ ROWS_NEEDED = 4  # of each class, or of half a regression: the held-out quarter 
 def read_quantities(target: pd.Series, source: Source) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return the target's numbers, and no classes. Raises BadData."""
     name = str(target.name)
-    texts = _stripped(target)
+    texts = _strip(target)
     known = {text: parse_number(text) for text in set(texts)}
     for text, number in known.items():
         if number is None:
@@ -38,7 +38,7 @@ def read_quantities(target: pd.Series, source: Source) -> tuple[NDArray[np.float
 def read_classes(target: pd.Series, source: Source) -> tuple[NDArray[np.intp], tuple[str, ...]]:
     """Return the index of each row's class, and the classes. Raises BadData."""
     name = str(target.name)
-    labels = _stripped(target)
+    labels = _strip(target)
     counts = Counter(labels)
     for label in counts:
         if label in source.missing:
@@ -58,7 +58,7 @@ def read_classes(target: pd.Series, source: Source) -> tuple[NDArray[np.intp], t
     return np.array([indexes[label] for label in labels]), classes
 
 
-def _stripped(target: pd.Series) -> list[str]:
+def _strip(target: pd.Series) -> list[str]:
     known: dict[Any, str] = {value: str(value).strip() for value in target.dropna().unique()}
     return [known.get(value, "") for value in target.astype(object)]
 

@@ -34,7 +34,7 @@ from training.portable_form.preparation.simple_imputer import simple_imputer
 
 Form = Callable[[Any, PreparedRow, list[int]], list[int]]
 
-# What a transformer does is only known of these very classes: a subclass may do anything.
+# Only these very classes have a form: a subclass may do anything.
 FORMS: dict[type, Form] = {
     FunctionTransformer: function_transformer,
     MaxAbsScaler: max_abs_scaler,

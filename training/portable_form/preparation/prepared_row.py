@@ -55,7 +55,7 @@ class PreparedRow:
 
     def impute(self, at: Sequence[int], values: Iterable[Any]) -> None:
         """Replace missing values."""
-        codes = [self._present(position, value) for position, value in zip(at, values, strict=True)]
+        codes = [self._code_of(position, value) for position, value in zip(at, values, strict=True)]
         self.steps.append(Impute("impute", self._columns(at), tuple(codes)))
 
     def indicate(self, at: Sequence[int]) -> list[int]:
@@ -99,7 +99,7 @@ class PreparedRow:
             names.append(str(value))  # no row has it, but a step may put it there
         return float(names.index(str(value)))
 
-    def _present(self, position: int, value: Any) -> float:
+    def _code_of(self, position: int, value: Any) -> float:
         code = self.code(position, value)
         if code is None:
             raise NotPortable("imputing a missing value has no portable form")
