@@ -1,4 +1,4 @@
-"""How fast an image gets its canonical form: `PYTHONPATH=ci python bench/canonical_form.py IMAGE.tar [N]`
+"""Speed of an image's canonical form: `PYTHONPATH=ci python bench/canonical_form.py IMAGE.tar [N]`
 
 Such an image: `./daggerw call build as-tarball --forced-compression Uncompressed export --path IMAGE.tar`.
 Prints the medians of N alternating rounds: all of it, and zlib alone on one thread over the same bytes.

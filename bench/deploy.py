@@ -1,9 +1,9 @@
-"""What users notice of a deployment: `PYTHONPATH=ci:. python bench/deploy.py [RATE]`
+"""Effect of a deployment on its users: `PYTHONPATH=ci:. python bench/deploy.py [RATE]`
 
-Trains the model, serves it by the project's own service behind the stand-in for Cloud Run, and has users ask
-at a rate (300 a second) from a process of their own while one version is deployed over another, judged with
-real numbers in each step, and rolled back. Prints what was asked, lost and answered by whom, and how long the
-rollback took from command to traffic restored. Needs requirements-dev.txt and Debian's docker-registry.
+Trains the model and runs the project's own service behind the fake Cloud Run. Simulated users in another
+process send requests at a fixed rate (300 a second). Meanwhile one version is deployed over another, judged
+by real numbers in each step, and rolled back. Prints the answered requests by version, the lost ones, and the
+time from the rollback's command to restored traffic. Needs requirements-dev.txt and Debian's docker-registry.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 @dataclass
 class Place:
-    """A stand-in and the services behind it."""
+    """A fake cloud and the services behind it."""
 
     base: str
     world: World
@@ -94,7 +94,7 @@ class Place:
     versions: dict[str, str] = field(default_factory=dict)
 
     async def publish(self, tag: str, folder: Path) -> Release:
-        """Publish an image that stands for a version."""
+        """Publish an image that represents a version."""
         archive = Archive(folder / f"{tag}.tar")
         archive.index(archive.add_manifest(tag.encode()))
         image = archive_reader.read(archive.write())
@@ -105,15 +105,15 @@ class Place:
         return Release(Image(self.world.repository.host, repository, tag), image.digest)
 
     def start_revisions(self) -> None:
-        """Start what the stand-in waits for, until it is gone."""
+        """Start the revisions that the fake cloud waits for, until it ends."""
         with httpx.Client(headers={"Authorization": f"Bearer {self.key}"}, timeout=30) as http:
             while True:
                 try:
-                    told = http.get(f"{self.base}{addresses.CONTROL}/pending")
+                    answer = http.get(f"{self.base}{addresses.CONTROL}/pending")
                 except httpx.TransportError:
                     return
-                if told.status_code == 200:
-                    name, digest = told.json()["revision"], told.json()["image"].partition("@")[2]
+                if answer.status_code == 200:
+                    name, digest = answer.json()["revision"], answer.json()["image"].partition("@")[2]
                     instance = self.serve(self.versions[digest])
                     http.post(
                         f"{self.base}{addresses.CONTROL}/revisions/{name}", json={"instance": instance}
@@ -124,12 +124,12 @@ class Place:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
         environment = {**os.environ, "PORT": port, "MODEL_VERSION": version, "MODEL_DIR": str(self.model)}
-        self.stack.enter_context(started("-m", "app", environment=environment, stdout=subprocess.DEVNULL))
+        self.stack.enter_context(run_module("-m", "app", environment=environment, stdout=subprocess.DEVNULL))
         return f"http://127.0.0.1:{port}"
 
 
 @contextmanager
-def started(*words: str, environment: dict[str, str], stdout: int) -> Iterator[subprocess.Popen[bytes]]:
+def run_module(*words: str, environment: dict[str, str], stdout: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program of this project while the block runs."""
     process = subprocess.Popen(
         [sys.executable, *words], cwd=ROOT, env=environment, stdout=stdout, stderr=subprocess.DEVNULL
@@ -142,8 +142,8 @@ def started(*words: str, environment: dict[str, str], stdout: int) -> Iterator[s
 
 
 @contextmanager
-def standing(folder: Path) -> Iterator[Place]:
-    """Run the stand-in, with nothing deployed yet."""
+def fake_cloud(folder: Path) -> Iterator[Place]:
+    """Run the fake cloud, with nothing deployed yet."""
     model = folder / "model"
     training = [sys.executable, "train_model.py", "--output", str(model)]
     subprocess.run(training, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
@@ -155,7 +155,7 @@ def standing(folder: Path) -> Iterator[Place]:
         words = ["-m", "fakecloud", "--host", "127.0.0.1", "--port", "0", "--registry-url", registry_url]
         words += ["--request-token-file", f"{folder}/ticket", "--control-key-file", f"{folder}/key"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "ci")}
-        process = stack.enter_context(started(*words, environment=environment, stdout=subprocess.PIPE))
+        process = stack.enter_context(run_module(*words, environment=environment, stdout=subprocess.PIPE))
         assert process.stdout
         base = process.stdout.readline().decode().rpartition(" ")[2].strip()
         place = Place(base, usual_world(ticket, control_key=key), key, registry_url, model, stack)
@@ -164,8 +164,8 @@ def standing(folder: Path) -> Iterator[Place]:
 
 
 @asynccontextmanager
-async def asking(rate: float, url: str, token: str, model: Path) -> AsyncIterator[list[object]]:
-    """Have users ask while the block runs; what came of it is in the list afterwards."""
+async def simulated_users(rate: float, url: str, token: str, model: Path) -> AsyncIterator[list[object]]:
+    """Run the simulated users while the block runs; afterwards the list has their results."""
     words = ["-c", USERS, str(rate), url, token, str(model / "golden.json"), str(model / "card.json")]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -180,11 +180,11 @@ async def asking(rate: float, url: str, token: str, model: Path) -> AsyncIterato
         yield came
         await asyncio.sleep(1)
     finally:
-        told, _ = await process.communicate(b"")
-        came.extend(json.loads(told))
+        answer, _ = await process.communicate(b"")
+        came.extend(json.loads(answer))
 
 
-async def measured(place: Place, folder: Path, rate: float) -> None:
+async def measure_deployment(place: Place, folder: Path, rate: float) -> None:
     """Deploy, deploy over it and roll back, and print the figures."""
     world = place.world
     given = Given(addresses.request_url(place.base), Token(world.request_token))
@@ -205,7 +205,7 @@ async def measured(place: Place, folder: Path, rate: float) -> None:
         address = (await target.look()).address
         assert address
         token = (await address.headers())["Authorization"]
-        async with asking(rate, address.url, token, place.model) as came:
+        async with simulated_users(rate, address.url, token, place.model) as came:
             await Deployment(target, "bench", Steps(print)).deploy(second, judge)
             started = time.monotonic()
             live = await Deployment(target, "bench", Steps(print)).rollback()
@@ -219,10 +219,10 @@ async def measured(place: Place, folder: Path, rate: float) -> None:
 
 
 def main() -> None:
-    """Measure."""
+    """Measure one deployment and one rollback."""
     rate = float(sys.argv[1]) if len(sys.argv) > 1 else 300.0
-    with tempfile.TemporaryDirectory() as name, standing(Path(name)) as place:
-        asyncio.run(measured(place, Path(name), rate))
+    with tempfile.TemporaryDirectory() as name, fake_cloud(Path(name)) as place:
+        asyncio.run(measure_deployment(place, Path(name), rate))
 
 
 if __name__ == "__main__":

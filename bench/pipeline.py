@@ -1,4 +1,4 @@
-"""Measure the pipeline on the embedded engine, from a clone with empty caches: `python bench/pipeline.py`.
+"""Benchmark of the pipeline on the embedded engine, in a clone with empty caches: `python bench/pipeline.py`.
 
 Prints a row for each step with its seconds, the limit that the project sets itself, the ratio to PLAIN, and
 the largest memory (PSS, MB) of the engine, its command line included, and of the module's own process. PLAIN
@@ -27,7 +27,7 @@ SAMPLE_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Figure:
-    """What one call took."""
+    """Time and memory of one call."""
 
     seconds: float
     engine_mb: float
@@ -86,19 +86,19 @@ def main() -> int:
         clone = Path(folder, "clone")
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         environment = {**os.environ, "XDG_CACHE_HOME": f"{folder}/cache", "DAGGERW_ENGINE": "embedded"}
-        plain = measured(["bash", "-ec", PLAIN], clone, environment).seconds
+        plain = measure_call(["bash", "-ec", PLAIN], clone, environment).seconds
         print(f"{'step':28} {'seconds':>8} {'limit':>6} {'ratio':>6} {'engine MB':>10} {'module MB':>10}")
         print(f"{'without containers':28} {plain:8.1f} {'':6} {1:6.1f}", flush=True)
         for step in STEPS:
             step.before(clone)
-            figure = measured(["./daggerw", "call", *step.words], clone, environment)
+            figure = measure_call(["./daggerw", "call", *step.words], clone, environment)
             memory = f"{figure.engine_mb:10.0f} {figure.module_mb:10.0f}"
             row = f"{step.name:28} {figure.seconds:8.1f} {step.limit:6.0f} {figure.seconds / plain:6.1f}"
             print(f"{row} {memory}", flush=True)
     return 0
 
 
-def measured(command: list[str], folder: Path, environment: dict[str, str]) -> Figure:
+def measure_call(command: list[str], folder: Path, environment: dict[str, str]) -> Figure:
     """Run a command in a folder and return its figures; CalledProcessError when it fails."""
     began = time.monotonic()
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as process:

@@ -1,4 +1,4 @@
-"""Measure what a request costs for models of public tables with categories and missing values.
+"""Benchmark of the cost of a request, for models of public tables with categories and missing values.
 
     python -m bench.public_tables [--requests 20000]
 
@@ -26,7 +26,7 @@ from unittest import mock
 
 import train_model
 from bench.service.load import CLOUD_RUN
-from bench.service.process import Request, Running, started
+from bench.service.process import Request, Running, start_contestant
 from tests.training.test_public_tables import CASES, SETTINGS, raw_table
 from training import command
 
@@ -47,7 +47,7 @@ def main() -> int:
     for name, estimator in CASES:
         with tempfile.TemporaryDirectory() as folder:
             bodies = train(Path(folder), name, estimator)
-            with serving(Path(folder) / "model", bodies[0]) as running:
+            with start_service(Path(folder) / "model", bodies[0]) as running:
                 cost = measure(running, bodies, options.requests)
         slow += cost > LIMIT
         kind = type(getattr(estimator, "steps", [("", estimator)])[-1][1]).__name__
@@ -66,12 +66,12 @@ def train(folder: Path, name: str, estimator: Any) -> list[bytes]:
     return [json.dumps({"features": row["features"]}).encode() for row in rows]
 
 
-def serving(model: Path, body: bytes) -> AbstractContextManager[Running]:
-    """Return the service as a context that yields it running."""
+def start_service(model: Path, body: bytes) -> AbstractContextManager[Running]:
+    """Return a context manager that runs the service."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     environment = {**os.environ, "MODEL_DIR": str(model), "PORT": str(port), "PYTHONPATH": str(ROOT)}
-    return started([sys.executable, "-m", "app"], environment, port, Request("/predict", body))
+    return start_contestant([sys.executable, "-m", "app"], environment, port, Request("/predict", body))
 
 
 def measure(running: Running, bodies: Sequence[bytes], count: int) -> float:
@@ -82,13 +82,13 @@ def measure(running: Running, bodies: Sequence[bytes], count: int) -> float:
         for body in bodies
     ]
     with socket.create_connection(("127.0.0.1", running.port)) as connection:
-        ask(connection, islice(cycle(requests), WARM_UP))
+        send_requests(connection, islice(cycle(requests), WARM_UP))
         before = running.cpu()
-        ask(connection, islice(cycle(requests), count))
+        send_requests(connection, islice(cycle(requests), count))
         return 1e6 * (running.cpu() - before) / count
 
 
-def ask(connection: socket.socket, requests: Iterator[bytes]) -> None:
+def send_requests(connection: socket.socket, requests: Iterator[bytes]) -> None:
     """Send requests some at a time, and read their answers."""
     while chunk := list(islice(requests, TOGETHER)):
         for request in chunk:

@@ -1,4 +1,4 @@
-"""Measure portable models beside scikit-learn, ONNX Runtime, treelite and LightGBM, on one core.
+"""Benchmark of portable models beside scikit-learn, ONNX Runtime, treelite and LightGBM, on one core.
 
     uv venv out/bench
     uv pip install --python out/bench --no-deps --require-hashes -r bench/requirements.txt
@@ -53,7 +53,7 @@ Rows = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Contender:
-    """What predicts a row, and a batch of rows."""
+    """A predictor of a row, and of a batch of rows."""
 
     name: str
     one: Callable[[int], object]
@@ -61,7 +61,7 @@ class Contender:
 
 
 def estimators() -> dict[str, tuple[Any, int]]:
-    """Return the estimators to fit by what they are called, with the number of features."""
+    """Return the estimators to fit by name, with the number of features."""
     linear = make_pipeline(StandardScaler(), LogisticRegression())
     smaller = ensemble.RandomForestClassifier(min_samples_leaf=5, random_state=0)
     histogram = ensemble.HistGradientBoostingClassifier(max_iter=300, early_stopping=False)
@@ -124,7 +124,7 @@ def _onnx_session(estimator: Any, x: NDArray[np.float32]) -> Any:
     return onnxruntime.InferenceSession(converted.SerializeToString(), options)
 
 
-def measured(name: str, estimator: Any, x: Rows, y: NDArray[np.int64], library: Path) -> Iterator[list[str]]:
+def measure(name: str, estimator: Any, x: Rows, y: NDArray[np.int64], library: Path) -> Iterator[list[str]]:
     """Yield the lines of the table for a fitted estimator."""
     content = binary_format.write(export(estimator, 1))
     load = least(lambda: scorer(binary_format.parse(content, "model.bin"), library=library), ROUNDS)
@@ -166,7 +166,7 @@ def main() -> None:
         compile_scorer.compile_scorer(library)
         for name, (estimator, features) in estimators().items():
             rows = x[:, :features]
-            lines += measured(name, estimator.fit(rows, y), rows, y, library)
+            lines += measure(name, estimator.fit(rows, y), rows, y, library)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(map(str.ljust, line, widths)).rstrip())

@@ -22,7 +22,7 @@ from bench.service.contestants import (
     other_contestants,
     portable_contestants,
 )
-from bench.service.rounds import BATCH_ROWS, Plan, measured
+from bench.service.rounds import BATCH_ROWS, Plan, measure_rounds
 
 
 def main() -> int:
@@ -33,7 +33,7 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder:
         raw = []
-        for figures in measured(plans(given, Path(folder)), given.rounds):
+        for figures in measure_rounds(plans(given, Path(folder)), given.rounds):
             raw.append(figures)
             place = f"round {figures['round']}: {figures['model']}, {figures['contestant']}"
             print(place, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The services that are measured, and how each is started."""
+"""Services to measure, each with its command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench.service.process import CLIENT_CORE, SERVER_CORE, Request, Running, started
+from bench.service.process import CLIENT_CORE, SERVER_CORE, Request, Running, start_contestant
 
 VERSION = "v1.0.0"
 # As Debian ships it, with its access log, but for one worker, the places of its files, and its user: in a
@@ -50,13 +50,13 @@ class Contestant:
     command: Callable[[int, Path], Sequence[str]]
     environment: Mapping[str, str] = field(default_factory=dict)
     batch: str = ""  # path that takes many rows
-    ready: str = ""  # path that answers 200 when the first prediction can be asked for
+    ready: str = ""  # path that answers 200 when the service can predict
     has_docs: bool = False
     cores: str = SERVER_CORE
     packages: Sequence[str] = ()  # of its image; this service's own is measured itself
 
     @contextmanager
-    def running(self, folder: Path, request: Request) -> Iterator[Running]:
+    def start(self, folder: Path, request: Request) -> Iterator[Running]:
         """Start it on a free port; yields once it answers a request."""
         port = _free_port()
         environment = {
@@ -65,7 +65,7 @@ class Contestant:
             "PORT": str(port),
             **self.environment,
         }
-        with started(self.command(port, folder), environment, port, request, self.cores) as running:
+        with start_contestant(self.command(port, folder), environment, port, request, self.cores) as running:
             yield running
 
 

@@ -36,7 +36,7 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """What a client saw: how many requests in how many seconds, and the latencies in microseconds."""
+    """Measurements of a client: number of requests, duration in seconds, latencies in microseconds."""
 
     requests: int
     seconds: float

@@ -1,4 +1,4 @@
-"""What the kernel says of a contestant's processes: CPU, memory, and whether it answers yet."""
+"""Processes of a contestant: their CPU, their memory, and the wait for a first response."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _pss(process: int) -> float:
 
 
 @contextmanager
-def started(
+def start_contestant(
     command: Sequence[str],
     environment: Mapping[str, str],
     port: int,

@@ -1,4 +1,4 @@
-"""What was measured, as results.json with every raw figure, as tables, and as a picture."""
+"""Results of the benchmark: results.json with every raw figure, tables, and a plot."""
 
 from __future__ import annotations
 
@@ -120,12 +120,12 @@ def table(found: Mapping[str, Any]) -> str:
     """Return the medians of results as a table in Markdown: three models, and what answers without one."""
     raw, images = found["rounds"], found["images"]
     lines = [["model", "served by", *COLUMNS, "image"]]
-    for model, contestant in _measured(raw, COMPARED):
+    for model, contestant in _measured_pairs(raw, COMPARED):
         size = images.get(contestant, {}).get("image_mb")
         shown = MODELS[model] if contestant not in ("uvicorn", "nginx") else "none"
         figures = [column(raw, model, contestant) for column in COLUMNS.values()]
         lines.append([shown, NAMES[contestant], *figures, f"{size:.0f} MB" if size else ""])
-    return _markdown(lines)
+    return _to_markdown(lines)
 
 
 def table_of_batches(raw: Raw) -> str:
@@ -134,20 +134,20 @@ def table_of_batches(raw: Raw) -> str:
     for model in (DEFAULT, "linear", "boosting", "forest"):
         cells = [median(raw, model, each, "batch_cpu_us_per_row") for each in ("this", "naive", "peer")]
         lines.append([MODELS[model], *map(_microseconds, cells)])
-    return _markdown(lines)
+    return _to_markdown(lines)
 
 
 def table_of_scikit_learn(raw: Raw) -> str:
     """Return how the model that isn't portable is served, as a table in Markdown."""
     lines = [[MODELS["neighbors"], *COLUMNS, "first prediction / median"]]
-    for model, contestant in _measured(raw, ("neighbors",)):
+    for model, contestant in _measured_pairs(raw, ("neighbors",)):
         first = median(raw, model, contestant, "first_s") / median(raw, model, contestant, "following_s")
         figures = [column(raw, model, contestant) for column in COLUMNS.values()]
         lines.append([NAMES[contestant], *figures, f"{first:.1f}"])
-    return _markdown(lines)
+    return _to_markdown(lines)
 
 
-def _measured(raw: Raw, models: Sequence[str]) -> list[tuple[str, str]]:
+def _measured_pairs(raw: Raw, models: Sequence[str]) -> list[tuple[str, str]]:
     """Return the models and contestants that were measured, in the order of the table."""
     there = {(each["model"], each["contestant"]) for each in raw}
     return [(model, name) for model in models for name in NAMES if (model, name) in there]
@@ -157,7 +157,7 @@ def _microseconds(value: float) -> str:
     return f"{value:,.0f} µs" if value >= 100 else f"{value:.1f} µs"
 
 
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
+def _to_markdown(lines: Sequence[Sequence[str]]) -> str:
     head, *rows = lines
     return "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *rows))
 
@@ -186,7 +186,7 @@ def _plot(path: Path, raw: Raw) -> None:
 
     drawn, axes = pyplot.subplots(1, len(COMPARED), figsize=(14, 2.6), layout="constrained")
     for axis, model in zip(axes, COMPARED, strict=True):
-        names = [name for _, name in _measured(raw, (model,))]
+        names = [name for _, name in _measured_pairs(raw, (model,))]
         values = [median(raw, model, name, "wrk_32", "cpu_us") for name in names]
         colors = ["#0b6e4f" if name == "this" else "#b0b0b0" for name in names]
         bars = axis.barh([NAMES[name] for name in names], values, color=colors)

@@ -1,4 +1,4 @@
-"""The measurements, in rounds that alternate between the contestants: what changes with time hits all."""
+"""Measurements in rounds that alternate between the contestants, so that slow changes affect all alike."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Plan:
         return _body("instances", [*self.rows, *[*self.rows] * (times - 1)][:BATCH_ROWS])
 
 
-def measured(plans: Sequence[Plan], rounds: int) -> Iterator[dict[str, object]]:
+def measure_rounds(plans: Sequence[Plan], rounds: int) -> Iterator[dict[str, object]]:
     """Yield every figure with its round, model and contestant."""
     for number in range(rounds):
         for plan in plans:
@@ -57,14 +57,14 @@ def measured(plans: Sequence[Plan], rounds: int) -> Iterator[dict[str, object]]:
 
 def _figures(plan: Plan, contestant: Contestant) -> dict[str, object]:
     figures = _first_prediction(plan, contestant)
-    with contestant.running(plan.folder, plan.request) as running:
+    with contestant.start(plan.folder, plan.request) as running:
         figures |= {"cold_start_s": running.cold, "memory_mb": running.memory()}
         for connections in (1, CONNECTIONS) if plan.is_whole else (CONNECTIONS,):
-            figures[f"wrk_{connections}"] = _loaded(plan, running, plan.request, connections)
+            figures[f"wrk_{connections}"] = _measure_load(plan, running, plan.request, connections)
         if plan.is_whole:
             figures |= _as_a_program(plan, running)
         if contestant.batch:
-            seen = _loaded(plan, running, Request(contestant.batch, plan.batch), 1)
+            seen = _measure_load(plan, running, Request(contestant.batch, plan.batch), 1)
             figures["batch_cpu_us_per_row"] = seen["cpu_us"] / BATCH_ROWS
             figures["batch_rows_per_second"] = seen["rate"] * BATCH_ROWS
         if plan.is_whole and contestant.has_docs:
@@ -76,12 +76,12 @@ def _first_prediction(plan: Plan, contestant: Contestant) -> dict[str, object]:
     """Return the seconds of the first prediction when the contestant is ready, and of those after it."""
     if not contestant.ready:
         return {}
-    with contestant.running(plan.folder, Request(contestant.ready)) as running:
+    with contestant.start(plan.folder, Request(contestant.ready)) as running:
         first, *others = (_seconds(plan.request, running, 200) for _ in range(1 + FOLLOWING))
         return {"first_s": first, "following_s": median(others)}
 
 
-def _loaded(plan: Plan, running: Running, request: Request, connections: int) -> dict[str, float]:
+def _measure_load(plan: Plan, running: Running, request: Request, connections: int) -> dict[str, float]:
     """Return what wrk sees, and the CPU of a request, behind a load to warm up."""
     url = f"http://127.0.0.1:{running.port}{request.path}"
     assert request.body

@@ -1,4 +1,4 @@
-"""What the benchmark makes of its figures: medians, ratios, a table, and files."""
+"""Reports of the benchmark: medians, ratios, tables and files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.service import image, load, report
-from bench.service.process import Request, started
+from bench.service.process import Request, start_contestant
 
 SCALES = {"this": 10.0, "naive": 1.0, "peer": 4.0, "uvicorn": 5.0, "nginx": 20.0}
 OTHERS = {"this": 10.0, "two workers": 18.0, "naive": 1.0, "litserve": 5.0}
@@ -113,7 +113,7 @@ def test_a_package_is_as_large_as_what_it_requires_together() -> None:
 def test_a_contestant_that_ends_before_it_answers_ends_the_benchmark() -> None:
     with (
         pytest.raises(SystemExit, match=r"'false'.* ended with 1"),
-        started(["false"], {"PATH": "/usr/bin:/bin"}, 1, Request("/")),
+        start_contestant(["false"], {"PATH": "/usr/bin:/bin"}, 1, Request("/")),
     ):
         pytest.fail("it never answered")
 

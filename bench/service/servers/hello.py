@@ -1,4 +1,4 @@
-"""uvicorn with nothing behind it: what any Python service on it can reach at most."""
+"""Bare uvicorn with a constant response: the upper limit of any Python service on it."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -15,7 +15,7 @@ Message = MutableMapping[str, Any]
 async def app(
     scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
-    """Answer whatever comes."""
+    """Answer every request alike."""
     if scope["type"] == "http":
         await send(dict(START))
         await send({"type": "http.response.body", "body": BODY})

@@ -8,7 +8,7 @@ import litserve
 
 
 class Api(litserve.LitAPI):  # type: ignore[misc]
-    """The model, which is asked for all rows that came within a millisecond."""
+    """The model, which predicts all rows that came within a millisecond together."""
 
     def setup(self, device: str) -> None:
         """Load the model."""

@@ -1,4 +1,4 @@
-"""The service as it is usually written: FastAPI, pydantic, and scikit-learn asked for every request."""
+"""The service as it is usually written: FastAPI, pydantic, and a scikit-learn call for every request."""
 
 import os
 

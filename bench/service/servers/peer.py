@@ -1,4 +1,4 @@
-"""A strong peer: ONNX Runtime behind uvicorn, with no framework and no check of what it is asked."""
+"""A strong peer: ONNX Runtime behind uvicorn, without a framework and without validation of requests."""
 
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
