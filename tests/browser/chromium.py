@@ -34,7 +34,7 @@ Event = dict[str, Any]
 
 
 class Page:
-    """One page of a browser of its own, and all that it told."""
+    """One page of a browser of its own, and all its events."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self._commands, self._answers = commands, answers
@@ -61,10 +61,10 @@ class Page:
         assert "error" not in answer, f"{method}: {answer['error']}"
         return answer["result"]
 
-    def _read(self, ends: float, asked: Event) -> Event:
+    def _read(self, ends: float, command: Event) -> Event:
         while b"\0" not in self._came:
             ready, _, _ = select.select([self._answers], [], [], max(0, ends - monotonic()))
-            assert ready, f"the browser does not answer {asked}"
+            assert ready, f"the browser does not answer {command}"
             more = os.read(self._answers, 1 << 20)
             assert more, "the browser has ended"
             self._came += more
@@ -99,7 +99,7 @@ class Page:
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key])
 
     def type(self, selector: str, text: str) -> None:
-        """Replace what stands in a field, as somebody who types does."""
+        """Type a text into a field in place of its content."""
         element = f"document.querySelector({json.dumps(selector)})"
         self.run(f"{element}.focus(); {element}.select()")
         self.call("Input.insertText", text=text)
@@ -125,15 +125,18 @@ class Page:
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=True)
         return base64.b64decode(shot["data"])
 
-    def told(self, method: str) -> list[Any]:
-        """Return what the page has told under a name so far."""
-        self.run("0")  # what was told before has been read with its answer
+    def events_of(self, method: str) -> list[Any]:
+        """Return the parameters of all events of a name so far."""
+        self.run("0")  # reads all events that came before its answer
         return [event["params"] for event in self.events if event.get("method") == method]
 
     def complaints(self) -> list[Any]:
-        """Return what was wrong: errors of scripts and of the console, and what the policy has blocked."""
-        logged = [entry["entry"] for entry in self.told("Log.entryAdded")]
-        return [*self.told("Runtime.exceptionThrown"), *(each for each in logged if each["level"] == "error")]
+        """Return the errors: of scripts and of the console, and what the policy has blocked."""
+        logged = [entry["entry"] for entry in self.events_of("Log.entryAdded")]
+        return [
+            *self.events_of("Runtime.exceptionThrown"),
+            *(each for each in logged if each["level"] == "error"),
+        ]
 
     def controls(self) -> list[tuple[str, str]]:
         """Return role and name of all that can be focused, as assistive technology sees them."""
@@ -161,7 +164,7 @@ KEYS = {
 
 
 @contextlib.contextmanager
-def opened(program: str, profile: Path) -> Iterator[Page]:
+def open_browser(program: str, profile: Path) -> Iterator[Page]:
     """Open a page in a browser of its own that reaches this machine only."""
     here = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     commands, to_send = os.pipe()

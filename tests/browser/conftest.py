@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.chromium import Page, opened
+from tests.browser.chromium import Page, open_browser
 from tests.browser.pages import DIGEST, load
-from tests.service.server import Server, running
+from tests.service.server import Server, run_service
 
 PROGRAM = "chromium"
 
@@ -21,7 +21,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     program = shutil.which(PROGRAM)
     if program is None:
         pytest.skip(f"{PROGRAM} is not installed: apt-get install {PROGRAM}")
-    with opened(program, tmp_path_factory.mktemp("profile")) as page:
+    with open_browser(program, tmp_path_factory.mktemp("profile")) as page:
         yield page
 
 
@@ -38,11 +38,11 @@ def page(browser: Page) -> Page:
 @pytest.fixture(scope="module")
 def service(model_dir: Path) -> Iterator[Server]:
     """Return a running service."""
-    with running(model_dir, settings={"IMAGE_DIGEST": DIGEST}) as server:
+    with run_service(model_dir, settings={"IMAGE_DIGEST": DIGEST}) as server:
         yield server
 
 
 @pytest.fixture
-def shown(page: Page, service: Server) -> Page:
+def ready(page: Page, service: Server) -> Page:
     """Return the page with its first prediction."""
     return load(page, service)

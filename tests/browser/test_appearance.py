@@ -1,4 +1,4 @@
-"""How the page at `/` looks, and how it is used without a mouse, a large screen or eyes."""
+"""Appearance of the page at `/`, and its use without a mouse, a large screen or eyes."""
 
 from __future__ import annotations
 
@@ -10,49 +10,52 @@ import pytest
 from tests.browser.chromium import Page
 from tests.browser.pages import load
 from tests.service.model import write_classes, write_model, write_sum
-from tests.service.server import running
+from tests.service.server import run_service
 
 NARROW = 320  # pixels: of the smallest phone that WCAG 2.2 (1.4.10) wants pages to fit
 
 
-def test_everything_that_can_be_used_has_a_name(shown: Page) -> None:
-    controls = [each for each in shown.controls() if each[0] != "RootWebArea"]
+def test_everything_that_can_be_used_has_a_name(ready: Page) -> None:
+    controls = [each for each in ready.controls() if each[0] != "RootWebArea"]
     assert all(name for _, name in controls), controls
     features = ["mean radius", "mean texture", "radius error"]
     assert [name for role, name in controls if role == "slider"] == features
     assert [name for role, name in controls if role == "textbox"] == features
-    assert shown.run("[...document.querySelectorAll('h1, h2')].map(each => each.tagName)")[:2] == ["H1", "H2"]
-    assert shown.run("document.documentElement.lang") == "en"
+    assert ready.run("[...document.querySelectorAll('h1, h2')].map(each => each.tagName)")[:2] == [
+        "H1",
+        "H2",
+    ]
+    assert ready.run("document.documentElement.lang") == "en"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_keyboard_reaches_everything_and_shows_where_it_is(shown: Page, scheme: str) -> None:
-    shown.media(prefers_color_scheme=scheme)
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(ready: Page, scheme: str) -> None:
+    ready.media(prefers_color_scheme=scheme)
     reached = []
     outline = (
         "(s => `${s.outlineStyle} ${parseFloat(s.outlineWidth)}`)(getComputedStyle(document.activeElement))"
     )
     for _ in range(12):
-        shown.press("Tab")
-        reached.append(shown.run("document.activeElement.tagName + document.activeElement.id"))
+        ready.press("Tab")
+        reached.append(ready.run("document.activeElement.tagName + document.activeElement.id"))
         if reached[-1].startswith("BODY"):
             break
-        assert shown.run(outline) == "solid 3", reached
+        assert ready.run(outline) == "solid 3", reached
     assert reached[:4] == ["A", "A", "INPUTfeature-0", "INPUT"]
     assert {"BUTTONcopy", "BUTTON", "PRE"} <= set(reached)
 
 
-def test_who_wants_less_motion_gets_none(shown: Page) -> None:
+def test_users_who_want_less_motion_get_none(ready: Page) -> None:
     moving = "getComputedStyle(document.querySelector('#gauge'), '::before').transitionDuration"
-    assert shown.run(moving) != "0s"
-    shown.media(prefers_reduced_motion="reduce")
-    assert shown.run(moving) == "0s"
+    assert ready.run(moving) != "0s"
+    ready.media(prefers_reduced_motion="reduce")
+    assert ready.run(moving) == "0s"
 
 
 @pytest.mark.parametrize("write", [write_model, write_classes, write_sum])
 def test_it_fits_a_phone(page: Page, tmp_path: Path, write: Callable[[Path], Path]) -> None:
     page.size(NARROW, 640)
-    with running(write(tmp_path)) as server:
+    with run_service(write(tmp_path)) as server:
         load(page, server)
         assert page.run("document.documentElement.scrollWidth") == NARROW
         page.run("document.querySelector('#feature-2').scrollIntoView()")
@@ -64,14 +67,14 @@ def test_it_fits_a_phone(page: Page, tmp_path: Path, write: Callable[[Path], Pat
         )
 
 
-def test_it_is_light_or_dark(shown: Page, tmp_path: Path) -> None:
-    shown.wait_until("document.querySelectorAll('figure svg').length === 2")
+def test_it_is_light_or_dark(ready: Page, tmp_path: Path) -> None:
+    ready.wait_until("document.querySelectorAll('figure svg').length === 2")
     shots = []
     for scheme in ("light", "dark"):
-        shown.media(prefers_color_scheme=scheme)
-        shots.append(shown.screenshot())
+        ready.media(prefers_color_scheme=scheme)
+        shots.append(ready.screenshot())
         (tmp_path / f"page-{scheme}.png").write_bytes(shots[-1])
-        red = int(shown.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]"))
+        red = int(ready.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]"))
         assert (red > 200) == (scheme == "light")
     assert shots[0] != shots[1]
     assert all(shot.startswith(b"\x89PNG") and len(shot) > 30_000 for shot in shots)

@@ -10,34 +10,36 @@ from tests.service.server import Server
 
 
 @pytest.fixture
-def shown(page: Page, service: Server) -> Page:
+def ready(page: Page, service: Server) -> Page:
     """Return the page when it has drawn the document."""
     page.go(f"{BASE}:{service.port}/docs")
     page.wait_until("document.querySelectorAll('.opblock').length")
     return page
 
 
-def test_it_shows_every_operation_and_asks_nobody_but_its_service(shown: Page, service: Server) -> None:
-    paths = service.ask("GET", "/openapi.json").json()["paths"]
-    assert shown.run("document.querySelectorAll('.opblock').length") == sum(map(len, paths.values()))
-    addresses = [each["request"]["url"] for each in shown.told("Network.requestWillBeSent")]
+def test_it_shows_every_operation_and_sends_requests_only_to_its_service(
+    ready: Page, service: Server
+) -> None:
+    paths = service.request("GET", "/openapi.json").json()["paths"]
+    assert ready.run("document.querySelectorAll('.opblock').length") == sum(map(len, paths.values()))
+    addresses = [each["request"]["url"] for each in ready.events_of("Network.requestWillBeSent")]
     others = [each for each in addresses if not each.startswith((f"{BASE}:{service.port}/", "data:"))]
     assert len(addresses) > 5
-    assert others == shown.complaints() == []
+    assert others == ready.complaints() == []
 
 
-def test_it_asks_for_a_prediction(shown: Page) -> None:
+def test_it_requests_a_prediction(ready: Page) -> None:
     for step in (".opblock-summary-control", ".try-out__btn", ".execute"):
-        shown.wait_until(f"!!document.querySelector('#operations-default-predict_predict_post {step}')")
-        shown.run(f"document.querySelector('#operations-default-predict_predict_post {step}').click()")
+        ready.wait_until(f"!!document.querySelector('#operations-default-predict_predict_post {step}')")
+        ready.run(f"document.querySelector('#operations-default-predict_predict_post {step}').click()")
     status = "document.querySelector('.live-responses-table tbody .response-col_status')?.textContent"
-    assert "200" in shown.wait_until(status)
-    assert '"prediction"' in shown.text(".live-responses-table tbody .response-col_description")
+    assert "200" in ready.wait_until(status)
+    assert '"prediction"' in ready.text(".live-responses-table tbody .response-col_description")
 
 
-def test_it_is_light_or_dark(shown: Page) -> None:
+def test_it_is_light_or_dark(ready: Page) -> None:
     ground = "getComputedStyle(document.documentElement).backgroundColor"
-    light = shown.run(ground)
-    shown.media(prefers_color_scheme="dark")
-    assert shown.wait_until("document.documentElement.classList.contains('dark-mode')")
-    assert shown.run(ground) != light
+    light = ready.run(ground)
+    ready.media(prefers_color_scheme="dark")
+    assert ready.wait_until("document.documentElement.classList.contains('dark-mode')")
+    assert ready.run(ground) != light

@@ -13,25 +13,25 @@ import pytest
 from tests.browser.chromium import Page
 from tests.browser.pages import load
 from tests.service.model import write_many_columns, write_mixed
-from tests.service.server import Server, running
+from tests.service.server import Server, run_service
 
 NARROW = 320
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(write_mixed(tmp_path_factory.mktemp("mixed"))) as server:
+def mixed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with run_service(write_mixed(tmp_path_factory.mktemp("mixed"))) as server:
         yield server
 
 
 @pytest.fixture
-def form(page: Page, mixed: Server) -> Page:
+def form(page: Page, mixed_server: Server) -> Page:
     """Return the page of the mixed model with its first prediction."""
-    return load(page, mixed)
+    return load(page, mixed_server)
 
 
-def asked(page: Page) -> list[Any]:
-    """Return the row that the page asks about."""
+def requested_row(page: Page) -> list[Any]:
+    """Return the row that the page requests."""
     row: list[Any] = json.loads(shlex.split(page.text("#curl"))[2])["features"]
     return row
 
@@ -44,10 +44,10 @@ def choose(page: Page, selector: str, script: str) -> None:
     )
 
 
-def wait_until_asked(page: Page, row: list[Any]) -> None:
+def wait_until_requested(page: Page, row: list[Any]) -> None:
     values = json.dumps(row, separators=(",", ":"))
     page.wait_until(f"document.querySelector('#curl').textContent.includes({json.dumps(values)})")
-    assert asked(page) == row
+    assert requested_row(page) == row
 
 
 def test_each_kind_has_its_control_and_begins_typical(form: Page) -> None:
@@ -65,41 +65,41 @@ def test_each_kind_has_its_control_and_begins_typical(form: Page) -> None:
             ("combobox", "color"),
         ]
     )
-    assert asked(form) == ["north", 10, 10, True, "red"]
+    assert requested_row(form) == ["north", 10, 10, True, "red"]
     assert form.text("#feature-1-description") == "Of all"
     assert [each for each in form.complaints() if "model/" not in each.get("url", "")] == []  # has no plots
 
 
-def test_categories_switches_and_left_out_values_are_asked(form: Page) -> None:
+def test_categories_switches_and_left_out_values_are_requested(form: Page) -> None:
     choose(form, "#feature-0", "e.selectedIndex = 2")
-    wait_until_asked(form, ['the "east"', 10, 10, True, "red"])
+    wait_until_requested(form, ['the "east"', 10, 10, True, "red"])
     choose(form, "#feature-0", "e.selectedIndex = 3")
     form.type("input.other", "nowhere")
-    wait_until_asked(form, ["nowhere", 10, 10, True, "red"])
+    wait_until_requested(form, ["nowhere", 10, 10, True, "red"])
     form.run("document.querySelector('#feature-3').click()")
     form.run("document.querySelector('#feature-1-none').click()")
-    wait_until_asked(form, ["nowhere", None, 10, False, "red"])
+    wait_until_requested(form, ["nowhere", None, 10, False, "red"])
     assert form.run("document.querySelector('#feature-1').disabled")
     form.wait_until("!document.querySelector('#problem').textContent")
     form.run("document.querySelector('button[type=reset]').click()")
-    wait_until_asked(form, ["north", 10, 10, True, "red"])
+    wait_until_requested(form, ["north", 10, 10, True, "red"])
     assert not form.run("document.querySelector('#feature-1').disabled")
 
 
 def test_the_keyboard_changes_every_control(form: Page) -> None:
     form.run("document.querySelector('#feature-4').focus()")
     form.press("ArrowDown")
-    wait_until_asked(form, ["north", 10, 10, True, "blue"])
+    wait_until_requested(form, ["north", 10, 10, True, "blue"])
     form.run("document.querySelector('#feature-3').focus()")
     form.press(" ")
-    wait_until_asked(form, ["north", 10, 10, False, "blue"])
+    wait_until_requested(form, ["north", 10, 10, False, "blue"])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone(page: Page, mixed: Server, scheme: str, tmp_path: Path) -> None:
+def test_it_fits_a_phone(page: Page, mixed_server: Server, scheme: str, tmp_path: Path) -> None:
     page.size(NARROW, 1400)
     page.media(prefers_color_scheme=scheme)
-    load(page, mixed)
+    load(page, mixed_server)
     assert page.run("document.documentElement.scrollWidth") == NARROW
     shot = page.screenshot()
     (tmp_path / "phone.png").write_bytes(shot)
@@ -111,7 +111,7 @@ def test_it_fits_a_phone(page: Page, mixed: Server, scheme: str, tmp_path: Path)
 @pytest.mark.parametrize("width", [NARROW, 1200])
 def test_sixty_columns_are_usable(page: Page, width: int, tmp_path: Path) -> None:
     page.size(width, 900)
-    with running(write_many_columns(tmp_path)) as server:
+    with run_service(write_many_columns(tmp_path)) as server:
         load(page, server)
         assert page.run("document.documentElement.scrollWidth") <= width  # less a scroll bar
         page.run("document.querySelector('summary').focus()")

@@ -1,4 +1,4 @@
-"""How the root of an image is put together."""
+"""Assembly of an image's root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the native scorer is compiled."""
+"""Compilation of the native scorer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which Debian packages the files of a tree come from, as scanners of distroless images read it."""
+"""Records of the Debian packages of a tree's files, as scanners of distroless images read them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def system(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Return a folder with one file of zlib1g, one of libc6, a link, and one that nobody knows."""
+    """Return a folder with one file of zlib1g, one of libc6, a link, and one of no package."""
     root = tmp_path / "tree"
     (root / "usr/lib").mkdir(parents=True)
     for name in ("libz.so.1.2.13", "libc.so.6", "unknown"):

@@ -1,4 +1,4 @@
-"""What of an interpreter goes into the image."""
+"""Files of an interpreter that go into the image."""
 
 from __future__ import annotations
 

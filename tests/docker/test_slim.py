@@ -1,4 +1,4 @@
-"""What goes out of the installed packages, and that what stays works."""
+"""Reduction of installed packages: the files removed, and the rest still works."""
 
 from __future__ import annotations
 

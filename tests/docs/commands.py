@@ -1,4 +1,4 @@
-"""Commands in documents: whether what they name exists."""
+"""Commands in documents: check that all that they name exists."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ELSEWHERE = {"path", "ports", "help", "output", "auto-apply"}
 
 
 def problems(text: str, folder: Path = ROOT) -> list[str]:
-    """Return what a document in a folder names and nobody has: functions, flags, commands, files."""
+    """Return the names in a document that don't exist: functions, flags, commands, files."""
     return [*_calls(text), *_others(text), *_paths(text, folder)]
 
 

@@ -96,7 +96,7 @@ def test_every_reason_not_to_run_a_command_is_needed_and_names_a_test() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "printed", "told", "agreed"),
+    ("shown", "printed", "errors", "agreed"),
     [
         (["a", "b"], "a\nb\n", "", True),
         (["a"], "a", "", True),
@@ -114,6 +114,6 @@ def test_every_reason_not_to_run_a_command_is_needed_and_names_a_test() -> None:
     ],
 )
 def test_what_is_printed_is_held_against_what_is_shown(
-    shown: list[str], printed: str, told: str, agreed: bool
+    shown: list[str], printed: str, errors: str, agreed: bool
 ) -> None:
-    assert walk.agrees(shown, printed, told) is agreed
+    assert walk.matches_page(shown, printed, errors) is agreed

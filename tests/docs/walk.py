@@ -1,4 +1,4 @@
-"""Walk through documents as their readers would: run every command shown, and compare what it prints.
+"""Walk through the documents: every command shown is run, and its output compared with the page.
 
     python3 tests/docs/walk.py
 
@@ -50,7 +50,7 @@ class Command:
 
     @property
     def not_run(self) -> str:
-        """Why it is not run, if it isn't."""
+        """Return the reason not to run it, or nothing."""
         return next((why for start, why in NOT_RUN.items() if self.text.startswith(start)), "")
 
 
@@ -62,32 +62,33 @@ def commands(text: str) -> Iterator[Command]:
             yield Command(first, shown)
 
 
-def agrees(shown: list[str], printed: str, told: str) -> bool:
-    """Return whether all of standard output is shown, after lines that a command told on the way."""
-    shown, lines = list(ordered(shown)), told.splitlines()
-    whole = "".join(f"{line}\n" for line in ordered(printed.splitlines()))
+def matches_page(shown: list[str], printed: str, errors: str) -> bool:
+    """Return whether all of standard output is shown, after lines that are on standard error."""
+    shown, lines = list(sort_steps(shown)), errors.splitlines()
+    whole = "".join(f"{line}\n" for line in sort_steps(printed.splitlines()))
     return any(
-        re.fullmatch(_pattern(shown[split:]), whole) and all(_told(line, lines) for line in shown[:split])
+        re.fullmatch(_pattern(shown[split:]), whole)
+        and all(is_reported(line, lines) for line in shown[:split])
         for split in range(len(shown) + 1)
     )
 
 
-def ordered(lines: Iterable[str]) -> Iterator[str]:
+def sort_steps(lines: Iterable[str]) -> Iterator[str]:
     """Yield lines with steps that follow each other by name: of those that run at once any may end first."""
     for is_step, found in groupby(lines, key=lambda line: bool(STEP.match(line))):
         group = list(found)
         yield from sorted(group, key=lambda line: STEP.sub("", line)) if is_step else group
 
 
-def _told(line: str, lines: list[str]) -> bool:
-    return any(re.fullmatch(_varying(line), each) for each in lines)
+def is_reported(line: str, lines: list[str]) -> bool:
+    return any(re.fullmatch(_line_pattern(line), each) for each in lines)
 
 
 def _pattern(shown: list[str]) -> str:
-    return "".join(r"(?:.*\n)*?" if line == "…" else f"{_varying(line)}\n" for line in shown)
+    return "".join(r"(?:.*\n)*?" if line == "…" else f"{_line_pattern(line)}\n" for line in shown)
 
 
-def _varying(line: str) -> str:
+def _line_pattern(line: str) -> str:
     """Return the expression for a line: its own words, and whatever digests, times and counts there are."""
     pieces = re.split(f"({'|'.join(VARYING)})", line)
     pieces[::2] = [re.escape(words) for words in pieces[::2]]
@@ -97,7 +98,7 @@ def _varying(line: str) -> str:
 
 @dataclass
 class Walk:
-    """A reader in a clone, who knows which digest was published last, and on which port the service is."""
+    """A walk in a clone, with the digest that was published last and the port of the service."""
 
     clone: Path
     started: ExitStack
@@ -105,7 +106,7 @@ class Walk:
     published: str = ""
 
     def take(self, command: Command) -> None:
-        """Run a command and hold what it prints against what is shown."""
+        """Run a command and compare its output with the page."""
         if command.not_run:
             print(f"not run: {command.text} ({command.not_run})", flush=True)
             return
@@ -122,7 +123,7 @@ class Walk:
             timeout=PATIENCE,
             check=False,
         )
-        if done.returncode or (command.shown and not agrees(command.shown, done.stdout, done.stderr)):
+        if done.returncode or (command.shown and not matches_page(command.shown, done.stdout, done.stderr)):
             shown = "\n".join(command.shown)
             sys.exit(f"{done.stderr}\n{done.stdout}\nstatus {done.returncode}; the page shows:\n{shown}")
         self.published = next(iter(PUBLISHED.findall(done.stdout)), self.published)

@@ -11,7 +11,7 @@ DURATION = re.compile(r"(?P<before>\[|\bfor: |_interval: |_wait: )(?P<number>\d+
 AGE = re.compile(r"(?P<before>process_start_time_seconds < )(?P<number>\d+)")
 
 
-def compressed(text: str) -> str:
+def compress_time(text: str) -> str:
     """Return a text of deploy/monitoring with every duration divided by 60, in milliseconds.
 
     Counts and shares stay as they are, as do the names of recorded series: `increase1h` is of a minute then.

@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager as processes on loopback, and whoever they tell. Every wait has a bound."""
+"""Prometheus, Alertmanager and a receiver of notifications on loopback. Every wait has a bound."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ needed = pytest.mark.skipif(
 )
 
 
-def ran(*command: str) -> str:
+def run(*command: str) -> str:
     """Return what a command prints; raises CalledProcessError when it fails."""
     done = subprocess.run(
         command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT, check=False
@@ -44,7 +44,7 @@ def ran(*command: str) -> str:
 
 
 def eventually(look: Callable[[], Result | None], what: str) -> Result:
-    """Return what is seen once something is; programs of others tell of nothing, so they are asked again."""
+    """Return the first value that is true; polled, as these programs send no event."""
     ends, pause = monotonic() + TIMEOUT, threading.Event()
     while monotonic() < ends:
         if seen := look():
@@ -54,8 +54,8 @@ def eventually(look: Callable[[], Result | None], what: str) -> Result:
 
 
 @dataclass(frozen=True)
-class Told:
-    """An alert as a receiver is told of it."""
+class ReceivedAlert:
+    """An alert as a receiver gets it."""
 
     receiver: str
     status: str
@@ -70,39 +70,39 @@ class Told:
 
 @dataclass
 class Receiver:
-    """Who carries the pager: a web server that keeps what it is told."""
+    """Receiver of notifications: a web server that keeps the alerts."""
 
     address: str
-    alerts: list[Told] = field(default_factory=list)
+    alerts: list[ReceivedAlert] = field(default_factory=list)
     more: threading.Condition = field(default_factory=threading.Condition)
 
-    def told(self, wanted: Callable[[Told], bool]) -> Told:
+    def wait_for(self, wanted: Callable[[ReceivedAlert], bool]) -> ReceivedAlert:
         """Return the first alert that is wanted, waiting for it."""
         with self.more:
-            found: list[Told] = []
+            found: list[ReceivedAlert] = []
 
             def look() -> bool:
                 found[:] = filter(wanted, self.alerts)
                 return bool(found)
 
-            assert self.more.wait_for(look, TIMEOUT), f"nobody told of it, but of {self.alerts}"
+            assert self.more.wait_for(look, TIMEOUT), f"no such alert was received, only {self.alerts}"
             return found[0]
 
     def names(self) -> set[str]:
-        """Return the names of all alerts that were told of."""
+        """Return the names of all alerts received."""
         with self.more:
             return {alert.name for alert in self.alerts}
 
 
 @contextlib.contextmanager
 def receiver() -> Iterator[Receiver]:
-    """Listen for what Alertmanager tells."""
+    """Listen for the notifications of Alertmanager."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             alerts = [
-                Told(message["receiver"], each["status"], each["labels"], each["annotations"])
+                ReceivedAlert(message["receiver"], each["status"], each["labels"], each["annotations"])
                 for each in message["alerts"]
             ]
             with listening.more:
@@ -164,7 +164,7 @@ class Prometheus(Program):
 def prometheus(config: Path) -> Iterator[Prometheus]:
     """Run Prometheus by a configuration, with its data beside that."""
     data = f"--storage.tsdb.path={config.parent / 'prometheus'}"
-    with _listening(["prometheus", f"--config.file={config}", data], READY) as address:
+    with _run_program(["prometheus", f"--config.file={config}", data], READY) as address:
         yield Prometheus(address)
 
 
@@ -173,12 +173,12 @@ def alertmanager(config: Path) -> Iterator[Program]:
     """Run Alertmanager by a configuration, alone, with its data beside that."""
     data = f"--storage.path={config.parent / 'alertmanager'}"
     command = ["prometheus-alertmanager", f"--config.file={config}", data, "--cluster.listen-address="]
-    with _listening(command, "Listening on") as address:
+    with _run_program(command, "Listening on") as address:
         yield Program(address)
 
 
 @contextlib.contextmanager
-def _listening(command: list[str], ready: str) -> Iterator[str]:
+def _run_program(command: list[str], ready: str) -> Iterator[str]:
     """Run a program on a port that the kernel chooses; yield its address once its log says `ready`."""
     process = subprocess.Popen(
         [*command, "--web.listen-address=127.0.0.1:0"],

@@ -1,4 +1,4 @@
-"""A deployment that fails is told to whoever carries the pager, until one goes well."""
+"""Alerts of a failed deployment, until one succeeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from errors import RolledBack, TargetError
 from tests.ci.alerted import operations
 from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
 from tests.monitoring.programs import needed
-from tests.monitoring.watched import telling
+from tests.monitoring.watched import run_alertmanager
 
 pytestmark = [needed, pytest.mark.anyio]
 
@@ -23,19 +23,19 @@ def fleet() -> Iterator[Fleet]:
         yield fleet
 
 
-async def test_a_deployment_that_is_undone_is_told_to_the_team_until_one_goes_well(
+async def test_a_deployment_that_is_undone_alerts_the_team_until_one_succeeds(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with telling(tmp_path) as (receiver, alerts):
+    with run_alertmanager(tmp_path) as (receiver, alerts):
         manager = Alertmanager.of(f"http://{alerts.address}")
         work, lab = operations(fleet, manager, [], monkeypatch)
         await work.deploy("production", str(await lab.release("v1.0.0")))
         bad = str(await lab.release("v1.1.0", Model("v1.1.0", failing=4)))
         with pytest.raises(RolledBack):
             await work.deploy("production", bad)
-        undone = receiver.told(lambda alert: alert.status == "firing")
+        undone = receiver.wait_for(lambda alert: alert.status == "firing")
         await work.deploy("production", str(await lab.release("v1.2.0")))
-        over = receiver.told(lambda alert: alert.status == "resolved")
+        over = receiver.wait_for(lambda alert: alert.status == "resolved")
         assert receiver.names() == {"DeploymentFailed"}
     assert undone.receiver == "team"
     assert undone.annotations["summary"] == "production: the deployment of v1.1.0 was undone"
@@ -43,19 +43,19 @@ async def test_a_deployment_that_is_undone_is_told_to_the_team_until_one_goes_we
     assert over.labels == undone.labels
 
 
-async def test_a_deployment_that_is_neither_live_nor_undone_is_told_to_the_pager(
+async def test_a_deployment_that_is_neither_live_nor_undone_alerts_the_pager(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def unable(*_: object) -> None:
         raise TargetError("Docker: answered 500")
 
-    with telling(tmp_path) as (receiver, alerts):
+    with run_alertmanager(tmp_path) as (receiver, alerts):
         work, lab = operations(fleet, Alertmanager.of(f"http://{alerts.address}"), [], monkeypatch)
         await work.deploy("production", str(await lab.release("v1.0.0")))
         monkeypatch.setattr("deploying.targets.swarm.Swarm.stage", unable)
         monkeypatch.setattr("deploying.targets.swarm.Swarm.restore", unable)
         with pytest.raises(TargetError, match="undoing it failed"):
             await work.deploy("production", str(await lab.release("v1.1.0")))
-        told = receiver.told(lambda alert: alert.name == "DeploymentFailed")
-    assert (told.receiver, told.labels["severity"]) == ("pager", "critical")
-    assert told.annotations["summary"].endswith("failed and was not undone")
+        alert = receiver.wait_for(lambda alert: alert.name == "DeploymentFailed")
+    assert (alert.receiver, alert.labels["severity"]) == ("pager", "critical")
+    assert alert.annotations["summary"].endswith("failed and was not undone")

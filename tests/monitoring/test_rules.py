@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.monitoring.programs import needed, ran
+from tests.monitoring.programs import needed, run
 from tests.monitoring.psi import psi
 
 pytestmark = needed
@@ -64,13 +64,13 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_promtool_finds_the_rules_valid() -> None:
-    assert "SUCCESS: 1 rules found" in ran(
+    assert "SUCCESS: 1 rules found" in run(
         "promtool", "check", "rules", *(str(MONITORING / each) for each in RULES)
     )
 
 
 def test_promtool_finds_the_configuration_valid() -> None:
-    assert "is valid prometheus config" in ran(
+    assert "is valid prometheus config" in run(
         "promtool", "check", "config", str(MONITORING / "prometheus.yml")
     )
 
@@ -82,21 +82,21 @@ def test_promtool_finds_the_configuration_for_kubernetes_valid_but_for_the_disco
     (job,) = config["scrape_configs"]
     assert [each["role"] for each in job.pop("kubernetes_sd_configs")] == ["pod"]
     (copy / "prometheus.yml").write_text(yaml.safe_dump(config))
-    assert "is valid prometheus config" in ran("promtool", "check", "config", str(copy / "prometheus.yml"))
+    assert "is valid prometheus config" in run("promtool", "check", "config", str(copy / "prometheus.yml"))
 
 
 def test_amtool_finds_alertmanager_s_configuration_valid() -> None:
-    assert "2 receivers" in ran("amtool", "check-config", str(MONITORING / "alertmanager.yml"))
+    assert "2 receivers" in run("amtool", "check-config", str(MONITORING / "alertmanager.yml"))
 
 
 def test_critical_alerts_go_to_the_pager_and_all_others_to_the_team() -> None:
     route = ["amtool", "config", "routes", "test", f"--config.file={MONITORING / 'alertmanager.yml'}"]
     for severity, receiver in (("critical", "pager"), ("warning", "team"), ("unheard-of", "team")):
-        assert ran(*route, f"severity={severity}").splitlines()[-1] == receiver
+        assert run(*route, f"severity={severity}").splitlines()[-1] == receiver
 
 
 def test_the_rules_pass_their_unit_tests() -> None:
-    assert ran("promtool", "test", "rules", *map(str, TESTS)).count("SUCCESS") == len(TESTS)
+    assert run("promtool", "test", "rules", *map(str, TESTS)).count("SUCCESS") == len(TESTS)
 
 
 @pytest.mark.parametrize(("name", "group", "number", "what"), list(mutations()))
@@ -108,7 +108,7 @@ def test_a_unit_test_fails_without_each_part_of_each_rule(
     assert changed != groups(copy / name)
     (copy / name).write_text(yaml.safe_dump({"groups": changed}, sort_keys=False))
     with pytest.raises(subprocess.CalledProcessError) as raised:
-        ran("promtool", "test", "rules", str(copy / f"tests/{group}.yml"))
+        run("promtool", "test", "rules", str(copy / f"tests/{group}.yml"))
     assert "FAILED" in raised.value.output
 
 
@@ -145,4 +145,4 @@ def test_the_population_stability_index_is_that_of_the_reference(copy: Path, bin
     path.write_text(
         yaml.safe_dump({"rule_files": ["../rules.yml"], "evaluation_interval": "1m", "tests": [test]})
     )
-    assert "SUCCESS" in ran("promtool", "test", "rules", str(path))
+    assert "SUCCESS" in run("promtool", "test", "rules", str(path))

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.monitoring.compressed import compressed
+from tests.monitoring.compressed import compress_time
 from tests.monitoring.programs import Program, Prometheus, Receiver, alertmanager, prometheus, receiver
 from tests.service.server import Server
 
@@ -25,34 +25,34 @@ Row = Callable[[random.Random], list[float]]
 
 
 def as_learned(chance: random.Random) -> list[float]:
-    """Return a row like those that the tests' model says to have learned from: evenly spread from 0 to 20."""
+    """Return a row like the training rows on the model's card: evenly spread from 0 to 20."""
     return [chance.uniform(0, 20) for _ in range(3)]
 
 
 @dataclass
 class Load:
-    """Somebody who asks for predictions and keeps what came of it."""
+    """A client that requests predictions and keeps the statuses."""
 
     server: Server
     row: Row
     statuses: list[int]
 
-    def ask(self, stopped: threading.Event) -> None:
-        """Ask until stopped."""
+    def send(self, stopped: threading.Event) -> None:
+        """Send requests until stopped."""
         chance = random.Random(0)
         while not stopped.wait(PAUSE):
             body = {"instances": [self.row(chance) for _ in range(ROWS)]}
-            self.statuses.append(self.server.ask("POST", "/predict", json.dumps(body).encode()).status)
+            self.statuses.append(self.server.request("POST", "/predict", json.dumps(body).encode()).status)
 
 
 @contextlib.contextmanager
 def load(server: Server, row: Row = as_learned) -> Iterator[Load]:
-    """Ask for predictions meanwhile."""
-    asking, stopped = Load(server, row, []), threading.Event()
-    thread = threading.Thread(target=asking.ask, args=[stopped])
+    """Request predictions while the block runs."""
+    traffic, stopped = Load(server, row, []), threading.Event()
+    thread = threading.Thread(target=traffic.send, args=[stopped])
     thread.start()
     try:
-        yield asking
+        yield traffic
     finally:
         stopped.set()
         thread.join()
@@ -60,41 +60,41 @@ def load(server: Server, row: Row = as_learned) -> Iterator[Load]:
 
 @dataclass(frozen=True)
 class Watch:
-    """Those who watch, and where Prometheus looks for the service's instances."""
+    """The monitoring programs, and the file in which Prometheus finds the instances."""
 
     prometheus: Prometheus
     alertmanager: Program
     receiver: Receiver
     instances: Path
 
-    def found(self, *servers: Server) -> None:
+    def set_instances(self, *servers: Server) -> None:
         """Let Prometheus find these instances, the first being called a, and no others."""
-        found(self.instances, servers)
+        write_instances(self.instances, servers)
 
 
 @contextlib.contextmanager
 def watch(folder: Path, *servers: Server) -> Iterator[Watch]:
-    """Watch servers by what deploy/monitoring has, an hour being a minute."""
+    """Monitor servers with the files in deploy/monitoring, in which an hour lasts a minute."""
     instances = folder / "instances.json"
-    found(instances, servers)
-    with telling(folder) as (told, alerts):
+    write_instances(instances, servers)
+    with run_alertmanager(folder) as (pager, alerts):
         config = _config(folder, alerts.address, instances)
         with prometheus(config) as watching:
-            yield Watch(watching, alerts, told, instances)
+            yield Watch(watching, alerts, pager, instances)
 
 
 @contextlib.contextmanager
-def telling(folder: Path) -> Iterator[tuple[Receiver, Program]]:
-    """Run Alertmanager by what deploy/monitoring has, and whoever it tells."""
-    text = compressed((MONITORING / "alertmanager.yml").read_text())
-    with receiver() as told:
+def run_alertmanager(folder: Path) -> Iterator[tuple[Receiver, Program]]:
+    """Run Alertmanager with the configuration in deploy/monitoring, and a receiver."""
+    text = compress_time((MONITORING / "alertmanager.yml").read_text())
+    with receiver() as pager:
         config = folder / "alertmanager.yml"
-        config.write_text(text.replace("http://localhost:9095", told.address))
+        config.write_text(text.replace("http://localhost:9095", pager.address))
         with alertmanager(config) as alerts:
-            yield told, alerts
+            yield pager, alerts
 
 
-def found(instances: Path, servers: Sequence[Server]) -> None:
+def write_instances(instances: Path, servers: Sequence[Server]) -> None:
     """Write where instances are; they keep their names when they come back at another port."""
     targets = [
         {
@@ -110,9 +110,9 @@ def found(instances: Path, servers: Sequence[Server]) -> None:
 
 def _config(folder: Path, alerts: str, instances: Path) -> Path:
     """Write a copy of prometheus.yml and the rules that it loads, but for where the instances are."""
-    config: dict[str, Any] = yaml.safe_load(compressed((MONITORING / "prometheus.yml").read_text()))
+    config: dict[str, Any] = yaml.safe_load(compress_time((MONITORING / "prometheus.yml").read_text()))
     for name in config["rule_files"]:
-        (folder / name).write_text(compressed((MONITORING / name).read_text()))
+        (folder / name).write_text(compress_time((MONITORING / name).read_text()))
     config["global"]["scrape_interval"] = "1s"  # in less, a busy machine might not answer
     config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alerts]}]}]
     job = config["scrape_configs"][0]["job_name"]

@@ -50,12 +50,12 @@ def golden(model: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def service(model: Path) -> Iterator[httpx.Client]:
     """Yield a client of the service, which runs with the model as it does in the image."""
-    with serving(model) as client:
+    with run_service(model) as client:
         yield client
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[httpx.Client]:
+def run_service(folder: Path) -> Iterator[httpx.Client]:
     """Run the service with the model in a folder on a free port, and yield a client of it."""
     settings = {"PORT": "0", "MODEL_DIR": str(folder), "MODEL_VERSION": VERSION}
     with subprocess.Popen(

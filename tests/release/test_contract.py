@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.release.conftest import VERSION, serving
+from tests.release.conftest import VERSION, run_service
 
 Rows = list[dict[str, Any]]
 
@@ -77,7 +77,7 @@ def test_it_says_which_input_is_wrong(service: httpx.Client, golden: Rows) -> No
 
 
 def test_without_its_model_it_stays_up_and_says_why(tmp_path: Path) -> None:
-    with serving(tmp_path) as service:
+    with run_service(tmp_path) as service:
         assert service.get("/livez").status_code == 200
         for method, path, status in (("GET", "/readyz", 503), ("POST", "/predict", 500)):
             answer = service.request(method, path, content=b'{"features":[1]}')

@@ -1,4 +1,4 @@
-"""What a run of tests says of itself on standard error, as the pipeline starts it."""
+"""Progress of a test run on standard error, as the pipeline starts it."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def run(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_run_says_how_many_tests_have_ended_and_failed_and_leaves_its_report_alone(tmp_path: Path) -> None:
-    told = run(tmp_path, "--progress")
-    assert told.stderr.splitlines()[-1] == "2/2, 1 failed"
-    assert "1 failed, 1 passed" in told.stdout
-    assert "2/2" not in told.stdout
+    done = run(tmp_path, "--progress")
+    assert done.stderr.splitlines()[-1] == "2/2, 1 failed"
+    assert "1 failed, 1 passed" in done.stdout
+    assert "2/2" not in done.stdout
     assert run(tmp_path).stderr == ""

@@ -1,4 +1,4 @@
-"""What stands in several places of the repository says the same in all of them."""
+"""Consistency of the repository: versions, pins, lists and import directions agree everywhere."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""How long a small request waits beside the most expensive requests that are allowed.
+"""Latency of small requests beside the most expensive requests that are allowed.
 
-`python -m tests.service.adversarial [--seconds 10] [--connections 32] [--features 30]` lets another process
-ask one kind of them after the other, and then all kinds at once, each connection again as soon as it has its
-answer. Meanwhile one client sends small requests and measures. It ends with status 1 if at some kind the 99th
-percentile is above the limit. The machine should be otherwise idle: what a small request takes without any
-other is measured first.
+`python -m tests.service.adversarial [--seconds 10] [--connections 32] [--features 30]` starts a process that
+sends one kind of expensive requests after the other, and then all kinds at once. Each connection sends its
+next request as soon as it has a response. Meanwhile one client sends small requests and measures. The exit
+status is 1 if the 99th percentile beside some kind is above the limit. The machine should be otherwise idle:
+the latency of small requests alone is measured first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from time import monotonic, sleep
 import uvloop
 
 from tests.service.model import write_wide
-from tests.service.server import Server, running
+from tests.service.server import Server, run_service
 
 LIMIT_MS = 20.0
 LONG = 1_490_000  # bytes of a body
@@ -46,7 +46,7 @@ def post(body: bytes, path: str = "/predict", *fields: str) -> bytes:
     return head(f"POST {path} HTTP/1.1", len(body), *fields) + body
 
 
-def filled(start: bytes, piece: bytes, end: bytes, size: int = LONG) -> bytes:
+def fill(start: bytes, piece: bytes, end: bytes, size: int = LONG) -> bytes:
     """Return as many pieces, with commas between, as a body of a size holds."""
     return start + b",".join([piece] * ((size - len(start + end)) // (len(piece) + 1))) + end
 
@@ -69,14 +69,14 @@ def kinds(features: int) -> dict[str, bytes]:
         "a wrong value at the end": post(batch(usual, b',["1"]]}')),
         "integers' negative zeros": post(batch(b"[-0" + short[2:])),
         "a good tensor": post(json.dumps({"inputs": [tensor]}).encode(), "/v2/models/known/infer"),
-        "a long row": post(filled(b'{"instances":[[', b"1", b"]]}")),
-        "empty rows": post(filled(b'{"instances":[', b"[]", b"]}")),
+        "a long row": post(fill(b'{"instances":[[', b"1", b"]]}")),
+        "empty rows": post(fill(b'{"instances":[', b"[]", b"]}")),
         "deep rows": post(b'{"instances":' + b"[" * LONG),
         "keys": post(b'{"instances":0,' + b",".join(b'"%d":1' % n for n in range(140_000)) + b"}"),
-        "strings": post(filled(b'{"instances":[', b'""', b"]}")),
-        "nulls": post(filled(b'{"instances":[', b"null", b"]}")),
+        "strings": post(fill(b'{"instances":[', b'""', b"]}")),
+        "nulls": post(fill(b'{"instances":[', b"null", b"]}")),
         "blanks": post(b'{"instances":[' + b" " * LONG + b"]}"),
-        "empty lists in one prediction": post(filled(b'{"features":[', b"[]", b"]}", 65_000)),
+        "empty lists in one prediction": post(fill(b'{"features":[', b"[]", b"]}", 65_000)),
         "keys in one prediction": post(b"{" + b",".join(b'"%d":1' % n for n in range(6000)) + b"}"),
         "gzip": post(gzip.compress(batch(usual)), "/predict", "Content-Encoding: gzip"),
         "a bomb": post(
@@ -91,25 +91,25 @@ def kinds(features: int) -> dict[str, bytes]:
 
 @dataclass
 class Tally:
-    """What the expensive requests came to."""
+    """Statuses of the expensive requests."""
 
     statuses: Counter[bytes] = field(default_factory=Counter)
 
 
 class Attack(asyncio.Protocol):
-    """A connection that asks the same again and again, and again on a new one when it is closed."""
+    """A connection that repeats one request, and reconnects when it is closed."""
 
-    def __init__(self, tally: Tally, asked: bytes, port: int) -> None:
-        self.tally, self.asked, self.port = tally, asked, port
+    def __init__(self, tally: Tally, request: bytes, port: int) -> None:
+        self.tally, self.request, self.port = tally, request, port
         self.came = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Ask."""
+        """Send the request."""
         self.transport = transport
-        transport.write(self.asked)
+        transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
-        """Ask again when the answer is whole."""
+        """Send the request again when the response is complete."""
         self.came += data
         answer, _, body = self.came.partition(b"\r\n\r\n")
         if b"content-length: " not in answer:
@@ -118,14 +118,14 @@ class Attack(asyncio.Protocol):
             self.tally.statuses[answer[9:12]] += 1
             self.came = b""
             if not self.transport.is_closing():
-                self.transport.write(self.asked)
+                self.transport.write(self.request)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Connect again."""
         with contextlib.suppress(RuntimeError):  # the loop has ended
             connect = asyncio.get_running_loop().create_connection
             self.task = asyncio.ensure_future(
-                connect(partial(Attack, self.tally, self.asked, self.port), "127.0.0.1", self.port)
+                connect(partial(Attack, self.tally, self.request, self.port), "127.0.0.1", self.port)
             )
 
 
@@ -137,8 +137,8 @@ def attack(
     async def run() -> None:
         tally, loop = Tally(), asyncio.get_running_loop()
         for number in range(connections):
-            asked = requests[number % len(requests)]
-            await loop.create_connection(partial(Attack, tally, asked, port), "127.0.0.1", port)
+            request = requests[number % len(requests)]
+            await loop.create_connection(partial(Attack, tally, request, port), "127.0.0.1", port)
         while True:
             await asyncio.sleep(0.5)
             results.put(tally.statuses)
@@ -146,7 +146,7 @@ def attack(
     uvloop.run(run())
 
 
-def waits(server: Server, small: bytes, seconds: float) -> list[float]:
+def measure_waits(server: Server, small: bytes, seconds: float) -> list[float]:
     """Return how many milliseconds small requests took, one after the other on a connection of their own."""
     taken, ends = [], monotonic() + seconds
     with server.connect() as wire:
@@ -164,19 +164,21 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def beside(
-    server: Server, small: bytes, asked: list[bytes], options: argparse.Namespace
+def measure_beside(
+    server: Server, small: bytes, requests: list[bytes], options: argparse.Namespace
 ) -> tuple[list[float], str]:
-    """Return what small requests took beside others, and what became of these."""
-    if not asked:
-        return waits(server, small, options.seconds), "-"
+    """Return the latencies of small requests beside others, and the others' statuses."""
+    if not requests:
+        return measure_waits(server, small, options.seconds), "-"
     results: multiprocessing.Queue[Counter[bytes]] = multiprocessing.Queue()
     process = multiprocessing.Process(
-        target=attack, args=(server.port, asked, max(options.connections, len(asked)), results), daemon=True
+        target=attack,
+        args=(server.port, requests, max(options.connections, len(requests)), results),
+        daemon=True,
     )
     process.start()
     found = results.get(timeout=30)  # so that it has begun
-    taken = waits(server, small, options.seconds)
+    taken = measure_waits(server, small, options.seconds)
     while not results.empty():
         found = results.get()
     process.terminate()
@@ -185,29 +187,29 @@ def beside(
 
 
 def main() -> int:
-    """Measure, print a table, and return 1 if somebody waits too long."""
+    """Measure, print a table, and return 1 if small requests wait too long."""
     parser = argparse.ArgumentParser(description="Measure small requests beside expensive ones.")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--features", type=int, default=30)
     parser.add_argument("--only", default="", help="a part of the name of what is to be measured")
     options = parser.parse_args()
-    asked = {"nothing": [], **{name: [request] for name, request in kinds(options.features).items()}}
-    asked["all of them"] = [request for requests in asked.values() for request in requests]
+    chosen = {"nothing": [], **{name: [request] for name, request in kinds(options.features).items()}}
+    chosen["all of them"] = [request for requests in chosen.values() for request in requests]
     small = post(json.dumps({"features": [1.5] * options.features}).encode())
     missed = 0
     with tempfile.TemporaryDirectory() as folder:
         write_wide(Path(folder), options.features)
-        with running(Path(folder), settings=LIMITS) as server:
+        with run_service(Path(folder), settings=LIMITS) as server:
             print(f"load {os.getloadavg()[0]:.1f}, {options.connections} connections; small requests in ms")
-            for name, requests in asked.items():
+            for name, requests in chosen.items():
                 if options.only in name:
-                    taken, told = beside(server, small, requests, options)
+                    taken, statuses = measure_beside(server, small, requests, options)
                     p99 = percentile(taken, 0.99)
                     missed += p99 > LIMIT_MS
                     middle = statistics.median(taken)
                     print(
-                        f"{name:32} p50 {middle:6.2f}  p99 {p99:6.2f}  most {max(taken):7.2f}  {told}",
+                        f"{name:32} p50 {middle:6.2f}  p99 {p99:6.2f}  most {max(taken):7.2f}  {statuses}",
                         flush=True,
                     )
     print(f"{missed} kinds above {LIMIT_MS:.0f} ms")

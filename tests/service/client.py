@@ -1,4 +1,4 @@
-"""Ask a service's application without a network."""
+"""Client of a service's application, without a network."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from app.api.asgi_app import AsgiApp
 
 @dataclass(frozen=True)
 class Client:
-    """Asks an application, each time in an event loop of its own."""
+    """Sends requests to an application, each in an event loop of its own."""
 
     app: AsgiApp
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Return the application's answer."""
 
-        async def ask() -> httpx.Response:
+        async def send() -> httpx.Response:
             async with self.open() as client:
                 return await client.request(method, path, **options)
 
-        return anyio.run(ask)
+        return anyio.run(send)
 
     def open(self) -> httpx.AsyncClient:
         """Return a client to be used in an event loop that runs already."""
@@ -32,11 +32,11 @@ class Client:
         return httpx.AsyncClient(transport=transport, base_url="http://test")
 
     def get(self, path: str) -> httpx.Response:
-        """Ask with GET."""
+        """Send a GET request."""
         return self.request("GET", path)
 
     def post(self, path: str, **options: Any) -> httpx.Response:
-        """Ask with POST."""
+        """Send a POST request."""
         return self.request("POST", path, **options)
 
 

@@ -1,10 +1,10 @@
-"""Ask a service with the hot path and one without it the same, and say where they answer differently.
+"""Differential test of a service with the hot path and one without it: same requests, same responses.
 
-`python -m tests.service.differential --bodies 500000 --heads 500000 [--seed 7]` asks a million times, three
-kinds of models in turn; `--only mixed` asks the one with categories, texts, missing values and names. What it
-prints is enough to ask again: the segments that were sent. Compared are the very bytes of all answers, the
-date and ids that the service made aside, whether the connection still answers afterwards, and at the end the
-counters.
+`python -m tests.service.differential --bodies 500000 --heads 500000 [--seed 7]` sends a million requests to
+three kinds of models in turn; `--only mixed` takes the one with categories, texts, missing values and names.
+It prints the segments that were sent, so that a difference can be repeated. It compares the bytes of all
+responses (except the date and ids that the service made), whether the connection still works afterwards, and
+at the end the counters.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from pathlib import Path
 from random import Random
 
 from tests.service.model import write_mixed, write_model, write_sum
-from tests.service.mutations import PROBE, mutated_body, mutated_head, mutated_mixed_body
-from tests.service.server import Server, Wire, running
+from tests.service.mutations import PROBE, mutate_body, mutate_head, mutate_mixed_body
+from tests.service.server import Server, Wire, run_service
 
 OURS = re.compile(rb"(?m)^date: [^\r]*\r\n|(?<=^x-request-id: )[0-9a-f]{28}(?=\r$)")
 PATIENT = {"LIMIT_IDLE_SECONDS": "100000"}  # with the connections that only show what was read
 COUNTED = re.compile(r"http_requests_total|http_request_seconds_count|predictions_total|input_bin_|model_")
 
 KINDS = {
-    "classifier": (write_model, mutated_body),
-    "regression": (write_sum, mutated_body),
-    "mixed": (write_mixed, mutated_mixed_body),
+    "classifier": (write_model, mutate_body),
+    "regression": (write_sum, mutate_body),
+    "mixed": (write_mixed, mutate_mixed_body),
 }
 
 
@@ -48,7 +48,7 @@ class Pair:
         self._leave(self._wires)
         self._leave(self._barriers)
 
-    def ask_body(self, body: bytes) -> list[bytes]:
+    def send_body(self, body: bytes) -> list[bytes]:
         """Return both answers to a body, on connections that are kept until an answer ends them."""
         self._wires = self._wires or [server.connect() for server in self.servers]
         for wire in self._wires:
@@ -58,8 +58,8 @@ class Pair:
             self._leave(self._wires)
         return answers
 
-    def ask(self, segments: list[bytes]) -> list[bytes]:
-        """Return all that both servers say to segments, each of which they read by itself."""
+    def send_segments(self, segments: list[bytes]) -> list[bytes]:
+        """Return both servers' responses to segments, each of which they read by itself."""
         with contextlib.ExitStack() as stack:
             wires = [stack.enter_context(server.connect()) for server in self.servers]
             for index, segment in enumerate(segments):
@@ -72,7 +72,7 @@ class Pair:
             return [wire.rest() for wire in wires]
 
     def _wait_until_read(self) -> None:
-        """Have each server answer something else, twice: the first answer may overtake what came with it."""
+        """Send each server two other requests; after the second response it has read all earlier segments."""
         for barrier in self._barriers * 2:
             barrier.send(PROBE)
             assert barrier.reply().status == 200
@@ -90,25 +90,25 @@ class Pair:
 
 
 def differences(
-    pair: Pair, random: Random, bodies: int, heads: int, mutated: Callable[[Random], bytes] = mutated_body
+    pair: Pair, random: Random, bodies: int, heads: int, mutated: Callable[[Random], bytes] = mutate_body
 ) -> Iterator[str]:
-    """Yield what the two say differently: to bodies, to heads, and as their counters."""
+    """Yield the differences of the two: in responses to bodies, to heads, and in their counters."""
     for _ in range(bodies):
         body = mutated(random)
-        yield from _difference(body, pair.ask_body(body))
+        yield from _difference(body, pair.send_body(body))
     for _ in range(heads):
-        segments = mutated_head(random)
-        yield from _difference(segments, pair.ask(segments))
+        segments = mutate_head(random)
+        yield from _difference(segments, pair.send_segments(segments))
     hot, cold = pair.counters()
     for name in sorted({*hot, *cold}):
         if hot.get(name) != cold.get(name):
             yield f"{name}: {hot.get(name)} with the hot path, {cold.get(name)} without"
 
 
-def _difference(asked: object, answers: list[bytes]) -> Iterator[str]:
+def _difference(sent: object, answers: list[bytes]) -> Iterator[str]:
     hot, cold = (OURS.sub(b"", answer) for answer in answers)
     if hot != cold:
-        yield f"{asked!r}:\n  {hot!r} with the hot path,\n  {cold!r} without"
+        yield f"{sent!r}:\n  {hot!r} with the hot path,\n  {cold!r} without"
 
 
 def main() -> int:
@@ -117,7 +117,7 @@ def main() -> int:
     parser.add_argument("--bodies", type=int, default=20_000)
     parser.add_argument("--heads", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--only", choices=KINDS, help="the kind of model that is asked")
+    parser.add_argument("--only", choices=KINDS, help="the kind of model to test")
     options = parser.parse_args()
     found = 0
     kinds = [KINDS[options.only]] if options.only else [*KINDS.values()]
@@ -125,12 +125,12 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             write(Path(folder))
             servers = [
-                stack.enter_context(running(Path(folder), settings=PATIENT | {"HOT_PATH": switch}))
+                stack.enter_context(run_service(Path(folder), settings=PATIENT | {"HOT_PATH": switch}))
                 for switch in "10"
             ]
-            asked = options.bodies // len(kinds), options.heads // len(kinds)
+            sent = options.bodies // len(kinds), options.heads // len(kinds)
             pair = stack.enter_context(Pair(*servers))
-            for difference in differences(pair, Random(options.seed), *asked, mutated):
+            for difference in differences(pair, Random(options.seed), *sent, mutated):
                 print(difference, flush=True)
                 found += 1
     print(f"{options.bodies} bodies and {options.heads} heads: {found} differences")

@@ -32,7 +32,7 @@ OPTIONS = {"ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}  # so tha
 MUTATIONS_A_MODEL = 50
 
 
-def mutated(content: bytes | bytearray, chance: random.Random) -> bytearray:
+def mutate_bytes(content: bytes | bytearray, chance: random.Random) -> bytearray:
     """Return a model's file with some bytes, or a whole number or double of it, changed."""
     changed = bytearray(content)
     for _ in range(chance.choice((1, 1, 2, 5))):
@@ -66,12 +66,12 @@ def verdict(content: bytearray, library: Path | None) -> str:
 
 
 def attack(library: Path, count: int) -> None:
-    """Let the library check and score mutated files, and print how many were refused."""
+    """Check and score mutated files with the library, and print how many were refused."""
     refused = 0
     for number in range(count):
         if number % MUTATIONS_A_MODEL == 0:
             content = binary_format.write(random_model(random.Random(number)))
-        refused += verdict(mutated(content, random.Random(number)), library).startswith("model: ")
+        refused += verdict(mutate_bytes(content, random.Random(number)), library).startswith("model: ")
     print(f"{count} files: {refused} refused, {count - refused} scored")
 
 
@@ -82,7 +82,7 @@ def attack_reader(library: Path, count: int) -> None:
     native = native_rows(features, library)
     assert native
     for _ in range(count):
-        text = bytes(mutated(random_text(chance, len(features)), chance))
+        text = bytes(mutate_bytes(random_text(chance, len(features)), chance))
         rows, place = native.read(text, 0, chance.randint(1, 9))
         assert place <= len(text)
         assert sum(map(sum, native.count(rows))) == len(rows) * len(features)

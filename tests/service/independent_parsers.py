@@ -1,4 +1,4 @@
-"""What independent implementations of HTTP/1.1 read in a stream of requests: h11, and aiohttp's in Python."""
+"""Independent implementations of HTTP/1.1 that read a stream of requests: h11, and aiohttp's in Python."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MOST = 64 * 1024  # of a head, for both
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request."""
+class Parsed:
+    """One request, as a parser read it."""
 
     method: bytes
     target: bytes
@@ -28,13 +28,13 @@ class Asked:
 class Stream:
     """The requests of a stream, and whether something behind them is refused."""
 
-    requests: tuple[Asked, ...]
+    requests: tuple[Parsed, ...]
     refused: bool
 
 
 def read_with_h11(stream: bytes) -> Stream:
     """Return what h11 reads, as a server that answers each request and switches to no other protocol."""
-    connection, requests = h11.Connection(h11.SERVER, MOST), list[Asked]()
+    connection, requests = h11.Connection(h11.SERVER, MOST), list[Parsed]()
     try:
         connection.receive_data(stream)
         connection.receive_data(b"")
@@ -44,7 +44,7 @@ def read_with_h11(stream: bytes) -> Stream:
                 body += event.data
             if not isinstance(event, h11.EndOfMessage):
                 break
-            requests.append(Asked(request.method, request.target, body))
+            requests.append(Parsed(request.method, request.target, body))
             connection.send(h11.Response(status_code=404, headers=[("content-length", "0")]))
             connection.send(h11.EndOfMessage())
             if connection.our_state is not h11.DONE:
@@ -89,17 +89,17 @@ async def _read_with_aiohttp(stream: bytes) -> Stream | None:
     for message, payload in found:
         if payload.exception() is not None or not payload.is_eof():
             break
-        requests.append(_asked(message, await payload.read()))
+        requests.append(_parsed_request(message, await payload.read()))
         if message.should_close:
             break
     return Stream(tuple(requests), refused)
 
 
-def _asked(message: Any, body: bytes) -> Asked:
-    return Asked(message.method.encode(), message.path.encode("utf-8", "surrogateescape"), body)
+def _parsed_request(message: Any, body: bytes) -> Parsed:
+    return Parsed(message.method.encode(), message.path.encode("utf-8", "surrogateescape"), body)
 
 
-def statuses(requests: tuple[Asked, ...], answers: bytes) -> list[int]:
+def statuses(requests: tuple[Parsed, ...], answers: bytes) -> list[int]:
     """Return the statuses that h11, as a client, reads in the answers to requests.
 
     Raises h11.RemoteProtocolError for what is no answer.
@@ -107,8 +107,8 @@ def statuses(requests: tuple[Asked, ...], answers: bytes) -> list[int]:
     connection, found = h11.Connection(h11.CLIENT), list[int]()
     connection.receive_data(answers)
     connection.receive_data(b"")
-    for asked in requests:
-        connection.send(h11.Request(method=asked.method, target=asked.target, headers=[("host", "x")]))
+    for request in requests:
+        connection.send(h11.Request(method=request.method, target=request.target, headers=[("host", "x")]))
         connection.send(h11.EndOfMessage())
         while not isinstance(event := connection.next_event(), h11.EndOfMessage):
             if isinstance(event, h11.Response):

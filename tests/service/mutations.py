@@ -76,7 +76,7 @@ MIXED_TOKENS = (
 # fmt: on
 
 
-def mutated_body(random: Random) -> bytes:
+def mutate_body(random: Random) -> bytes:
     """Return a body of POST /predict: a good one of some form, or one with a few things changed."""
     body = bytearray(random.choice(BODIES))
     if random.random() < 0.5:
@@ -95,7 +95,7 @@ def mutated_body(random: Random) -> bytes:
     return bytes(body)
 
 
-def mutated_mixed_body(random: Random) -> bytes:
+def mutate_mixed_body(random: Random) -> bytes:
     """Return a body for a model of mixed columns, mostly with a few things changed."""
     body = bytearray(random.choice(MIXED_BODIES))
     for _ in range(random.choice((0, 1, 1, 1, 2, 3))):
@@ -116,7 +116,7 @@ def _token(random: Random, body: bytes) -> tuple[int, int]:
     return token.start(), len(token[0])
 
 
-def mutated_head(random: Random) -> list[bytes]:
+def mutate_head(random: Random) -> list[bytes]:
     """Return the segments of a request whose head has a few things changed, and of a probe behind it."""
     body = random.choice(BODIES)
     if random.random() < 0.1:

@@ -41,7 +41,7 @@ class Reply:
 
 
 class Log:
-    """What a process writes to standard output, read as it comes."""
+    """Log entries of a process, read from its standard output as they come."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -99,8 +99,8 @@ class Server:
         wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return Wire(wire)
 
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
-        """Ask on a connection of its own, as http.client does; underscores in names stand for hyphens."""
+    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
+        """Send a request on a new connection, as http.client does; underscores in names stand for hyphens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -112,12 +112,12 @@ class Server:
             connection.close()
 
     def predict(self, features: list[float]) -> Reply:
-        """Ask for a prediction."""
-        return self.ask("POST", "/predict", json.dumps({"features": features}).encode())
+        """Request a prediction."""
+        return self.request("POST", "/predict", json.dumps({"features": features}).encode())
 
     def metrics(self) -> dict[str, float]:
         """Return the value of each sample, by its name with labels."""
-        text = self.ask("GET", "/metrics").body.decode()
+        text = self.request("GET", "/metrics").body.decode()
         samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
 
@@ -125,7 +125,7 @@ class Server:
         """Return whether the process has mapped a file whose path holds the name."""
         return name in Path(f"/proc/{self.process.pid}/maps").read_text()
 
-    def wait_until_nobody_listens(self) -> None:
+    def wait_until_refused(self) -> None:
         """Return when a connection is refused."""
         ends = monotonic() + TIMEOUT
         while monotonic() < ends:
@@ -210,7 +210,7 @@ class Wire:
 
 
 @contextlib.contextmanager
-def running(
+def run_service(
     folder: Path,
     *,
     program: tuple[str, ...] = PROGRAM,

@@ -1,9 +1,8 @@
-"""Keep a service at saturation: no error, no wrong answer, flat memory.
+"""Soak test of a service at saturation: no error, no wrong response, flat memory.
 
-`python -m tests.service.soak [--seconds 600]` asks with 32 connections, each of which asks again as soon as
-it has its answer: mostly single rows, but also batches, the Open Inference Protocol and invalid input. It
-prints what it saw, and ends with status 1 after any other answer than the expected one, or if memory has
-grown.
+`python -m tests.service.soak [--seconds 600]` opens 32 connections, each of which sends its next request as
+soon as it has a response: mostly single rows, but also batches, the Open Inference Protocol and invalid
+input. It prints the results, and ends with status 1 after an unexpected response, or if memory has grown.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pathlib import Path
 import uvloop
 
 from tests.service.model import write_model
-from tests.service.server import TIMEOUT, Server, running
+from tests.service.server import TIMEOUT, Server, run_service
 
 CONNECTIONS = 29  # and one for each of the others
 GROWTH_MB = 2.0
@@ -51,7 +50,7 @@ OTHERS = (
 
 @dataclass
 class Tally:
-    """What the connections saw."""
+    """Results of all connections."""
 
     answers: int = 0
     wrong: list[bytes] = field(default_factory=list)
@@ -61,23 +60,23 @@ class Tally:
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Asking(asyncio.Protocol):
-    """A connection that asks the same again and again, and expects the same again and again."""
+class RequestLoop(asyncio.Protocol):
+    """A connection that repeats one request, and expects the same response each time."""
 
-    def __init__(self, tally: Tally, asked: bytes, start: bytes) -> None:
-        self.tally, self.asked, self.start = tally, asked, start
+    def __init__(self, tally: Tally, request: bytes, start: bytes) -> None:
+        self.tally, self.request, self.start = tally, request, start
         self.length = self.answers = 0  # the length of an answer is known from the first
         self.came = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Ask."""
+        """Send the request."""
         self.transport = transport
         self.tally.open += 1
         self.tally.cold += 1
-        transport.write(self.asked)
+        transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
-        """Ask again when the answer is whole."""
+        """Send the request again when the response is complete."""
         self.came += data
         if not self.length:
             head = self.came.partition(b"\r\n\r\n")[0]
@@ -93,10 +92,10 @@ class Asking(asyncio.Protocol):
         if self.tally.ended:
             self.transport.close()
         else:
-            self.transport.write(self.asked)
+            self.transport.write(self.request)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take an end that nobody asked for as an error."""
+        """Count an unexpected end as an error."""
         self.tally.open -= 1
         if not self.tally.ended:
             self.tally.wrong.append(b"the connection was closed")
@@ -104,11 +103,11 @@ class Asking(asyncio.Protocol):
             self.tally.closed.set()
 
 
-async def ask(port: int, seconds: float, memory: list[float], pid: int) -> Tally:
-    """Ask for so long and until all connections are warm; append the service's memory, in MB, each second."""
+async def send_requests(port: int, seconds: float, memory: list[float], pid: int) -> Tally:
+    """Send requests for this time, until all connections are warm; append the memory in MB each second."""
     tally, loop = Tally(), asyncio.get_running_loop()
-    for asked, start in [(SINGLE, b"HTTP/1.1 200 ")] * CONNECTIONS + [*OTHERS]:
-        await loop.create_connection(partial(Asking, tally, asked, start), "127.0.0.1", port)
+    for request, start in [(SINGLE, b"HTTP/1.1 200 ")] * CONNECTIONS + [*OTHERS]:
+        await loop.create_connection(partial(RequestLoop, tally, request, start), "127.0.0.1", port)
     ends = loop.time() + seconds
     while loop.time() < ends + (TIMEOUT if tally.cold else 0) and not tally.wrong:
         await asyncio.sleep(min(1, seconds / 10) or 0.1)
@@ -134,7 +133,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def report(server: Server, tally: Tally, memory: list[float], seconds: float) -> list[str]:
-    """Print what was seen; return what is wrong with it."""
+    """Print the results; return the problems among them."""
     first, last = memory[0], memory[-1]
     cpu = cpu_seconds(server.process.pid) / max(1, tally.answers) * 1e6
     print(f"{tally.answers} answers, in the end for {seconds:.0f} s, {cpu:.1f} µs each")
@@ -151,7 +150,7 @@ def report(server: Server, tally: Tally, memory: list[float], seconds: float) ->
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the service, ask it, and return the exit status."""
+    """Run the service, send the requests, and return the exit status."""
     parser = argparse.ArgumentParser(description="Keep the service at saturation.")
     parser.add_argument("--seconds", type=float, default=600)
     seconds = parser.parse_args(arguments).seconds
@@ -159,10 +158,10 @@ def main(arguments: list[str] | None = None) -> int:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(write_model(Path(folder)), environment=environment) as server,
+        run_service(write_model(Path(folder)), environment=environment) as server,
     ):
-        warm = uvloop.run(ask(server.port, 0, [], server.process.pid))
-        tally = uvloop.run(ask(server.port, seconds, memory, server.process.pid))
+        warm = uvloop.run(send_requests(server.port, 0, [], server.process.pid))
+        tally = uvloop.run(send_requests(server.port, seconds, memory, server.process.pid))
         tally.answers += warm.answers
         tally.wrong += warm.wrong
         wrong = report(server, tally, memory, seconds)

@@ -30,7 +30,7 @@ PATHS = (
 
 
 class FakeModel:
-    """An estimator that answers what it is told to."""
+    """An estimator with a given answer."""
 
     def __init__(self, result: float | Exception) -> None:
         self.result = result
@@ -59,12 +59,12 @@ def client(app: AsgiApp) -> Client:
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> Client:
+def no_model(tmp_path_factory: pytest.TempPathFactory) -> Client:
     """Return a client of a service without a model."""
     return Client(AsgiApp(Service.load(Settings(model_dir=tmp_path_factory.mktemp("empty"), hot_path=False))))
 
 
-def serving(model_dir: Path, model: FakeModel, **limits: int) -> Client:
+def client_of_fake(model_dir: Path, model: FakeModel, **limits: int) -> Client:
     """Return a client of a service whose model is a FakeModel for a regression."""
     card = replace(artifact.load_card(model_dir), classes=(), positive=None)
     settings = Settings(model_version="v1.2.3", limits=Limits(**limits))
@@ -233,7 +233,7 @@ async def test_a_client_that_left_before_its_body_was_there_gets_no_answer(app: 
 @pytest.mark.parametrize("result", [float("nan"), float("inf")])
 def test_predict_refuses_values_without_a_finite_result(model_dir: Path, result: float) -> None:
     error = error_of(
-        serving(model_dir, FakeModel(result)).post("/predict", json={"features": [1, 2, 3]}), 400
+        client_of_fake(model_dir, FakeModel(result)).post("/predict", json={"features": [1, 2, 3]}), 400
     )
     assert error["input"] == "features"
     assert error["expected"] == "values that the model has a finite result for"
@@ -241,7 +241,9 @@ def test_predict_refuses_values_without_a_finite_result(model_dir: Path, result:
 
 
 def test_predict_names_the_value_that_a_model_cannot_take(model_dir: Path) -> None:
-    client = serving(model_dir, FakeModel(ValueError("Input X contains a value too large for float32.")))
+    client = client_of_fake(
+        model_dir, FakeModel(ValueError("Input X contains a value too large for float32."))
+    )
     error = error_of(client.post("/predict", json={"features": [1, -1e39, 1e300]}), 400)
     assert error["input"] == "features[1]"
     assert error["expected"] == "values that the model can take"
@@ -249,7 +251,7 @@ def test_predict_names_the_value_that_a_model_cannot_take(model_dir: Path) -> No
 
 
 def test_predict_says_why_the_model_failed(model_dir: Path) -> None:
-    client = serving(model_dir, FakeModel(RuntimeError("out of trees")))
+    client = client_of_fake(model_dir, FakeModel(RuntimeError("out of trees")))
     error = error_of(client.post("/predict", json={"features": [1, 2, 3]}), 500)
     assert error["code"] == "model_failed"
     assert error["message"] == "the model failed: RuntimeError: out of trees"
@@ -259,7 +261,7 @@ def test_predict_says_why_the_model_failed(model_dir: Path) -> None:
 def test_a_failure_of_the_service_itself_has_the_one_shape_and_is_logged(
     model_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = serving(model_dir, FakeModel(1.0))
+    client = client_of_fake(model_dir, FakeModel(1.0))
     del client.app.service.model
     assert error_of(client.get("/model"), 500)["code"] == "internal_error"
     assert client.get("/v2/health/ready").json() == {"error": "the service failed; its log says why"}
@@ -267,14 +269,14 @@ def test_a_failure_of_the_service_itself_has_the_one_shape_and_is_logged(
 
 
 class SlowModel(FakeModel):
-    """An estimator that answers when it is told to."""
+    """An estimator that answers when the test lets it."""
 
     def __init__(self) -> None:
         super().__init__(7.0)
-        self.asked, self.go_on = threading.Event(), threading.Event()
+        self.called, self.go_on = threading.Event(), threading.Event()
 
     def predict(self, x: Any, /) -> Any:
-        self.asked.set()
+        self.called.set()
         assert self.go_on.wait(10)
         return [7.0]
 
@@ -284,15 +286,15 @@ async def test_a_slow_model_keeps_no_health_check_waiting_and_more_requests_than
     model_dir: Path,
 ) -> None:
     slow = SlowModel()
-    service = serving(model_dir, slow, in_flight=1)
+    service = client_of_fake(model_dir, slow, in_flight=1)
     answers: list[httpx.Response] = []
     async with service.open() as client, anyio.create_task_group() as tasks:
 
-        async def ask() -> None:
+        async def send() -> None:
             answers.append(await client.post("/predict", json={"features": [1, 2, 3]}))
 
-        tasks.start_soon(ask)
-        assert await anyio.to_thread.run_sync(slow.asked.wait, 10), "the model was never asked"
+        tasks.start_soon(send)
+        assert await anyio.to_thread.run_sync(slow.called.wait, 10), "the model was never called"
         assert (await client.get("/livez")).status_code == 200
         assert "http_requests_in_flight 2" in (await client.get("/metrics")).text
         refused = await client.post("/predict", json={"features": [1, 2, 3]})
@@ -311,17 +313,22 @@ def test_health_and_card_of_a_loaded_model(client: Client, model_dir: Path) -> N
     assert client.get("/model").json() == card | {"release": release}
 
 
-def test_a_service_without_a_model_is_alive_and_says_why_it_is_not_ready(broken: Client) -> None:
-    assert broken.get("/livez").status_code == 200
-    error = error_of(broken.get("/readyz"), 503)
+def test_a_service_without_a_model_is_alive_and_says_why_it_is_not_ready(
+    no_model: Client,
+) -> None:
+    assert no_model.get("/livez").status_code == 200
+    error = error_of(no_model.get("/readyz"), 503)
     assert error["code"] == "model_unavailable"
     assert "card.json: No such file or directory; run `python train_model.py`" in error["message"]
-    for answer in (broken.post("/predict", json={"features": [1, 2, 3]}), broken.get("/model")):
+    for answer in (
+        no_model.post("/predict", json={"features": [1, 2, 3]}),
+        no_model.get("/model"),
+    ):
         assert error_of(answer, 500) == error
 
 
 @pytest.mark.parametrize("path", ["/predict/", "/nowhere", "/v1"])
-def test_an_unknown_path_is_told_the_known_ones(client: Client, path: str) -> None:
+def test_the_error_for_an_unknown_path_lists_the_known_ones(client: Client, path: str) -> None:
     error = error_of(client.get(path), 404)
     assert error["message"] == f"path: expected one of {PATHS}, got {path}"
 
@@ -329,7 +336,9 @@ def test_an_unknown_path_is_told_the_known_ones(client: Client, path: str) -> No
 @pytest.mark.parametrize(
     ("method", "path", "allowed"), [("GET", "/predict", "POST"), ("POST", "/livez", "GET, HEAD")]
 )
-def test_a_wrong_method_is_told_the_right_one(client: Client, method: str, path: str, allowed: str) -> None:
+def test_the_error_for_a_wrong_method_names_the_right_one(
+    client: Client, method: str, path: str, allowed: str
+) -> None:
     response = client.request(method, path)
     error = error_of(response, 405)
     assert (error["input"], error["expected"], error["received"]) == ("method", allowed, method)

@@ -21,7 +21,7 @@ from app.connections.listener import listen
 from app.modelling import artifact
 from app.settings import Limits
 from tests.service.model import write_model
-from tests.service.server import PROGRAM, ROOT, TIMEOUT, Server, running
+from tests.service.server import PROGRAM, ROOT, TIMEOUT, Server, run_service
 
 BODY = b'{"features":[1,2,3]}'
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY)
@@ -35,13 +35,13 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def service(folder: Path) -> Iterator[Server]:
-    with running(folder) as service:
+    with run_service(folder) as service:
         yield service
 
 
-def ended(**settings: str) -> tuple[int, str, str]:
+def run_to_end(**settings: str) -> tuple[int, str, str]:
     """Run the service until it ends; return its exit status and what it wrote to stdout and stderr."""
-    ended = subprocess.run(
+    run_to_end = subprocess.run(
         [sys.executable, *PROGRAM],
         cwd=ROOT,
         env=os.environ | settings,
@@ -49,7 +49,7 @@ def ended(**settings: str) -> tuple[int, str, str]:
         text=True,
         timeout=TIMEOUT,
     )
-    return ended.returncode, ended.stdout, ended.stderr
+    return run_to_end.returncode, run_to_end.stdout, run_to_end.stderr
 
 
 def test_sigterm_before_the_service_is_up_exits_0(tmp_path: Path) -> None:
@@ -66,12 +66,12 @@ def test_sigterm_before_the_service_is_up_exits_0(tmp_path: Path) -> None:
 
 def test_a_wrong_port_is_one_message_and_status_2() -> None:
     message = "settings: PORT is 'http'; set it to a number from 0 to 65535\n"
-    assert ended(PORT="http") == (2, "", message)
+    assert run_to_end(PORT="http") == (2, "", message)
 
 
 def test_a_port_in_use_is_one_message_and_status_1(service: Server) -> None:
     message = f"server: cannot listen on port {service.port}: Address already in use; set PORT to another\n"
-    assert ended(PORT=str(service.port)) == (1, "", message)
+    assert run_to_end(PORT=str(service.port)) == (1, "", message)
 
 
 def test_listen_takes_a_free_port_for_0() -> None:
@@ -84,7 +84,7 @@ def test_a_stopping_server_waits_longer_than_for_a_body() -> None:
 
 
 def test_predict_over_http_without_a_content_type(service: Server) -> None:
-    reply = service.ask("POST", "/predict", BODY)
+    reply = service.request("POST", "/predict", BODY)
     assert (reply.status, reply.json()["model_version"]) == (200, "v1.2.3")
 
 
@@ -100,18 +100,18 @@ def test_a_client_that_leaves_does_no_harm(service: Server, sent: bytes) -> None
     with service.connect() as wire:
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         wire.send(sent)
-    assert service.ask("GET", "/livez").json() == {"status": "alive"}
+    assert service.request("GET", "/livez").json() == {"status": "alive"}
     assert not any(entry["severity"] == "ERROR" for entry in service.log.entries())
 
 
 @pytest.mark.parametrize("switch", ["0", "1"])
 def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_exits_0(folder: Path, switch: str) -> None:
     settings = {"HOT_PATH": switch, "LIMIT_BODY_SECONDS": "60"}  # a busy machine takes longer than 5
-    with running(folder, settings=settings) as service, service.connect() as wire:
+    with run_service(folder, settings=settings) as service, service.connect() as wire:
         wire.send(POST)
-        assert service.ask("GET", "/livez").status == 200  # so the head has been read
+        assert service.request("GET", "/livez").status == 200  # so the head has been read
         service.process.send_signal(signal.SIGTERM)
-        service.wait_until_nobody_listens()
+        service.wait_until_refused()
         wire.send(BODY)
         reply = wire.reply()
         assert (reply.status, reply.headers["connection"]) == (200, "close")
@@ -120,7 +120,7 @@ def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_exits_0(folder:
 
 
 def test_without_a_model_the_process_stays_up_and_says_why_until_ctrl_c(tmp_path: Path) -> None:
-    with running(tmp_path) as service:
+    with run_service(tmp_path) as service:
         for method, path, status in (
             ("GET", "/readyz", 503),
             ("GET", "/v2/health/ready", 503),
@@ -128,14 +128,14 @@ def test_without_a_model_the_process_stays_up_and_says_why_until_ctrl_c(tmp_path
             ("GET", "/model", 500),
             ("GET", "/livez", 200),
         ):
-            assert service.ask(method, path).status == status
+            assert service.request(method, path).status == status
         assert service.metrics()["model_ready"] == 0
         assert service.stop(signal.SIGINT) == 130
 
 
 @pytest.mark.parametrize("name", [artifact.CARD_FILE, artifact.PORTABLE_FILE])
 @pytest.mark.parametrize("damage", ["cut off", "altered", "emptied"])
-def test_a_corrupted_model_is_told_and_the_process_stays_up(
+def test_a_corrupted_model_is_reported_and_the_process_stays_up(
     folder: Path, tmp_path: Path, name: str, damage: str
 ) -> None:
     corrupted = shutil.copytree(folder, tmp_path / "model") / name
@@ -143,20 +143,20 @@ def test_a_corrupted_model_is_told_and_the_process_stays_up(
     half = len(content) // 2
     damaged = {"cut off": content[:half], "altered": content.replace(b"3", b"4"), "emptied": b""}
     corrupted.write_bytes(damaged[damage])
-    with running(corrupted.parent) as service:
-        error = service.ask("GET", "/readyz")
+    with run_service(corrupted.parent) as service:
+        error = service.request("GET", "/readyz")
         assert (error.status, error.json()["error"]["code"]) == (503, "model_unavailable")
         for _ in range(2):
-            error = service.ask("POST", "/predict", BODY)
+            error = service.request("POST", "/predict", BODY)
             assert (error.status, error.json()["error"]["code"]) == (500, "model_unavailable")
-        assert service.ask("GET", "/livez").status == 200
+        assert service.request("GET", "/livez").status == 200
 
 
 def test_well_formed_questions_are_answered_before_fastapi_is_imported(folder: Path) -> None:
-    with running(folder) as service:
+    with run_service(folder) as service:
         for path in ("/livez", "/readyz", "/model", "/metrics", "/v2/health/live", "/v2/health/ready"):
-            assert service.ask("GET", path).status == 200
+            assert service.request("GET", path).status == 200
         assert json.loads(service.predict([1, 2, 3]).body)["model_version"] == "v1.2.3"
         assert not service.maps("pydantic_core")
-        assert service.ask("POST", "/predict", b"{}").status == 400
+        assert service.request("POST", "/predict", b"{}").status == 400
         assert service.maps("pydantic_core")

@@ -1,4 +1,4 @@
-"""What the environment may hold."""
+"""Settings of the service from environment variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service refuses to load."""
+"""Model folders: what is saved is loaded again, and unusable ones are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def folder(model_dir: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pickled(folder: Path) -> Path:
+def unportable(folder: Path) -> Path:
     """Return a copy of the model without its portable form."""
     (folder / artifact.PORTABLE_FILE).unlink()
     edit_card(folder, lambda card: card.update(portable=None, not_portable="for a test"))
@@ -91,8 +91,8 @@ def test_a_portable_model_is_served_in_plain_python(folder: Path) -> None:
     assert not {"joblib", "numpy", "pydantic", "scipy", "sklearn"} & set(modules)
 
 
-def test_a_model_without_portable_form_is_served_by_scikit_learn(pickled: Path, model_dir: Path) -> None:
-    portable, predictor = load(model_dir), load(pickled)
+def test_a_model_without_portable_form_is_served_by_scikit_learn(unportable: Path, model_dir: Path) -> None:
+    portable, predictor = load(model_dir), load(unportable)
     assert isinstance(portable, PortablePredictor)
     assert isinstance(predictor, EstimatorPredictor)
     assert not predictor.on_loop
@@ -102,11 +102,11 @@ def test_a_model_without_portable_form_is_served_by_scikit_learn(pickled: Path, 
     assert [predictor.predict(row) for row in rows] == expected
 
 
-def test_load_tells_to_take_the_full_image_when_scikit_learn_is_missing(pickled: Path) -> None:
+def test_load_tells_to_take_the_full_image_when_scikit_learn_is_missing(unportable: Path) -> None:
     program = (
         "import sys; sys.modules['joblib'] = None; from pathlib import Path\n"
         "from app.modelling.model_loader import load\n"
-        f"load(Path({str(pickled)!r}))"
+        f"load(Path({str(unportable)!r}))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert re.search(
@@ -124,10 +124,10 @@ def test_load_refuses_a_missing_file(folder: Path, name: str) -> None:
         load(folder)
 
 
-def test_load_refuses_a_missing_pickle(pickled: Path) -> None:
-    (pickled / artifact.MODEL_FILE).unlink()
+def test_load_refuses_a_missing_pickle(unportable: Path) -> None:
+    (unportable / artifact.MODEL_FILE).unlink()
     with pytest.raises(ArtifactError, match=r"cannot read .*model\.joblib: No such file"):
-        load(pickled)
+        load(unportable)
 
 
 def test_load_refuses_an_altered_portable_model(folder: Path) -> None:
@@ -137,10 +137,10 @@ def test_load_refuses_an_altered_portable_model(folder: Path) -> None:
         load(folder)
 
 
-def test_load_refuses_an_altered_pickle_before_reading_it(pickled: Path) -> None:
-    (pickled / artifact.MODEL_FILE).write_bytes(b"not even a pickle")
+def test_load_refuses_an_altered_pickle_before_reading_it(unportable: Path) -> None:
+    (unportable / artifact.MODEL_FILE).write_bytes(b"not even a pickle")
     with pytest.raises(ArtifactError, match="has SHA-256 .* its card says .*; train again"):
-        load(pickled)
+        load(unportable)
 
 
 @pytest.mark.parametrize("name", [artifact.PORTABLE_FILE, artifact.CARD_FILE])
@@ -190,20 +190,22 @@ def test_a_model_in_format_2_is_served(folder: Path, model_dir: Path) -> None:
     assert load(folder).predict_all(rows) == load(model_dir).predict_all(rows)
 
 
-def test_load_refuses_other_library_versions_before_reading_the_pickle(pickled: Path) -> None:
-    (pickled / artifact.MODEL_FILE).unlink()
-    edit_card(pickled, lambda card: card["libraries"].update({"scikit-learn": "0.1", "python": "2.7"}))
+def test_load_refuses_other_library_versions_before_reading_the_pickle(unportable: Path) -> None:
+    (unportable / artifact.MODEL_FILE).unlink()
+    edit_card(unportable, lambda card: card["libraries"].update({"scikit-learn": "0.1", "python": "2.7"}))
     with pytest.raises(
         ArtifactError, match=r"trained with python 2\.7 \(here 3\.\d+\), scikit-learn 0\.1 \(here "
     ):
-        load(pickled)
+        load(unportable)
 
 
-def test_load_refuses_a_library_that_is_not_installed(pickled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_refuses_a_library_that_is_not_installed(
+    unportable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(estimator, "LIBRARIES", ("no-such-library",))
-    edit_card(pickled, lambda card: card["libraries"].update({"no-such-library": "1"}))
+    edit_card(unportable, lambda card: card["libraries"].update({"no-such-library": "1"}))
     with pytest.raises(ArtifactError, match=r"trained with no-such-library 1 \(here none\)"):
-        load(pickled)
+        load(unportable)
 
 
 @pytest.mark.parametrize(
@@ -257,16 +259,16 @@ def test_load_refuses_a_card_that_is_no_json_object(folder: Path, content: str |
         load(folder)
 
 
-def test_load_refuses_a_model_that_cannot_be_unpickled(pickled: Path) -> None:
-    replace_pickle(pickled, b"not a pickle")
+def test_load_refuses_a_model_that_cannot_be_unpickled(unportable: Path) -> None:
+    replace_pickle(unportable, b"not a pickle")
     with pytest.raises(ArtifactError, match=r"cannot unpickle .*model\.joblib: "):
-        load(pickled)
+        load(unportable)
 
 
-def test_load_refuses_an_estimator_that_does_not_predict_its_own_medians(pickled: Path) -> None:
-    replace_pickle(pickled, estimator.serialize({"not": "an estimator"}))  # type: ignore[arg-type]
+def test_load_refuses_an_estimator_that_does_not_predict_its_own_medians(unportable: Path) -> None:
+    replace_pickle(unportable, estimator.serialize({"not": "an estimator"}))  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match="does not predict its card's medians: .*AttributeError"):
-        load(pickled)
+        load(unportable)
 
 
 def test_load_refuses_a_portable_model_that_does_not_predict_its_own_medians(folder: Path) -> None:
@@ -278,10 +280,10 @@ def test_load_refuses_a_portable_model_that_does_not_predict_its_own_medians(fol
         load(folder)
 
 
-def test_load_refuses_an_estimator_of_another_number_of_features(pickled: Path) -> None:
-    edit_card(pickled, lambda card: card["features"].pop())
+def test_load_refuses_an_estimator_of_another_number_of_features(unportable: Path) -> None:
+    edit_card(unportable, lambda card: card["features"].pop())
     with pytest.raises(ArtifactError, match="does not predict its card's medians"):
-        load(pickled)
+        load(unportable)
 
 
 def test_load_refuses_a_portable_model_of_another_number_of_features(folder: Path) -> None:

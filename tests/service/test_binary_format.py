@@ -1,4 +1,4 @@
-"""What a portable model in format 2 may say, and that no other file does any harm."""
+"""Portable models in format 2: valid files are read exactly, all others are refused without harm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from app.modelling.portable.binary_format import FORMAT, MAGIC
 from app.modelling.portable.model import CATEGORY, LEAF, MAX_DEPTH, MISSING_RIGHT, Forest, Model, doubles
 from app.modelling.portable.operations import Arithmetic
 from app.modelling.portable.scorer import scorer
-from tests.service.hostile_models import mutated, verdict
+from tests.service.hostile_models import mutate_bytes, verdict
 from tests.service.random_models import NODES, random_model
 
 Header = dict[str, Any]
@@ -50,13 +50,13 @@ def small(nodes: list[tuple[int, int, float]], leaves: list[float], *sizes: int)
     return Model(FORMAT, 2, (), (0.0,), None, forest, 1, "value")
 
 
-def written(model: Model) -> bytearray:
+def to_file(model: Model) -> bytearray:
     return binary_format.write(model)
 
 
-def edited(model: Model, edit: Callable[[Header], object]) -> bytearray:
+def edit_header(model: Model, edit: Callable[[Header], object]) -> bytearray:
     """Return a model's file with another header."""
-    content = written(model)
+    content = to_file(model)
     _, length, _ = HEAD.unpack_from(content)
     header = json.loads(content[HEAD.size : HEAD.size + length])
     edit(header)
@@ -77,11 +77,11 @@ def test_a_file_is_read_back_to_the_last_bit() -> None:
     chance = random.Random(0)
     for _ in range(200):
         model = random_model(chance)
-        assert written(binary_format.parse(written(model), "model.bin")) == written(model)
+        assert to_file(binary_format.parse(to_file(model), "model.bin")) == to_file(model)
 
 
 def test_a_file_is_written_as_the_page_says() -> None:
-    content = written(GOOD)
+    content = to_file(GOOD)
     magic, length, zero = struct.unpack_from("<8sII", content)
     assert (magic, zero) == (b"PORTABL2", 0)
     assert json.loads(content[16 : 16 + length])["trees"] == {
@@ -156,16 +156,16 @@ def test_a_header_that_makes_no_whole_model_is_refused(
     model: Model, edit: Callable[[Header], object], reason: str
 ) -> None:
     with pytest.raises(ArtifactError, match=f"model: model.bin.*{reason}.*; train again"):
-        binary_format.parse(edited(model, edit), "model.bin")
+        binary_format.parse(edit_header(model, edit), "model.bin")
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"", "begins with PORTABL2"),
-        (written(LINEAR)[:7], "begins with PORTABL2"),
-        (b"PORTABL1" + written(LINEAR)[8:], "begins with PORTABL2"),
-        (written(LINEAR)[:12] + b"\1" + written(LINEAR)[13:], "begins with PORTABL2"),
+        (to_file(LINEAR)[:7], "begins with PORTABL2"),
+        (b"PORTABL1" + to_file(LINEAR)[8:], "begins with PORTABL2"),
+        (to_file(LINEAR)[:12] + b"\1" + to_file(LINEAR)[13:], "begins with PORTABL2"),
         (
             HEAD.pack(MAGIC, 2**31, 0) + bytes(100),
             "expected a header of at most 16777216 bytes, got 21474",
@@ -173,10 +173,10 @@ def test_a_header_that_makes_no_whole_model_is_refused(
         (HEAD.pack(MAGIC, 101, 0) + bytes(100), "expected a header of at most 16777216 bytes, got 101"),
         (HEAD.pack(MAGIC, 8, 0) + bytes(8), "is not JSON"),
         (HEAD.pack(MAGIC, 4, 0) + b"null" + bytes(4), "has format None"),
-        (written(LINEAR) + bytes(8), r"expected \d+ bytes, got \d+"),
-        (written(LINEAR)[:-8], r"expected \d+ bytes or more, got \d+"),
-        (written(GOOD).replace(struct.pack("<I4x", 3), struct.pack("<II", 3, 1)), "expected zero bytes from"),
-        (written(LINEAR)[:-8] + struct.pack("<d", math.inf), r"coefficients\[1\]: expected a finite number"),
+        (to_file(LINEAR) + bytes(8), r"expected \d+ bytes, got \d+"),
+        (to_file(LINEAR)[:-8], r"expected \d+ bytes or more, got \d+"),
+        (to_file(GOOD).replace(struct.pack("<I4x", 3), struct.pack("<II", 3, 1)), "expected zero bytes from"),
+        (to_file(LINEAR)[:-8] + struct.pack("<d", math.inf), r"coefficients\[1\]: expected a finite number"),
     ],
 )
 def test_a_file_that_is_none_is_refused(content: bytes, reason: str) -> None:
@@ -211,7 +211,7 @@ def test_a_file_that_is_none_is_refused(content: bytes, reason: str) -> None:
 def test_steps_that_no_row_can_go_through_are_refused(
     steps: tuple[operations.Step, ...], reason: str
 ) -> None:
-    content = written(replace(LINEAR, steps=steps))
+    content = to_file(replace(LINEAR, steps=steps))
     with pytest.raises(ArtifactError, match=f"model: model.bin: .*{reason}; train again"):
         binary_format.parse(content, "model.bin")
 
@@ -219,7 +219,7 @@ def test_steps_that_no_row_can_go_through_are_refused(
 def test_too_many_coefficients_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_NODES", 1)
     with pytest.raises(ArtifactError, match="expected at most 1 coefficients, got 2"):
-        binary_format.parse(written(LINEAR), "model.bin")
+        binary_format.parse(to_file(LINEAR), "model.bin")
 
 
 REFUSED_TREES: list[tuple[Model, str]] = [
@@ -251,7 +251,7 @@ REFUSED_TREES: list[tuple[Model, str]] = [
 def test_trees_that_lead_nowhere_are_refused_before_a_row_is_scored(
     library: Path | None, model: Model, reason: str
 ) -> None:
-    read = binary_format.parse(written(model), "model.bin")
+    read = binary_format.parse(to_file(model), "model.bin")
     with pytest.raises(ArtifactError, match=f"model: model.bin: {reason}.*; train again"):
         scorer(read, "model.bin", library)
 
@@ -294,9 +294,9 @@ def test_a_mutated_file_is_refused_or_scored_by_both_scorers_alike(native_librar
     chance = random.Random(0)
     outcomes = {"refused": 0, "scored": 0}
     for _ in range(MUTATIONS // 20):
-        content = written(random_model(chance))
+        content = to_file(random_model(chance))
         for _ in range(20):
-            changed = mutated(content, chance)
+            changed = mutate_bytes(content, chance)
             found, expected = verdict(changed, native_library), verdict(changed, None)
             assert found == expected
             outcomes["refused" if found.startswith("model: ") else "scored"] += 1

@@ -15,14 +15,14 @@ from app.connections.row_reader import RowReader
 from app.errors import AppError
 from tests.service.differential import Pair, differences
 from tests.service.model import mixed_columns, number_reader, write_mixed, write_model, write_sum
-from tests.service.mutations import mutated_body, mutated_mixed_body
-from tests.service.server import PROGRAM, running
+from tests.service.mutations import mutate_body, mutate_mixed_body
+from tests.service.server import PROGRAM, run_service
 
 IMPORTS = (
     "import sys; from app import metrics; from app.connections import hot_path, request_body;"
     " from app.modelling import portable_predictor\n"
 )
-# Enough to find each mutation; `python -m tests.service.differential` asks a million times.
+# Enough to find each mutation; `python -m tests.service.differential` sends a million requests.
 BODIES, HEADS, SEED = 1500, 1000, 5
 # Each makes the hot path wrong in one place; the program then runs as it does otherwise.
 BODY_MUTATIONS = {
@@ -55,8 +55,8 @@ def pair(folder: Path, environment: dict[str, str], mutation: str = "") -> Itera
     """Run the service twice, the first time with the hot path, which the mutation has changed."""
     mutated = ("-c", f"{IMPORTS}{mutation}\nfrom app.__main__ import main; sys.exit(main())")
     with (
-        running(folder, environment=environment, program=mutated if mutation else PROGRAM) as hot,
-        running(folder, environment=environment, settings={"HOT_PATH": "0"}) as cold,
+        run_service(folder, environment=environment, program=mutated if mutation else PROGRAM) as hot,
+        run_service(folder, environment=environment, settings={"HOT_PATH": "0"}) as cold,
         Pair(hot, cold) as both,
     ):
         yield both
@@ -75,13 +75,13 @@ def test_the_hot_path_answers_mixed_rows_and_names_as_fastapi_does(
     unmeasured: dict[str, str], tmp_path: Path
 ) -> None:
     with pair(write_mixed(tmp_path), unmeasured) as both:
-        assert list(differences(both, Random(SEED), 2 * BODIES, 0, mutated_mixed_body)) == []
+        assert list(differences(both, Random(SEED), 2 * BODIES, 0, mutate_mixed_body)) == []
 
 
 def test_the_quick_reading_of_mixed_rows_takes_nothing_that_the_strict_one_reads_differently() -> None:
     reader, random, taken = RowReader(mixed_columns()), Random(7), 0
     for _ in range(20_000):
-        body = mutated_mixed_body(random)
+        body = mutate_mixed_body(random)
         row = request_body.quick_row(body, reader)
         if row is not None:
             assert repr(row) == repr(request_body.parse(body, reader, 10)), body
@@ -100,7 +100,7 @@ def test_the_quick_reading_of_a_body_takes_nothing_that_the_strict_one_reads_dif
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     random, taken = Random(7), 0
-    bodies = [mutated_body(random) for _ in range(5000)]
+    bodies = [mutate_body(random) for _ in range(5000)]
     quick = [read(each) for each in bodies]
     monkeypatch.setattr(request_body, "_only_field", lambda text, name: None)
     for each, found in zip(bodies, quick, strict=True):

@@ -1,4 +1,4 @@
-"""What a service has to stand: many clients, bad ones, and an end in the middle of work."""
+"""Robustness of a service: many clients, bad clients, and a stop in the middle of work."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 from app.settings import Limits
 from tests.service import soak
 from tests.service.model import write_model
-from tests.service.server import TIMEOUT, Server, Wire, running
+from tests.service.server import TIMEOUT, Server, Wire, run_service
 
 MANY = 5000
-ASKING = 16
+CLIENTS = 16
 
 
 @pytest.fixture(scope="module", params=["1", "0"], ids=["hot path", "FastAPI"])
@@ -39,8 +39,8 @@ def open_files() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def ask_on(server: Server, begun: threading.Barrier) -> int:
-    """Ask again and again until an answer says that it is the last one; return how many answers came."""
+def send_until_closed(server: Server, begun: threading.Barrier) -> int:
+    """Repeat a request until a response says that it is the last one; return the number of responses."""
     with server.connect() as wire:
         for number in range(1, 1_000_000):
             wire.send(soak.SINGLE)
@@ -54,9 +54,9 @@ def ask_on(server: Server, begun: threading.Barrier) -> int:
 
 
 def test_sigterm_under_load_loses_no_request(folder: Path, switch: dict[str, str]) -> None:
-    begun = threading.Barrier(ASKING + 1)
-    with running(folder, settings=switch) as server, ThreadPoolExecutor(ASKING) as pool:
-        clients = [pool.submit(ask_on, server, begun) for _ in range(ASKING)]
+    begun = threading.Barrier(CLIENTS + 1)
+    with run_service(folder, settings=switch) as server, ThreadPoolExecutor(CLIENTS) as pool:
+        clients = [pool.submit(send_until_closed, server, begun) for _ in range(CLIENTS)]
         begun.wait(TIMEOUT)
         assert server.stop() == 0
         assert all(client.result(TIMEOUT) > 100 for client in clients)
@@ -68,7 +68,10 @@ def test_others_are_served_beside_thousands_of_connections(
     limits = Limits()
     many = min(MANY, open_files - 200)
     assert many > limits.connections
-    with running(folder, settings=switch, environment=unmeasured) as server, contextlib.ExitStack() as stack:
+    with (
+        run_service(folder, settings=switch, environment=unmeasured) as server,
+        contextlib.ExitStack() as stack,
+    ):
         for number in range(many):
             wire = stack.enter_context(server.connect())
             wire.send((b"", b"POST /predict HTTP/1.1\r\nX: ", soak.SINGLE[:-5])[number % 3])
@@ -79,9 +82,9 @@ def test_others_are_served_beside_thousands_of_connections(
         assert metrics["process_resident_memory_bytes"] < 150e6
 
 
-def test_slow_clients_hold_up_nobody_and_are_told(folder: Path, switch: dict[str, str]) -> None:
+def test_slow_clients_hold_up_no_others_and_get_an_error(folder: Path, switch: dict[str, str]) -> None:
     seconds = {"LIMIT_HEAD_SECONDS": "1", "LIMIT_BODY_SECONDS": "1", "LIMIT_IN_FLIGHT": "5"}
-    with running(folder, settings=switch | seconds) as server, contextlib.ExitStack() as stack:
+    with run_service(folder, settings=switch | seconds) as server, contextlib.ExitStack() as stack:
         slow = [stack.enter_context(server.connect()) for _ in range(100)]
         for wire in slow[:50]:
             wire.send(b"GET /livez HTTP/1.1\r\nX: ")
@@ -89,12 +92,12 @@ def test_slow_clients_hold_up_nobody_and_are_told(folder: Path, switch: dict[str
             wire.send(soak.SINGLE[:-5])
         for _ in range(20):
             assert server.predict([1, 2, 3]).status == 200
-            assert server.ask("POST", "/predict", b'{"instances":[[1,2,3]]}').status == 200
+            assert server.request("POST", "/predict", b'{"instances":[[1,2,3]]}').status == 200
         assert {wire.reply().status for wire in slow} == {408}
 
 
 def test_what_is_pipelined_is_answered_in_order(folder: Path, switch: dict[str, str]) -> None:
-    with running(folder, settings=switch) as server, server.connect() as wire:
+    with run_service(folder, settings=switch) as server, server.connect() as wire:
         wrong = soak.request("/predict", b'{"features":[]}')
         wire.send((soak.SINGLE * 3 + wrong) * 50)
         statuses = [wire.reply().status for _ in range(200)]
@@ -102,13 +105,13 @@ def test_what_is_pipelined_is_answered_in_order(folder: Path, switch: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "asked", [soak.SINGLE, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["short", "long"]
+    "data", [soak.SINGLE, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["short", "long"]
 )
-def test_who_sends_and_does_not_read_is_not_read_from(
-    folder: Path, switch: dict[str, str], asked: bytes, unmeasured: dict[str, str]
+def test_a_client_that_sends_and_does_not_read_is_not_read_from(
+    folder: Path, switch: dict[str, str], data: bytes, unmeasured: dict[str, str]
 ) -> None:
-    with running(folder, settings=switch, environment=unmeasured) as server, server.connect() as wire:
-        assert wire.flood(asked) < 100_000_000
+    with run_service(folder, settings=switch, environment=unmeasured) as server, server.connect() as wire:
+        assert wire.flood(data) < 100_000_000
         assert server.predict([1, 2, 3]).status == 200
         assert server.metrics()["process_resident_memory_bytes"] < 100e6
 
@@ -122,7 +125,7 @@ def test_a_connection_with_one_direction_closed_is_answered_and_closed(
         wire.say_no_more()
         return wire
 
-    with running(folder, settings=switch) as server, contextlib.ExitStack() as stack:
+    with run_service(folder, settings=switch) as server, contextlib.ExitStack() as stack:
         wires = [stack.enter_context(half_open(server)) for _ in range(100)]
         assert all(wire.rest().startswith(b"HTTP/1.1 200 ") for wire in wires)
         assert server.metrics()["http_connections"] == 1

@@ -1,4 +1,4 @@
-"""What the hot path takes, and that it is the hot path which answers."""
+"""Hot path: the requests that it takes, and proof that it is the hot path which answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.service import Service
 from app.settings import Settings
 from tests.service import mutations
 from tests.service.model import write_model
-from tests.service.server import Server, running
+from tests.service.server import Server, run_service
 
 BODY = b'{"features":[1,2,3]}'
 CURL = b"Host: localhost:8080\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\nContent-Length: 20\r\n" + (
@@ -32,7 +32,7 @@ HEADS |= {"wrk": WRK}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(write_model(tmp_path_factory.mktemp("model"))) as server:
+    with run_service(write_model(tmp_path_factory.mktemp("model"))) as server:
         yield server
         assert not server.maps("pydantic_core"), "FastAPI has answered one of these tests' requests"
 
@@ -47,7 +47,7 @@ def test_what_clients_send_is_answered(server: Server, fields: bytes, cut: int |
                 wire.send(head + BODY)
             else:
                 wire.send(head + BODY[:cut])
-                assert server.ask("GET", "/livez").status == 200  # so that it has been read
+                assert server.request("GET", "/livez").status == 200  # so that it has been read
                 wire.send(BODY[cut:])
             reply = wire.reply()
             assert reply.status == 200

@@ -16,7 +16,7 @@ from app.connections.content_encoding import MEMBERS, Gzip
 from app.errors import ListenError
 from app.settings import Limits, Settings
 from tests.service.model import write_model
-from tests.service.server import TIMEOUT, Reply, Server, Wire, running
+from tests.service.server import TIMEOUT, Reply, Server, Wire, run_service
 
 BODY = b'{"features":[1,2,3]}'
 ROUTE = "/v1/models/m:predict"
@@ -32,7 +32,7 @@ OFFERS = {"h2c": H2C, "websocket": WEBSOCKET, "TLS": TLS}
 @pytest.fixture(scope="module", params=["1", "0"], ids=["hot path", "FastAPI"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     settings = {"HOT_PATH": request.param, "AIP_PREDICT_ROUTE": ROUTE, "LIMIT_HEAD_SECONDS": "1"}
-    with running(write_model(tmp_path_factory.mktemp("model")), settings=settings) as server:
+    with run_service(write_model(tmp_path_factory.mktemp("model")), settings=settings) as server:
         yield server
 
 
@@ -52,7 +52,7 @@ def post(body: bytes, *fields: bytes) -> bytes:
     return head(b"POST /predict HTTP/1.1", b"Content-Length: %d" % len(body), *fields) + body
 
 
-def chunked(body: bytes, size: int) -> bytes:
+def to_chunks(body: bytes, size: int) -> bytes:
     """Return a body in chunks."""
     parts = [body[at : at + size] for at in range(0, len(body), size)]
     return b"".join(b"%x;name=value\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
@@ -61,7 +61,7 @@ def chunked(body: bytes, size: int) -> bytes:
 def wait_until_read(server: Server) -> None:
     """Have the service answer something else, so that it has read what was sent before."""
     for _ in range(2):
-        assert server.ask("GET", "/livez").status == 200
+        assert server.request("GET", "/livez").status == 200
 
 
 @pytest.mark.parametrize("offer", OFFERS.values(), ids=list(OFFERS))
@@ -72,10 +72,10 @@ def test_an_offer_of_another_protocol_is_declined_and_the_body_read(
 ) -> None:
     body = POSTS[path]
     length = b"Transfer-Encoding: chunked" if coding == "chunked" else b"Content-Length: %d" % len(body)
-    asked = head(b"POST %b HTTP/1.1" % path.encode(), length, offer.removesuffix(b"\r\n"))
+    start = head(b"POST %b HTTP/1.1" % path.encode(), length, offer.removesuffix(b"\r\n"))
     for _ in range(2):  # on the same connection
-        sent = asked + (chunked(body, 7) if coding == "chunked" else body)
-        at = len(asked) + 5 if coding == "split" else len(sent)
+        sent = start + (to_chunks(body, 7) if coding == "chunked" else body)
+        at = len(start) + 5 if coding == "split" else len(sent)
         wire.send(sent[:at])
         if at < len(sent):
             wait_until_read(server)
@@ -85,9 +85,9 @@ def test_an_offer_of_another_protocol_is_declined_and_the_body_read(
 
 
 def test_an_offer_that_comes_byte_by_byte_is_declined(server: Server, wire: Wire) -> None:
-    asked = post(BODY, H2C.removesuffix(b"\r\n"))
-    for at in range(len(asked)):
-        wire.send(asked[at : at + 1])
+    request = post(BODY, H2C.removesuffix(b"\r\n"))
+    for at in range(len(request)):
+        wire.send(request[at : at + 1])
     assert wire.reply().status == 200
 
 
@@ -101,15 +101,15 @@ def test_an_offer_without_a_body_is_declined(wire: Wire) -> None:
     "path", [*plain_routes(Settings()), "/", "/docs", "/openapi.json", "/v2", "/v2/models/known"]
 )
 def test_head_is_get_without_the_body(server: Server, path: str) -> None:
-    get, asked = (server.ask(method, path, X_Request_ID="same") for method in ("GET", "HEAD"))
-    assert (asked.status, asked.body) == (200, b"")
-    kept = ({**reply.headers, "date": ""} for reply in (get, asked))
+    get, bare = (server.request(method, path, X_Request_ID="same") for method in ("GET", "HEAD"))
+    assert (bare.status, bare.body) == (200, b"")
+    kept = ({**reply.headers, "date": ""} for reply in (get, bare))
     fields = [{k: v for k, v in each.items() if path != "/metrics" or k != "content-length"} for each in kept]
     assert fields[0] == fields[1]
 
 
 def test_head_of_what_is_posted_to_is_405_without_a_body(server: Server) -> None:
-    reply = server.ask("HEAD", "/predict")
+    reply = server.request("HEAD", "/predict")
     assert (reply.status, reply.headers["allow"], reply.body) == (405, "POST", b"")
 
 
@@ -129,29 +129,27 @@ def refusal(reply: Reply) -> tuple[int, str, str]:
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip"])
 def test_a_body_in_gzip_is_read(server: Server, coding: str) -> None:
     for body in (BODY, b'{"instances":[' + b",".join([b"[1,2,3]"] * 1000) + b"]}"):
-        plain = server.ask("POST", "/predict", body)
-        packed = server.ask("POST", "/predict", gzip.compress(body), Content_Encoding=coding)
+        plain = server.request("POST", "/predict", body)
+        packed = server.request("POST", "/predict", gzip.compress(body), Content_Encoding=coding)
         assert (packed.status, packed.body) == (plain.status, plain.body)
-    assert (
-        server.ask("POST", "/v2/models/known/infer", gzip.compress(TENSOR), Content_Encoding=coding).status
-        == 200
-    )
+    reply = server.request("POST", "/v2/models/known/infer", gzip.compress(TENSOR), Content_Encoding=coding)
+    assert reply.status == 200
 
 
 def test_a_body_in_gzip_may_have_several_members_and_come_in_chunks(wire: Wire) -> None:
     body = gzip.compress(BODY[:9]) + gzip.compress(b"") + gzip.compress(BODY[9:])
-    asked = head(b"POST /predict HTTP/1.1", b"Transfer-Encoding: chunked", b"Content-Encoding: gzip")
-    wire.send(asked + chunked(body, 3))
+    start = head(b"POST /predict HTTP/1.1", b"Transfer-Encoding: chunked", b"Content-Encoding: gzip")
+    wire.send(start + to_chunks(body, 3))
     assert wire.reply().status == 200
 
 
 def test_identity_is_no_encoding(server: Server) -> None:
-    assert server.ask("POST", "/predict", BODY, Content_Encoding="identity").status == 200
+    assert server.request("POST", "/predict", BODY, Content_Encoding="identity").status == 200
 
 
 @pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, gzip", "nonsense"])
 def test_another_encoding_is_415_and_named(server: Server, coding: str) -> None:
-    reply = server.ask("POST", "/predict", BODY, Content_Encoding=coding)
+    reply = server.request("POST", "/predict", BODY, Content_Encoding=coding)
     assert refusal(reply) == (415, "content-encoding", "gzip, or none")
     assert (reply.json()["error"]["code"], reply.headers["accept-encoding"]) == (
         "unsupported_encoding",
@@ -171,7 +169,8 @@ def test_another_encoding_is_415_and_named(server: Server, coding: str) -> None:
     ids=["JSON", "something behind it", "cut off", "zlib"],
 )
 def test_what_is_no_gzip_is_400(server: Server, body: bytes, expected: str) -> None:
-    assert refusal(server.ask("POST", "/predict", body, Content_Encoding="gzip")) == (400, "body", expected)
+    reply = server.request("POST", "/predict", body, Content_Encoding="gzip")
+    assert refusal(reply) == (400, "body", expected)
 
 
 @pytest.mark.parametrize("start", [b"", b'{"instances":['], ids=["one", "many"])
@@ -179,7 +178,7 @@ def test_the_limits_are_those_of_what_is_decoded(server: Server, start: bytes) -
     limit = Limits().batch_bytes if start else Limits().body_bytes
     packed = gzip.compress(start + b" " * (limit + 1 - len(start)))
     assert len(packed) < limit // 100
-    reply = server.ask("POST", "/predict", packed, Content_Encoding="gzip")
+    reply = server.request("POST", "/predict", packed, Content_Encoding="gzip")
     assert refusal(reply) == (413, "body", f"at most {limit} bytes")
 
 
@@ -191,7 +190,7 @@ def test_a_bomb_is_not_unpacked() -> None:
 
 def test_a_bomb_of_many_members_is_refused(server: Server) -> None:
     packed = gzip.compress(b"") * (MEMBERS + 1)
-    reply = server.ask("POST", "/predict", packed, Content_Encoding="gzip")
+    reply = server.request("POST", "/predict", packed, Content_Encoding="gzip")
     assert refusal(reply) == (413, "body", f"gzip of at most {MEMBERS} members")
 
 
@@ -283,16 +282,18 @@ def test_what_is_no_chunk_is_400(wire: Wire, sent: bytes) -> None:
 
 
 def test_fields_behind_a_chunked_body_are_no_fields_of_the_head(wire: Wire) -> None:
-    asked = head(b"POST /predict HTTP/1.1", b"Transfer-Encoding: chunked")
+    start = head(b"POST /predict HTTP/1.1", b"Transfer-Encoding: chunked")
     for _ in range(2):
-        wire.send(asked + b"14\r\n" + BODY + b"\r\n0\r\nContent-Encoding: br\r\nX-Request-ID: late\r\n\r\n")
+        wire.send(start + b"14\r\n" + BODY + b"\r\n0\r\nContent-Encoding: br\r\nX-Request-ID: late\r\n\r\n")
         reply = wire.reply()
         assert (reply.status, reply.headers["x-request-id"] == "late") == (200, False)
 
 
 def test_many_small_chunks_and_what_follows_them_are_read(wire: Wire) -> None:
     body = BODY + b" " * 20_000
-    wire.send(head(b"POST /predict HTTP/1.1", b"Transfer-Encoding: chunked") + chunked(body, 1) + post(BODY))
+    wire.send(
+        head(b"POST /predict HTTP/1.1", b"Transfer-Encoding: chunked") + to_chunks(body, 1) + post(BODY)
+    )
     assert [wire.reply().status for _ in range(2)] == [200, 200]
 
 
@@ -314,12 +315,12 @@ def test_http_1_0_needs_no_host(wire: Wire) -> None:
 )
 def test_a_byte_order_mark_is_named_whatever_the_size(server: Server, size: int) -> None:
     for body in (BODY, b'{"instances":[[1,2,3]]}'):
-        reply = server.ask("POST", "/predict", b"\xef\xbb\xbf" + body + b" " * size)
+        reply = server.request("POST", "/predict", b"\xef\xbb\xbf" + body + b" " * size)
         assert refusal(reply) == (400, "body", "JSON in UTF-8 without a byte order mark")
 
 
 def test_ipv4_and_ipv6_are_answered(server: Server) -> None:
-    assert server.ask("GET", "/livez").status == 200
+    assert server.request("GET", "/livez").status == 200
     if not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
     with Wire(socket.create_connection(("::1", server.port), timeout=TIMEOUT)) as wire:

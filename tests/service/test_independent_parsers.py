@@ -14,10 +14,16 @@ import pytest
 
 from app.connections import request_body
 from app.errors import InvalidInput
-from tests.service.independent_parsers import Asked, Stream, read_with_aiohttp, read_with_h11, statuses
+from tests.service.independent_parsers import (
+    Parsed,
+    Stream,
+    read_with_aiohttp,
+    read_with_h11,
+    statuses,
+)
 from tests.service.model import number_reader, write_model
-from tests.service.mutations import mutated_head
-from tests.service.server import Server, running
+from tests.service.mutations import mutate_head
+from tests.service.server import Server, run_service
 
 STREAMS = 500  # the independent parsers take most of the time
 # Versions and methods that the service doesn't have, a Host that is none, a head or a length beyond the
@@ -30,7 +36,7 @@ ON_PURPOSE = re.compile(
 )
 
 
-def told(server: Server, stream: bytes) -> bytes:
+def response_to(server: Server, stream: bytes) -> bytes:
     """Return all that the service says to a stream, without what it says before a body comes."""
     with server.connect() as wire:
         wire.send(stream)
@@ -38,10 +44,10 @@ def told(server: Server, stream: bytes) -> bytes:
         return wire.rest().replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
 
 
-def expected(asked: Asked) -> int:
+def expected_status(parsed: Parsed) -> int:
     """Return the status of the answer to POST /predict, from the body that an independent parser read."""
     try:
-        request_body.parse(asked.body, number_reader(), 10)
+        request_body.parse(parsed.body, number_reader(), 10)
     except InvalidInput:
         return 400
     return 200
@@ -49,7 +55,7 @@ def expected(asked: Asked) -> int:
 
 def check_refused(server: Server, stream: bytes, read: Stream) -> None:
     """Hold the service to refuse what both refuse, behind the answers to what came before."""
-    answers = re.findall(rb"(?s)HTTP/1\.1 (\d+) .*?(?=HTTP/1\.1 |$)", told(server, stream))
+    answers = re.findall(rb"(?s)HTTP/1\.1 (\d+) .*?(?=HTTP/1\.1 |$)", response_to(server, stream))
     assert len(answers) <= len(read.requests) + 1, stream
     if len(answers) > len(read.requests):
         assert answers[-1] in (b"400", b"408", b"431", b"501"), (stream, answers)
@@ -57,11 +63,11 @@ def check_refused(server: Server, stream: bytes, read: Stream) -> None:
 
 def check_answered(server: Server, stream: bytes, read: Stream) -> None:
     """Hold the service to answer each request that both read."""
-    found = statuses(read.requests, told(server, stream))
+    found = statuses(read.requests, response_to(server, stream))
     assert len(found) == len(read.requests), (stream, found)
-    for asked, status in zip(read.requests, found, strict=True):
-        if (asked.method, asked.target) == (b"POST", b"/predict") and b"Encoding: gzip" not in stream:
-            assert status == expected(asked), (stream, found)
+    for parsed, status in zip(read.requests, found, strict=True):
+        if (parsed.method, parsed.target) == (b"POST", b"/predict") and b"Encoding: gzip" not in stream:
+            assert status == expected_status(parsed), (stream, found)
 
 
 @pytest.mark.parametrize("switch", ["1", "0"], ids=["hot path", "FastAPI"])
@@ -69,9 +75,9 @@ def test_the_service_reads_what_independent_parsers_read(
     switch: str, unmeasured: dict[str, str], tmp_path: Path
 ) -> None:
     random, answered, refused = Random(11), 0, 0
-    with running(write_model(tmp_path), environment=unmeasured, settings={"HOT_PATH": switch}) as server:
+    with run_service(write_model(tmp_path), environment=unmeasured, settings={"HOT_PATH": switch}) as server:
         for _ in range(STREAMS):
-            stream = b"".join(mutated_head(random))
+            stream = b"".join(mutate_head(random))
             read, other = read_with_h11(stream), read_with_aiohttp(stream)
             if other is None or read != other or ON_PURPOSE.search(stream):
                 continue

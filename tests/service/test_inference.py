@@ -18,7 +18,7 @@ from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client
 from tests.service.model import write_sum
-from tests.service.server import running
+from tests.service.server import run_service
 
 INFER = "/v2/models/known/infer"
 ROWS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
@@ -32,19 +32,19 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> Client:
+def no_model(tmp_path_factory: pytest.TempPathFactory) -> Client:
     return Client(AsgiApp(Service.load(Settings(model_dir=tmp_path_factory.mktemp("empty")))))
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.InferenceServerClient]:
-    with running(write_sum(tmp_path_factory.mktemp("sum"))) as service:
+    with run_service(write_sum(tmp_path_factory.mktemp("sum"))) as service:
         client = triton.InferenceServerClient(f"127.0.0.1:{service.port}")
         yield client
         client.close()
 
 
-def asked(**changes: Any) -> dict[str, Any]:
+def tensor(**changes: Any) -> dict[str, Any]:
     """Return a request whose tensor has these changes."""
     return {"inputs": [TENSOR | changes]}
 
@@ -61,22 +61,22 @@ def test_the_server_and_its_model_say_what_they_are(client: Client) -> None:
         }
 
 
-def test_health_is_told(client: Client) -> None:
+def test_health_is_reported(client: Client) -> None:
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
     for path in ("/v2/models/known/ready", "/v2/models/known/versions/v1.2.3/ready"):
         assert client.get(path).json() == {"name": "known", "ready": True}
 
 
-def test_without_a_model_only_the_process_is_well(broken: Client) -> None:
-    assert broken.get("/v2/health/live").status_code == 200
+def test_without_a_model_only_the_process_is_well(no_model: Client) -> None:
+    assert no_model.get("/v2/health/live").status_code == 200
     for method, path, status in (
         ("GET", "/v2/health/ready", 503),
         ("GET", "/v2/models/known", 500),
         ("GET", "/v2/models/known/ready", 500),
         ("POST", INFER, 500),
     ):
-        response = broken.request(method, path, content=b"{}" if method == "POST" else None)
+        response = no_model.request(method, path, content=b"{}" if method == "POST" else None)
         assert response.status_code == status
         assert list(response.json()) == ["error"]
         assert "card.json: No such file or directory" in response.json()["error"]
@@ -84,7 +84,7 @@ def test_without_a_model_only_the_process_is_well(broken: Client) -> None:
 
 @pytest.mark.parametrize("path", [INFER, "/v2/models/known/versions/v1.2.3/infer"])
 def test_rows_are_predicted_in_their_order(client: Client, path: str) -> None:
-    response = client.post(path, json=asked() | {"id": "question-1"})
+    response = client.post(path, json=tensor() | {"id": "question-1"})
     assert response.json() == {
         "model_name": "known",
         "model_version": "v1.2.3",
@@ -106,43 +106,43 @@ def test_rows_are_predicted_in_their_order(client: Client, path: str) -> None:
 def test_tensors_come_flat_or_in_rows_and_in_three_types(
     client: Client, changes: dict[str, Any], predictions: list[float]
 ) -> None:
-    outputs = client.post(INFER, json=asked(**changes)).json()["outputs"]
+    outputs = client.post(INFER, json=tensor(**changes)).json()["outputs"]
     assert outputs[0]["data"] == predictions
 
 
 @pytest.mark.parametrize("more", [{"parameters": {"binary_data_output": True}}, {"outputs": []}, {"new": 1}])
 def test_what_the_answer_does_not_depend_on_is_taken(client: Client, more: dict[str, Any]) -> None:
-    assert client.post(INFER, json=asked() | more).status_code == 200
+    assert client.post(INFER, json=tensor() | more).status_code == 200
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no inputs": ({}, "inputs: expected a list of one tensor, got null"),
     "two inputs": ({"inputs": [TENSOR, TENSOR]}, "inputs: expected a list of one tensor, got a list of 2"),
-    "an id that is none": (asked() | {"id": 1}, "id: expected a string, got 1.0"),
+    "an id that is none": (tensor() | {"id": 1}, "id: expected a string, got 1.0"),
     "another output": (
-        asked() | {"outputs": [{"name": "x"}]},
+        tensor() | {"outputs": [{"name": "x"}]},
         'outputs[0].name: expected "prediction", got "x"',
     ),
-    "two outputs": (asked() | {"outputs": [1, 2]}, "outputs: expected a list of at most one output"),
-    "no name": (asked(name=None), "inputs[0].name: expected a string, got null"),
-    "another datatype": (asked(datatype="BYTES"), "inputs[0].datatype: expected one of FP64, FP32, INT64"),
-    "no datatype": (asked(datatype=[]), "inputs[0].datatype: expected one of FP64, FP32, INT64, got a list"),
-    "another shape": (asked(shape=[3, 2]), "inputs[0].shape: expected [rows, 3] or [3], got [3.0, 2.0]"),
-    "half a row": (asked(shape=[0.5, 3]), "inputs[0].shape: expected [rows, 3] or [3]"),
-    "no shape": (asked(shape=2), "inputs[0].shape: expected [rows, 3] or [3], got 2.0"),
-    "no rows": (asked(shape=[0, 3], data=[]), "inputs[0].shape: expected 1 to 3 rows, got 0"),
-    "too many rows": (asked(shape=[4, 3]), "inputs[0].shape: expected 1 to 3 rows, got 4"),
-    "no data": (asked(data=None), "inputs[0].data: expected a list, got null"),
-    "too little data": (asked(data=[1, 2]), "inputs[0].data: expected 6 numbers, got 2"),
-    "rows of another shape": (asked(data=[[1, 2, 3], [4, 5]]), "expected 2 rows of 3 numbers"),
-    "a string": (asked(data=[1, 2, "3", 4, 5, 6]), 'inputs[0].data[2]: expected a finite number, got "3"'),
-    "no integer": (asked(datatype="INT64", data=[1, 2, 3.5, 4, 5, 6]), "expected a value of INT64, got 3.5"),
+    "two outputs": (tensor() | {"outputs": [1, 2]}, "outputs: expected a list of at most one output"),
+    "no name": (tensor(name=None), "inputs[0].name: expected a string, got null"),
+    "another datatype": (tensor(datatype="BYTES"), "inputs[0].datatype: expected one of FP64, FP32, INT64"),
+    "no datatype": (tensor(datatype=[]), "inputs[0].datatype: expected one of FP64, FP32, INT64, got a list"),
+    "another shape": (tensor(shape=[3, 2]), "inputs[0].shape: expected [rows, 3] or [3], got [3.0, 2.0]"),
+    "half a row": (tensor(shape=[0.5, 3]), "inputs[0].shape: expected [rows, 3] or [3]"),
+    "no shape": (tensor(shape=2), "inputs[0].shape: expected [rows, 3] or [3], got 2.0"),
+    "no rows": (tensor(shape=[0, 3], data=[]), "inputs[0].shape: expected 1 to 3 rows, got 0"),
+    "too many rows": (tensor(shape=[4, 3]), "inputs[0].shape: expected 1 to 3 rows, got 4"),
+    "no data": (tensor(data=None), "inputs[0].data: expected a list, got null"),
+    "too little data": (tensor(data=[1, 2]), "inputs[0].data: expected 6 numbers, got 2"),
+    "rows of another shape": (tensor(data=[[1, 2, 3], [4, 5]]), "expected 2 rows of 3 numbers"),
+    "a string": (tensor(data=[1, 2, "3", 4, 5, 6]), 'inputs[0].data[2]: expected a finite number, got "3"'),
+    "no integer": (tensor(datatype="INT64", data=[1, 2, 3.5, 4, 5, 6]), "expected a value of INT64, got 3.5"),
     "beyond FP32": (
-        asked(datatype="FP32", data=[1, 2, 1e39, 4, 5, 6]),
+        tensor(datatype="FP32", data=[1, 2, 1e39, 4, 5, 6]),
         "expected a value of FP32, got 1e+39",
     ),
-    "binary": (asked(parameters={"binary_data_size": 48}), "binary tensors are not supported"),
-    "no finite result": (asked(data=[1, 2, 3, 1.7e308, 1.7e308, 0]), "instances[1]"),
+    "binary": (tensor(parameters={"binary_data_size": 48}), "binary tensors are not supported"),
+    "no finite result": (tensor(data=[1, 2, 3, 1.7e308, 1.7e308, 0]), "instances[1]"),
 }
 
 
@@ -170,7 +170,7 @@ def test_classes_are_integers(client: Client, tmp_path: Path) -> None:
 
 
 def infer(server: triton.InferenceServerClient, rows: Any, **options: Any) -> Any:
-    """Ask Triton's client for the predictions of a NumPy array."""
+    """Return the predictions for a NumPy array, by Triton's client."""
     types = {np.dtype(np.float64): "FP64", np.dtype(np.float32): "FP32", np.dtype(np.int64): "INT64"}
     tensor = triton.InferInput("features", rows.shape, types[rows.dtype])
     tensor.set_data_from_numpy(rows, binary_data=options.pop("binary", False))
@@ -196,7 +196,7 @@ def test_triton_s_client_gets_predictions(
     assert result.get_response()["id"] == "7"
 
 
-def test_triton_s_client_is_told_what_is_wrong(server: triton.InferenceServerClient) -> None:
+def test_triton_s_client_gets_the_error(server: triton.InferenceServerClient) -> None:
     with pytest.raises(InferenceServerException, match="binary tensors are not supported"):
         infer(server, np.array(ROWS), binary=True)
     with pytest.raises(InferenceServerException, match="path: expected one of"):

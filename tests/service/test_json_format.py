@@ -1,4 +1,4 @@
-"""What a portable model in JSON may say, and that no other file does any harm."""
+"""Portable models in JSON: valid files are read exactly, all others are refused without harm."""
 
 from __future__ import annotations
 
@@ -56,24 +56,24 @@ ODD_VALUES: list[Any] = [
 ]
 
 
-def written(model: Document) -> bytes:
+def to_file(model: Document) -> bytes:
     return json.dumps(asdict(model)).encode()
 
 
-def edited(model: Document, edit: Callable[[Json], object]) -> bytes:
-    document = json.loads(written(model))
+def edit_file(model: Document, edit: Callable[[Json], object]) -> bytes:
+    document = json.loads(to_file(model))
     edit(document)
     return json.dumps(document).encode()
 
 
 def test_what_is_read_is_written_again_to_the_last_bit() -> None:
-    content = json_format.write(json_format.parse(written(LINEAR), "model.json"))
+    content = json_format.write(json_format.parse(to_file(LINEAR), "model.json"))
     assert content is not None
-    assert json.loads(content) == json.loads(written(LINEAR))
+    assert json.loads(content) == json.loads(to_file(LINEAR))
 
 
 def test_trees_are_read_but_no_longer_written() -> None:
-    assert json_format.write(json_format.parse(written(FOREST), "model.json")) is None
+    assert json_format.write(json_format.parse(to_file(FOREST), "model.json")) is None
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_trees_are_read_but_no_longer_written() -> None:
     ids=lambda step: step.operation,
 )
 def test_a_step_that_json_does_not_know_is_not_written_in_it(step: AnyStep) -> None:
-    model = json_format.parse(written(LINEAR), "model.json")
+    model = json_format.parse(to_file(LINEAR), "model.json")
     assert json_format.write(replace(model, steps=(*model.steps, step))) is None
 
 
@@ -136,11 +136,11 @@ def test_a_file_that_makes_no_whole_model_is_refused(
     model: Document, edit: Callable[[Json], object], reason: str
 ) -> None:
     with pytest.raises(ArtifactError, match=f"model: model.json.*{reason}.*; train again"):
-        json_format.parse(edited(model, edit), "model.json")
+        json_format.parse(edit_file(model, edit), "model.json")
 
 
 def test_a_number_that_no_double_holds_is_refused() -> None:
-    content = written(LINEAR).replace(b"0.1", b"1e999")
+    content = to_file(LINEAR).replace(b"0.1", b"1e999")
     with pytest.raises(ArtifactError, match=r"start\[0\]: expected a finite number, got inf"):
         json_format.parse(content, "model.json")
 
@@ -158,7 +158,7 @@ def test_a_model_that_is_too_large_is_refused(
 ) -> None:
     monkeypatch.setattr(json_format, "MAX_NODES", limit)
     with pytest.raises(ArtifactError, match=f"{reason}; train again"):
-        json_format.parse(written(model), "model.json")
+        json_format.parse(to_file(model), "model.json")
 
 
 def chain(depth: int) -> Document:
@@ -169,24 +169,24 @@ def chain(depth: int) -> Document:
 
 
 def test_a_tree_may_be_as_deep_as_is_said_and_no_deeper() -> None:
-    deepest = json_format.parse(written(chain(MAX_DEPTH)), "model.json")
+    deepest = json_format.parse(to_file(chain(MAX_DEPTH)), "model.json")
     assert scorer(deepest).one([1.5]) == 1.0
     with pytest.raises(ArtifactError, match=f"deeper than {MAX_DEPTH}"):
-        json_format.parse(written(chain(MAX_DEPTH + 1)), "model.json")
+        json_format.parse(to_file(chain(MAX_DEPTH + 1)), "model.json")
 
 
 def test_as_many_steps_as_there_may_be_are_taken() -> None:
-    content = edited(LINEAR, lambda m: m.update(steps=m["steps"][:2] * 50))
+    content = edit_file(LINEAR, lambda m: m.update(steps=m["steps"][:2] * 50))
     assert math.isfinite(scorer(json_format.parse(content, "model.json")).one([0.5, 1.5]))
 
 
 @pytest.mark.parametrize("model", [LINEAR, FOREST], ids=["linear", "forest"])
 def test_a_mutated_file_is_refused_or_is_a_model_that_never_raises(model: Document) -> None:
     chance = random.Random(0)
-    original = written(model)
+    original = to_file(model)
     outcomes = {"refused": 0, "read": 0}
     for _ in range(MUTATIONS):
-        content = mutated(original, chance)
+        content = mutate_bytes(original, chance)
         try:
             found = json_format.parse(content, "model.json")
         except ArtifactError:
@@ -200,7 +200,7 @@ def test_a_mutated_file_is_refused_or_is_a_model_that_never_raises(model: Docume
     assert min(outcomes.values()) > MUTATIONS / 50, outcomes
 
 
-def mutated(content: bytes, chance: random.Random) -> bytes:
+def mutate_bytes(content: bytes, chance: random.Random) -> bytes:
     """Return a file's content with some bytes, or a value somewhere in it, changed."""
     if chance.random() < 0.5:
         changed = bytearray(content)
@@ -242,7 +242,7 @@ def test_a_folder_with_a_mutated_file_is_refused_or_predicts_as_before(
     folder = Path(shutil.copytree(model_dir, tmp_path / "model"))
     original, chance, refused = (folder / name).read_bytes(), random.Random(1), 0
     for _ in range(MUTATIONS // 20):
-        (folder / name).write_bytes(mutated(original, chance))
+        (folder / name).write_bytes(mutate_bytes(original, chance))
         try:
             predictor = load(folder)
         except ArtifactError:

@@ -1,4 +1,4 @@
-"""What clients may take up, and what they are told beyond it, with the hot path and without."""
+"""Limits on clients, and the errors beyond them, with the hot path and without."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.model import write_model
-from tests.service.server import TIMEOUT, Reply, Server, Wire, running
+from tests.service.server import TIMEOUT, Reply, Server, Wire, run_service
 
 BODY = b'{"features":[1,2,3]}'
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY)
@@ -23,8 +23,8 @@ LIMITS = SECONDS | {"LIMIT_HEAD_BYTES": "1000", "LIMIT_HEAD_FIELDS": "8", "LIMIT
 @pytest.fixture(scope="module", params=["1", "0"], ids=["hot path", "FastAPI"])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = write_model(tmp_path_factory.mktemp("model"))
-    with running(folder, settings=LIMITS | {"HOT_PATH": request.param}) as service:
-        assert service.ask("GET", "/nowhere").status == 404  # FastAPI is imported by now
+    with run_service(folder, settings=LIMITS | {"HOT_PATH": request.param}) as service:
+        assert service.request("GET", "/nowhere").status == 404  # FastAPI is imported by now
         yield service
 
 
@@ -51,7 +51,7 @@ def code(reply: Reply) -> tuple[int, str]:
     return reply.status, reply.json()["error"]["code"]
 
 
-def ended(wire: Wire) -> Reply:
+def last_reply(wire: Wire) -> Reply:
     """Return the last answer of a connection that the server ends."""
     reply = wire.reply()
     assert reply.headers["connection"] == "close"
@@ -71,14 +71,14 @@ def ended(wire: Wire) -> Reply:
 )
 def test_a_head_beyond_the_limits_is_431(wire: Wire, service: Server, head: bytes) -> None:
     wire.send(b"POST /predict HTTP/1.1\r\n")
-    assert service.ask("GET", "/livez").status == 200  # so that the head comes in two segments
+    assert service.request("GET", "/livez").status == 200  # so that the head comes in two segments
     wire.send(head)
-    assert code(ended(wire)) == (431, "head_too_large")
+    assert code(last_reply(wire)) == (431, "head_too_large")
 
 
 def test_a_target_beyond_the_limit_is_431(wire: Wire) -> None:
     wire.send(b"GET /" + b"a" * 2000 + b" HTTP/1.1\r\n\r\n")
-    assert code(ended(wire)) == (431, "head_too_large")
+    assert code(last_reply(wire)) == (431, "head_too_large")
 
 
 def test_a_head_up_to_the_limits_is_read(wire: Wire) -> None:
@@ -91,20 +91,20 @@ def test_a_head_up_to_the_limits_is_read(wire: Wire) -> None:
 
 def test_what_is_no_http_is_400(wire: Wire) -> None:
     wire.send(b"HELO example.com\r\n\r\n")
-    assert code(ended(wire)) == (400, "invalid_input")
+    assert code(last_reply(wire)) == (400, "invalid_input")
 
 
 def test_a_head_that_trickles_is_408_all_the_same(wire: Wire) -> None:
     wire.send(b"POST /predict HTTP/1.1\r\nX: ")
     wire.socket.settimeout(0.1)
-    told = b""
+    reply = b""
     for _ in range(10 * round(TIMEOUT)):
         wire.send(b"x")
         with contextlib.suppress(TimeoutError):
-            told = told or wire.receive()
-        if told:
+            reply = reply or wire.receive()
+        if reply:
             break
-    assert told.startswith(b"HTTP/1.1 408 ")
+    assert reply.startswith(b"HTTP/1.1 408 ")
 
 
 SLOW = {
@@ -116,16 +116,16 @@ SLOW = {
 
 @pytest.mark.parametrize(("part", "name"), SLOW.values(), ids=list(SLOW))
 def test_what_does_not_come_in_time_is_408(slow: dict[bytes, Wire], part: bytes, name: str) -> None:
-    error = ended(slow[part])
+    error = last_reply(slow[part])
     assert code(error) == (408, "too_slow")
     assert error.json()["error"]["message"] == f"{name}: expected all of it within 1 seconds, got less"
 
 
 def test_the_open_inference_protocol_is_refused_in_its_own_shape(slow: dict[bytes, Wire]) -> None:
-    assert ended(slow[INFER]).json() == {"error": "body: expected all of it within 1 seconds, got less"}
+    assert last_reply(slow[INFER]).json() == {"error": "body: expected all of it within 1 seconds, got less"}
 
 
-def test_a_body_that_nobody_asked_for_is_not_waited_for(slow: dict[bytes, Wire]) -> None:
+def test_the_body_of_a_request_without_one_is_not_waited_for(slow: dict[bytes, Wire]) -> None:
     wire = slow[UNASKED]
     assert wire.reply().status == 200
     assert wire.rest() == b""
@@ -140,16 +140,16 @@ def test_an_idle_connection_is_closed_without_a_word(slow: dict[bytes, Wire]) ->
 def test_a_chunked_body_past_the_limit_is_413_and_the_connection_closed(wire: Wire) -> None:
     wire.send(b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     wire.send(b"%x\r\n%s\r\n" % (70_000, b" " * 70_000))  # and no last chunk
-    assert code(ended(wire)) == (413, "too_large")
+    assert code(last_reply(wire)) == (413, "too_large")
 
 
 def test_answers_owed_come_before_the_refusal_of_what_follows(wire: Wire) -> None:
     wire.send((HEAD + BODY) * 3 + b"nonsense\r\n\r\n")
     assert [wire.reply().status for _ in range(3)] == [200, 200, 200]
-    assert code(ended(wire)) == (400, "invalid_input")
+    assert code(last_reply(wire)) == (400, "invalid_input")
 
 
-def test_a_client_that_says_no_more_gets_what_it_asked_for(wire: Wire) -> None:
+def test_a_client_that_closes_its_side_gets_its_responses(wire: Wire) -> None:
     wire.send((HEAD + BODY) * 2 + HEAD)
     wire.say_no_more()
     assert [wire.reply().status for _ in range(2)] == [200, 200]
@@ -164,21 +164,21 @@ def test_a_new_connection_takes_the_place_of_one_that_waits(service: Server) -> 
         assert idle[0].rest() == b""
 
 
-def test_one_in_the_middle_of_a_request_is_told_that_its_place_was_needed(service: Server) -> None:
+def test_a_connection_in_the_middle_of_a_request_gets_503_when_its_place_is_needed(service: Server) -> None:
     with contextlib.ExitStack() as stack:
         slow = [stack.enter_context(service.connect()) for _ in range(30)]
         for each in slow:
             each.send(HEAD)
         assert service.predict([1, 2, 3]).status == 200
-        told = {each.raw_reply()[9:12] for each in slow}
-    assert told >= {b"503", b"408"}
+        statuses = {each.raw_reply()[9:12] for each in slow}
+    assert statuses >= {b"503", b"408"}
 
 
 def test_refusals_are_counted(service: Server) -> None:
     with service.connect() as wire:
         before = service.metrics()
         wire.send(b"nonsense\r\n\r\n")
-        assert ended(wire).status == 400
+        assert last_reply(wire).status == 400
     name = 'http_requests_total{route="other",status="400"}'
     assert service.metrics()[name] == before.get(name, 0) + 1
 
@@ -186,13 +186,13 @@ def test_refusals_are_counted(service: Server) -> None:
 def test_refusals_are_logged(service: Server) -> None:
     with service.connect() as wire:
         wire.send(b"POST /predict HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow-1\r\nContent-Length: 9\r\n\r\n")
-        assert ended(wire).headers["x-request-id"] == "slow-1"
+        assert last_reply(wire).headers["x-request-id"] == "slow-1"
     entry = service.log.entry(lambda entry: entry.get("requestId") == "slow-1")
     assert (entry["severity"], entry["httpRequest"]["status"]) == ("WARNING", 408)
 
 
 def test_the_process_may_open_as_many_files_as_connections_need(tmp_path: Path) -> None:
-    with running(write_model(tmp_path)) as service:
+    with run_service(write_model(tmp_path)) as service:
         limits = Path(f"/proc/{service.process.pid}/limits").read_text()
         soft, hard = next(line for line in limits.splitlines() if "open files" in line).split()[3:5]
         assert soft == hard
@@ -200,4 +200,4 @@ def test_the_process_may_open_as_many_files_as_connections_need(tmp_path: Path) 
 
 def test_a_body_of_exactly_the_limit_is_read(service: Server) -> None:
     body = json.dumps({"features": [1, 2, 3]}).encode()
-    assert service.ask("POST", "/predict", body + b" " * (65536 - len(body))).status == 200
+    assert service.request("POST", "/predict", body + b" " * (65536 - len(body))).status == 200

@@ -52,7 +52,7 @@ def batch(rows: int) -> bytes:
     return json.dumps({"instances": [[number, 0.5, -number] for number in range(rows)]}).encode()
 
 
-def mutated_batch(random: Random) -> bytes:
+def mutate_batch(random: Random) -> bytes:
     """Return a batch that is longer than some slices, mostly with a few things changed."""
     rows = [b"[%b]" % ",".join(random.choices(NUMBERS, k=3)).encode() for _ in range(random.randint(1, 30))]
     end = random.choice((b"]}", b"] }\n", b'],"parameters":{}}', b'], "parameters" : null }'))
@@ -91,7 +91,7 @@ def test_what_is_read_in_slices_is_read_strictly_as_the_same(
     monkeypatch.setattr(request_body, "_only_field", lambda body, name: None)
     random, taken = Random(5), 0
     for _ in range(20_000):
-        body = mutated_batch(random)
+        body = mutate_batch(random)
         if (found := read_in_slices(body, native)) is not None:
             assert found == read_strictly(body), body
             taken += 1
@@ -107,7 +107,7 @@ MIXED_ROWS = (
 )
 
 
-def mutated_mixed_batch(random: Random) -> bytes:
+def mutate_mixed_batch(random: Random) -> bytes:
     """Return a batch of mixed rows, mostly with a few things changed."""
     kinds = random.choice((MIXED_ROWS, MIXED_ROWS[:2], MIXED_ROWS[3:]))
     rows = random.choices(kinds, k=random.randint(1, 20))
@@ -126,7 +126,7 @@ def test_mixed_rows_that_are_read_in_slices_are_read_strictly_as_the_same(
     monkeypatch.setattr(batch_body, "SLICE_BYTES", 60)
     random, reader, taken = Random(7), RowReader(mixed_columns()), 0
     for _ in range(20_000):
-        body = mutated_mixed_batch(random)
+        body = mutate_mixed_batch(random)
         try:
             found = [row for rows in batch_body.mixed_slices(body, reader) for row in rows]
         except NotInSlices:
@@ -178,7 +178,7 @@ def test_the_row_without_a_result_is_named_in_a_long_batch(client: Client) -> No
     assert client.app.service.metrics.predictions == before
 
 
-def test_what_is_no_json_is_told_before_a_row_without_a_result(client: Client) -> None:
+def test_invalid_json_is_reported_before_a_row_without_a_result(client: Client) -> None:
     rows = b'{"instances":[[1.7e308,1.7e308,0]' + b",[1,2,3]" * 5000
     error = error_of(client.post("/predict", content=rows + b",[1,2,x]]}"), 400)
     assert (error["input"], error["expected"]) == ("body", "JSON")
@@ -228,19 +228,19 @@ def test_what_is_too_much_of_is_refused_unparsed(
 
 
 @pytest.mark.anyio
-async def test_more_batches_at_once_than_the_limit_are_told_to_come_again(tmp_path: Path) -> None:
+async def test_more_batches_at_once_than_the_limit_get_a_retry_after(tmp_path: Path) -> None:
     client = client_of(tmp_path, batches=2)
     answers: list[httpx.Response] = []
     async with client.open() as opened:
         assert (await opened.post("/predict", content=b"{}")).status_code == 400  # FastAPI is imported
 
-        async def ask(body: bytes) -> None:
+        async def send(body: bytes) -> None:
             answers.append(await opened.post("/predict", content=body))
 
         async with anyio.create_task_group() as tasks:
             for _ in range(4):
-                tasks.start_soon(ask, batch(5000))
-            tasks.start_soon(ask, b'{"features":[1,2,3]}')
+                tasks.start_soon(send, batch(5000))
+            tasks.start_soon(send, b'{"features":[1,2,3]}')
         assert (await opened.post("/predict", content=batch(5000))).status_code == 200
     assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 503, 503]
     refused = next(answer for answer in answers if answer.status_code == 503)

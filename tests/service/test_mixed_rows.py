@@ -15,7 +15,7 @@ from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, error_of
 from tests.service.model import mixed_columns, write_classes, write_mixed, write_model, write_sum
-from tests.service.server import running
+from tests.service.server import run_service
 
 ROW = ["north", 81.5, 3, True, "red"]
 NAMES = [each.feature.name for each in mixed_columns()]
@@ -33,7 +33,7 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> Client:
     return Client(AsgiApp(Service.load(Settings(model_dir=write_model(tmp_path_factory.mktemp("numbers"))))))
 
 
-def predicted(client: Client, row: Any) -> float:
+def predict(client: Client, row: Any) -> float:
     """Return the prediction for a row, which a batch has as well."""
     response = client.post("/predict", json={"features": row})
     assert response.status_code == 200, response.text
@@ -42,7 +42,7 @@ def predicted(client: Client, row: Any) -> float:
     return float(response.json()["prediction"])
 
 
-def encoded(client: Client, row: list[Any]) -> float:
+def predict_encoded(client: Client, row: list[Any]) -> float:
     """Return what the model predicts for an encoded row."""
     return client.app.service.predictor().predict(row)
 
@@ -59,8 +59,8 @@ def encoded(client: Client, row: list[Any]) -> float:
 def test_rows_are_encoded_in_the_cards_order_and_by_name(
     client: Client, row: list[Any], code: list[Any]
 ) -> None:
-    assert predicted(client, row) == encoded(client, code)
-    assert predicted(client, dict(reversed([*zip(NAMES, row, strict=True)]))) == encoded(client, code)
+    assert predict(client, row) == predict_encoded(client, code)
+    assert predict(client, dict(reversed([*zip(NAMES, row, strict=True)]))) == predict_encoded(client, code)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_value_that_a_column_does_not_take_is_named(
 
 def test_a_model_of_numbers_takes_names_too(numbers: Client) -> None:
     named = {"radius error": 1.095, "mean radius": 17.99, "mean texture": 10}
-    assert predicted(numbers, named) == predicted(numbers, [17.99, 10, 1.095])
+    assert predict(numbers, named) == predict(numbers, [17.99, 10, 1.095])
     error = error_of(numbers.post("/predict", json={"features": named | {"mean radius": None}}), 400)
     assert error["message"] == 'features["mean radius"]: expected a finite number, got null'
     assert error_of(numbers.post("/predict", json={"features": [1, None, 3]}), 400)["input"] == "features[1]"
@@ -107,7 +107,7 @@ def test_a_model_of_numbers_takes_names_too(numbers: Client) -> None:
 def test_long_batches_are_answered_in_the_order_of_their_rows(client: Client, row: Any) -> None:
     other = ["south", None, 1, False, "blue"]
     found = client.post("/predict", json={"instances": [row, other] * 1000}).json()
-    assert found == {"predictions": [predicted(client, row), predicted(client, other)] * 1000}
+    assert found == {"predictions": [predict(client, row), predict(client, other)] * 1000}
 
 
 def test_a_long_batch_with_too_many_objects_is_refused(client: Client) -> None:
@@ -118,9 +118,9 @@ def test_a_long_batch_with_too_many_objects_is_refused(client: Client) -> None:
 def test_missing_values_and_unknown_categories_have_bins_of_their_own(tmp_path: Path) -> None:
     rows = (ROW, [None, None, 3, True, "red"], ["nowhere", 1, 2, False, "blue"])
     bodies = [*({"features": row} for row in rows), {"instances": [ROW, [None, 5, 1, True, "red"]]}]
-    with running(write_mixed(tmp_path)) as server:
+    with run_service(write_mixed(tmp_path)) as server:
         for body in bodies:
-            assert server.ask("POST", "/predict", json.dumps(body).encode()).status == 200
+            assert server.request("POST", "/predict", json.dumps(body).encode()).status == 200
         metrics = server.metrics()
     bins = {
         name: metrics[f'input_bin_total{{feature="town",bin="{name}"}}'] for name in (*"01234", "missing")
@@ -200,13 +200,13 @@ def test_tensors_by_name_are_columns(client: Client, numbers: Client) -> None:
         (each["name"], each["datatype"]) for each in TENSORS
     ]
     output = client.post(INFER, json={"inputs": TENSORS[::-1]}).json()["outputs"][0]
-    assert output["data"] == [predicted(client, ROW), predicted(client, [None, None, 4, False, "blue"])]
+    assert output["data"] == [predict(client, ROW), predict(client, [None, None, 4, False, "blue"])]
     named = {"mean radius": 17.99, "mean texture": 10, "radius error": 1.095}
     tensors = [
         {"name": key, "datatype": "FP32", "shape": [1], "data": [value]} for key, value in named.items()
     ]
     output = numbers.post(INFER, json={"inputs": tensors}).json()["outputs"][0]
-    assert output["data"] == [predicted(numbers, named)]
+    assert output["data"] == [predict(numbers, named)]
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ FORMATS: dict[str, Any] = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_mlflow_s_formats_are_answered(client: Client, name: str) -> None:
     response = client.post("/invocations", json={name: FORMATS[name]})
-    assert response.json() == {"predictions": [predicted(client, ROW)]}
+    assert response.json() == {"predictions": [predict(client, ROW)]}
 
 
 @pytest.mark.parametrize(

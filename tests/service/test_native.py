@@ -100,7 +100,7 @@ def test_threads_score_side_by_side(native_library: Path) -> None:
     assert results == {number: [30.0 * number] * 2000 for number in range(8)}
 
 
-def test_a_library_beside_the_scorer_is_used_without_being_told(
+def test_a_library_beside_the_scorer_is_used_by_default(
     native_library: Path, model_dir: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(ROOT / "app", tmp_path / "app", ignore=shutil.ignore_patterns("*.so", "__pycache__"))

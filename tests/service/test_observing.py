@@ -1,4 +1,4 @@
-"""What a running service tells about itself: counters, log lines, request ids and traces."""
+"""Observability of a running service: counters, log lines, request ids and traces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from app.metrics import SECONDS
 from tests.service.model import EDGES, write_model
-from tests.service.server import Entry, Server, running
+from tests.service.server import Entry, Server, run_service
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
@@ -28,12 +28,12 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         "GOOGLE_CLOUD_PROJECT": "my-project",
         "IMAGE_DIGEST": "sha256:abc",
     }
-    with running(write_model(tmp_path_factory.mktemp("model")), settings=settings) as server:
+    with run_service(write_model(tmp_path_factory.mktemp("model")), settings=settings) as server:
         yield server
 
 
-def grown(server: Server, before: dict[str, float]) -> dict[str, float]:
-    """Return by how much the counters have grown, but for what asking for them has added."""
+def growth_since(server: Server, before: dict[str, float]) -> dict[str, float]:
+    """Return the growth of the counters, without the requests for the counters themselves."""
     after = server.metrics()
     counters = {name for name in after if re.match(r"[a-z_]+(_total|_count|_bucket)", name)}
     changed = {name: after[name] - before.get(name, 0) for name in counters if 'route="/metrics"' not in name}
@@ -41,7 +41,7 @@ def grown(server: Server, before: dict[str, float]) -> dict[str, float]:
 
 
 def test_metrics_are_in_prometheus_s_text_format(server: Server) -> None:
-    reply = server.ask("GET", "/metrics")
+    reply = server.request("GET", "/metrics")
     assert reply.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     text = reply.body.decode()
     assert text.endswith("\n")
@@ -66,7 +66,7 @@ def test_metrics_describe_the_model_and_the_process(server: Server) -> None:
 def test_a_prediction_is_counted(server: Server) -> None:
     before = server.metrics()
     server.predict([EDGES[0], EDGES[0] + 0.1, 1e9])
-    changes = grown(server, before)
+    changes = growth_since(server, before)
     buckets = {name for name in changes if "_bucket" in name}
     assert {name: by for name, by in changes.items() if name not in buckets} == {
         'http_requests_total{route="/predict",status="200"}': 1,
@@ -96,19 +96,19 @@ def test_requests_are_counted_by_routes_from_a_closed_list(
     server: Server, method: str, path: str, route: str, status: int
 ) -> None:
     before = server.metrics()
-    assert server.ask(method, path).status == status
-    assert grown(server, before)[f'http_requests_total{{route="{route}",status="{status}"}}'] == 1
+    assert server.request(method, path).status == status
+    assert growth_since(server, before)[f'http_requests_total{{route="{route}",status="{status}"}}'] == 1
 
 
-def logged(server: Server, request_id: str) -> Entry:
+def find_entry(server: Server, request_id: str) -> Entry:
     """Return the log's entry about a request."""
     return server.log.entry(lambda entry: entry.get("requestId") == request_id)
 
 
 def test_a_prediction_is_logged_in_cloud_logging_s_fields(server: Server) -> None:
     headers = {"X_Request_ID": "predicted-1", "User_Agent": 'a "browser"', "Traceparent": TRACEPARENT}
-    reply = server.ask("POST", "/predict", BODY, **headers)
-    entry = logged(server, "predicted-1")
+    reply = server.request("POST", "/predict", BODY, **headers)
+    entry = find_entry(server, "predicted-1")
     assert entry.pop("time")
     assert re.fullmatch(r"0\.\d{6}s", entry["httpRequest"].pop("latency"))
     assert entry == {
@@ -130,28 +130,28 @@ def test_a_prediction_is_logged_in_cloud_logging_s_fields(server: Server) -> Non
 
 
 def test_a_refusal_is_logged_as_a_warning(server: Server) -> None:
-    server.ask("POST", "/predict", b"{}", X_Request_ID="refused-1")
-    entry = logged(server, "refused-1")
+    server.request("POST", "/predict", b"{}", X_Request_ID="refused-1")
+    entry = find_entry(server, "refused-1")
     assert (entry["severity"], entry["httpRequest"]["status"]) == ("WARNING", 400)
 
 
 @pytest.mark.parametrize("traceparent", ["", "nonsense", f"00-{TRACE}", f"00-{TRACE.upper()}-{SPAN}-01"])
 def test_what_is_no_trace_is_left_out(server: Server, traceparent: str) -> None:
     request_id = f"trace-{hash(traceparent):x}"
-    server.ask("POST", "/predict", BODY, X_Request_ID=request_id, Traceparent=traceparent)
-    assert not any("trace" in name for name in logged(server, request_id))
+    server.request("POST", "/predict", BODY, X_Request_ID=request_id, Traceparent=traceparent)
+    assert not any("trace" in name for name in find_entry(server, request_id))
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/predict"), ("GET", "/livez"), ("GET", "/nowhere")])
 def test_a_request_s_id_comes_back(server: Server, method: str, path: str) -> None:
     given = "Root=1-67891233-abcdef012345678912345678"
-    assert server.ask(method, path, BODY, X_Request_ID=given).headers["x-request-id"] == given
+    assert server.request(method, path, BODY, X_Request_ID=given).headers["x-request-id"] == given
 
 
 @pytest.mark.parametrize("given", [None, "", "a b", "a" * 129, "<script>"])
 def test_a_request_without_a_fit_id_gets_one_of_its_own(server: Server, given: str | None) -> None:
     headers = {} if given is None else {"X_Request_ID": given}
-    ids = {server.ask("POST", "/predict", BODY, **headers).headers["x-request-id"] for _ in range(3)}
+    ids = {server.request("POST", "/predict", BODY, **headers).headers["x-request-id"] for _ in range(3)}
     assert len(ids) == 3
     assert all(re.fullmatch("[0-9a-f]{28}", each) for each in ids)
 
@@ -160,10 +160,10 @@ def test_so_many_successes_a_second_are_logged_and_every_failure(
     server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = write_model(tmp_path_factory.mktemp("model"))
-    with running(folder, settings={"ACCESS_LOG": "1"}) as other:
+    with run_service(folder, settings={"ACCESS_LOG": "1"}) as other:
         for _ in range(20):
             assert other.predict([1, 2, 3]).status == 200
-            assert other.ask("POST", "/predict", b"{}").status == 400
+            assert other.request("POST", "/predict", b"{}").status == 400
         other.stop()
         statuses = [entry["httpRequest"]["status"] for entry in other.log.all() if "httpRequest" in entry]
     assert statuses.count(400) == 20
@@ -172,8 +172,8 @@ def test_so_many_successes_a_second_are_logged_and_every_failure(
 
 def test_without_a_project_only_the_traceparent_is_logged(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = write_model(tmp_path_factory.mktemp("model"))
-    with running(folder) as server:
-        server.ask("POST", "/predict", b"{}", X_Request_ID="traced-1", Traceparent=TRACEPARENT)
-        entry = logged(server, "traced-1")
+    with run_service(folder) as server:
+        server.request("POST", "/predict", b"{}", X_Request_ID="traced-1", Traceparent=TRACEPARENT)
+        entry = find_entry(server, "traced-1")
         assert entry["traceparent"] == TRACEPARENT
         assert "logging.googleapis.com/trace" not in entry

@@ -1,4 +1,4 @@
-"""schemathesis asks a service everything that its OpenAPI document allows, and what it doesn't."""
+"""Requests by schemathesis, valid and invalid by the service's OpenAPI document."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.model import write_model
-from tests.service.server import running
+from tests.service.server import run_service
 
 EXAMPLES = 6  # for each operation, and again for each way to make them
 SECONDS = 120
@@ -31,7 +31,7 @@ def test_schemathesis_finds_nothing(switch: str, unmeasured: dict[str, str], tmp
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION)
     settings = {"HOT_PATH": switch, **VERTEX}
-    with running(write_model(tmp_path / "model"), environment=unmeasured, settings=settings) as service:
+    with run_service(write_model(tmp_path / "model"), environment=unmeasured, settings=settings) as service:
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(configuration)]
         command += ["run", f"http://127.0.0.1:{service.port}/openapi.json", "--checks", "all"]
         command += ["--max-examples", str(EXAMPLES), "--generation-deterministic", "--no-color"]

@@ -1,4 +1,4 @@
-"""What browsers are sent: the same with and without FastAPI, packed, fresh, and from here only."""
+"""Files for browsers: the same with and without FastAPI, gzipped, fresh, and from this host only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.modelling.artifact import PLOT_FILES
 from app.settings import Settings
 from tests.service.differential import OURS
 from tests.service.model import write_model
-from tests.service.server import Server, running
+from tests.service.server import Server, run_service
 
 STATIC = Path(page.__file__).with_name("static")
 PLOT = b'<svg xmlns="http://www.w3.org/2000/svg"><title>ROC curve</title></svg>\n'
@@ -35,10 +35,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
     folder = write_model(tmp_path_factory.mktemp("model"))
     (folder / "roc.svg").write_bytes(PLOT)
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(running(folder, settings={"HOT_PATH": switch})) for switch in "10"]
+        yield [stack.enter_context(run_service(folder, settings={"HOT_PATH": switch})) for switch in "10"]
 
 
-def said(server: Server, head: str) -> bytes:
+def response_to(server: Server, head: str) -> bytes:
     """Return what a server says to a head, the date and its own ids aside."""
     with server.connect() as wire:
         wire.send(f"{head}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
@@ -47,7 +47,7 @@ def said(server: Server, head: str) -> bytes:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_every_file_is_answered_with_what_keeps_it_safe_and_fresh(servers: list[Server], path: str) -> None:
-    reply = servers[0].ask("GET", path)
+    reply = servers[0].request("GET", path)
     assert reply.status == 200
     assert reply.body
     assert reply.headers["content-type"] in {kind.decode() for kind in page.MEDIA_TYPES.values()}
@@ -63,23 +63,23 @@ def test_every_file_is_answered_with_what_keeps_it_safe_and_fresh(servers: list[
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_client_that_takes_gzip_is_sent_less_of_the_same(servers: list[Server], path: str) -> None:
-    whole = servers[0].ask("GET", path, Accept_Encoding="identity")
-    packed = servers[0].ask("GET", path, Accept_Encoding="gzip, deflate, br, zstd")
+    whole = servers[0].request("GET", path, Accept_Encoding="identity")
+    packed = servers[0].request("GET", path, Accept_Encoding="gzip, deflate, br, zstd")
     assert packed.headers["content-encoding"] == "gzip"
     assert gzip.decompress(packed.body) == whole.body
     assert packed.headers["etag"] == whole.headers["etag"]
     assert len(packed.body) < len(whole.body) / 1.5 or len(whole.body) < 500
 
 
-def test_a_client_that_has_it_is_told_so(servers: list[Server]) -> None:
-    tag = servers[0].ask("GET", "/docs").headers["etag"]
+def test_a_client_that_has_the_file_gets_304(servers: list[Server]) -> None:
+    tag = servers[0].request("GET", "/docs").headers["etag"]
     for known in (tag, f'"other", {tag}', tag.removeprefix("W/"), "*"):
-        reply = servers[0].ask("GET", "/docs", If_None_Match=known)
+        reply = servers[0].request("GET", "/docs", If_None_Match=known)
         assert (reply.status, reply.body) == (304, b"")
         assert reply.headers["etag"] == tag
         assert "content-length" not in reply.headers
     for other in ('W/"other"', "", tag.replace('"', "")):
-        assert servers[0].ask("GET", "/docs", If_None_Match=other).status == 200
+        assert servers[0].request("GET", "/docs", If_None_Match=other).status == 200
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_client_that_has_it_is_told_so(servers: list[Server]) -> None:
         *((b"gzip;q=0", False), (b"gzip; q=0.000, *", False)),
     ],
 )
-def test_packed_answers_are_for_those_who_ask_for_them(accepted: bytes, takes: bool) -> None:
+def test_gzipped_responses_are_for_clients_that_accept_them(accepted: bytes, takes: bool) -> None:
     assert takes_gzip(accepted) is takes
 
 
@@ -101,18 +101,18 @@ def test_fastapi_and_what_stands_before_it_answer_alike(
 ) -> None:
     tag = file_tag(servers[0], path)
     for field in ("Accept: */*", "Accept-Encoding: gzip", f"If-None-Match: {tag}"):
-        hot, cold = (said(server, f"{method} {path} HTTP/1.1\r\n{field}") for server in servers)
+        hot, cold = (response_to(server, f"{method} {path} HTTP/1.1\r\n{field}") for server in servers)
         assert hot == cold
 
 
 def file_tag(server: Server, path: str) -> str:
     """Return the tag of what is at a path, if anything is."""
-    return server.ask("GET", path).headers.get("etag", "none")
+    return server.request("GET", path).headers.get("etag", "none")
 
 
 def test_pages_are_read_only(servers: list[Server]) -> None:
     for method in ("POST", "DELETE"):
-        reply = servers[0].ask(method, "/")
+        reply = servers[0].request(method, "/")
         assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
 
 
@@ -120,36 +120,36 @@ def test_pages_are_read_only(servers: list[Server]) -> None:
     "path", ["/static/page.py", "/static/..%2fpage.py", "/static/page.css.gz", "/model/card.json"]
 )
 def test_no_other_file_is_reached(servers: list[Server], path: str) -> None:
-    reply = servers[0].ask("GET", path)
+    reply = servers[0].request("GET", path)
     assert (reply.status, reply.json()["error"]["code"]) == (404, "not_found")
 
 
 def test_a_plot_that_training_did_not_make_is_not_found(servers: list[Server]) -> None:
-    reply = servers[0].ask("GET", "/model/residuals.svg")
+    reply = servers[0].request("GET", "/model/residuals.svg")
     assert reply.status == 404
     assert reply.json()["error"]["message"] == "path: expected a file that there is, got residuals.svg"
 
 
 def test_a_plot_is_the_model_folder_s(servers: list[Server]) -> None:
-    reply = servers[0].ask("GET", "/model/roc.svg")
+    reply = servers[0].request("GET", "/model/roc.svg")
     assert (reply.headers["content-type"], reply.body) == ("image/svg+xml", PLOT)
 
 
 def test_pages_need_no_framework_and_are_counted_by_their_paths(tmp_path: Path) -> None:
-    with running(write_model(tmp_path)) as server:
+    with run_service(write_model(tmp_path)) as server:
         for path in PATHS[:-1]:
-            assert server.ask("GET", path).status == 200
+            assert server.request("GET", path).status == 200
         counted = server.metrics()
         assert not server.maps("pydantic_core")
         assert all(counted[f'http_requests_total{{route="{path}",status="200"}}'] == 1 for path in PATHS[:-1])
-        assert server.ask("GET", "/static/other").status == 404
+        assert server.request("GET", "/static/other").status == 404
         assert server.metrics()['http_requests_total{route="other",status="404"}'] == 1
 
 
 def test_a_page_is_shown_also_when_there_is_no_model(tmp_path: Path) -> None:
-    with running(tmp_path) as server:
-        assert server.ask("GET", "/").status == 200
-        assert server.ask("GET", "/model").status == 500
+    with run_service(tmp_path) as server:
+        assert server.request("GET", "/").status == 200
+        assert server.request("GET", "/model").status == 500
 
 
 def test_a_file_that_lies_packed_is_sent_as_it_lies(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_all_our_files_are_served_and_all_plots_have_a_place() -> None:
 
 
 class References(HTMLParser):
-    """What a page loads, and what a strict policy would block in it."""
+    """Collector of what a page loads, and of what a strict policy would block in it."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -25,7 +25,7 @@ GOOD, BAD, ODD = [1.0, 2.0, 3.0], [1.0, HUGE, HUGE], [HUGE, -HUGE, 0.0]
 
 
 class Summing:
-    """An estimator of sums, which takes as many rows as it is told to."""
+    """An estimator of sums, which takes a given number of rows."""
 
     def __init__(
         self, refuses: Callable[[Any], bool] = lambda x: False, error: type[Exception] = ValueError
@@ -51,7 +51,7 @@ def card(model_dir: Path) -> Card:
 
 
 @pytest.fixture(params=["portable", "estimator"])
-def summing(card: Card, request: pytest.FixtureRequest) -> Predictor:
+def sum_predictor(card: Card, request: pytest.FixtureRequest) -> Predictor:
     """Return a predictor of a row's sum, in plain Python and in scikit-learn's manner."""
     if request.param == "estimator":
         return EstimatorPredictor(Summing(), card, NUMBERS)
@@ -59,25 +59,25 @@ def summing(card: Card, request: pytest.FixtureRequest) -> Predictor:
     return PortablePredictor.of(card, NUMBERS, model, "model.bin")
 
 
-def test_one_row_and_many_are_predicted_alike(summing: Predictor) -> None:
-    assert summing.predict(GOOD) == 6.0
-    assert summing.predict_all([GOOD, ODD, GOOD]) == [6.0, 0.0, 6.0]
-    assert summing.predict_all([]) == []
+def test_one_row_and_many_are_predicted_alike(sum_predictor: Predictor) -> None:
+    assert sum_predictor.predict(GOOD) == 6.0
+    assert sum_predictor.predict_all([GOOD, ODD, GOOD]) == [6.0, 0.0, 6.0]
+    assert sum_predictor.predict_all([]) == []
 
 
-def test_a_row_without_a_finite_result_is_refused_by_its_first_huge_value(summing: Predictor) -> None:
+def test_a_row_without_a_finite_result_is_refused_by_its_first_huge_value(sum_predictor: Predictor) -> None:
     with pytest.raises(
         InvalidInput,
         match=r"^features\[1\]: expected values that the model has a finite result for, got 1.7e\+",
     ):
-        summing.predict(BAD)
+        sum_predictor.predict(BAD)
 
 
-def test_of_many_rows_the_first_without_a_finite_result_is_refused(summing: Predictor) -> None:
+def test_of_many_rows_the_first_without_a_finite_result_is_refused(sum_predictor: Predictor) -> None:
     with pytest.raises(
         InvalidInput, match=r"^instances\[2\]\[1\]: expected values that the model has a finite"
     ):
-        summing.predict_all([GOOD, ODD, BAD, BAD])
+        sum_predictor.predict_all([GOOD, ODD, BAD, BAD])
 
 
 def test_a_row_that_the_estimator_does_not_take_is_refused(card: Card) -> None:
@@ -100,9 +100,9 @@ def test_rows_that_the_estimator_takes_only_one_by_one_are_refused_together(card
 @pytest.mark.parametrize("error", [TypeError, MemoryError])
 def test_an_estimator_that_fails_otherwise_is_to_blame_itself(card: Card, error: type[Exception]) -> None:
     predictor = EstimatorPredictor(Summing(lambda x: True, error), card, NUMBERS)
-    for ask in (lambda: predictor.predict(GOOD), lambda: predictor.predict_all([GOOD])):
+    for predict in (lambda: predictor.predict(GOOD), lambda: predictor.predict_all([GOOD])):
         with pytest.raises(ModelError, match=f"the model failed: {error.__name__}: not these"):
-            ask()
+            predict()
 
 
 def test_results_are_plain_numbers_whatever_the_estimator_returns(card: Card) -> None:

@@ -1,4 +1,4 @@
-"""What a portable model predicts: exactly what its file's description says."""
+"""Predictions of a portable model: exactly those that the format's specification gives."""
 
 from __future__ import annotations
 
@@ -187,5 +187,6 @@ def test_what_a_row_takes_grows_with_the_model_and_is_less_with_the_library(nati
     wide, narrow = (
         read(FORMAT, width, (), (0.0,), ((1.0,) * width,), (), 1, "value") for width in (10_000, 10)
     )
-    assert any_scorer(wide, library=None).microseconds > 1000 > any_scorer(narrow, library=None).microseconds
-    assert any_scorer(wide, library=native_library).microseconds < 100
+    in_python = any_scorer(wide, library=None).microseconds
+    assert in_python > any_scorer(narrow, library=None).microseconds
+    assert in_python > any_scorer(wide, library=native_library).microseconds > 0

@@ -1,4 +1,4 @@
-"""What scores on a thread scores what waits together, and never lets one request's error be another's."""
+"""Scoring on a thread: waiting rows are scored together, and an error stays with its own request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Rows = Sequence[Row]
 
 
 class Model:
-    """A model that adds, says what it was asked for together, and can be held up."""
+    """A model that adds, records the sizes of its batches, and can be held up."""
 
     on_loop = False
     scorer: ScorerKind = "scikit-learn"
@@ -30,7 +30,7 @@ class Model:
     def __init__(self, folder: Path) -> None:
         self.card = load_card(folder)
         self.columns = columns.load(folder, self.card)
-        self.asked: list[int] = []
+        self.batches: list[int] = []
         self.begun, self.go_on = threading.Event(), threading.Event()
         self.fails: Callable[[Sequence[float]], Exception | None] = lambda row: None
         self.go_on.set()
@@ -41,7 +41,7 @@ class Model:
 
     def predict_all(self, rows: Rows) -> list[Result]:
         """Return the sums."""
-        self.asked.append(len(rows))
+        self.batches.append(len(rows))
         self.begun.set()
         assert self.go_on.wait(10)
         if errors := [error for error in map(self.fails, rows) if error]:
@@ -57,7 +57,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return Model(write_sum(tmp_path_factory.mktemp("sum")))
 
 
-async def held_up(model: Model, scoring: Scoring) -> asyncio.Future[Result]:
+async def hold_first_row(model: Model, scoring: Scoring) -> asyncio.Future[Result]:
     """Have the model score a first row for so long as the test wants."""
     model.go_on.clear()
     first = asyncio.ensure_future(scoring.predict([0.0]))
@@ -65,20 +65,20 @@ async def held_up(model: Model, scoring: Scoring) -> asyncio.Future[Result]:
     return first
 
 
-async def results(*asked: asyncio.Future[Any]) -> list[Any]:
+async def results(*futures: asyncio.Future[Any]) -> list[Any]:
     """Return results and errors."""
-    return await asyncio.gather(*asked, return_exceptions=True)
+    return await asyncio.gather(*futures, return_exceptions=True)
 
 
 @pytest.mark.anyio
 async def test_rows_that_wait_are_scored_together(model: Model) -> None:
     scoring = Scoring(model)
-    first = await held_up(model, scoring)
+    first = await hold_first_row(model, scoring)
     waiting = [asyncio.ensure_future(scoring.predict([float(number)])) for number in range(MOST_TOGETHER + 5)]
     await asyncio.sleep(0)
     model.go_on.set()
     assert await results(first, *waiting) == [0.0, *map(float, range(MOST_TOGETHER + 5))]
-    assert model.asked == [1, MOST_TOGETHER, 5]
+    assert model.batches == [1, MOST_TOGETHER, 5]
 
 
 @pytest.mark.anyio
@@ -88,7 +88,7 @@ async def test_rows_that_wait_are_scored_together(model: Model) -> None:
 async def test_a_row_that_fails_leaves_the_others_their_results(model: Model, error: Exception) -> None:
     scoring = Scoring(model)
     model.fails = lambda row: error if row == [2.0] else None
-    first = await held_up(model, scoring)
+    first = await hold_first_row(model, scoring)
     waiting = [asyncio.ensure_future(scoring.predict([float(number)])) for number in range(4)]
     await asyncio.sleep(0)
     model.go_on.set()
@@ -108,19 +108,19 @@ async def test_an_unexpected_error_is_its_own_request_s(model: Model) -> None:
 @pytest.mark.anyio
 async def test_single_rows_and_slices_of_batches_take_turns(model: Model) -> None:
     scoring = Scoring(model)
-    first = await held_up(model, scoring)
+    first = await hold_first_row(model, scoring)
     slices = [asyncio.ensure_future(scoring.predict_all([[1.0]] * 3)) for _ in range(2)]
     singles = [asyncio.ensure_future(scoring.predict([1.0])) for _ in range(2)]
     await asyncio.sleep(0)
     model.go_on.set()
     await results(first, *slices, *singles)
-    assert model.asked == [1, 3, 2, 3]
+    assert model.batches == [1, 3, 2, 3]
 
 
 @pytest.mark.anyio
-async def test_a_client_that_has_left_holds_up_nobody(model: Model) -> None:
+async def test_a_client_that_has_left_holds_up_no_others(model: Model) -> None:
     scoring = Scoring(model)
-    first = await held_up(model, scoring)
+    first = await hold_first_row(model, scoring)
     leaving, staying = (asyncio.ensure_future(scoring.predict([number])) for number in (1.0, 2.0))
     await asyncio.sleep(0)
     leaving.cancel()

@@ -1,4 +1,4 @@
-"""In each round of the event loop a little is done of what takes long."""
+"""Turns on the event loop: a little of the long work in each round."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_some_requests_begin_in_a_round_whatever_long_work_waits() -> None
 
 
 @pytest.mark.anyio
-async def test_who_has_left_gives_its_turn_away() -> None:
+async def test_a_request_that_has_left_gives_its_turn_away() -> None:
     turns = Turns()
     leaving, staying = asyncio.ensure_future(turns.wait()), asyncio.ensure_future(turns.wait())
     await asyncio.sleep(0)
@@ -57,7 +57,7 @@ async def test_who_has_left_gives_its_turn_away() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_piece_that_fails_stops_nobody() -> None:
+async def test_a_piece_that_fails_stops_no_others() -> None:
     turns, failed = Turns(), list[BaseException]()
     asyncio.get_running_loop().set_exception_handler(
         lambda loop, context: failed.append(context["exception"])

@@ -17,7 +17,7 @@ from app.cpu_quota import usable_processors
 from app.metrics import Metrics, RowCounts, Snapshot, together
 from app.modelling.artifact import load_card
 from tests.service.model import write_model
-from tests.service.server import ROOT, TIMEOUT, Server, Wire, running
+from tests.service.server import ROOT, TIMEOUT, Server, Wire, run_service
 
 WORKERS = {"WORKERS": "2", "ACCESS_LOG": "0"}
 BODY = b'{"features":[1,2,3]}'
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
-    with running(folder, settings=WORKERS) as server:
+    with run_service(folder, settings=WORKERS) as server:
         yield server
 
 
@@ -65,7 +65,7 @@ def one_wire_each(server: Server) -> Iterator[list[Wire]]:
 
 
 def test_all_workers_answer_and_are_counted_together(server: Server) -> None:
-    assert server.ask("GET", "/readyz").status == 200
+    assert server.request("GET", "/readyz").status == 200
     assert len(workers(server)) == 2
     before = server.metrics().get(PREDICTED, 0), server.metrics()["predictions_total"]
     with one_wire_each(server) as wires:
@@ -74,29 +74,29 @@ def test_all_workers_answer_and_are_counted_together(server: Server) -> None:
             assert wire.reply().status == 200
         for _ in range(10):
             after = server.metrics()
-            asked = after[PREDICTED] - before[0]
-            assert asked == after["predictions_total"] - before[1] >= 12
+            predicted = after[PREDICTED] - before[0]
+            assert predicted == after["predictions_total"] - before[1] >= 12
             assert after["http_connections"] >= 3
             assert after["model_ready"] == 1
 
 
 def test_a_worker_that_ends_is_replaced_and_its_totals_are_kept(folder: Path) -> None:
-    with running(folder, settings=WORKERS) as server:
+    with run_service(folder, settings=WORKERS) as server:
         with one_wire_each(server):
             before = server.metrics()
         first = workers(server)
         for process in first:
             os.kill(process, signal.SIGKILL)
             server.log.entry(lambda entry, process=process: f"worker {process} ended" in entry["message"])  # type: ignore[misc]
-        assert server.ask("GET", "/readyz").status == 200
+        assert server.request("GET", "/readyz").status == 200
         assert not set(first) & set(workers(server))
         after = server.metrics()
         assert after[PREDICTED] == before[PREDICTED]
         assert after["predictions_total"] == before["predictions_total"]
         assert after["process_start_time_seconds"] > before["process_start_time_seconds"]
         assert server.stop() == 0
-        told = [entry for entry in server.log.all() if entry["severity"] == "ERROR"]
-        assert [entry["message"].partition(" ended")[2] for entry in told] == [
+        errors = [entry for entry in server.log.all() if entry["severity"] == "ERROR"]
+        assert [entry["message"].partition(" ended")[2] for entry in errors] == [
             " with status -9, another takes its place"
         ] * 2
 
@@ -104,14 +104,14 @@ def test_a_worker_that_ends_is_replaced_and_its_totals_are_kept(folder: Path) ->
 def test_sigterm_answers_what_is_in_flight_in_all_workers(folder: Path) -> None:
     # Else FastAPI is imported while the time to end runs, and a busy machine takes longer than 5 seconds.
     warm = WORKERS | {"HOT_PATH": "0", "LIMIT_BODY_SECONDS": "60"}
-    with running(folder, settings=warm) as server, one_wire_each(server) as wires:
+    with run_service(folder, settings=warm) as server, one_wire_each(server) as wires:
         for wire in wires:
             wire.send(POST)
             wire.send(BODY[:3])
         for _ in range(2):
             assert server.metrics()  # of all workers, so that they have read the heads
         server.process.send_signal(signal.SIGTERM)
-        server.wait_until_nobody_listens()
+        server.wait_until_refused()
         for wire in wires:
             wire.send(BODY[3:])
             reply = wire.reply()
@@ -120,19 +120,19 @@ def test_sigterm_answers_what_is_in_flight_in_all_workers(folder: Path) -> None:
 
 
 def test_ctrl_c_ends_all(folder: Path) -> None:
-    with running(folder, settings=WORKERS) as server:
-        assert server.ask("GET", "/readyz").status == 200
+    with run_service(folder, settings=WORKERS) as server:
+        assert server.request("GET", "/readyz").status == 200
         children = workers(server)
         assert server.stop(signal.SIGINT) == 130
         assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
 def test_workers_without_their_supervisor_end(folder: Path) -> None:
-    with running(folder, settings=WORKERS) as server:
-        assert server.ask("GET", "/readyz").status == 200
+    with run_service(folder, settings=WORKERS) as server:
+        assert server.request("GET", "/readyz").status == 200
         server.process.kill()
         server.process.wait(TIMEOUT)
-        server.wait_until_nobody_listens()
+        server.wait_until_refused()
 
 
 def test_a_start_that_fails_ends_all_with_the_reason(folder: Path) -> None:
@@ -151,8 +151,8 @@ def test_a_start_that_fails_ends_all_with_the_reason(folder: Path) -> None:
 
 
 def test_without_a_model_all_workers_say_why(tmp_path: Path) -> None:
-    with running(tmp_path, settings=WORKERS) as server:
-        assert server.ask("GET", "/readyz").status == 503
+    with run_service(tmp_path, settings=WORKERS) as server:
+        assert server.request("GET", "/readyz").status == 503
         assert server.metrics()["model_ready"] == 0
 
 

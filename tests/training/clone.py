@@ -1,4 +1,4 @@
-"""Clone of the template as a team has it: what training and the service read, with the team's own files."""
+"""Clone of the template as a team has it: the files of training and the service, and the team's own."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def row(i: int) -> str:
 MIXED = HEADER + "".join(map(row, range(200)))
 
 
-def prepared(final: Any, **encoder: Any) -> Any:
+def make_pipeline_for(final: Any, **encoder: Any) -> Any:
     """Return an estimator that takes columns by their dtypes and one by its name."""
     numbers = make_pipeline(SimpleImputer(), StandardScaler())
     return make_pipeline(

@@ -52,7 +52,7 @@ def _toml(value: Any) -> str:
 
 
 def make(monkeypatch: pytest.MonkeyPatch, estimator: object) -> None:
-    """Have the team's make_model() return another estimator."""
+    """Make the team's make_model() return another estimator."""
     monkeypatch.setattr(train_model, "make_model", lambda: estimator)
 
 

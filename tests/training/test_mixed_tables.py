@@ -15,19 +15,19 @@ from sklearn.neighbors import KNeighborsClassifier
 from app.errors import ArtifactError
 from app.modelling.model_loader import load
 from app.modelling.predictor import Predictor
-from tests.training.mixed_table import MIXED, prepared
+from tests.training.mixed_table import MIXED, make_pipeline_for
 from tests.training.project import Project, assert_refused, make
 
 
 @pytest.fixture
-def mixed(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+def mixed_project(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Return a project with a table of every kind of column, and an estimator for it."""
-    make(monkeypatch, prepared(KNeighborsClassifier(3), handle_unknown="ignore"))
+    make(monkeypatch, make_pipeline_for(KNeighborsClassifier(3), handle_unknown="ignore"))
     return project.file("data.csv", MIXED).settings(minimum_score=-1e9, minimum={"accuracy": 0.7})
 
 
-def test_kinds_are_in_card_and_output(mixed: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    features = mixed.predictor().card.features
+def test_kinds_are_in_card_and_output(mixed_project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    features = mixed_project.predictor().card.features
     assert [(each.name, each.kind) for each in features] == [
         ("town", "category"),
         ("size", "number"),
@@ -41,50 +41,50 @@ def test_kinds_are_in_card_and_output(mixed: Project, capsys: pytest.CaptureFixt
     assert "  missing values: town " in output
 
 
-def test_rare_categories_are_counted_and_not_named(mixed: Project) -> None:
-    predictor = mixed.predictor()
+def test_rare_categories_are_counted_and_not_named(mixed_project: Project) -> None:
+    predictor = mixed_project.predictor()
     town = predictor.card.features[0]
     assert town.categories == ("north", "east", "south")
     assert town.rare == 1
     assert predictor.columns[0].categories == (*town.categories, "Atlantis")
-    assert "Atlantis" not in (mixed.folder / "model/card.json").read_text()
-    assert "Atlantis" not in (mixed.folder / "model/golden.json").read_text()
+    assert "Atlantis" not in (mixed_project.folder / "model/card.json").read_text()
+    assert "Atlantis" not in (mixed_project.folder / "model/golden.json").read_text()
     assert len(town.bins.shares) == len(town.bins.edges) + 1 == 5
     assert sum(town.bins.shares) + town.missing_share == pytest.approx(1)
 
 
 def test_the_card_says_where_the_model_takes_missing_values_and_unknown_categories(
-    mixed: Project, monkeypatch: pytest.MonkeyPatch
+    mixed_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    town, size, rooms, garden, _ = mixed.predictor().card.features
+    town, size, rooms, garden, _ = mixed_project.predictor().card.features
     assert (town.missing, town.unknown) == (True, True)
     assert (size.missing, size.missing_share > 0.05) == (True, True)
     assert (rooms.missing_share, garden.missing_share) == (0, 0)
-    make(monkeypatch, prepared(KNeighborsClassifier(3)))
-    assert not mixed.predictor().card.features[0].unknown
+    make(monkeypatch, make_pipeline_for(KNeighborsClassifier(3)))
+    assert not mixed_project.predictor().card.features[0].unknown
 
 
-def test_no_text_and_no_row_of_the_data_is_in_the_card_or_the_golden_rows(mixed: Project) -> None:
-    predictor = mixed.predictor()
-    golden = json.loads((mixed.folder / "model/golden.json").read_text())["rows"]
-    assert "windows" not in (mixed.folder / "model/card.json").read_text()
+def test_no_text_and_no_row_of_the_data_is_in_the_card_or_the_golden_rows(mixed_project: Project) -> None:
+    predictor = mixed_project.predictor()
+    golden = json.loads((mixed_project.folder / "model/golden.json").read_text())["rows"]
+    assert "windows" not in (mixed_project.folder / "model/card.json").read_text()
     assert {each["features"][4] for each in golden} == {""}
     assert {type(each["features"][3]) for each in golden} == {bool}
     assert {each["features"][0] for each in golden} >= {"north", "south", None}
     sizes = {each["features"][1] for each in golden} - {None}
     assert len(sizes & {i + 0.5 for i in range(13)}) < 5
-    assert [_ask(predictor, each["features"]) for each in golden] == [each["prediction"] for each in golden]
+    assert [_value(predictor, each["features"]) for each in golden] == [each["prediction"] for each in golden]
 
 
-def _ask(predictor: Predictor, features: list[Any]) -> float:
+def _value(predictor: Predictor, features: list[Any]) -> float:
     values = [float(each) if type(each) is int else each for each in features]
     return predictor.predict(
         [column.encode(value) for column, value in zip(predictor.columns, values, strict=True)]
     )
 
 
-def test_columns_say_what_they_take(mixed: Project) -> None:
-    town, size, rooms, garden, note = mixed.predictor().columns
+def test_columns_say_what_they_take(mixed_project: Project) -> None:
+    town, size, rooms, garden, note = mixed_project.predictor().columns
     assert town.expected == "a string, or null"
     assert (town.encode("east"), town.encode("Atlantis"), town.encode("nowhere")) == (1.0, 3.0, -1.0)
     assert town.encode(1.0) is None
@@ -96,19 +96,19 @@ def test_columns_say_what_they_take(mixed: Project) -> None:
     assert (note.encode("any"), note.encode(3.0)) == ("any", None)
 
 
-def test_a_category_that_the_encoder_refuses_is_told_with_the_known_ones(
-    mixed: Project, monkeypatch: pytest.MonkeyPatch
+def test_a_category_that_the_encoder_refuses_is_reported_with_the_known_ones(
+    mixed_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make(monkeypatch, prepared(KNeighborsClassifier(3)))
-    town = mixed.predictor().columns[0]
+    make(monkeypatch, make_pipeline_for(KNeighborsClassifier(3)))
+    town = mixed_project.predictor().columns[0]
     assert town.expected == 'one of "north", "east", "south", …, or null'
     assert town.encode("nowhere") is None
 
 
-def test_kinds_descriptions_and_units_can_be_given(mixed: Project) -> None:
+def test_kinds_descriptions_and_units_can_be_given(mixed_project: Project) -> None:
     rooms = {"kind": "category", "description": "Rooms with a window", "unit": "rooms"}
-    mixed.settings(minimum_score=-1e9, columns={"rooms": rooms}, minimum={"accuracy": 0.7})
-    feature = mixed.predictor().card.features[2]
+    mixed_project.settings(minimum_score=-1e9, columns={"rooms": rooms}, minimum={"accuracy": 0.7})
+    feature = mixed_project.predictor().card.features[2]
     assert (feature.kind, sorted(feature.categories)) == ("category", list("01234"))
     assert (feature.description, feature.unit) == ("Rooms with a window", "rooms")
 
@@ -123,56 +123,60 @@ def test_kinds_descriptions_and_units_can_be_given(mixed: Project) -> None:
         ("\ufeff" + MIXED, "separator ',', decimal '.', utf-8-sig"),
     ],
 )
-def test_the_dialect_is_detected_and_told(
-    mixed: Project, content: str, dialect: str, capsys: pytest.CaptureFixture[str]
+def test_the_dialect_is_detected_and_reported(
+    mixed_project: Project, content: str, dialect: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    card = mixed.file("data.csv", content).predictor().card
-    assert capsys.readouterr().out.startswith(f"{mixed.folder / 'data.csv'}: 200 rows, {dialect}\n")
+    card = mixed_project.file("data.csv", content).predictor().card
+    assert capsys.readouterr().out.startswith(f"{mixed_project.folder / 'data.csv'}: 200 rows, {dialect}\n")
     assert (card.features[1].kind, card.features[1].maximum) == ("number", 12.5)
 
 
-def test_an_encoding_and_missing_spellings_can_be_given(mixed: Project) -> None:
+def test_an_encoding_and_missing_spellings_can_be_given(mixed_project: Project) -> None:
     content = MIXED.replace("north", "nörd").replace("NA", "?").encode("cp1252")
     csv = {"encoding": "cp1252", "na_values": ["?"]}
-    mixed.file("data.csv", content).settings(csv=csv, minimum_score=-1e9, minimum={"accuracy": 0.7})
-    town = mixed.predictor().card.features[0]
+    mixed_project.file("data.csv", content).settings(csv=csv, minimum_score=-1e9, minimum={"accuracy": 0.7})
+    town = mixed_project.predictor().card.features[0]
     assert town.categories[0] == "nörd"
     assert town.missing_share > 0
 
 
-def test_a_parquet_file_is_trained_on_alike(mixed: Project) -> None:
-    expected = mixed.predictor().card
-    frame = pd.read_csv(mixed.folder / "data.csv")
-    frame.to_parquet(mixed.folder / "data.parquet", index=False)
-    mixed.settings(data="data.parquet", minimum_score=-1e9, minimum={"accuracy": 0.7})
-    assert mixed.predictor().card.features == expected.features
+def test_a_parquet_file_is_trained_on_alike(mixed_project: Project) -> None:
+    expected = mixed_project.predictor().card
+    frame = pd.read_csv(mixed_project.folder / "data.csv")
+    frame.to_parquet(mixed_project.folder / "data.parquet", index=False)
+    mixed_project.settings(data="data.parquet", minimum_score=-1e9, minimum={"accuracy": 0.7})
+    assert mixed_project.predictor().card.features == expected.features
 
 
 def test_a_parquet_file_with_dates_or_without_meaning_is_refused(
-    mixed: Project, capsys: pytest.CaptureFixture[str]
+    mixed_project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pd.DataFrame({"a": pd.to_datetime(["2024-01-01"] * 9), "y": range(9)}).to_parquet(
-        mixed.folder / "data.parquet", index=False
+        mixed_project.folder / "data.parquet", index=False
     )
-    mixed.settings(data="data.parquet")
-    assert_refused(mixed, capsys, "data.parquet, column 'a': dates are no features")
-    assert_refused(mixed.file("data.parquet", b"PAR1"), capsys, "data.parquet: not readable as Parquet: ")
+    mixed_project.settings(data="data.parquet")
+    assert_refused(mixed_project, capsys, "data.parquet, column 'a': dates are no features")
+    assert_refused(
+        mixed_project.file("data.parquet", b"PAR1"), capsys, "data.parquet: not readable as Parquet: "
+    )
 
 
 def test_parquet_without_pyarrow_is_refused(
-    mixed: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    mixed_project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.reading.table.find_spec", lambda name: None)
-    mixed.settings(data="data.parquet")
-    assert_refused(mixed, capsys, "reading Parquet needs pyarrow: `pip install pyarrow`, or write a CSV file")
+    mixed_project.settings(data="data.parquet")
+    assert_refused(
+        mixed_project, capsys, "reading Parquet needs pyarrow: `pip install pyarrow`, or write a CSV file"
+    )
 
 
-def test_an_estimator_without_preparation_is_told_which_columns_need_it(
-    mixed: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_an_estimator_without_preparation_is_refused_with_the_columns_that_need_it(
+    mixed_project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(monkeypatch, LogisticRegression())
     message = "to be left out with `features`: town (with missing values), note (text), size (with missing"
-    assert_refused(mixed, capsys, message)
+    assert_refused(mixed_project, capsys, message)
 
 
 def test_a_model_no_better_than_a_dummy_is_refused(
@@ -212,12 +216,12 @@ def test_the_card_says_what_each_column_adds(project: Project) -> None:
     assert a.importance > 0.2 > b.importance
 
 
-def test_categories_that_are_not_the_cards_are_refused(mixed: Project) -> None:
-    mixed.predictor()
-    path = mixed.folder / "model/categories.json"
+def test_categories_that_are_not_the_cards_are_refused(mixed_project: Project) -> None:
+    mixed_project.predictor()
+    path = mixed_project.folder / "model/categories.json"
     path.write_text(path.read_text().replace("Atlantis", "Utopia"))
     with pytest.raises(ArtifactError, match="categories.json has SHA-256 .*, its card says"):
-        load(mixed.folder / "model")
+        load(mixed_project.folder / "model")
 
 
 @pytest.mark.parametrize(
@@ -230,12 +234,12 @@ def test_categories_that_are_not_the_cards_are_refused(mixed: Project) -> None:
     ],
 )
 def test_a_card_with_other_categories_is_refused(
-    mixed: Project, edit: Callable[[dict[str, Any]], object]
+    mixed_project: Project, edit: Callable[[dict[str, Any]], object]
 ) -> None:
-    mixed.predictor()
-    path = mixed.folder / "model/card.json"
+    mixed_project.predictor()
+    path = mixed_project.folder / "model/card.json"
     card = json.loads(path.read_text())
     edit(card["features"][0])
     path.write_text(json.dumps(card))
     with pytest.raises(ArtifactError, match=r"categories.json isn't the list of its card's categories"):
-        load(mixed.folder / "model")
+        load(mixed_project.folder / "model")

@@ -1,4 +1,4 @@
-"""Which estimators have a portable form that predicts the same, and how the others are refused."""
+"""Estimators with a portable form that predicts the same, and refusals of the others."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def numbers(x: Rows) -> list[Column]:
     return [Column(Feature(f"x{index}", 0.0, 1.0, {}, Bins((), (1.0,)))) for index in range(x.shape[1])]
 
 
-def fitted(estimator: Any, data: Callable[..., Any]) -> tuple[Any, Rows]:
+def fit(estimator: Any, data: Callable[..., Any]) -> tuple[Any, Rows]:
     """Return the estimator, fitted to a data set of scikit-learn's, and the rows that it saw."""
     x, y = data(return_X_y=True)
     with warnings.catch_warnings():
@@ -121,7 +121,7 @@ CASES += [case(each, QUANTITY, None) for each in REGRESSORS]
 def test_a_portable_model_predicts_what_its_estimator_does(
     estimator: Any, data: Callable[..., Any], positive: int | None
 ) -> None:
-    estimator, x = fitted(estimator, data)
+    estimator, x = fit(estimator, data)
     model = export.export(estimator, positive)
     parity.check(model, estimator, positive, numbers(x), x)
     found = scorer(model)
@@ -170,7 +170,7 @@ REFUSED: list[tuple[Any, Callable[..., Any], str]] = [
 def test_what_has_no_portable_form_is_refused_by_name(
     estimator: Any, data: Callable[..., Any], reason: str
 ) -> None:
-    estimator, _ = fitted(estimator, data)
+    estimator, _ = fit(estimator, data)
     with pytest.raises(NotPortable, match=reason):
         export.export(estimator, 1 if data is BINARY else None)
 
@@ -188,12 +188,12 @@ def test_too_many_nodes_are_refused_before_anything_is_made_of_them(
     estimator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "MAX_NODES", 10)
-    estimator, _ = fitted(estimator, BINARY)
+    estimator, _ = fit(estimator, BINARY)
     with pytest.raises(NotPortable, match=r"\d\d nodes are more than the 10 of a portable model"):
         export.export(estimator, 1)
 
 
-def with_first_threshold_nudged(model: Model) -> Model:
+def nudge_first_threshold(model: Model) -> Model:
     """Return the model with the threshold of its first split a bit larger."""
     assert model.forest is not None
     nodes = memoryview(bytearray(model.forest.nodes))
@@ -203,7 +203,7 @@ def with_first_threshold_nudged(model: Model) -> Model:
     return replace(model, forest=replace(model.forest, nodes=nodes))
 
 
-def nudged(numbers: tuple[float, ...]) -> tuple[float, ...]:
+def nudge(numbers: tuple[float, ...]) -> tuple[float, ...]:
     """Return the numbers with the first one a bit larger."""
     return (float(np.nextafter(numbers[0], np.inf)), *numbers[1:])
 
@@ -214,19 +214,19 @@ def nudged(numbers: tuple[float, ...]) -> tuple[float, ...]:
         (
             GradientBoostingRegressor(n_estimators=5, random_state=0),
             QUANTITY,
-            lambda model: replace(model, start=nudged(model.start)),
+            lambda model: replace(model, start=nudge(model.start)),
             "rows trained on differ",
         ),
         (
             HistGradientBoostingClassifier(max_iter=5),
             BINARY,
-            with_first_threshold_nudged,
+            nudge_first_threshold,
             "rows at splits differ",
         ),
         (
             RandomForestClassifier(5, random_state=0),
             SEVERAL,
-            with_first_threshold_nudged,
+            nudge_first_threshold,
             "rows at splits differ",
         ),
         (
@@ -258,7 +258,7 @@ def nudged(numbers: tuple[float, ...]) -> tuple[float, ...]:
 def test_a_model_that_predicts_otherwise_is_refused(
     estimator: Any, data: Callable[..., Any], spoil: Callable[[Model], Model], reason: str
 ) -> None:
-    estimator, x = fitted(estimator, data)
+    estimator, x = fit(estimator, data)
     positive = 1 if data is BINARY else None
     spoilt = spoil(export.export(estimator, positive))
     with pytest.raises(NotPortable, match=f"^parity: \\d+ of \\d+ {reason}, such as .*: scikit-learn says"):
@@ -348,7 +348,7 @@ def test_the_largest_single_at_most_a_threshold_splits_as_it_does() -> None:
         assert (np.nextafter(found.astype(np.float32), np.float32(np.inf)) > thresholds).all()
 
 
-def mixed(missing: bool) -> tuple[Rows, NDArray[np.float64]]:
+def mixed_rows(missing: bool) -> tuple[Rows, NDArray[np.float64]]:
     """Return rows of a category with gaps in its codes, two numbers and another category; and targets."""
     random = np.random.default_rng(0)
     x = np.stack(
@@ -380,7 +380,7 @@ def mixed(missing: bool) -> tuple[Rows, NDArray[np.float64]]:
 def test_categories_and_missing_values_lead_where_scikit_learn_has_them_go(
     estimator: Any, missing: bool
 ) -> None:
-    x, y = mixed(missing)
+    x, y = mixed_rows(missing)
     estimator.fit(to_frame(numbers(x), x), y)
     model = export.export(estimator, None)
     columns = [replace(each, feature=replace(each.feature, missing=missing)) for each in numbers(x)]
@@ -390,7 +390,7 @@ def test_categories_and_missing_values_lead_where_scikit_learn_has_them_go(
 
 
 def test_categories_with_bits_of_another_split_are_refused() -> None:
-    x, y = mixed(missing=False)
+    x, y = mixed_rows(missing=False)
     estimator = HistGradientBoostingRegressor(max_iter=5, categorical_features=[0, 3])
     estimator.fit(to_frame(numbers(x), x), y)
     model = export.export(estimator, None)

@@ -76,40 +76,40 @@ def table(missing: bool = True) -> tuple[pd.DataFrame, Any]:
     return x, y.to_numpy()
 
 
-def encoded(encoder: Any) -> Any:
+def encode(encoder: Any) -> Any:
     """Return a transformer of numbers and, by the encoder, of categories."""
     return make_column_transformer((IMPUTED, NUMBERS), (encoder, WORDS), (FunctionTransformer(), ["garden"]))
 
 
 FORMS: dict[str, Any] = {
-    "one-hot": encoded(OneHotEncoder(handle_unknown="ignore")),
-    "dense": encoded(OneHotEncoder(handle_unknown="ignore", sparse_output=False)),
-    "refusing": encoded(OneHotEncoder()),
-    "dropping the first": encoded(OneHotEncoder(drop="first")),
-    "dropping of two": encoded(OneHotEncoder(drop="if_binary", handle_unknown="error")),
-    "dropping by name": encoded(OneHotEncoder(drop=["north", "green"])),
-    "pooling": encoded(OneHotEncoder(min_frequency=40, handle_unknown="infrequent_if_exist")),
-    "pooling and ignoring": encoded(OneHotEncoder(max_categories=3, handle_unknown="ignore")),
-    "pooling and dropping": encoded(OneHotEncoder(min_frequency=40, drop="first")),
-    "given categories": encoded(
+    "one-hot": encode(OneHotEncoder(handle_unknown="ignore")),
+    "dense": encode(OneHotEncoder(handle_unknown="ignore", sparse_output=False)),
+    "refusing": encode(OneHotEncoder()),
+    "dropping the first": encode(OneHotEncoder(drop="first")),
+    "dropping of two": encode(OneHotEncoder(drop="if_binary", handle_unknown="error")),
+    "dropping by name": encode(OneHotEncoder(drop=["north", "green"])),
+    "pooling": encode(OneHotEncoder(min_frequency=40, handle_unknown="infrequent_if_exist")),
+    "pooling and ignoring": encode(OneHotEncoder(max_categories=3, handle_unknown="ignore")),
+    "pooling and dropping": encode(OneHotEncoder(min_frequency=40, drop="first")),
+    "given categories": encode(
         OneHotEncoder(
             categories=[[*sorted(COLUMNS[1].categories), "nowhere", np.nan], ["blue", "green", "red"]],
             handle_unknown="ignore",
         )
     ),
-    "ordinal": encoded(OrdinalEncoder(encoded_missing_value=-2)),
-    "ordinal with unknown": encoded(
+    "ordinal": encode(OrdinalEncoder(encoded_missing_value=-2)),
+    "ordinal with unknown": encode(
         OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
     ),
-    "ordinal and pooling": encoded(
+    "ordinal and pooling": encode(
         OrdinalEncoder(
             handle_unknown="use_encoded_value", unknown_value=9, encoded_missing_value=7, min_frequency=40
         )
     ),
-    "imputed categories": encoded(
+    "imputed categories": encode(
         make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
     ),
-    "imputed with a new category": encoded(
+    "imputed with a new category": encode(
         make_pipeline(
             SimpleImputer(strategy="constant", fill_value="none"), OneHotEncoder(handle_unknown="ignore")
         )
@@ -137,14 +137,14 @@ FORMS: dict[str, Any] = {
     ),
     "nested": make_pipeline(
         ColumnTransformer(
-            [("all", encoded(OneHotEncoder(handle_unknown="ignore")), slice(None))], remainder="drop"
+            [("all", encode(OneHotEncoder(handle_unknown="ignore")), slice(None))], remainder="drop"
         ),
         StandardScaler(with_mean=False),
     ),
 }
 
 
-def checked(
+def check_export(
     estimator: Any, x: pd.DataFrame, positive: int | None, *, several: bool = False
 ) -> tuple[Any, tuple[Column, ...]]:
     """Export a fitted estimator, hold it against scikit-learn, and return its scorer and columns."""
@@ -170,7 +170,7 @@ def few_random_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_transformer_in_front_of_a_linear_model_is_portable(transformer: Any) -> None:
     x, y = table()
     estimator = make_pipeline(transformer, Ridge()).fit(x, y)
-    found, columns = checked(estimator, x, None)
+    found, columns = check_export(estimator, x, None)
     unknown = [0.5, -1.0, 3.0, 1.0, -1.0]
     if columns[1].feature.unknown and columns[4].feature.unknown:
         frame_result = EstimatorPredictor(estimator, card_of(), columns).predict(unknown)
@@ -188,22 +188,22 @@ def card_of() -> Card:
     [
         HistGradientBoostingRegressor(max_iter=20),
         HistGradientBoostingRegressor(max_iter=20, categorical_features=["town", "colour"]),
-        make_pipeline(encoded(OrdinalEncoder()), HistGradientBoostingRegressor(max_iter=20)),
+        make_pipeline(encode(OrdinalEncoder()), HistGradientBoostingRegressor(max_iter=20)),
         make_pipeline(
-            encoded(OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)),
+            encode(OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)),
             HistGradientBoostingRegressor(max_iter=20, categorical_features=[2, 3]),
         ),
         make_pipeline(
-            encoded(OneHotEncoder(handle_unknown="ignore", sparse_output=False)),
+            encode(OneHotEncoder(handle_unknown="ignore", sparse_output=False)),
             RandomForestRegressor(10, random_state=0),
         ),
         GridSearchCV(
-            make_pipeline(encoded(OneHotEncoder(handle_unknown="ignore")), Ridge()),
+            make_pipeline(encode(OneHotEncoder(handle_unknown="ignore")), Ridge()),
             {"ridge__alpha": [0.1, 1]},
             cv=2,
         ),
         make_pipeline(
-            encoded(OneHotEncoder(handle_unknown="ignore")),
+            encode(OneHotEncoder(handle_unknown="ignore")),
             RandomizedSearchCV(Ridge(), {"alpha": [0.1, 1]}, n_iter=2, cv=2, random_state=0),
         ),
     ],
@@ -214,13 +214,13 @@ def card_of() -> Card:
 @pytest.mark.parametrize("missing", [True, False])
 def test_trees_and_search_winners_are_portable_on_mixed_rows(estimator: Any, missing: bool) -> None:
     x, y = table(missing)
-    checked(estimator.fit(x, y), x, None)
+    check_export(estimator.fit(x, y), x, None)
 
 
 def test_a_classifier_by_boosting_on_categories_is_portable() -> None:
     x, y = table()
-    checked(HistGradientBoostingClassifier(max_iter=20).fit(x, y > 1), x, 1)
-    checked(make_pipeline(encoded(OneHotEncoder()), LogisticRegression()).fit(x, y > 1), x, 0)
+    check_export(HistGradientBoostingClassifier(max_iter=20).fit(x, y > 1), x, 1)
+    check_export(make_pipeline(encode(OneHotEncoder()), LogisticRegression()).fit(x, y > 1), x, 0)
 
 
 BOOSTERS: dict[str, tuple[Any, str]] = {
@@ -229,15 +229,18 @@ BOOSTERS: dict[str, tuple[Any, str]] = {
     "lightgbm of two": (LGBMClassifier(n_estimators=20, verbose=-1), "two"),
     "lightgbm of three": (LGBMClassifier(n_estimators=9, verbose=-1), "three"),
     "lightgbm behind an encoder": (
-        make_pipeline(encoded(OrdinalEncoder()), LGBMRegressor(n_estimators=20, verbose=-1)),
+        make_pipeline(encode(OrdinalEncoder()), LGBMRegressor(n_estimators=20, verbose=-1)),
         "value",
     ),
-    "xgboost": (make_pipeline(encoded(OrdinalEncoder()), XGBRegressor(n_estimators=20)), "value"),
+    "xgboost": (make_pipeline(encode(OrdinalEncoder()), XGBRegressor(n_estimators=20)), "value"),
     "xgboost of two": (
-        make_pipeline(encoded(OneHotEncoder(sparse_output=False)), XGBClassifier(n_estimators=20)),
+        make_pipeline(encode(OneHotEncoder(sparse_output=False)), XGBClassifier(n_estimators=20)),
         "two",
     ),
-    "xgboost of three": (make_pipeline(encoded(OrdinalEncoder()), XGBClassifier(n_estimators=9)), "three"),
+    "xgboost of three": (
+        make_pipeline(encode(OrdinalEncoder()), XGBClassifier(n_estimators=9)),
+        "three",
+    ),
 }
 
 
@@ -247,7 +250,7 @@ BOOSTERS: dict[str, tuple[Any, str]] = {
 def test_boosters_of_other_packages_are_portable(estimator: Any, target: str, missing: bool) -> None:
     x, y = table(missing)
     y = {"value": y, "two": (y > 1).astype(int), "three": np.digitize(y, [0, 2])}[target]
-    checked(estimator.fit(x, y), x, 1 if target == "two" else None, several=target == "three")
+    check_export(estimator.fit(x, y), x, 1 if target == "two" else None, several=target == "three")
 
 
 def test_xgboost_predicts_with_the_rounds_to_the_best() -> None:
@@ -285,7 +288,7 @@ def test_a_booster_without_a_form_says_why(estimator: Any, reason: str) -> None:
 @pytest.mark.parametrize(
     ("transformer", "reason"),
     [
-        (encoded(PolynomialFeatures()), "PolynomialFeatures has no portable form"),
+        (encode(PolynomialFeatures()), "PolynomialFeatures has no portable form"),
         (
             make_column_transformer((SimpleImputer(missing_values=0), ["rooms"])),
             "SimpleImputer of 0 has no portable form",

@@ -19,13 +19,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from app import score
 from app.__main__ import main
 from app.modelling.model_loader import load
-from tests.training.mixed_table import HEADER, MIXED, prepared
+from tests.training.mixed_table import HEADER, MIXED, make_pipeline_for
 from tests.training.project import Project, make
 
 ROWS = "radius error,id,mean radius,mean texture\n0.3,a,12,15\n1.0,b,20, 25 \n\n0.1,c,9.5,-1e3\n"
 
 
-def scored(folder: Path, rows: str | bytes, name: str = "rows.csv") -> list[dict[str, str]]:
+def score_file(folder: Path, rows: str | bytes, name: str = "rows.csv") -> list[dict[str, str]]:
     """Return the predictions for a file's rows."""
     path = folder.parent / name
     path.write_bytes(rows.encode() if isinstance(rows, str) else rows)
@@ -41,9 +41,9 @@ def model(model_dir: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def mixed(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
+def mixed_model(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder of a model of every kind of column."""
-    make(monkeypatch, prepared(KNeighborsClassifier(3)))
+    make(monkeypatch, make_pipeline_for(KNeighborsClassifier(3)))
     project.file("data.csv", MIXED).settings(minimum_score=-1e9, minimum={"accuracy": 0.7})
     assert project.train() == 0
     return project.folder / "model"
@@ -52,22 +52,22 @@ def mixed(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_rows_are_predicted_like_those_of_requests_by_the_names_of_their_columns(model: Path) -> None:
     predictor = load(model)
     rows = [[12.0, 15.0, 0.3], [20.0, 25.0, 1.0], [9.5, -1e3, 0.1]]
-    found = scored(model, ROWS)
+    found = score_file(model, ROWS)
     assert [float(each["prediction"]) for each in found] == [predictor.predict(row) for row in rows]
     assert [each["label"] for each in found] == ["benign", "malignant", "benign"]
 
 
 def test_a_file_of_many_chunks_keeps_its_order(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = scored(model, ROWS)
+    expected = score_file(model, ROWS)
     monkeypatch.setattr(score, "CHUNK", 1)
-    assert scored(model, ROWS.replace(",", ";")) == expected
+    assert score_file(model, ROWS.replace(",", ";")) == expected
 
 
-def test_categories_booleans_texts_and_missing_values_are_read(mixed: Path) -> None:
-    predictor = load(mixed)
+def test_categories_booleans_texts_and_missing_values_are_read(mixed_model: Path) -> None:
+    predictor = load(mixed_model)
     rows = [[0.0, 1.5, 2.0, 1.0, "of, 3 windows"], [-1.0, float("nan"), 2.0, 0.0, ""]]
     rows[1][0] = float("nan")
-    found = scored(mixed, HEADER + 'north,1.5,2,true,"of, 3 windows",\nNA,,2,FALSE,,\n')
+    found = score_file(mixed_model, HEADER + 'north,1.5,2,true,"of, 3 windows",\nNA,,2,FALSE,,\n')
     assert [float(each["prediction"]) for each in found] == predictor.predict_all(rows)
     assert {each["label"] for each in found} <= {"yes", "no"}
 
@@ -84,23 +84,23 @@ def test_numbers_and_missing_values_are_spelled_as_in_the_file_trained_on(
     )
     assert project.train() == 0
     folder, expected = project.folder / "model", [[0.5, math.nan], [150.5, 1.0]]
-    found = scored(folder, "b;a\n?;0,5\n1;150,5\n")
+    found = score_file(folder, "b;a\n?;0,5\n1;150,5\n")
     assert [float(each["prediction"]) for each in found] == load(folder).predict_all(expected)
     path = project.file("wrong.csv", "a;b\n0.5;?\n").folder / "wrong.csv"
     assert score.main([str(path)], folder) == 1
 
 
-def test_a_parquet_file_is_scored_alike(mixed: Path) -> None:
+def test_a_parquet_file_is_scored_alike(mixed_model: Path) -> None:
     frame = pd.read_csv(io.StringIO(MIXED)).drop(columns="y")
     buffer = io.BytesIO()
     frame.to_parquet(buffer)
-    assert scored(mixed, buffer.getvalue(), "rows.parquet") == scored(mixed, MIXED)
+    assert score_file(mixed_model, buffer.getvalue(), "rows.parquet") == score_file(mixed_model, MIXED)
 
 
 def test_a_regression_has_no_labels(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     make(monkeypatch, LinearRegression())
     assert project.data(lambda i: 2 * i).train() == 0
-    (found,) = scored(project.folder / "model", "a,b\n7,0\n")
+    (found,) = score_file(project.folder / "model", "a,b\n7,0\n")
     assert list(found) == ["prediction"]
     assert float(found["prediction"]) == pytest.approx(14)
 
@@ -108,7 +108,7 @@ def test_a_regression_has_no_labels(project: Project, monkeypatch: pytest.Monkey
 def test_a_label_with_a_comma_is_quoted(project: Project) -> None:
     project.file("data.csv", "a,y\n" + "".join(f'{i},"no, ""not"""\n{i + 50},yes\n' for i in range(20)))
     assert project.train() == 0
-    assert scored(project.folder / "model", "a\n1\n")[0]["label"] == 'no, "not"'
+    assert score_file(project.folder / "model", "a\n1\n")[0]["label"] == 'no, "not"'
 
 
 BAD_ROWS: dict[str, tuple[str, str]] = {
@@ -136,18 +136,18 @@ def test_a_row_that_the_model_does_not_take_is_one_line_and_status_1(
 
 
 def test_an_unknown_category_is_refused_with_the_known_ones(
-    mixed: Path, capsys: pytest.CaptureFixture[str]
+    mixed_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = mixed.parent / "rows.csv"
+    path = mixed_model.parent / "rows.csv"
     path.write_text(HEADER + "nowhere,1.5,2,true,any,\n")
-    assert score.main([str(path)], mixed) == 1
+    assert score.main([str(path)], mixed_model) == 1
     assert 'line 2, column \'town\': expected one of "north", "east"' in capsys.readouterr().err
     pd.read_csv(path).to_parquet(path.with_suffix(".parquet"))
-    assert score.main([str(path.with_suffix(".parquet"))], mixed) == 1
+    assert score.main([str(path.with_suffix(".parquet"))], mixed_model) == 1
     assert 'row 1, column \'town\': expected one of "north", "east"' in capsys.readouterr().err
 
 
-def test_a_row_without_a_finite_result_is_told_by_its_line(
+def test_a_row_without_a_finite_result_is_reported_by_its_line(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make(monkeypatch, LinearRegression())
@@ -192,7 +192,7 @@ def test_another_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "app: no command 'serve'; there is score" in capsys.readouterr().err
 
 
-def test_a_wrong_setting_is_told_before_anything_is_scored(
+def test_a_wrong_setting_is_reported_before_anything_is_scored(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PORT", "many")

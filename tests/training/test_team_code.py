@@ -41,7 +41,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 """
 # What only the image has of this repository, in another folder: the golden rows as the service predicts them.
-ASK = """
+CHECK = """
 import json
 from pathlib import Path
 
@@ -71,10 +71,15 @@ def test_a_transformer_of_the_team_is_served_where_only_app_features_and_the_mod
     for name in ("app", "features", "model"):
         shutil.copytree(clone.folder / name, image / name)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    asked = subprocess.run(
-        [sys.executable, "-c", ASK], cwd=image, env=environment, capture_output=True, text=True, check=True
+    result = subprocess.run(
+        [sys.executable, "-c", CHECK],
+        cwd=image,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    predictions = json.loads(asked.stdout)
+    predictions = json.loads(result.stdout)
     assert len(predictions) > 20
     assert all(found == pytest.approx(expected, rel=1e-9) for found, expected in predictions)
 
@@ -175,7 +180,7 @@ def test_an_estimator_without_a_seed_gives_the_same_bytes_twice(clone: Clone, es
     folders = [clone.folder / "first", clone.folder / "second"]
     trainings = [clone.start("--output", str(folder)) for folder in folders]
     for training in trainings:
-        _, said = training.communicate()
-        assert training.returncode == 0, said
+        _, errors = training.communicate()
+        assert training.returncode == 0, errors
     first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
     assert first == second

@@ -1,4 +1,4 @@
-"""Training: what it makes of good data."""
+"""Results of training on good data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.training.project import Project, make
 from training.card import describe
 from training.portable_form import export
 
-# They run on another processor meanwhile; tests/training/test_train_process.py comes next and asks for them.
+# They run on another processor meanwhile; tests/training/test_train_process.py comes next and needs them.
 pytestmark = pytest.mark.usefixtures("trainings")
 
 

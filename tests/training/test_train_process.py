@@ -1,4 +1,4 @@
-"""`python train_model.py` as a process, on the repository's own settings and estimator, whatever they are."""
+"""`python train_model.py` as a process, on the repository's current settings and estimator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.modelling.model_loader import load
 
 
 @pytest.fixture(scope="module")
-def trained(trainings: dict[Path, subprocess.Popen[bytes]]) -> list[Path]:
+def folders(trainings: dict[Path, subprocess.Popen[bytes]]) -> list[Path]:
     """Return the folders of the finished trainings."""
     for training in trainings.values():
         output, _ = training.communicate()
@@ -21,13 +21,13 @@ def trained(trainings: dict[Path, subprocess.Popen[bytes]]) -> list[Path]:
     return list(trainings)
 
 
-def test_training_makes_the_same_bytes_under_every_blas_kernel(trained: list[Path]) -> None:
-    first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in trained)
+def test_training_makes_the_same_bytes_under_every_blas_kernel(folders: list[Path]) -> None:
+    first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
     assert first == second
     assert {"model.joblib", "card.json", "golden.json"} < set(first)
 
 
-def test_what_was_trained_predicts_a_finite_number_for_its_medians(trained: list[Path]) -> None:
-    predictor = load(trained[0])
+def test_what_was_trained_predicts_a_finite_number_for_its_medians(folders: list[Path]) -> None:
+    predictor = load(folders[0])
     medians = [feature.quantiles["0.5"] for feature in predictor.card.features]
     assert math.isfinite(predictor.predict(medians))

@@ -1,4 +1,4 @@
-"""Training: how it refuses bad data, settings and estimators."""
+"""Refusals of training: bad data, settings and estimators."""
 
 from __future__ import annotations
 
@@ -275,11 +275,11 @@ def test_a_card_that_the_service_would_not_read_is_one_line(
 class Counting(KNeighborsRegressor):  # type: ignore[misc]
     """Predicts something else each time."""
 
-    asked = 0
+    calls = 0
 
     def predict(self, x: Any) -> Any:
-        Counting.asked += 1
-        return super().predict(x) + Counting.asked
+        Counting.calls += 1
+        return super().predict(x) + Counting.calls
 
 
 def test_a_model_that_predicts_otherwise_in_a_fresh_process_is_one_line(

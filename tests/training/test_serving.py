@@ -1,4 +1,4 @@
-"""Mixed tables from training to the real server: portable models that answer their golden rows."""
+"""Mixed tables from training to the real server: portable models that predict their golden rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from app.api.asgi_app import AsgiApp
 from app.service import Service
 from app.settings import Settings
 from tests.service.client import Client
-from tests.service.server import Server, running
+from tests.service.server import Server, run_service
 from tests.training.mixed_table import MIXED
 from tests.training.project import Project, make
 
@@ -55,15 +55,15 @@ def bayes() -> Any:
     return make_pipeline(SimpleImputer(), GaussianNB())
 
 
-def ask(server: Server, path: str, body: Any) -> Any:
-    """Return what the service answers to a body."""
-    reply = server.ask("POST", path, json.dumps(body).encode())
+def send(server: Server, path: str, body: Any) -> Any:
+    """Return the service's response to a body."""
+    reply = server.request("POST", path, json.dumps(body).encode())
     assert reply.status == 200, reply.body
     return reply.json()
 
 
 @pytest.mark.parametrize("estimator", [one_hot, boosting])
-def test_a_mixed_table_is_trained_and_asked_over_http(
+def test_a_mixed_table_is_trained_and_predicted_over_http(
     estimator: Callable[[], Any], project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(monkeypatch, estimator())
@@ -74,13 +74,13 @@ def test_a_mixed_table_is_trained_and_asked_over_http(
     golden = json.loads((project.folder / "model/golden.json").read_text())["rows"]
     rows = [each["features"] for each in golden]
     expected = [each["prediction"] for each in golden]
-    with running(project.folder / "model") as server:
+    with run_service(project.folder / "model") as server:
         named = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-        assert [ask(server, "/predict", {"features": row})["prediction"] for row in rows] == expected
-        assert [ask(server, "/predict", {"features": row})["prediction"] for row in named] == expected
-        assert ask(server, "/predict", {"instances": rows})["predictions"] == expected
-        assert ask(server, "/invocations", {"dataframe_records": named})["predictions"] == expected
-        detailed = ask(server, "/predict?details=true", {"features": rows[0]})
+        assert [send(server, "/predict", {"features": row})["prediction"] for row in rows] == expected
+        assert [send(server, "/predict", {"features": row})["prediction"] for row in named] == expected
+        assert send(server, "/predict", {"instances": rows})["predictions"] == expected
+        assert send(server, "/invocations", {"dataframe_records": named})["predictions"] == expected
+        detailed = send(server, "/predict?details=true", {"features": rows[0]})
         assert detailed["probabilities"]["yes"] == expected[0]
         assert not server.maps("sklearn")
 
@@ -95,11 +95,11 @@ def test_three_classes_have_probabilities_by_name(
     predictor = project.settings(minimum_score=None, minimum={"accuracy": 0}).predictor()
     assert bool(predictor.card.portable) == (estimator is not bayes)
     fitted = joblib.load(project.folder / "model/model.joblib")
-    asked = [[1, 2.5], [6, None], [0.5, 4]]
+    samples = [[1, 2.5], [6, None], [0.5, 4]]
     frame = DataFrame({"a": [1, 6, 0.5], "b": [2.5, math.nan, 4]})
     client = Client(AsgiApp(Service.load(Settings(model_dir=project.folder / "model"))))
-    batch = client.post("/predict?details=true", json={"instances": asked}).json()
-    singles = [client.post("/predict?details=true", json={"features": row}).json() for row in asked]
+    batch = client.post("/predict?details=true", json={"instances": samples}).json()
+    singles = [client.post("/predict?details=true", json={"features": row}).json() for row in samples]
     for row, single, shares in zip(batch["probabilities"], singles, fitted.predict_proba(frame), strict=True):
         assert row == single["probabilities"]
         assert row == pytest.approx(dict(zip(predictor.card.classes, shares, strict=True)), rel=1e-12)
