@@ -1,4 +1,4 @@
-"""Build a commit twice, as differently as one machine can: `PYTHONPATH=ci python -m tests.host.build_twice`
+"""Two builds of a commit, as different as one machine can: `PYTHONPATH=ci python -m tests.host.build_twice`
 
 Run as root. Two clones in two folders, each with an empty cache; the second by an ordinary user, under
 another umask, time zone and locale, with other BLAS and thread settings. Prints both digests, and how the
@@ -25,7 +25,7 @@ UNLIKE = {
     **{"OPENBLAS_CORETYPE": "SkylakeX", "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"},
     **{"TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONHASHSEED": "7"},
 }
-# Becomes a user that only a mount namespace knows, with the device that usual machines let everybody open.
+# Becomes a user of this mount namespace only; every user may open the network device, as on usual machines.
 BECOME = """
 umask 077
 mount --bind "$1/passwd" /etc/passwd
@@ -58,7 +58,7 @@ class Build:
         return image
 
 
-def prepared(folder: Path, uid: int) -> Path:
+def copy_for_user(folder: Path, uid: int) -> Path:
     """Return a user's folder with a clone of the last commit."""
     folder.mkdir()
     subprocess.run(
@@ -69,7 +69,7 @@ def prepared(folder: Path, uid: int) -> Path:
     return folder
 
 
-def ordinary(folder: Path) -> Build:
+def build_as_user(folder: Path) -> Build:
     """Return a build by an ordinary user with subordinate ids."""
     entry = f"{USER}:x:{UID}:{UID}::/nonexistent:/bin/sh\n"
     (folder / "passwd").write_text(Path("/etc/passwd").read_text() + entry)
@@ -77,7 +77,7 @@ def ordinary(folder: Path) -> Build:
     os.mknod(folder / "tun", 0o020666, os.makedev(10, 200))
     (folder / "tun").chmod(0o666)
     become = ("unshare", "--mount", "sh", "-euc", BECOME, "sh", str(folder))
-    return Build(prepared(folder / "a user's home", UID), become, UNLIKE)
+    return Build(copy_for_user(folder / "a user's home", UID), become, UNLIKE)
 
 
 def main() -> int:
@@ -85,7 +85,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="build-twice-"))
     folder.chmod(0o755)
     try:
-        images = Build(prepared(folder / "root", 0)).run(), ordinary(folder).run()
+        images = Build(copy_for_user(folder / "root", 0)).run(), build_as_user(folder).run()
         differences = compare.differences(*images)
         print("\n".join(differences) or "the same digest")
         return int(bool(differences))

@@ -1,4 +1,4 @@
-"""Checkouts of the template as people have them: a team's clone, and what Git makes of one."""
+"""Checkouts of the template as users have them: a team's clone, and other forms that Git makes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Checkout:
         return made.commit("The template")
 
     def git(self, *words: str) -> str:
-        """Run Git with nobody's settings, and return what it prints."""
+        """Run Git without any user's settings, and return its output."""
         alone = {"GIT_CONFIG_GLOBAL": os.devnull, "PATH": os.environ["PATH"], **AUTHOR, **TIME}
         command = ["git", "-c", "protocol.file.allow=always", *words]
         done = subprocess.run(

@@ -20,14 +20,14 @@ __all__ = [
     "engine_home",
     "example",
     "free_port",
-    "wrapped",
+    "wrapper_environment",
 ]
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ("engine/requirements.txt", "ci/requirements.txt")  # in the wrapper's order
 
 
 @pytest.fixture(scope="session")
-def wrapped(engine_home: Path) -> dict[str, str]:
+def wrapper_environment(engine_home: Path) -> dict[str, str]:
     """Return an environment in which the wrapper finds its Python packages installed: those of the tests."""
     requirements = b"".join((ROOT / name).read_bytes() for name in REQUIREMENTS)
     key = hashlib.sha256(requirements).hexdigest()[:16]

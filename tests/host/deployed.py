@@ -1,4 +1,4 @@
-"""The revisions that a stand-in for Cloud Run asks for, run on this machine: the project's own service."""
+"""Revisions of the fake Cloud Run, run on this machine by the project's own service."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ lag = 0
 
 @dataclass(frozen=True)
 class Starter:
-    """Whoever runs what is deployed: a released image's model and version, by the service as it is here."""
+    """Starter of deployed revisions: this checkout's service, with a released image's model and version."""
 
     base: str
     key: str
@@ -45,25 +45,25 @@ class Starter:
     folder: Path
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def start_revisions(self) -> Iterator[None]:
         """Start revisions while the block runs."""
         with ExitStack() as started, starting(self.base, self.key, partial(self._start, started)):
             yield
 
-    def _start(self, started: ExitStack, told: dict[str, Any]) -> str:
-        """Run an image's model and return where it answers."""
-        name, _, digest = told["image"].partition("/")[2].partition("@")
-        version, model = asyncio.run(self._unpacked(name, digest))
+    def _start(self, started: ExitStack, revision: dict[str, Any]) -> str:
+        """Run an image's model and return the address."""
+        name, _, digest = revision["image"].partition("/")[2].partition("@")
+        version, model = asyncio.run(self._unpack(name, digest))
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
         own = {"PORT": port, "MODEL_DIR": str(model), "MODEL_VERSION": version, "PATH": os.environ["PATH"]}
-        words, environment = [sys.executable, "-m", "app"], {**told["environment"], **own}
+        words, environment = [sys.executable, "-m", "app"], {**revision["environment"], **own}
         process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
         started.callback(process.wait)
         started.callback(process.terminate)
         return f"http://127.0.0.1:{port}"
 
-    async def _unpacked(self, name: str, digest: str) -> tuple[str, Path]:
+    async def _unpack(self, name: str, digest: str) -> tuple[str, Path]:
         """Return an image's version, and a folder with its model."""
         folder = self.folder / digest.removeprefix("sha256:")
         folder.mkdir(exist_ok=True)

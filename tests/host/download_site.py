@@ -1,6 +1,6 @@
-"""The site that the Dagger CLI comes from, on a port of the loopback: TLS and addresses as they are there.
+"""Fake download site of the Dagger CLI, on a loopback port, with the real one's TLS and paths.
 
-curl is led to it by a .curlrc in the home folder, so that what calls curl stays as it is.
+A .curlrc in the home folder redirects curl to it, so that the callers of curl stay unchanged.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ SUMS = {"amd64": "SHA256_AMD64", "arm64": "SHA256_ARM64"}
 
 @dataclass(frozen=True)
 class Site:
-    """What is offered there, and where its certificate is."""
+    """The site's files, its certificate and its port."""
 
     folder: Path
     certificate: Path
     port: int
 
     def lead(self, home: Path) -> None:
-        """Lead every curl of whoever has this home to here."""
+        """Redirect every curl of the user with this home to the site."""
         home.mkdir(parents=True, exist_ok=True)
         lines = (f'connect-to = "{HOST}:443:127.0.0.1:{self.port}"', f'cacert = "{self.certificate}"')
         (home / ".curlrc").write_text("\n".join(lines) + "\n")
@@ -74,7 +74,7 @@ def pin(wrapper: Path, digest: str) -> None:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Site]:
+def serve(folder: Path) -> Iterator[Site]:
     """Serve the site from below a folder while the block runs."""
     served, certificate = folder / "site", folder / "site.pem"
     served.mkdir()
@@ -100,7 +100,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 def _certify(path: Path) -> None:
-    """Write a key and a certificate for the site's name, which vouches for itself."""
+    """Write a key and a self-signed certificate for the site's name."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
     now = datetime.now(UTC)

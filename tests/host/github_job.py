@@ -1,4 +1,4 @@
-"""A job on a GitHub machine: its steps as the workflow's file has them, each with what GitHub gives it."""
+"""A GitHub job on this machine: the steps of the workflow's file, with the environment that GitHub sets."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ SECONDS = 1800
 class Job:
     """One job that a tag has started.
 
-    `machine` is what else is in its environment, `variables` what the repository's settings say, and
-    `identity` where a job that may have one asks for it.
+    `machine` is the rest of its environment, `variables` are the repository's settings, and `identity` has
+    the address and the token by which a job may request its identity.
     """
 
     name: str
@@ -38,12 +38,12 @@ class Job:
 
     @property
     def workspace(self) -> Path:
-        """Where the repository is checked out."""
+        """Return the folder of the checkout."""
         return self.folder / "work"
 
     @property
     def home(self) -> Path:
-        """The user's home."""
+        """Return the user's home."""
         return self.folder / "home"
 
     def check_out(self) -> None:
@@ -76,7 +76,7 @@ class Job:
         )
 
     def _environment(self, permissions: Mapping[str, str]) -> dict[str, str]:
-        """Return what every step gets, and those of a job that may say who it is."""
+        """Return what every step gets, and those of a job that may have an identity."""
         paths = self._file("paths")
         added = paths.read_text().split("\n")[-2::-1] if paths.exists() else []
         given = {
@@ -96,14 +96,14 @@ class Job:
         return {**self.machine, **given, **allowed}
 
     def _own(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return a step's own environment; a variable or an output that nobody has set is empty."""
+        """Return a step's own environment; a variable or an output that is not set is empty."""
         outputs = self.outputs()
 
-        def filled(value: str) -> str:
+        def fill(value: str) -> str:
             value = VARIABLE.sub(lambda found: self.variables.get(found[1], ""), value)
             return OUTPUT.sub(lambda found: outputs.get(found[1], ""), value)
 
-        return {name: filled(value) for name, value in environment.items()}
+        return {name: fill(value) for name, value in environment.items()}
 
     def outputs(self) -> dict[str, str]:
         """Return what steps in this folder have given as outputs."""

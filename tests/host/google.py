@@ -32,7 +32,7 @@ main()
 
 @dataclass(frozen=True)
 class Google:
-    """The stand-in for GitHub and Google, the world that it knows, and the real registry behind it."""
+    """The fake cloud for GitHub and Google, its state, and the real registry behind it."""
 
     base: str
     world: World
@@ -40,7 +40,7 @@ class Google:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Return what the set-up tells to set in the repository's settings."""
+        """Return the repository's settings that the set-up prints."""
         return {
             "REGISTRY": self.world.repository.uri,
             "WORKLOAD_IDENTITY_PROVIDER": self.world.provider.resource,
@@ -53,23 +53,23 @@ class Google:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Return what GitHub tells a job that may say who it is."""
+        """Return the environment by which a job of GitHub requests its identity."""
         return {
             "ACTIONS_ID_TOKEN_REQUEST_URL": addresses.request_url(self.base),
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN": self.world.request_token,
         }
 
     def start_run(self, tag: str, environment: str) -> None:
-        """Have the job run for a tag in an environment of GitHub's from now on."""
+        """Let the job run for a tag in an environment of GitHub's from now on."""
         run = {"ref": f"refs/tags/{tag}", "environment": environment}
         headers = {"Authorization": f"Bearer {self.world.control_key}"}
         url = f"{self.base}{addresses.CONTROL}/runs"
         httpx.post(url, json=run, headers=headers, trust_env=False).raise_for_status()
 
     def arguments(self, endpoints: Path, account: str = "") -> list[str]:
-        """Return what tells a function of the pipeline who asks: who releases, unless another account does.
+        """Return the pipeline's arguments for the identity: the releasing account, unless another is given.
 
-        The file is written.
+        Writes the file of endpoints.
         """
         endpoints.write_text(addresses.endpoints(self.base, self.world))
         given = {
@@ -91,8 +91,8 @@ class Google:
 
 
 @contextmanager
-def standing_in(registry: str, folder: Path, tag: str, *options: str) -> Iterator[Google]:
-    """Run the stand-in, for which a tag's job asks who it is; it has a registry behind it.
+def run_fake_cloud(registry: str, folder: Path, tag: str, *options: str) -> Iterator[Google]:
+    """Run the fake cloud for a tag's job, with a registry behind it.
 
     The options are those of `python -m fakecloud`.
     """
@@ -107,13 +107,13 @@ def standing_in(registry: str, folder: Path, tag: str, *options: str) -> Iterato
         stdout=subprocess.PIPE,
         text=True,
     )
-    with ended(process):
+    with end_afterwards(process):
         assert process.stdout is not None
         yield Google(process.stdout.readline().rpartition(" ")[2].strip(), world, registry)
 
 
 @contextmanager
-def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+def end_afterwards(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
     """End a process with the block."""
     with process:
         try:

@@ -1,6 +1,6 @@
 """A neighbouring machine: an address in a network namespace of its own, which module code reaches.
 
-The engine lets nobody reach the host's own addresses.
+The engine blocks the host's own addresses.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from socket import create_server
 
-ADDRESS, HOST = "198.51.100.1", "198.51.100.2"  # for documentation (RFC 5737): nobody has them
+ADDRESS, HOST = "198.51.100.1", "198.51.100.2"  # for documentation (RFC 5737): unused on any network
 NAME = f"neighbour-{os.getpid()}"
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 
@@ -38,10 +38,10 @@ def neighbour() -> Iterator[str]:
 def listen(name: str, port: int = 0) -> socket.socket:
     """Return a socket that listens on a port of the machine, for this process, which stays on the host."""
     with ThreadPoolExecutor(1) as thread:  # a namespace is entered by one thread
-        return thread.submit(_listen, name, port).result()
+        return thread.submit(_listen_inside, name, port).result()
 
 
-def _listen(name: str, port: int) -> socket.socket:
+def _listen_inside(name: str, port: int) -> socket.socket:
     libc, namespace = ctypes.CDLL(None, use_errno=True), os.open(f"/run/netns/{name}", os.O_RDONLY)
     try:
         if libc.setns(namespace, CLONE_NEWNET):

@@ -14,7 +14,7 @@ import httpx
 
 from engine_process import children, until
 
-# For documentation (RFC 5737): nobody has them.
+# For documentation (RFC 5737): unused on any network.
 HOST, NODE = "198.51.100.1", "198.51.100.2"
 PATIENCE = 60.0
 DAEMON = """

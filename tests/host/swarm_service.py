@@ -1,4 +1,4 @@
-"""A service with a model, as small as a swarm's test needs it; /model.json says what it does."""
+"""A minimal service with a model for the tests with a swarm; /model.json sets its behaviour."""
 
 import http.server
 import json
@@ -16,12 +16,12 @@ LOCK = threading.Lock()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers as the project's own service does, as far as a deployment asks."""
+    """Responds as the project's own service does, as far as a deployment needs."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Answer a question without a body."""
+        """Respond to a request without a body."""
         if self.path == "/readyz":
             return self._say(200, {"status": "ready"})
         if self.path == "/model":
@@ -77,7 +77,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM."""
     if not MODEL["starts"]:
         sys.exit(3)
     server = http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Handler)

@@ -1,4 +1,4 @@
-"""The pipeline in checkouts as people have them, and in a team's clone after a merge of a later template.
+"""The pipeline in checkouts as users have them, and in a team's clone after a merge of a later template.
 
 Each test builds an image, which takes from seconds to minutes: that it is built, and as what, is the point.
 """
@@ -89,57 +89,57 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 
 @pytest.fixture(scope="module")
-def digest(template: Checkout, wrapped: dict[str, str]) -> str:
+def digest(template: Checkout, wrapper_environment: dict[str, str]) -> str:
     """Return the digest of the template's commit."""
-    found = template.call(wrapped, "digest")
+    found = template.call(wrapper_environment, "digest")
     assert DIGEST.fullmatch(found)
     return found
 
 
-def test_a_clone_with_carriage_returns_asked_for_has_the_same_digest(
-    template: Checkout, digest: str, wrapped: dict[str, str], tmp_path: Path
+def test_a_clone_with_carriage_returns_configured_has_the_same_digest(
+    template: Checkout, digest: str, wrapper_environment: dict[str, str], tmp_path: Path
 ) -> None:
     clone = template.clone(tmp_path / "clone", "--config", "core.autocrlf=true")
     assert b"\r" not in (clone.folder / "daggerw").read_bytes()
-    assert clone.call(wrapped, "digest") == digest
+    assert clone.call(wrapper_environment, "digest") == digest
 
 
 def test_a_linked_worktree_has_the_same_digest(
-    template: Checkout, digest: str, wrapped: dict[str, str], tmp_path: Path
+    template: Checkout, digest: str, wrapper_environment: dict[str, str], tmp_path: Path
 ) -> None:
     template.git("worktree", "add", "--quiet", "--detach", str(tmp_path / "linked"))
-    assert Checkout(tmp_path / "linked").call(wrapped, "digest") == digest
+    assert Checkout(tmp_path / "linked").call(wrapper_environment, "digest") == digest
 
 
 def test_a_submodule_has_the_same_digest(
-    template: Checkout, digest: str, wrapped: dict[str, str], tmp_path: Path
+    template: Checkout, digest: str, wrapper_environment: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "above").mkdir()
     above = Checkout(tmp_path / "above")
     above.git("init", "--quiet")
     above.git("submodule", "--quiet", "add", str(template.folder), "below")
-    assert Checkout(tmp_path / "above/below").call(wrapped, "digest") == digest
+    assert Checkout(tmp_path / "above/below").call(wrapper_environment, "digest") == digest
 
 
 def test_a_folder_of_a_larger_repository_is_released_by_that_one_s_commit(
-    template: Checkout, wrapped: dict[str, str], tmp_path: Path
+    template: Checkout, wrapper_environment: dict[str, str], tmp_path: Path
 ) -> None:
     shutil.copytree(template.folder, tmp_path / "above/below", ignore=shutil.ignore_patterns(".git"))
     above = Checkout(tmp_path / "above")
     above.git("init", "--quiet")
     above.write("unrelated", "")
     above.commit("All")
-    assert DIGEST.fullmatch(Checkout(tmp_path / "above/below").call(wrapped, "digest"))
+    assert DIGEST.fullmatch(Checkout(tmp_path / "above/below").call(wrapper_environment, "digest"))
 
 
 def test_without_git_one_sentence_says_what_a_release_needs(
-    template: Checkout, wrapped: dict[str, str], tmp_path: Path
+    template: Checkout, wrapper_environment: dict[str, str], tmp_path: Path
 ) -> None:
     shutil.copytree(template.folder, tmp_path / "plain", ignore=shutil.ignore_patterns(".git"))
     with pytest.raises(
         AssertionError, match="a release is made from a commit: clone the repository, or `git init`"
     ):
-        Checkout(tmp_path / "plain").call(wrapped, "digest")
+        Checkout(tmp_path / "plain").call(wrapper_environment, "digest")
 
 
 def make_own(clone: Checkout) -> None:
@@ -176,7 +176,7 @@ def change_the_machinery(template: Checkout) -> int:
 
 
 def test_a_team_merges_a_later_template_without_a_conflict_and_publishes(
-    template: Checkout, wrapped: dict[str, str], tmp_path: Path
+    template: Checkout, wrapper_environment: dict[str, str], tmp_path: Path
 ) -> None:
     later = template.clone(tmp_path / "later")
     team = later.clone(tmp_path / "team")
@@ -186,9 +186,9 @@ def test_a_team_merges_a_later_template_without_a_conflict_and_publishes(
     team.git("pull", "--quiet", "--no-rebase", "--no-edit", "origin", "main")
     assert team.read("train_model.py").endswith(MODEL)
     assert "# later" in team.read("pyproject.toml")
-    published = team.call(wrapped, "publish", "--tag", "v1.0.0")
+    published = team.call(wrapper_environment, "publish", "--tag", "v1.0.0")
     assert re.fullmatch(rf"localhost:5000/own:v1\.0\.0@{DIGEST.pattern}", published)
-    tested = team.call(wrapped, "test")
+    tested = team.call(wrapper_environment, "test")
     assert "tests/features/test_ratios.py" in tested
 
 

@@ -43,8 +43,8 @@ class Machine:
         return self.folder / "bin"
 
     @property
-    def installed(self) -> Path:
-        """Where the CLI goes."""
+    def install_folder(self) -> Path:
+        """Return the folder of the installed CLI."""
         return self.folder / "home/.local/bin"
 
     def add(self, name: str, script: str = ECHO) -> None:
@@ -104,7 +104,7 @@ def local_uv(folder: Path) -> str:
 
 
 @pytest.fixture
-def prepared(machine: Machine) -> Machine:
+def ready_machine(machine: Machine) -> Machine:
     """Return a machine whose private environment is there already; its Python prints how it was called."""
     key = hashlib.sha256(b"").hexdigest()[:16]
     environment = machine.folder / "home/.cache/daggerw/environments" / key / "bin"
@@ -115,38 +115,38 @@ def prepared(machine: Machine) -> Machine:
     return machine
 
 
-def test_without_a_dagger_cli_the_embedded_engine_is_taken(prepared: Machine) -> None:
-    done = prepared.run("call", "a b", "--x=$y")
+def test_without_a_dagger_cli_the_embedded_engine_is_taken(ready_machine: Machine) -> None:
+    done = ready_machine.run("call", "a b", "--x=$y")
     assert done.stderr == "daggerw: embedded engine, as there is no dagger CLI\n"
     assert done.stdout.splitlines() == ["python", "-P", "-m", "daggerw_engine", "call", "a b", "--x=$y"]
 
 
-def test_without_an_answering_container_runtime_the_embedded_engine_is_taken(prepared: Machine) -> None:
-    prepared.add("dagger")
-    prepared.add("docker", "#!/usr/bin/env bash\nexit 1\n")
-    assert prepared.run("call").stderr == "daggerw: embedded engine, as no container runtime answers\n"
+def test_without_an_answering_container_runtime_the_embedded_engine_is_taken(ready_machine: Machine) -> None:
+    ready_machine.add("dagger")
+    ready_machine.add("docker", "#!/usr/bin/env bash\nexit 1\n")
+    assert ready_machine.run("call").stderr == "daggerw: embedded engine, as no container runtime answers\n"
 
 
 @pytest.mark.parametrize("runtime", ["docker", "podman", "nerdctl"])
-def test_with_both_dagger_gets_exactly_the_words(runtime: str, prepared: Machine) -> None:
-    prepared.add("dagger")
-    prepared.add(runtime)
-    done = prepared.run("call", "a b", "--x=$y")
+def test_with_both_dagger_gets_exactly_the_words(runtime: str, ready_machine: Machine) -> None:
+    ready_machine.add("dagger")
+    ready_machine.add(runtime)
+    done = ready_machine.run("call", "a b", "--x=$y")
     assert done.stderr == f"daggerw: dagger engine, as its CLI is here and {runtime} answers\n"
     assert done.stdout.splitlines() == ["dagger", "call", "a b", "--x=$y"]
 
 
 @pytest.mark.parametrize(("named", "first"), [("embedded", "python"), ("dagger", "dagger")])
-def test_the_engine_that_is_asked_for_is_taken(named: str, first: str, prepared: Machine) -> None:
-    prepared.add("dagger")
-    done = prepared.run("call", DAGGERW_ENGINE=named)
+def test_the_chosen_engine_is_taken(named: str, first: str, ready_machine: Machine) -> None:
+    ready_machine.add("dagger")
+    done = ready_machine.run("call", DAGGERW_ENGINE=named)
     assert done.stderr == f"daggerw: {named} engine, as DAGGERW_ENGINE says\n"
     assert done.stdout.startswith(f"{first}\n")
 
 
-def test_a_remote_engine_is_reached_by_dagger(prepared: Machine) -> None:
-    prepared.add("dagger")
-    done = prepared.run("call", _EXPERIMENTAL_DAGGER_RUNNER_HOST="tcp://engine.example:1234")
+def test_a_remote_engine_is_reached_by_dagger(ready_machine: Machine) -> None:
+    ready_machine.add("dagger")
+    done = ready_machine.run("call", _EXPERIMENTAL_DAGGER_RUNNER_HOST="tcp://engine.example:1234")
     assert done.stderr == "daggerw: dagger engine, as _EXPERIMENTAL_DAGGER_RUNNER_HOST names one\n"
     assert done.stdout.splitlines() == ["dagger", "call"]
 
@@ -163,23 +163,23 @@ def test_a_copy_without_its_repository_says_so(machine: Machine) -> None:
     ]
 
 
-def test_an_engine_that_is_not_there_is_refused(prepared: Machine) -> None:
-    done = prepared.run("call", DAGGERW_ENGINE="dagger")
+def test_an_engine_that_is_not_there_is_refused(ready_machine: Machine) -> None:
+    done = ready_machine.run("call", DAGGERW_ENGINE="dagger")
     assert done.returncode == 1
-    assert f"there is no dagger CLI; {prepared.clone}/daggerw --install brings it" in done.stderr
+    assert f"there is no dagger CLI; {ready_machine.clone}/daggerw --install brings it" in done.stderr
 
 
-def test_an_unknown_engine_is_refused(prepared: Machine) -> None:
-    done = prepared.run("call", DAGGERW_ENGINE="moby")
+def test_an_unknown_engine_is_refused(ready_machine: Machine) -> None:
+    done = ready_machine.run("call", DAGGERW_ENGINE="moby")
     assert (done.returncode, done.stderr) == (
         1,
         "daggerw: DAGGERW_ENGINE is 'moby'; it can be dagger or embedded\n",
     )
 
 
-def test_the_status_of_the_engine_is_the_wrappers(prepared: Machine) -> None:
-    prepared.add("dagger", "#!/usr/bin/env bash\nexit 42\n")
-    assert prepared.run("call", DAGGERW_ENGINE="dagger").returncode == 42
+def test_the_status_of_the_engine_is_the_wrappers(ready_machine: Machine) -> None:
+    ready_machine.add("dagger", "#!/usr/bin/env bash\nexit 42\n")
+    assert ready_machine.run("call", DAGGERW_ENGINE="dagger").returncode == 42
 
 
 def test_the_wrapper_finds_itself_through_links_from_every_folder(machine: Machine) -> None:
@@ -205,9 +205,9 @@ def test_two_first_calls_at_once_install_once(machine: Machine) -> None:
     words = [str(machine.clone / "daggerw"), "call"]
     environment = {"PATH": str(machine.programs), "HOME": str(machine.folder / "home")}
     both = [subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate(timeout=120)[1] for process in both]
+    errors = [process.communicate(timeout=120)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert "".join(told).count("installing the embedded engine's Python packages") == 1
+    assert "".join(errors).count("installing the embedded engine's Python packages") == 1
 
 
 @needs_root
@@ -251,37 +251,37 @@ def test_packages_come_from_the_index_of_pip_s_configuration(machine: Machine) -
 
 
 @needs_root
-def test_missing_debian_packages_are_installed_by_root(prepared: Machine) -> None:
-    (prepared.programs / "buildah").unlink()
-    prepared.add("apt-get")
-    done = prepared.run("call")
+def test_missing_debian_packages_are_installed_by_root(ready_machine: Machine) -> None:
+    (ready_machine.programs / "buildah").unlink()
+    ready_machine.add("apt-get")
+    done = ready_machine.run("call")
     assert "daggerw: installing buildah\n" in done.stderr
     assert "\nbuildah\n" in done.stderr
     assert done.stdout.startswith("python\n")
 
 
-def test_listing_functions_needs_no_debian_packages(prepared: Machine) -> None:
+def test_listing_functions_needs_no_debian_packages(ready_machine: Machine) -> None:
     for name in DEBIAN:
-        (prepared.programs / name).unlink()
-    done = prepared.run("functions")
+        (ready_machine.programs / name).unlink()
+    done = ready_machine.run("functions")
     assert done.stdout.splitlines()[-1] == "functions"
     assert "installing" not in done.stderr
 
 
 @needs_root
-def test_debian_packages_that_cannot_be_had_are_named(prepared: Machine) -> None:
-    (prepared.programs / "buildah").unlink()
-    prepared.add("apt-get", "#!/usr/bin/env bash\nexit 100\n")
-    done = prepared.run("call")
+def test_debian_packages_that_cannot_be_had_are_named(ready_machine: Machine) -> None:
+    (ready_machine.programs / "buildah").unlink()
+    ready_machine.add("apt-get", "#!/usr/bin/env bash\nexit 100\n")
+    done = ready_machine.run("call")
     assert "could not install buildah; apt-get says above which host it wanted" in done.stderr
 
 
 @needs_root
-def test_missing_debian_packages_are_named_to_others(prepared: Machine) -> None:
+def test_missing_debian_packages_are_named_to_others(ready_machine: Machine) -> None:
     for name in ("buildah", "slirp4netns"):
-        (prepared.programs / name).unlink()
-    prepared.add("apt-get")
-    done = prepared.run("call", before=["unshare", "--user"])
+        (ready_machine.programs / name).unlink()
+    ready_machine.add("apt-get")
+    done = ready_machine.run("call", before=["unshare", "--user"])
     assert done.returncode == 1
     assert done.stderr.endswith(
         "the embedded engine needs the Debian packages buildah slirp4netns; run as root: "
@@ -294,7 +294,7 @@ def site(machine: Machine) -> Iterator[download_site.Site]:
     """Yield the site that the CLI comes from; the machine's curl is led there."""
     for name in ("curl", "gzip"):
         (machine.programs / name).symlink_to(shutil.which(name) or "")
-    with download_site.serving(machine.folder) as site:
+    with download_site.serve(machine.folder) as site:
         site.lead(machine.folder / "home")
         yield site
 
@@ -307,9 +307,9 @@ def test_install_brings_the_pinned_cli_which_is_taken_though_its_folder_is_on_no
     assert (done.returncode, done.stdout, done.stderr) == (
         0,
         "",
-        f"daggerw: installed dagger v{download_site.VERSION} in {machine.installed}\n",
+        f"daggerw: installed dagger v{download_site.VERSION} in {machine.install_folder}\n",
     )
-    assert [path.name for path in machine.installed.iterdir()] == ["dagger"]
+    assert [path.name for path in machine.install_folder.iterdir()] == ["dagger"]
     (machine.programs / "basename").symlink_to(shutil.which("basename") or "")
     assert machine.run("version", DAGGERW_ENGINE="dagger").stdout == "dagger\nversion\n"
 
@@ -321,15 +321,15 @@ def test_install_in_a_github_job_adds_the_cli_s_folder_to_the_path_of_the_next_s
     paths = machine.folder / "paths"
     paths.write_text("/opt/earlier\n")
     assert machine.run("--install", GITHUB_PATH=str(paths)).returncode == 0
-    assert paths.read_text() == f"/opt/earlier\n{machine.installed}\n"
+    assert paths.read_text() == f"/opt/earlier\n{machine.install_folder}\n"
 
 
 def test_install_replaces_the_cli_of_an_earlier_version(machine: Machine, site: download_site.Site) -> None:
-    machine.installed.mkdir(parents=True)
-    (machine.installed / "dagger").write_text("an earlier one")
+    machine.install_folder.mkdir(parents=True)
+    (machine.install_folder / "dagger").write_text("an earlier one")
     download_site.pin(machine.clone / "daggerw", site.offer(ECHO))
     assert machine.run("--install").returncode == 0
-    assert (machine.installed / "dagger").read_text() == ECHO
+    assert (machine.install_folder / "dagger").read_text() == ECHO
 
 
 def test_install_refuses_an_archive_with_another_sum_and_leaves_nothing(
@@ -342,7 +342,7 @@ def test_install_refuses_an_archive_with_another_sum_and_leaves_nothing(
         rf"daggerw: refused https://dl\.dagger\.io/\S+: its SHA-256 is {found}, pinned is [0-9a-f]{{64}}\n",
         done.stderr,
     )
-    assert list(machine.installed.iterdir()) == []
+    assert list(machine.install_folder.iterdir()) == []
     assert not paths.exists()
 
 
@@ -354,10 +354,10 @@ def test_install_names_the_archive_that_is_not_there(machine: Machine, site: dow
         f"daggerw: could not fetch https://dl.dagger.io/dagger/releases/{download_site.VERSION}/"
         in done.stderr
     )
-    assert list(machine.installed.iterdir()) == []
+    assert list(machine.install_folder.iterdir()) == []
 
 
-def test_install_takes_no_archive_from_a_site_that_nobody_vouches_for(
+def test_install_takes_no_archive_from_a_site_with_an_untrusted_certificate(
     machine: Machine, site: download_site.Site
 ) -> None:
     download_site.pin(machine.clone / "daggerw", site.offer(ECHO))
@@ -375,7 +375,7 @@ def test_install_without_a_network_names_the_address_that_it_wanted(
     done = machine.run("--install")
     assert done.returncode == 1
     assert "daggerw: could not fetch https://dl.dagger.io/" in done.stderr
-    assert list(machine.installed.iterdir()) == []
+    assert list(machine.install_folder.iterdir()) == []
 
 
 def test_install_names_a_machine_that_no_cli_is_pinned_for(machine: Machine) -> None:

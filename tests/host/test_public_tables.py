@@ -19,7 +19,7 @@ import pytest
 from engine_process import until
 from fakecloud.state.fixtures import BUCKET
 from tests.host.checkouts import Checkout
-from tests.host.google import ended, standing_in
+from tests.host.google import end_afterwards, run_fake_cloud
 from tests.host.neighbour import neighbour
 from tests.training.test_public_tables import raw_table
 
@@ -81,11 +81,13 @@ def golden_rows(made: Checkout, environment: dict[str, str], *arguments: str) ->
     return rows
 
 
-def asked(made: Checkout, environment: dict[str, str], port: int, rows: list[dict[str, Any]]) -> Any:
-    """Serve the image, hold it to the golden rows, and return its card."""
+def serve_and_check(
+    made: Checkout, environment: dict[str, str], port: int, rows: list[dict[str, Any]]
+) -> Any:
+    """Serve the image, check the golden rows, and return its card."""
     line = ["./daggerw", "call", "serve", "--tag", "v1.0.0", "up", "--ports", f"{port}:8080"]
     with (
-        ended(subprocess.Popen(line, cwd=made.folder, env=environment, text=True)) as process,
+        end_afterwards(subprocess.Popen(line, cwd=made.folder, env=environment, text=True)) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
     ):
 
@@ -113,14 +115,14 @@ def asked(made: Checkout, environment: dict[str, str], port: int, rows: list[dic
     ],
 )
 def test_a_raw_file_becomes_a_container_that_predicts_without_scikit_learn(
-    name: str, settings: str, model: str, tmp_path: Path, wrapped: dict[str, str], free_port: int
+    name: str, settings: str, model: str, tmp_path: Path, wrapper_environment: dict[str, str], free_port: int
 ) -> None:
     lines = f'name = "{name.partition(".")[0].replace("_", "-")}"\ndata = "data/{name}"\n{settings}'
     made = project(tmp_path / "team", lines, model)
     (made.folder / "data").mkdir(exist_ok=True)
     (made.folder / "data" / name).write_bytes(raw_table(name))
     made.commit("Our model")
-    card = asked(made, wrapped, free_port, golden_rows(made, wrapped))
+    card = serve_and_check(made, wrapper_environment, free_port, golden_rows(made, wrapper_environment))
     assert card["portable"]
     assert card["release"]["scorer"] == "native"
     assert any(feature["missing_share"] and feature["missing"] for feature in card["features"])
@@ -128,7 +130,7 @@ def test_a_raw_file_becomes_a_container_that_predicts_without_scikit_learn(
 
 
 def test_a_table_in_cloud_storage_is_fetched_as_the_release_and_kept(
-    tmp_path: Path, wrapped: dict[str, str], free_port: int
+    tmp_path: Path, wrapper_environment: dict[str, str], free_port: int
 ) -> None:
     content = raw_table("penguins.csv")
     settings = f'''name = "penguins"
@@ -140,7 +142,7 @@ sha256 = "{hashlib.sha256(content).hexdigest()}"
     refused = subprocess.run(
         ["./daggerw", "call", "train", "sync"],
         cwd=made.folder,
-        env=wrapped,
+        env=wrapper_environment,
         capture_output=True,
         text=True,
         check=False,
@@ -151,9 +153,9 @@ sha256 = "{hashlib.sha256(content).hexdigest()}"
     (objects / BUCKET / "2026").mkdir(parents=True)
     (objects / BUCKET / "2026/penguins.csv").write_bytes(content)
     options = ("--objects", str(objects))
-    with neighbour(), standing_in("http://127.0.0.1:9", tmp_path, "v1.0.0", *options) as google:
+    with neighbour(), run_fake_cloud("http://127.0.0.1:9", tmp_path, "v1.0.0", *options) as google:
         arguments = google.arguments(tmp_path / "endpoints.toml")
-        rows = golden_rows(made, wrapped | google.identity, *arguments)
-    card = asked(made, wrapped, free_port, rows)  # without an identity: it is kept
+        rows = golden_rows(made, wrapper_environment | google.identity, *arguments)
+    card = serve_and_check(made, wrapper_environment, free_port, rows)  # without an identity: it is kept
     assert card["data_uri"] == f"gs://{BUCKET}/2026/penguins.csv"
     assert card["data_sha256"] == hashlib.sha256(content).hexdigest()

@@ -1,6 +1,6 @@
-"""No token of a release is anywhere but on its way: not in what is printed, kept, pushed, or in a command.
+"""Secrecy of a release's tokens: none is in output, files, pushed data or command lines.
 
-A witness in front of the stand-in learns every token from the requests and answers themselves.
+A witness in front of the fake cloud learns every token from the requests and responses themselves.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ Command = Callable[..., tuple[list[str], dict[str, str]]]
 
 @dataclass
 class Commands:
-    """All that stands in the arguments of this machine's processes while the block runs."""
+    """All command lines of this machine's processes while the block runs."""
 
     seen: set[bytes] = field(default_factory=set)
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Look again and again."""
+    def record(self) -> Iterator[None]:
+        """Record the command lines repeatedly while the block runs."""
         done = threading.Event()
         thread = threading.Thread(target=lambda: self._watch(done))
         thread.start()
@@ -62,7 +62,7 @@ class Commands:
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
+def serve(app: ASGIApp) -> Iterator[str]:
     """Serve an application where a container sees it, and yield its address."""
     running = server(app)
     with listen(NAME) as listener:
@@ -81,7 +81,7 @@ def world() -> World:
     return usual_world(secrets.token_urlsafe())
 
 
-def written(folder: Path, since: float) -> Iterator[Path]:
+def files_changed_since(folder: Path, since: float) -> Iterator[Path]:
     """Yield the files below a folder that have been made or changed since a time."""
     for place, _, names in os.walk(folder):
         for path in (Path(place, name) for name in names):
@@ -91,8 +91,8 @@ def written(folder: Path, since: float) -> Iterator[Path]:
                     yield path
 
 
-def holds(path: Path, wanted: set[bytes]) -> bool:
-    """Whether a file has one of some texts in it, also when it is compressed."""
+def has_text(path: Path, wanted: set[bytes]) -> bool:
+    """Return whether a file contains one of some texts, also when it is compressed."""
     with path.open("rb") as plain:
         compressed = plain.read(len(GZIP)) == GZIP
     with gzip.open(path) if compressed else path.open("rb") as file:
@@ -105,12 +105,12 @@ def holds(path: Path, wanted: set[bytes]) -> bool:
     return False
 
 
-def kept(files: list[Path], wanted: set[bytes]) -> list[Path]:
+def files_with(files: list[Path], wanted: set[bytes]) -> list[Path]:
     """Return the files that hold one of some texts; another engine's may be gone by now."""
     found = []
     for path in files:
         with suppress(FileNotFoundError):
-            found += [path] if holds(path, wanted) else []
+            found += [path] if has_text(path, wanted) else []
     return found
 
 
@@ -118,7 +118,7 @@ def test_a_release_leaves_no_token_anywhere(
     command: Command, engine_home: Path, registry: str, world: World, tmp_path: Path
 ) -> None:
     witness, commands, endpoints = Witness(), Commands(), tmp_path / "google.toml"
-    with serving(witness.of(application(world, registry))) as base, commands.watched():
+    with serve(witness.of(application(world, registry))) as base, commands.record():
         endpoints.write_text(addresses.endpoints(base, world))
         words, environment = command(
             *("call", "--verbose", "--progress=plain", "publish", "--tag=v1.0.0", "--allow-stand-in"),
@@ -132,17 +132,17 @@ def test_a_release_leaves_no_token_anywhere(
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     assert len(witness.tokens) >= 5  # the job's, its identity, the federated, the account's, the registry's
     wanted = {shape for token in witness.tokens for shape in shapes(token)}
-    told = b"".join([done.stdout, done.stderr, *commands.seen])
+    output = b"".join([done.stdout, done.stderr, *commands.seen])
     assert b"publish" in b"".join(commands.seen)
-    assert not [shape for shape in wanted if shape in told]
-    files = list(written(engine_home, started))
+    assert not [shape for shape in wanted if shape in output]
+    files = list(files_changed_since(engine_home, started))
     assert any("docker/registry/v2/blobs" in str(path) for path in files), "the registry has none of its own"
-    assert not kept(files, wanted)
+    assert not files_with(files, wanted)
 
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_token_in_a_file_is_found(tmp_path: Path, compressed: bool) -> None:
     content = b"x" * CHUNK + b"the-token-of-all"
     (tmp_path / "file").write_bytes(gzip.compress(content, 1) if compressed else content)
-    assert holds(tmp_path / "file", shapes("the-token-of-all"))
-    assert not holds(tmp_path / "file", shapes("another-token-of-all"))
+    assert has_text(tmp_path / "file", shapes("the-token-of-all"))
+    assert not has_text(tmp_path / "file", shapes("another-token-of-all"))

@@ -1,7 +1,7 @@
-"""The workflow's own lines in bash, as GitHub runs them: a tag ends in a push to the stand-in for Google.
+"""The workflow's own lines in bash, as GitHub runs them: a tag ends in a push to the fake cloud.
 
-What `./daggerw --install` fetches here is a `dagger` that is the embedded engine, and that tells publish
-where the stand-in is. Nothing else is given to the lines that GitHub doesn't give them.
+Here `./daggerw --install` fetches a `dagger` that calls the embedded engine and adds the fake cloud's address
+to publish. Otherwise the lines get only what GitHub gives them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fakecloud import addresses
 from tests.host import download_site
 from tests.host.deployed import ENVIRONMENTS, Starter
 from tests.host.github_job import Job
-from tests.host.google import Google, ended, standing_in
+from tests.host.google import Google, end_afterwards, run_fake_cloud
 from tests.host.neighbour import neighbour
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
@@ -56,8 +56,8 @@ def registry(command: Callable[..., tuple[list[str], dict[str, str]]], example: 
     words = ["call", "image", "--address", main.REGISTRY, "with-exposed-port", "--port", "5000"]
     line, environment = command(*words, "as-service", "--use-entrypoint", "up", "--ports", f"{port}:5000")
     address = f"http://127.0.0.1:{port}"
-    with ended(subprocess.Popen(line, cwd=example, env=environment, text=True)) as process:
-        settled = partial(answers_or_ended, f"{address}/v2/", process)
+    with end_afterwards(subprocess.Popen(line, cwd=example, env=environment, text=True)) as process:
+        settled = partial(has_answered_or_ended, f"{address}/v2/", process)
         until(settled, "the registry answers", PATIENCE)
         assert process.poll() is None
         yield address
@@ -65,25 +65,25 @@ def registry(command: Callable[..., tuple[list[str], dict[str, str]]], example: 
 
 @pytest.fixture(scope="module")
 def google(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
-    """Yield the stand-in for the job of the released tag."""
-    with standing_in(registry, tmp_path_factory.mktemp("google"), TAG) as google:
+    """Yield the fake cloud for the job of the released tag."""
+    with run_fake_cloud(registry, tmp_path_factory.mktemp("google"), TAG) as google:
         yield google
 
 
 @pytest.fixture(scope="module")
-def job(google: Google, wrapped: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Job:
+def job(google: Google, wrapper_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Job:
     """Return a tag's job `publish`, checked out, and with a dagger installed as its first line does it."""
     folder = tmp_path_factory.mktemp("job")
-    job = at(google, Job("publish", folder, TAG, wrapped, google.variables, google.identity))
+    job = at(google, Job("publish", folder, TAG, wrapper_environment, google.variables, google.identity))
     job.check_out()
-    with download_site.serving(folder) as site:
+    with download_site.serve(folder) as site:
         site.lead(job.home)
         install(job, site.offer(CLI))
     return job
 
 
 @pytest.fixture(scope="module")
-def released(job: Job) -> str:
+def release_line(job: Job) -> str:
     """Return what the job's last line prints, once it has released."""
     done = job.line(CALL)
     assert done.returncode == 0, done.stderr
@@ -92,7 +92,7 @@ def released(job: Job) -> str:
 
 
 def at(google: Google, job: Job) -> Job:
-    """Return a job that asks a stand-in."""
+    """Return a job that uses a fake cloud."""
     endpoints = job.folder / f"google-{httpx.URL(google.base).port}.toml"
     endpoints.write_text(addresses.endpoints(google.base, google.world))
     return replace(job, machine={**job.machine, "REHEARSAL": str(endpoints)}, identity=google.identity)
@@ -108,78 +108,78 @@ def install(job: Job, digest: str) -> None:
     wrapper.write_text(committed)
 
 
-def answers_or_ended(url: str, process: subprocess.Popen[str]) -> bool:
-    """Whether a server answers, or never will."""
+def has_answered_or_ended(url: str, process: subprocess.Popen[str]) -> bool:
+    """Return whether a server answers, or has ended."""
     try:
         return httpx.get(url, trust_env=False).is_success
     except httpx.TransportError:
         return process.poll() is not None
 
 
-def test_a_tag_ends_in_a_push_to_google(job: Job, released: str, google: Google) -> None:
+def test_a_tag_ends_in_a_push_to_google(job: Job, release_line: str, google: Google) -> None:
     image = re.escape(f"{google.world.repository.uri}/milestone2:{TAG}")
-    told = re.fullmatch(rf"{image}@(sha256:[0-9a-f]{{64}})\n", released)
-    assert told, released
-    assert job.outputs() == {"image": released.strip()}
-    assert google.digest(TAG) == google.digest(told[1]) == told[1]
+    match = re.fullmatch(rf"{image}@(sha256:[0-9a-f]{{64}})\n", release_line)
+    assert match, release_line
+    assert job.outputs() == {"image": release_line.strip()}
+    assert google.digest(TAG) == google.digest(match[1]) == match[1]
 
 
 def test_a_release_that_is_run_again_without_a_service_account_finds_itself_there(
-    job: Job, google: Google, released: str
+    job: Job, google: Google, release_line: str
 ) -> None:
     done = replace(job, variables=google.variables | {"SERVICE_ACCOUNT": ""}).line(CALL)
-    assert (done.returncode, done.stdout) == (0, released), done.stderr
+    assert (done.returncode, done.stdout) == (0, release_line), done.stderr
     assert "nothing to push" in done.stderr
 
 
 @pytest.fixture(scope="module")
-def deploying(
-    job: Job, google: Google, released: str, tmp_path_factory: pytest.TempPathFactory
+def deploy_job(
+    job: Job, google: Google, release_line: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Job]:
-    """Yield a job whose environments are the stand-in's, and what it deploys is run."""
+    """Yield a job whose environments are the fake cloud's; its deployed revisions run on this machine."""
     own = replace(job, folder=tmp_path_factory.mktemp("deploying"))
     shutil.copytree(job.folder, own.folder, symlinks=True, dirs_exist_ok=True)
     (own.workspace / "deploy/environments.toml").write_text(ENVIRONMENTS)
     models = tmp_path_factory.mktemp("models")
-    with Starter(google.base, google.world.control_key, google.registry, models).running():
+    with Starter(google.base, google.world.control_key, google.registry, models).start_revisions():
         yield own
 
 
 def test_a_release_goes_to_staging_and_from_there_to_production(
-    deploying: Job, google: Google, released: str
+    deploy_job: Job, google: Google, release_line: str
 ) -> None:
     for name, environment in (("deploy-staging", "staging"), ("promote", "production")):
         google.start_run(TAG, environment)
-        done = replace(deploying, name=name).line(CALL)
-        assert (done.returncode, done.stdout) == (0, f"live: {released}"), done.stderr
+        done = replace(deploy_job, name=name).line(CALL)
+        assert (done.returncode, done.stdout) == (0, f"live: {release_line}"), done.stderr
         assert re.search(r"judge, shift to 100 %: .* golden \d+ of \d+ right, .*: fit", done.stderr)
         assert google.world.request_token not in done.stdout + done.stderr
-    refused = replace(deploying, name="deploy-staging").line(CALL)
+    refused = replace(deploy_job, name="deploy-staging").line(CALL)
     assert refused.returncode == 1
     assert "attribute.environment/2002:production" in refused.stderr
     google.start_run(TAG, "staging")
-    again = replace(deploying, name="deploy-staging").line(CALL)
-    assert (again.returncode, again.stdout) == (0, f"live: {released}"), again.stderr
+    again = replace(deploy_job, name="deploy-staging").line(CALL)
+    assert (again.returncode, again.stdout) == (0, f"live: {release_line}"), again.stderr
     assert "runs" in again.stderr
     assert "already; nothing to do" in again.stderr
 
 
-def test_what_is_live_is_told_asked_and_not_taken_back_where_nothing_was_before(
-    deploying: Job, google: Google, released: str
+def test_what_is_live_is_listed_and_answers_and_is_not_rolled_back_to_nothing(
+    deploy_job: Job, google: Google, release_line: str
 ) -> None:
     google.start_run(TAG, "production")
-    history = call(deploying, google, "history")
-    told = re.findall(r"^(\w+): Cloud Run \S+\n  100 % (\S+)$", history.stdout, re.MULTILINE)
-    assert told == [(name, released.strip()) for name in ("staging", "production")], history.stderr
-    asked = call(deploying, google, "smoke", "--url", f"{google.base}/run.app/production")
-    assert f"as version {TAG}" in asked.stdout, asked.stderr
-    back = call(deploying, google, "rollback", "--environment", "production")
+    history = call(deploy_job, google, "history")
+    live = re.findall(r"^(\w+): Cloud Run \S+\n  100 % (\S+)$", history.stdout, re.MULTILINE)
+    assert live == [(name, release_line.strip()) for name in ("staging", "production")], history.stderr
+    smoke = call(deploy_job, google, "smoke", "--url", f"{google.base}/run.app/production")
+    assert f"as version {TAG}" in smoke.stdout, smoke.stderr
+    back = call(deploy_job, google, "rollback", "--environment", "production")
     assert back.returncode == 1
     assert "there was no good release before" in back.stderr
 
 
 def call(job: Job, google: Google, *words: str) -> subprocess.CompletedProcess[str]:
-    """Call a function by hand, as who deploys to production."""
+    """Call a function by hand, with the account that deploys to production."""
     account = google.world.deployers["production"]
     who = google.arguments(Path(job.machine["REHEARSAL"]), account)
     return subprocess.run(
@@ -203,20 +203,20 @@ def test_the_job_of_a_pull_request_lints_and_tests_everything(job: Job) -> None:
 def test_a_job_of_anything_but_a_version_s_tag_gets_no_token(
     job: Job, registry: str, google: Google, tmp_path: Path
 ) -> None:
-    with standing_in(registry, tmp_path, "nightly") as other:
+    with run_fake_cloud(registry, tmp_path, "nightly") as other:
         done = at(other, job).line(CALL)
     assert (done.returncode, done.stdout) == (1, "")
     assert "assertion.ref.startsWith('refs/tags/v')" in done.stderr
 
 
-def test_a_job_that_may_not_say_who_it_is_ends_before_anything_is_done(job: Job) -> None:
+def test_a_job_without_an_identity_ends_before_anything_is_done(job: Job) -> None:
     done = replace(job, identity={}).line(CALL)
     assert (done.returncode, done.stdout) == (1, "")
     assert 'invalid argument for "--oidc-url": no such environment variable' in done.stderr
 
 
 @pytest.mark.parametrize("missing", ["REGISTRY", "WORKLOAD_IDENTITY_PROVIDER"])
-def test_a_repository_that_nobody_has_set_up_is_told_how(job: Job, missing: str) -> None:
+def test_a_repository_without_set_up_is_refused_with_the_command(job: Job, missing: str) -> None:
     variables = {name: value for name, value in job.variables.items() if name != missing}
     done = replace(job, variables=variables).line(CALL)
     assert (done.returncode, done.stdout) == (1, "")

@@ -1,4 +1,4 @@
-"""The engine for an ordinary user: root of a user namespace with subordinate ids, or how to become that."""
+"""The engine for an ordinary user: root of a user namespace with subordinate ids, or advice to get them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.host.conftest import REQUIREMENTS
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 USER, UID = "somebody", 54321
 ROOT = Path(__file__).resolve().parents[2]
-# Becomes a user that only a mount namespace knows, with the device that usual machines let everybody open.
+# Becomes a user of this mount namespace only; every user may open the network device, as on usual machines.
 BECOME = f"""
 mount --bind "$1/passwd" /etc/passwd
 mount --bind "$1/subuid" /etc/subuid
@@ -48,7 +48,7 @@ print <S>;
 
 
 @dataclass(frozen=True)
-class Somebody:
+class OrdinaryUser:
     """An ordinary user with a home, this repository, and the packages that the engine needs."""
 
     folder: Path
@@ -79,7 +79,7 @@ class Somebody:
 
 
 @pytest.fixture(scope="module")
-def somebody() -> Iterator[Somebody]:
+def ordinary_user() -> Iterator[OrdinaryUser]:
     """Return a user with subordinate ids, whose Python environment is this one."""
     folder = Path(tempfile.mkdtemp(prefix="rootless-"))
     folder.chmod(0o755)
@@ -89,7 +89,7 @@ def somebody() -> Iterator[Somebody]:
     passwd = Path("/etc/passwd").read_text()
     (folder / "passwd").write_text(f"{passwd}{USER}:x:{UID}:{UID}::{folder}/home:/bin/sh\n")
     (folder / "subuid").write_text(f"{USER}:600000:65536\n")
-    made = Somebody(folder)
+    made = OrdinaryUser(folder)
     made.tunnel(0o666)
     shutil.copytree(ROOT / "engine/tests/example_module", made.home / "example")
     root = small_root(made.home / "root")
@@ -106,58 +106,58 @@ def somebody() -> Iterator[Somebody]:
     shutil.rmtree(folder)
 
 
-def test_a_command_runs_in_a_container_as_its_root(somebody: Somebody) -> None:
+def test_a_command_runs_in_a_container_as_its_root(ordinary_user: OrdinaryUser) -> None:
     command = "sh,-c,touch /made && ls -n /made"
-    done = somebody.run("call", "run", "--root", "root", "--command", command, "stdout")
+    done = ordinary_user.run("call", "run", "--root", "root", "--command", command, "stdout")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[2:4] == ["0", "0"]
 
 
-def test_a_command_can_be_another_user(somebody: Somebody) -> None:
+def test_a_command_can_be_another_user(ordinary_user: OrdinaryUser) -> None:
     words = ("run", "--root", "root", "--command", "sh,-c,echo", "with-user", "--name", "1234:1234")
     read = "with-exec --args sh --args -c --args read_it()(cat${IFS}/proc/self/status);read_it stdout"
-    done = somebody.run("call", *words, *read.split())
+    done = ordinary_user.run("call", *words, *read.split())
     assert "Uid:\t1234\t1234\t1234\t1234\n" in done.stdout, done.stderr
 
 
-def test_a_service_is_reached_by_its_name(somebody: Somebody) -> None:
-    done = somebody.run("call", "ask", "--root", "root", "stdout")
+def test_a_service_is_reached_by_its_name(ordinary_user: OrdinaryUser) -> None:
+    done = ordinary_user.run("call", "ask", "--root", "root", "stdout")
     assert (done.returncode, done.stdout) == (0, "served\n"), done.stderr
 
 
-def test_an_export_belongs_to_the_user(somebody: Somebody) -> None:
+def test_an_export_belongs_to_the_user(ordinary_user: OrdinaryUser) -> None:
     command = "sh,-c,echo made >/out"
-    done = somebody.run(
+    done = ordinary_user.run(
         "call", "run", "--root", "root", "--command", command, "file", "--path", "/out", "-o", "new"
     )
     assert done.returncode == 0, done.stderr
-    exported = somebody.home / "new"
+    exported = ordinary_user.home / "new"
     assert (exported.read_text(), exported.stat().st_uid, exported.stat().st_gid) == ("made\n", UID, UID)
 
 
-def test_nothing_of_the_cache_is_anothers(somebody: Somebody) -> None:
-    owners = {path.lstat().st_uid for path in (somebody.home / ".cache").rglob("*")}
+def test_nothing_of_the_cache_is_anothers(ordinary_user: OrdinaryUser) -> None:
+    owners = {path.lstat().st_uid for path in (ordinary_user.home / ".cache").rglob("*")}
     assert UID in owners
     assert owners <= {UID, *range(600000, 665536)}
 
 
-def test_without_subordinate_ids_it_says_how_to_get_some(somebody: Somebody) -> None:
-    subordinate = somebody.folder / "subuid"
+def test_without_subordinate_ids_it_says_how_to_get_some(ordinary_user: OrdinaryUser) -> None:
+    subordinate = ordinary_user.folder / "subuid"
     kept = subordinate.read_text()
     subordinate.write_text("")
-    done = somebody.run("call", "words")
+    done = ordinary_user.run("call", "words")
     subordinate.write_text(kept)
     assert (done.returncode, done.stdout) == (1, "")
-    told = done.stderr.splitlines()[-1]
-    assert told.startswith(
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith(
         "daggerw: the embedded engine needs root, or user namespaces with subordinate ids (no line matching"
     )
-    assert f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {USER}." in told
+    assert f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {USER}." in message
 
 
-def test_a_closed_network_device_is_named(somebody: Somebody) -> None:
-    somebody.tunnel(0o600)
-    done = somebody.run("call", "words")
-    somebody.tunnel(0o666)
+def test_a_closed_network_device_is_named(ordinary_user: OrdinaryUser) -> None:
+    ordinary_user.tunnel(0o600)
+    done = ordinary_user.run("call", "words")
+    ordinary_user.tunnel(0o666)
     assert (done.returncode, done.stdout) == (1, "")
     assert "/dev/net/tun isn't open to this user" in done.stderr

@@ -64,7 +64,7 @@ test_what_was_changed_since_it_was_seen_is_not_written_over = (
 
 @dataclass
 class Plain(httpx.AsyncBaseTransport):
-    """Carries requests for the daemon to its socket, and all others over the network."""
+    """Sends requests for the daemon to its socket, and all others over the network."""
 
     docker: httpx.AsyncHTTPTransport
     network: httpx.AsyncHTTPTransport
@@ -120,9 +120,9 @@ class SwarmLab:
         described = {"architecture": "amd64", "os": "linux", "config": config}
         described["rootfs"] = {"type": "layers", "diff_ids": diffs}
         archive.index(archive.add_manifest(*layers, configuration=json.dumps(described).encode()))
-        return await self.published(archive.write(), tag)
+        return await self.publish(archive.write(), tag)
 
-    async def published(self, archive: Path, tag: str) -> Release:
+    async def publish(self, archive: Path, tag: str) -> Release:
         """Publish an archive's image."""
         image = archive_reader.read(archive)
         host, repository = self.registry_url.removeprefix("http://"), f"swarm/{self.folder.name}"
@@ -210,17 +210,17 @@ async def test_a_deployment_that_was_killed_in_the_middle_of_an_update_is_gone_o
         assert await heir.users(5) == {"v1.1.0": 5}
 
 
-async def test_a_rollback_is_done_soon_and_the_gap_is_told(
+async def test_a_rollback_is_done_soon_and_the_gap_is_printed(
     lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
     async with worker(lab) as somebody:
         await somebody.deploy(first)
-        with asking() as gaps:
+        with measure_gaps() as gaps:
             await somebody.deploy(second)
         deployed = max(gaps)
         started = time.monotonic()
-        with asking() as gaps:
+        with measure_gaps() as gaps:
             await somebody.rollback()
         took = time.monotonic() - started
         assert await somebody.users(5) == {"v1.0.0": 5}
@@ -230,27 +230,27 @@ async def test_a_rollback_is_done_soon_and_the_gap_is_told(
 
 
 async def test_the_pipeline_does_it_through_the_socket_that_it_is_given(
-    lab: SwarmLab, wrapped: dict[str, str]
+    lab: SwarmLab, wrapper_environment: dict[str, str]
 ) -> None:
     first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
     async with worker(lab) as somebody:
         for release in (first, second):
             await somebody.deploy(release)
         of_swarm = ("--environment=nodes", f"--docker=unix://{lab.node.socket}")
-        history = called(wrapped, "history", *of_swarm)
+        history = call(wrapper_environment, "history", *of_swarm)
         assert history.stdout.startswith(f"Swarm milestone2\n  100 % {second}\n"), history.stderr
-        rollback = called(wrapped, "rollback", *of_swarm)
+        rollback = call(wrapper_environment, "rollback", *of_swarm)
         assert rollback.stdout == f"live: {first}\n", rollback.stderr
         assert await somebody.users(5) == {"v1.0.0": 5}
 
 
 async def test_the_projects_own_image_needs_nothing_that_the_stack_does_not_give_it(
-    lab: SwarmLab, wrapped: dict[str, str], tmp_path: Path
+    lab: SwarmLab, wrapper_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    built = called(wrapped, "build", "--tag=v1.0.0", "export", f"--path={tmp_path}/image.tar")
+    built = call(wrapper_environment, "build", "--tag=v1.0.0", "export", f"--path={tmp_path}/image.tar")
     assert built.returncode == 0, built.stderr
     async with worker(lab, judged=False) as somebody:
-        await somebody.deploy(await lab.published(tmp_path / "image.tar", "v1.0.0"))
+        await somebody.deploy(await lab.publish(tmp_path / "image.tar", "v1.0.0"))
 
     def services() -> list[int]:
         return [pid for pid in children(lab.node.process) if words_of(pid) == f"{INTERPRETER} -m app "]
@@ -269,7 +269,7 @@ async def test_the_projects_own_image_needs_nothing_that_the_stack_does_not_give
         assert [http.get(path).status_code for path in ("/", "/docs", "/readyz")] == [200, 200, 200]
 
 
-def called(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+def call(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     """Call a function of the pipeline."""
     return subprocess.run(
         [str(ROOT / "daggerw"), "call", *words],
@@ -283,8 +283,8 @@ def called(environment: dict[str, str], *words: str) -> subprocess.CompletedProc
 
 
 @contextmanager
-def asking() -> Iterator[list[float]]:
-    """Ask the service steadily; yield how long it gave no answer, each time that it gave none."""
+def measure_gaps() -> Iterator[list[float]]:
+    """Send requests steadily; yield the durations of all gaps without a response, in seconds."""
     over, gaps = threading.Event(), [0.0]
 
     def work() -> None:

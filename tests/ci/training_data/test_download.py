@@ -36,7 +36,7 @@ async def waiting(seconds: float) -> None:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """Yield a web site with the table, over TLS."""
-    with download_site.serving(tmp_path) as site:
+    with download_site.serve(tmp_path) as site:
         (site.folder / "rows.csv").write_bytes(TABLE)
         yield site
 
