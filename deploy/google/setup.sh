@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What Google has to know before a release can be pushed without a key: once, by somebody who owns the project.
-# It may be run again at any time: what is there already is kept, and set to what is written here.
+# Set-up of Google for pushing releases without a key. An owner of the project runs it once.
+# It may be run again at any time: existing resources are kept and updated.
 set -euo pipefail
 
 # `dagger call setup-google` writes the settings here.
@@ -17,7 +17,7 @@ gcloud services enable iam.googleapis.com iamcredentials.googleapis.com sts.goog
 # Prints ACTIVE, DELETED (for 30 days, in which the name stays taken), or nothing.
 state() { gcloud "$@" --format='value(state)' 2>/dev/null || true; }
 
-# The pool: whom this project takes for somebody.
+# The pool: the identities that this project trusts.
 case $(state iam workload-identity-pools describe "$POOL" "${at_pool[@]}") in
   ACTIVE) ;;
   DELETED) gcloud iam workload-identity-pools undelete "$POOL" "${at_pool[@]}" ;;
@@ -101,7 +101,7 @@ if [[ -n $RUNTIME_ACCOUNT ]]; then
   runtime=$(address "$RUNTIME_ACCOUNT")
   gcloud services enable run.googleapis.com monitoring.googleapis.com --project="$PROJECT"
   account "$RUNTIME_ACCOUNT" "Runs the service"
-  # Earlier versions of this script let whoever pushes deploy everything.
+  # Earlier versions of this script let the pushing account deploy everything.
   for role in run.developer run.invoker monitoring.viewer; do
     gcloud projects remove-iam-policy-binding "$PROJECT" --role="roles/$role" --member="$pusher" --condition=None \
       >/dev/null 2>&1 || true
@@ -112,7 +112,7 @@ if [[ -n $RUNTIME_ACCOUNT ]]; then
   deploys "$PRODUCTION_ACCOUNT" "$PRODUCTION_SERVICE" production
 fi
 
-printf '%s\n' "" "Done. Tell the workflow, and wait 5 minutes before the first release:"
+printf '%s\n' "" "Done. Set these variables of the workflow, and wait 5 minutes before the first release:"
 variable REGISTRY "$LOCATION-docker.pkg.dev/$PROJECT/$REPOSITORY"
 variable WORKLOAD_IDENTITY_PROVIDER "$pool_name/providers/$PROVIDER"
 [[ -z $SERVICE_ACCOUNT ]] || variable SERVICE_ACCOUNT "$(address "$SERVICE_ACCOUNT")"
@@ -136,7 +136,7 @@ JSON
 
 Say who may bring a version to production, and from which refs: REVIEWER is the number that
 \`gh api users/LOGIN --jq .id\` prints. Google's account for production takes jobs of this environment only.
-Without it, any job that names the environment, on any branch, is in it, and nobody has to approve.
+Without it, any job that names the environment, on any branch, is in it, and no approval is required.
 gh api --method PUT repos/$GITHUB_REPOSITORY/environments/production --input - <<'JSON'
 {"reviewers": [{"type": "User", "id": REVIEWER}], "prevent_self_review": true,
  "deployment_branch_policy": {"protected_branches": false, "custom_branch_policies": true}}

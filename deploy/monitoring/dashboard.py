@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 OURS = 'namespace="$namespace",job="$job"'
-ASKED = f'{{{OURS},route=~"/predict|/invocations|/v2/models/NAME/infer"}}'
+PREDICTION_ROUTES = f'{{{OURS},route=~"/predict|/invocations|/v2/models/NAME/infer"}}'
 FAILED = "service:predictions_failed"
 COLUMNS, ROW = 24, 1  # of the grid; a row's title is so high
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -44,7 +44,7 @@ def _rate(selected: str, by: str) -> str:
 
 
 def _quantile(part: float) -> str:
-    buckets = _rate(f"http_request_seconds_bucket{ASKED}", "le")
+    buckets = _rate(f"http_request_seconds_bucket{PREDICTION_ROUTES}", "le")
     return f"histogram_quantile({part}, {buckets})"
 
 
@@ -60,7 +60,7 @@ DASHBOARD: Mapping[str, list[Panel]] = {
         ),
         Panel(
             "Instances that are ready",
-            "Instances with a model that can be asked.",
+            "Instances that are ready to predict.",
             {"": f"sum(instance:ready{{{OURS}}})"},
             kind="stat",
             width=4,
@@ -80,7 +80,7 @@ DASHBOARD: Mapping[str, list[Panel]] = {
         Panel(
             "Requests",
             "Requests for predictions in a second, by status.",
-            {"{{status}}": _rate(f"http_requests_total{ASKED}", "status")},
+            {"{{status}}": _rate(f"http_requests_total{PREDICTION_ROUTES}", "status")},
             unit="reqps",
         ),
         Panel(
@@ -138,7 +138,7 @@ DASHBOARD: Mapping[str, list[Panel]] = {
             limits=((0.1, "orange"), (0.25, "red")),
         ),
         Panel(
-            "$feature, asked for",
+            "$feature, in requests",
             "Share of the last hour's rows in each bin of the training rows.",
             {"{{bin}} {{version}}": f'model:input_bin:asked1h{{{OURS},feature="$feature"}}'},
             unit="percentunit",
@@ -169,7 +169,7 @@ def dashboard() -> Json:
         "timezone": "browser",
         "annotations": {"list": [_versions()]},
         "templating": {"list": list(_variables())},
-        "panels": list(_numbered()),
+        "panels": list(_place_panels()),
     }
 
 
@@ -194,11 +194,11 @@ def _variables() -> Iterator[Json]:
         ("job", 'label_values(model_ready{namespace="$namespace"}, job)'),
         ("feature", f"label_values(input_bin_share{{{OURS}}}, feature)"),
     ):
-        asked = {"query": query, "refId": name}
-        yield {"name": name, "type": "query", "datasource": SOURCE, "query": asked, "refresh": 2, "sort": 1}
+        source = {"query": query, "refId": name}
+        yield {"name": name, "type": "query", "datasource": SOURCE, "query": source, "refresh": 2, "sort": 1}
 
 
-def _numbered() -> Iterator[Json]:
+def _place_panels() -> Iterator[Json]:
     """Yield all panels, each with a number and a place of its own."""
     number, top = 0, 0
     for title, panels in DASHBOARD.items():

@@ -27,7 +27,7 @@ PAGES = ["README.md", "CONTRIBUTING.md", "docs/deploying.md", "docs/monitoring.m
 CLOUD = "needs a cloud; tests/host/test_release.py gives it to the stand-in for one"
 NOT_RUN = {
     "./daggerw --install": "needs the network; tests/host/test_daggerw.py gives it a site of its own",
-    "./daggerw call setup-google ": "asks GitHub; tests/ci/keyless/test_setup_script.py answers in its place",
+    "./daggerw call setup-google ": "uses GitHub; tests/ci/keyless/test_setup_script.py answers in its place",
     "./daggerw call deploy ": CLOUD,
     "./daggerw call promote ": CLOUD,
     "./daggerw call rollback ": CLOUD,

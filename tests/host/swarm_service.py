@@ -11,7 +11,7 @@ from pathlib import Path
 
 MODEL = json.loads(Path("/model.json").read_text())
 PROBLEMS = {400: "invalid_input", 404: "not_found", 405: "method_not_allowed", 500: "model_failed"}
-COUNTED = {"asked": 0, "failed": 0}
+COUNTED = {"requests": 0, "failed": 0}
 LOCK = threading.Lock()
 
 
@@ -38,8 +38,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not isinstance(body.get("features"), list):
             return self._problem(400)
         with LOCK:
-            COUNTED["asked"] += 1
-            fails = MODEL["failing"] and COUNTED["asked"] % MODEL["failing"] == 0
+            COUNTED["requests"] += 1
+            fails = MODEL["failing"] and COUNTED["requests"] % MODEL["failing"] == 0
             COUNTED["failed"] += bool(fails)
         time.sleep(MODEL["delay"])
         if fails:
@@ -49,14 +49,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         )
 
     def _metrics(self) -> None:
-        asked, failed = COUNTED["asked"], COUNTED["failed"]
+        requests, failed = COUNTED["requests"], COUNTED["failed"]
         self._send(
             200,
             "text/plain",
-            f'http_requests_total{{route="/predict",status="200"}} {asked - failed}\n'
+            f'http_requests_total{{route="/predict",status="200"}} {requests - failed}\n'
             f'http_requests_total{{route="/predict",status="500"}} {failed}\n'
-            f'http_request_seconds_bucket{{route="/predict",le="0.5"}} {asked}\n'
-            f'http_request_seconds_bucket{{route="/predict",le="+Inf"}} {asked}\n',
+            f'http_request_seconds_bucket{{route="/predict",le="0.5"}} {requests}\n'
+            f'http_request_seconds_bucket{{route="/predict",le="+Inf"}} {requests}\n',
         )
 
     def _problem(self, status: int) -> None:

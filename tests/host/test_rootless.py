@@ -39,7 +39,7 @@ bind(S, sockaddr_in(80, INADDR_ANY));
 listen(S, 9);
 while (accept(C, S)) { print C "served"; close C }
 """
-ASK = """
+CONNECT = """
 use Socket;
 socket(S, PF_INET, SOCK_STREAM, 6);
 connect(S, sockaddr_in(80, inet_aton("served"))) or die $!;
@@ -94,7 +94,7 @@ def ordinary_user() -> Iterator[OrdinaryUser]:
     shutil.copytree(ROOT / "engine/tests/example_module", made.home / "example")
     root = small_root(made.home / "root")
     (root / "serve.pl").write_text(SERVE)
-    (root / "ask.pl").write_text(ASK)
+    (root / "ask.pl").write_text(CONNECT)
     requirements = b"".join((ROOT / name).read_bytes() for name in REQUIREMENTS)
     key = hashlib.sha256(requirements).hexdigest()[:16]
     environments = made.home / ".cache/daggerw/environments"
