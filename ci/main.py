@@ -260,7 +260,7 @@ class Ci:
         image, tools = await self.build(), "bench/requirements.txt"
         install = ["uv", "pip", "install", "--system", "--no-deps", "--require-hashes", "-r", tools]
         command = ["python", "-m", "bench.service", "--root", "/image", "--models", "/models"]
-        command += ["--image", "/image.tar", "--base", "/base.tar", "--output", "/out"]
+        command += ["--image", "/image.tar", "--base", "/base", "--output", "/out"]
         command += ["--rounds", str(rounds), "--seconds", str(seconds)]
         return (
             self._prepared()
@@ -275,7 +275,7 @@ class Ci:
             .with_directory("model", await self.train())
             .with_directory("/image", image.rootfs())
             .with_mounted_file("/image.tar", image.as_tarball())
-            .with_mounted_file("/base.tar", dag.container(platform=PLATFORM).from_(BASE).as_tarball())
+            .with_mounted_directory("/base", dag.container(platform=PLATFORM).from_(BASE).rootfs())
             .with_env_variable("MEASURED", secrets.token_hex())  # measured anew, whatever is cached
             .with_exec(command)
             .directory("/out")
