@@ -31,16 +31,17 @@ _PROXY = re.compile(
 )
 _NAMED = {"deployments": "deployments.apps", "services": "services"}
 _NAMED |= {"poddisruptionbudgets": "poddisruptionbudgets.policy"}
+_ANNOTATIONS = 256 * 1024  # bytes, of all of an object's
 _PODS = count(1)  # of all clusters, as they share a fleet
-NAME = "app.kubernetes.io/name"
+_SELECTOR = re.compile(r"(?P<label>[a-z./]+)(?:=(?P<one>[a-z0-9-]+)| in \((?P<many>[a-z0-9,-]+)\))")
 
 
 class Refused(Exception):
-    """What the API server answers instead."""
+    """What the API server answers instead; `cause` says more than the reason."""
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
+    def __init__(self, code: int, reason: str, message: str, cause: str = "") -> None:
         super().__init__(message)
-        self.code, self.reason, self.message = code, reason, message
+        self.code, self.reason, self.message, self.cause = code, reason, message, cause
 
 
 @dataclass
@@ -66,17 +67,20 @@ class Cluster:
             content = await self._object(request, found["kind"], found["name"])
             return httpx.Response(201 if content.pop("_created", False) else 200, json=content)
         except Refused as refused:
-            told = {"kind": "Status", "status": "Failure", "message": refused.message}
-            return httpx.Response(refused.code, json={**told, "reason": refused.reason, "code": refused.code})
+            told: Object = {"kind": "Status", "status": "Failure", "message": refused.message}
+            causes = [{"reason": refused.cause, "message": refused.message}] if refused.cause else []
+            told |= {"reason": refused.reason, "code": refused.code, "details": {"causes": causes}}
+            return httpx.Response(refused.code, json=told)
 
     async def _object(self, request: httpx.Request, kind: str, name: str | None) -> Object:
         if kind == "pods":
-            return {"kind": "PodList", "items": self._selected(request.url.params["labelSelector"])}
+            listed = self._selected(request.url.params["labelSelector"])
+            self._sweep()  # the real one's collector of garbage is late, too
+            return {"kind": "PodList", "items": listed}
         assert name
         if request.method == "DELETE":
             self._there(kind, name)
             del self.objects[kind, name], self.owners[kind, name]
-            self._sweep()
             return {"kind": "Status", "status": "Success"}
         if request.method == "PATCH":
             return self._patched(request, kind, name)
@@ -115,8 +119,9 @@ class Cluster:
         for path, value in wanted.items():
             for other, owned in owners.items():
                 if other != manager and path in owned and there.get(path) != value:
-                    told = f'Apply failed with 1 conflict: conflict with "{other}" using v1: {path}'
-                    raise Refused(409, "Conflict", told)
+                    using, field = patch["apiVersion"], path.replace("\0", ".")
+                    told = f'Apply failed with 1 conflict: conflict with "{other}" using {using}: {field}'
+                    raise Refused(409, "Conflict", told, "FieldManagerConflict")
         gone = set(owners.get(manager, {})) - set(wanted)
         kept = {path: value for path, value in there.items() if path not in gone}
         owners[manager] = wanted
@@ -131,6 +136,11 @@ class Cluster:
         return self._stored(kind, name, _tree({**there, **changed}))
 
     def _stored(self, kind: str, name: str, made: Object) -> Object:
+        if len(json.dumps(made["metadata"].get("annotations", {}))) > _ANNOTATIONS:
+            told = (
+                f'Deployment.apps "{name}" is invalid: metadata.annotations: Too long: may not be more than'
+            )
+            raise Refused(422, "Invalid", f"{told} {_ANNOTATIONS} bytes")
         before = self.objects.get((kind, name))
         status = made.pop("status", None)
         _validate(json.dumps({**made, "metadata": _given(made["metadata"])}))
@@ -198,28 +208,34 @@ class Cluster:
         status = {"phase": "Running", "containerStatuses": [{"ready": bool(started), "state": state}]}
         metadata = {**deepcopy(template["metadata"]), "name": pod_name}
         pod = {"metadata": metadata, "status": status, "ready": bool(started), "template": deepcopy(template)}
+        pod["owner"] = name
         self.pods[pod_name] = pod
         return pod
 
     def _of(self, name: str) -> list[Object]:
-        return [pod for pod in self.pods.values() if pod["metadata"]["labels"][NAME] == name]
+        return [pod for pod in self.pods.values() if pod["owner"] == name]
 
     def _sweep(self) -> None:
         """Remove the pods of what is there no more."""
         for name, pod in list(self.pods.items()):
-            if ("deployments", pod["metadata"]["labels"][NAME]) not in self.objects:
+            if ("deployments", pod["owner"]) not in self.objects:
                 del self.pods[name]
 
     def _selected(self, selector: str) -> list[Object]:
-        names = re.sub(rf"^{re.escape(NAME)}( in \(|=)|\)$", "", selector).split(",")
-        found = [pod for name in names for pod in self._of(name)]
+        wanted = _SELECTOR.fullmatch(selector)
+        assert wanted, selector
+        values = (wanted["one"] or wanted["many"]).split(",")
+        found = [
+            pod for pod in self.pods.values() if pod["metadata"]["labels"].get(wanted["label"]) in values
+        ]
         return [{key: pod[key] for key in ("metadata", "status")} for pod in found]
 
     async def _proxied(self, request: httpx.Request, to: re.Match[str]) -> httpx.Response:
         name = to["name"]
         if to["kind"] == "services":
-            self._there("services", name)
-            ready = [pod["metadata"]["name"] for pod in self._of(name) if pod["ready"]]
+            selector = self._there("services", name)["spec"]["selector"].items()
+            chosen = [pod for pod in self.pods.values() if selector <= pod["metadata"]["labels"].items()]
+            ready = [pod["metadata"]["name"] for pod in chosen if pod["ready"]]
             if not ready:
                 raise Refused(503, "ServiceUnavailable", f'no endpoints available for service "{name}"')
             self.turns += 1

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+import httpx
 import pytest
 
 from deploying.rollout.journal import Journal
+from deploying.rollout.judge import Judging
 from deploying.rollout.target import Target
 from errors import NothingToRestore, ReleaseRejected, RolledBack, TakenOver, TargetChanged
 from oci.reference import Release
@@ -80,6 +82,39 @@ async def test_a_bad_release_undoes_itself_and_the_journal_says_why(lab: Lab, fa
         assert await somebody.users(10) == {"v1.0.0": 10}
 
 
+@dataclass
+class Used:
+    """A judge of a candidate that users ask, too, once it has a share of the traffic."""
+
+    inner: Judging
+    http: httpx.AsyncClient
+
+    async def judge(self, target: Target, release: Release, step: str) -> None:
+        """Ask as users do, then let the verdict fall."""
+        address = (await target.look()).candidate
+        for _ in range(10 if step.startswith("shift") and address else 0):
+            assert address
+            sent = {"json": {"features": [1, 1]}, "headers": await address.headers()}
+            (await self.http.post(f"{address.url}/predict", **sent)).raise_for_status()  # type: ignore[arg-type]
+        await self.inner.judge(target, release, step)
+
+
+async def test_a_model_that_is_wrong_for_users_is_undone_at_the_first_share(lab: Lab) -> None:
+    turning = Model("v1.1.0", offset=1, right=10)  # more than are asked without traffic
+    first, bad = await lab.release("v1.0.0"), await lab.release("v1.1.0", turning)
+    async with worker(lab) as somebody:
+        await somebody.deploy(first)
+        share = somebody.target.shares((await somebody.target.look()).snapshot)[0]
+        assert share < 100
+        with pytest.raises(RolledBack, match=rf"not fit at shift to {share} %.* predicts ") as raised:
+            await somebody.deployment.deploy(bad, Used(somebody.judge, somebody.client.http))
+        assert f"\nat most {share} % of the traffic went to it\n" in str(raised.value)
+        said = "\n".join(somebody.told)
+        assert re.findall(r"shift to (\d+) %: v1.1.0", said) == [str(share)]
+        assert f"v1.1.0 is undone; at most {share} % of the traffic went to it" in said
+        assert await somebody.users(10) == {"v1.0.0": 10}
+
+
 @pytest.mark.parametrize("fault", ["wrong predictions", "no start"])
 async def test_a_bad_first_release_leaves_nothing(lab: Lab, fault: str) -> None:
     bad = await lab.release("v1.1.0", BAD[fault][0])
@@ -95,7 +130,7 @@ async def test_a_release_that_was_bad_may_be_deployed_again(lab: Lab) -> None:
         await somebody.deploy(first)
         with pytest.raises(RolledBack):
             await somebody.deploy(second)
-        lab.fleet.known[second.digest].starts = True
+        lab.mend(second)
         assert await somebody.deploy(second)
         assert await somebody.users(10) == {"v1.1.0": 10}
 
