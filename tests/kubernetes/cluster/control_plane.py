@@ -32,6 +32,7 @@ CONTROLLERS = (
     "serviceaccount-controller",
     "disruption-controller",
     "resourcequota-controller",
+    "service-cidr-controller",
     "node-lifecycle-controller",
     "pod-garbage-collector-controller",
     "taint-eviction-controller",

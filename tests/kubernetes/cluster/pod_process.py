@@ -32,7 +32,6 @@ Object = dict[str, Any]
 def make_bridge() -> None:
     """Make the network that nodes and pods are on, in the network namespace of this process."""
     for words in (
-        ("link", "set", "lo", "up"),
         ("link", "add", BRIDGE, "type", "bridge"),
         ("address", "add", f"{GATEWAY}/{PREFIX}", "dev", BRIDGE),
         ("link", "set", BRIDGE, "up"),

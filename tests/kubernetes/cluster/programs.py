@@ -35,7 +35,8 @@ def enter_namespaces(*words: str) -> NoReturn:
         if not shutil.which(name):
             sys.exit(f"kubernetes: {name} is not on the path")
     environment = {**os.environ, "KUBERNETES_PROGRAMS": str(installed(cache()))}
-    os.execvpe("unshare", ["unshare", *NAMESPACES, "--", *words], environment)
+    entering = ["unshare", *NAMESPACES, "--", "sh", "-ec", 'ip link set lo up; exec "$@"', "sh"]
+    os.execvpe("unshare", [*entering, *words], environment)
 
 
 def cache() -> Path:
