@@ -34,7 +34,7 @@ from tests.kubernetes.cluster.programs import enter_namespaces
 
 PLACES = ("cloud_run", "kubernetes", "swarm")  # modules and their functions
 STEP_SECONDS = 4.0
-LIMITS = Limits(ceiling=5, slower=5, slack=5)  # the machine is the users', too
+LIMITS = Limits(p95_seconds=5, p99_ratio=5, p99_slack_seconds=5)  # the machine is the users', too
 USERS = """
 import asyncio, json, sys
 from deploying.rollout.golden_rows import Golden

@@ -154,13 +154,13 @@ class Kubernetes:
             await self._remove(self.settings.name, "Service", "PodDisruptionBudget", "Deployment")
 
     async def observe(self, seen: Seen, since: datetime) -> Observed:
-        """Return what every instance counts; the candidate's are those of what is being deployed."""
+        """Return what every ready instance counts; the candidate's are those of what is being deployed."""
         names = f"{NAME} in ({self.settings.name},{self._candidate})"
         attempt = seen.journal.attempt
         found: dict[str, dict[str, Numbers]] = {"candidate": {}, "running": {}}
         for pod in await self._pods(names):
-            if pod.get("status", {}).get("phase") != "Running":
-                continue
+            if not _is_ready(pod):
+                continue  # one that is ending may answer no more, and users are not sent there
             name, marks = pod["metadata"]["name"], pod["metadata"].get("annotations", {})
             role = "candidate" if attempt and marks.get(RELEASE) == attempt.release else "running"
             path = f"/api/v1/namespaces/{self.settings.namespace}/pods/{name}:8080/proxy/metrics"
@@ -325,6 +325,11 @@ def _troubles(found: Object) -> list[Object]:
 
 def _is_kept(pod: Object) -> bool:
     return "deletionTimestamp" not in pod["metadata"]
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return _is_kept(pod) and any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
 
 
 def _holds(spec: Mapping[str, Any], before: Mapping[str, Any]) -> bool:

@@ -291,9 +291,7 @@ async def test_an_image_with_documents_of_our_own_program_but_no_ci_identity_is_
     with pytest.raises(NotVerified, match="payload: it is not the provenance that is attached to the image"):
         await place.operations().deploy("staging", str(forged))
     await place.sign(sigstore, forged, replace(JOB, repository_id="7"))
-    with pytest.raises(
-        NotVerified, match=r"repository id: the certificate says '7'(?s:.*) fix: compare "
-    ):
+    with pytest.raises(NotVerified, match=r"repository id: the certificate says '7'(?s:.*) fix: compare "):
         await place.operations().deploy("staging", str(forged))
 
 

@@ -52,6 +52,7 @@ class Cluster:
     objects: dict[tuple[str, str], Object] = field(default_factory=dict)
     owners: dict[tuple[str, str], dict[str, dict[str, str]]] = field(default_factory=dict)
     pods: dict[str, Object] = field(default_factory=dict)
+    ending: list[Object] = field(default_factory=list)
     counter: int = 0
     turns: int = 0
 
@@ -178,7 +179,7 @@ class Cluster:
         if len(ready) == replicas or not replicas:
             for pod in self._of(name):
                 if pod["template"] != template or not replicas:
-                    del self.pods[pod["metadata"]["name"]]
+                    self._end(pod["metadata"]["name"])
         before = dict(status)
         status |= {
             "replicas": len(self._of(name)),
@@ -206,6 +207,7 @@ class Cluster:
         }
         state = {"running": {}} if started else waiting
         status = {"phase": "Running", "containerStatuses": [{"ready": bool(started), "state": state}]}
+        status["conditions"] = [{"type": "Ready", "status": str(bool(started))}]
         metadata = {**deepcopy(template["metadata"]), "name": pod_name}
         pod = {"metadata": metadata, "status": status, "ready": bool(started), "template": deepcopy(template)}
         pod["owner"] = name
@@ -219,15 +221,21 @@ class Cluster:
         """Remove the pods of what is there no more."""
         for name, pod in list(self.pods.items()):
             if ("deployments", pod["owner"]) not in self.objects:
-                del self.pods[name]
+                self._end(name)
+
+    def _end(self, name: str) -> None:
+        """Let a pod end: it is still listed, and answers no more."""
+        pod = self.pods.pop(name)
+        pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        self.ending.append(pod)
 
     def _selected(self, selector: str) -> list[Object]:
         wanted = _SELECTOR.fullmatch(selector)
         assert wanted, selector
         values = (wanted["one"] or wanted["many"]).split(",")
-        found = [
-            pod for pod in self.pods.values() if pod["metadata"]["labels"].get(wanted["label"]) in values
-        ]
+        listed = [*self.pods.values(), *self.ending]
+        found = [pod for pod in listed if pod["metadata"]["labels"].get(wanted["label"]) in values]
+        self.ending = [pod for pod in self.ending if pod not in found]
         return [{key: pod[key] for key in ("metadata", "status")} for pod in found]
 
     async def _proxied(self, request: httpx.Request, to: re.Match[str]) -> httpx.Response:
@@ -240,6 +248,8 @@ class Cluster:
                 raise Refused(503, "ServiceUnavailable", f'no endpoints available for service "{name}"')
             self.turns += 1
             name = ready[self.turns % len(ready)]
+        if name not in self.pods:
+            raise Refused(503, "ServiceUnavailable", "error trying to reach service: connection refused")
         return await self.fleet.ask(request, name, to["path"])
 
 
