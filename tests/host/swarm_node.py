@@ -106,9 +106,15 @@ def _join(nodes: list[Node]) -> None:
     for node in workers:
         own = {"ListenAddr": f"{node.address}:2377", "AdvertiseAddr": node.address, "JoinToken": token}
         with node.client() as client:
-            client.post(
-                "/swarm/join", json={**own, "RemoteAddrs": [f"{manager.address}:2377"]}
-            ).raise_for_status()
+            joining = client.post("/swarm/join", json={**own, "RemoteAddrs": [f"{manager.address}:2377"]})
+            # 503 says that it takes more than 20 s, and goes on.
+            assert joining.is_success or joining.status_code == httpx.codes.SERVICE_UNAVAILABLE, joining.text
+            until(partial(_is_active, client), "the node has joined", PATIENCE)
+
+
+def _is_active(client: httpx.Client) -> bool:
+    state: str = client.get("/info").raise_for_status().json()["Swarm"]["LocalNodeState"]
+    return state == "active"
 
 
 def _ip(*words: str) -> None:

@@ -155,10 +155,12 @@ class Cluster:
         generation = before["metadata"]["generation"] if before else 0
         changed = before is None or before["spec"] != made["spec"]
         made["metadata"]["generation"] = generation + changed
+        unchanged = before is not None and _without_status(before) == made
         self.objects[kind, name] = made
         if status is not None:
             made["status"] = status
-        self._touch(made)
+        if not unchanged:
+            self._touch(made)
         return {**deepcopy(made), "_created": before is None}
 
     def _touch(self, changed: Object) -> None:
@@ -262,6 +264,10 @@ def _given(metadata: Object) -> Object:
     """Return what is not the server's own, nor the journal, which changes all the time."""
     given = {name: value for name, value in metadata.items() if name not in ("generation", "resourceVersion")}
     return {**given, "annotations": dict.fromkeys(metadata.get("annotations", {}), "a text")}
+
+
+def _without_status(found: Object) -> Object:
+    return {name: value for name, value in found.items() if name != "status"}
 
 
 def _leaves(tree: Object, path: str = "") -> dict[str, Any]:
