@@ -64,8 +64,10 @@ def swarm(folder: Path) -> Iterator[Place]:
     """Run a swarm of two nodes, with nothing deployed yet."""
     model = trained(folder)
     packages = folder / "packages"
-    words = ["-m", "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target", packages]
-    subprocess.run([sys.executable, *words, "-r", "app/requirements.txt"], cwd=ROOT, check=True)
+    words = ["-m", "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target"]
+    subprocess.run(
+        [sys.executable, *words, str(packages), "-r", "app/requirements.txt"], cwd=ROOT, check=True
+    )
     base = layer({}, {".": python_tree(folder), "packages": packages})
     own = layer({}, {"app": ROOT / "app", "model": model})
     (folder / "swarm").mkdir()
