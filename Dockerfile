@@ -34,7 +34,7 @@ RUN /venv/bin/python -B /build/shared_libraries.py /build/requirements-team.txt
 # scorer: the native scorer of portable models.
 FROM base AS scorer
 COPY docker/compile_scorer.py docker/requirements.txt /build/docker/
-COPY app/modelling/portable/scorer.c /build/app/modelling/portable/
+COPY app/modelling/portable/*.c /build/app/modelling/portable/
 # The compiler is linked to where uv keeps it: to write it into a layer takes longer than to run it.
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --system --target /compiler --system-certs --link-mode symlink \

@@ -58,6 +58,12 @@ class RowCounts:
         self.bins = [[0] * len(shares(feature)) for feature in features]
         self._columns = list(zip(features, self.bins, strict=True))
 
+    def add(self, rows: int, bins: Sequence[Sequence[int]]) -> None:
+        """Count rows whose values were counted elsewhere."""
+        self.rows += rows
+        for counts, more in zip(self.bins, bins, strict=True):
+            counts[:] = map(add, counts, more)
+
     def count(self, rows: Sequence[Row]) -> None:
         """Count rows, one feature after the other."""
         self.rows += len(rows)

@@ -1,7 +1,8 @@
 """Predictions for a file of rows: `python -m app score rows.csv`.
 
 The rows are predicted as POST /predict does, by the model in MODEL_DIR, some thousands at a time. A CSV file
-has a header line with the features' names in any order; other columns are left out. What is written is CSV:
+has a header line with the features' names in any order; other columns are left out. Numbers and missing
+values are spelled as in the file that was trained on. What is written is CSV:
 `prediction`, and `label` where the target has classes.
 """
 
@@ -21,13 +22,15 @@ from typing import IO, Any
 
 from app.errors import AppError, InvalidInput
 from app.modelling import model_loader
-from app.modelling.columns import NUMERIC, Column, Row
+from app.modelling.artifact import Spelling
+from app.modelling.columns import MISSING_SPELLINGS, NUMERIC, Column, Row
 from app.modelling.predictor import Predictor, Result, label
 
 CHUNK = 10_000  # rows
 PARQUET = (".parquet", ".pq")
 SEPARATORS = ",;\t|"
 STANDARD = "-"
+USUAL = Spelling(".", tuple(MISSING_SPELLINGS))
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def score(rows: str, output: str, model_dir: Path) -> None:
             chunks = _read_parquet(rows, predictor.columns)
         else:
             source = sys.stdin if rows == STANDARD else stack.enter_context(_open(rows, "r", "utf-8-sig"))
-            chunks = _read_csv(source, rows, predictor.columns)
+            chunks = _read_csv(source, rows, predictor)
         target = sys.stdout if output == STANDARD else stack.enter_context(_open(output, "w", "utf-8"))
         for lines in _written(predictor, chunks):
             target.writelines(lines)
@@ -73,13 +76,14 @@ def _open(path: str, mode: str, encoding: str) -> IO[str]:
     return Path(path).open(mode, encoding=encoding, newline="")
 
 
-def _read_csv(file: IO[str], name: str, columns: Sequence[Column]) -> Iterator[Chunk]:
+def _read_csv(file: IO[str], name: str, predictor: Predictor) -> Iterator[Chunk]:
+    columns = predictor.columns
     first = file.readline()
     separator = max(SEPARATORS, key=first.count)
     header = [each.strip() for each in next(csv.reader([first], delimiter=separator), [])]
     chosen = [_position(header, column.feature.name, name) for column in columns]
     reader = csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True)
-    encode = _encoder(columns, name)
+    encode = _encoder(columns, name, predictor.card.spelling or USUAL)
     filled = ((reader.line_num + 1, record) for record in reader if record)
     while records := list(islice(filled, CHUNK)):
         for line, record in records:
@@ -96,16 +100,21 @@ def _position(header: Sequence[str], feature: str, name: str) -> int:
     return header.index(feature)
 
 
-def _encoder(columns: Sequence[Column], name: str) -> Callable[[Sequence[str], int], Row]:
+def _encoder(columns: Sequence[Column], name: str, spelling: Spelling) -> Callable[[Sequence[str], int], Row]:
     """Return what encodes a line's values."""
     numbers_only = all(column.feature.kind in NUMERIC for column in columns)
+    missing = frozenset(spelling.missing)
+    have_commas = [spelling.decimal == "," and each.feature.kind in ("number", "integer") for each in columns]
 
     def encode(values: Sequence[str], line: int) -> Row:
+        if any(have_commas):
+            pairs = zip(values, have_commas, strict=True)
+            values = [_pointed(value) if has_comma else value for value, has_comma in pairs]
         if numbers_only and (row := _numbers(values)):
             return row
         found = []
         for column, value in zip(columns, values, strict=True):
-            encoded = column.parse(value)
+            encoded = column.parse(value, missing)
             if encoded is None:
                 place = f"{name}, line {line}, column {column.feature.name!r}"
                 raise InvalidInput(place, column.expected, repr(value))
@@ -113,6 +122,11 @@ def _encoder(columns: Sequence[Column], name: str) -> Callable[[Sequence[str], i
         return found
 
     return encode
+
+
+def _pointed(value: str) -> str:
+    """Return a number with a decimal comma as one with a point; one with a point is none then."""
+    return value.replace(",", ".") if "." not in value else f"{value},"
 
 
 def _numbers(values: Sequence[str]) -> Row | None:

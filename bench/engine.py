@@ -1,8 +1,10 @@
 """Measure the embedded engine beside what it is compared with: `python bench/engine.py [CACHE]`
 
 Prints a row for each aim: what was measured, what it is compared with in the same run, and the limit that the
-project sets itself. Needs root, the packages of requirements-dev.txt, and about five minutes; CACHE is a
-folder to keep, so that base images and packages needn't come from the network again.
+project sets itself. The first rows also have the processor's time, which says more on a machine that does
+something else as well; they begin with empty caches. Needs root, the packages of requirements-dev.txt, and
+about six minutes; CACHE is a folder to keep for the other rows, so that base images and packages needn't
+come from the network again.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -27,7 +30,30 @@ import httpx
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = re.findall(r"^FROM (python:\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[0]
+REGISTRY = re.findall(r'^REGISTRY = \(?\s*"(\S+)"', (ROOT / "ci/main.py").read_text(), re.MULTILINE)[0]
 CHAIN, FILES, PARALLEL, CALLS, TIMES = 50, 10_000, 16, 500, 5
+TICKS = os.sysconf("SC_CLK_TCK")
+MODULE = {
+    "dagger.json": '{"name": "hello", "engineVersion": "v0.21.8", "sdk": {"source": "python"}}',
+    "pyproject.toml": """[project]
+name = "hello"
+version = "0"
+[project.entry-points."dagger.mod"]
+main_object = "hello:Hello"
+""",
+    "hello.py": """from dagger import dag, function, object_type
+@object_type
+class Hello:
+    async def _said(self) -> str:
+        return await dag.container().from_("{base}").with_exec(["echo", "said"]).stdout()
+    @function
+    async def kept(self) -> str:
+        return await self._said()
+    @function(cache="never")
+    async def called(self) -> str:
+        return await self._said()
+""",
+}
 BUSY = "import time; end = time.process_time() + 0.5\nwhile time.process_time() < end: pass"
 DOCKERFILE = """FROM {base}
 ARG NONCE
@@ -60,6 +86,11 @@ class Engine:
         """Return how many seconds the answer to a query takes."""
         return seconds(lambda: self.ask(query))
 
+    def cpu(self) -> float:
+        """Return how many seconds of a processor the engine and what it has started have taken."""
+        numbers = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, numbers[11:15])) / TICKS  # utime, stime, cutime, cstime: man 5 proc
+
     def megabytes(self) -> float:
         """Return the resident memory of the engine's process."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -88,9 +119,50 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
+def processed(words: list[str], environment: dict[str, str], folder: Path = ROOT) -> tuple[float, float]:
+    """Return how many seconds a command takes, and of a processor; CalledProcessError when it fails."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = seconds(
+        lambda: subprocess.run(words, env=environment, cwd=folder, check=True, capture_output=True)
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def limited(what: str, figures: list[tuple[float, float]], limit: float) -> None:
+    """Print the row of what was measured some times: medians of seconds and of the processor's seconds."""
+    took, cpu = (statistics.median(column) for column in zip(*figures, strict=True))
+    row(what, f"{took:.2f} s ({cpu:.2f} s of a processor)", f"<= {limit} s", kept=took <= limit)
+
+
+def fresh(environment: dict[str, str], folder: Path) -> None:
+    """The first calls on a machine that has nothing but Debian's packages, and then the next ones."""
+    for name, text in MODULE.items():
+        (folder / name).write_text(text.replace("{base}", BASE))
+    daggerw = str(ROOT / "daggerw")
+    limited("functions on a fresh machine", [processed([daggerw, "functions"], environment)], 15)
+    with session(environment) as engine:
+        for what, reference, limit in (("Python", BASE, 30), ("registry", REGISTRY, 5)):
+            before = engine.cpu()
+            took = engine.timed(f'{{container{{from(address:"{reference}"){{sync}}}}}}')
+            limited(f"base image {what}, made or pulled", [(took, engine.cpu() - before)], limit)
+        runs = []
+        for _ in range(TIMES):
+            before = engine.cpu()
+            words = 'withExec(args:["sh","-c","true"]){sync}'
+            took = engine.timed(started(f'withEnvVariable(name:"N",value:"{time.time_ns()}"){{{words}}}'))
+            runs.append((took, engine.cpu() - before))
+        limited("uncached `sh -c true`", runs, 0.15)
+        row("memory of a session", f"{engine.megabytes():.0f} MB", "<= 60 MB", kept=engine.megabytes() <= 60)
+    for what, function, most in (("cached call", "called", 1.5), ("call whose result is kept", "kept", 0.8)):
+        call = [daggerw, "call", function]
+        processed(call, environment, folder)
+        limited(what, [processed(call, environment, folder) for _ in range(TIMES)], most)
+
+
 def row(what: str, figure: str, aim: str, *, kept: bool) -> None:
     """Print one row of the table."""
-    print(f"{what:58} {figure:>34} {aim:>24}  {'kept' if kept else 'MISSED'}", flush=True)
+    print(f"{what:46} {figure:>34} {aim:>24}  {'kept' if kept else 'MISSED'}", flush=True)
 
 
 def started(chain: str) -> str:
@@ -252,6 +324,8 @@ def main(cache: str | None = None) -> int:
         environment = {**os.environ, "XDG_CACHE_HOME": cache or f"{name}/cache"}
         environment["DAGGERW_ENGINE"] = "embedded"
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        (folder / "hello").mkdir()
+        fresh({**environment, "XDG_CACHE_HOME": f"{name}/fresh"}, folder / "hello")
         cached_execs(environment)
         upload(environment, folder / "many")
         parallel(environment)

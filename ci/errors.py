@@ -3,6 +3,8 @@
     PipelineError
     ├── InvalidReference       a tag, registry or name that nothing can be published under
     ├── InvalidLayout          an image archive that is damaged, ambiguous or too large
+    ├── InvalidData            an address of the table to train on that nothing can be fetched from
+    ├── DataUnavailable        the table to train on could not be fetched, or is another one
     ├── InvalidCard            a trained model's card that does not say what it has to
     ├── InvalidRevision        no commit that could be released
     ├── ImagesDiffer           two images that should be one and the same
@@ -61,6 +63,14 @@ class InvalidReference(PipelineError):
 
 class InvalidLayout(PipelineError):
     """An image archive that is damaged, ambiguous or too large."""
+
+
+class InvalidData(PipelineError):
+    """An address of the table to train on is one that nothing can be fetched from."""
+
+
+class DataUnavailable(PipelineError):
+    """The table to train on could not be fetched, or is another one."""
 
 
 class InvalidCard(PipelineError):

@@ -34,6 +34,8 @@ from releasing.registry_access import RegistryAccess
 from signing.release_signature import Consent, Signing
 from signing.trust import Trust
 from signing.verification import Signatures
+from training_data import kept_table
+from training_data.address import Address
 
 if TYPE_CHECKING:
     Method = TypeVar("Method", bound=Callable[..., object])
@@ -120,7 +122,7 @@ class Ci:
     @checks
     async def test(self) -> str:
         """Test what a release depends on: the service with this model, and the team's own tests."""
-        return await self._team_tests().stdout()
+        return await self._team_tests(await self.train()).stdout()
 
     @function()
     @checks
@@ -151,15 +153,18 @@ class Ci:
         return "\n".join(await together(self.lint, self.test, self.test_pipeline))
 
     @function()
-    def train(self) -> dagger.Directory:
+    @identified
+    async def train(self, *, identity: Identity | None) -> dagger.Directory:
         """Train the model and return the folder with the model and its card."""
-        return _model(self.source).directory("model")
+        return _model(await self._with_table(identity)).directory("model")
 
     @function()
     async def build(self, tag: Tag = "v0.0.0-dev") -> dagger.Container:
         """Build the image of one version, with scikit-learn only if the model needs it."""
-        images = _images(self.source, reference.release_tag(tag), (await self._project()).name)
-        return images[model_card.image_target(await self.train().file("card.json").contents())]
+        version, source = reference.release_tag(tag), await self._with_table()
+        images = _images(source, version, (await self._project()).name)
+        card = await _model(source).file("model/card.json").contents()
+        return images[model_card.image_target(card)]
 
     @function(cache="session")
     async def release(self, git: Git, tag: Tag = "v0.0.0-dev") -> dagger.Directory:
@@ -249,20 +254,28 @@ class Ci:
     async def benchmark(
         self,
         rounds: Annotated[int, Doc("How often each is measured")] = 5,
-        seconds: Annotated[int, Doc("How long each load lasts")] = 5,
+        seconds: Annotated[int, Doc("How long each load lasts")] = 4,
     ) -> dagger.Directory:
-        """Measure the image beside others on two cores: results.json, table.md and plot.png."""
-        image = await self.build()
-        programs = self._prepared().with_exec(["sh", "-c", BENCHMARK_PACKAGES])
-        sources = self.source.filter(include=["bench", "ci/*.py"])
-        command = ["python", "-m", "bench.service", "--root", "/image", "--image", "/image.tar"]
-        command += ["--rounds", str(rounds), "--seconds", str(seconds), "--output", "/out"]
+        """Measure the image beside others on two cores: results.json, tables in Markdown, and plot.png."""
+        image, tools = await self.build(), "bench/requirements.txt"
+        install = ["uv", "pip", "install", "--system", "--no-deps", "--require-hashes", "-r", tools]
+        command = ["python", "-m", "bench.service", "--root", "/image", "--models", "/models"]
+        command += ["--image", "/image.tar", "--base", "/base.tar", "--output", "/out"]
+        command += ["--rounds", str(rounds), "--seconds", str(seconds)]
         return (
-            programs.with_directory(".", sources)
-            .with_directory("model", self.train())
+            self._prepared()
+            .with_exec(["sh", "-c", BENCHMARK_PACKAGES])
+            .with_file(tools, self.source.file(tools))
+            .with_exec(install)
+            .with_directory(".", self.source.filter(include=[*MODEL_FILES, "bench", "ci", "docker"]))
+            .with_env_variable("PYTHONPATH", ".:ci")
+            .with_env_variable("OMP_NUM_THREADS", "1")
+            .with_exec(["python", "docker/compile_scorer.py"])
+            .with_exec(["python", "-m", "bench.service.models", "/models"])
+            .with_directory("model", await self.train())
             .with_directory("/image", image.rootfs())
             .with_mounted_file("/image.tar", image.as_tarball())
-            .with_env_variable("PYTHONPATH", ".:ci")
+            .with_mounted_file("/base.tar", dag.container(platform=PLATFORM).from_(BASE).as_tarball())
             .with_env_variable("MEASURED", secrets.token_hex())  # measured anew, whatever is cached
             .with_exec(command)
             .directory("/out")
@@ -288,7 +301,7 @@ class Ci:
         target = reference.image(registry, name, tag)
         if not target.local:
             conformance.check_machine(await dag.default_platform())
-        draft = self._draft(name, tag, await Commit.of(git))
+        draft = self._draft(name, tag, await Commit.of(git), await self._with_table(identity))
         access, allowed = self._access(identity), publishing.Allowed(stand_in=allow_stand_in)
         signing = Signing(await self._signatures(), consent)
         steps = Steps(_tell, _tell)
@@ -310,9 +323,10 @@ class Ci:
         """Release one version to a stand-in for GitHub and Google, pull it, run it and ask it."""
         rehearsal = release_rehearsal.Rehearsal(tag, fault or (), scenario)
         project, commit = await self._project(), await Commit.of(git)
-        drafts = [self._draft(project.name, each, commit) for each in rehearsal.tags]
+        source = await self._with_table()
+        drafts = [self._draft(project.name, each, commit, source) for each in rehearsal.tags]
         programs = self._prepared().with_directory(".", self.source.filter(include=release_rehearsal.FILES))
-        ingredients = self._ingredients(project)
+        ingredients = self._ingredients(project, source)
         return await rehearsal.run(project.name, drafts, programs, _registry(), ingredients, _tell)
 
     @function(cache="never")
@@ -497,7 +511,7 @@ class Ci:
         """Return the image of one version with no step from a cache: the first one reads another comment."""
         first = "requirements-uv.txt"
         text = f"{await self.source.file(first).contents()}# {secrets.token_hex()}\n"
-        source = self.source.with_new_file(first, text)
+        source = (await self._with_table()).with_new_file(first, text)
         card = await _model(source).file("model/card.json").contents()
         images = _images(source, reference.release_tag(tag), (await self._project()).name)
         return images[model_card.image_target(card)]
@@ -514,22 +528,28 @@ class Ci:
         command = ["python", "-m", release_files.PROGRAM, "/image.tar", release_files.FOLDER, *origin]
         return self._programs().with_mounted_file("/image.tar", archive).with_exec(command)
 
-    def _draft(self, name: str, tag: str, commit: Commit) -> publishing.Draft:
-        """Return what one version is released from."""
-        lint = _lint(self._team_files(), PYTHON_LINTERS)
-        images = _images(self.source, tag, name)
-        bundles = {target: self._bundle(image, commit) for target, image in images.items()}
-        return publishing.Draft(commit, lint, self._team_tests(), self.train(), bundles)
+    async def _with_table(self, identity: Identity | None = None) -> dagger.Directory:
+        """Return the source with the table to train on, which is fetched if it is not in Git, nor kept."""
+        table = Address.of((await self._project()).settings)
+        programs = dag.container(platform=PLATFORM).from_(BASE)
+        return await kept_table.added(self.source, table, programs, identity)
 
-    def _ingredients(self, project: Project) -> scenarios.Ingredients:
+    def _draft(self, name: str, tag: str, commit: Commit, source: dagger.Directory) -> publishing.Draft:
+        """Return what one version is released from; the source has the table to train on."""
+        lint, model = _lint(self._team_files(), PYTHON_LINTERS), _model(source).directory("model")
+        images = _images(source, tag, name)
+        bundles = {target: self._bundle(image, commit) for target, image in images.items()}
+        return publishing.Draft(commit, lint, self._team_tests(model), model, bundles)
+
+    def _ingredients(self, project: Project, source: dagger.Directory) -> scenarios.Ingredients:
         """Return what a rehearsal's bad releases are made with."""
         program = self.source.file(scenarios.DELAY_PROGRAM)
         proxy = dag.container(platform=PLATFORM).from_(BASE).with_file(scenarios.DELAY_PATH, program)
-        return scenarios.Ingredients(project.settings, _model(self.source), proxy)
+        return scenarios.Ingredients(project.settings, _model(source), proxy)
 
-    def _team_tests(self) -> dagger.Container:
+    def _team_tests(self, model: dagger.Directory) -> dagger.Container:
         """Return the container that tests what a release depends on."""
-        tested = self._team_files().with_directory("model", self.train())
+        tested = self._team_files().with_directory("model", model)
         return tested.with_exec(["python", "-m", "pytest", "--progress", "--model=model"])
 
     def _team_files(self) -> dagger.Container:

@@ -1,8 +1,8 @@
 """Compile the native scorer of portable models: `python docker/compile_scorer.py [OUTPUT]`.
 
 Takes the compiler of the package ziglang if that is installed, else `cc`, and writes `libscorer.so` beside
-scorer.c if no other output is named. The same package gives the same bytes on every machine: they are for any
-x86-64 processor, and have no path and no time in them.
+the sources if no other output is named. The same package gives the same bytes on every machine: they are for
+any x86-64 processor, and have no path and no time in them.
 """
 
 import importlib.util
@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parent.parent / "app/modelling/portable/scorer.c"
+SOURCES = ("scorer.c", "rows.c")
+FOLDER = Path(__file__).resolve().parent.parent / "app/modelling/portable"
 # A fused multiply-add rounds once where Python rounds twice.
 FLAGS = ("-std=c11", "-O2", "-ffp-contract=off", "-fPIC", "-shared", "-s", "-Wall", "-Wextra", "-Werror")
 BASELINE = ("-target", "x86_64-linux-gnu", "-mcpu=x86_64", "-nostdlib")
@@ -24,8 +25,8 @@ def compile_scorer(output: Path, compiler: Sequence[str] = (), flags: Sequence[s
     """Write the library. Raises CalledProcessError, and OSError without a compiler."""
     with tempfile.TemporaryDirectory() as caches:
         environment = {**os.environ, **{f"ZIG_{name}_CACHE_DIR": caches for name in ("LOCAL", "GLOBAL")}}
-        command = [*(compiler or installed_compiler()), *flags, "-o", str(output.resolve()), SOURCE.name]
-        subprocess.run(command, cwd=SOURCE.parent, env=environment, check=True)
+        command = [*(compiler or installed_compiler()), *flags, "-o", str(output.resolve()), *SOURCES]
+        subprocess.run(command, cwd=FOLDER, env=environment, check=True)
 
 
 def installed_compiler() -> tuple[str, ...]:
@@ -37,4 +38,4 @@ def installed_compiler() -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    compile_scorer(Path(sys.argv[1]) if len(sys.argv) > 1 else SOURCE.with_name("libscorer.so"))
+    compile_scorer(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER / "libscorer.so")

@@ -101,6 +101,8 @@ def _card(fitted: Fitted, settings: Settings, sha256: str) -> tuple[Card, tuple[
         rows={"train": len(data.trained.y), "test": len(data.held_out.y)},
         libraries=estimator.installed_versions(pickle_contents.package_names(fitted.estimator)),
         data_sha256=data.sha256,
+        spelling=data.spelling,
+        data_uri=settings.data if settings.is_fetched else None,
         artifact_sha256=sha256,
         portable=None,
         not_portable=None,

@@ -50,6 +50,7 @@ class Settings(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")
     data: str
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     target: str
     features: list[str] = []
     positive: str | None = None
@@ -58,11 +59,17 @@ class Settings(BaseModel):
     csv: CsvSettings = CsvSettings()
     columns: dict[str, ColumnSettings] = {}
 
+    @property
+    def is_fetched(self) -> bool:
+        """Return whether the table is not in Git, but at an address."""
+        return "://" in self.data
+
 
 def read_settings(path: Path) -> Settings:
     """Return the settings of a TOML file. Raises BadData."""
     try:
-        return Settings.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))["tool"]["milestone2"])
+        table = tomllib.loads(path.read_text(encoding="utf-8"))["tool"]["milestone2"]
+        settings = Settings.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
@@ -71,3 +78,6 @@ def read_settings(path: Path) -> Settings:
         raise BadData(f"{path}: no table [tool.milestone2]") from error
     except (OSError, ValueError) as error:
         raise BadData(f"{path}: not readable as TOML: {error}") from error
+    if settings.is_fetched and settings.sha256 is None:
+        raise BadData(f"{path}: [tool.milestone2] sha256: {settings.data} needs that of its bytes")
+    return settings

@@ -7,17 +7,21 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
-from app.api.scoring import Scoring
+import orjson
+
+from app.api.scoring import Scoring, Shares
 from app.connections import batch_body, request_body
 from app.connections.batch_body import LONG_BYTES, NotInSlices
-from app.connections.http_response import as_json
 from app.connections.request_body import Batch
 from app.connections.row_reader import RowReader
 from app.errors import InvalidInput, Overloaded
 from app.metrics import RowCounts
 from app.modelling.columns import Row
+from app.modelling.native_rows import native_rows
+from app.modelling.portable.flat_rows import FlatRows
 from app.modelling.predictor import Result
 from app.service import Service
 
@@ -27,8 +31,17 @@ WRITTEN_NUMBERS = 2000
 
 Rows = Sequence[Row]
 Read = TypeVar("Read")
+Value = TypeVar("Value")
 
 _row_name = re.compile(r"instances\[(\d+)\](.*)").fullmatch
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The predictions for rows, and if wanted the probabilities of several classes for each."""
+
+    values: list[Result]
+    shares: list[Shares] | None = None
 
 
 class Batches:
@@ -38,6 +51,8 @@ class Batches:
         self.service, self.scoring = service, scoring
         self.reader = RowReader(scoring.predictor.columns)
         self.turns = service.turns
+        is_native = scoring.predictor.scorer == "native"
+        self.native = native_rows(scoring.predictor.card.features) if is_native else None
         self.worked_on = 0
         self._strict = ThreadPoolExecutor(1, "strict")  # one: each takes the interpreter from the event loop
 
@@ -76,14 +91,14 @@ class Batches:
             return read()
         return await asyncio.get_running_loop().run_in_executor(self._strict, read)
 
-    async def predict_slices(self, body: bytes, max_rows: int) -> list[Result] | None:
+    async def predict_slices(self, body: bytes, max_rows: int, *, shares: bool) -> Predicted | None:
         """Return the predictions for a long batch, read in slices; None if only the strict reading knows it.
 
         Raises InvalidInput for a row that has none.
         """
-        if len(body) <= LONG_BYTES or not self.reader.is_numeric or not batch_body.is_batch(body):
+        if len(body) <= LONG_BYTES or not batch_body.is_batch(body):
             return None
-        task, slices = _Task(self), batch_body.slices(body, self.reader.count)
+        task, slices = _Task(self, shares), self._slices(body)
         while True:
             await self.turns.wait()
             try:
@@ -96,38 +111,48 @@ class Batches:
                 return None
             await task.predict(rows)
 
-    async def predict(self, rows: Rows) -> list[Result]:
+    def _slices(self, body: bytes) -> Iterator[Rows]:
+        if batch_body.is_mixed(body, self.reader, reads_null=self.native is not None):
+            return batch_body.mixed_slices(body, self.reader)
+        return batch_body.slices(body, self.reader.count, self.native)
+
+    async def predict(self, rows: Rows, *, shares: bool = False) -> Predicted:
         """Return the predictions for rows, and count them. Raises InvalidInput for a row that has none."""
-        task = _Task(self)
+        task = _Task(self, shares)
         step = max(1, SLICE_NUMBERS // len(rows[0]))
         for start in range(0, len(rows), step):
             await self.turns.wait()
             await task.predict(rows[start : start + step])
         return task.finish()
 
-    async def write(self, values: Sequence[object]) -> bytes:
-        """Return values as a JSON list."""
+    async def write(
+        self, values: Sequence[Value], form: Callable[[Value], object] = lambda value: value
+    ) -> bytes:
+        """Return a JSON list of what a function makes of each value."""
         parts = []
         for start in range(0, len(values), WRITTEN_NUMBERS):
             await self.turns.wait()
-            parts.append(as_json(values[start : start + WRITTEN_NUMBERS])[1:-1])
+            parts.append(orjson.dumps([*map(form, values[start : start + WRITTEN_NUMBERS])])[1:-1])
         return b"[%b]" % b",".join(parts)
 
 
 class _Task:
     """The predictions for one batch."""
 
-    def __init__(self, batches: Batches) -> None:
+    def __init__(self, batches: Batches, shares: bool) -> None:
+        self.wants_shares = shares
         self.scoring, self.metrics = batches.scoring, batches.service.metrics
-        self.turns = batches.turns
+        self.turns, self.native = batches.turns, batches.native
         self.rows = 0
         self.results: list[Result] = []
+        self.shares: list[Shares] = []
         self.counts = RowCounts(self.metrics.features)
         self.error: InvalidInput | None = None
 
     async def predict(self, rows: Rows) -> None:
         """Predict a slice; of a batch that has failed the rest is only read, as it may not be JSON."""
         start, self.rows = self.rows, self.rows + len(rows)
+        rows = FlatRows.of(rows, self.native.width) if self.native else rows
         at = 0
         while at < len(rows) and not self.error:
             if at:
@@ -135,20 +160,26 @@ class _Task:
             part = rows[at : at + self.scoring.pace.rows]
             try:
                 self.results += await self.scoring.predict_all(part)
+                if self.wants_shares:
+                    self.shares += await self.scoring.probabilities(part) or ()
             except InvalidInput as error:
                 self.error = _of_row(error, start + at)
             at += len(part)
-        if not self.error:
+        if self.error:
+            return
+        if self.native and isinstance(rows, FlatRows):
+            self.counts.add(len(rows), self.native.count(rows))
+        else:
             if len(rows) * len(rows[0]) > COUNTED_NUMBERS:  # else it takes less than a millisecond
                 await self.turns.wait()
             self.counts.count(rows)
 
-    def finish(self) -> list[Result]:
+    def finish(self) -> Predicted:
         """Return the results, and count the rows. Raises InvalidInput."""
         if self.error:
             raise self.error
         self.metrics.predicted_all(self.counts)
-        return self.results
+        return Predicted(self.results, self.shares or None)
 
 
 def _of_row(error: InvalidInput, start: int) -> InvalidInput:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, FastAPI, Request
@@ -13,7 +14,7 @@ from starlette.datastructures import State
 from starlette.routing import Route
 
 from app.api import mlflow_scoring, open_inference, schemas
-from app.api.batches import Batches
+from app.api.batches import Batches, Predicted
 from app.api.page import File, file_routes
 from app.api.routes import INVOCATIONS, Plain, plain_routes, predict_routes
 from app.api.schemas import InferenceProblem, ProblemBody, documented
@@ -25,7 +26,7 @@ from app.connections.row_reader import shown
 from app.errors import AppError, ArtifactError, InvalidInput, UnknownPath, WrongMethod
 from app.modelling.artifact import Card
 from app.modelling.columns import Column
-from app.modelling.predictor import Result, details
+from app.modelling.predictor import details
 from app.service import Service
 
 ANYWHERE = documented(ProblemBody, 400, 404, 405, 408, 431, 500, 501, 503)
@@ -144,29 +145,32 @@ async def predict(request: Request, service: ServiceDep) -> Response:
     """Answer the model's prediction for one row, or for many; the body is JSON whatever Content-Type says."""
     card, most = service.predictor().card, service.settings.limits.batch_rows
     explained = card if _wants_details(request) else None
+    several = explained is not None and len(card.classes) > 2
     body, batches = await request.body(), _batches(request)
     with batches.admission(body):
-        if values := await batches.predict_slices(body, most):
-            return await _predictions(batches, values, explained)
+        if predicted := await batches.predict_slices(body, most, shares=several):
+            return await _predictions(batches, predicted, explained)
         await batches.check_size(body, most)
         asked = await batches.read(body, most)
         if isinstance(asked, request_body.Batch):
-            return await _predictions(batches, await batches.predict(asked.rows), explained)
+            return await _predictions(batches, await batches.predict(asked.rows, shares=several), explained)
         value = await batches.scoring.predict(asked)
+        shares = await batches.scoring.probabilities([asked]) if several else None
     service.metrics.predicted(asked)
-    answer = {"prediction": value, "model_version": service.settings.model_version}
-    return JSONResponse(answer | (details(explained, value) if explained else {}))
+    meaning = details(explained, value, shares[0] if shares else None) if explained else {}
+    return JSONResponse({"prediction": value, "model_version": service.settings.model_version} | meaning)
 
 
-async def _predictions(batches: Batches, values: Sequence[Result], explained: Card | None) -> Response:
+async def _predictions(batches: Batches, predicted: Predicted, explained: Card | None) -> Response:
     """Answer many predictions, with what they mean if a card is given."""
-    found = b'"predictions":%b' % await batches.write(values)
+    found = b'"predictions":%b' % await batches.write(predicted.values)
     if explained and explained.classes:
-        meanings = [details(explained, value) for value in values]
-        found += b',"labels":%b' % await batches.write([each["label"] for each in meanings])
-        if explained.positive is not None:
-            shares = [each["probabilities"] for each in meanings]
-            found += b',"probabilities":%b' % await batches.write(shares)
+        rows = [*zip(predicted.values, predicted.shares or repeat(None), strict=False)]
+        found += b',"labels":%b' % await batches.write(rows, lambda row: details(explained, *row)["label"])
+        if "probabilities" in details(explained, *rows[0]):
+            found += b',"probabilities":%b' % await batches.write(
+                rows, lambda row: details(explained, *row)["probabilities"]
+            )
     return Response(b"{%b}" % found, media_type="application/json")
 
 
@@ -217,7 +221,7 @@ async def infer(request: Request, service: ServiceDep) -> Response:
     with batches.admission(body):
         await batches.check_size(body, most)
         question = await batches.read_strictly(body, lambda: open_inference.parse(body, batches.reader, most))
-        values = await batches.predict(question.rows)
+        values = (await batches.predict(question.rows)).values
         await service.turns.wait()
         answer = open_inference.answer(card, service.settings.model_version, question, values)
         return JSONResponse(answer)

@@ -56,7 +56,7 @@ class Prediction(BaseModel):
     model_version: str
     label: str | None = Field(default=None, description="With `details`: the name of the likeliest class.")
     probabilities: dict[str, float] | None = Field(
-        default=None, description="With `details`, of two classes: the probability of each, by its name."
+        default=None, description="With `details`: the probability of each class, by its name."
     )
 
 
@@ -66,7 +66,7 @@ class Predictions(BaseModel):
     predictions: list[int | float]
     labels: list[str] | None = Field(default=None, description="With `details`: `label` of each row.")
     probabilities: list[dict[str, float]] | None = Field(
-        default=None, description="With `details`, of two classes: `probabilities` of each row."
+        default=None, description="With `details`: `probabilities` of each row."
     )
 
 
@@ -178,7 +178,7 @@ def predict_body(columns: Sequence[Column], limits: Limits) -> Schema:
         "in": "query",
         "required": False,
         "schema": {"type": "boolean", "default": False},
-        "description": "Whether to answer the class's name and, of two classes, their probabilities as well.",
+        "description": "Whether to answer the class's name and the classes' probabilities as well.",
     }
     return _json_body({"oneOf": [single, batch]} | example) | {"parameters": [details]}
 

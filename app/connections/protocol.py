@@ -220,7 +220,8 @@ class LimitedProtocol(HttpToolsProtocol):
         """Return a whole head, or a body's next bytes; nothing if more has to come. Raises RequestError."""
         in_body = self.receiving == "body"
         size = self.framing.belonging(self.unread) if in_body else self._await_head()
-        part = bytes(self.unread[:size])
+        with memoryview(self.unread) as unread:  # a part of a bytearray would be one copy more
+            part = bytes(unread[:size])
         del self.unread[:size]
         return part if in_body else request_head.decline_upgrade(part)
 

@@ -102,6 +102,14 @@ class Portable:
 
 
 @dataclass(frozen=True)
+class Spelling:
+    """How a file spells what isn't text, where it isn't as usual."""
+
+    decimal: Literal[".", ","]
+    missing: tuple[str, ...] = field(metadata=described("What stands for a missing value."))
+
+
+@dataclass(frozen=True)
 class Card:
     """What the model is: its inputs and output, how good it is, and what made it."""
 
@@ -121,6 +129,12 @@ class Card:
     golden_sha256: str
     categories_sha256: str | None = field(
         default=None, metadata=described("SHA-256 of the list of all categories; null without categories.")
+    )
+    data_uri: str | None = field(
+        default=None, metadata=described("Where the data was fetched; null for a file of the repository.")
+    )
+    spelling: Spelling | None = field(
+        default=None, metadata=described("How the file trained on spells numbers and missing values.")
     )
 
 

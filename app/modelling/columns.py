@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,12 +85,12 @@ class Column:
             return self.categories[int(value)] if value >= 0 else ""
         return bool(value) if self.feature.kind == "boolean" else value
 
-    def parse(self, text: str) -> Value | None:
+    def parse(self, text: str, missing: Container[str] = MISSING_SPELLINGS) -> Value | None:
         """Return a value as a file spells it, encoded, or None when the column doesn't take it."""
         text = text.strip()
         if self.feature.kind == "text" or text in self.codes:
             return self.encode(text)
-        if text in MISSING_SPELLINGS:
+        if text in missing:
             return self.encode(None)
         if self.feature.kind == "category":
             return self._code(text)

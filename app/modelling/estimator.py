@@ -34,7 +34,7 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Estimator(Protocol):
-    """A scikit-learn estimator; `predict_proba` is only asked of two-class classifiers."""
+    """A scikit-learn estimator; `predict_proba` is only asked of classifiers that have it."""
 
     def fit(self, x: DataFrame, y: NDArray[Any], /) -> object:
         """Learn from rows of features and their targets."""
@@ -73,6 +73,19 @@ class EstimatorPredictor:
             return finite(self._ask(rows), rows) if rows else []
         except ValueError as error:
             raise self._refusal(rows) from error
+
+    def probabilities(self, rows: Sequence[Row]) -> list[tuple[float, ...]] | None:
+        """Return each class's probability for rows; None if the estimator has no predict_proba."""
+        if not hasattr(self.estimator, "predict_proba"):
+            return None
+        try:
+            with np.errstate(all="ignore"):
+                shares = self.estimator.predict_proba(to_frame(self.columns, rows))
+        except Exception as error:
+            raise ModelError(f"the model failed: {type(error).__name__}: {error}") from error
+        if not np.isfinite(shares).all():
+            raise ModelError("the model failed: a class's probability is no finite number")
+        return [tuple(row) for row in shares.tolist()]
 
     def _ask(self, rows: Sequence[Row]) -> list[Result]:
         kind = int if self.card.classes and self.card.positive is None else float

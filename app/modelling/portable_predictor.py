@@ -12,7 +12,7 @@ from app.modelling import artifact
 from app.modelling.artifact import Card, Portable
 from app.modelling.columns import Column, Row
 from app.modelling.portable import binary_format, json_format
-from app.modelling.portable.model import Answer, Model
+from app.modelling.portable.model import SEVERAL, Answer, Model
 from app.modelling.portable.scorer import Scorer, scorer
 from app.modelling.predictor import FINITE_RESULT, Result, ScorerKind, finite, refusal
 
@@ -45,6 +45,10 @@ class PortablePredictor:
     def predict_all(self, rows: Sequence[Row]) -> list[Result]:
         """Return the predictions for rows."""
         return finite(self.row_scorer.all(rows), rows)
+
+    def probabilities(self, rows: Sequence[Row]) -> list[tuple[float, ...]] | None:
+        """Return each class's probability for rows."""
+        return self.row_scorer.probabilities(rows)
 
 
 def load(folder: Path, card: Card, portable: Portable, columns: tuple[Column, ...]) -> PortablePredictor:
@@ -86,4 +90,4 @@ def _answers(card: Card) -> tuple[Answer, ...]:
         case 2:
             return "value", "sigmoid", "complement"
         case _:
-            return ("index",)
+            return SEVERAL

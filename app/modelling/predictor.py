@@ -46,6 +46,12 @@ class Predictor(Protocol):
     def predict_all(self, rows: Sequence[Row]) -> list[Result]:
         """Return what `predict` does, for each row; InvalidInput names the row as in `instances[3]`."""
 
+    def probabilities(self, rows: Sequence[Row]) -> list[tuple[float, ...]] | None:
+        """Return for each row the probability of each of several classes, in the card's order.
+
+        `predict_all` has taken the rows. None if the model knows no probabilities.
+        """
+
 
 def label(card: Card, result: Result) -> str:
     """Return the name of the class that a result stands for: of two, the likelier one."""
@@ -56,8 +62,11 @@ def label(card: Card, result: Result) -> str:
     return card.positive if result >= 0.5 else other
 
 
-def details(card: Card, result: Result) -> dict[str, Any]:
-    """Return what a result means in the names of classes; nothing for a regression."""
+def details(card: Card, result: Result, shares: Sequence[float] | None = None) -> dict[str, Any]:
+    """Return what a result means in the names of classes; nothing for a regression.
+
+    `shares` are the probabilities of more than two classes, if they are known.
+    """
     if not card.classes:
         return {}
     named: dict[str, Any] = {"label": label(card, result)}
@@ -65,6 +74,8 @@ def details(card: Card, result: Result) -> dict[str, Any]:
         named["probabilities"] = {
             name: result if name == card.positive else 1.0 - result for name in card.classes
         }
+    elif shares is not None:
+        named["probabilities"] = dict(zip(card.classes, shares, strict=True))
     return named
 
 

@@ -1,4 +1,4 @@
-"""Who is measured: this service, the usual one, bare uvicorn and nginx, and how each is started."""
+"""The services that are measured, and how each is started."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench.service.process import Request, Running, started
+from bench.service.process import CLIENT_CORE, SERVER_CORE, Request, Running, started
 
 VERSION = "v1.0.0"
 # As Debian ships it, with its access log, but for one worker, the places of its files, and its user: in a
@@ -30,20 +30,30 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     default_type application/json;
-    location / {{ return 200 '{{"prediction":0.14673748808649997,"model_version":"v1.0.0"}}'; }}
+    location / {{ return 200 '{{"prediction":0.14673748808650075,"model_version":"v1.0.0"}}'; }}
   }}
 }}
 """
 
 
+USUAL = ("fastapi", "joblib", "scikit-learn", "uvicorn")  # what is installed for it
+PEER = ("numpy", "onnxruntime", "orjson", "uvicorn")
+QUIET = {"PYTHONWARNINGS": "ignore"}  # that a list has no names of features, with each request
+BOTH_CORES = f"{SERVER_CORE},{CLIENT_CORE}"
+
+
 @dataclass(frozen=True)
 class Contestant:
-    """Somebody to measure; `command` makes the command line for a port and a folder of its own."""
+    """One service to measure; `command` makes the command line for a port and a folder of its own."""
 
     name: str
     command: Callable[[int, Path], Sequence[str]]
     environment: Mapping[str, str] = field(default_factory=dict)
-    batch: str = ""  # where it takes many rows; without, whatever is asked has one answer
+    batch: str = ""  # path that takes many rows
+    ready: str = ""  # path that answers 200 when the first prediction can be asked for
+    has_docs: bool = False
+    cores: str = SERVER_CORE
+    packages: Sequence[str] = ()  # of its image; this service's own is measured itself
 
     @contextmanager
     def running(self, folder: Path, request: Request) -> Iterator[Running]:
@@ -55,32 +65,50 @@ class Contestant:
             "PORT": str(port),
             **self.environment,
         }
-        with started(self.command(port, folder), environment, port, request) as running:
+        with started(self.command(port, folder), environment, port, request, self.cores) as running:
             yield running
 
 
-def contestants(root: Path | None, model: Path) -> list[Contestant]:
-    """Return all four; this service from an image's root folder, or from this checkout."""
-    return [_ours(root, model), _naive(model), _bare(), _nginx()]
+def portable_contestants(root: Path | None, model: Path) -> list[Contestant]:
+    """Return this service, from an image's root folder or from this checkout, the usual one, and the peer."""
+    return [_ours(root, model), _naive(model), _peer(model)]
+
+
+def other_contestants(model: Path) -> list[Contestant]:
+    """Return what serves a model that isn't portable: this service with one worker and two, and others."""
+    ours = replace(_ours(None, model), batch="")
+    two = {**ours.environment, "WORKERS": "2"}
+    workers = replace(ours, name="two workers", environment=two, cores=BOTH_CORES)
+    return [ours, workers, replace(_naive(model), batch=""), _litserve(model)]
+
+
+def bare_contestants() -> list[Contestant]:
+    """Return what has one answer to all: bare uvicorn, and nginx."""
+    command = _uvicorn("bench.service.servers.hello:app", "--no-access-log")
+    return [Contestant("uvicorn", command, packages=("uvicorn",)), _nginx()]
 
 
 def _ours(root: Path | None, model: Path) -> Contestant:
-    if root is None:
-        return Contestant(
-            "this", lambda *_: [sys.executable, "-m", "app"], {"MODEL_DIR": str(model)}, "/predict"
-        )
     # Not by chroot: the service wants /proc, and the interpreter is that of the base image in any case.
-    command, service = [str(root / "venv/bin/python"), "-m", "app"], root / "app"
-    environment = {"PYTHONPATH": str(service), "MODEL_DIR": str(service / "model")}
-    return Contestant("this", lambda *_: command, environment, "/predict")
+    program = str(root / "venv/bin/python") if root else sys.executable
+    environment = {"MODEL_DIR": str(model.resolve())} | ({"PYTHONPATH": str(root / "app")} if root else {})
+    command = [program, "-m", "app"]
+    return Contestant("this", lambda *_: command, environment, "/predict", "/readyz", has_docs=True)
 
 
 def _naive(model: Path) -> Contestant:
-    return Contestant("naive", _uvicorn("bench.service.naive:app"), {"MODEL_DIR": str(model)}, "/batch")
+    command, environment = _uvicorn("bench.service.servers.naive:app"), {"MODEL_DIR": str(model), **QUIET}
+    return Contestant("naive", command, environment, "/batch", "/health", has_docs=True, packages=USUAL)
 
 
-def _bare() -> Contestant:
-    return Contestant("uvicorn", _uvicorn("bench.service.hello:app", "--no-access-log"))
+def _peer(model: Path) -> Contestant:
+    command = _uvicorn("bench.service.servers.peer:app", "--no-access-log")
+    return Contestant("peer", command, {"MODEL_DIR": str(model)}, "/predict", packages=PEER)
+
+
+def _litserve(model: Path) -> Contestant:
+    command = [sys.executable, "-m", "bench.service.servers.litserve_api"]
+    return Contestant("litserve", lambda *_: command, {"MODEL_DIR": str(model), **QUIET}, ready="/health")
 
 
 def _uvicorn(app: str, *options: str) -> Callable[[int, Path], Sequence[str]]:

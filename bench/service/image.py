@@ -1,10 +1,15 @@
-"""The sizes of an image, from its archive: unpacked, compressed, and of its site-packages."""
+"""The sizes of images: from an archive, or from a base image and the packages that are installed on it."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
+from importlib import metadata
 from pathlib import Path
 
 from image import archive_reader, layer_tree
+
+_name = re.compile(r"[A-Za-z0-9._-]+").match
 
 
 def sizes(archive: Path) -> dict[str, float]:
@@ -16,3 +21,27 @@ def sizes(archive: Path) -> dict[str, float]:
     compressed = sum(blob.size for blob in image.layers)
     figures = {"image_mb": unpacked, "compressed_mb": compressed, "site_packages_mb": packages}
     return {name: size / 1e6 for name, size in figures.items()}
+
+
+def compared_sizes(
+    archive: Path, base: Path, others: Mapping[str, Iterable[str]]
+) -> dict[str, dict[str, float]]:
+    """Return sizes by name: `this` is the archive's image, the others are the base with packages."""
+    base_mb = sizes(base)["image_mb"]
+    found = {name: {"image_mb": base_mb + installed_megabytes(packages)} for name, packages in others.items()}
+    return {"this": sizes(archive), **found}
+
+
+def installed_megabytes(packages: Iterable[str]) -> float:
+    """Return how large packages are with all that they require, as they are installed here."""
+    waiting, seen, size = [*packages], set(), 0
+    while waiting:
+        name = waiting.pop().lower().replace("_", "-")
+        if name in seen:
+            continue
+        seen.add(name)
+        found = metadata.distribution(name)
+        paths = (Path(str(each.locate())) for each in found.files or ())
+        size += sum(path.stat().st_size for path in paths if path.is_file())
+        waiting += [each[0] for line in found.requires or () if ";" not in line and (each := _name(line))]
+    return size / 1e6

@@ -23,7 +23,7 @@ CLOUD_RUN = {
 }
 SCRIPT = """
 wrk.method = "POST"
-wrk.body = [[%s]]
+wrk.body = [=[%s]=]
 %s
 done = function(summary, latency, requests)
   local bad = summary.errors

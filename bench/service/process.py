@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")  # a second
@@ -32,6 +33,19 @@ class Running:
         """Return its proportional set size in MB: shared pages count for each sharer's part."""
         return sum(_pss(each) for each in self._processes())
 
+    def end(self) -> None:
+        """End it; what it has started ends with it, or is killed."""
+        if self.process.poll() is not None:
+            return
+        started = self._processes()
+        self.process.terminate()
+        try:
+            self.process.wait(PATIENCE)
+        finally:
+            for each in started:
+                with suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+
     def _processes(self) -> list[int]:
         found = [self.process.pid]
         for parent in found:
@@ -53,17 +67,22 @@ def _pss(process: int) -> float:
 
 @contextmanager
 def started(
-    command: Sequence[str], environment: Mapping[str, str], port: int, request: Request
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    port: int,
+    request: Request,
+    cores: str = SERVER_CORE,
 ) -> Iterator[Running]:
-    """Start a contestant on its core; yields once a request is answered with 200, and ends it afterwards."""
+    """Start a contestant on its cores; yields once a request is answered with 200, and ends it afterwards."""
     begun = time.monotonic()
-    pinned = ["taskset", "--cpu-list", SERVER_CORE, *command]
+    pinned = ["taskset", "--cpu-list", cores, *command]
     with subprocess.Popen(pinned, env=dict(environment), stdout=subprocess.DEVNULL) as process:
+        running = Running(process, port, 0.0)
         try:
             _wait(process, port, request)
-            yield Running(process, port, time.monotonic() - begun)
+            yield replace(running, cold=time.monotonic() - begun)
         finally:
-            process.terminate()
+            running.end()
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,15 @@ RESOURCE_SIGNALS = (
         ("permission",),
     ),
     Signal(
+        "no right to read the table",
+        r"storage\.objects\.get\b",
+        "who trains may not read that object of Cloud Storage, or there is none of that name",
+        "gcloud storage buckets add-iam-policy-binding gs://{bucket} --role=roles/storage.objectViewer "
+        '--member="{pusher}"',
+        RUN,
+        ("permission",),
+    ),
+    Signal(
         "no right to push",
         r"artifactregistry\.repositories\.(?:upload|download)Artifacts",
         "the writer role is missing on that repository, or region or repository are others",

@@ -13,6 +13,7 @@ NAMES = {
     "account": "SERVICE_ACCOUNT",
     "audience": "https://iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/"
     "providers/PROVIDER",
+    "bucket": "BUCKET",
     "condition": "CONDITION",
     "given": "AUDIENCE",
     "host": "HOST",

@@ -28,10 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     job = replace(Job(), ref=f"refs/tags/{given.tag}")
     key = given.control_key_file.read_text().strip() if given.control_key_file else ""
     world = with_deployers(usual_world(given.request_token_file.read_text().strip(), job, key))
+    world = replace(world, objects=_objects(given.objects) if given.objects else {})
     app = application(world, given.registry_url, given.fault)
     with socket.create_server((given.host, given.port)) as listener:
         print(f"rehearsal: listening on http://{given.host}:{listener.getsockname()[1]}", flush=True)
         server(app).run(sockets=[listener])
+
+
+def _objects(folder: Path) -> dict[str, bytes]:
+    """Return the content of each file in a folder, by its path."""
+    return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--control-key-file", type=Path, help="a file with the key of the door by which revisions are started"
     )
+    parser.add_argument("--objects", type=Path, help="a folder of buckets with the objects of Cloud Storage")
     parser.add_argument("--tag", default="v1.0.0", help="the Git tag that the job runs for")
     parser.add_argument(
         "--fault", type=_checked(faults.parse), action="append", default=[], help="see rehearsal/faults.py"

@@ -3,7 +3,7 @@
 from fakecloud.state.fixtures import World
 
 OIDC, STS, IAM, ARTIFACTS = "/github", "/sts", "/iamcredentials", "/artifactregistry"
-RUN, MONITORING, CONTROL = "/run", "/monitoring", "/control"
+RUN, MONITORING, STORAGE, CONTROL = "/run", "/monitoring", "/storage-api", "/control"
 PORT = 8080
 
 
@@ -15,6 +15,7 @@ def endpoints(base: str, world: World) -> str:
         f'artifactregistry = "{base}{ARTIFACTS}"',
         f'run = "{base}{RUN}"',
         f'monitoring = "{base}{MONITORING}"',
+        f'storage = "{base}{STORAGE}"',
         "[registries]",
         f'"{world.repository.host}" = "{base}"',
     ]

@@ -23,6 +23,7 @@ from fakecloud.cloud_run.reconciliation import Reconciler
 from fakecloud.cloud_run.resources import SERVED, State
 from fakecloud.cloud_run.revision_control import Control
 from fakecloud.cloud_run.serving import Serving
+from fakecloud.cloud_storage import Storage
 from fakecloud.connection_faults import cut, cut_within_body
 from fakecloud.identity.attribute_mapping import Evaluator
 from fakecloud.identity.github import GitHub
@@ -51,6 +52,7 @@ _ENDPOINTS = {
     f"{SERVED}/": "service",
     f"{addresses.RUN}/": "run",
     addresses.MONITORING: "monitoring",
+    addresses.STORAGE: "storage",
     addresses.CONTROL: "control",
     paths.FULCIO: "fulcio",
     paths.REKOR: "rekor",
@@ -103,6 +105,7 @@ def application(
         Mount(addresses.ARTIFACTS, routes=Artifacts(world, ledger).routes),
         Mount(addresses.RUN, routes=admin.routes),
         Mount(addresses.MONITORING, routes=Monitoring(world, ledger, state).routes),
+        Mount(addresses.STORAGE, routes=Storage(world, ledger).routes),
         Mount(addresses.CONTROL, routes=[*Control(state, world.control_key).routes, *github.control]),
         *Sigstore.of(world.issuer, github.ring, ledger.clock.google).routes,
         *Front(world, ledger, relay, Doorkeeper(world, ledger)).routes,

@@ -72,8 +72,9 @@ def _base(labels: Mapping[str, str]) -> dict[str, Any]:
 def _data(tree: Tree) -> dict[str, Any]:
     try:
         card = json.loads(tree[CARD].content())
-        return {"digest": {"sha256": card["data_sha256"]}, "name": "data"}
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        data = {"digest": {"sha256": card["data_sha256"]}, "name": "data"}
+        return data | ({"uri": card["data_uri"]} if card.get("data_uri") else {})
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidLayout(f"image: {CARD} is no model card: {error!r}") from error
 
 

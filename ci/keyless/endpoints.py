@@ -24,6 +24,7 @@ class Endpoints:
     github: str = "https://api.github.com"
     run: str = "https://run.googleapis.com"
     monitoring: str = "https://monitoring.googleapis.com"
+    storage: str = "https://storage.googleapis.com"
     registries: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod

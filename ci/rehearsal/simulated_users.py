@@ -11,10 +11,16 @@ import httpx
 from deploying.rollout.golden_rows import Golden
 from deploying.rollout.target import Address
 
+_AT_ONCE = 8
+
 
 @dataclass
 class Users:
-    """So many questions a second at an address; `answered` counts versions, `lost` what went wrong."""
+    """So many requests a second to an address; `answered` counts versions, `lost` what went wrong.
+
+    A machine that is too slow for that gets fewer, and never more than a few at once: a backlog would make
+    every other request late.
+    """
 
     golden: Golden
     http: httpx.AsyncClient
@@ -24,20 +30,24 @@ class Users:
     lost: list[str] = field(default_factory=list)
 
     async def run(self) -> None:
-        """Ask for ever. Questions start when it is their time, whether those before were answered or not."""
-        started = anyio.current_time()
+        """Send requests for ever, each in its time, whether those before were answered or not."""
+        free, due = anyio.Semaphore(_AT_ONCE), anyio.current_time()
         async with anyio.create_task_group() as group:
-            for number, row in enumerate(cycle(self.golden.rows)):
-                await anyio.sleep_until(started + number / self.rate)
-                group.start_soon(self._ask, {"features": row.features})
+            for row in cycle(self.golden.rows):
+                await anyio.sleep_until(due)
+                await free.acquire()
+                group.start_soon(self._ask, {"features": row.features}, free)
+                due = max(due + 1 / self.rate, anyio.current_time())
 
-    async def _ask(self, question: dict[str, Any]) -> None:
+    async def _ask(self, question: dict[str, Any], free: anyio.Semaphore) -> None:
         url, headers = f"{self.address.url}/predict", await self.address.headers()
         try:
             answer = await self.http.post(url, json=question, headers=headers)
             self.answered[answer.raise_for_status().json()["model_version"]] += 1
         except (httpx.HTTPError, ValueError, LookupError) as error:
             self.lost.append(f"{error!r}")
+        finally:
+            free.release()
 
     def __str__(self) -> str:
         shares = ", ".join(f"{number} by {version}" for version, number in sorted(self.answered.items()))

@@ -1,8 +1,8 @@
-"""What can go wrong in the embedded engine.
+"""Errors of the embedded engine.
 
 EngineError
 ├── ApiError            a query's answer holds errors (the client's side of all below)
-├── ExecError           a container's command ended with a status nobody expected
+├── ExecError           a container's command ended with an unexpected status
 ├── NotOfferedError     a part of Dagger's API that only the Dagger engine has
 ├── PathError           a path is missing, of another kind, or leaves its root
 ├── ImageError          an image can't be had, neither from its registry nor as a stand-in
@@ -29,7 +29,7 @@ class EngineError(Exception):
 
     @property
     def extensions(self) -> dict[str, object]:
-        """What a GraphQL error carries besides its message."""
+        """Extensions of the GraphQL error, besides its message."""
         return {}
 
 

@@ -26,7 +26,7 @@ def tied() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Completed:
-    """How a process ended, with both its streams."""
+    """End of a process, with both its streams."""
 
     status: int
     stdout: str
@@ -136,7 +136,7 @@ async def kill(process: asyncio.subprocess.Process) -> None:
 async def kill_contained(process: asyncio.subprocess.Process) -> None:
     """Kill all that a process started that CONTAINED begins; nothing of it runs any more afterwards.
 
-    Whoever waits for the first process of a namespace, as unshare does, waits for all in it.
+    To wait for the first process of a namespace, as unshare does, is to wait for all in it.
     """
     if process.returncode is None and (found := descent(process.pid)):
         with suppress(ProcessLookupError):

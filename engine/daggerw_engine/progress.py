@@ -65,7 +65,7 @@ class Progress:
             self.show(self._line(text) + "\n")
 
     def show(self, text: str) -> None:
-        """Print what somebody else wrote, as it is but for secrets; it ends with a line."""
+        """Print what another program wrote, as it is but for secrets; it ends with a line."""
         with self._lock:
             self._clear()
             self._stream.write(self.scrub(text))

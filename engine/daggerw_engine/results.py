@@ -1,4 +1,4 @@
-"""What steps gave, by the key over all that went in; and who may work on a key at a time."""
+"""Results of steps, by the key over all that went in; and who may work on a key at a time."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class Results:
         """
         poll = FIRST_POLL
         with (self.folder / f"{key}.lock").open("w") as file:
-            while not _locked(file.fileno()):
+            while not _try_lock(file.fileno()):
                 await asyncio.sleep(poll)
                 poll = min(2 * poll, LAST_POLL)
             yield
 
 
-def _locked(file: int) -> bool:
+def _try_lock(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

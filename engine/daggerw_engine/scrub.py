@@ -1,4 +1,4 @@
-"""What must not be shown, taken out of every text that is."""
+"""Removal of secrets from every text that is shown."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ STDERR = 2
 
 
 class Step:
-    """A step; whoever runs it may say how it went, and what its command says."""
+    """A step, with how it went and what its command says."""
 
     def __init__(self, name: str, state: State = "running") -> None:
         self.name = name
@@ -51,7 +51,7 @@ class Step:
 
     @property
     def output(self) -> str:
-        """What its command has said so far, the end of it when that is long."""
+        """Output of its command so far, the end of it when that is long."""
         return self._said
 
     @property

@@ -135,7 +135,7 @@ async def dag(
 
 @pytest.fixture
 def free_port() -> int:
-    """Return a port of the host's loopback that nobody listens on."""
+    """Return a port of the host's loopback that nothing listens on."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port: int = bound.getsockname()[1]

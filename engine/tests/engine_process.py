@@ -23,7 +23,7 @@ import httpx
 from daggerw_engine.run.namespaces import join
 
 DISTRIBUTION = Path(__file__).resolve().parents[1]
-PATIENCE = 30.0
+PATIENCE = 120.0  # a busy machine takes its time
 PROGRAMS = ("sh", "cat", "dd", "ls", "sleep", "touch", "perl")
 PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
 
@@ -50,7 +50,7 @@ def until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) 
     """Return when the condition holds; AssertionError when it doesn't in time."""
     deadline = time.monotonic() + patience
     while not condition():
-        assert time.monotonic() < deadline, f"waited {patience:.0f} s in vain until {what}"
+        assert time.monotonic() < deadline, f"waited {patience:.0f} s for this and it did not come: {what}"
         time.sleep(0.005)
 
 
@@ -150,8 +150,18 @@ class Engine:
         source = found["data"]["host"]["directory"]["id"]
         return self.ask(f'{{container{{withDirectory(path:"/",source:"{source}"){{{chain}}}}}}}')
 
+    def build(self, root: Path, *lines: str) -> dict[str, Any]:
+        """Return its answer to a Dockerfile that begins with the file system in `root`."""
+        found = self.ask(f'{{host{{directory(path:"{root}"){{id}}}}}}')
+        if "errors" in found:
+            return found
+        source = found["data"]["host"]["directory"]["id"]
+        text = json.dumps("\n".join(("FROM scratch", "COPY root /", *lines, "")))
+        built = f'withNewFile(path:"Dockerfile",contents:{text}){{dockerBuild{{sync}}}}'
+        return self.ask(f'{{directory{{withDirectory(path:"/root",source:"{source}"){{{built}}}}}}}')
+
     def runs(self, *signs: str) -> bool:
-        """Whether a process below it has all of these words in its command line."""
+        """Return whether a process below it has all of these words in its command line."""
         lines = [words_of(pid) for pid in children(self.process.pid)]
         return any(all(sign in line for sign in signs) for line in lines)
 

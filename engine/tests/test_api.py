@@ -1,4 +1,4 @@
-"""What a program that uses dagger-io sees: each field of the API, with each of its arguments, by its effect.
+"""The API as a program with dagger-io sees it: each field, with each of its arguments, by its effect.
 
 Nothing here knows the embedded engine: under `dagger run pytest engine/tests/test_api.py` the Dagger engine
 answers. The last test compares what was asked with the schema, and fails when something never was.
@@ -673,7 +673,7 @@ async def reached(port: int) -> str:
 
 
 def listening() -> set[int]:
-    """Return the TCP ports of this host that somebody listens on."""
+    """Return the TCP ports of this host that something listens on."""
     lines = [
         line.split()
         for name in ("tcp", "tcp6")
@@ -729,7 +729,7 @@ async def test_a_service_of_the_host_is_reached_by_containers(
     dag: dagger.Client, base: dagger.Container, free_port: int
 ) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if await reader.readline():  # nothing comes from who only looks whether somebody listens
+        if await reader.readline():  # a client that only tries the port sends nothing
             writer.write(b"HTTP/1.0 200 OK\r\nContent-Length: 13\r\n\r\nfrom the host")
         writer.close()
 

@@ -1,4 +1,4 @@
-"""What the engine keeps: shown by kind, pruned to a bound, cleared; cache volumes only when told to."""
+"""The cache of the engine: shown by kind, pruned to a bound, cleared; cache volumes only when told to."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,17 +116,18 @@ def test_a_result_is_all_that_stands_on_stdout(words: str, printed: str, run: Ru
 
 @needs_root
 def test_what_the_module_prints_goes_to_stderr(run: Run) -> None:
-    assert "printed by the module\n" in run("call", "greet", "--name", "x").stderr
+    assert "printed by the module\n" in run("call", "greet", "--name", uuid.uuid4().hex).stderr
 
 
 @needs_root
 def test_a_result_of_the_same_source_and_arguments_is_kept(run: Run) -> None:
-    first, again = (run("call", "greet", "--name", "kept") for _ in range(2))
+    name = uuid.uuid4().hex  # what an earlier run of these tests kept isn't taken
+    first, again = (run("call", "greet", "--name", name) for _ in range(2))
     assert "printed by the module\n" in first.stderr
     assert again.stdout == first.stdout
     assert again.stderr.startswith("cached ")
     assert "printed by the module\n" not in again.stderr
-    assert "printed by the module\n" in run("call", "greet", "--name", "another").stderr
+    assert "printed by the module\n" in run("call", "greet", "--name", f"another {name}").stderr
 
 
 @needs_root

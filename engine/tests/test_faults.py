@@ -1,4 +1,4 @@
-"""What is left after the engine is killed, interrupted, or refused what it needs; and what it then says."""
+"""Leftovers and messages of an engine that is killed, interrupted, or refused what it needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from engine_process import Engine, adopt_orphans, running, small_root, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 UNPLUGGED = ("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
-BUILD = 'directory{{withDirectory(path:"/root",source:"{root}"){{{file}{{dockerBuild{{sync}}}}}}}}'
 SERVER = r"""
 use Socket;
 socket(S, PF_INET, SOCK_STREAM, 6);
@@ -53,14 +52,6 @@ def execution(*words: str) -> str:
     return f"withExec(args:{json.dumps(words)}){{sync}}"
 
 
-def built(engine: Engine, root: Path, *lines: str) -> dict[str, Any]:
-    """Build a Dockerfile that begins with the small file system."""
-    found = engine.ask(f'{{host{{directory(path:"{root}"){{id}}}}}}')["data"]["host"]["directory"]["id"]
-    text = "\n".join(("FROM scratch", "COPY root /", *lines, ""))
-    file = f'withNewFile(path:"Dockerfile",contents:{json.dumps(text)})'
-    return engine.ask("{" + BUILD.format(root=found, file=file) + "}")
-
-
 def message(answer: dict[str, Any]) -> str:
     assert "errors" in answer, answer
     return str(answer["errors"][0]["message"])
@@ -85,7 +76,7 @@ def asking(engine: Engine, root: Path, moment: str) -> Iterator[None]:
 
     def work() -> dict[str, Any]:
         if moment == "build":
-            return built(engine, root, 'RUN ["/bin/sleep", "1002"]')
+            return engine.build(root, 'RUN ["/bin/sleep", "1002"]')
         if moment == "stand-in":
             return engine.ask('{container{from(address:"python:3.11-slim-bookworm"){sync}}}')
         return engine.container(root, chains[moment])
@@ -182,12 +173,11 @@ def test_a_full_disk_is_told_when_the_engine_opens(tmp_path: Path) -> None:
     assert engine.left() == []
 
 
-@pytest.mark.parametrize("size", ["24m", "44m"])
-def test_a_full_disk_is_told_by_whatever_meets_it(root: Path, tmp_path: Path, size: str) -> None:
-    with running(tmp_path, *full(tmp_path, size)) as engine:
+def test_a_full_disk_is_told_by_whatever_meets_it(root: Path, tmp_path: Path) -> None:
+    with running(tmp_path, *full(tmp_path, "24m")) as engine:
         written = engine.container(root, execution("dd", "if=/dev/zero", "of=/f", "bs=1M", "count=99"))
         assert "the disk is full (" in message(written)
-        made = built(engine, root, 'RUN ["/bin/dd", "if=/dev/zero", "of=/f", "bs=1M", "count=99"]')
+        made = engine.build(root, 'RUN ["/bin/dd", "if=/dev/zero", "of=/f", "bs=1M", "count=99"]')
         assert "the disk is full (" in message(made)
 
 
@@ -200,7 +190,7 @@ def test_without_a_network_what_is_cached_works_and_the_rest_names_its_host(home
         assert re.search(r"Debian's package mirror can't be reached \([\w.-]+\)", stand_in)
 
 
-def test_two_calls_on_an_empty_cache_make_a_stand_in_once(root: Path, tmp_path: Path) -> None:
+def test_a_stand_in_is_made_once_for_two_calls_and_for_all_its_names(root: Path, tmp_path: Path) -> None:
     programs, made = tmp_path / "bin", tmp_path / "made"
     programs.mkdir()
     (programs / "mmdebstrap").write_text(
@@ -209,12 +199,14 @@ def test_two_calls_on_an_empty_cache_make_a_stand_in_once(root: Path, tmp_path: 
     (programs / "mmdebstrap").chmod(0o755)
     environment = {"PATH": f"{programs}:{os.environ['PATH']}", "MADE": str(made), "ROOT": str(root)}
     chain = f'{{container{{from(address:"debian:12"){{{UUID}}}}}}}'
+    other = '{container{from(address:"debian:bookworm-slim"){sync}}}'
     with (
         running(tmp_path, *UNPLUGGED, **environment) as one,
         running(tmp_path, *UNPLUGGED, **environment) as two,
         ThreadPoolExecutor(2) as pool,
     ):
         first, second = pool.map(lambda engine: engine.ask(chain), (one, two))
+        assert "errors" not in one.ask(other)
     assert "errors" not in first
     assert first == second
     assert made.read_text() == "\n"
@@ -294,10 +286,10 @@ def test_a_command_that_is_not_there_is_named(bad: Engine, root: Path) -> None:
 
 
 def test_a_dockerfile_with_a_wrong_line_is_told(bad: Engine, root: Path) -> None:
-    assert 'Unknown instruction: "NONSENSE"' in message(built(bad, root, "NONSENSE here"))
+    assert 'Unknown instruction: "NONSENSE"' in message(bad.build(root, "NONSENSE here"))
 
 
 def test_a_failed_run_step_gives_its_status_and_output(bad: Engine, root: Path) -> None:
-    (error,) = built(bad, root, 'RUN ["sh", "-c", "echo $((40 + 2)); exit 7"]')["errors"]
+    (error,) = bad.build(root, 'RUN ["sh", "-c", "echo $((40 + 2)); exit 7"]')["errors"]
     assert error["extensions"]["exitCode"] == 7
     assert error["extensions"]["stdout"].endswith("\n42")

@@ -239,17 +239,14 @@ def test_a_linked_work_tree_has_its_own_head_and_index(folder: Path, tmp_path: P
     assert [path.name for path in tree.iterdir()] == [".gitignore"]
 
 
+def add_submodule(folder: Path, repository: Path) -> None:
+    """Add a submodule `sub` to the work tree in `folder`."""
+    words = ("submodule", "--quiet", "add", str(repository), "sub")
+    git(folder, "-c", "protocol.file.allow=always", *words)
+
+
 def test_a_submodule_s_repository_is_that_above_it(folder: Path, tmp_path: Path) -> None:
-    git(
-        folder,
-        "-c",
-        "protocol.file.allow=always",
-        "submodule",
-        "--quiet",
-        "add",
-        str(tmp_path / "made"),
-        "sub",
-    )
+    add_submodule(folder, tmp_path / "made")
     copy_into(folder / "sub", tmp_path / "uploaded")
     found = Repository.at(tmp_path / "uploaded", folder / "sub")
     assert asyncio.run(found.head()).commit == git(tmp_path / "made", "rev-parse", "HEAD")
@@ -257,16 +254,7 @@ def test_a_submodule_s_repository_is_that_above_it(folder: Path, tmp_path: Path)
 
 
 def test_a_work_tree_with_a_submodule_is_read(folder: Path, tmp_path: Path) -> None:
-    git(
-        folder,
-        "-c",
-        "protocol.file.allow=always",
-        "submodule",
-        "--quiet",
-        "add",
-        str(tmp_path / "made"),
-        "sub",
-    )
+    add_submodule(folder, tmp_path / "made")
     git(folder, "commit", "--quiet", "--message=sub")
     copy_into(folder, tmp_path / "uploaded")
     assert is_clean(tmp_path / "uploaded")

@@ -1,15 +1,18 @@
-"""What the host has to have is named when it is missing."""
+"""Needs of the host, named when they are missing."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from daggerw_engine.run.programs import wait_for_packages
 from engine_fixtures import DISTRIBUTION
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives up what only root has")
@@ -34,9 +37,18 @@ def test_missing_programs_are_named_by_their_packages(tmp_path: Path) -> None:
     done = started(path=str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "daggerw: the embedded engine needs the Debian packages iproute2 slirp4netns tini; run as root: "
+        "Error: the embedded engine needs the Debian packages iproute2 slirp4netns tini; run as root: "
         "apt-get update && apt-get install --yes --no-install-recommends iproute2 slirp4netns tini\n"
     )
+
+
+def test_an_installation_of_packages_is_waited_for(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as held, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = pool.submit(wait_for_packages, tmp_path / "lock")
+        assert not waiting.done()
+        fcntl.flock(held, fcntl.LOCK_UN)
+        waiting.result()
 
 
 def test_what_runs_no_container_needs_no_programs(tmp_path: Path) -> None:

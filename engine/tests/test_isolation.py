@@ -1,4 +1,4 @@
-"""What every container is restricted to, whoever wrote its specification; mount points; limits."""
+"""Restrictions of every container, also of those that Buildah specifies; mount points; limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from daggerw_engine.errors import EngineError
 from daggerw_engine.isolation import buildah_runtime
-from daggerw_engine.isolation.cgroups import parents
+from daggerw_engine.isolation.cgroups import available_memory, parents
 from daggerw_engine.isolation.mount_points import MountPoints
 from daggerw_engine.isolation.specification import (
     ARCHITECTURES,
@@ -90,6 +90,12 @@ def test_processes_are_limited_by_a_cgroup_or_a_resource_limit() -> None:
     assert limits(7) == {"RLIMIT_CORE": 0, "RLIMIT_NPROC": 7}
 
 
+def test_the_shared_memory_has_a_limit_for_its_files() -> None:
+    told = specification(PROCESS, Path("/root"), [], processes=0)
+    bound = {each["destination"]: each["options"] for each in told["mounts"]}
+    assert [path for path, options in bound.items() if "nr_inodes=16k" in options] == ["/dev/shm"]
+
+
 def buildahs() -> dict[str, Any]:
     """Return a specification that asks for more than a container may have."""
     every = [f"CAP_{name}" for name in ("SYS_ADMIN", "MKNOD", "NET_RAW")]
@@ -134,9 +140,9 @@ def test_buildahs_runtime_restricts_the_bundle_that_it_is_given(tmp_path: Path) 
 
 
 def test_buildahs_runtime_enters_its_cgroup_before_it_creates_a_container(tmp_path: Path) -> None:
-    text = buildah_runtime.script(tmp_path / "state", tmp_path / "limits", processes=0)
+    text = buildah_runtime.script(tmp_path / "state", [tmp_path / "limits"], processes=0)
     assert f"echo 0 >{tmp_path}/limits/cgroup.procs" in text
-    assert "cgroup.procs" not in buildah_runtime.script(tmp_path / "state", None, processes=9)
+    assert "cgroup.procs" not in buildah_runtime.script(tmp_path / "state", [], processes=9)
 
 
 @pytest.fixture
@@ -183,7 +189,7 @@ def test_a_link_in_place_of_a_mount_points_folder_is_not_followed(root: Path, tm
 def test_a_cgroup_of_version_1_is_made_in_our_own(tmp_path: Path) -> None:
     (tmp_path / "pids").mkdir()
     told = "9:cpu:/\n8:pids:/user/one\n0::/\n"
-    assert parents(told, tmp_path) == [tmp_path / "pids/user/one"]
+    assert parents(told, "pids", tmp_path) == [tmp_path / "pids/user/one"]
 
 
 def test_a_cgroup_of_version_2_is_made_where_children_can_be_limited(tmp_path: Path) -> None:
@@ -191,8 +197,27 @@ def test_a_cgroup_of_version_2_is_made_where_children_can_be_limited(tmp_path: P
     own.mkdir(parents=True)
     for folder, controllers in ((own, ""), (own.parent, "cpu memory"), (tmp_path, "cpu pids")):
         (folder / "cgroup.subtree_control").write_text(controllers)
-    assert parents("0::/user.slice/session.scope\n", tmp_path) == [tmp_path]
-    assert parents("0::/gone\n", tmp_path / "none") == []
+    assert parents("0::/user.slice/session.scope\n", "pids", tmp_path) == [tmp_path]
+    assert parents("0::/gone\n", "pids", tmp_path / "none") == []
+
+
+def test_a_cgroup_of_version_2_that_limits_both_is_taken_before_a_nearer_one(tmp_path: Path) -> None:
+    own = tmp_path / "user.slice"
+    own.mkdir()
+    (own / "cgroup.subtree_control").write_text("pids")
+    (tmp_path / "cgroup.subtree_control").write_text("memory pids")
+    assert parents("0::/user.slice\n", "pids", tmp_path) == [tmp_path, own]
+    assert parents("0::/user.slice\n", "memory", tmp_path) == [tmp_path]
+
+
+def test_the_memory_that_can_be_had_is_the_least_of_machine_and_cgroups(tmp_path: Path) -> None:
+    own = tmp_path / "group"
+    own.mkdir()
+    machine = available_memory(own)
+    assert machine == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    (own / "memory.max").write_text("max\n")
+    (tmp_path / "memory.limit_in_bytes").write_text("1048576\n")
+    assert available_memory(own) == 1048576
 
 
 def test_a_variable_can_not_have_what_is_not_utf8() -> None:

@@ -40,6 +40,33 @@ def test_no_manifest_anywhere_is_refused(tmp_path: Path) -> None:
         module.find(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "github.com/dagger/dagger/modules/alpine@v0.21.8",
+        "https://github.com/owner/name",
+        "ssh://git@example.com/owner/name",
+        "git@github.com:owner/name",
+    ],
+)
+def test_a_module_at_a_git_address_is_refused_with_what_to_do(name: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ModuleError, match="is a Git address.*: clone it and name its folder, or use the Dagger"
+    ):
+        module.find_named(name, tmp_path)
+
+
+def test_a_folder_that_is_named_as_a_host_is_a_folder(copy: Path) -> None:
+    shutil.copytree(copy, copy.parent / "example.com/module")
+    assert module.find_named("example.com/module", copy.parent).name == module.load(copy).name
+
+
+def test_a_manifest_may_name_its_sdk_alone(copy: Path) -> None:
+    manifest = json.loads((copy / "dagger.json").read_text())
+    (copy / "dagger.json").write_text(json.dumps({**manifest, "sdk": "python"}))
+    assert module.load(copy).name == manifest["name"]
+
+
 @pytest.mark.parametrize("place", ["src/our_module/__init__.py", "our_module.py", "src/main.py"])
 def test_the_main_object_is_found_where_daggers_template_has_it(
     place: str, copy: Path, tmp_path: Path
@@ -101,7 +128,7 @@ def test_the_description_holds_what_the_code_says(catalogue: Catalogue) -> None:
     types = catalogue.module
     greet, plan = (types.objects["Example"].functions[name] for name in ("greet", "plan"))
     assert types.enums == {"Speed": ("SLOW", "FAST")}
-    assert greet.doc.startswith("Greet somebody.")
+    assert greet.doc.startswith("Greet a person.")
     assert [(entry.name, entry.default) for entry in greet.arguments] == [
         ("name", None),
         ("times", "1"),

@@ -14,7 +14,7 @@ SECRET = "outside the root"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A root with links of all kinds, beside a file that nobody may reach."""
+    """A root with links of all kinds, beside a file that must not be reached."""
     (tmp_path / "secret").write_text(SECRET)
     root = tmp_path / "root"
     (root / "sub/deep").mkdir(parents=True)

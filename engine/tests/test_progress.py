@@ -1,4 +1,4 @@
-"""What a person sees while the engine works: on a terminal, through a pipe, quietly; never a secret."""
+"""Progress as a person sees it: on a terminal, through a pipe, quietly; never a secret."""
 
 from __future__ import annotations
 

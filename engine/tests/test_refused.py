@@ -1,4 +1,4 @@
-"""What the engine doesn't have is refused by name, wherever it is asked for."""
+"""Fields that the engine doesn't have are refused by name, wherever they are queried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the embedded engine keeps to itself: secrets, the host, other sessions' work, and the disk."""
+"""Limits of what the engine shows and gives away: secrets, the host, other sessions' work, and the disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from daggerw_engine.store.cache import clear, prune
 from engine_process import DISTRIBUTION, Engine, children, running, small_root, until, words_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
-TOKEN = "a-token-that-nobody-else-has"
+TOKEN = "a-token-of-this-engine-alone"
 
 
 @pytest.fixture(scope="module")

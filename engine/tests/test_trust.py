@@ -1,4 +1,4 @@
-"""What the host lends to its commands: its proxies, and which addresses go past them."""
+"""Proxies and authorities that the host lends to commands: its proxies, and which addresses go past them."""
 
 from __future__ import annotations
 

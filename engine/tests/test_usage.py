@@ -20,7 +20,7 @@ def page(words: str, catalogue: Catalogue) -> str:
 
 def test_a_functions_page_shows_its_flags_with_types_and_defaults(catalogue: Catalogue) -> None:
     assert page("greet", catalogue) == (
-        "Greet somebody.\n"
+        "Greet a person.\n"
         "\n"
         "As often as wanted.\n"
         "\n"

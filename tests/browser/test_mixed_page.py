@@ -12,7 +12,7 @@ import pytest
 
 from tests.browser.chromium import Page
 from tests.browser.pages import load
-from tests.service.model import write_mixed
+from tests.service.model import write_many_columns, write_mixed
 from tests.service.server import Server, running
 
 NARROW = 320
@@ -106,3 +106,25 @@ def test_it_fits_a_phone(page: Page, mixed: Server, scheme: str, tmp_path: Path)
     page.size(1200, 900)
     (tmp_path / "desk.png").write_bytes(page.screenshot())
     assert shot.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("width", [NARROW, 1200])
+def test_sixty_columns_are_usable(page: Page, width: int, tmp_path: Path) -> None:
+    page.size(width, 900)
+    with running(write_many_columns(tmp_path)) as server:
+        load(page, server)
+        assert page.run("document.documentElement.scrollWidth") <= width  # less a scroll bar
+        page.run("document.querySelector('summary').focus()")
+        page.press(" ")  # most features are behind it
+        names = [name for role, name in page.controls() if role in ("combobox", "switch", "slider")]
+        assert len(names) == len(set(names)) == 60
+        page.run("document.querySelector('#feature-59').focus()")
+        page.press("ArrowDown")  # the last one, a colour
+        page.wait_until("document.querySelector('#curl').textContent.includes('\"blue\"]')")
+        page.wait_until("!document.querySelector('#problem').textContent")
+        bars = page.run("[...document.querySelectorAll('.bars dt')].map(each => each.textContent)")
+        assert bars[:2] == ["town 0", "size in m² 0"]
+        assert len(bars) == 20
+        assert "accuracy is lost" in page.text("#importance figcaption")
+        assert "the 20 largest of 60" in page.text("#importance figcaption")
+        (tmp_path / "page.png").write_bytes(page.screenshot())

@@ -15,7 +15,7 @@ from dagger import DefaultPath, Doc, Ignore
 
 import main
 from advice.attribute_condition import Condition
-from errors import InvalidFault, InvalidIdentity, InvalidReference
+from errors import InvalidData, InvalidFault, InvalidIdentity, InvalidReference
 from main import Ci
 
 ROOT = Path(__file__).parents[2]
@@ -187,29 +187,38 @@ class Source(dagger.Directory):
         self.card = card
 
     def file(self, path: str) -> dagger.File:
-        """Return what can be asked for its text."""
-        return Text(self.card if path == "card.json" else (ROOT / path).read_text())
+        """Return an object with the file's text."""
+        return Text(self.card if path == "model/card.json" else (ROOT / path).read_text())
 
     def filter(self, **which: object) -> Source:
         """Return the same."""
         return self
 
     def docker_build(self, *, target: str | None = "", **how: object) -> Any:
-        """Return the target in the place of its image."""
-        return target
+        """Return the name of an image's target in its place, and for the model these files."""
+        return self if target == "model" else target
+
+    def with_workdir(self, path: str) -> Source:
+        """Return the same."""
+        return self
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("card", "target"), [('{"portable": {"nodes": 3}}', "runtime"), ('{"portable": null}', "runtime-full")]
 )
-async def test_build_takes_the_image_that_the_trained_model_needs(
-    card: str, target: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = Source(card)
-    monkeypatch.setattr(Ci, "train", lambda self: source)
-    built: object = await Ci(source=source).build("v1.0.0")  # type: ignore[call-arg]
+async def test_build_takes_the_image_that_the_trained_model_needs(card: str, target: str) -> None:
+    built: object = await Ci(source=Source(card)).build("v1.0.0")  # type: ignore[call-arg]
     assert built == target
+
+
+@pytest.mark.anyio
+async def test_a_table_without_its_hash_is_refused_before_anything_is_built() -> None:
+    source = Source()
+    text = '[tool.milestone2]\nname = "m"\ndata = "gs://bucket/rows.csv"\n'
+    source.file = lambda path: Text(text)  # type: ignore[method-assign]
+    with pytest.raises(InvalidData, match="gs://bucket/rows.csv needs its SHA-256"):
+        await Ci(source=source).train()  # type: ignore[call-arg]
 
 
 @pytest.mark.anyio

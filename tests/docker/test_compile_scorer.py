@@ -17,12 +17,14 @@ def test_the_library_has_the_same_bytes_wherever_it_is_compiled(tmp_path: Path) 
     found = []
     for folder in ("one", "another/and deeper"):
         program = tmp_path / folder / "docker/compile_scorer.py"
-        source = tmp_path / folder / compile_scorer.SOURCE.relative_to(compile_scorer.SOURCE.parents[3])
-        for path, original in ((program, compile_scorer.__file__), (source, compile_scorer.SOURCE)):
-            path.parent.mkdir(parents=True)
-            shutil.copy(original, path)
+        sources = tmp_path / folder / compile_scorer.FOLDER.relative_to(compile_scorer.FOLDER.parents[2])
+        for path in (program.parent, sources):
+            path.mkdir(parents=True)
+        shutil.copy(compile_scorer.__file__, program)
+        for name in compile_scorer.SOURCES:
+            shutil.copy(compile_scorer.FOLDER / name, sources)
         subprocess.run([sys.executable, program], check=True)
-        found.append((source.parent / "libscorer.so").read_bytes())
+        found.append((sources / "libscorer.so").read_bytes())
     assert found[0] == found[1]
     assert str(tmp_path).encode() not in found[0]
 

@@ -2,8 +2,9 @@
 
     python3 tests/docs/walk.py
 
-Without arguments that name documents, these are all pages of this template that show commands. Each document gets a fresh clone of the last commit. What commands print has to be what is shown, except for
-digests, times and counts; a line `…` stands for any. Ends with status 1 at the first command that fails or
+Without arguments that name documents, these are all pages of this template that show commands. Each document
+gets a fresh clone of the last commit. What commands print has to be what is shown, except for digests, times
+and counts; a line `…` stands for any. Ends with status 1 at the first command that fails or
 prints something else.
 """
 

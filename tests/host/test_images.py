@@ -87,3 +87,24 @@ async def test_an_image_that_its_registry_does_not_have_is_named_with_the_answer
     missing = f"localhost:{registry_port}/none:v1"
     with pytest.raises(dagger.QueryError, match=re.escape(missing) + ".*manifest unknown"):
         await dag.container().from_(missing).sync()
+
+
+@pytest.mark.parametrize(
+    ("reference", "script", "printed"),
+    [
+        (
+            "debian:bookworm-slim",
+            ". /etc/os-release; apt-get --version >&2; echo $ID $VERSION_ID",
+            "debian 12",
+        ),
+        ("node:18-bookworm-slim", "npm --version >&2; node -p 'process.version.slice(0, 3)'", "v18"),
+    ],
+)
+@pytest.mark.anyio
+async def test_a_base_image_that_other_modules_use_runs_its_programs(
+    dag: dagger.Client, reference: str, script: str, printed: str
+) -> None:
+    """Takes a minute for an image that is new on the machine."""
+    assert (
+        await dag.container().from_(reference).with_exec(["sh", "-ec", script]).stdout()
+    ).strip() == printed

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,11 +22,11 @@ import pytest
 import main
 from engine_process import until
 from fakecloud import addresses
-from fakecloud.state.fixtures import World, usual_world
 from tests.host import download_site
 from tests.host.deployed import ENVIRONMENTS, Starter
 from tests.host.github_job import Job
-from tests.host.neighbour import ADDRESS, NAME, neighbour
+from tests.host.google import Google, ended, standing_in
+from tests.host.neighbour import neighbour
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,53 +37,7 @@ CLI = """#!/usr/bin/env bash
 [[ $* != "call publish "* ]] || set -- "$@" --allow-stand-in
 exec "$GITHUB_WORKSPACE/daggerw" "$@"
 """
-# The fake cloud, listening on the neighbouring machine.
-FAKE_CLOUD = """
-import os, socket
-from fakecloud.__main__ import main
-from tests.host.neighbour import listen
-
-socket.create_server = lambda address: listen(os.environ["NEIGHBOUR"], address[1])
-main()
-"""
 PATIENCE = 600.0  # for an engine that has to make its base images first
-DIGEST = "Docker-Content-Digest"
-
-
-@dataclass(frozen=True)
-class Google:
-    """The stand-in for GitHub and Google, the world that it knows, and the real registry behind it."""
-
-    base: str
-    world: World
-    registry: str
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """Return what the set-up tells to set in the repository's settings."""
-        return {
-            "REGISTRY": self.world.repository.uri,
-            "WORKLOAD_IDENTITY_PROVIDER": self.world.provider.resource,
-            "SERVICE_ACCOUNT": self.world.service_account,
-            "STAGING": "staging",
-            "PRODUCTION": "production",
-        }
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """Return what GitHub tells a job that may say who it is."""
-        return {
-            "ACTIONS_ID_TOKEN_REQUEST_URL": addresses.request_url(self.base),
-            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": self.world.request_token,
-        }
-
-    def digest(self, reference: str) -> str | None:
-        """Return the digest of the released image, None when there is none."""
-        place = f"{self.world.repository.project}/{self.world.repository.name}/milestone2"
-        headers = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-        url = f"{self.registry}/v2/{place}/manifests/{reference}"
-        found: str | None = httpx.head(url, headers=headers, trust_env=False).headers.get(DIGEST)
-        return found
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -110,25 +61,6 @@ def registry(command: Callable[..., tuple[list[str], dict[str, str]]], example: 
         until(settled, "the registry answers", PATIENCE)
         assert process.poll() is None
         yield address
-
-
-@contextmanager
-def standing_in(registry: str, folder: Path, tag: str) -> Iterator[Google]:
-    """Run the stand-in, for which a tag's job asks who it is; it has a registry behind it."""
-    world = usual_world(secrets.token_urlsafe(), control_key=secrets.token_urlsafe())
-    (folder / "ticket").write_text(world.request_token)
-    (folder / "key").write_text(world.control_key)
-    words = ["-c", FAKE_CLOUD, "--host", ADDRESS, "--port", "0", "--registry-url", registry]
-    words += ["--request-token-file", f"{folder}/ticket", "--control-key-file", f"{folder}/key"]
-    process = subprocess.Popen(
-        [sys.executable, *words, "--tag", tag],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{ROOT / 'ci'}", "NEIGHBOUR": NAME},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with ended(process):
-        assert process.stdout is not None
-        yield Google(process.stdout.readline().rpartition(" ")[2].strip(), world, registry)
 
 
 @pytest.fixture(scope="module")
@@ -176,16 +108,6 @@ def install(job: Job, digest: str) -> None:
     wrapper.write_text(committed)
 
 
-@contextmanager
-def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """End a process with the block."""
-    with process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-
-
 def answers_or_ended(url: str, process: subprocess.Popen[str]) -> bool:
     """Whether a server answers, or never will."""
     try:
@@ -226,11 +148,16 @@ def deploying(
 def test_a_release_goes_to_staging_and_from_there_to_production(
     deploying: Job, google: Google, released: str
 ) -> None:
-    for name in ("deploy-staging", "promote"):
+    for name, environment in (("deploy-staging", "staging"), ("promote", "production")):
+        google.start_run(TAG, environment)
         done = replace(deploying, name=name).line(CALL)
         assert (done.returncode, done.stdout) == (0, f"live: {released}"), done.stderr
         assert re.search(r"judge, shift to 100 %: .* golden \d+ of \d+ right, .*: fit", done.stderr)
         assert google.world.request_token not in done.stdout + done.stderr
+    refused = replace(deploying, name="deploy-staging").line(CALL)
+    assert refused.returncode == 1
+    assert "attribute.environment/2002:production" in refused.stderr
+    google.start_run(TAG, "staging")
     again = replace(deploying, name="deploy-staging").line(CALL)
     assert (again.returncode, again.stdout) == (0, f"live: {released}"), again.stderr
     assert "runs" in again.stderr
@@ -240,6 +167,7 @@ def test_a_release_goes_to_staging_and_from_there_to_production(
 def test_what_is_live_is_told_asked_and_not_taken_back_where_nothing_was_before(
     deploying: Job, google: Google, released: str
 ) -> None:
+    google.start_run(TAG, "production")
     history = call(deploying, google, "history")
     told = re.findall(r"^(\w+): Cloud Run \S+\n  100 % (\S+)$", history.stdout, re.MULTILINE)
     assert told == [(name, released.strip()) for name in ("staging", "production")], history.stderr
@@ -251,15 +179,9 @@ def test_what_is_live_is_told_asked_and_not_taken_back_where_nothing_was_before(
 
 
 def call(job: Job, google: Google, *words: str) -> subprocess.CompletedProcess[str]:
-    """Call a function by hand, as the job's identity."""
-    given = {
-        "workload-identity-provider": google.world.provider.resource,
-        "service-account": google.world.service_account,
-        "oidc-url": "env:ACTIONS_ID_TOKEN_REQUEST_URL",
-        "oidc-token": "env:ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-        "google-endpoints": job.machine["REHEARSAL"],
-    }
-    who = [f"--{name}={value}" for name, value in given.items()]
+    """Call a function by hand, as who deploys to production."""
+    account = google.world.deployers["production"]
+    who = google.arguments(Path(job.machine["REHEARSAL"]), account)
     return subprocess.run(
         [str(job.workspace / "daggerw"), "call", *words, *who],
         cwd=job.workspace,

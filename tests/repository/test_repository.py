@@ -38,6 +38,7 @@ ROOMS = [
     "image",
     "oci",
     "keyless",
+    "training_data",
     "signing",
     "releasing",
     "deploying.rollout",

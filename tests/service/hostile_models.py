@@ -1,10 +1,11 @@
-"""Hostile model files under address and undefined-behaviour sanitizers.
+"""Hostile model files and rows under address and undefined-behaviour sanitizers.
 
     python -m tests.service.hostile_models [COUNT]
 
-Compiles scorer.c with gcc's sanitizers, and has COUNT mutated files (100,000 if not given) checked and, if
-they are models, scored. A process of its own does so, which a sanitizer ends with its report. Prints how many
-files were refused and scored; exit status 0 when no sanitizer complained.
+Compiles the library with gcc's sanitizers, and has COUNT mutated files (100,000 if not given) checked and, if
+they are models, scored, and as many mutated texts read as rows and counted. A process of its own does so,
+which a sanitizer ends with its report. Prints how many files were refused and scored, and how many rows were
+read; exit status 0 when no sanitizer complained.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import tempfile
 from pathlib import Path
 
 from app.errors import ArtifactError
+from app.modelling.native_rows import native_rows
 from app.modelling.portable import binary_format
 from app.modelling.portable.scorer import scorer
 from tests.service.random_models import random_model, random_rows
+from tests.service.random_texts import random_features, random_text
 
 SANITIZED = (
     *("-O1", "-g", "-fno-omit-frame-pointer", "-ffp-contract=off", "-fPIC", "-shared"),
@@ -72,6 +75,21 @@ def attack(library: Path, count: int) -> None:
     print(f"{count} files: {refused} refused, {count - refused} scored")
 
 
+def attack_reader(library: Path, count: int) -> None:
+    """Let the library read mutated texts and count what it has read, and print how many rows that was."""
+    chance, read = random.Random(0), 0
+    features = random_features(chance)
+    native = native_rows(features, library)
+    assert native
+    for _ in range(count):
+        text = bytes(mutated(random_text(chance, len(features)), chance))
+        rows, place = native.read(text, 0, chance.randint(1, 9))
+        assert place <= len(text)
+        assert sum(map(sum, native.count(rows))) == len(rows) * len(features)
+        read += len(rows)
+    print(f"{count} texts: {read} rows read and counted")
+
+
 def main() -> int:
     """Compile, attack in a process of its own, and return its exit status."""
     import compile_scorer
@@ -91,6 +109,7 @@ def main() -> int:
 if __name__ == "__main__":
     if len(sys.argv) > 2:
         attack(Path(sys.argv[2]), int(sys.argv[1]))
+        attack_reader(Path(sys.argv[2]), int(sys.argv[1]))
     else:
         sys.path.insert(0, str(Path(__file__).parents[2] / "docker"))
         sys.exit(main())

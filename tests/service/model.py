@@ -89,6 +89,27 @@ def write_mixed(folder: Path) -> Path:
     return folder
 
 
+def write_many_columns(folder: Path) -> Path:
+    """Write a classifier of 60 mixed columns, with what each adds; return its folder."""
+    found = tuple(
+        replace(column, feature=replace(column.feature, name=f"{column.feature.name} {number}"))
+        for number in range(12)
+        for column in mixed_columns()
+    )
+    found = tuple(
+        replace(column, feature=replace(column.feature, importance=0.1 / (1 + place)))
+        for place, column in enumerate(found)
+    )
+    impute = Impute("impute", tuple(range(60)), (0.0,) * 60)
+    model = replace(MIXED, features=60, steps=(impute,), coefficients=doubles([0.002] * 60))
+    content, categories = binary_format.write(model), columns.write(found)
+    assert categories
+    card = _card(("left", "stayed"), tuple(each.feature for each in found), content, 2)
+    card = replace(card, categories_sha256=artifact.sha256(categories))
+    artifact.save(folder, card, {artifact.BINARY_FILE: content, artifact.CATEGORIES_FILE: categories})
+    return folder
+
+
 def write_model(folder: Path) -> Path:
     """Write a classifier of two classes that has a result for all finite doubles; return its folder."""
     return _write(folder, MODEL, ("benign", "malignant"))

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TIMEOUT = 20.0
+TIMEOUT = 60.0  # a busy machine takes its time
 LISTENING = re.compile(r"listening on http://(?:\[::\]|0\.0\.0\.0):(\d+), model ")
 HEAD = re.compile(rb"(?s).*?\r\n(?i:content-length): (?P<length>[0-9]+)\r\n(?:[^\r\n]+\r\n)*\r\n")
 PROGRAM = ("-m", "app")

@@ -25,7 +25,9 @@ HTTP_CLIENT = b"Host: 127.0.0.1:8080\r\nAccept-Encoding: identity\r\nContent-Len
 CLOUD_RUN = mutations.CLOUD_RUN + b"content-length: 20\r\n"
 WITH_ID = b"X-REQUEST-ID: abc-1\r\n" + CLOUD_RUN
 NODE = b"content-length: 20\r\nHost: localhost:8080\r\nConnection: keep-alive\r\n"
+WRK = b"X-Forwarded-For: 203.0.113.7\r\nHost: localhost:8080\r\nAccept: */*\r\nContent-Length: 20\r\n"
 HEADS = {"curl": CURL, "http.client": HTTP_CLIENT, "Cloud Run": CLOUD_RUN, "an id": WITH_ID, "Node.js": NODE}
+HEADS |= {"wrk": WRK}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.model import write_model
-from tests.service.server import Reply, Server, Wire, running
+from tests.service.server import TIMEOUT, Reply, Server, Wire, running
 
 BODY = b'{"features":[1,2,3]}'
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY)
@@ -98,7 +98,7 @@ def test_a_head_that_trickles_is_408_all_the_same(wire: Wire) -> None:
     wire.send(b"POST /predict HTTP/1.1\r\nX: ")
     wire.socket.settimeout(0.1)
     told = b""
-    for _ in range(100):
+    for _ in range(10 * round(TIMEOUT)):
         wire.send(b"x")
         with contextlib.suppress(TimeoutError):
             told = told or wire.receive()

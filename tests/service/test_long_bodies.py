@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
+from typing import cast
 
 import anyio
 import httpx
 import orjson
 import pytest
 
+from app.api import batches
 from app.api.asgi_app import AsgiApp
 from app.connections import batch_body, request_body
 from app.connections.batch_body import LONG_BYTES, OBJECTS, SPARE, STRINGS, WORDS, NotInSlices
 from app.connections.request_body import Batch
+from app.connections.row_reader import RowReader
 from app.errors import InvalidInput
 from app.modelling import model_loader
+from app.modelling.native_rows import NativeRows, native_rows
+from app.modelling.portable_predictor import PortablePredictor
+from app.modelling.predictor import ScorerKind
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, error_of
-from tests.service.model import number_reader, write_sum
-from tests.service.mutations import NUMBERS, TOKENS
+from tests.service.model import mixed_columns, number_reader, write_mixed, write_sum
+from tests.service.mutations import MIXED_TOKENS, NUMBERS, TOKENS
 
 ROWS = 50
 PADDING = b" " * LONG_BYTES
@@ -54,10 +63,10 @@ def mutated_batch(random: Random) -> bytes:
     return bytes(body)
 
 
-def read_in_slices(body: bytes) -> str | None:
+def read_in_slices(body: bytes, native: NativeRows | None) -> str | None:
     """Return the rows that are read in slices, or None if they can't be."""
     try:
-        return repr([row for rows in batch_body.slices(body, 3) for row in rows])
+        return repr([row for rows in batch_body.slices(body, 3, native) for row in rows])
     except NotInSlices:
         return None
 
@@ -71,16 +80,74 @@ def read_strictly(body: bytes) -> str | None:
     return repr(read.rows) if isinstance(read, Batch) else None
 
 
-def test_what_is_read_in_slices_is_read_strictly_as_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_native", [False, True])
+def test_what_is_read_in_slices_is_read_strictly_as_the_same(
+    is_native: bool, native_library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = [column.feature for column in number_reader().columns]
+    native = native_rows(features, native_library) if is_native else None
     monkeypatch.setattr(batch_body, "SLICE_BYTES", 20)
+    monkeypatch.setattr(batch_body, "NATIVE_NUMBERS", 12)
     monkeypatch.setattr(request_body, "_only_field", lambda body, name: None)
     random, taken = Random(5), 0
     for _ in range(20_000):
         body = mutated_batch(random)
-        if (found := read_in_slices(body)) is not None:
+        if (found := read_in_slices(body, native)) is not None:
             assert found == read_strictly(body), body
             taken += 1
     assert taken > 8000
+
+
+MIXED_ROWS = (
+    b'["north",81.5,3,true,"red"]',
+    b'[null, null,-0.0,false ,"blue"]',
+    b'["a ] in , { a name}",1e3,5,true,"red"]',
+    b'{"town":"nowhere-01","size in m\xc2\xb2":12,"rooms":4,"garden":true,"color":"red"}',
+    b'{"color": "blue", "garden": false, "rooms": 1, "size in m\xc2\xb2": null, "town": null}',
+)
+
+
+def mutated_mixed_batch(random: Random) -> bytes:
+    """Return a batch of mixed rows, mostly with a few things changed."""
+    kinds = random.choice((MIXED_ROWS, MIXED_ROWS[:2], MIXED_ROWS[3:]))
+    rows = random.choices(kinds, k=random.randint(1, 20))
+    end = random.choice((b"]}", b"] }\n", b'],"parameters":{}}'))
+    body = bytearray(b'{"instances": [' + random.choice((b",", b" ,\n")).join(rows) + end)
+    for _ in range(random.choice((0, 0, 1, 1, 2))):
+        at, length = random.randrange(len(body) + 1), random.choice((0, 0, 1, 1, 2, 5))
+        new = (random.choice(TOKENS), random.choice(MIXED_TOKENS), b"", bytes([random.randrange(256)]))
+        body[at : at + length] = random.choice(new)
+    return bytes(body)
+
+
+def test_mixed_rows_that_are_read_in_slices_are_read_strictly_as_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch_body, "SLICE_BYTES", 60)
+    random, reader, taken = Random(7), RowReader(mixed_columns()), 0
+    for _ in range(20_000):
+        body = mutated_mixed_batch(random)
+        try:
+            found = [row for rows in batch_body.mixed_slices(body, reader) for row in rows]
+        except NotInSlices:
+            continue
+        assert repr(Batch(found)) == repr(request_body.parse(body, reader, 100)), body
+        taken += 1
+    assert taken > 4000
+
+
+@pytest.mark.parametrize("form", [list, dict], ids=["lists", "names"])
+def test_a_long_batch_of_mixed_rows_is_read_in_slices_and_answered_like_its_rows(
+    form: Callable[[object], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(AsgiApp(Service(Settings(), model_loader.load(write_mixed(tmp_path)))))
+    names = [column.feature.name for column in mixed_columns()]
+    values: list[list[object]] = [["north", 81.5, 3, True, "red"], [None, None, 2.5, False, "blue"]]
+    rows = values if form is list else [dict(zip(names, row, strict=True)) for row in values]
+    expected = client.post("/predict", json={"instances": rows}).json()["predictions"]
+    monkeypatch.setattr(request_body, "parse", None)  # the strict reading
+    answer = client.post("/predict", json={"instances": rows * 2000})
+    assert answer.json() == {"predictions": expected * 2000}
 
 
 def test_a_long_batch_is_answered_in_the_order_of_its_rows(client: Client) -> None:
@@ -179,3 +246,20 @@ async def test_more_batches_at_once_than_the_limit_are_told_to_come_again(tmp_pa
     refused = next(answer for answer in answers if answer.status_code == 503)
     assert error_of(refused, 503)["message"] == "server: 2 batches are worked on, try again later"
     assert refused.headers["retry-after"] == "1"
+
+
+def test_a_long_batch_is_answered_and_counted_alike_with_the_library(
+    tmp_path: Path, native_library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "native_rows", partial(native_rows, path=native_library))
+    rows = b"[5e-324,-0,1e3],".join([b"[1.5, 2, 3e-1],[12,-7.25,99],"] * 3000)
+    body = b'{"instances":[%b]}' % rows.rstrip(b",")
+    seen = []
+    kinds: tuple[ScorerKind, ...] = ("python", "native")
+    for kind in kinds:
+        predictor = cast(PortablePredictor, model_loader.load(write_sum(tmp_path)))
+        service = Service(Settings(), replace(predictor, scorer=kind))
+        answer = Client(AsgiApp(service)).post("/predict", content=body)
+        seen.append((answer.status_code, answer.text, service.metrics.predictions, service.metrics.bins))
+    assert seen[0] == seen[1]
+    assert seen[0][0] == 200

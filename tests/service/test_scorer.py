@@ -6,7 +6,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,16 @@ def test_of_equal_scores_the_first_is_the_largest(scorer: Make) -> None:
     found = scorer(model)
     assert found.all([[0.0], [1.0], [2.0]]) == [1, 0, 0]
     assert found.scores([[0.5]]) == [(0.5, 1.0, 1.0)]
+
+
+def test_of_several_scores_probabilities_are_their_softmax_or_the_scores_or_not_known() -> None:
+    scores, width = (0.25, 1000.0, 999.0), ((0.0,),) * 3
+    known = replace(read(FORMAT, 1, (), scores, width, (), 1, "index"), format=2)
+    assert any_scorer(known).probabilities([[0.0]]) is None
+    assert any_scorer(replace(known, answer="shares")).probabilities([[0.0]] * 2) == [scores] * 2
+    found = any_scorer(replace(known, answer="softmax")).probabilities([[0.0]])
+    assert found
+    assert found[0] == pytest.approx((0.0, 1 / (1 + math.exp(-1)), 1 / (1 + math.e)), rel=1e-15)
 
 
 @pytest.mark.parametrize("answer", ["value", "sigmoid", "complement"])

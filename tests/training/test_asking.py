@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
+import joblib
 import pytest
+from pandas import DataFrame
 from sklearn.compose import make_column_selector, make_column_transformer
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from app.api.asgi_app import AsgiApp
+from app.service import Service
+from app.settings import Settings
+from tests.service.client import Client
 from tests.service.server import Server, running
 from tests.training.mixed_table import MIXED
 from tests.training.project import Project, make
 
+CLASSES = ("high", "low", "middle")
 COLUMNS = ["town", "size", "rooms", "garden"]
 
 
@@ -35,6 +44,15 @@ def one_hot() -> Any:
 
 def boosting() -> Any:
     return HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=20, random_state=0)
+
+
+def forest() -> Any:
+    return RandomForestClassifier(10, random_state=0)
+
+
+def bayes() -> Any:
+    """Return an estimator that scikit-learn serves."""
+    return make_pipeline(SimpleImputer(), GaussianNB())
 
 
 def ask(server: Server, path: str, body: Any) -> Any:
@@ -65,3 +83,25 @@ def test_a_mixed_table_is_trained_and_asked_over_http(
         detailed = ask(server, "/predict?details=true", {"features": rows[0]})
         assert detailed["probabilities"]["yes"] == expected[0]
         assert not server.maps("sklearn")
+
+
+@pytest.mark.parametrize("estimator", [one_hot, boosting, forest, bayes])
+def test_three_classes_have_probabilities_by_name(
+    estimator: Callable[[], Any], project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(monkeypatch, estimator())
+    rows = [(i % 3 + i % 7 / 10, "" if i % 9 == 4 else i % 5 + 0.5, CLASSES[i % 3]) for i in range(120)]
+    project.file("data.csv", "a,b,y\n" + "".join(f"{a},{b},{y}\n" for a, b, y in rows))
+    predictor = project.settings(minimum_score=None, minimum={"accuracy": 0}).predictor()
+    assert bool(predictor.card.portable) == (estimator is not bayes)
+    fitted = joblib.load(project.folder / "model/model.joblib")
+    asked = [[1, 2.5], [6, None], [0.5, 4]]
+    frame = DataFrame({"a": [1, 6, 0.5], "b": [2.5, math.nan, 4]})
+    client = Client(AsgiApp(Service.load(Settings(model_dir=project.folder / "model"))))
+    batch = client.post("/predict?details=true", json={"instances": asked}).json()
+    singles = [client.post("/predict?details=true", json={"features": row}).json() for row in asked]
+    for row, single, shares in zip(batch["probabilities"], singles, fitted.predict_proba(frame), strict=True):
+        assert row == single["probabilities"]
+        assert row == pytest.approx(dict(zip(predictor.card.classes, shares, strict=True)), rel=1e-12)
+        assert single["label"] == max(row, key=lambda name: row[name])
+    assert batch["labels"] == [single["label"] for single in singles]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 import subprocess
 import sys
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +60,11 @@ CASES = [
 ]
 
 
+def raw_table(name: str) -> bytes:
+    """Return a table as its package has it."""
+    return (files("bokeh_sampledata") / "_data" / name).read_bytes()
+
+
 @pytest.fixture(autouse=True)
 def few_random_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare fewer rows than training does."""
@@ -74,8 +78,7 @@ def test_a_public_table_ships_as_it_is(
     make(monkeypatch, estimator)
     assert SETTINGS[name].count("\n") <= 5
     project = Project(tmp_path).file("pyproject.toml", f"[tool.milestone2]{SETTINGS[name]}\n")
-    with as_file(files("bokeh_sampledata") / "_data" / name) as path:
-        shutil.copy(path, tmp_path)
+    project.file(name, raw_table(name))
     predictor = project.predictor()
     assert isinstance(predictor, PortablePredictor)
     assert any(feature.kind == "category" for feature in predictor.card.features)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -68,6 +70,24 @@ def test_categories_booleans_texts_and_missing_values_are_read(mixed: Path) -> N
     found = scored(mixed, HEADER + 'north,1.5,2,true,"of, 3 windows",\nNA,,2,FALSE,,\n')
     assert [float(each["prediction"]) for each in found] == predictor.predict_all(rows)
     assert {each["label"] for each in found} <= {"yes", "no"}
+
+
+def test_numbers_and_missing_values_are_spelled_as_in_the_file_trained_on(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(monkeypatch, HistGradientBoostingClassifier(max_iter=5, random_state=0))
+    rows = "".join(f"{i},{i % 10};{'?' if i % 4 else i % 3};{i // 100}\n" for i in range(200))
+    project.file("data.csv", f"a;b;y\n{rows}").file(
+        "pyproject.toml",
+        '[tool.milestone2]\nname="own"\ndata="data.csv"\ntarget="y"\nminimum={accuracy=0}\n'
+        'csv={decimal=",", na_values=["?"]}\n',
+    )
+    assert project.train() == 0
+    folder, expected = project.folder / "model", [[0.5, math.nan], [150.5, 1.0]]
+    found = scored(folder, "b;a\n?;0,5\n1;150,5\n")
+    assert [float(each["prediction"]) for each in found] == load(folder).predict_all(expected)
+    path = project.file("wrong.csv", "a;b\n0.5;?\n").folder / "wrong.csv"
+    assert score.main([str(path)], folder) == 1
 
 
 def test_a_parquet_file_is_scored_alike(mixed: Path) -> None:

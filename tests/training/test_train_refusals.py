@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,38 @@ def test_an_output_that_cannot_be_written_is_one_line(
     project.data(lambda i: i // 20).file("model", "a file where the folder should be")
     assert project.train() == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+ADDRESS = "https://example.com/rows.csv"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data": ADDRESS}, f"sha256: {ADDRESS} needs that of its bytes"),
+        ({"data": ADDRESS, "sha256": "abc"}, "sha256: String should match pattern"),
+        (
+            {"data": ADDRESS, "sha256": "0" * 64},
+            f"{ADDRESS} has not been fetched: run `./daggerw call train`, which does, or save the file as "
+            f"data/fetched/{'0' * 64}.csv",
+        ),
+        ({"sha256": "0" * 64}, "data.csv: has the SHA-256 "),
+    ],
+)
+def test_data_that_is_not_here_or_is_another_is_refused(
+    settings: dict[str, str], message: str, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.data(lambda i: i // 20).settings(**settings)
+    assert_refused(project, capsys, message)
+
+
+def test_a_table_that_was_fetched_is_trained_on_and_its_address_is_in_the_card(project: Project) -> None:
+    content = "a,b,y\n" + "".join(f"{i},{i % 7},{i // 20}\n" for i in range(40))
+    sha256 = hashlib.sha256(content.encode()).hexdigest()
+    (project.folder / "data/fetched").mkdir(parents=True)
+    project.file(f"data/fetched/{sha256}.csv", content).settings(data=ADDRESS, sha256=sha256)
+    card = project.predictor().card
+    assert (card.data_uri, card.data_sha256) == (ADDRESS, sha256)
 
 
 def test_a_positive_class_is_refused_when_there_are_not_two(

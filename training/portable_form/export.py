@@ -137,7 +137,7 @@ def _forest(final: Any, positive: int | None) -> Model:
     outputs = [-1 if several else 0] * len(members)
     # Its scores are probabilities already.
     exported = _model(final, None, [0.0] * len(served), trees=forest(grown, outputs, "single"))
-    return replace(exported, divisor=len(members))
+    return replace(exported, divisor=len(members), answer="shares" if several else exported.answer)
 
 
 def _boosting(final: Any, positive: int | None) -> Model:
@@ -222,5 +222,5 @@ def _model(
         coefficients=None if coefficients is None else doubles(np.ravel(coefficients).tolist()),
         forest=trees,
         divisor=1,
-        answer="index" if len(scores) > 1 else answer,
+        answer="softmax" if len(scores) > 1 else answer,
     )

@@ -69,6 +69,9 @@ class Pair:
         answers = np.array(list(map(self.scorer.answer, found)))
         inexact = max(TOLERANCE, self.tolerance)
         differing |= _differing(answers, served, 0 if served.dtype.kind == "i" else inexact)
+        if self.scorer.shares:
+            shares = np.array(list(map(self.scorer.shares, found)))
+            differing |= _differing(shares, self.estimator.predict_proba(self._taken(rows)), inexact)
         if differing.any():
             first = int(np.argmax(differing))
             raise NotPortable(
@@ -77,9 +80,13 @@ class Pair:
                 f"the portable model {answers[first].item()!r}"
             )
 
+    def _taken(self, rows: Rows) -> Any:
+        """Return rows as the estimator takes them."""
+        return rows if self.columns is None else to_frame(self.columns, rows)
+
     def _expected(self, rows: Rows) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the estimator's scores, and what is served of them."""
-        x = rows if self.columns is None else to_frame(self.columns, rows)
+        x = self._taken(rows)
         try:
             if self.positive is not None:
                 served = self.estimator.predict_proba(x)[:, self.positive]

@@ -13,12 +13,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from app.errors import BadData
+from app.modelling.artifact import Spelling
 from app.modelling.columns import MISSING_SPELLINGS
 from training.settings import CsvSettings
+
+Decimal = Literal[".", ","]
 
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 SAMPLE_LINES = 200
@@ -37,7 +41,7 @@ class CsvFile:
     path: Path
     encoding: str
     separator: str
-    decimal: str
+    decimal: Decimal
     na_values: frozenset[str]
     header: tuple[str, ...]
 
@@ -45,6 +49,13 @@ class CsvFile:
     def dialect(self) -> str:
         """Return in words how the file is written."""
         return f"separator {self.separator!r}, decimal {self.decimal!r}, {self.encoding}"
+
+    @property
+    def spelling(self) -> Spelling | None:
+        """Return how the file spells numbers and missing values, None for the usual way."""
+        if self.decimal == "." and self.na_values == MISSING_SPELLINGS:
+            return None
+        return Spelling(self.decimal, tuple(sorted(self.na_values)))
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the records with the number of their (last) line, but not the blank ones."""
@@ -132,7 +143,7 @@ def _separator(sample: Sequence[str]) -> str:
     return max(SEPARATORS, key=columns)
 
 
-def _decimal(sample: Sequence[str], separator: str) -> str:
+def _decimal(sample: Sequence[str], separator: str) -> Decimal:
     """Return a comma where numbers can have no other meaning, else a point."""
     values = [value.strip() for record in _records(sample, separator) for value in record]
     commas = [value for value in values if _decimal_comma(value)]

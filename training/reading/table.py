@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import file_digest
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,9 +17,10 @@ from sklearn.model_selection import train_test_split
 
 from app.errors import BadData
 from app.modelling import artifact
-from app.modelling.artifact import Kind
+from app.modelling.artifact import Kind, Spelling
 from app.modelling.columns import MISSING_SPELLINGS
 from training.reading.csv_file import check_names, open_csv
+from training.reading.fetched import read_sha256, table_path
 from training.reading.kinds import Source, convert
 from training.reading.target import read_classes, read_quantities
 from training.settings import Settings
@@ -39,6 +39,7 @@ class Table:
     dialect: str
     names: Sequence[str]
     frame: pd.DataFrame
+    spelling: Spelling | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Data:
     source: str
     sha256: str
     dialect: str
+    spelling: Spelling | None
 
 
 def read_data(settings: Settings, folder: Path, *, regression: bool) -> Data:
@@ -67,14 +69,14 @@ def read_data(settings: Settings, folder: Path, *, regression: bool) -> Data:
     table = _read(settings, folder)
     name, sha256, dialect = table.source.name, table.sha256, table.dialect
     trained, held_out = _split(_examples(table, settings, regression=regression))
-    return Data(trained, held_out, name, sha256, dialect)
+    return Data(trained, held_out, name, sha256, dialect, table.spelling)
 
 
 def _read(settings: Settings, folder: Path) -> Table:
     """Return the built-in data set, or the file of that path in the folder."""
     if settings.data == BREAST_CANCER:
         return _breast_cancer(settings)
-    path = folder / settings.data
+    path = table_path(settings, folder)
     return _parquet(path, settings) if path.suffix in PARQUET else _csv(path, settings)
 
 
@@ -98,7 +100,8 @@ def _csv(path: Path, settings: Settings) -> Table:
         return f"{path}, column {name!r}, line {file.line(row)}"
 
     frame = file.read(used, texts, settings.target)
-    return Table(Source(str(path), file.na_values, place), _sha256(path), file.dialect, file.header, frame)
+    source, sha256 = Source(str(path), file.na_values, place), read_sha256(path, settings.sha256)
+    return Table(source, sha256, file.dialect, file.header, frame, file.spelling)
 
 
 def _parquet(path: Path, settings: Settings) -> Table:
@@ -116,12 +119,8 @@ def _parquet(path: Path, settings: Settings) -> Table:
     def place(name: str, row: int) -> str:
         return f"{path}, column {name!r}, row {row + 1}"
 
-    return Table(Source(str(path), MISSING_SPELLINGS, place), _sha256(path), "Parquet", names, frame)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    source, sha256 = Source(str(path), MISSING_SPELLINGS, place), read_sha256(path, settings.sha256)
+    return Table(source, sha256, "Parquet", names, frame)
 
 
 def _used_names(source: str, names: Sequence[str], settings: Settings) -> list[str]:

@@ -7,16 +7,40 @@ const PLOTS = {
   "residuals.svg": "What the prediction misses",
   "classes.svg": "How many of each class are recognised",
 };
+const MOST_BARS = 20;
 
 export function showCard(card) {
   fill("metrics", metrics(card));
+  showImportance(card);
   fill("facts", facts(card));
   plotNames(card).forEach(showPlot);
 }
 
+// What each feature adds, the one that adds most first; of very many only some.
+function showImportance({ features, metrics }) {
+  const known = features.filter(({ importance }) => importance != null).sort((a, b) => b.importance - a.importance);
+  const figure = document.getElementById("importance");
+  figure.hidden = !known.length;
+  if (!known.length) return;
+  const [metric] = Object.keys(metrics);
+  const of = known.length > MOST_BARS ? `; the ${MOST_BARS} largest of ${known.length}` : "";
+  figure.querySelector("span").textContent =
+    `How much ${metricName(metric)} is lost when a feature's values are shuffled among the rows held out${of}`;
+  const most = Math.max(known[0].importance, Number.MIN_VALUE);
+  figure.querySelector("dl").replaceChildren(...known.slice(0, MOST_BARS).map(({ name, importance }) => {
+    const entry = pair(name, importance.toLocaleString("en", { maximumSignificantDigits: 2 }));
+    entry.style.setProperty("--share", Math.max(0, importance) / most);
+    return entry;
+  }));
+}
+
+function metricName(name) {
+  return METRICS[name] ?? name.replaceAll("_", " ");
+}
+
 function* metrics({ metrics, rows }) {
   for (const [name, value] of Object.entries(metrics)) {
-    yield [METRICS[name] ?? name.replaceAll("_", " "), value.toLocaleString("en", { maximumSignificantDigits: 4 })];
+    yield [metricName(name), value.toLocaleString("en", { maximumSignificantDigits: 4 })];
   }
   yield ["rows trained on", rows.train?.toLocaleString("en")];
   yield ["rows held out", rows.test?.toLocaleString("en")];
@@ -65,13 +89,17 @@ async function showPlot(name) {
 function fill(id, entries) {
   for (const [name, value] of entries) {
     if (value === undefined) continue;
-    const pair = document.createElement("div");
-    const [term, description] = [document.createElement("dt"), document.createElement("dd")];
-    term.textContent = name;
-    description.append(value);
-    pair.append(term, description);
-    document.getElementById(id).append(pair);
+    document.getElementById(id).append(pair(name, value));
   }
+}
+
+function pair(name, value) {
+  const entry = document.createElement("div");
+  const [term, description] = [document.createElement("dt"), document.createElement("dd")];
+  term.textContent = name;
+  description.append(value);
+  entry.append(term, description);
+  return entry;
 }
 
 function code(text) {

@@ -42,7 +42,7 @@ from typing import Literal
 from app.errors import ArtifactError
 from app.modelling import strict_json
 from app.modelling.portable import trees
-from app.modelling.portable.model import ALL, Answer, Forest, Model, doubles
+from app.modelling.portable.model import ALL, Forest, Model, doubles
 from app.modelling.portable.operations import Arithmetic, Clip
 from app.modelling.portable.operations import Step as AnyStep
 
@@ -52,6 +52,7 @@ MAX_DEPTH = 200  # of a tree
 MAX_STEPS = 100
 
 Operation = Literal["add", "subtract", "multiply", "divide", "clip"]
+OldAnswer = Literal["value", "sigmoid", "complement", "index"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Document:
     coefficients: tuple[tuple[float, ...], ...]
     trees: tuple[Tree, ...]
     divisor: int
-    answer: Answer
+    answer: OldAnswer
 
 
 def parse(content: bytes | bytearray, place: str) -> Model:
@@ -101,6 +102,8 @@ def parse(content: bytes | bytearray, place: str) -> Model:
 
 def write(model: Model) -> bytes | None:
     """Return a linear model as a file, or None when this format can't express it."""
+    if model.answer == "softmax" or model.answer == "shares":
+        return None
     steps = [_old_step(step) for step in model.steps]
     if model.coefficients is None or len(model.coefficients) > MAX_NODES or len(steps) > MAX_STEPS:
         return None

@@ -25,7 +25,8 @@ ALL = -1  # the output of a tree that adds to every score
 
 Row = Sequence[float]
 Scores = Any  # a double, or a tuple of them when there are several
-Answer = Literal["value", "sigmoid", "complement", "index"]
+Answer = Literal["value", "sigmoid", "complement", "index", "softmax", "shares"]
+SEVERAL: tuple[Answer, ...] = ("index", "softmax", "shares")  # of a score for each class
 Precision = Literal["single", "double"]
 NODE_SIZES: dict[Precision, int] = {"single": 12, "double": 16}  # bytes
 
@@ -111,7 +112,7 @@ def head_faults(model: Model) -> Iterator[str]:
     for name, (number, limit) in numbers.items():
         if not 1 <= number <= limit:
             yield f"{name}: expected 1 to {limit}, got {number}"
-    if (len(model.start) > 1) != (model.answer == "index"):
+    if (len(model.start) > 1) != (model.answer in SEVERAL):
         yield f"answer {model.answer} does not go with {len(model.start)} scores"
     if len(model.steps) > MAX_STEPS:
         yield f"expected at most {MAX_STEPS} steps, got {len(model.steps)}"

@@ -1,27 +1,27 @@
 """Native scorer: `libscorer.so` through ctypes, so it needs no header of Python's and runs on every one.
 
-`python docker/compile_scorer.py` compiles it from scorer.c, and so does the Dockerfile. Without the library,
-the Python scorer predicts the same.
+`python docker/compile_scorer.py` compiles it from scorer.c and rows.c, and so does the Dockerfile. Without
+the library, the Python scorer predicts the same.
 """
 
 from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from app.errors import ArtifactError
 from app.modelling.portable import trees
+from app.modelling.portable.flat_rows import FlatRows
 from app.modelling.portable.model import Model, Row, Scores
 from app.modelling.portable.operations import OPERATIONS
 
 LIBRARY = Path(__file__).with_name("libscorer.so")
-ABI = 2  # the same number stands in scorer.c
+ABI = 3  # the same number stands in scorer.c
 NUMBERS_AT_ONCE = 1_000_000  # of rows and scores: bounds the memory for a batch
 DOUBLE = 8
 
@@ -56,11 +56,20 @@ def library(path: Path) -> ctypes.PyDLL | None:
     if not path.is_file():
         return None
     found = ctypes.PyDLL(str(path))
-    for name in ("abi_version", "scratch_size", "check_trees", "has_categories"):
+    for name in ("abi_version", "scratch_size", "check_trees", "has_categories", "read_rows"):
         getattr(found, name).restype = ctypes.c_int64
     found.scratch_size.argtypes = [_Pointer, ctypes.c_int64]
     found.score.argtypes = [_Pointer, _Pointer, ctypes.c_int64, _Pointer, _Pointer]
-    found.score.restype = None
+    found.read_rows.argtypes = [
+        ctypes.c_char_p,
+        _Pointer,
+        ctypes.c_int64,
+        *[_Pointer] * 2,
+        ctypes.c_int64,
+        _Pointer,
+    ]
+    found.count_bins.argtypes = [_Pointer, ctypes.c_int64, ctypes.c_int64, *[_Pointer] * 3]
+    found.score.restype = found.count_bins.restype = None
     expected = ABI * 1000 + ctypes.sizeof(_Model)
     if (version := found.abi_version()) != expected:
         raise ArtifactError(
@@ -95,20 +104,18 @@ class NativeScorer:
 
     def many(self, rows: Iterable[Row]) -> list[Scores]:
         """Return each row's scores; other threads run meanwhile."""
-        found, waiting = [], list(rows)
+        waiting = rows if isinstance(rows, FlatRows) else list(rows)
+        found: list[Scores] = []
         together = max(1, NUMBERS_AT_ONCE // (self.features + self.outputs))
         for first in range(0, len(waiting), together):
-            found += self._scores(waiting[first : first + together])
+            found += self._scores(FlatRows.of(waiting[first : first + together], self.features))
         return found
 
-    def _scores(self, rows: Sequence[Row]) -> list[Scores]:
-        work = array("d", chain.from_iterable(rows))
-        if len(work) != self.features * len(rows):
-            raise ValueError(f"expected rows of {self.features} features")
+    def _scores(self, rows: FlatRows) -> list[Scores]:
         scores = array("d", bytes(DOUBLE * self.outputs * len(rows)))
         scratch = array("d", bytes(DOUBLE * self.library.scratch_size(self.address, len(rows))))
-        addresses = [each.buffer_info()[0] for each in (work, scores, scratch)]
-        self.unlocked.score(self.address, addresses[0], len(rows), *addresses[1:])
+        addresses = [each.buffer_info()[0] for each in (scores, scratch)]
+        self.unlocked.score(self.address, rows.address, len(rows), *addresses)
         if self.outputs == 1:
             return scores.tolist()
         return [*zip(*(scores[index :: self.outputs] for index in range(self.outputs)), strict=True)]

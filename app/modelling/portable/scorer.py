@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import exp, isfinite, log2, nan
+from math import exp, fsum, isfinite, log2, nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,7 @@ class Scorer:
     row_scores: Callable[[Row], Scores]
     scores: Callable[[Iterable[Row]], list[Scores]]
     answer: Callable[[Any], int | float]
+    shares: Callable[[Any], tuple[float, ...]] | None  # probabilities of several classes
     microseconds: float  # that a row takes, roughly
 
     def one(self, row: Row) -> int | float:
@@ -40,20 +41,24 @@ class Scorer:
         """Return what is served for each of the rows."""
         return list(map(self.answer, self.scores(rows)))
 
+    def probabilities(self, rows: Iterable[Row]) -> list[tuple[float, ...]] | None:
+        """Return each class's probability for rows with finite scores; None if no scores stand for any."""
+        return list(map(self.shares, self.scores(rows))) if self.shares else None
+
 
 def scorer(model: Model, place: str = "model", library: Path | None = native.LIBRARY) -> Scorer:
     """Return a model, read from a file of the name `place`, ready to score.
 
     Without a library it is scored in Python. Raises ArtifactError for trees that aren't right.
     """
-    answer = ANSWERS[model.answer]
+    answer, shares = ANSWERS[model.answer], SHARES.get(model.answer)
     is_small = unrolled.is_possible(model) and model.nodes <= UNROLLED_PRODUCTS
     found = native.native_scorer(model, place, library) if library else None
     if found is None:
         checked = python_scorer.python_scorer(model, place)
-        return Scorer("python", checked.one, checked.many, answer, _microseconds(model, "python"))
+        return Scorer("python", checked.one, checked.many, answer, shares, _microseconds(model, "python"))
     row_scores = unrolled.row_scores(model) if is_small else found.one
-    return Scorer("native", row_scores, found.many, answer, _microseconds(model, "native"))
+    return Scorer("native", row_scores, found.many, answer, shares, _microseconds(model, "native"))
 
 
 def _microseconds(model: Model, kind: Kind) -> float:
@@ -80,9 +85,19 @@ def _index(scores: tuple[float, ...]) -> int | float:
     return scores.index(max(scores)) if all(map(isfinite, scores)) else nan
 
 
+def _softmax(scores: tuple[float, ...]) -> tuple[float, ...]:
+    largest = max(scores)
+    powers = [exp(score - largest) for score in scores]
+    total = fsum(powers)
+    return tuple(power / total for power in powers)
+
+
 ANSWERS: dict[Answer, Callable[[Any], int | float]] = {
     "value": _value,
     "sigmoid": _sigmoid,
     "complement": _complement,
     "index": _index,
+    "softmax": _index,
+    "shares": _index,
 }
+SHARES: dict[Answer, Callable[[Any], tuple[float, ...]]] = {"softmax": _softmax, "shares": tuple}

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 from errors import InvalidFault
 
 Endpoint = Literal[
-    "oidc", "sts", "iam", "artifacts", "token", "registry", "run", "monitoring", "fulcio", "rekor"
+    "oidc", "sts", "iam", "artifacts", "token", "registry", "run", "monitoring", "storage", "fulcio", "rekor"
 ]
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 _FAULT = re.compile(r"(?P<endpoint>[a-z]+):(?P<what>[45]\d\d|timeout|reset)(x(?P<count>[1-9]\d{0,3}))?")

@@ -8,6 +8,7 @@ from advice.attribute_condition import MAPPING, Condition
 
 GITHUB = "https://token.actions.githubusercontent.com"
 HOST_SUFFIX = "-docker.pkg.dev"
+BUCKET = "rehearsal-data"  # of tables
 _MAPPED = re.compile(r"google\.(subject|groups)|attribute\.[a-z0-9_]{1,100}")
 
 
@@ -148,6 +149,7 @@ class World:
     job: Job = Job()
     issuer: str = GITHUB
     default_account: str = "123456789012-compute@developer.gserviceaccount.com"
+    objects: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # of Cloud Storage: BUCKET/NAME
     control_key: str = field(default="", repr=False)  # of the rehearsal's own door; nobody's when empty
     deployers: Mapping[str, str] = field(default_factory=dict)  # accounts by GitHub's environment
 
@@ -175,6 +177,7 @@ def usual_world(request_token: str, job: Job | None = None, control_key: str = "
         Binding(account, "roles/iam.workloadIdentityUser", ours),
         Binding(repository.resource, "roles/artifactregistry.writer", ours),
         Binding(repository.resource, "roles/artifactregistry.writer", f"serviceAccount:{account}"),
+        Binding(bucket_resource(BUCKET), "roles/storage.objectViewer", f"serviceAccount:{account}"),
         *_deploying(repository.project, f"serviceAccount:{account}"),
     )
     return World(provider, repository, account, bindings, request_token, job, control_key=control_key)
@@ -186,10 +189,10 @@ def with_deployers(world: World) -> World:
     Each is for the repository's jobs in one environment of GitHub's. Unlike there, an account may make its
     service, which a rehearsal begins without.
     """
-    pusher = f"serviceAccount:{world.service_account}"
-    kept = [each for each in world.bindings if each.member != pusher or "artifactregistry" in each.role]
-    members = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}/attribute.environment"
     project, repository = world.repository.project, world.repository.resource
+    given_up = _deploying(project, f"serviceAccount:{world.service_account}")
+    kept = [each for each in world.bindings if each not in given_up]
+    members = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}/attribute.environment"
     deployers = {
         name: f"{name}-deployer@{project}.iam.gserviceaccount.com" for name in ("staging", "production")
     }
@@ -202,6 +205,11 @@ def with_deployers(world: World) -> World:
             *_deploying(project, member),
         ]
     return replace(world, bindings=tuple(kept), deployers=deployers)
+
+
+def bucket_resource(bucket: str) -> str:
+    """Return what IAM calls a bucket of Cloud Storage."""
+    return f"projects/_/buckets/{bucket}"
 
 
 def _deploying(project: str, member: str) -> tuple[Binding, ...]:

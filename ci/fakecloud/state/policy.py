@@ -14,6 +14,7 @@ ID_TOKEN = "iam.serviceAccounts.getOpenIdToken"
 ACT_AS = "iam.serviceAccounts.actAs"
 INVOKE = "run.routes.invoke"
 TIME_SERIES = "monitoring.timeSeries.list"
+READ_OBJECT, LIST_OBJECTS = "storage.objects.get", "storage.objects.list"
 
 _READER = frozenset(
     {
@@ -49,6 +50,7 @@ _ROLES = {
     ),
     "roles/run.invoker": frozenset({INVOKE}),
     "roles/monitoring.viewer": frozenset({TIME_SERIES}),
+    "roles/storage.objectViewer": frozenset({READ_OBJECT, LIST_OBJECTS}),
 }
 
 

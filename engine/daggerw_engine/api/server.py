@@ -51,7 +51,7 @@ class _Application:
         self._calls: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
-        """Give up what is still being answered: whoever asked is gone."""
+        """Give up what is still being answered: its client is gone."""
         for task in self._answering:
             task.cancel()
         await asyncio.gather(*self._answering, return_exceptions=True)
@@ -72,7 +72,7 @@ class _Application:
         if headers.get(b"host") not in self._hosts or b"origin" in headers:
             # A browser that was led here by a page, perhaps under another name.
             return 403, b'{"errors":[{"message":"only programs of this machine are served"}]}'
-        if not self._trusted(headers.get(b"authorization", b"")):
+        if not self._is_trusted(headers.get(b"authorization", b"")):
             return 401, b'{"errors":[{"message":"the session token is missing or wrong"}]}'
         if (scope["method"], scope["path"]) != ("POST", "/query"):
             return 404, b'{"errors":[{"message":"only POST /query is served"}]}'
@@ -92,7 +92,7 @@ class _Application:
             return 503, b'{"errors":[{"message":"the session has ended"}]}'
         return 200, json.dumps(task.result()).encode()
 
-    def _trusted(self, header: bytes) -> bool:
+    def _is_trusted(self, header: bytes) -> bool:
         scheme, _, value = header.partition(b" ")
         try:
             user = base64.b64decode(value).partition(b":")[0]

@@ -118,7 +118,7 @@ class Session:
         """Serve the API to a module's process, on its host of the network, while the block runs."""
         assert self._network.module
         listening = await self._network.module.namespace.listen()
-        async with self._served(self._module, listening) as address:
+        async with self._serve(self._module, listening) as address:
             yield ModuleClient(address, self._module.workdir)
 
     def hand_to_module(self, value: object) -> None:
@@ -132,11 +132,11 @@ class Session:
     @asynccontextmanager
     async def user_client(self) -> AsyncIterator[dict[str, str]]:
         """Serve the API on the host's loopback; yields what an SDK's environment needs to find it."""
-        async with self._served(self._user, listener()) as address:
+        async with self._serve(self._user, listener()) as address:
             yield address
 
     @asynccontextmanager
-    async def _served(self, client: Client, listening: socket.socket) -> AsyncIterator[dict[str, str]]:
+    async def _serve(self, client: Client, listening: socket.socket) -> AsyncIterator[dict[str, str]]:
         async def answer(request: Mapping[str, Any]) -> dict[str, Any]:
             return await self._api.execute(
                 client, request["query"], request.get("variables"), request.get("operationName")

@@ -45,7 +45,7 @@ def find_module(caller: Caller) -> Module:
     """Return the module that --mod names, else that of the caller's folder."""
     named = peek(caller.words, "mod")
     if named:
-        return module.load((caller.folder / named).resolve())
+        return module.find_named(named, caller.folder)
     return module.find(caller.folder, caller.default)
 
 

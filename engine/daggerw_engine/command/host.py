@@ -1,25 +1,14 @@
-"""Host of the command line: its programs, and namespaces in which the engine is root."""
+"""Namespaces of the command line's process, in which the engine is root."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 
-# Debian's packages by a program of each.
-PROGRAMS = {
-    "buildah": "buildah",
-    "crun": "crun",
-    "ip": "iproute2",
-    "mmdebstrap": "mmdebstrap",
-    "slirp4netns": "slirp4netns",
-    "tini-static": "tini",
-    "unshare": "util-linux",
-}
-CONTAINERS = frozenset({"cache", "call", "check", "checks", "session"})  # the commands that need all of this
+CONTAINERS = frozenset({"cache", "call", "check", "checks", "session"})  # the commands that need namespaces
 NEW_MOUNTS, RECURSIVE, PRIVATE = 0x20000, 0x4000, 0x40000  # <linux/sched.h>, <linux/mount.h>
 AS_ROOT = ("unshare", "--user", "--map-root-user", "--map-auto", "--mount", "--")
 
@@ -32,11 +21,6 @@ def prepare(words: Sequence[str]) -> None:
     """
     if CONTAINERS.isdisjoint(words):
         return
-    if missing := [package for name, package in PROGRAMS.items() if not shutil.which(name)]:
-        raise SystemExit(
-            f"daggerw: the embedded engine needs the Debian packages {' '.join(missing)}; run as root: "
-            f"apt-get update && apt-get install --yes --no-install-recommends {' '.join(missing)}"
-        )
     if os.geteuid() != 0:
         _start_as_root(words)
     libc = ctypes.CDLL(None, use_errno=True)

@@ -17,10 +17,11 @@ from daggerw_engine.command.calls.module_session import Terminated, run_until_si
 from daggerw_engine.command.calls.output import FAILED, report, say, write
 from daggerw_engine.command.modules.module import sdk_version
 from daggerw_engine.errors import EngineError, NotOfferedError, UsageError
+from daggerw_engine.run.programs import require_programs
 from daggerw_engine.run.proxies import proxies_of
 
-DEFAULT_MODULE = "DAGGERW_DEFAULT_MODULE"
-OWN_VARIABLES = ("PYTHONPATH", "PYTHONPYCACHEPREFIX", DEFAULT_MODULE)
+DEFAULT_MODULE, PACKAGES_LOCK = "DAGGERW_DEFAULT_MODULE", "DAGGERW_PACKAGES_LOCK"
+OWN_VARIABLES = ("PYTHONPATH", "PYTHONPYCACHEPREFIX", DEFAULT_MODULE, PACKAGES_LOCK)
 # What the real command line has besides.
 OTHERS = {
     *("cloud", "completion", "config", "core", "develop", "generate", "init", "install"),
@@ -31,10 +32,16 @@ BROKEN_PIPE, INTERRUPTED, TERMINATED = 141, 130, 143
 
 def main() -> int:
     """Run the process's command line and return its exit status."""
-    default = os.environ.get(DEFAULT_MODULE)
+    default, lock = os.environ.get(DEFAULT_MODULE), os.environ.get(PACKAGES_LOCK)
     for name in OWN_VARIABLES:  # how we were started is nothing for what we start, least of all in images
         os.environ.pop(name, None)
-    caller = Caller(sys.argv[1:], Path.cwd(), os.environ, Path(default) if default else None)
+    caller = Caller(
+        sys.argv[1:],
+        Path.cwd(),
+        os.environ,
+        default=Path(default) if default else None,
+        packages_lock=Path(lock) if lock else None,
+    )
     signal.signal(signal.SIGTERM, _terminate)
     try:
         return _run(caller)
@@ -85,6 +92,7 @@ def _cache(caller: Caller, words: Sequence[str], *, wants_help: bool) -> int:
 
     if wants_help:
         return write(cache_command.PAGE)
+    require_programs(caller.packages_lock)
     return write(cache_command.tend(words, caller.cache, caller.bound))
 
 
@@ -92,6 +100,7 @@ def _session(caller: Caller) -> int:
     from daggerw_engine.api.clients.client import Client
     from daggerw_engine.command.sdk_session import serve
 
+    require_programs(caller.packages_lock)
     user = Client(caller.folder, confined=False, privileges=caller.privileges)
     run_until_signal(serve(caller.cache, caller.bound, user, proxies_of(caller.environment)))
     return 0

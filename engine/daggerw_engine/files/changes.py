@@ -33,7 +33,7 @@ class Write:
 
     @property
     def key(self) -> object:
-        """What stands for it in a cache key."""
+        """Value that stands for it in a cache key."""
         name = PurePosixPath(self.source.path).name if self.into_folders else ""
         return ["write", self.path, self.source.key, self.owner, self.permissions, name]
 
@@ -46,7 +46,7 @@ class Remove:
 
     @property
     def key(self) -> object:
-        """What stands for it in a cache key."""
+        """Value that stands for it in a cache key."""
         return ["remove", self.path]
 
 

@@ -1,4 +1,4 @@
-"""What differs between two directories: as paths, as a patch, and applied to a third one."""
+"""Differences between two directories: as paths, as a patch, and applied to a third one."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Changes:
 
     @property
     def added(self) -> list[str]:
-        """What only the newer one has."""
-        return [_named(path, head) for path, head in self._only(self.after, self.before)]
+        """Paths that only the newer one has."""
+        return [_name_in_patch(path, head) for path, head in self._only(self.after, self.before)]
 
     @property
     def modified(self) -> list[str]:
@@ -48,13 +48,15 @@ class Changes:
 
     @property
     def removed(self) -> list[str]:
-        """What only the older one has; of a folder that is gone nothing but itself."""
+        """Paths that only the older one has; of a folder that is gone nothing but itself."""
         gone = dict(self._only(self.before, self.after))
-        return [_named(path, head) for path, head in gone.items() if os.path.dirname(path) not in gone]
+        return [
+            _name_in_patch(path, head) for path, head in gone.items() if os.path.dirname(path) not in gone
+        ]
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing differs."""
+        """Return whether nothing differs."""
         return not (self.added or self.modified or self.removed)
 
     def layer(self, trees: Trees) -> Place:
@@ -92,7 +94,7 @@ class Changes:
         return ((path, head) for path, head in there.listing.heads.items() if path not in others)
 
 
-def _named(path: str, head: str) -> str:
+def _name_in_patch(path: str, head: str) -> str:
     return f"{path}/" if head[0] == "d" else path
 
 

@@ -39,7 +39,7 @@ class Repository:
         """
         own = folder / ".git"
         if origin and (origin / ".git").is_file():
-            own = _linked(origin)
+            own = _follow_link(origin)
         if not own.is_dir() or own.is_symlink():
             raise PathError("not a Git repository: the directory has no .git folder")
         if not shutil.which("git"):
@@ -70,7 +70,7 @@ class Repository:
         raise PathError(f"repository does not contain ref {name!r}")
 
     async def is_clean(self) -> bool:
-        """Whether the work tree is as in HEAD, but for what .gitignore files name."""
+        """Return whether the work tree is as in HEAD, but for what .gitignore files name."""
         asked = ("--porcelain", "--untracked-files=normal", "--ignore-submodules=dirty")
         return not await self._git("status", *asked, config=await self._filters_off())
 
@@ -136,7 +136,7 @@ class Repository:
         return {**env, "GIT_CONFIG_COUNT": str(len(config))}
 
 
-def _linked(folder: Path) -> Path:
+def _follow_link(folder: Path) -> Path:
     """Return the repository that the file `.git` of a linked work tree, or of a submodule, names."""
     _, _, path = (folder / ".git").read_text().partition("gitdir:")
     return (folder / path.strip()).resolve()

@@ -1,4 +1,4 @@
-"""What is in a folder: the walk over it, and the list whose SHA-256 is a tree's name.
+"""Content of a folder: the walk over it, and the list whose SHA-256 is a tree's name.
 
 A list has two fields for each entry, each ended by a NUL: `kind mode uid:gid content`, then the path. The
 kind is f, d or l, or such as f@0 when its time was forced, the content a file's SHA-256 or a link's target.
@@ -71,7 +71,7 @@ class Listing:
 
     @cached_property
     def heads(self) -> dict[str, str]:
-        """What stands before each path."""
+        """Texts that stand before each path."""
         fields = self.text.split("\0")
         return dict(zip(fields[1::2], fields[::2], strict=False))
 

@@ -1,4 +1,4 @@
-"""Paths inside a root that belongs to somebody else: a container's file system, a tree, a workdir."""
+"""Paths inside a root that is not ours: a container's file system, a tree, a workdir."""
 
 from __future__ import annotations
 

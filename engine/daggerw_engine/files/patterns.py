@@ -28,7 +28,7 @@ class Pattern:
     expression: re.Pattern[str]
 
     def may_reach_below(self, folder: str) -> bool:
-        """Whether something inside `folder` could match."""
+        """Return whether something inside `folder` could match."""
         wanted, have = self.text.split("/"), folder.split("/")
         for want, part in zip(wanted, have, strict=False):
             if "**" in want:
@@ -95,12 +95,12 @@ class GitIgnore:
             return ()
 
     def decides(self, path: str) -> bool | None:
-        """Whether the rules ignore `path`, with a slash after a folder; None when they don't name it."""
+        """Return whether the rules ignore `path`, a folder with a slash; None when they don't name it."""
         return self.rules.check_file(self.above + path.removeprefix(self.prefix)).include
 
     @property
     def takes_back(self) -> bool:
-        """Whether some rule takes paths back in."""
+        """Return whether some rule takes paths back in."""
         return any(rule.include is False for rule in self.rules.patterns)
 
 
@@ -124,7 +124,7 @@ class Filter:
 
     @property
     def key(self) -> str:
-        """What stands for it in a cache key."""
+        """Value that stands for it in a cache key."""
         said = [[pattern.text, pattern.takes_back] for pattern in (*self.exclude, *self.include)]
         return repr((len(self.exclude), said, self.gitignore))
 
@@ -144,14 +144,18 @@ class Filter:
         return replace(self, ignores=(*self.ignores, *found)) if found else self
 
     def keeps(self, path: str, folder: bool = False) -> bool:
-        """Whether `path`, relative with slashes, stays."""
-        if self.ignores and self._ignored(f"{path}/" if folder else path):
+        """Return whether `path`, relative with slashes, stays."""
+        if self.ignores and self._is_ignored(f"{path}/" if folder else path):
             return False
         return (not self.include or self._included(path)) and not self._excluded(path)
 
     def descends(self, folder: str) -> bool:
-        """Whether anything below `folder` could stay."""
-        if self.ignores and self._ignored(f"{folder}/") and not any(each.takes_back for each in self.ignores):
+        """Return whether anything below `folder` could stay."""
+        if (
+            self.ignores
+            and self._is_ignored(f"{folder}/")
+            and not any(each.takes_back for each in self.ignores)
+        ):
             return False
         if self.include and not (
             self._included(folder) or any(p.may_reach_below(folder) for p in self.include)
@@ -169,7 +173,7 @@ class Filter:
     def _excluded(self) -> Callable[[str], bool]:
         return _decision(self.exclude)
 
-    def _ignored(self, path: str) -> bool:
+    def _is_ignored(self, path: str) -> bool:
         decided = (each.decides(path) for each in reversed(self.ignores))
         return next((ignored for ignored in decided if ignored is not None), False)
 

@@ -4,7 +4,7 @@ A tree is `root`, a read-only folder, beside `list`, whose SHA-256 is the tree's
 tree, and the name is all that a cache key needs. Times don't count unless they were forced.
 
 A file that didn't change is one hard link in two trees, always at the same path: within one tree no two files
-are the same one, which programs would notice. Nobody ever writes into a tree's file.
+are the same one, which programs would notice. A tree's file is never written to again.
 """
 
 from __future__ import annotations
@@ -52,14 +52,18 @@ class Place:
     @property
     def listing(self) -> Listing:
         """The list of the folder's content."""
-        return _listing(self.root, self.path.strip("/"))
+        return _read_listing(self.root, self.path.strip("/"))
 
     @property
     def key(self) -> str:
-        """What stands for the content in a cache key: the same wherever equal content comes from."""
+        """Value that stands for the content in a cache key: the same wherever equal content comes from."""
         if self.path == "/":
             return self.digest
-        return _listing(self.root, "").heads[self.path[1:]] if self.on_disk.is_file() else self.listing.digest
+        return (
+            _read_listing(self.root, "").heads[self.path[1:]]
+            if self.on_disk.is_file()
+            else self.listing.digest
+        )
 
     def below(self, path: str) -> Place:
         """Return a place further down; PathError when nothing is there."""
@@ -68,9 +72,9 @@ class Place:
 
 
 @lru_cache(maxsize=16)
-def _listing(root: Path, path: str) -> Listing:
+def _read_listing(root: Path, path: str) -> Listing:
     text = root.with_name("list").read_bytes().decode(errors="surrogateescape")
-    return _listing(root, "").below(path) if path else Listing(text)
+    return _read_listing(root, "").below(path) if path else Listing(text)
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class Trees:
     def copy(self, place: Place, kept: Filter = EVERYTHING) -> Path:
         """Return a new folder with what is kept of a place, for `adopt`.
 
-        Its files are the place's own: whoever changes one replaces it.
+        Its files are the place's own: to change one is to replace it.
         """
         folder, source = self.new_folder(), place.on_disk
         link_all(source, folder, entries(source, kept))

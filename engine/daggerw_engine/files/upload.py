@@ -1,4 +1,4 @@
-"""What changed in a folder of the host since it was uploaded last.
+"""Changes in a folder of the host since it was uploaded last.
 
 As in Git's index, a file counts as unchanged when its stamp is the same, and a stamp is only remembered when
 it is too old for another change within the same tick of the file system's clock.
@@ -46,7 +46,7 @@ class Before:
 
 @dataclass(frozen=True)
 class Found:
-    """What is in the folder now: `known` holds the heads of the files that are as they were."""
+    """Content of the folder now: `known` holds the heads of the files that are as they were."""
 
     items: list[tuple[str, Entry]]
     known: dict[str, str]
@@ -89,7 +89,7 @@ def _stamp(entry: Entry) -> str:
 
 
 def _racy(stamp: str, now: int) -> bool:
-    """Whether the file could change again and keep its stamp."""
+    """Return whether the file could change again and keep its stamp."""
     changed = int(stamp.partition(" ")[0])
     coarse = changed % SECOND == 0  # a file system that counts seconds, or pairs of them
     return changed > now - (2 * SECOND if coarse else TICK)

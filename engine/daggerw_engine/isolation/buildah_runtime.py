@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 if __name__ == "__main__":  # by its path, so that nothing else is found
@@ -18,21 +19,22 @@ from daggerw_engine.isolation.specification import restricted
 
 SCRIPT = """#!/bin/sh
 for word; do
-    [ "$word" != create ] || {{ {program} {processes} "$@" && {limited}; }} || exit
+    [ "$word" != create ] || {{ {steps}; }} || exit
 done
 exec crun --root={state} --cgroup-manager=disabled "$@"
 """
 
 
-def script(state: Path, group: Path | None, *, processes: int) -> str:
+def script(state: Path, groups: Sequence[Path], *, processes: int) -> str:
     """Return a shell script that is an OCI runtime; crun keeps its state in the folder `state`.
 
-    `group` is the cgroup that limits a container's processes; `processes` does so when there is none.
+    `groups` are the cgroups that limit a container; `processes` is its limit when none limits them.
     """
     cached = (f"-Xpycache_prefix={sys.pycache_prefix}",) if sys.pycache_prefix else ()
-    program = shlex.join((sys.executable, "-I", "-S", *cached, __file__))
-    limited = f"echo 0 >{shlex.quote(str(group / 'cgroup.procs'))}" if group else ":"
-    return SCRIPT.format(program=program, processes=processes, limited=limited, state=shlex.quote(str(state)))
+    program = shlex.join((sys.executable, "-I", "-S", *cached, __file__, str(processes)))
+    limits = [f"echo 0 >{shlex.quote(str(group / 'cgroup.procs'))}" for group in groups]
+    steps = " && ".join([f'{program} "$@"', *limits])
+    return SCRIPT.format(steps=steps, state=shlex.quote(str(state)))
 
 
 def main(processes: str, *words: str) -> None:

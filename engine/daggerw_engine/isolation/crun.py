@@ -33,20 +33,20 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 INIT = "tini-static"
 INIT_PATH = "/dev/.init"
 POLL_SECONDS = 0.01
-LIMITED = '[ -z "$0" ] || echo 0 >"$0/cgroup.procs" || exit'
-LIMITS_SHOWN = '[ -z "$0" ] || mount --bind "$0" "$1" || exit; shift'
+LIMITED = 'for group in $0; do echo 0 >"$group/cgroup.procs" || exit; done; unset IFS'
+LIMITS_SHOWN = 'for group in $0; do mount --bind "$group" "$1" || exit; shift; done; unset IFS'
 WITHOUT_CGROUPS = 'mount -t tmpfs -o mode=755,size=4k tmpfs /sys/fs/cgroup || exit; exec "$@"'
 REFUSED = re.compile(r"\[FATAL tini \(\d+\)\] exec (?P<program>.*) failed: (?P<reason>.*)\n\Z", re.DOTALL)
 
 
-def entering(group: Path | None, shown: Path | None = None) -> tuple[str, ...]:
+def entering(groups: Sequence[Path], shown: Sequence[Path] = ()) -> tuple[str, ...]:
     """Return the words before a command that starts crun, so that it sees no cgroups.
 
-    It is limited by `group`, or finds that one at `shown`, to limit with it what it starts.
+    It is limited by `groups`, or finds each at its place in `shown`, to limit with them what it starts.
     """
     limits = LIMITS_SHOWN if shown else LIMITED
-    words = (str(group or ""), *([str(shown)] if shown else []))
-    return (*CONTAINED, "sh", "-c", f"{limits}; {WITHOUT_CGROUPS}", *words)
+    script = f"IFS='\n'; {limits}; {WITHOUT_CGROUPS}"
+    return (*CONTAINED, "sh", "-c", script, "\n".join(map(str, groups)), *map(str, shown))
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,12 @@ class Started:
 
 @asynccontextmanager
 async def start(
-    specification: dict[str, Any], bundle: Path, namespace: str, group: Path | None, *, reads: bool = False
+    specification: dict[str, Any],
+    bundle: Path,
+    namespace: str,
+    groups: Sequence[Path],
+    *,
+    reads: bool = False,
 ) -> AsyncIterator[Started]:
     """Run a container while the block runs, in a network namespace; with `reads`, its stdin is a pipe."""
     command, init = tuple(specification["process"]["args"]), shutil.which(INIT)
@@ -101,7 +106,7 @@ async def start(
         json.dump(told, file, ensure_ascii=False)
     crun = ("crun", f"--root={bundle}/state", f"--log={bundle}/log", "--log-format=json")
     run = ("--cgroup-manager=disabled", "run", f"--bundle={bundle}", bundle.name)
-    words = (*tied(), "nsenter", f"--net={namespace}", "--", *entering(group), *crun, *run)
+    words = (*tied(), "nsenter", f"--net={namespace}", "--", *entering(groups), *crun, *run)
     stdin = asyncio.subprocess.PIPE if reads else None
     environment = {"PATH": os.environ["PATH"]}
     started = Started(command, await process.start(words, env=environment, stdin=stdin), bundle)

@@ -1,6 +1,6 @@
 """OCI runtime specifications: what crun is told of a container, and what no container goes without.
 
-`restricted` is for every container, whoever wrote its specification: ours, or Buildah for a Dockerfile's RUN.
+`restricted` is for every container, whether we wrote its specification or Buildah, for a Dockerfile's RUN.
 The specification's fields: https://github.com/opencontainers/runtime-spec/blob/v1.0.2/config.md
 """
 
@@ -35,9 +35,10 @@ NAMESPACES = ("cgroup", "ipc", "mount", "pid", "uts")
 ARCHITECTURES = {"x86_64": ["SCMP_ARCH_X86_64"], "aarch64": ["SCMP_ARCH_AARCH64"]}
 DEVICE_FILE_SYSTEMS = ("devpts", "tmpfs")  # of which only those at or below /dev have devices
 HOST_NAME = "container"
+SHARED_MEMORY, SHARED_FILES = "/dev/shm", "nr_inodes=16k"  # an empty file takes memory of the kernel's
 OUT_OF_MEMORY_FIRST = 500  # a command is ended before the engine is
 # crun gives a container's root a mount of its own without the flags that it had. The hook reads what crun
-# writes to it: crun fails when nobody does.
+# writes to it: otherwise crun fails.
 NO_DEVICES = 'read -r state; exec mount -o remount,bind,nodev "$0"'
 
 
@@ -64,7 +65,7 @@ class Mounted:
 
     @property
     def entry(self) -> Config:
-        """What the specification has for it."""
+        """Entry of the specification for it."""
         if self.source is None:
             options = ["nosuid", "nodev", "mode=755", *self.options]
             return {"destination": self.target, "type": "tmpfs", "source": "tmpfs", "options": options}
@@ -129,7 +130,7 @@ def restricted(config: Config, root: Path, *, processes: int) -> Config:
             "oomScoreAdj": OUT_OF_MEMORY_FIRST,
             "noNewPrivileges": False,
         },
-        "mounts": [_without_devices(mount) for mount in config["mounts"]],
+        "mounts": [_with_few_files(_without_devices(mount)) for mount in config["mounts"]],
         "hooks": {"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", NO_DEVICES, str(root)]}]},
         "linux": {
             **{name: told for name, told in linux.items() if name not in ("devices", "resources")},
@@ -166,3 +167,10 @@ def _without_devices(mount: Config) -> Config:
         return mount
     options = [each for each in mount.get("options", []) if each != "dev"]
     return {**mount, "options": [*options, "nodev"]}
+
+
+def _with_few_files(mount: Config) -> Config:
+    """Return a mount that, where it is the shared memory, has a limit for its files, too."""
+    if mount["destination"].rstrip("/") != SHARED_MEMORY or mount.get("type") != "tmpfs":
+        return mount
+    return {**mount, "options": [*mount.get("options", []), SHARED_FILES]}

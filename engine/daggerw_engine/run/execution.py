@@ -54,13 +54,13 @@ class Executor:
         key = key_of("exec", state.content, state.surroundings, command, stdin, expect)
         with self._progress.step(f"exec {' '.join(command)}", "queued") as step:
             async with self._cache.results.alone(key):
-                done = self._kept(key, state)
+                done = self._look_up(key, state)
                 if done:
                     step.cached()
                     return done
                 return await self._run(key, state, command, stdin, expect, step)
 
-    def _kept(self, key: str, state: ContainerState) -> ContainerState | None:
+    def _look_up(self, key: str, state: ContainerState) -> ContainerState | None:
         kept = self._cache.results.get(key)
         if not kept or not self._cache.layers.has(key):
             return None
@@ -102,11 +102,11 @@ class Executor:
         if (kept := self._cache.results.get(key)) and (tree := self._cache.trees.get(str(kept["tree"]))):
             return tree if directory else tree.below(Path(path).name)
         async with self._cache.layers.mounted(self._cache.layers.lower(state)) as root:
-            tree = await asyncio.to_thread(self._taken, root, path, directory=directory)
+            tree = await asyncio.to_thread(self._take, root, path, directory=directory)
         self._cache.results.put(key, {"tree": tree.digest})
         return tree
 
-    def _taken(self, root: Path, path: str, *, directory: bool) -> Place:
+    def _take(self, root: Path, path: str, *, directory: bool) -> Place:
         found, trees = existing(root, path), self._cache.trees
         check_kind(found, path, directory=directory)
         return trees.ingest(found) if directory else trees.ingest_file(found, Path(path).name)
@@ -128,11 +128,11 @@ def _expect(outcome: Outcome, command: Sequence[str], expect: str) -> None:
 def _after(key: str, state: ContainerState, outcome: Outcome, places: Iterable[Place]) -> ContainerState:
     """Return the container after a command, with what it left of its writable mounts."""
     left = iter(places)
-    mounts = tuple(replace(m, source=_left(m, next(left))) if m.is_kept else m for m in state.mounts)
+    mounts = tuple(replace(m, source=_source_after(m, next(left))) if m.is_kept else m for m in state.mounts)
     return replace(state.with_layer(key), outcome=outcome, mounts=mounts)
 
 
-def _left(mount: Mount, tree: Place) -> Place:
+def _source_after(mount: Mount, tree: Place) -> Place:
     assert isinstance(mount.source, Place)
     before = mount.source.on_disk
     return tree if before.is_dir() else tree.below(before.name)

@@ -76,7 +76,7 @@ class Mounts:
             case Temporary(size):
                 self.add(Mounted(path, None, fixed, [f"size={size}"] if size else []))
             case Socket(host):
-                listening = _listening(self._memory, name := f"file{len(self.entries)}", owner or ROOT)
+                listening = _listen(self._memory, name := f"file{len(self.entries)}", owner or ROOT)
                 connect = partial(asyncio.open_unix_connection, host)
                 await stack.enter_async_context(forward_connections(listening, connect))
                 self.add(Mounted(path, self._memory / name))
@@ -87,7 +87,7 @@ class Mounts:
                 self.add(Mounted(path, source, fixed))
             case Place() as place if place.on_disk.is_dir():
                 upper = Upper.below(folder)
-                merged = await stack.enter_async_context(self._merged(place, upper))
+                merged = await stack.enter_async_context(self._merge(place, upper))
                 _give(merged, owner)
                 if mount.is_kept:
                     self._kept.append((place, upper))
@@ -100,7 +100,7 @@ class Mounts:
                 self.add(Mounted(path, copied, fixed))
 
     @asynccontextmanager
-    async def _merged(self, place: Place, upper: Upper) -> AsyncIterator[Path]:
+    async def _merge(self, place: Place, upper: Upper) -> AsyncIterator[Path]:
         """Mount a tree's folder with its changes going to `upper` while the block runs."""
         lower = upper.folder / "lower"  # a name without the signs that overlayfs takes for its own
         lower.symlink_to(place.on_disk)
@@ -134,9 +134,9 @@ class Mounts:
 
     async def left(self) -> list[Place]:
         """Return what the command left of each mount that is kept, in order; a file as its tree."""
-        return [await self._left(place, where) for place, where in self._kept]
+        return [await self._take_changes(place, where) for place, where in self._kept]
 
-    async def _left(self, place: Place, where: Upper | Path) -> Place:
+    async def _take_changes(self, place: Place, where: Upper | Path) -> Place:
         trees, layers = self._cache.trees, self._cache.layers
         if isinstance(where, Path):
             return replace(trees.ingest_file(where, where.name), path="/")
@@ -147,7 +147,7 @@ class Mounts:
             return await asyncio.to_thread(trees.merged, place, root, where.changed)
 
 
-def _listening(folder: Path, name: str, owner: Owner) -> socket.socket:
+def _listen(folder: Path, name: str, owner: Owner) -> socket.socket:
     """Return a listening socket in a folder: a command that has it as its own can't change the host's."""
     listening = socket.socket(socket.AF_UNIX)
     above = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

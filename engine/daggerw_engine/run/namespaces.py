@@ -37,27 +37,29 @@ class Namespace:
     @property
     def prefix(self) -> tuple[str, ...]:
         """The words before a command that put it in here, tied to the engine's life."""
-        return (*tied(), *self._entering)
+        return (*tied(), *self._prefix)
 
     @property
-    def _entering(self) -> tuple[str, ...]:
+    def _prefix(self) -> tuple[str, ...]:
         return ("nsenter", f"--net={self.path}", "--")
 
     async def configure(self, *commands: str) -> None:
         """Give commands to ip(8) in here; NetworkError when it refuses one."""
-        done = await run((*self._entering, "ip", "-batch", "-"), stdin="\n".join(commands))
+        done = await run((*self._prefix, "ip", "-batch", "-"), stdin="\n".join(commands))
         if done.status:
-            raise NetworkError(_refused(done.stderr))
+            raise NetworkError(_explain(done.stderr))
 
     async def listen(self, address: str = "127.0.0.1", port: int = 0) -> socket.socket:
         """Return a socket that listens on a port in here, a free one unless it is named."""
-        return await self._made(lambda: socket.create_server((address, port), backlog=128))
+        return await self._make_inside(lambda: socket.create_server((address, port), backlog=128))
 
     async def connect(self, address: str, port: int) -> socket.socket:
-        """Return a socket connected from in here; OSError when nobody listens."""
-        return await self._made(lambda: socket.create_connection((address, port), timeout=CONNECT_SECONDS))
+        """Return a socket connected from in here; OSError when nothing listens."""
+        return await self._make_inside(
+            lambda: socket.create_connection((address, port), timeout=CONNECT_SECONDS)
+        )
 
-    async def _made(self, make: Callable[[], socket.socket]) -> socket.socket:
+    async def _make_inside(self, make: Callable[[], socket.socket]) -> socket.socket:
         with ThreadPoolExecutor(1, initializer=join, initargs=(self.path,)) as inside:
             made = await asyncio.get_running_loop().run_in_executor(inside, make)
         made.setblocking(False)
@@ -78,13 +80,13 @@ async def new_namespace(*commands: str) -> AsyncIterator[Namespace]:
         assert holder.stdout is not None
         assert holder.stderr is not None
         if not await holder.stdout.readline():
-            raise NetworkError(_refused((await holder.stderr.read()).decode(errors="replace")))
+            raise NetworkError(_explain((await holder.stderr.read()).decode(errors="replace")))
         yield Namespace(holder.pid)
     finally:
         await end(holder)
 
 
-def _refused(told: str) -> str:
+def _explain(told: str) -> str:
     reason = " ".join(told.split())
     if "unshare" in reason:
         return f"this machine doesn't allow new network namespaces: {reason}"

@@ -3,9 +3,9 @@
     the host <- slirp4netns -> tap0 = bridge = eth0 of each container and of the module
     bound container -> veth -> service
 
-What is on the bridge reaches the way out and nothing else: its ports are isolated from each other. Whoever is
-bound to a service has a wire of its own to it. slirp4netns takes whatever frame it sees for its own: what is
-meant for somebody who isn't there yet must not be flooded to it.
+What is on the bridge reaches the way out and nothing else: its ports are isolated from each other. What is
+bound to a service has a wire of its own to it. slirp4netns takes each frame that it sees for its own: what is
+meant for a container that isn't there yet must not be flooded to it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Peer:
 class Network:
     """A private network that lives as long as its block.
 
-    Nobody on it reaches the `blocked` addresses, which are the host's own, but for the port of a proxy there.
+    Nothing on it reaches the `blocked` addresses, which are the host's own, but the port of a proxy there.
     """
 
     _way_out: Namespace
@@ -219,11 +219,11 @@ async def _connect_to_host(namespace: Namespace) -> asyncio.subprocess.Process:
         os.close(reader)
     if not ready:
         _, told = await process.communicate()
-        raise NetworkError(_refused(" ".join(told.decode(errors="replace").split())))
+        raise NetworkError(_explain(" ".join(told.decode(errors="replace").split())))
     return process
 
 
-def _refused(told: str) -> str:
+def _explain(told: str) -> str:
     if TUNNEL in told:
         return f"{TUNNEL} isn't open to this user: an administrator allows it with `chmod 0666 {TUNNEL}`"
     return f"slirp4netns made no network: {told}"

@@ -1,4 +1,4 @@
-"""What a command meets in its container: file system, mounts, names, network, environment."""
+"""Surroundings of a command in its container: file system, mounts, names, network, environment."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ class Prepared:
         self, command: Sequence[str], network: Namespace, *, reads: bool = False
     ) -> AsyncIterator[Started]:
         """Run a command on a network while the block runs; with `reads`, its standard input is a pipe."""
-        with cgroups.limited() as group:
+        with cgroups.limited() as limits:
             async with self.mounts.mounted(self.state, self._texts) as root:
                 process = self._process(command, root)
-                told = specification(
-                    process, root, self.mounts.entries, processes=0 if group else cgroups.MOST_PROCESSES
-                )
-                async with crun.start(told, self._memory, network.path, group, reads=reads) as started:
+                told = specification(process, root, self.mounts.entries, processes=limits.processes)
+                async with crun.start(
+                    told, self._memory, network.path, limits.groups, reads=reads
+                ) as started:
                     yield started
 
     def _process(self, command: Sequence[str], root: Path) -> Process:

@@ -93,7 +93,7 @@ class Services:
         async with self._starting.setdefault(key, asyncio.Lock()):
             if key not in self._running:
                 with self._progress.step(f"start service {service.label}"):
-                    self._running[key] = await self._started(service)
+                    self._running[key] = await self._start(service)
             self._users[key] += 1
 
     async def stop(self, service: AnyService, *, kill: bool = False) -> None:
@@ -112,7 +112,7 @@ class Services:
         running, self._running = list(self._running.values()), {}
         await asyncio.gather(*(each.end(kill=False) for each in running))
 
-    async def _started(self, service: AnyService) -> Running:
+    async def _start(self, service: AnyService) -> Running:
         async with AsyncExitStack() as stack:
             bindings = service.container.bindings if isinstance(service, Service) else ()
             bound = [await stack.enter_async_context(self.used(each)) for _, each in bindings]
@@ -144,10 +144,10 @@ class Services:
             while not await _listens(running.peer, port):
                 if (status := running.process.returncode) is not None:
                     refused = running.started.refusal(status, await running.said())
-                    raise refused or await self._ended(service, running)
+                    raise refused or await self._describe_end(service, running)
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _ended(self, service: Service, running: RunningCommand) -> ServiceError:
+    async def _describe_end(self, service: Service, running: RunningCommand) -> ServiceError:
         said = self._progress.scrub((await running.said()).rstrip())
         status = running.process.returncode
         return ServiceError(
@@ -165,7 +165,7 @@ class Services:
             for frontend, backend in pairs:
                 taken = host_listener(frontend, backend)
                 port = taken.getsockname()[1]
-                connect = partial(self._connected, service, backend)
+                connect = partial(self._connect, service, backend)
                 await stack.enter_async_context(forward_connections(taken, connect))
                 self._progress.note(f"http://localhost:{port} leads to port {backend} of the service")
             await stack.enter_async_context(self.used(service))
@@ -173,10 +173,10 @@ class Services:
             running = self._running[service.key]
             if isinstance(service, Service) and isinstance(running, RunningCommand):
                 await running.process.wait()
-                raise await self._ended(service, running)
+                raise await self._describe_end(service, running)
             await asyncio.Event().wait()
 
-    async def _connected(self, service: AnyService, port: int) -> Streams:
+    async def _connect(self, service: AnyService, port: int) -> Streams:
         if (running := self._running.get(service.key)) is None:
             raise ConnectionRefusedError
         peer = running.peer

@@ -28,14 +28,13 @@ FROM = re.compile(
 )
 ARG = re.compile(r"\s*ARG\s", re.I)
 NAME = re.compile(r"(?<=\s)\w+(?==|\s|$)")
-LIMITS = "limits"  # where the runtime finds its cgroup
 ARGUMENT_LABEL = "io.dagger.embedded.arguments"
 FAILED_STEP = re.compile(r"building at STEP \"(?P<step>.*?)\": .*?exit status (?P<status>\d+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class DockerBuild:
-    """What to build: a context, the Dockerfile in it, build arguments, the target stage, and secrets."""
+    """Input of a build: a context, the Dockerfile in it, build arguments, the target stage, and secrets."""
 
     context: Place
     dockerfile: str
@@ -102,10 +101,11 @@ class Builder:
             "CONTAINERS_CONF": str(self._resolver()),
             **{name: secret.text for name, secret in variables.items()},
         }
-        with cgroups.limited() as group:
-            options += _isolation(folder, limited=bool(group))
+        with cgroups.limited() as limits:
+            shown = [folder / f"limits{number}" for number, _ in enumerate(limits.groups)]
+            options += _isolation(folder, shown, limits.processes)
             words = self._cache.store.command("build", *options, str(wanted.context.on_disk))
-            entering = crun.entering(group, folder / LIMITS)
+            entering = crun.entering(limits.groups, shown)
             async with self._network() as prefix:
                 done = await run_inside((*prefix, *entering, *words), environment, hear=hear)
         if done.status:
@@ -122,14 +122,15 @@ def _title(wanted: DockerBuild) -> str:
     return " ".join(["build", wanted.dockerfile, *([f"target {wanted.target}"] if wanted.target else [])])
 
 
-def _isolation(folder: Path, *, limited: bool) -> list[str]:
-    """Return the options by which RUN steps are isolated as all commands are; the runtime is in `folder`."""
-    runtime, limits = folder / "runtime", folder / LIMITS
-    limits.mkdir()
-    processes = 0 if limited else cgroups.MOST_PROCESSES
-    runtime.write_text(
-        buildah_runtime.script(folder / "state", limits if limited else None, processes=processes)
-    )
+def _isolation(folder: Path, limits: Sequence[Path], processes: int) -> list[str]:
+    """Return the options by which RUN steps are isolated as all commands are.
+
+    The runtime is in `folder`, and finds its cgroups at `limits`.
+    """
+    runtime = folder / "runtime"
+    for place in limits:
+        place.mkdir()
+    runtime.write_text(buildah_runtime.script(folder / "state", limits, processes=processes))
     runtime.chmod(0o700)
     return ["--isolation=oci", f"--runtime={runtime}", "--network=host"]  # the host's is the session's there
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from daggerw_engine.errors import StoreError
+from daggerw_engine.files.copying import clear
 from daggerw_engine.process import Completed, Hear, run, run_contained, tied
 
 FULL = (
@@ -71,7 +72,7 @@ class Store:
         return done.stdout.rstrip("\n")
 
     def has(self, image: str) -> bool:
-        """Whether the image with this id is in the store."""
+        """Return whether the image with this id is in the store."""
         return (self.folder / "root/overlay-images" / image).is_dir()
 
     def lower(self, image: str) -> list[str]:
@@ -119,10 +120,13 @@ class Store:
         return told
 
     async def remove_abandoned(self, name: str, id_: str) -> None:
-        """Remove a working container that nobody owns any more.
+        """Remove a working container that no session owns any more.
 
-        A killed `buildah from` may have left one without the state from which `buildah rm` knows it.
+        A killed `buildah from` may have left one without the state from which `buildah rm` knows it. Its
+        changes go first: they may be what fills the disk, and `buildah rm` needs some room.
         """
+        for path in self.changed(name).glob("*"):
+            clear(path)
         state = self.folder / "root/overlay-containers" / id_ / "userdata/buildah.json"
         if not state.exists():
             state.parent.mkdir(parents=True, exist_ok=True)
@@ -136,10 +140,6 @@ class Working:
 
     store: Store
     name: str
-
-    async def mount(self) -> Path:
-        """Return the folder at which its file system is mounted, in this mount namespace."""
-        return Path(await self.store.run("mount", self.name))
 
     async def configure(self, options: Sequence[str]) -> None:
         """Set the image configuration with `buildah config`'s options."""
@@ -195,7 +195,7 @@ def store_error(action: str, done: Completed) -> StoreError:
 
 
 def tells_full(text: str) -> bool:
-    """Whether what a program wrote says that the disk is full."""
+    """Return whether what a program wrote says that the disk is full."""
     return any(sign in text.lower() for sign in FULL)
 
 

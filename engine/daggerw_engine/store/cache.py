@@ -47,10 +47,10 @@ class Cache:
     async def open(cls, folder: Path, bound: int = pruning.BOUND) -> AsyncIterator[Cache]:
         """Open the cache for a session; what killed sessions left behind is removed.
 
-        At the end, but at most once an hour, what is above `bound` bytes is removed if nobody else is there.
+        At the end, but at most once an hour, what is above `bound` bytes is removed, if we are alone.
         """
         _make_folders(folder)
-        async with pruning.in_use(folder), cls._opened(folder) as opened:
+        async with pruning.in_use(folder), cls._open(folder) as opened:
             yield opened
         if pruning.is_due(folder):
             with suppress(CacheInUseError):
@@ -58,7 +58,7 @@ class Cache:
 
     @classmethod
     @asynccontextmanager
-    async def _opened(cls, folder: Path) -> AsyncIterator[Cache]:
+    async def _open(cls, folder: Path) -> AsyncIterator[Cache]:
         with _new_lock(folder / "sessions") as lock:
             scratch = lock.with_suffix("")
             scratch.mkdir(mode=0o700)
@@ -77,12 +77,12 @@ class Cache:
         """Remove the containers, folders and locks of sessions that are no more.
 
         A Dockerfile's containers don't tell whose they are: they go when no other session lives. Containers
-        are listed before locks are tried, so that whoever owns a listed one already held its lock.
+        are listed before locks are tried, so that the owner of a listed one already held its lock.
         """
         cgroups.sweep()
         containers = self.store.working_containers()
         with ExitStack() as held:
-            locks = [lock for lock in self._others() if not _taken(lock, held)]
+            locks = [lock for lock in self._others() if not _is_taken(lock, held)]
             dead = {lock.stem for lock in locks}
             alive = {lock.stem for lock in self._others()} - dead
             for name, id_ in containers.items():
@@ -97,7 +97,7 @@ class Cache:
         return [lock for lock in self.scratch.parent.glob("*.lock") if lock.stem != self.scratch.name]
 
     def _held(self, name: str, held: AsyncExitStack) -> bool:
-        """Whether nobody else has this copy of a volume; it is ours from now on."""
+        """Return whether no other session has this copy of a volume; it is ours from now on."""
         return pruning.flocked(held.enter_context((self.folder / "volumes" / f"{name}.lock").open("w")))
 
     @asynccontextmanager
@@ -163,8 +163,8 @@ def _new_lock(sessions: Path) -> Iterator[Path]:
                 return
 
 
-def _taken(lock: Path, held: ExitStack) -> bool:
-    """Whether a session lives that holds the lock; else we hold it from now on."""
+def _is_taken(lock: Path, held: ExitStack) -> bool:
+    """Return whether a session lives that holds the lock; else we hold it from now on."""
     try:
         return not pruning.flocked(held.enter_context(lock.open()))
     except FileNotFoundError:  # it ended, and put everything away

@@ -56,9 +56,9 @@ class Images:
         async with self._results.alone(key):
             kept = self._results.get(key)
             if not kept or not self._store.has(str(kept["image"])) or self._is_outdated(reference, kept):
-                kept = await self._fetched(reference, None)
+                kept = await self._fetch(reference, None)
             elif not _fresh(reference, kept):
-                kept = await self._fetched(reference, kept)
+                kept = await self._fetch(reference, kept)
             self._results.put(key, {**kept, "reference": reference})
         if kept["stand_in"] and reference not in self._told:
             self._told.add(reference)
@@ -88,9 +88,9 @@ class Images:
         marks = dict(config.labels).get(STAND_IN_LABEL, "").split()
         return Image(image, config, stand_ins | frozenset(marks))
 
-    async def _fetched(self, reference: str, older: dict[str, object] | None) -> dict[str, object]:
+    async def _fetch(self, reference: str, older: dict[str, object] | None) -> dict[str, object]:
         """Return what to keep of an image: pulled, or the older one, or a new stand-in."""
-        image, refused = await self._pulled(reference)
+        image, refused = await self._pull(reference)
         if image:
             return {"image": image, "stand_in": False, "time": time.time()}
         if older:
@@ -102,15 +102,19 @@ class Images:
                 f"{OWN_TABLE} beside dagger.json can say how one is made from Debian's packages"
             )
         self._progress.note(f"{reference.partition('@')[0]}: {refused}")
-        made = {"image": await self._made(reference, stand_in), "stand_in": True, "time": time.time()}
+        made = {
+            "image": await self._make_stand_in(reference, stand_in),
+            "stand_in": True,
+            "time": time.time(),
+        }
         return {**made, "entry": stand_in.key}
 
     def _is_outdated(self, reference: str, kept: dict[str, object]) -> bool:
-        """Whether the table says otherwise by now how the stand-in is made."""
+        """Return whether the table says otherwise by now how the stand-in is made."""
         entry = self._table.find(reference) if kept["stand_in"] else None
         return entry is not None and entry.key != kept.get("entry")
 
-    async def _pulled(self, reference: str) -> tuple[str, str]:
+    async def _pull(self, reference: str) -> tuple[str, str]:
         """Return the pulled image's id, or nothing and why it can't be had."""
         host = registry_of(reference)
         # Behind a proxy, which Buildah knows from the environment, nothing else can be reached directly.
@@ -127,15 +131,23 @@ class Images:
                 return "", str(error)
 
     async def _answers(self, host: str) -> bool:
-        """Whether a registry can be reached, asked once in a session."""
+        """Return whether a registry can be reached, asked once in a session."""
         if host not in self._asked:
             self._asked[host] = asyncio.create_task(_connects(host))
         return await asyncio.shield(self._asked[host])
 
-    async def _made(self, reference: str, stand_in: StandIn) -> str:
-        name = reference.partition("@")[0]
-        with self._progress.step(f"make a stand-in for {name} from Debian's packages"):
-            return await stand_in.make(self._store)
+    async def _make_stand_in(self, reference: str, stand_in: StandIn) -> str:
+        """Return the stand-in's image, made once for all names that it stands for."""
+        key = key_of("stand-in", stand_in.key)
+        async with self._results.alone(key):
+            kept = self._results.get(key)
+            if kept and self._store.has(str(kept["image"])):
+                return str(kept["image"])
+            name = reference.partition("@")[0]
+            with self._progress.step(f"make a stand-in for {name} from Debian's packages"):
+                image = await stand_in.make(self._store)
+            self._results.put(key, {"image": image})
+            return image
 
 
 def registry_of(reference: str) -> str:

@@ -49,7 +49,7 @@ class Layers:
     store: Store
 
     def has(self, key: str) -> bool:
-        """Whether the layer of a step is kept."""
+        """Return whether the layer of a step is kept."""
         return self.path(key).is_dir()
 
     def keep(self, key: str, upper: Upper) -> None:
@@ -114,5 +114,5 @@ def mount_error(done: Completed) -> StoreError:
 
 
 def in_user_namespace() -> bool:
-    """Whether this process's root is an ordinary user of the host."""
+    """Return whether this process's root is an ordinary user of the host."""
     return Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]

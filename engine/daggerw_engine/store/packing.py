@@ -32,20 +32,18 @@ class Packer:
             if (kept := self._cache.results.get(key)) and (tree := self._cache.trees.get(str(kept["tree"]))):
                 return tree.below("image.tar")
             with self._progress.step("pack image"):
-                tree = await self._written(await self._committer.commit(state), named, compress)
+                tree = await self._write(await self._committer.commit(state), named, compress)
             self._cache.results.put(key, {"tree": tree.digest})
         return tree.below("image.tar")
 
-    async def _written(
-        self, state: ContainerState, named: Iterable[tuple[str, str]], compress: bool
-    ) -> Place:
+    async def _write(self, state: ContainerState, named: Iterable[tuple[str, str]], compress: bool) -> Place:
         folder = self._cache.trees.new_folder()
-        async with self._cache.store.working(await self._imaged(state)) as working:
+        async with self._cache.store.working(await self._image_of(state)) as working:
             await working.configure(_options(state, named))
             await working.pack(folder / "image.tar", compress=compress)
         return self._cache.trees.adopt(folder)
 
-    async def _imaged(self, state: ContainerState) -> str | None:
+    async def _image_of(self, state: ContainerState) -> str | None:
         """Return the image in Buildah's store with the container's file system, made layer by layer."""
         image, store = state.image, self._cache.store
         for layer in state.layers:

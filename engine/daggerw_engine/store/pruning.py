@@ -1,7 +1,7 @@
-"""How much the cache folder holds, and what goes when that is too much.
+"""Sizes in the cache folder, and removal of what was used longest ago.
 
 What was used last goes last. Cache volumes, with the local registry's images, only go when told to: they
-alone can't be made again. Whoever removes something is alone with the folder.
+alone can't be made again. Removal takes being alone with the folder.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ async def prune(cache: Path, store: Store, bound: int) -> int:
 
 
 def is_due(cache: Path) -> bool:
-    """Whether an hour has gone since the folder was looked at, and something was kept meanwhile."""
+    """Return whether an hour has gone since the folder was looked at, and something was kept meanwhile."""
     checked, results = cache / CHECKED, cache / "results"
     if not checked.exists():
         checked.touch()
@@ -136,7 +136,7 @@ async def _remove(unit: Unit, cache: Path, store: Store) -> int:
     for place, _, names in os.walk(unit.path):
         infos = [os.lstat(os.path.join(place, name)) for name in names]
         freed += sum(info.st_blocks * BLOCK for info in infos if info.st_nlink == 1)
-    gone = unit.path.with_suffix(".gone")  # when we are killed here, nobody takes the rest for a whole
+    gone = unit.path.with_suffix(".gone")  # when we are killed here, no session takes the rest for a whole
     unit.path.rename(gone)
     shutil.rmtree(gone)
     return freed
@@ -160,7 +160,7 @@ def _forget(cache: Path) -> None:
 
 @asynccontextmanager
 async def in_use(cache: Path) -> AsyncIterator[None]:
-    """Use the folder, with others, while the block runs; whoever removes something is waited for."""
+    """Use the folder, with others, while the block runs; a removal is waited for."""
     with (cache / LOCK).open("w") as file:
         while not flocked(file, fcntl.LOCK_SH):
             await asyncio.sleep(POLL_SECONDS)
@@ -177,7 +177,7 @@ def alone(cache: Path) -> Iterator[None]:
 
 
 def flocked(file: TextIO, how: int = fcntl.LOCK_EX) -> bool:
-    """Whether the file's lock could be taken."""
+    """Return whether the file's lock could be taken."""
     try:
         fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:

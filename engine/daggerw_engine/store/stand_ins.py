@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tempfile
 import tomllib
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -58,7 +59,7 @@ NO_NETWORK = (
 
 @dataclass(frozen=True)
 class StandIn:
-    """How one base image is made from packages.
+    """Recipe of one base image, made from packages.
 
     `packages` are installed on top of a small Debian; where there are none, the `unpacked` ones are all
     that the image has. `commands` run in it at last.
@@ -79,16 +80,18 @@ class StandIn:
 
     @property
     def key(self) -> str:
-        """What tells one way to make it from another."""
+        """Key that tells one way to make it from another."""
         return key_of(repr(self))
 
     async def make(self, store: Store) -> str:
         """Make the image; returns its id. ImageError when Debian's packages can't be had."""
+        root = Path(tempfile.mkdtemp(dir=store.scratch))
+        root.chmod(0o755)
+        await self._install(root)
+        self._finish(root)
+        await self._run_commands(root)
         async with store.working(None) as working:
-            root = await working.mount()
-            await self._install(root)
-            self._finish(root)
-            await self._run_commands(root)
+            root.rename(store.changed(working.name))
             await working.configure(self._configuration())
             return await working.commit()
 

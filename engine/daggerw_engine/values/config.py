@@ -62,7 +62,7 @@ class Config:
 
     @property
     def key(self) -> object:
-        """What stands for it in a cache key."""
+        """Value that stands for it in a cache key."""
         return [
             self.env,
             self.user,

@@ -1,4 +1,4 @@
-"""What a container is after evaluation: an image, layers and changes on top of it, and how commands run."""
+"""Evaluated containers: an image, layers and changes on top of it, and how commands run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from daggerw_engine.values.secret import Secret
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the last command ended."""
+    """End of the last command."""
 
     exit_code: int
     stdout: str
@@ -48,7 +48,7 @@ class ContainerState:
 
     @property
     def surroundings(self) -> object:
-        """What stands in a cache key for all that its commands meet besides their file system."""
+        """Value that stands in a cache key for all that its commands meet besides their file system."""
         secrets = [(name, secret.key) for name, secret in self.secret_env]
         bound = [(alias, service.key) for alias, service in self.bindings]
         return [self.config.env, secrets, self.config.workdir, self.config.user, list(self.mounts), bound]
@@ -61,7 +61,7 @@ class ContainerState:
 
     @property
     def rootfs_key(self) -> str:
-        """What stands for the file system with its changes in a cache key."""
+        """Value that stands for the file system with its changes in a cache key."""
         return key_of(self.content, list(self.changes)) if self.changes else self.content
 
     @property
@@ -102,13 +102,13 @@ class Service:
 
     @property
     def key(self) -> str:
-        """What stands for the service in a cache key."""
+        """Value that stands for the service in a cache key."""
         state = self.container
         return key_of("service", state.rootfs_key, state.config, state.surroundings, list(self.command))
 
     @property
     def label(self) -> str:
-        """What it is called where progress is shown."""
+        """Name where progress is shown."""
         return " ".join(self.command)
 
     @property

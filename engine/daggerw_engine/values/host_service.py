@@ -28,12 +28,12 @@ class HostService:
 
     @property
     def key(self) -> str:
-        """What stands for the service in a cache key."""
+        """Value that stands for the service in a cache key."""
         return key_of("host", self.host, list(self.forwards))
 
     @property
     def label(self) -> str:
-        """What it is called where progress is shown."""
+        """Name where progress is shown."""
         return f"{self.host} {' '.join(str(backend) for _, backend in self.forwards)}"
 
     @property

@@ -1,4 +1,4 @@
-"""What is mounted for a container's commands."""
+"""Mounts of a container's commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Volume:
 
     @property
     def key(self) -> object:
-        """What stands for it in a cache key."""
+        """Value that stands for it in a cache key."""
         return ["volume", self.name]
 
 
@@ -31,7 +31,7 @@ class SecretFile:
 
     @property
     def key(self) -> object:
-        """What stands for it in a cache key."""
+        """Value that stands for it in a cache key."""
         return ["secret", self.secret.key, self.mode]
 
 
@@ -43,7 +43,7 @@ class Temporary:
 
     @property
     def key(self) -> object:
-        """What stands for it in a cache key."""
+        """Value that stands for it in a cache key."""
         return ["temporary", self.size]
 
 
@@ -55,7 +55,7 @@ class Socket:
 
     @property
     def key(self) -> object:
-        """What stands for it in a cache key."""
+        """Value that stands for it in a cache key."""
         return ["socket", self.path]
 
 
@@ -70,27 +70,27 @@ class Mount:
 
     @property
     def key(self) -> object:
-        """What stands for it in a cache key."""
+        """Value that stands for it in a cache key."""
         return [self.path, self.source.key, self.owner, self.read_only]
 
     @property
     def place(self) -> Place:
-        """What is mounted, when it is a folder or file; EngineError when nothing can be taken out of it."""
+        """Folder or file that is mounted; EngineError when nothing can be taken out of another mount."""
         if isinstance(self.source, Place):
             return self.source
         kind = "cache" if isinstance(self.source, Volume) else "tmpfs"
         raise EngineError(f"{self.path}: cannot retrieve path from {kind}")
 
     def covers(self, path: str) -> bool:
-        """Whether `path` is the mount's own or lies below it."""
+        """Return whether `path` is the mount's own or lies below it."""
         return path == self.path or path.startswith(self.path.rstrip("/") + "/")
 
     @property
     def is_listed(self) -> bool:
-        """Whether the API lists it; secrets and sockets lie on top of all others."""
+        """Return whether the API lists it; secrets and sockets lie on top of all others."""
         return not isinstance(self.source, SecretFile | Socket)
 
     @property
     def is_kept(self) -> bool:
-        """Whether a command's changes to it are seen by the next one."""
+        """Return whether a command's changes to it are seen by the next one."""
         return isinstance(self.source, Place) and not self.read_only

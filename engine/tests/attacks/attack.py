@@ -16,7 +16,7 @@ Beside = Literal["stronger", "same", "weaker"]
 DENIED = ("Operation not permitted", "Permission denied", "Read-only file system")
 MISSING = "No such file or directory"  # not every kernel has it
 ABSENT = ("Function not implemented",)
-TOKEN = "a-token-that-nobody-else-has"
+TOKEN = "a-token-of-this-engine-alone"
 
 # <asm/unistd.h>
 NUMBERS = {
@@ -39,7 +39,7 @@ AT_FDCWD, NEW_USER, NEW_MOUNTS, REMOUNT_BIND, NEW_DEVICE = -100, 0x10000000, 0x2
 
 @dataclass(frozen=True)
 class Attack:
-    """What is tried; the reasons for which it may fail, or the one text that tells so; Docker's standing."""
+    """A script; the reasons for which it may fail, or the one text that says so; Docker's standing."""
 
     name: str
     script: str
@@ -111,6 +111,10 @@ open(my $file, '>', '/dev/shm/x'); my $much = 'x' x (1 << 20);
 my $written = grep { defined syswrite($file, $much) } 1..200;
 told($written == 200); unlink '/dev/shm/x';
 """
+FILLS_FILES = """
+my $made = grep { open(my $file, '>', "/dev/shm/y$_") } 1..20000;
+told($made == 20000); unlink glob '/dev/shm/y*';
+"""
 LISTENERS = """
 found(map { (split)[1] } grep { (split)[3] eq '0A' } map { split /\\n/, text("/proc/net/$_") } 'tcp', 'tcp6');
 """
@@ -159,6 +163,10 @@ LIMITED: tuple[Beside, str] = (
     "stronger",
     "Docker limits processes when told to; 2048 here, by a cgroup or, rootless, RLIMIT_NPROC",
 )
+MEMORY_FILES: tuple[Beside, str] = (
+    "stronger",
+    "Docker limits the size of /dev/shm, not its files; 16,384 here",
+)
 APART: tuple[Beside, str] = ("same", "Namespaces of its own, with nothing of the engine's in them")
 ATTACKS = (
     Attack("make a block device", call("mknodat", AT_FDCWD, "/disk", NEW_DEVICE, 0xFE00), DENIED, *CAPABLE),
@@ -174,6 +182,7 @@ ATTACKS = (
     Attack("write to sysrq-trigger", opened("/proc/sysrq-trigger", ">"), (*DENIED, MISSING), *PLACES),
     Attack("write to sysfs", opened("/sys/kernel/uevent_helper", ">"), (*DENIED, MISSING), *PLACES),
     Attack("fill shared memory", FILLS, ("No space left on device",), *PLACES),
+    Attack("fill shared memory with empty files", FILLS_FILES, ("No space left on device",), *MEMORY_FILES),
     Attack("mount a file system", call("mount", "proc", "/tmp", "proc", 0, 0), DENIED, *CALLS),
     Attack("remount read-only paths", call("mount", "", "/proc/sys", "", REMOUNT_BIND, 0), DENIED, *CALLS),
     Attack("unmount what is masked", call("umount2", "/proc/keys", 2), DENIED, *CALLS),
@@ -227,9 +236,23 @@ OTHERS: tuple[tuple[str, Beside, str], ...] = (
         "A network for each command; Docker's default bridge connects all",
     ),
     ("the cloud's metadata, the host's own addresses", "stronger", "No route to them, but to a proxy's port"),
-    ("a file system filled to its end", "same", "The command fails, and what it wrote goes"),
-    ("memory used to its end (not tried)", "same", "No limit; the kernel ends the command before the engine"),
-    ("what only a profile of AppArmor or SELinux refuses (not tried)", "weaker", "There is no profile"),
+    (
+        "a disk filled to its end, with bytes or with files",
+        "same",
+        "No limit; the command fails, what it wrote goes, and the engine goes on",
+    ),
+    (
+        "memory used to its end",
+        "stronger",
+        "Docker limits memory when told to; nine tenths of what there is here, by a cgroup where one can be "
+        "made. Without one, as rootless, the kernel ends the command before the engine",
+    ),
+    (
+        "what only a profile of AppArmor or SELinux refuses (not tried)",
+        "weaker",
+        "There is no profile: to load one takes root on the host and a kernel with AppArmor, and locked-down "
+        "CI has neither. Read-only and masked paths, capabilities and system calls do without",
+    ),
 )
 
 

@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,19 +46,42 @@ class Target:
 @pytest.fixture(scope="module", params=["root", "rootless"])
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     """Return an engine whose environment has a token."""
+    with attacked(rootless=request.param == "rootless") as made:
+        yield made
+
+
+@contextmanager
+def attacked(*before: str, rootless: bool) -> Iterator[Target]:
+    """Run an engine to attack; `before` are words that root runs before its command."""
+    with home_of_attacked(rootless=rootless) as home, attacked_in(home, *before, rootless=rootless) as target:
+        yield target
+
+
+@contextmanager
+def home_of_attacked(*, rootless: bool) -> Iterator[Path]:
+    """Make a home with a file system for containers, `root`, that its user owns."""
     folder = Path(tempfile.mkdtemp(prefix="attacks-"))
     folder.chmod(0o755)
     try:
-        home, rootless = folder / "home", request.param == "rootless"
-        root = small_root(home / "root")
-        before = _as_user(folder) if rootless else ()
-        with running(home, *before, TOKEN=TOKEN, **_found(folder, rootless)) as engine:
-            yield Target(engine, root, rootless)
+        small_root(folder / "home/root")
+        if rootless:
+            _make_user(folder)
+        yield folder / "home"
     finally:
         shutil.rmtree(folder)
 
 
-def _as_user(folder: Path) -> tuple[str, ...]:
+@contextmanager
+def attacked_in(home: Path, *before: str, rootless: bool) -> Iterator[Target]:
+    """Run an engine, whose environment has a token, in a home."""
+    words = (
+        (*before, "unshare", "--mount", "sh", "-euc", BECOME, "sh", str(home.parent)) if rootless else before
+    )
+    with running(home, *words, TOKEN=TOKEN, **_found(home.parent, rootless)) as engine:
+        yield Target(engine, home / "root", rootless)
+
+
+def _make_user(folder: Path) -> None:
     passwd = Path("/etc/passwd").read_text()
     (folder / "passwd").write_text(f"{passwd}attacked:x:{USER}:{USER}::{folder}/home:/bin/sh\n")
     (folder / "ids").write_text("attacked:600000:65536\n")
@@ -67,7 +91,6 @@ def _as_user(folder: Path) -> tuple[str, ...]:
         (folder / name).mkdir()
     for place in (folder / "home", *(folder / "home").rglob("*")):
         os.chown(place, USER, USER, follow_symlinks=False)
-    return ("unshare", "--mount", "sh", "-euc", BECOME, "sh", str(folder))
 
 
 def _found(folder: Path, rootless: bool) -> dict[str, str]:

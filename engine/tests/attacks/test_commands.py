@@ -61,7 +61,7 @@ def of_run(target: Target, scripts: Path) -> dict[str, str]:
 
 
 def has_failed(attack: Attack, told: str) -> bool:
-    """Whether an attack was held off for one of the reasons that it is held off for."""
+    """Return whether an attack was held off for one of the reasons that it is held off for."""
     return told in attack.fails or told in {f"refused: {reason}" for reason in attack.fails}
 
 

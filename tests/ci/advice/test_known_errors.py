@@ -139,6 +139,10 @@ SEEN = {
     ],
     "no password": ["denied: Unauthenticated request. Unauthenticated requests do not have permission"],
     "no right to see the repository": ["Permission 'artifactregistry.repositories.get' denied on resource"],
+    "no right to read the table": [
+        "a@p.iam.gserviceaccount.com does not have storage.objects.get access to the Google Cloud Storage "
+        "object. Permission 'storage.objects.get' denied on resource (or it may not exist)."
+    ],
     "no right to push": [
         'denied: Permission "artifactregistry.repositories.uploadArtifacts" denied on resource '
         '"projects/p/locations/l/repositories/r" (or it may not exist)'

@@ -44,7 +44,7 @@ def test_who_publishes_deploys_nothing_and_who_deploys_publishes_nothing(world: 
     }
     deploying = {"artifactregistry.reader", "iam.serviceAccountUser", "monitoring.viewer", "run.developer"}
     assert held == {
-        world.service_account: {"roles/artifactregistry.writer"},
+        world.service_account: {"roles/artifactregistry.writer", "roles/storage.objectViewer"},
         **{
             each: {f"roles/{role}" for role in deploying | {"run.invoker"}}
             for each in separate.deployers.values()

@@ -178,6 +178,13 @@ def test_the_provenance_holds_what_tells_of_the_model(described: Describe) -> No
     assert provenance.content(statement, "app/model/model.joblib") is None
 
 
+def test_the_provenance_names_the_address_of_data_that_is_not_in_git(described: Describe) -> None:
+    card = json.dumps(CARD | {"data_uri": "gs://a-bucket/rows.csv"}).encode()
+    _, statement = described({components.CARD: card})
+    *_, data = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert data == {"digest": {"sha256": "d" * 64}, "name": "data", "uri": "gs://a-bucket/rows.csv"}
+
+
 def test_the_provenance_tells_of_changes_and_of_a_stand_in(described: Describe) -> None:
     dirty = replace(ORIGIN, revision=f"{'c' * 40}-dirty")
     _, statement = described(origin=dirty, labels={STAND_IN_LABEL: "python:3.11-slim"})

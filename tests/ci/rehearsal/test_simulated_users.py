@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
 from deploying.rollout.golden_rows import Golden, Row
 from deploying.rollout.target import Address
 from net.concurrency import beside
+from rehearsal import simulated_users
 from rehearsal.simulated_users import Users
 
 pytestmark = pytest.mark.anyio
@@ -36,13 +38,13 @@ async def test_users_ask_in_their_own_time_and_count_what_comes_back() -> None:
     assert str(users).startswith("3 users' requests answered (2 by v1, 1 by v2), ")
 
 
-async def test_users_who_wait_keep_nobody_from_asking() -> None:
+async def test_users_who_wait_keep_others_from_asking_only_when_they_are_many() -> None:
     begun, many = 0, anyio.Event()
 
     async def never(request: httpx.Request) -> httpx.Response:
         nonlocal begun
         begun += 1
-        if begun == 20:
+        if begun == simulated_users._AT_ONCE:
             many.set()
         await anyio.sleep_forever()
         raise AssertionError
@@ -51,4 +53,6 @@ async def test_users_who_wait_keep_nobody_from_asking() -> None:
         users = Users(GOLDEN, http, Address("http://service.test"), rate=1000)
         with anyio.fail_after(30):
             await beside(users.run, partial(many.wait))
+            await anyio.lowlevel.checkpoint()
+    assert begun == simulated_users._AT_ONCE
     assert (users.answered, users.lost) == ({}, [])

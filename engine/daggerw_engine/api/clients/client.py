@@ -1,4 +1,4 @@
-"""Who asks, and what it may reach; the module that a session is for."""
+"""Clients of the API, with what each may reach, and the module that a session is for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from daggerw_engine.files.copying import copy_entry, copy_into
 
 @dataclass(frozen=True)
 class Client:
-    """Who asks: where its relative paths begin, and whether it is held inside of that folder.
+    """Client of the API: the folder where its relative paths begin, and whether it is held inside of it.
 
     What it exports has no setuid bits and no capabilities, unless it wants the `privileges` of its files. A
     confined one has a `name` of its own, and cache volumes of its own under that.
@@ -89,7 +89,7 @@ class ModuleSource:
 
 @dataclass(frozen=True)
 class ModuleClient:
-    """What a module's process is told: where the engine answers, and where its relative paths begin."""
+    """Connection of a module's process: where the engine answers, and where its relative paths begin."""
 
     env: Mapping[str, str]
     workdir: Path

@@ -22,14 +22,14 @@ SALT_BYTES = 32
 
 @dataclass(frozen=True)
 class Plaintext:
-    """What setSecret was given, as an argument of a call: its ID shows nothing of it."""
+    """Plaintext that setSecret was given, as an argument of a call: its ID shows nothing of it."""
 
     id: str
     text: str = field(repr=False)
 
 
 class Secrets:
-    """Makes secrets, with keys that nobody can check a guess against who can't read `folder`."""
+    """Makes secrets, with keys against which a guess can be checked only by a reader of `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

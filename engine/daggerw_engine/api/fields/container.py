@@ -71,7 +71,7 @@ class ContainerFields(ConfigurationFields):
         for path, text in ((redirect_stdout, outcome.stdout), (redirect_stderr, outcome.stderr)):
             if path:
                 source = self._trees.write_file("output", text, 0o644)
-                done = self._changed(done, Write(at(done, path, expand), source))
+                done = self._change(done, Write(at(done, path, expand), source))
         return done
 
     async def as_service(self, state: State, args: list[str], use_entrypoint: bool, expand: bool) -> Service:
@@ -115,13 +115,13 @@ class ContainerFields(ConfigurationFields):
         expand: bool,
     ) -> State:
         place = filtered(self._trees, source, exclude, include, gitignore)
-        return self._changed(state, Write(at(state, path, expand), place, owner))
+        return self._change(state, Write(at(state, path, expand), place, owner))
 
     async def with_file(
         self, state: State, path: str, source: Place, owner: str, expand: bool, permissions: int | None = None
     ) -> State:
         target = below_folder(path, at(state, path, expand), source)
-        return self._changed(state, Write(target, source, owner, permissions, into_folders=True))
+        return self._change(state, Write(target, source, owner, permissions, into_folders=True))
 
     async def with_files(self, state: State, path: str, sources: list[Place], **how: object) -> State:
         for source in sources:
@@ -132,7 +132,7 @@ class ContainerFields(ConfigurationFields):
         self, state: State, path: str, contents: str, permissions: int, owner: str, expand: bool
     ) -> State:
         source = self._trees.write_file("file", contents, 0o644)
-        return self._changed(state, Write(at(state, path, expand), source, owner, permissions))
+        return self._change(state, Write(at(state, path, expand), source, owner, permissions))
 
     async def without_directory(self, state: State, path: str, expand: bool) -> State:
         return await self.without_files(state, [path], expand)
@@ -142,7 +142,7 @@ class ContainerFields(ConfigurationFields):
 
     async def without_files(self, state: State, paths: list[str], expand: bool) -> State:
         for path in paths:
-            state = self._changed(state, Remove(at(state, path, expand)))
+            state = self._change(state, Remove(at(state, path, expand)))
         return state
 
     async def with_rootfs(self, state: State, directory: Place) -> State:
@@ -172,52 +172,52 @@ class ContainerFields(ConfigurationFields):
     async def with_mounted_directory(
         self, state: State, path: str, source: Place, owner: str, read_only: bool, expand: bool
     ) -> State:
-        return _mounted(state, Mount(at(state, path, expand), source, owner, read_only))
+        return _add_mount(state, Mount(at(state, path, expand), source, owner, read_only))
 
     async def with_mounted_file(
         self, state: State, path: str, source: Place, owner: str, expand: bool
     ) -> State:
-        return _mounted(state, Mount(at(state, path, expand), source, owner))
+        return _add_mount(state, Mount(at(state, path, expand), source, owner))
 
     async def with_mounted_cache(
         self, state: State, path: str, cache: str, sharing: str, owner: str, expand: bool
     ) -> State:
         volume = Volume(cache, sharing)
-        return _mounted(state, Mount(at(state, path, expand), volume, owner))
+        return _add_mount(state, Mount(at(state, path, expand), volume, owner))
 
     async def with_mounted_temp(
         self, state: State, path: str, expand: bool, size: int | None = None
     ) -> State:
-        return _mounted(state, Mount(at(state, path, expand), Temporary(size or 0)))
+        return _add_mount(state, Mount(at(state, path, expand), Temporary(size or 0)))
 
     async def with_mounted_secret(
         self, state: State, path: str, source: Secret, owner: str, mode: int, expand: bool
     ) -> State:
         secret = SecretFile(source, mode)
-        return _mounted(state, Mount(at(state, path, expand), secret, owner))
+        return _add_mount(state, Mount(at(state, path, expand), secret, owner))
 
     async def with_unix_socket(
         self, state: State, path: str, source: Socket, owner: str, expand: bool
     ) -> State:
-        return _mounted(state, Mount(at(state, path, expand), source, owner))
+        return _add_mount(state, Mount(at(state, path, expand), source, owner))
 
     async def without_mount(self, state: State, path: str, expand: bool) -> State:
-        return _unmounted(state, at(state, path, expand))
+        return _remove_mount(state, at(state, path, expand))
 
     async def without_unix_socket(self, state: State, path: str, expand: bool) -> State:
-        return _unmounted(state, at(state, path, expand))
+        return _remove_mount(state, at(state, path, expand))
 
     async def mounts(self, state: State) -> list[str]:
         return [mount.path for mount in state.mounts if mount.is_listed]
 
-    def _changed(self, state: State, change: Write | Remove) -> State:
+    def _change(self, state: State, change: Write | Remove) -> State:
         """Return the container with a change in its file system, or in the directory mounted there."""
         if (mount := state.mount_at(change.path)) is None:
             return state.changed(change)
         below, place = change.path[len(mount.path) :], mount.place
         merges = isinstance(change, Write) and change.source.on_disk.is_dir() and place.on_disk.is_dir()
         if not below and not merges:
-            return self._changed(_unmounted(state, mount.path), change)
+            return self._change(_remove_mount(state, mount.path), change)
         source = changed(self._trees, place, replace(change, path=below or "/"))
         mounts = (replace(each, source=source) if each is mount else each for each in state.mounts)
         return replace(state, mounts=tuple(mounts))
@@ -245,16 +245,16 @@ def _of(state: State, image: Image) -> State:
     )
 
 
-def _mounted(state: State, added: Mount) -> State:
+def _add_mount(state: State, added: Mount) -> State:
     """Return the container with a mount; it hides those that were mounted at its path and below."""
     if not added.is_listed:
-        return replace(state, mounts=(*_unmounted(state, added.path).mounts, added))
+        return replace(state, mounts=(*_remove_mount(state, added.path).mounts, added))
     on_top = [mount for mount in state.mounts if not mount.is_listed]
     others = [mount for mount in state.mounts if mount.is_listed and not added.covers(mount.path)]
     return replace(state, mounts=(*others, added, *on_top))
 
 
-def _unmounted(state: State, path: str) -> State:
+def _remove_mount(state: State, path: str) -> State:
     return replace(state, mounts=tuple(mount for mount in state.mounts if mount.path != path))
 
 

@@ -69,23 +69,23 @@ class DirectoryFields:
         permissions: int | None = None,
     ) -> Place:
         added = filtered(self._trees, source, exclude, include, gitignore)
-        return await self._changed(place, Write(path, added, owner, permissions))
+        return await self._change(place, Write(path, added, owner, permissions))
 
     async def with_file(
         self, place: Place, path: str, source: Place, owner: str, permissions: int | None = None
     ) -> Place:
         target = below_folder(path, path, source)
-        return await self._changed(place, Write(target, source, owner, permissions, into_folders=True))
+        return await self._change(place, Write(target, source, owner, permissions, into_folders=True))
 
     async def with_files(
         self, place: Place, path: str, sources: list[Place], permissions: int | None = None
     ) -> Place:
         writes = (Write(f"{path}/{Path(each.path).name}", each, "", permissions) for each in sources)
-        return await self._changed(place, *writes)
+        return await self._change(place, *writes)
 
     async def with_new_file(self, place: Place, path: str, contents: str, permissions: int) -> Place:
         added = self._trees.write_file("file", contents, 0o644)
-        return await self._changed(place, Write(path, added, "", permissions))
+        return await self._change(place, Write(path, added, "", permissions))
 
     async def with_new_directory(self, place: Place, path: str, permissions: int) -> Place:
         if os.path.normpath(path).startswith("../"):
@@ -95,13 +95,13 @@ class DirectoryFields:
         return self._trees.adopt(folder)
 
     async def without_directory(self, place: Place, path: str) -> Place:
-        return await self._changed(place, Remove(path))
+        return await self._change(place, Remove(path))
 
     async def without_file(self, place: Place, path: str) -> Place:
-        return await self._changed(place, Remove(path))
+        return await self._change(place, Remove(path))
 
     async def without_files(self, place: Place, paths: list[str]) -> Place:
-        return await self._changed(place, *map(Remove, paths))
+        return await self._change(place, *map(Remove, paths))
 
     async def with_timestamps(self, place: Place, timestamp: int) -> Place:
         return self._trees.timed(place, timestamp)
@@ -136,7 +136,7 @@ class DirectoryFields:
         wanted = DockerBuild(place, dockerfile, arguments, target, tuple(secrets))
         return await self._builder.build(wanted)
 
-    async def _changed(self, place: Place, *changes: Write | Remove) -> Place:
+    async def _change(self, place: Place, *changes: Write | Remove) -> Place:
         return await asyncio.to_thread(changed, self._trees, place, *changes)
 
 

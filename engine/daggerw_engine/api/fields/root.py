@@ -46,10 +46,10 @@ class QueryFields:
         return key
 
     async def secret(self, _: None, uri: str, cache_key: str | None = None) -> Secret:
-        return self._hidden(await self._secrets.of(uri, cache_key))
+        return self._hide(await self._secrets.of(uri, cache_key))
 
     async def set_secret(self, _: None, name: str, plaintext: Plaintext) -> Secret:
-        return self._hidden(self._secrets.set(name, plaintext))
+        return self._hide(self._secrets.set(name, plaintext))
 
     async def default_platform(self, _: None) -> str:
         return PLATFORM
@@ -57,7 +57,7 @@ class QueryFields:
     async def version(self, _: None) -> str:
         return DAGGER_VERSION
 
-    def _hidden(self, secret: Secret) -> Secret:
+    def _hide(self, secret: Secret) -> Secret:
         """Return a secret that is never shown by what the session says."""
         self._progress.scrub.hide(secret.text)
         return secret

@@ -1,4 +1,4 @@
-"""What an object of the API is until somebody needs its value: the chain of calls that leads to it.
+"""Chains of calls, which stand for objects of the API until their values are needed.
 
 A call's ID is a hash over its field, its arguments and its parent's ID. Equal chains therefore are one
 object, which is evaluated once in a session.

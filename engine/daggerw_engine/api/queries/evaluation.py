@@ -32,16 +32,16 @@ class Evaluation:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def evaluate(self, call: Call) -> Any:
-        """Return the value behind a call; whoever asks meanwhile or later gets the same one."""
+        """Return the value behind a call; later queries get the same one."""
         if call.id in self._values:
             return self._values[call.id]
         if call.id not in self._running:
             task = asyncio.create_task(self.ask(call))
             self._running[call.id] = task
-            task.add_done_callback(lambda done: self._ended(call.id, done))
+            task.add_done_callback(lambda done: self._keep_value(call.id, done))
         return await asyncio.shield(self._running[call.id])
 
-    def _ended(self, id_: str, done: asyncio.Task[Any]) -> None:
+    def _keep_value(self, id_: str, done: asyncio.Task[Any]) -> None:
         del self._running[id_]
         if not done.cancelled() and not done.exception():
             self._values[id_] = done.result()

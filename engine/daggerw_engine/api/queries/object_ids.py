@@ -1,6 +1,6 @@
 """IDs of a session's objects, each resolved only for the clients that hold it.
 
-An ID is keyed per session: nobody can make one who was not given it, and none is of use in another session.
+An ID is keyed per session: only a client that was given one can use it, and only in that session.
 """
 
 from __future__ import annotations

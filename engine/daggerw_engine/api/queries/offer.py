@@ -28,7 +28,7 @@ def _schema(path: Path) -> graphql.GraphQLSchema:
 
 
 class Offer:
-    """What this engine offers of a field, its arguments and their values."""
+    """Parts of a field that this engine offers: its arguments and their values."""
 
     def __init__(self) -> None:
         self._types = offered_schema().type_map

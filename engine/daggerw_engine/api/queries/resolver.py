@@ -98,7 +98,7 @@ class Api:
     def _call(self, source: Call, info: ResolveInfo, arguments: dict[str, Any]) -> Call:
         client: Client = info.context
         field = info.parent_type.fields[info.field_name]
-        given = {name: self._loaded(client, value, field.args[name]) for name, value in arguments.items()}
+        given = {name: self._load(client, value, field.args[name]) for name, value in arguments.items()}
         if f"{info.parent_type.name}.{info.field_name}" in RELATIVE_TO_CALLER:
             given["path"] = str(client.path(given["path"]))
         if info.field_name == "secret":
@@ -121,7 +121,7 @@ class Api:
             self._own_folders.add(called.id)
         return called
 
-    def _loaded(self, client: Client, value: Any, argument: graphql.GraphQLArgument) -> Any:
+    def _load(self, client: Client, value: Any, argument: graphql.GraphQLArgument) -> Any:
         if graphql.get_named_type(argument.type).name != "ID" or value is None:
             return value
         if isinstance(value, list):

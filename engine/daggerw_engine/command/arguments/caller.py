@@ -16,15 +16,17 @@ KEEP_PRIVILEGES = "DAGGERW_EXPORT_PRIVILEGES"
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls: the words, the folder, the environment. Read once, in `main`.
+    """Words, folder and environment of a call, read once, in `main`.
 
     `default` is the folder of the module that is called where there is none: the wrapper's own project.
+    The wrapper holds the file `packages_lock` while it installs Debian's packages.
     """
 
     words: Sequence[str]
     folder: Path
     environment: Mapping[str, str]
-    default: Path | None
+    default: Path | None = None
+    packages_lock: Path | None = None
 
     @property
     def cache(self) -> Path:
@@ -33,7 +35,7 @@ class Caller:
 
     @property
     def bound(self) -> int:
-        """How many bytes the cache may hold."""
+        """Most bytes that the cache may hold."""
         from daggerw_engine.store.pruning import BOUND
 
         text = self.environment.get("DAGGERW_CACHE_BYTES") or str(BOUND)
@@ -43,7 +45,7 @@ class Caller:
 
     @property
     def privileges(self) -> bool:
-        """Whether exported files keep setuid bits and capabilities."""
+        """Return whether exported files keep setuid bits and capabilities."""
         return self.environment.get(KEEP_PRIVILEGES) == "1"
 
     def progress_mode(self, parsed: Parsed) -> Mode:

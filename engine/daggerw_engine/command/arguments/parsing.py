@@ -122,7 +122,7 @@ def _flags_in(word: str, flags: Mapping[str, Argument], command: str) -> Iterabl
             raise NotOfferedError(f"option --{name}")
         if argument is None:
             raise UsageError(f"unknown flag: --{name}{suggestion(command_name(name), flags, '--')}", command)
-        yield argument.flag, text if equals else _implied(argument)
+        yield argument.flag, text if equals else _implied_text(argument)
         return
     letters = word[1:]
     while letters:
@@ -132,13 +132,13 @@ def _flags_in(word: str, flags: Mapping[str, Argument], command: str) -> Iterabl
             raise NotOfferedError(f"option -{letter}")
         if argument is None:
             raise UsageError(f"unknown shorthand flag: {letter!r} in {word}", command)
-        implied = _implied(argument)
+        implied = _implied_text(argument)
         yield argument.flag, implied if implied or not letters else letters.removeprefix("=")
         if not implied:
             return
 
 
-def _implied(argument: Argument) -> str | None:
+def _implied_text(argument: Argument) -> str | None:
     return "true" if argument.type.name == "Boolean" and not argument.type.many else None
 
 
@@ -148,7 +148,7 @@ def peek(words: Sequence[str], name: str) -> str | None:
     text = None
     for word, following in pairwise([*words, ""]):
         if word in {f"-{letter}", f"--{name}"}:
-            text = _implied(OPTIONS[name]) or following
+            text = _implied_text(OPTIONS[name]) or following
         elif word.startswith((f"--{name}=", f"-{letter}")):
             text = word.partition("=")[2] if word.startswith("--") else word[2:].removeprefix("=")
     return text

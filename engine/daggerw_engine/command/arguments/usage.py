@@ -1,4 +1,4 @@
-"""What --help and `functions` print, laid out as Dagger's command line does."""
+"""Texts of --help and `functions`, laid out as Dagger's command line does."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _page(intro: str, *sections: tuple[str, list[str]]) -> str:
 
 def _table(rows: Mapping[str, str]) -> list[str]:
     width = max(map(len, rows), default=0)
-    return [line for name, doc in rows.items() for line in _wrapped(f"  {name:{width}}{GAP}", doc)]
+    return [line for name, doc in rows.items() for line in _wrap(f"  {name:{width}}{GAP}", doc)]
 
 
 def _order(argument: Argument) -> tuple[bool, str]:
@@ -81,7 +81,7 @@ def _order(argument: Argument) -> tuple[bool, str]:
 def _flags(arguments: Iterable[Argument], catalogue: Catalogue | None = None) -> list[str]:
     heads = {_head(argument, catalogue): _tail(argument) for argument in arguments}
     width = max(map(len, heads), default=0)
-    return [line for head, doc in heads.items() for line in _wrapped(f"{head:{width}}{GAP}", doc)]
+    return [line for head, doc in heads.items() for line in _wrap(f"{head:{width}}{GAP}", doc)]
 
 
 def _head(argument: Argument, catalogue: Catalogue | None) -> str:
@@ -115,7 +115,7 @@ def _default(argument: Argument) -> str:
     return f"(default {argument.default if is_text else argument.default.strip(chr(34))})"
 
 
-def _wrapped(head: str, text: str) -> list[str]:
+def _wrap(head: str, text: str) -> list[str]:
     width = max(shutil.get_terminal_size().columns - 1, len(head) + 20)
     indent = " " * len(head)
     return textwrap.wrap(text, width, initial_indent=head, subsequent_indent=indent) or [head.rstrip()]

@@ -51,10 +51,10 @@ class UserDefaults:
             found = _below(found, name)
         for name, value in found.items():
             if name.lower() == argument.lower():
-                return self._expanded(value, (name,))
+                return self._expand(value, (name,))
         return None
 
-    def _expanded(self, value: str, seen: tuple[str, ...]) -> str:
+    def _expand(self, value: str, seen: tuple[str, ...]) -> str:
         text = ""
         for part in PART.finditer(value):
             if part["plain"] is not None or part["escaped"] is not None:
@@ -68,7 +68,7 @@ class UserDefaults:
     def _variable(self, match: re.Match[str], seen: tuple[str, ...]) -> str:
         name = match["name"] or match["braced"]
         if name in self.variables and name not in seen:
-            return self._expanded(self.variables[name], (*seen, name))
+            return self._expand(self.variables[name], (*seen, name))
         found = self.environment.get(name, match["default"])
         if found is None:
             raise UsageError(f"{FILE}: {seen[0]} refers to the variable {name}, which isn't set")

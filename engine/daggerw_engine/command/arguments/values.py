@@ -44,7 +44,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Host:
-    """What of the user's machine a value can mean."""
+    """Parts of the user's machine that a value can mean."""
 
     folder: Path
     environment: Mapping[str, str]

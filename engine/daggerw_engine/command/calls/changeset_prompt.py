@@ -1,4 +1,4 @@
-"""What is done with changes that a call gives: they are shown, and applied when the user says so."""
+"""Prompt for the changes that a call gives: they are shown, and applied when the user says so."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIGNS = {"addedPaths": "+", "modifiedPaths": "~", "removedPaths": "-"}
 async def offer(session: Session, id_: str, *, apply: bool, show: Callable[[str], None]) -> None:
     """Show the changes and apply them to the current folder, unasked when told to.
 
-    Raises EngineError when nobody can be asked.
+    Raises EngineError when there is no terminal to ask on.
     """
     found = (await session.query(FOUND, {"id": id_}))["node"]
     lines = [f"{sign} {path}\n" for name, sign in SIGNS.items() for path in found[name] if path[-1] != "/"]
@@ -29,11 +29,11 @@ async def offer(session: Session, id_: str, *, apply: bool, show: Callable[[str]
         show("no changes to apply\n")
         return
     show("".join(lines))
-    if apply or await _agreed(f"Apply changes to {len(lines)} files? [y/N] "):
+    if apply or await _ask(f"Apply changes to {len(lines)} files? [y/N] "):
         await session.query(APPLY, {"id": id_})
 
 
-async def _agreed(question: str) -> bool:
+async def _ask(question: str) -> bool:
     try:
         terminal = os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY)
     except OSError as error:

@@ -13,6 +13,7 @@ from daggerw_engine.command.modules.module import Module, ModuleProcess
 from daggerw_engine.command.modules.typedefs import Catalogue
 from daggerw_engine.progress import Progress
 from daggerw_engine.run.network import module_prefix, private_network
+from daggerw_engine.run.programs import require_programs
 from daggerw_engine.run.proxies import proxies_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ async def evaluate(
     verbose: bool,
 ) -> T:
     """Do `work` in a session with the module's running process."""
+    await asyncio.to_thread(require_programs, caller.packages_lock)
     async with private_network(proxies_of(caller.environment)) as network, network.with_module() as host:
         prefix = module_prefix(host, caller.cache)
         async with ModuleProcess.start(found, prefix, progress.show, verbose=verbose) as process:

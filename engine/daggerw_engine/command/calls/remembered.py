@@ -63,13 +63,13 @@ async def look_up(
 
 
 def is_kept(catalogue: Catalogue, calls: Sequence[Call]) -> bool:
-    """Whether Dagger would keep what these calls give, and it is a value."""
+    """Return whether Dagger would keep what these calls give, and it is a value."""
     last = calls[-1].function.returns.name
     return (
         all(call.owner.name in catalogue.module.objects for call in calls)
         and catalogue.object(last) is None
         and UNKEPT.isdisjoint(_policies(calls))
-        and all(value.type in ("Directory", "File") for call in calls for value in _loaded(call))
+        and all(value.type in ("Directory", "File") for call in calls for value in _loaded_values(call))
     )
 
 
@@ -83,7 +83,7 @@ def _policies(calls: Sequence[Call]) -> list[str]:
     return [call.function.cache for call in calls]
 
 
-def _loaded(call: Call) -> Iterator[Loaded]:
+def _loaded_values(call: Call) -> Iterator[Loaded]:
     for given in call.inputs.values():
         values = given if isinstance(given, list) else [given]
         yield from (each for each in values if isinstance(each, Loaded))

@@ -1,4 +1,4 @@
-"""What can be called on the engine's own objects, read from its GraphQL schema."""
+"""Functions of the engine's own objects, read from its GraphQL schema."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def _type(entry: GraphQLField | GraphQLArgument) -> TypeRef:
     from graphql import get_named_type, is_non_null_type
 
     text = str(entry.type)
-    name = _expected(entry.ast_node) or get_named_type(entry.type).name
+    name = _expected_type(entry.ast_node) or get_named_type(entry.type).name
     return TypeRef(name, many="[" in text, optional=not is_non_null_type(entry.type))
 
 
-def _expected(node: FieldDefinitionNode | InputValueDefinitionNode | None) -> str | None:
+def _expected_type(node: FieldDefinitionNode | InputValueDefinitionNode | None) -> str | None:
     from graphql import StringValueNode
 
     for directive in (node and node.directives) or ():

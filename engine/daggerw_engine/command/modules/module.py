@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PROCESS = Path(__file__).with_name("module_process.py")
 MAX_REPLY_BYTES = 1 << 30
 KEPT = ("PATH", "HOME", "LANG", *VARIABLES)
+# As Dagger tells an address from a folder: https://…, ssh://…, user@host:…, host.tld/…
+GIT_ADDRESS = re.compile(r"\w+://|[\w.-]+@[\w.-]+:|\w[\w-]*(\.[\w-]+)+/")
 VENDORED = {".venv", "sdk", "__pycache__"}
 
 
@@ -72,10 +74,23 @@ def find(start: Path, fallback: Path | None = None) -> Module:
     return load(root)
 
 
+def find_named(name: str, folder: Path) -> Module:
+    """Return the module in the folder that --mod names, seen from `folder`; ModuleError for a Git address."""
+    root = (folder / name).resolve()
+    if GIT_ADDRESS.match(name) and not root.exists():
+        raise ModuleError(
+            f"module: {name!r} is a Git address, and the embedded engine takes modules from local folders "
+            "only: clone it and name its folder, or use the Dagger engine (DAGGERW_ENGINE=dagger)"
+        )
+    return load(root)
+
+
 def load(root: Path) -> Module:
     """Read the manifest in `root`."""
     manifest = _manifest(root / "dagger.json")
     sdk = manifest.get("sdk")
+    if isinstance(sdk, str):  # as until Dagger 0.15
+        sdk = {"source": sdk}
     if not isinstance(sdk, dict) or sdk.get("source") != "python":
         raise NotOfferedError(f"module {manifest['name']!r}: a module with the SDK {sdk!r}")
     if manifest.get("dependencies"):

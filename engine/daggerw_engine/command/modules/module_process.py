@@ -153,7 +153,7 @@ def _take_over_standard_streams() -> tuple[IO[str], IO[str]]:
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
-    # A line at a time: whoever ends this process doesn't wait for buffers.
+    # A line at a time: a parent that ends this process doesn't wait for buffers.
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     return requests, replies
 

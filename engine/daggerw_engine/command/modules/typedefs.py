@@ -1,4 +1,4 @@
-"""What can be called: objects, their functions and arguments, of a module and of the engine alike."""
+"""Types: objects, their functions and arguments, of a module and of the engine alike."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Function:
 
     @property
     def needs_nothing(self) -> bool:
-        """Whether it can be called without any argument."""
+        """Return whether it can be called without any argument."""
         return not any(argument.required for argument in self.arguments)
 
 
@@ -105,7 +105,7 @@ class Types:
 
 @dataclass
 class Catalogue:
-    """The module's types, and the engine's as soon as somebody asks for one."""
+    """The module's types, and the engine's as soon as one of them is needed."""
 
     module: Types
     load_engine: Callable[[], Types]

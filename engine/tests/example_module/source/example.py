@@ -45,7 +45,7 @@ class Example:
         loud: Annotated[bool, Doc("In capitals")] = False,
         speed: Annotated[Speed, Doc("How fast to speak")] = Speed.SLOW,
     ) -> str:
-        """Greet somebody.
+        """Greet a person.
 
         As often as wanted.
         """

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-BODY = b'{"prediction":0.14673748808650006,"model_version":"v1.0.0"}'
+BODY = b'{"prediction":0.14673748808650075,"model_version":"v1.0.0"}'
 START = {
     "type": "http.response.start",
     "status": 200,

@@ -1,0 +1,1 @@
+"""Services that this one is compared with, each a program; `bench.service.contestants` starts them."""

@@ -1,0 +1,154 @@
+"""Downloads of a table: over TLS, and of an object as the release's identity from the fake cloud."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from errors import DataUnavailable
+from fakecloud import addresses
+from fakecloud.state.fixtures import BUCKET, World
+from keyless.endpoints import Endpoints
+from keyless.google_identity import Identity, Provider
+from keyless.oidc_sources import Given
+from net.retry_policy import Retrying
+from net.tokens import Token
+from tests.host import download_site
+from tests.host.download_site import Site
+from training_data.address import Address
+from training_data.download import ATTEMPTS, download
+
+pytestmark = pytest.mark.anyio
+TABLE = b"a,b,y\n1,2,yes\n" * 1000
+SHA256 = hashlib.sha256(TABLE).hexdigest()
+
+
+async def waiting(seconds: float) -> None:
+    """Wait for nothing."""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """Yield a web site with the table, over TLS."""
+    with download_site.serving(tmp_path) as site:
+        (site.folder / "rows.csv").write_bytes(TABLE)
+        yield site
+
+
+@pytest.fixture
+async def client(site: Site) -> AsyncIterator[Retrying]:
+    """Yield a client that trusts the site, whatever name it has."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(site.certificate)
+    async with httpx.AsyncClient(verify=context) as http:
+        yield Retrying(http, sleep=waiting)
+
+
+def at(site: Site, name: str = "rows.csv", sha256: str = SHA256) -> Address:
+    return Address(f"https://127.0.0.1:{site.port}/{name}", sha256)
+
+
+async def test_a_table_is_written_as_it_is(site: Site, client: Retrying, tmp_path: Path) -> None:
+    await download(at(site), None, client, tmp_path / "table")
+    assert (tmp_path / "table").read_bytes() == TABLE
+
+
+async def test_another_table_than_the_one_of_the_hash_is_not_kept(
+    site: Site, client: Retrying, tmp_path: Path
+) -> None:
+    with pytest.raises(DataUnavailable, match=f"rows.csv has the SHA-256 {SHA256}, pyproject.toml says 0000"):
+        await download(at(site, sha256="0" * 64), None, client, tmp_path / "table")
+    assert not (tmp_path / "table").exists()
+
+
+async def test_a_refusal_is_shown(site: Site, client: Retrying, tmp_path: Path) -> None:
+    with pytest.raises(DataUnavailable, match=r"/none.csv answered 404 File not found"):
+        await download(at(site, "none.csv"), None, client, tmp_path / "table")
+
+
+async def test_a_table_beyond_the_limit_is_not_read(site: Site, client: Retrying, tmp_path: Path) -> None:
+    with pytest.raises(DataUnavailable, match=f"has {len(TABLE)} bytes; 100 are the most"):
+        await download(at(site), None, client, tmp_path / "table", limit=100)
+
+
+async def test_a_redirection_to_an_open_connection_is_refused(tmp_path: Path) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.scheme == "https":
+            return httpx.Response(302, headers={"Location": "http://example.com/rows.csv"})
+        return httpx.Response(200, content=TABLE)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        table = Address("https://example.com/rows.csv", SHA256)
+        with pytest.raises(DataUnavailable, match="leads to http://example.com"):
+            await download(table, None, Retrying(http, sleep=waiting), tmp_path / "table")
+
+
+@pytest.mark.parametrize("breaks", [1, ATTEMPTS])
+async def test_a_download_that_breaks_off_is_begun_again_some_times(breaks: int, tmp_path: Path) -> None:
+    left = breaks
+
+    async def half() -> AsyncIterator[bytes]:
+        nonlocal left
+        yield TABLE[:100]
+        if left:
+            left -= 1
+            raise httpx.ReadError("connection lost")
+        yield TABLE[100:]
+
+    async with httpx.AsyncClient(
+        transport=httpx.MockTransport(lambda request: httpx.Response(200, content=half()))
+    ) as http:
+        table, client = Address("https://example.com/rows.csv", SHA256), Retrying(http, sleep=waiting)
+        if breaks < ATTEMPTS:
+            await download(table, None, client, tmp_path / "table")
+            assert (tmp_path / "table").read_bytes() == TABLE
+        else:
+            with pytest.raises(DataUnavailable, match="broke off: .*connection lost"):
+                await download(table, None, client, tmp_path / "table")
+
+
+OBJECT = Address(f"gs://{BUCKET}/2026/rows.csv", SHA256)
+
+
+@pytest.fixture
+def stored(world: World, start_google: Callable[..., str]) -> Identity:
+    """Return the identity of a job in a world with the table in Cloud Storage."""
+    base = start_google(replace(world, objects={f"{BUCKET}/2026/rows.csv": TABLE}))
+    given = Given(addresses.request_url(base), Token(world.request_token))
+    elsewhere = Endpoints.of(addresses.endpoints(base, world))
+    return Identity(Provider.of(world.provider.resource), world.service_account, given, elsewhere)
+
+
+async def fetch(table: Address, identity: Identity | None, path: Path) -> None:
+    async with httpx.AsyncClient() as http:
+        await download(table, identity, Retrying(http, sleep=waiting), path)
+
+
+async def test_an_object_is_fetched_as_the_identity(stored: Identity, tmp_path: Path) -> None:
+    await fetch(OBJECT, stored, tmp_path / "table")
+    assert (tmp_path / "table").read_bytes() == TABLE
+
+
+async def test_an_object_needs_an_identity(tmp_path: Path) -> None:
+    with pytest.raises(DataUnavailable, match=f"`gcloud storage cp {OBJECT.url} {OBJECT.path}`"):
+        await fetch(OBJECT, None, tmp_path / "table")
+
+
+async def test_who_may_not_read_the_bucket_is_told_the_command(stored: Identity, tmp_path: Path) -> None:
+    elsewhere = replace(OBJECT, url="gs://another-bucket/rows.csv")
+    fix = r"add-iam-policy-binding gs://another-bucket .*serviceAccount:publisher@"
+    with pytest.raises(DataUnavailable, match=rf"(?s)403 Forbidden: publisher@.*storage.objects.get.*{fix}"):
+        await fetch(elsewhere, stored, tmp_path / "table")
+
+
+async def test_an_object_that_is_not_there_is_named(stored: Identity, tmp_path: Path) -> None:
+    missing = replace(OBJECT, url=f"gs://{BUCKET}/none.csv")
+    with pytest.raises(DataUnavailable, match=f"404 Not Found: No such object: {BUCKET}/none.csv"):
+        await fetch(missing, stored, tmp_path / "table")
