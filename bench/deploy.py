@@ -95,7 +95,7 @@ async def measure_deployment(place: Place, rate: float) -> None:
     """Deploy, deploy over it and roll back, and print the figures."""
     golden = Golden.of(*((place.model / name).read_bytes() for name in ("golden.json", "card.json")))
     first, second = [await place.publish(tag) for tag in ("v1.0.0", "v1.1.0")]
-    async with place.opened() as (target, client):
+    async with place.open_target() as (target, client):
         deployment = Deployment(target, "bench", Steps(print))
         judge = Judge(golden, client.http, lambda line: print(f"{'':10}{line}"), STEP_SECONDS, LIMITS)
         await deployment.deploy(first, judge)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.places.place import ROOT, Place, started, trained
+from bench.places.place import ROOT, Place, started, train_model
 from deploying.rollout.target import Address, Target
 from deploying.targets.cloud_run import CloudRun, Settings
 from fakecloud import addresses
@@ -45,7 +45,7 @@ class CloudRunPlace:
     versions: dict[str, str] = field(default_factory=dict)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[tuple[Target, Retrying]]:
+    async def open_target(self) -> AsyncIterator[tuple[Target, Retrying]]:
         """Open the driver, with the job's identity."""
         world = self.world
         given = Given(addresses.request_url(self.base), Token(world.request_token))
@@ -78,11 +78,11 @@ class CloudRunPlace:
         with httpx.Client(headers={"Authorization": f"Bearer {self.key}"}, timeout=30) as http:
             while True:
                 try:
-                    told = http.get(f"{self.base}{addresses.CONTROL}/pending")
+                    answer = http.get(f"{self.base}{addresses.CONTROL}/pending")
                 except httpx.TransportError:
                     return
-                if told.status_code == 200:
-                    name, digest = told.json()["revision"], told.json()["image"].partition("@")[2]
+                if answer.status_code == 200:
+                    name, digest = answer.json()["revision"], answer.json()["image"].partition("@")[2]
                     instance = self._serve(self.versions[digest])
                     http.post(
                         f"{self.base}{addresses.CONTROL}/revisions/{name}", json={"instance": instance}
@@ -100,7 +100,7 @@ class CloudRunPlace:
 @contextmanager
 def cloud_run(folder: Path) -> Iterator[Place]:
     """Run the fake cloud, with nothing deployed yet."""
-    model = trained(folder)
+    model = train_model(folder)
     with ExitStack() as stack:
         registry_url = stack.enter_context(serving_registry("docker-registry", folder))
         ticket, key = secrets.token_urlsafe(), secrets.token_urlsafe()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.places.place import ROOT, Place, started, trained
+from bench.places.place import ROOT, Place, started, train_model
 from deploying.rollout.target import Address, Target
 from net.retry_policy import Retrying
 from oci.reference import Release
@@ -34,7 +34,7 @@ class KubernetesPlace:
     folder: Path
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[tuple[Target, Retrying]]:
+    async def open_target(self) -> AsyncIterator[tuple[Target, Retrying]]:
         """Open the driver, as the deployer."""
         context = ssl.create_default_context(cadata=self.lab.cluster.plane.authority)
         async with httpx.AsyncClient(timeout=30, verify=context, trust_env=False) as http:
@@ -72,7 +72,7 @@ def kubernetes(folder: Path) -> Iterator[Place]:
     """Run a cluster of three nodes, with nothing deployed yet."""
     folder.chmod(0o755)
     (folder / "plane").mkdir()
-    model = trained(folder)
+    model = train_model(folder)
     for each in [model, *model.rglob("*")]:
         each.chmod(0o755)
     programs, over = Path(os.environ["KUBERNETES_PROGRAMS"]), threading.Event()

@@ -1,4 +1,4 @@
-"""What a place offers to the benchmark of deployments."""
+"""Interface of a place to deploy to, for the benchmark of deployments."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Place(Protocol):
 
     model: Path
 
-    def opened(self) -> AbstractAsyncContextManager[tuple[Target, Retrying]]:
-        """Open the target and the client that it is asked with."""
+    def open_target(self) -> AbstractAsyncContextManager[tuple[Target, Retrying]]:
+        """Open the target and its HTTP client."""
 
     def publish(self, tag: str) -> Awaitable[Release]:
         """Publish a version of the service."""
 
     def users_address(self, target: Target) -> Awaitable[Address]:
-        """Return where users ask."""
+        """Return the address for users."""
 
 
-def trained(folder: Path) -> Path:
+def train_model(folder: Path) -> Path:
     """Train the model and return its folder."""
     model = folder / "model"
     training = [sys.executable, "train_model.py", "--output", str(model)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.places.place import ROOT, Place, started, trained
+from bench.places.place import ROOT, Place, started, train_model
 from deploying.rollout.target import Address, Target
 from deploying.targets.api_client import Api
 from deploying.targets.swarm import Settings, Swarm, changed, template
@@ -36,7 +36,7 @@ class SwarmPlace:
     model: Path
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[tuple[Target, Retrying]]:
+    async def open_target(self) -> AsyncIterator[tuple[Target, Retrying]]:
         """Open the driver, at the manager's socket."""
         settings = Settings("milestone2", _SERVED, replicas=len(self.nodes), order="stop-first")
         service = template((ROOT / "deploy/swarm/service.yaml").read_text())
@@ -62,7 +62,7 @@ class SwarmPlace:
 @contextmanager
 def swarm(folder: Path) -> Iterator[Place]:
     """Run a swarm of two nodes, with nothing deployed yet."""
-    model = trained(folder)
+    model = train_model(folder)
     packages = folder / "packages"
     words = ["-m", "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target"]
     subprocess.run(
