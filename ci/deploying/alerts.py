@@ -1,4 +1,4 @@
-"""What Alertmanager is told of deployments: that one failed or was undone, and that a later one went well.
+"""Alerts about deployments: sent to Alertmanager when one fails or is rolled back, ended by a later success.
 
 https://prometheus.io/docs/alerting/latest/clients/ has the API. Alerts with the same labels are one alert; it
 ends when it is sent again with an end that has come, or at the end that it was sent with.
@@ -30,7 +30,7 @@ RUNBOOK = "https://github.com/OWNER/NAME/blob/main/docs/runbook.md#deploymentfai
 _PATH = "/api/v2/alerts"
 _LASTS = timedelta(days=1)  # unless a deployment to the same place goes well before
 _DESCRIPTION = 1000  # characters
-# Whoever gets these has changed nothing, or has no say any more: somebody else's deployment tells of itself.
+# After these errors nothing was changed, or another deployment has taken over and sends its own alerts.
 _NOTHING_FAILED = (NothingToRestore, TakenOver, TargetBusy)
 
 Severity = Literal["critical", "warning"]
@@ -38,7 +38,7 @@ Severity = Literal["critical", "warning"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where something was deployed: a table of deploy/environments.toml, and what its target is called."""
+    """Place of a deployment: the environment's name in deploy/environments.toml, and its target's name."""
 
     environment: str
     target: str
@@ -90,14 +90,14 @@ class Alertmanager:
 
 @dataclass(frozen=True)
 class Alerts:
-    """Tells Alertmanager, if there is one, how deployments end; `tell` is told when it does not listen."""
+    """Reports to Alertmanager, if there is one, how deployments end; `tell` prints a failure to report."""
 
     alertmanager: Alertmanager | None
     tell: Callable[[str], None]
 
     @asynccontextmanager
     async def about(self, what: str, place: Place) -> AsyncIterator[None]:
-        """Tell how the block ends. What it raises goes on, whether or not Alertmanager listens."""
+        """Report how the block ends. The block's own error is raised whether or not the report succeeds."""
         try:
             yield
         except _NOTHING_FAILED:
@@ -117,7 +117,7 @@ class Alerts:
 
 
 def failed(what: str, place: Place, error: Exception, now: datetime) -> Alert:
-    """Return the alert of what went wrong: a warning when it was undone, as then users are served."""
+    """Return the alert for a failure: only a warning after a rollback, as users are served then."""
     undone = isinstance(error, RolledBack)
     # What is not ours may have anything in it, tokens too.
     why = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}; its log says more"

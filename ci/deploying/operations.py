@@ -78,7 +78,7 @@ class Operations:
     async def history(self, name: str | None = None) -> str:
         """Return what was deployed in an environment, and what became of it; without a name, in every one.
 
-        Raises TargetError with what there is to tell when not every one can be asked.
+        Raises TargetError with the histories that could be read when a target fails to respond.
         """
         if name:
             return await self._told(self.environments.named(name))
@@ -127,7 +127,7 @@ class Operations:
         return Deployment(target, await self.reach.owner(client), self.steps, lease)
 
     async def _resolved(self, text: str) -> Release:
-        """Return the release that a name leads to; a tag is asked for once, and its digest told."""
+        """Return the release behind a name; a tag is resolved once, and its digest is printed."""
         image = tagged(text)
         async with self.access.open(image or pinned(text).image) as repository:
             if image:
@@ -160,7 +160,7 @@ class Operations:
 
 
 async def smoke_test(url: str, identity: Identity | None) -> str:
-    """Return what a service anywhere answers; a private one is told who we are, by its address.
+    """Return the responses of a service at any URL; a private one gets an ID token for its address.
 
     Raises SmokeError when it does not answer as it has to.
     """

@@ -29,7 +29,7 @@ Reached = AsyncIterator[tuple[Target, Retrying]]
 
 @dataclass(frozen=True)
 class Operator:
-    """Who deploys, as they gave it, what lets them in where Google's tokens do not, and who is alerted."""
+    """Operator of a deployment: name, credentials where Google's tokens are not enough, Alertmanager."""
 
     by: str | None = None
     takeover: bool = False
@@ -47,7 +47,7 @@ class Files(Protocol):
 
 @dataclass(frozen=True)
 class Reach:
-    """Opens targets as somebody, with the repository's files; a socket is lent to a container of the base."""
+    """Opens targets as an operator, with the repository's files; a container of the base gets the socket."""
 
     source: Files
     base: dagger.Container
@@ -56,7 +56,7 @@ class Reach:
 
     @asynccontextmanager
     async def opened(self, environment: Environment) -> Reached:
-        """Open an environment's target and the client that it is asked with."""
+        """Open an environment's target and the client for its requests."""
         settings = environment.settings
         if isinstance(settings, kubernetes.Settings):
             opening = self._cluster(settings)
@@ -70,7 +70,7 @@ class Reach:
     async def owner(self, client: Retrying) -> str:
         """Return who deploys: as they say, else as their identity says."""
         if self.operator.by or self.identity is None:
-            return self.operator.by or "somebody who gave no --by"
+            return self.operator.by or "an operator without --by"
         claims = (await Federation(self.identity, client).identity_token()).claims()
         return f"{claims['repository']} run {claims['run_id']}" if "run_id" in claims else str(claims["sub"])
 
@@ -97,7 +97,7 @@ class Reach:
     async def _swarm(self, settings: swarm.Settings) -> Reached:
         if self.operator.docker is None:
             raise InvalidIdentity(
-                "swarm: is asked through a manager's socket; give --docker unix:///var/run/docker.sock"
+                "swarm: requests need a manager's socket; give --docker unix:///var/run/docker.sock"
             )
         service = swarm.template(await self.source.file(_SWARM).contents())
         key = Token(secrets.token_urlsafe())

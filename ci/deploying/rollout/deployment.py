@@ -1,11 +1,11 @@
-"""From release to release: each step is written to the target's journal before it is taken.
+"""Deployment of one release over another: each step is written to the target's journal before it is taken.
 
     deploy     stage, (shift 5, 25, 50,) shift 100, tidy; judged after each; when one goes wrong, restore
     rollback   restore
 
-Whoever is killed leaves a journal that says which step was being taken. Steps can be taken twice, so the
-next one takes that step again and goes on. Two are kept apart by the lock in the journal, and by the
-target's own word for its state, without which nothing is changed.
+A killed deployment leaves a journal with the step that it was taking. Steps can be taken twice, so the next
+deployment takes that step again and goes on. A lock in the journal keeps two deployments apart, and so does
+the version of the target's state, which every change names.
 """
 
 import secrets
@@ -46,7 +46,7 @@ def plan(*, splits: bool) -> list[str]:
 
 @dataclass
 class Deployment:
-    """One owner's work at one target; a step is to take no longer than the lease in seconds."""
+    """Deployment by one owner to one target; a step must not take longer than the lease in seconds."""
 
     target: Target
     owner: str
@@ -58,7 +58,7 @@ class Deployment:
     async def deploy(self, release: Release, judge: Judging, *, takeover: bool = False) -> bool:
         """Bring a release to all of the traffic and return True, or False when that is so already.
 
-        Raises RolledBack when it went wrong and was undone, TargetBusy when somebody else is at work.
+        Raises RolledBack when it failed and was rolled back, TargetBusy during another deployment.
         """
         seen = await self.target.look()
         if seen.journal.attempt is None and seen.shares == self._alone(release):
@@ -83,14 +83,14 @@ class Deployment:
         """Restore what was there before what is under way, else the last good release; return what is live.
 
         A version chooses another good release. A deployment that is under way is taken over. Raises
-        NothingToRestore, or TargetBusy when somebody restores already.
+        NothingToRestore, or TargetBusy during another rollback.
         """
         attempt = await _again(partial(self._begun_to_restore, version, takeover))
         await self._restored(attempt)
         return (await self.target.look()).live
 
     async def _begun(self, release: Release, takeover: bool) -> Attempt:
-        """Return what there is to do now that nobody else may do anything."""
+        """Lock the target for this deployment and return the attempt to make."""
         seen = await self.target.look()
         left = seen.journal.attempt
         if left is None:
@@ -149,7 +149,7 @@ class Deployment:
         await self.target.record(seen, seen.journal.ended(entry))
 
     async def _undone(self, attempt: Attempt) -> RolledBack:
-        """Restore what was before, and return what there is to raise then."""
+        """Restore the state before the deployment, and return the error to raise."""
         try:
             await self._restored(attempt)
         except TakenOver:
@@ -173,19 +173,19 @@ class Deployment:
         await self.target.record(seen, seen.journal.undone(attempt, self.now()))
 
     async def _journaled(self, attempt: Attempt) -> None:
-        """Write down what is to be done next, and hold the lock for as long as that may take."""
+        """Write the next step to the journal, and renew the lock for as long as the step may take."""
         attempt = replace(attempt, lock=self._lock(attempt.lock.since))
         await self._fenced(lambda seen: self.target.record(seen, seen.journal.doing(attempt)))
 
     async def _fenced(self, effect: Effect) -> None:
-        """Change the target as it is now, provided that it is ours to change."""
+        """Change the target in its present state, if this deployment still has the lock."""
 
         async def once() -> None:
             seen = await self.target.look()
             attempt = seen.journal.attempt
             if attempt is None or attempt.lock.key != self._key:
-                who = attempt.lock if attempt else "somebody who has finished already"
-                raise TakenOver(f"{self.target.name}: taken over by {who}; `dagger call history` tells more")
+                who = attempt.lock if attempt else "another deployment, which has ended"
+                raise TakenOver(f"{self.target.name}: taken over by {who}; see `dagger call history`")
             await effect(seen)
 
         await _again(once)
@@ -216,7 +216,7 @@ class Deployment:
 
 
 async def _again(work: Callable[[], Awaitable[Result]]) -> Result:
-    """Return what comes of looking and changing once nobody else has changed a thing in between."""
+    """Return the result of a read and a change, repeated while others change the target in between."""
     for _ in range(_TRIES):
         try:
             return await work()

@@ -28,7 +28,7 @@ Feature = float | str | bool | None
 
 @dataclass(frozen=True)
 class Row:
-    """A question, and its answer."""
+    """Input of a prediction, and its expected result."""
 
     features: tuple[Feature, ...]
     prediction: float
@@ -70,7 +70,7 @@ class Golden:
         return identity(model, self.hashes, release.image.tag, release.digest)
 
     async def ask(self, http: httpx.AsyncClient, address: Address, version: str, times: int) -> Asked:
-        """Ask the rows in turn, so many times, some at once, and return what came of it."""
+        """Send the rows in turn, `times` requests in all, some at once; return the results."""
         headers, wrong, seconds = await address.headers(), [], []
         waiting = islice(cycle(self.rows), times)
 

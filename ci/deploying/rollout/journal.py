@@ -1,4 +1,4 @@
-"""What a target keeps about its deployments, as one line of JSON in an annotation of its own."""
+"""Journal of a target's deployments: one line of JSON in an annotation of the target."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +17,7 @@ Outcome = Literal["live", "rolled back"]
 
 @dataclass(frozen=True)
 class Lock:
-    """Who is at work, since when, and until when nobody else may take over; times are ISO 8601."""
+    """Lock of a deployment: its owner, its start, and the end until which others wait; times are ISO 8601."""
 
     owner: str
     key: str
@@ -25,7 +25,7 @@ class Lock:
     until: str
 
     def held(self, now: datetime) -> bool:
-        """Whether its time has not run out."""
+        """Return whether the lock has not expired."""
         return now < datetime.fromisoformat(self.until)
 
     def __str__(self) -> str:
@@ -34,7 +34,7 @@ class Lock:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What is under way: a step that is being taken now, or was when its owner was killed.
+    """Deployment or rollback under way, at a step that its owner takes now, or took when it was killed.
 
     `snapshot` is what to go back to when a deployment goes wrong, and what a rollback goes back to.
     """
@@ -60,7 +60,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Journal:
-    """All of it; the newest entry comes first."""
+    """Journal: the attempt under way, if any, and past releases, newest first."""
 
     attempt: Attempt | None = None
     entries: tuple[Entry, ...] = ()

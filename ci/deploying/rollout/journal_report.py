@@ -1,4 +1,4 @@
-"""What a target's journal says, to be read."""
+"""Report of a target's journal as text."""
 
 from deploying.rollout.journal import Journal
 from deploying.rollout.target import Seen

@@ -1,4 +1,4 @@
-"""Judges a candidate in each step, by what is counted while it lasts and by golden rows."""
+"""Judge of a candidate: each step is decided by request counts and golden rows."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -21,15 +21,15 @@ _GLANCES = 5  # in a step, so that what is plainly bad needn't be waited for
 
 
 class Judging(Protocol):
-    """Who says whether a candidate is fit."""
+    """Interface of judges, which accept or reject a candidate."""
 
     async def judge(self, target: Target, release: Release, step: str) -> None:
-        """Return when it is; raises ReleaseRejected, with the figures, when it is not."""
+        """Return when the candidate is fit; raises ReleaseRejected, with the figures, when it is not."""
 
 
 @dataclass
 class Judge:
-    """The one by numbers. A step lasts so many seconds, at least as long as the target's numbers lag."""
+    """Judge by numbers. A step lasts `seconds`, at least as long as the target's numbers lag."""
 
     golden: Golden
     http: httpx.AsyncClient
@@ -40,11 +40,11 @@ class Judge:
     _running: Numbers = field(default_factory=Numbers)
 
     async def judge(self, target: Target, release: Release, step: str) -> None:
-        """Let the verdict on one step fall."""
+        """Decide about one step; raises ReleaseRejected, with the figures, when the candidate is not fit."""
         seen = await target.look()
         address = _asked_at(seen, target)
         if differences := await self.golden.differences(self.http, address, release):
-            self._decide(release, step, Verdict("asked who it is", differences))
+            self._decide(release, step, Verdict("checked its identity", differences))
         if step == STAGE:
             await smoke.contract(self.http, address.url, await address.headers())
         # What has no part of the traffic has nothing to be watched for.
@@ -54,7 +54,7 @@ class Judge:
         self._decide(release, step, verdict(candidate, self._running, asked, self.limits))
 
     async def _asked(self, address: Address, release: Release, missing: int) -> Asked:
-        """Ask every golden row once and, unless that was bad enough, as many more as are missing."""
+        """Send every golden row once; if the answers are good, send as many more as are missing."""
         version, rows = release.image.tag, len(self.golden.rows)
         asked = await self.golden.ask(self.http, address, version, rows)
         if missing > rows and verdict(Numbers(), Numbers(), asked, self.limits).good:
@@ -62,7 +62,7 @@ class Judge:
         return asked
 
     async def _watched(self, target: Target, seen: Seen) -> Numbers:
-        """Wait as long as a step lasts, or until it goes badly; return what the candidate did meanwhile."""
+        """Wait until a step ends or the candidate is clearly bad; return the candidate's numbers."""
         started, candidate = datetime.now(UTC), Numbers()
         before = await target.observe(seen, started)
         for _ in range(_GLANCES):

@@ -60,7 +60,7 @@ def total(numbers: Iterable[Numbers]) -> Numbers:
 
 
 def grown(before: Mapping[str, Numbers], after: Mapping[str, Numbers]) -> Numbers:
-    """Return what was counted between two looks at the same instances; new ones count from their start."""
+    """Return the numbers counted between two looks at the same instances; new ones count from their start."""
     return total(now.since(before.get(instance, Numbers())) for instance, now in after.items())
 
 

@@ -1,4 +1,4 @@
-"""Whether a candidate's numbers let it have more of the traffic: pure functions, with all that they go by."""
+"""Verdict on a candidate: pure functions that decide by its numbers whether it gets more of the traffic."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Asked:
-    """Golden rows that were asked: how many, what was wrong with the answers, and how long they took."""
+    """Golden rows that were sent: their number, wrong answers, and the seconds that each took."""
 
     requests: int = 0
     wrong: Sequence[str] = ()
@@ -39,14 +39,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a candidate, with the figures that say so."""
+    """Verdict on a candidate, with the figures that it is based on."""
 
     figures: str
     faults: Sequence[str] = ()
 
     @property
     def good(self) -> bool:
-        """Whether nothing was found."""
+        """True if no fault was found."""
         return not self.faults
 
     def __str__(self) -> str:

@@ -325,7 +325,7 @@ async def test_who_deploys_is_called_as_they_say_or_as_their_identity_does(place
             assert await operations.reach.owner(client) == said
     nobody = replace(place.operations(by=None).reach, identity=None)
     async with patient() as client:
-        assert await nobody.owner(client) == "somebody who gave no --by"
+        assert await nobody.owner(client) == "an operator without --by"
     assert release
 
 

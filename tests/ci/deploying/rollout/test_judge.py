@@ -133,7 +133,7 @@ async def test_a_slow_candidate_is_asked_no_more_than_it_takes_to_see_that(fleet
 
 async def test_who_is_somebody_else_is_asked_nothing_more(fleet: Fleet) -> None:
     fleet.running["candidate"].sha256 = "another"
-    with pytest.raises(ReleaseRejected, match="asked who it is: /model says artifact_sha256 'another'"):
+    with pytest.raises(ReleaseRejected, match="checked its identity: /model says artifact_sha256 'another'"):
         await asked(fleet, Watched([(Numbers(), Numbers())]))
     assert fleet.running["candidate"].asked == 0
 

@@ -131,7 +131,7 @@ async def test_a_rollback_takes_a_running_deployment_over_which_then_stops(lab: 
     first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
     async with worker(lab, "the one") as one:
         await one.deploy(first)
-        with pytest.raises(TakenOver, match="taken over by somebody who has finished"):
+        with pytest.raises(TakenOver, match="taken over by another deployment, which has ended"):
             await one.deployment.deploy(second, Interrupted("rollback", lab, second))
         seen = await one.target.look()
         assert (seen.live, seen.candidate) == (str(first), None)
