@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until told to stop; the first line on stdout says where."""
+    """Serve until a signal stops it; the first line on stdout has the address."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     # Only the stand-in's own log, which knows no tokens.
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         "--registry-url", required=True, help="the real registry, such as http://registry:5000"
     )
     parser.add_argument(
-        "--request-token-file", type=Path, required=True, help="a file with the token that the job asks with"
+        "--request-token-file", type=Path, required=True, help="a file with the job's request token"
     )
     parser.add_argument(
         "--control-key-file", type=Path, help="a file with the key of the door by which revisions are started"

@@ -26,7 +26,7 @@ class Storage:
         return [Route("/storage/v1/b/{bucket}/o/{name:path}", self.content)]
 
     async def content(self, request: Request) -> Response:
-        """Answer with an object's bytes, to somebody who may read it."""
+        """Respond with an object's bytes if the caller may read it."""
         grant, bucket = self.ledger.bearer(request.headers), request.path_params["bucket"]
         resource = bucket_resource(bucket)
         if request.query_params.get("alt") != "media":

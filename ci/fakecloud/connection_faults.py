@@ -39,7 +39,7 @@ def server(app: ASGIApp) -> uvicorn.Server:
 
 
 def cut(scope: Scope) -> None:
-    """Reset a request's connection: whoever reads from it or writes to it fails at once."""
+    """Reset a request's connection: reads and writes of either side fail at once."""
     transport: asyncio.Transport = scope["state"][_TRANSPORT]
     # Closing with a linger time of zero sends RST instead of FIN.
     with contextlib.suppress(OSError):

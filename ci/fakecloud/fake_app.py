@@ -65,7 +65,7 @@ _ENDPOINTS = {
 # google.rpc.Code by HTTP status.
 _CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
 _CODES |= {500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
-# Whoever knows an upload's or a download's address may use it: the log does not know it.
+# The address of an upload or a download is its only secret: it stays out of the log.
 _SECRET = re.compile(r"/(uploads|downloads)/[^/]+$")
 
 
@@ -115,7 +115,7 @@ def application(
 
 
 async def refused(request: Request, refusal: Exception) -> Response:
-    """Answer with what somebody who refuses says."""
+    """Respond with a refusal."""
     assert isinstance(refusal, Refusal)
     log.info("refused: %s", refusal)
     return refusal.response()
@@ -123,7 +123,7 @@ async def refused(request: Request, refusal: Exception) -> Response:
 
 @dataclass(frozen=True)
 class Gate:
-    """What every request passes."""
+    """Middleware of every request: faults, Google's date, log."""
 
     app: ASGIApp
     serving: ASGIApp

@@ -136,7 +136,7 @@ class Admin:
         return grant
 
     def _check_account(self, grant: Grant, template: Message) -> None:
-        """Refuse somebody who may not let a revision run as its service account."""
+        """Refuse a caller who may not let a revision run as its service account."""
         account = template.service_account or self.world.default_account
         if not allows(self.world, grant.principal, ACT_AS, account):
             text = f"Permission 'iam.serviceaccounts.actAs' denied on service account {account}"
@@ -212,7 +212,7 @@ def _copy(message: Message) -> Message:
 
 
 def _merged(asked: Message, kept: Message, paths: list[str]) -> Message:
-    """Return what is kept with the fields of the paths replaced by those that are asked for."""
+    """Return the stored message with the fields of the paths replaced by the requested ones."""
     FieldMask(paths=paths).MergeMessage(asked, kept, True, True)
     return kept
 

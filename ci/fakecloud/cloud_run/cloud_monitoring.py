@@ -1,4 +1,4 @@
-"""Cloud Monitoring, as far as a deployment asks it: what a service's revisions were asked in a time.
+"""Cloud Monitoring, as far as a deployment uses it: requests of a service's revisions in an interval.
 
 Only the aggregation that gives one sum for each series is known here; others are refused.
 """
@@ -72,7 +72,7 @@ class Monitoring:
 
 
 def _classes(requests: list[Served], metric: str) -> dict[str, list[Served]]:
-    """Return requests by the class of their status, which latencies are not told apart by."""
+    """Return requests by the class of their status, by which latencies are not separated."""
     found: defaultdict[str, list[Served]] = defaultdict(list)
     for request in requests:
         found[f"{request.status // 100}xx" if metric.endswith("count") else ""].append(request)

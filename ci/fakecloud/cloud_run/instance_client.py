@@ -18,7 +18,7 @@ class InstanceFailed(Exception):
 
 @dataclass
 class Answer:
-    """What an instance answers."""
+    """Response of an instance."""
 
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
         try:
             return await self._waiting
         except asyncio.CancelledError:
-            self._transport.abort()  # what it would answer is nobody's now
+            self._transport.abort()  # no request waits for its response now
             raise
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,14 +91,14 @@ class Connection(asyncio.Protocol):
 
 @dataclass
 class Upstream:
-    """The connections that nobody uses at the moment, by instance."""
+    """Pool of idle connections, by instance."""
 
     idle: defaultdict[str, list[Connection]] = field(default_factory=lambda: defaultdict(list))
 
     async def ask(self, instance: str, method: str, path: str, headers: Headers, body: bytes) -> Answer:
         """Return an instance's answer; raises InstanceFailed.
 
-        Whoever finds a kept connection ended takes a new one, once, as proxies do.
+        A request that finds a kept connection ended takes a new one, once, as proxies do.
         """
         place = urlsplit(instance)
         head = _head(method, place.path + path, place.netloc, headers, len(body))

@@ -1,4 +1,4 @@
-"""Reconciliation: what was asked for becomes so, in a while, or fails.
+"""Reconciliation: a requested change takes effect after a while, or fails.
 
 Error texts are the real service's where reports show them. A revision that failed stays so, and who was
 served stays served when a later revision fails, as the documentation has it. Whether an operation on a
@@ -29,7 +29,7 @@ _BETWEEN_PROBES = 0.1  # seconds; Cloud Run's are the probe's period
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Brings services to what they shall be. A change takes some seconds to reach those who are served."""
+    """Brings services to their requested state. A change takes some seconds to reach the users."""
 
     state: State
     registry: Relay
@@ -89,7 +89,7 @@ class Reconciler:
             revision.settle(failure, revision_reason=_REASONS.HEALTH_CHECK_CONTAINER_ERROR)
 
     async def _probed(self, revision: Revision, probe: Message) -> None:
-        """Ask an instance until it answers well."""
+        """Probe an instance until its response is good."""
         while not revision.settled.is_set():
             try:
                 answer = await self.http.get(f"{revision.instance}{probe.http_get.path or '/'}")

@@ -38,7 +38,7 @@ class Revision:
 
     @property
     def ready(self) -> bool:
-        """Whether it can be served."""
+        """True if requests can be sent to it."""
         return self.settled.is_set() and not self.failure
 
     def arrive(self, instance: str) -> None:
@@ -57,7 +57,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class Part:
-    """Who is served: a revision, its part of the requests, and a tag for an address of its own."""
+    """Share of the traffic: a revision, its part of the requests, and a tag for an address of its own."""
 
     revision: str
     percent: int
@@ -112,7 +112,7 @@ class Service:
 
 @dataclass
 class Operation:
-    """Something that takes its time."""
+    """Long-running operation."""
 
     name: str
     ended: anyio.Event = field(default_factory=anyio.Event)
@@ -130,7 +130,7 @@ class Operation:
 
 @dataclass
 class State:
-    """All of it, and the revisions that somebody has to start."""
+    """All services and operations, and the revisions that the rehearsal has to start."""
 
     services: dict[str, Service] = field(default_factory=dict)
     operations: dict[str, Operation] = field(default_factory=dict)
@@ -145,7 +145,7 @@ class State:
         return operation
 
     def announce(self, revision: Revision) -> None:
-        """Tell whoever starts revisions of another one."""
+        """Queue a revision for the rehearsal to start."""
         self.pending.append(revision)
         self.announced.set()
 

@@ -18,7 +18,7 @@ _WAIT = 5.0  # seconds that a request waits for a revision, at most
 
 @dataclass(frozen=True)
 class Control:
-    """The door; without a key it lets nobody in."""
+    """Control endpoint; without a key it refuses every request."""
 
     state: State
     key: str
@@ -33,7 +33,7 @@ class Control:
         ]
 
     async def pending(self, request: Request) -> Response:
-        """Answer with a revision that somebody has to start, or with nothing after a while."""
+        """Respond with a revision that the rehearsal has to start, or with nothing after a while."""
         control_key.check(request, self.key)
         with anyio.move_on_after(min(float(request.query_params.get("seconds", _WAIT)), _WAIT)):
             while not self.state.pending:
@@ -58,7 +58,7 @@ class Control:
         raise PlainRefusal(404, "no such revision\n")
 
     async def requests(self, request: Request) -> Response:
-        """Answer how many requests each revision had, by status."""
+        """Respond with the number of requests of each revision, by status."""
         control_key.check(request, self.key)
         served = self.state.counts.served.items()
         return JSONResponse(

@@ -43,7 +43,7 @@ class Serving:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Have a revision answer at a service's path: Google's have host names of their own.
 
-        It is asked hundreds of times a second, so that no routing and nothing else stands before it.
+        It gets hundreds of requests a second, so that no routing and nothing else stands before it.
         """
         host, _, path = scope["path"].removeprefix(f"{SERVED}/").partition("/")
         tag, _, name = host.rpartition("---")
@@ -70,7 +70,7 @@ class Serving:
         raise _not_found()
 
     def _let_in(self, request: Request, service: Service) -> None:
-        """Refuse whoever has no ID token for this service, or may not invoke it; a public one lets in all."""
+        """Refuse a caller without an ID token for this service, or without the right to invoke it."""
         if service.message.invoker_iam_disabled:
             return
         _, _, token = request.headers.get("authorization", "").partition(" ")

@@ -1,4 +1,4 @@
-"""IAM Credentials: a service account's access token or ID token, for somebody who may act as it."""
+"""IAM Credentials: a service account's access token or ID token, for a caller who may act as it."""
 
 import json
 import re

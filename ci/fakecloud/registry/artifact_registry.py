@@ -32,7 +32,7 @@ class Artifacts:
         ]
 
     async def settings(self, request: Request) -> Response:
-        """Answer with the repository, to somebody who may see it."""
+        """Respond with the repository if the caller may see it."""
         grant, repository = self.ledger.bearer(request.headers), self.world.repository
         resource = _resource(request)
         if not grant.unrestricted or not allows(self.world, grant.principal, _GET, resource):

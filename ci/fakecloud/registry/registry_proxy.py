@@ -49,7 +49,7 @@ class Front:
         ]
 
     async def version(self, request: Request) -> Response:
-        """Answer whether a registry is here; whoever brings any valid token may know."""
+        """Respond that a registry is here, to any caller with a valid token."""
         self.door.caller(request)
         return JSONResponse({}, headers=REGISTRY_VERSION)
 
@@ -144,7 +144,7 @@ def _refuse_chunk(request: Request, upload: Upload) -> None:
 
 
 def _address(target: Target, kind: str) -> tuple[str, str]:
-    """Return an address outside /v2/, and the part of it that nobody guesses."""
+    """Return an address outside /v2/, and the part of it that cannot be guessed."""
     project, repository = target.image.split("/")[:2]
     name = handle()
     return f"/artifacts-{kind}/namespaces/{project}/repositories/{repository}/{kind}/{name}", name

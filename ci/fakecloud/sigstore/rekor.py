@@ -25,7 +25,7 @@ from fakecloud.sigstore.keys import Key, encoded
 from fakecloud.sigstore.refusals import SigstoreRefusal
 
 HOST, _TREE = "rekor.fake", 1193050959916656506
-_OTHERS = 5  # entries that somebody else made before
+_OTHERS = 5  # entries of others, made before
 
 
 def _others() -> list[bytes]:

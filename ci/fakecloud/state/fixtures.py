@@ -50,7 +50,7 @@ class Provider:
 
 @dataclass(frozen=True)
 class Job:
-    """The GitHub job that asks for an identity. Owner and repository have numbers, as GitHub's have."""
+    """GitHub job that requests an identity token. Owner and repository have numbers, as GitHub's have."""
 
     owner: str = "rehearsal"
     owner_id: str = "1001"
@@ -139,7 +139,7 @@ class Binding:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that the stand-in knows before it is asked anything; the issuer is who signs for the job."""
+    """State of the fake cloud before the first request; the issuer signs the job's identity tokens."""
 
     provider: Provider
     repository: ImageRepository
@@ -150,17 +150,17 @@ class World:
     issuer: str = GITHUB
     default_account: str = "123456789012-compute@developer.gserviceaccount.com"
     objects: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # of Cloud Storage: BUCKET/NAME
-    control_key: str = field(default="", repr=False)  # of the rehearsal's own door; nobody's when empty
+    control_key: str = field(default="", repr=False)  # of the rehearsal's control endpoint; closed when empty
     deployers: Mapping[str, str] = field(default_factory=dict)  # accounts by GitHub's environment
 
     @property
     def accounts(self) -> frozenset[str]:
-        """Return the addresses of all service accounts whose tokens somebody may be given."""
+        """Return the addresses of all service accounts whose tokens a binding gives to a member."""
         return frozenset({self.service_account, *self.deployers.values()})
 
 
 def usual_world(request_token: str, job: Job | None = None, control_key: str = "") -> World:
-    """Return a world set up as `setup-google` sets one up, for a job and the token it asks with."""
+    """Return a world set up as `setup-google` sets one up, for a job and its request token."""
     job = job or Job()
     provider = Provider(
         number="123456789012",

@@ -32,7 +32,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Grant:
-    """What an access token stands for."""
+    """Grant behind an access token."""
 
     principal: Principal
     expires: float
@@ -92,7 +92,7 @@ class Ledger:
 
 
 def handle() -> str:
-    """Return a name for an upload or a download that nobody guesses."""
+    """Return a name for an upload or a download that cannot be guessed."""
     return secrets.token_urlsafe(48)
 
 
