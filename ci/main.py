@@ -105,7 +105,7 @@ status=0
 
 Tag = Annotated[str, Doc("The version to release: vMAJOR.MINOR.PATCH, also with a pre-release suffix")]
 Git = Annotated[dagger.GitRepository, DefaultPath("/"), Doc("The repository, for its commit")]
-EnvironmentName = Annotated[str, Doc("Where to: a table of deploy/environments.toml")]
+EnvironmentName = Annotated[str, Doc("The environment: a table of deploy/environments.toml")]
 Named = Annotated[
     str, Doc("HOST/NAME:TAG@sha256:…, as publish prints it; without a digest it is looked up once")
 ]
@@ -205,12 +205,12 @@ class Ci:
         tag: Tag = "v0.0.0-dev",
         advisories: Annotated[
             list[dagger.File] | None,
-            Doc("What is known, as OSV has it: records in JSON, or a zip of them"),
+            Doc("Advisories in OSV's format: records in JSON, or a zip of them"),
         ] = None,
-        url: Annotated[list[str] | None, Doc("Where such a file can be fetched")] = None,
-        fail_on: Annotated[str, Doc("How grave is too grave: low, medium, high or critical")] = "high",
+        url: Annotated[list[str] | None, Doc("URL of such a file")] = None,
+        fail_on: Annotated[str, Doc("Severity that fails the scan: low, medium, high or critical")] = "high",
     ) -> str:
-        """Look what is known against the parts of one version, and fail when that is grave."""
+        """Scan one version for known vulnerabilities; fail at or above a severity."""
         made = await self._build_bundle(tag, git)
         programs = self._prepared().with_file(scan.PROGRAM, self.source.file(scan.PROGRAM))
         bill = made.file(f"{release_files.FOLDER}/{release_files.SBOM}")
@@ -219,9 +219,9 @@ class Ci:
     @function(cache="never")
     async def update(
         self,
-        images: Annotated[bool, Doc("Also ask the image registries for moved digests")] = True,
+        images: Annotated[bool, Doc("Also look up moved digests at the image registries")] = True,
     ) -> dagger.Changeset:
-        """Return the changes that raise all pins within their constraints; tell which base images moved."""
+        """Return the changes that raise all pins within their constraints; print which base images moved."""
         found = await pins.moved((BASE, REGISTRY)) if images else []
         for each in found:
             _tell(str(each))
@@ -314,13 +314,13 @@ class Ci:
         tag: Tag = "v1.0.0",
         fault: Annotated[
             list[str] | None,
-            Doc("What shall go wrong: sts:503x2, iam:timeout, registry:reset, clock:+90s, …"),
+            Doc("Faults to inject: sts:503x2, iam:timeout, registry:reset, clock:+90s, …"),
         ] = None,
         scenario: Annotated[
             str, Doc("Deploy it, too, and another over it: good, wrong-model, no-start, slow, killed")
         ] = "",
     ) -> str:
-        """Release one version to a stand-in for GitHub and Google, pull it, run it and ask it."""
+        """Release one version to a fake GitHub and Google, pull it, run it and send requests to it."""
         rehearsal = release_rehearsal.Rehearsal(tag, fault or (), scenario)
         project, commit = await self._project(), await Commit.of(git)
         source = await self._with_table()
@@ -343,8 +343,8 @@ class Ci:
     @operated
     async def promote(
         self,
-        origin: Annotated[str, Name("from"), Doc("Where it runs well")],
-        to: Annotated[str, Doc("Where to bring it")],
+        origin: Annotated[str, Name("from"), Doc("The environment where it runs well")],
+        to: Annotated[str, Doc("The environment to bring it to")],
         *,
         identity: Identity | None,
         operator: Operator,
@@ -384,9 +384,9 @@ class Ci:
     @function(cache="never")
     @identified
     async def smoke(
-        self, url: Annotated[str, Doc("Where a service answers")], *, identity: Identity | None
+        self, url: Annotated[str, Doc("The service's base URL")], *, identity: Identity | None
     ) -> str:
-        """Ask a service anywhere what its users will ask, with an ID token when it is private."""
+        """Send requests as users do to a service anywhere, with an ID token when it is private."""
         return await smoke_test(url, identity)
 
     @function(cache="never")
@@ -401,7 +401,7 @@ class Ci:
         *,
         identity: Identity | None,
     ) -> str:
-        """Try each step of a release by itself, before anything is built, and print what came of it."""
+        """Check every step of a release before building anything, and print the findings."""
         reference.release_tag(tag)
         address = reference.registry_address(registry)
         if identity is None:
@@ -473,7 +473,7 @@ class Ci:
         *,
         identity: Identity | None,
     ) -> str:
-        """Hold a published image against its bill of materials, provenance, labels and signature."""
+        """Verify a published image against its SBOM, provenance, labels and signature."""
         published = reference.pinned(image)
         async with self._access(identity).open(published.image) as repository:
             return str(await verify.verified(repository, published, await self._signatures()))
@@ -635,7 +635,7 @@ def _lint(checked: dagger.Container, linters: Mapping[str, list[str]]) -> dagger
 
 
 def _registry() -> dagger.Container:
-    # Version 3 sends traces to a collector unless told not to, and logs that there is none.
+    # Version 3 sends traces to a collector by default, and logs that there is none.
     quiet = dag.container(platform=PLATFORM).from_(REGISTRY).with_env_variable("OTEL_TRACES_EXPORTER", "none")
     return quiet.with_exposed_port(registry_access.PORT)
 

@@ -45,7 +45,7 @@ _GZIP_FORMAT = 31  # zlib's word for a gzip stream
 
 @dataclass(frozen=True)
 class Origin:
-    """What an image is built from: a commit, and the base image NAME@sha256:….
+    """Origin of an image: a commit, and the base image NAME@sha256:….
 
     `revision` ends with DIRTY when more than the commit was built; `created` is its time, RFC 3339 in UTC.
     """
@@ -163,7 +163,7 @@ class _Hashed:
 
 
 class _Gzip:
-    """What a tar is written to: compressed into a file, and hashed on both sides."""
+    """Output of a tar: compressed into a file, and hashed on both sides."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.diff_id, self.digest = hashlib.sha256(), hashlib.sha256()

@@ -3,7 +3,7 @@
     python compare.py OURS.tar THEIRS.tar
 
 Prints the differences, with exit status 1 when there are any. What only packing makes (an engine's own
-layers, times, owners) is told as such: `canonical.py` takes it away.
+layers, times, owners) is named as such: `canonical.py` takes it away.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""What an image consists of: Debian's packages, Python's, the interpreter, the service, its model, the rest.
+"""Components of an image: Debian's packages, Python's, the interpreter, the service, its model, the rest.
 
 Every file of an image belongs to one component, by the image's own records: dpkg's, as `package_record.py`
-left them, and pip's (`*.dist-info`). Byte-code belongs to whom its source belongs. Raises InvalidLayout when
+left them, and pip's (`*.dist-info`). Byte-code belongs to its source's component. Raises InvalidLayout when
 a record is broken.
 """
 

@@ -1,4 +1,4 @@
-"""What an image's layers show when each lies on the one before: one tree of files, folders and links.
+"""Tree of files, folders and links that an image's layers show when each lies on the one before.
 
 Owners, times, modes (but for being executable) and extended attributes are not kept: a rule of
 `canonical.py` sets them. What such a rule could not express, as a device, is refused with InvalidLayout.
@@ -27,7 +27,7 @@ _OPAQUE = ".wh..wh..opq"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is at one path, such as `venv/bin/python`; a file's content lies in `stored` from `offset` on."""
+    """Entry at one path, such as `venv/bin/python`; a file's content lies in `stored` from `offset` on."""
 
     path: str
     kind: Literal["folder", "file", "link"]
@@ -62,7 +62,7 @@ class Entry:
 
 
 class Reader:
-    """What `Entry.reader` gives: the little of a file object that `tarfile` needs."""
+    """File object of an entry, with no more than `tarfile` needs."""
 
     def __init__(self, entry: Entry) -> None:
         self._entry, self._done = entry, 0

@@ -40,7 +40,7 @@ _TOLERANCE = 60  # seconds that Google's clock may differ from an issuer's
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of a check; `good` is None when it could not be made."""
+    """Result of a check; `good` is None when the check was skipped."""
 
     check: str
     good: bool | None
@@ -53,7 +53,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Signer:
-    """Where releases are signed, and by which repository they have to be; without one nobody has to."""
+    """Signing services, and the repository that has to sign releases; without one, any signer will do."""
 
     services: Sequence[str] = ()
     repository_id: str | None = None
@@ -72,7 +72,7 @@ class Doctor:
         machine: str = PLATFORM,
         signer: Signer | None = None,
     ) -> None:
-        """Ask through a client; a condition is the provider's own, setup-google's when it is not known.
+        """Check through a client; a condition is the provider's own, setup-google's when it is not known.
 
         The machine is the platform that the engine runs on.
         """
@@ -91,7 +91,7 @@ class Doctor:
         for check, (step, needed) in self._checks().items():
             wanting = [each for each in needed if not findings[each].good]
             if wanting:
-                findings[check] = Finding(check, None, f"not checked, for want of {wanting[0]}")
+                findings[check] = Finding(check, None, f"skipped: requires {wanting[0]}")
             else:
                 findings[check] = await _found(check, step)
         return list(findings.values())
@@ -161,7 +161,7 @@ class Doctor:
         return self._identity.service_account or "none, the federated identity works by itself"
 
     async def registry(self) -> str:
-        """Check that a registry answers there, and asks who we are."""
+        """Check that the address is a registry which requires authentication."""
         self._place = place = ArtifactRepository.of(self._registry)
         address = self._identity.endpoints.registry(place.host)
         answer = await self._client.send(self._client.http.build_request("GET", f"{address}/v2/"))
@@ -249,7 +249,7 @@ class Doctor:
         if off:
             told = ", ".join(f"{host} is {seconds:+.0f} s" for host, seconds in off.items())
             raise NotReady(f"{told} from this machine's clock\n  fix: timedatectl set-ntp true")
-        return f"within {_TOLERANCE} s of {', '.join(self._skews) or 'nobody: none answered'}"
+        return f"within {_TOLERANCE} s of {', '.join(self._skews) or 'no server: none responded'}"
 
     async def _artifacts(
         self, method: str, path: str, asked: dict[str, list[str]] | None = None

@@ -24,10 +24,10 @@ _TYPE = "urn:ietf:params:oauth:token-type"
 
 
 class Federation:
-    """Mints tokens for one identity, when they are asked for."""
+    """Mints tokens for one identity, on demand."""
 
     def __init__(self, identity: Identity, client: Retrying) -> None:
-        """Ask through a client; nothing is asked yet."""
+        """Take a client for the requests; none is sent yet."""
         self.identity, self._client = identity, client
         self._federated, self._impersonated = Kept(self._exchange), Kept(self._impersonate)
         self._claims: dict[str, object] = {}

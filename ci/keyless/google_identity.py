@@ -42,7 +42,7 @@ class Provider:
 
     @property
     def resource(self) -> str:
-        """What STS calls it."""
+        """Name of the provider at STS."""
         return (
             f"//iam.googleapis.com/projects/{self.number}/locations/global/"
             f"workloadIdentityPools/{self.pool}/providers/{self.name}"
@@ -50,7 +50,7 @@ class Provider:
 
     @property
     def audience(self) -> str:
-        """Whom an identity token is to be for."""
+        """Audience of identity tokens for the provider."""
         return f"https:{self.resource}"
 
     def member(self, repository_id: str, environment: str = "") -> str:
@@ -77,7 +77,7 @@ class File(Protocol):
 
 @dataclass(frozen=True)
 class Identity:
-    """Who releases: what all functions that talk to Google take as arguments."""
+    """Identity of a releasing job: the arguments of all functions that send requests to Google."""
 
     provider: Provider
     service_account: str | None

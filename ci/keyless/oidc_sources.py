@@ -1,4 +1,4 @@
-"""Where an identity token comes from, and what it is called for.
+"""Sources of identity tokens: GitHub, Buildkite, and tokens that the caller gives.
 
 A source returns a token for an audience; None when what it goes by is not given; it raises IdentityError when
 that is given but broken. Dagger reads variables, files and commands, so that two arguments serve everyone:
@@ -29,7 +29,7 @@ _BUILDKITE = re.compile(r"/jobs/[^/]+/oidc/tokens")
 
 @dataclass(frozen=True)
 class Given:
-    """What the caller gave to be recognised by: an address that issues tokens, a token, or both."""
+    """Credentials that the caller gave: an address that issues tokens, a token, or both."""
 
     url: str | None = None
     token: Token | None = None
@@ -39,7 +39,7 @@ Source = Callable[[Given, str, Retrying], Awaitable[Token | None]]
 
 
 async def github(given: Given, audience: str, client: Retrying) -> Token | None:
-    """Ask GitHub for a token, with the token that a job has for asking."""
+    """Request a token from GitHub, with the job's request token."""
     if given.url is None:
         return None
     url, ticket = _asked(given)
@@ -52,7 +52,7 @@ async def github(given: Given, audience: str, client: Retrying) -> Token | None:
 
 
 async def buildkite(given: Given, audience: str, client: Retrying) -> Token | None:
-    """Ask Buildkite's agent API for a token, as `buildkite-agent oidc request-token` does."""
+    """Request a token from Buildkite's agent API, as `buildkite-agent oidc request-token` does."""
     if given.url is None or not _BUILDKITE.search(given.url):
         return None
     url, ticket = _asked(given)

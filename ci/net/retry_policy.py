@@ -1,6 +1,6 @@
-"""Requests that are sent again when it may help: after 429, 5xx, time-outs and lost connections.
+"""Retry policy for HTTP requests: sent again after 429, 5xx, time-outs and lost connections.
 
-The waits are random up to a bound that doubles ("full jitter"), at least what Retry-After asks for, and end
+The waits are random up to a bound that doubles ("full jitter"), at least as long as Retry-After says, and end
 after a number of attempts and a number of seconds. Nothing else is ever sent again.
 """
 
@@ -135,7 +135,7 @@ async def patient(
 
 
 def served(answer: httpx.Response) -> datetime | None:
-    """Return what the server's clock showed when it answered, None when it does not say."""
+    """Return the time of a response by the server's clock, None without a Date header."""
     return _date(answer.headers.get("Date", ""))
 
 
@@ -165,7 +165,7 @@ def _worth_it(outcome: "httpx.Response | _Lost") -> bool:
 
 
 def _asked_for(answer: httpx.Response) -> float:
-    """Return the seconds that Retry-After asks for; a date there is one of the server's clock."""
+    """Return the seconds in Retry-After; a date there is one of the server's clock."""
     after = answer.headers.get("Retry-After", "")
     if after.isdecimal():
         return float(after)

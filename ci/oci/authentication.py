@@ -1,7 +1,7 @@
 """Authentication at a registry: the token challenge of the distribution protocol.
 
-An access token goes to the registry's own token endpoint and to nowhere else. Without one, whoever asks is
-nobody, as which some registries let anyone read.
+An access token goes to the registry's own token endpoint and to nowhere else. Without one,
+requests are anonymous; some registries let anyone read.
 """
 
 import base64
@@ -28,7 +28,7 @@ _LIFETIME = 60  # seconds, which the protocol means where a registry says nothin
 
 @dataclass(frozen=True)
 class Challenge:
-    """Where a registry wants a token to come from."""
+    """Challenge of a registry: the token endpoint, and its parameters."""
 
     realm: httpx.URL
     service: str
@@ -36,7 +36,7 @@ class Challenge:
 
     @classmethod
     def of(cls, answer: httpx.Response) -> Self | None:
-        """Return what an answer asks for, None when it asks for nothing that could be got."""
+        """Return the challenge in a response, None without one that can be met."""
         scheme, _, rest = answer.headers.get("WWW-Authenticate", "").partition(" ")
         given = dict(_PARAMETER.findall(rest))
         if scheme.lower() != "bearer" or "realm" not in given:
@@ -49,10 +49,10 @@ class Challenge:
 
 
 class Door:
-    """What is shown to one registry; its tokens are got when it first asks, and anew when they run out."""
+    """Credentials for one registry; tokens are fetched at its first challenge, and when they expire."""
 
     def __init__(self, client: Retrying, base: httpx.URL, mint: Mint | None) -> None:
-        """Stand before the registry at a base address, with access tokens or as nobody."""
+        """Authenticate at the registry at a base address with access tokens, or anonymously without."""
         self._client, self._base, self._mint = client, base, mint
         self._challenge: Challenge | None = None
         self._token: Token | None = None
@@ -61,7 +61,7 @@ class Door:
 
     @property
     def known(self) -> bool:
-        """Whether there is somebody to be known as."""
+        """True if there are access tokens; without them, requests are anonymous."""
         return self._mint is not None
 
     def show(self, request: httpx.Request) -> None:
@@ -85,7 +85,7 @@ class Door:
             return True
 
     def _shows_otherwise(self, request: httpx.Request) -> bool:
-        """Return whether a token came since a request was sent, which others may have asked for."""
+        """Return whether a token came since a request was sent; another request may have fetched it."""
         sent = request.headers.get("Authorization")
         return self._token is not None and sent != self._token.authorization()
 

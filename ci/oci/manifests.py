@@ -49,7 +49,7 @@ class Manifest:
 
     @property
     def manifests(self) -> tuple["Blob", ...]:
-        """What an index is of; an image is of none."""
+        """Manifests that an index lists; none for an image."""
         return tuple(self._described("manifests")) if self.kind in INDEXES else ()
 
     def _described(self, *names: str) -> list["Blob"]:

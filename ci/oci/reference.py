@@ -25,7 +25,7 @@ _MAX_TAG, _MAX_REPOSITORY = 128, 255
 
 @dataclass(frozen=True)
 class Image:
-    """Where a release goes: a registry's host, a repository, and a tag, empty where only a digest counts."""
+    """Address of a release: a registry's host, a repository, and a tag, empty where only a digest counts."""
 
     host: str
     repository: str
@@ -33,7 +33,7 @@ class Image:
 
     @property
     def local(self) -> bool:
-        """Whether it goes to the registry that the pipeline keeps itself."""
+        """True if the registry is the pipeline's own local one."""
         return self.host == LOCAL_REGISTRY
 
     def __str__(self) -> str:

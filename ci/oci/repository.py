@@ -54,7 +54,7 @@ def _print(line: str) -> None:
 async def connect(
     url: str, repository: str, *, token: Mint | None = None, names: Mapping[str, str] | None = None
 ) -> AsyncIterator["Repository"]:
-    """Open a repository of the registry at a URL such as https://HOST, as nobody or with access tokens.
+    """Open a repository of the registry at a URL such as https://HOST, with access tokens or anonymously.
 
     `names` are what an explanation's commands can name: `project`, `location`, `repository`, `pusher`, …
     """
@@ -70,7 +70,7 @@ def opened(
     token: Mint | None = None,
     names: Mapping[str, str] | None = None,
 ) -> "Repository":
-    """Return a repository that is asked through a client of one's own."""
+    """Return a repository whose requests go through a given client."""
     base = httpx.URL(url)
     return Repository(Wire(client, base, Door(client, base, token), repository, names or {}))
 

@@ -96,7 +96,7 @@ class Wire:
     async def _once(self, request: httpx.Request, stream: bool) -> httpx.Response:
         self.door.show(request)
         failure: type[RegistryError]
-        # Registries that keep blobs elsewhere redirect who asks for one, never who sends one. httpx shows
+        # Registries that keep blobs elsewhere redirect downloads, never uploads. httpx shows
         # what it was given for one host to no other.
         follow = request.method in ("GET", "HEAD")
         try:
@@ -157,7 +157,7 @@ class Wire:
         )
         if status in (401, 403) and not self.door.known:
             return RegistryDenied(
-                f"{asked}\n  cause: it lets in nobody without credentials, and none are given\n"
+                f"{asked}\n  cause: it requires credentials, and none are given\n"
                 "  fix: give --workload-identity-provider, or leave --registry out for the local registry"
             )
         problem = asked + self._advice(asked)

@@ -41,7 +41,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dela
 
 
 async def main(host: str, port: str, seconds: str, listening: str = "8080") -> None:
-    """Serve until told to stop."""
+    """Serve until a signal stops it."""
     server = await serve(host, int(port), float(seconds), int(listening))
     await server.serve_forever()
 

@@ -73,7 +73,7 @@ class Rehearsal:
     ) -> str:
         """Return the steps with their times, and in the last line what was released, or is live.
 
-        Each step is also told when it starts and when it ends.
+        Each step is also printed when it starts and when it ends.
 
         There is a draft for each of the tags. The programs are a container with FILES and what they need.
         Raises RehearsalFailed with the steps so far, or what a container ended with.
@@ -143,7 +143,7 @@ class Rehearsal:
 
 
 async def _signing(base: str, job: Job) -> Signing:
-    """Return how a job signs by the fake Sigstore, whose log nobody sees."""
+    """Return how a job signs by the fake Sigstore, whose log is not public."""
     async with patient() as client:
         files = [
             (await client.http.get(f"{base}{path}")).raise_for_status().text

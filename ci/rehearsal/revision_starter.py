@@ -1,4 +1,4 @@
-"""Starter of Cloud Run's revisions in a rehearsal: the fake cloud says which, and is told their addresses."""
+"""Starter of Cloud Run's revisions in a rehearsal: the fake cloud names them, and gets their addresses."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -28,7 +28,7 @@ async def as_it_is(image: dagger.Container) -> dagger.Service:
 
 @dataclass
 class Starter:
-    """Whoever runs what the stand-in asks for; what a release's digest is given here is distorted."""
+    """Starts the revisions that the fake cloud requests; `distorted` spoils releases, by digest."""
 
     base: str
     key: Token

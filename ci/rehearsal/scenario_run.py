@@ -44,7 +44,7 @@ Choose = Callable[[Judging], Judging]
 
 @dataclass(frozen=True)
 class Stage:
-    """Where it is played: the stand-in's address and key, its world, and how the job gets into registries."""
+    """Stage of a scenario: the fake cloud's address, key and world, and the job's access to registries."""
 
     base: str
     key: Token
@@ -55,7 +55,7 @@ class Stage:
 
     @property
     def deployer(self) -> Identity:
-        """Who deploys to production; Google believes it of jobs in that environment of GitHub's only."""
+        """Identity that deploys to production; Google grants it only to jobs of that environment."""
         return replace(self.identity, service_account=self.world.deployers[ENVIRONMENT])
 
     async def start_run(self, tag: str, **job: str) -> None:
@@ -69,7 +69,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Play:
-    """Who plays, and what with."""
+    """Parts that run a scenario, and their inputs."""
 
     ingredients: Ingredients
     steps: Steps

@@ -22,7 +22,7 @@ _MODEL = "/another-model"
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What bad releases are made with: the project's settings, and containers of training and proxy."""
+    """Ingredients of bad releases: the project's settings, and containers of training and proxy."""
 
     settings: Mapping[str, object]
     training: dagger.Container
@@ -47,7 +47,7 @@ Make = Callable[[dagger.Container, Ingredients], Awaitable[dagger.Service]]
 
 @dataclass(frozen=True)
 class Scenario:
-    """How the second release's image becomes a service, whether it is to be live in the end, and who dies."""
+    """Scenario: how the second release's image becomes a service, its expected end, and its judge."""
 
     make: Make
     goes_live: bool = False
@@ -55,17 +55,17 @@ class Scenario:
 
 
 class Killed(BaseException):
-    """What ends a deployment as its machine's end would: nothing that it would do next is done."""
+    """Error that ends a deployment as the loss of its machine would: no further step is taken."""
 
 
 @dataclass(frozen=True)
 class Deadly:
-    """A judge in whose time the deployment is killed, in the middle of it."""
+    """Judge that kills the deployment in the middle of it."""
 
     inner: Judging
 
     async def judge(self, target: Target, release: Release, step: str) -> None:
-        """Judge until it is over."""
+        """Pass the step to the inner judge, but kill the deployment at one of them."""
         if step == _KILLED_AT:
             raise Killed
         await self.inner.judge(target, release, step)

@@ -138,7 +138,7 @@ def _check_said(wanted: set[str], said: Mapping[str, int]) -> None:
 
 
 def _fits(part: Part, affected: Mapping[str, Any]) -> bool:
-    """Tell if a part is affected; where a range can't be read, only a list of versions rules it out."""
+    """Return if a part is affected; where a range can't be read, only a list of versions rules it out."""
     versions = affected.get("versions") or ()
     order = _ORDERS[part.ecosystem.partition(":")[0]]
     ranges = [each["events"] for each in affected.get("ranges") or () if each.get("type") == "ECOSYSTEM"]

@@ -92,7 +92,7 @@ async def with_packages(source: dagger.Directory, packages: Iterable[str]) -> da
 
 async def compiled(source: dagger.Directory, installer: dagger.Container, *options: str) -> dagger.Directory:
     """Return a source with its lists compiled anew, in a container that has uv; `--upgrade` raises pins."""
-    # What is new is asked today, not remembered from yesterday; and of whom this network trusts.
+    # A new value on each run keeps yesterday's result from being reused.
     files = installer.with_env_variable("ASKED", secrets.token_hex())
     files = files.with_directory(".", source.filter(include=FILES))
     for name in LISTS:

@@ -52,7 +52,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Allowed:
-    """What may go to a registry that is not the local one."""
+    """Exceptions that the user allowed for a registry that is not the local one."""
 
     stand_in: bool = False
     dirty: bool = False

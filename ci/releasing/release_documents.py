@@ -81,7 +81,7 @@ def _by_component(bill: bytes) -> object:
 
 
 def _lists_no_files(bill: bytes) -> bool:
-    """Whether a document is a bill of materials none of whose components has files."""
+    """Return whether a document is a bill of materials none of whose components has files."""
     found = _parsed(bill)
     parts = found.get("components") if isinstance(found, dict) else None
     if not isinstance(parts, list):

@@ -11,7 +11,7 @@ import httpx
 from errors import SmokeError
 
 # What is wrong has one shape, with a code: question, status, code. Google keeps some paths that end in z from
-# Cloud Run's services, so that /livez and /readyz are not asked from outside.
+# Cloud Run's services, so that /livez and /readyz get no requests from outside.
 _REFUSED: tuple[tuple[str, str, object, int, str], ...] = (
     ("POST", "/predict", {}, 400, "invalid_input"),
     ("POST", "/predict", {"features": "none"}, 400, "invalid_input"),
@@ -83,7 +83,7 @@ def _typical(feature: dict[str, Any]) -> object:
 
 @dataclass(frozen=True)
 class _Service:
-    """Where a service is, and what lets us in."""
+    """Address of a service, and the headers that authenticate requests to it."""
 
     http: httpx.AsyncClient
     url: str

@@ -1,7 +1,7 @@
 """Sigstore bundles in a registry, attached to an image as cosign 3 attaches and finds them.
 
 Anybody who may push can attach more of them, so that their number says nothing. They are read in the order
-of the registry's list, some at once, until somebody stops asking or a limit of bytes is reached.
+of the registry's list, some at once, until the caller stops or a limit of bytes is reached.
 """
 
 from collections.abc import AsyncIterator

@@ -1,7 +1,7 @@
 """Policy for signatures: which workflow of which repository may have signed a release, clause by clause.
 
 A clause compares what Fulcio wrote into the certificate: https://github.com/sigstore/fulcio
-(`docs/oid-info.md`). Names can be given to somebody else, so repository and owner are compared by number.
+(`docs/oid-info.md`). Names can get another owner, so repository and owner are compared by number.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ _EXTENSIONS = {
 
 @dataclass(frozen=True)
 class Policy:
-    """Who signs releases: the table [signature] of deploy/environments.toml."""
+    """Policy for signatures: the table [signature] of deploy/environments.toml."""
 
     repository_id: str
     owner_id: str

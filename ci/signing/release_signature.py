@@ -1,7 +1,7 @@
 """The signature of a release that is published: made once, with the job's identity, where it may be public.
 
-Sigstore's public log shows for ever which repository signed. So a public repository signs unless told
-otherwise, a private one only when told to.
+Sigstore's public log shows for ever which repository signed. So a public repository signs by default,
+a private one only with --sign-private.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ _VISIBILITY = ("repository_visibility", "project_visibility")  # GitHub's and Gi
 
 @dataclass(frozen=True)
 class Consent:
-    """What lets a release be signed: a token meant for Sigstore, or the agreement of a private repository."""
+    """Consent to sign a release: a token meant for Sigstore, or the agreement of a private repository."""
 
     token: Token | None = None
     private: bool = False
@@ -30,7 +30,7 @@ class Consent:
 
 @dataclass(frozen=True)
 class Signing:
-    """How releases are signed: with whose consent, and what a signature is held against."""
+    """Signing of releases: the consent to it, and the trust and policy that signatures are checked by."""
 
     signatures: Signatures
     consent: Consent = Consent()
@@ -69,7 +69,7 @@ class Signing:
         return None if self.consent.token else refusal(token.claims(), private=self.consent.private)
 
     async def _signed(self, repository: Repository, release: Release, statement: bytes, token: Token) -> bool:
-        """Whether a release has a signature already that the policy, or else this token's job, stands for."""
+        """Return whether the policy's signer or, without a policy, this job has signed a release already."""
         policy = self.signatures.policy or Policy.of_token(token.claims())
         if policy is None:
             return False

@@ -64,7 +64,7 @@ def _bundle(config: "ClientTrustConfig", token: Token, statement: bytes) -> byte
 
 
 def _trust_the_machine_s_store() -> None:
-    """Have `requests`, by which the library asks, verify servers as all else here does.
+    """Have `requests`, which the library uses, verify servers as all else here does.
 
     It takes a store by this variable only; companies add their own authority to the machine's.
     """
@@ -74,7 +74,7 @@ def _trust_the_machine_s_store() -> None:
 
 
 def _passing(error: Exception) -> bool:
-    """Whether what went wrong may pass: lost connections, time-outs, 429 and 5xx."""
+    """Return whether a failure may pass: lost connections, time-outs, 429 and 5xx."""
     from requests import ConnectionError, HTTPError, Timeout
 
     for each in _chain(error):
@@ -106,7 +106,7 @@ def _claims(token: Token) -> Mapping[str, object]:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """Return an error and what it comes from, in the order in which they are told."""
+    """Return an error and its causes, in the order in which they are printed."""
     found: list[BaseException] = []
     while error not in found:
         found.append(error)

@@ -26,7 +26,7 @@ _ENVELOPE = 64 * 1024  # bytes of a bundle beside its payload, and more
 
 @dataclass(frozen=True)
 class Signatures:
-    """What signatures are held against; without a policy none is demanded."""
+    """Verifier of signatures; without a policy none is required."""
 
     trust: Trust
     policy: Policy | None = None
@@ -45,7 +45,7 @@ class Signatures:
     async def manifests(self, repository: Repository, release: Release, statement: bytes) -> list[str]:
         """Return the manifests of the signatures that a copy of a release needs.
 
-        It is one that the policy accepts; without a policy all that are valid, whoever signed.
+        It is one that the policy accepts; without a policy, all valid ones of any signer.
         """
         found = []
         async for digest, _ in self.accepted(repository, release, statement, self.policy, []):

@@ -17,7 +17,7 @@ _SECURE, _STORAGE = "https", "gs"
 
 @dataclass(frozen=True)
 class Address:
-    """Where a table is fetched, and the SHA-256 of its bytes in hexadecimal digits."""
+    """Address of a table, and the SHA-256 of its bytes in hexadecimal digits."""
 
     url: str
     sha256: str
