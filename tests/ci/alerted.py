@@ -56,7 +56,7 @@ class NoAccess(RegistryAccess):
 def operations(
     fleet: Fleet, alertmanager: Alertmanager | None, told: list[str], patched: pytest.MonkeyPatch
 ) -> tuple[Operations, SwarmLab]:
-    """Return the operations of somebody who has Alertmanager told, and the swarm."""
+    """Return the operations of an operator with Alertmanager, and the swarm."""
 
     async def version(_: object, release: Release) -> str:
         return release.image.tag

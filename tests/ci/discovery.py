@@ -1,4 +1,4 @@
-"""Google's own descriptions of its APIs, and whether a request or an answer is as they say."""
+"""Google's descriptions of its APIs, and a check of requests and responses against them."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class Model(Check):
 
 @dataclass
 class Bundle:
-    """What makes a release into files, and the folder that they are in."""
+    """Files of a release, and the folder that they are in."""
 
     make: Callable[[], Path]
 
@@ -108,7 +108,7 @@ class Bundle:
 
 @dataclass
 class Pipeline:
-    """What a release is made of, what was made, and how it was checked."""
+    """Inputs of a release, its results, and its checks."""
 
     image: Container
     local: Service

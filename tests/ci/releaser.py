@@ -1,4 +1,4 @@
-"""A releasing job as plain requests to the stand-in, each held against Google's description of its API."""
+"""A releasing job as plain requests to the fake cloud, checked against Google's descriptions of its APIs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipeline as its users see it, and what it refuses before it asks the engine for anything."""
+"""The pipeline's functions, and refusals before any request to the engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FUNCTIONS = Ci.__dagger_module__.get_object("Ci").functions  # type: ignore[attr
 
 
 class Text(dagger.File):
-    """A file of which no more than its text is asked."""
+    """A file that has only a text."""
 
     def __init__(self, text: str) -> None:
         """Need no engine."""
@@ -47,18 +47,18 @@ class Untouchable(dagger.Directory):
 
     def filter(self, **which: object) -> Untouchable:
         """Fail the test."""
-        raise AssertionError("the source was asked for files")
+        raise AssertionError("a file of the source was requested")
 
 
 class Unread(dagger.GitRepository):
-    """A repository that must not be asked for anything."""
+    """A repository that fails at any request."""
 
     def __init__(self) -> None:
         """Need no engine."""
 
     def head(self) -> dagger.GitRef:
         """Fail the test."""
-        raise AssertionError("the repository was asked for its head")
+        raise AssertionError("the repository's head was requested")
 
 
 @pytest.fixture

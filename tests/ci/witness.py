@@ -1,4 +1,4 @@
-"""Somebody who sees all that is said to the stand-in and by it, so that a test knows every token."""
+"""Witness of all requests to the fake cloud and its responses, so that a test knows every token."""
 
 from __future__ import annotations
 

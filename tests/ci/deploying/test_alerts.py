@@ -1,4 +1,4 @@
-"""What Alertmanager is told of deployments, and what becomes of these when it does not listen."""
+"""Alerts about deployments, also with an Alertmanager that does not respond."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ UNDONE = RolledBack("v1.1.0 was rolled back: judge: v1.1.0 is not fit at stage: 
 
 @dataclass
 class Listener:
-    """Alertmanager, which answers as told and keeps what it was sent."""
+    """Alertmanager with given responses, which keeps the requests."""
 
     outcome: Callable[[], httpx.Response] = lambda: httpx.Response(200)
     paths: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Listener:
     told: list[str] = field(default_factory=list)
 
     def about(self, base: str = "http://alertmanager.test:9093") -> Alerts:
-        """Return what tells it."""
+        """Return the alerts that go to it."""
         return Alerts(Alertmanager(base, self._opened), self.told.append)
 
     @asynccontextmanager
@@ -116,7 +116,7 @@ async def test_it_lasts_for_a_day() -> None:
 async def test_one_that_goes_well_ends_whatever_alerts_there_are_of_its_place() -> None:
     listener = Listener()
     await end(listener.about(), UNDONE)
-    await end(listener.about(), TargetError("nobody knows"))
+    await end(listener.about(), TargetError("unknown"))
     await end(listener.about(), None)
     undone, failed, *over = listener.alerts
     labels = [alert["labels"] for alert in over]

@@ -1,4 +1,4 @@
-"""deploy/environments.toml: what it can say, and in which line it is wrong."""
+"""deploy/environments.toml: its settings, and errors with their line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deploy, promote, roll back, history and smoke, as they are called, on the stand-in's Cloud Run."""
+"""Deploy, promote, roll back, history and smoke, on the fake cloud's Cloud Run."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ENVIRONMENTS = "".join(ENVIRONMENT.format(name=name) for name in ("staging", "pr
 
 @dataclass
 class Place:
-    """Where images are published, and operations on two environments."""
+    """Place where images are published, with operations on two environments."""
 
     lab: CloudRunLab
     identity: Identity
@@ -77,7 +77,7 @@ class Place:
     folders: dict[str, Path] = field(default_factory=dict)
 
     def operations(self, **operator: Any) -> Operations:
-        """Return the operations of somebody."""
+        """Return the operations of an operator."""
         self.told = []
         nothing: Any = None
         who = Operator(
@@ -287,7 +287,7 @@ async def test_an_image_with_documents_of_our_own_program_but_no_ci_identity_is_
     place.signatures = sigstore.signatures
     genuine, forged = await place.publish("v1.0.0"), await place.publish("v1.0.1", Model("v1.0.1", offset=1))
     bundle = await place.sign(sigstore, genuine)
-    await place.attach(forged, bundle)  # a replay: all that somebody without the identity can do
+    await place.attach(forged, bundle)  # a replay: all that an attacker without the identity can do
     with pytest.raises(NotVerified, match="payload: it is not the provenance that is attached to the image"):
         await place.operations().deploy("staging", str(forged))
     await place.sign(sigstore, forged, replace(JOB, repository_id="7"))

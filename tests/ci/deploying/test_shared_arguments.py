@@ -1,4 +1,4 @@
-"""The arguments that every function that talks to Google takes."""
+"""Arguments of every function that sends requests to Google."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How targets are reached: a cluster with a token or Google's, a swarm through a relay in a container."""
+"""Connections to targets: a cluster with a token or Google's, a swarm through a relay in a container."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Secret:
 
 
 def reaching(base: Any = None, who: Any = None, **operator: Any) -> Reach:
-    """Return how somebody reaches targets."""
+    """Return an operator's connections to targets."""
     files: Any = Files({path: (ROOT / path).read_text() for path in PATHS})
     given: Any = {"by": None, "takeover": False, "docker": None, "kubernetes_token": None, **operator}
     return Reach(files, base, who, Operator(**given))

@@ -1,4 +1,4 @@
-"""The stand-in's Cloud Run: what it refuses, how it splits, whom it lets in; all as Google describes it."""
+"""The fake cloud's Cloud Run: refusals, traffic splits and access, as Google describes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stand-in as a whole: GitHub's part, faults, Google's clock, a log that knows no token, the program."""
+"""The fake cloud as a whole: GitHub's part, faults, Google's clock, a log without tokens, the program."""
 
 from __future__ import annotations
 

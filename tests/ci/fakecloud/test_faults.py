@@ -1,4 +1,4 @@
-"""What may go wrong on request, and how often it does."""
+"""Faults of the fake cloud: their syntax, and how often each strikes."""
 
 import subprocess
 import sys

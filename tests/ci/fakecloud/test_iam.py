@@ -1,4 +1,4 @@
-"""IAM Credentials' and the Artifact Registry API's stand-ins: who gets a token, and each refusal."""
+"""The fake IAM Credentials and Artifact Registry APIs: access to tokens, and each refusal."""
 
 from __future__ import annotations
 

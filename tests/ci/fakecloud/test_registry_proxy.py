@@ -1,4 +1,4 @@
-"""Artifact Registry's stand-in in front of a real registry: who is let in, and what may be pushed."""
+"""The fake Artifact Registry in front of a real registry: authentication, and permissions to push."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def error(answer: httpx.Response) -> tuple[int, str, str]:
 
 
 def denied(permission: str, resource: str = RESOURCE) -> tuple[int, str, str]:
-    """Return the refusal of somebody who is known."""
+    """Return the refusal of an authenticated caller."""
     message = f'Permission "{permission}" denied on resource "{resource}" (or it may not exist)'
     return 403, "DENIED", message
 

@@ -1,4 +1,4 @@
-"""The Security Token Service's stand-in: what it takes, and every refusal in Google's words."""
+"""The fake Security Token Service: token exchange, and every refusal in Google's words."""
 
 import base64
 import json

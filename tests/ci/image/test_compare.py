@@ -1,4 +1,4 @@
-"""How two images differ, told by layer, file and byte."""
+"""Differences of two images, by layer, file and byte."""
 
 from __future__ import annotations
 

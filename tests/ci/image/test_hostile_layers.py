@@ -1,4 +1,4 @@
-"""Layers that somebody made to exhaust whoever reads them: each is refused within 400 MB and a few seconds.
+"""Layers made to exhaust their reader: each is refused within 400 MB and a few seconds.
 
 Each is read by a process of its own, whose memory and processor time the system limits.
 """

@@ -1,4 +1,4 @@
-"""What layers show when one lies on the other, as OCI's image specification says."""
+"""Tree of several layers, as OCI's image specification defines it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What doctor finds: each check well, and each way in which a release would fail."""
+"""Doctor: each check passing, and each way in which a release would fail."""
 
 from __future__ import annotations
 

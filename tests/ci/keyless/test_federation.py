@@ -1,4 +1,4 @@
-"""Minting tokens: what is asked, what becomes of refusals, and that no token ever shows."""
+"""Minting of tokens: requests, refusals, and that no token ever shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our client against the strict stand-in: what it survives, what it ends with, and what doctor says of it."""
+"""Our client against the strict fake cloud: faults that it survives, its errors, and doctor's findings."""
 
 from __future__ import annotations
 

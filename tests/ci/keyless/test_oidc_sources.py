@@ -1,4 +1,4 @@
-"""Where identity tokens come from: absent is None, present but broken raises."""
+"""Sources of identity tokens: absent is None, present but broken raises."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KUBERNETES = jwt(
 
 
 def issuing(answer: httpx.Response) -> Google:
-    """Return CI systems that answer as told."""
+    """Return CI systems with given responses."""
     return Google(dict.fromkeys(("github.test", "agent.buildkite.test"), answer))
 
 

@@ -1,4 +1,4 @@
-"""The set-up script: what it calls things, and that running it again changes nothing."""
+"""Set-up script: names of resources, and that a second run changes nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ esac
 
 
 class Cloud:
-    """A gcloud that keeps what it was told, and runs a script."""
+    """A gcloud that keeps its command lines, and runs a script."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""What is sent again, when, and how often."""
+"""Retry policy: requests that are sent again, the waits, and their limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Outcome = httpx.Response | Exception
 
 @dataclass
 class World:
-    """A server that answers as told, and time that passes only while somebody waits for it."""
+    """A server with given responses, and time that passes only in waits."""
 
     outcomes: list[Outcome]
     now: float = 0

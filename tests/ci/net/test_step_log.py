@@ -1,4 +1,4 @@
-"""Steps, and what is told of them."""
+"""Log of steps."""
 
 from __future__ import annotations
 

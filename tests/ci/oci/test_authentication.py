@@ -1,4 +1,4 @@
-"""How a registry learns who asks, and who never learns it."""
+"""Authentication at registries, and hosts that never see credentials."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def no_wait(seconds: float) -> None:
 
 @asynccontextmanager
 async def registry(handler: Handler, *, nobody: bool = False) -> AsyncIterator[Repository]:
-    """Open a repository whose registry, and every other host, answers as told."""
+    """Open a repository whose registry, and every other host, has given responses."""
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
         token = None if nobody else minted
         yield opened(Retrying(http, sleep=no_wait), BASE, "m", token=token)

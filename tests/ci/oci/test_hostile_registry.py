@@ -1,4 +1,4 @@
-"""A registry that says whatever it wants: nothing fills memory, lasts for ever, or ends in a traceback."""
+"""A hostile registry: no response fills memory, lasts for ever, or ends in a traceback."""
 
 from __future__ import annotations
 

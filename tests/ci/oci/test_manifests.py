@@ -1,4 +1,4 @@
-"""What a registry gives back: manifests, referrers, copies, and none of it unverified."""
+"""Manifests, referrers and copies from a registry, all of them verified."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def image(archive: Archive) -> Layout:
 
 @asynccontextmanager
 async def answering(handler: Callable[[httpx.Request], httpx.Response]) -> AsyncIterator[Repository]:
-    """Open a repository whose registry answers as told."""
+    """Open a repository whose registry has given responses."""
 
     async def no_wait(seconds: float) -> None:
         await anyio.lowlevel.checkpoint()

@@ -1,4 +1,4 @@
-"""What can be published, and under which name."""
+"""Names of releases: valid ones, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishing to a real registry, and what becomes of a registry's failures."""
+"""Publishing to a real registry, and a registry's failures."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def no_wait(seconds: float) -> None:
 
 @asynccontextmanager
 async def failing(handler: Handler) -> AsyncIterator[Repository]:
-    """Open a repository whose registry answers as told."""
+    """Open a repository whose registry has given responses."""
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
         yield opened(Retrying(http, sleep=no_wait), "https://registry.test", "m")
 

@@ -1,4 +1,4 @@
-"""The client against the strict stand-in for Artifact Registry: what it is let do, survives and ends with."""
+"""The client against the strict fake Artifact Registry: permissions, faults that it survives, errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Start = Callable[..., str]
 
 @dataclass
 class Client:
-    """Repositories of one registry, asked through one client that notes what it sends."""
+    """Repositories of one registry, with one client that keeps its requests."""
 
     retrying: Retrying
     base: str
@@ -65,7 +65,7 @@ async def no_wait(seconds: float) -> None:
 
 @asynccontextmanager
 async def client(base: str, world: World, *, nobody: bool = False) -> AsyncIterator[Client]:
-    """Open a client that mints its tokens at the stand-in, or stays nobody."""
+    """Open a client that mints its tokens at the fake cloud, or stays anonymous."""
     async with httpx.AsyncClient(timeout=5) as http:
         retrying = Retrying(http, sleep=no_wait)
         given = Given(request_url(base), Token(world.request_token))

@@ -86,7 +86,7 @@ class Instance:
 
 
 class FleetIngredients(Ingredients):
-    """What bad releases of a fleet are made with."""
+    """Ingredients of bad releases of a fleet."""
 
     async def another_model(self) -> Any:
         return "another"

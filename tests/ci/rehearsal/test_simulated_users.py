@@ -1,4 +1,4 @@
-"""Users who ask steadily while something else happens."""
+"""Simulated users: requests at a fixed rate beside other work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which commit is released: its hash, its time, and whether more than it is built."""
+"""Commit that is released: its hash, its time, and changes beside it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TWO_O_CLOCK_IN_BERLIN = 1_782_907_200, 2 * 3600  # seconds
 
 @dataclass
 class Repository:
-    """Dagger's GitRepository, GitRef and Changeset, as far as a commit is asked for, for a folder."""
+    """Dagger's GitRepository, GitRef and Changeset for a folder, as far as a commit needs them."""
 
     folder: Path
     digest: str

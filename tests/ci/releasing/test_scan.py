@@ -1,4 +1,4 @@
-"""What the scan takes for a source, and how what it finds reaches the user."""
+"""Scan for vulnerabilities: its sources, and its report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 @dataclass
 class Programs:
-    """A container with the scanner, which ends as told."""
+    """A container with the scanner, which ends with a given status."""
 
     status: int = 0
     mounted: dict[str, object] = field(default_factory=dict)
@@ -71,7 +71,7 @@ def _engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Handler], None]:
-    """Return what lets a server answer as told."""
+    """Return a function that gives a server its responses."""
 
     def answer(handler: Handler) -> None:
         class Patient:

@@ -1,4 +1,4 @@
-"""What a built image has to answer before it is released."""
+"""Smoke tests: responses that a built image must give before its release."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ REFUSALS = {"/predict": (405, "method_not_allowed"), "/nowhere": (404, "not_foun
 
 
 def contracted(request: httpx.Request) -> httpx.Response:
-    """Answer as the contract says, to whoever shows the token."""
+    """Respond as the contract says to requests with the token."""
     assert request.headers["Authorization"] == "Bearer token"
     if request.method == "POST":
         features = json.loads(request.content).get("features")

@@ -1,4 +1,4 @@
-"""Whatever is not as it is said to be of a published image is found and named."""
+"""Verification of published images: every difference is found and named."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def publish(repository: Repository, archive: Archive, tmp_path: Path) -> Publish
 def rewritten(
     name: str, change: Callable[[dict[str, Any]], object]
 ) -> Callable[[Layout, Path], list[Parcel]]:
-    """Return what attaches a release's documents, one of them changed by somebody who attaches it rightly."""
+    """Return a function that attaches a release's documents, one of them changed, with correct digests."""
 
     def attach(image: Layout, folder: Path) -> list[Parcel]:
         document = json.loads((folder / name).read_bytes())

@@ -1,4 +1,4 @@
-"""What somebody with write access to the registry, but no identity of ours, can push: each is found by name.
+"""Attacks by a writer to the registry without our identity: each is found by name.
 
 An attacker changes an image that was released, and makes its documents anew with our own program, so that
 digests and documents fit each other.

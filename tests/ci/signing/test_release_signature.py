@@ -1,4 +1,4 @@
-"""The signature of a release that is published: when there is one, and when it is made anew."""
+"""Signature of a published release: conditions for signing and for signing again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NO_CONSENT = Consent()
 
 @dataclass
 class Publisher:
-    """A job that signs an image in a registry, and what it is told."""
+    """A job that signs an image in a registry, and its printed lines."""
 
     google: Releaser
     repository: Repository
@@ -193,7 +193,7 @@ async def test_a_bundle_is_attached_as_cosign_attaches_it(publish_as: Callable[[
 
 
 def foreign(bundle: bytes, count: int) -> list[bytes]:
-    """Return bundles that nobody has signed, of the size of a real one."""
+    """Return bundles without a signature, of the size of a real one."""
     return [bundle.replace(b'"signature', b'"%d", "signature' % number, 1) for number in range(count)]
 
 

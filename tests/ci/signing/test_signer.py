@@ -1,4 +1,4 @@
-"""Signing: what is tried again, what is not, and what is told of either."""
+"""Signer: requests that are sent again, requests that are not, and the messages about both."""
 
 from __future__ import annotations
 

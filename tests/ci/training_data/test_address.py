@@ -1,4 +1,4 @@
-"""Which settings name a table that is not in Git."""
+"""Settings that name a table that is not in Git."""
 
 from __future__ import annotations
 

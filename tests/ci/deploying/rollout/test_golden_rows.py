@@ -1,4 +1,4 @@
-"""Golden rows: how they are read, and what is wrong with an answer."""
+"""Golden rows: reading, and faults of answers."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ async def test_a_wrong_answer_is_told(answer: httpx.Response, fault: str) -> Non
 
 async def test_no_answer_is_a_wrong_one() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("nobody listens")
+        raise httpx.ConnectError("connection refused")
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(refuse))
-    assert "nobody listens" in (await GOLDEN.ask(http, ADDRESS, "v1.0.0", 1)).wrong[0]
-    assert "nobody listens" in (await GOLDEN.differences(http, ADDRESS, RELEASE))[0]
+    assert "connection refused" in (await GOLDEN.ask(http, ADDRESS, "v1.0.0", 1)).wrong[0]
+    assert "connection refused" in (await GOLDEN.differences(http, ADDRESS, RELEASE))[0]
 
 
 @pytest.mark.parametrize(

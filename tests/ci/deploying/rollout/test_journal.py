@@ -1,4 +1,4 @@
-"""What a target keeps about its deployments, and how it is read."""
+"""Journal of a target: reading, writing, and its report."""
 
 from __future__ import annotations
 

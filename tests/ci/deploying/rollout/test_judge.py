@@ -1,4 +1,4 @@
-"""How long a judge looks, whom they ask how often, and what they compare with."""
+"""Judge: duration of a step, number of golden rows sent, and the comparison with the running release."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def many(requests: int, errors: int = 0, seconds: float = 0.01) -> Numbers:
 
 @dataclass
 class Watched:
-    """A target whose numbers are told beforehand, one look after another."""
+    """A target whose numbers are given beforehand, one look after another."""
 
     looks: list[tuple[Numbers, Numbers]]
     splits: bool = True
@@ -65,7 +65,7 @@ def judge(fleet: Fleet, target: Watched, told: list[str], **limits: Any) -> Judg
 async def asked(
     fleet: Fleet, target: Any, step: str = "shift to 5 %", **limits: Any
 ) -> tuple[int, list[str]]:
-    """Return how many golden rows were asked, and what was told."""
+    """Return how many golden rows were sent, and the printed lines."""
     told: list[str] = []
     before = fleet.running["candidate"].asked
     await judge(fleet, target, told, **limits).judge(target, RELEASE, step)

@@ -1,4 +1,4 @@
-"""When a candidate gets more of the traffic, as a table."""
+"""Verdicts on candidates, as a table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def numbers(requests: int, errors: int = 0, milliseconds: float = 10) -> Numbers
 @pytest.mark.parametrize(
     ("candidate", "running", "asked", "fault"),
     [
-        # nobody came: the golden rows decide
+        # no traffic: the golden rows decide
         (Numbers(), Numbers(), Asked(200, (), [0.01] * 200), None),
         (Numbers(), Numbers(), Asked(200, ["predicts 1"], [0.01] * 200), "predicts 1"),
         (Numbers(), Numbers(), Asked(200, (), [0.01] * 180 + [0.9] * 20), "p95 900.0 ms, more than 500.0 ms"),
