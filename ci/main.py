@@ -128,7 +128,7 @@ class Ci:
     @checks
     async def test_pipeline(self) -> str:
         """Test the machinery: the service with any model, training, the pipeline, and this repository."""
-        prepared, registry = self._prepared(), _registry().as_service(use_entrypoint=True)
+        prepared, registry = self._prepare(), _registry().as_service(use_entrypoint=True)
         needed = [*MODEL_FILES, "docker", "pytest.ini", "tests/*.py", *SERVICE_TESTS]
         service = prepared.with_directory(".", self.source.filter(include=needed))
         pipeline = prepared.with_directory(".", self.source).with_service_binding("registry", registry)
@@ -145,7 +145,7 @@ class Ci:
     @checks
     async def lint(self) -> str:
         """Check code, types, Dockerfile, shell scripts and workflow, and print each tool's verdict."""
-        return (await _lint(self._prepared().with_directory(".", self.source), LINTERS).stdout()).strip()
+        return (await _lint(self._prepare().with_directory(".", self.source), LINTERS).stdout()).strip()
 
     @function()
     async def check(self) -> str:
@@ -212,7 +212,7 @@ class Ci:
     ) -> str:
         """Scan one version for known vulnerabilities; fail at or above a severity."""
         made = await self._build_bundle(tag, git)
-        programs = self._prepared().with_file(scan.PROGRAM, self.source.file(scan.PROGRAM))
+        programs = self._prepare().with_file(scan.PROGRAM, self.source.file(scan.PROGRAM))
         bill = made.file(f"{release_files.FOLDER}/{release_files.SBOM}")
         return await scan.scanned(programs, bill, advisories or (), url or (), fail_on)
 
@@ -263,7 +263,7 @@ class Ci:
         command += ["--image", "/image.tar", "--base", "/base.tar", "--output", "/out"]
         command += ["--rounds", str(rounds), "--seconds", str(seconds)]
         return (
-            self._prepared()
+            self._prepare()
             .with_exec(["sh", "-c", BENCHMARK_PACKAGES])
             .with_file(tools, self.source.file(tools))
             .with_exec(install)
@@ -325,7 +325,7 @@ class Ci:
         project, commit = await self._project(), await Commit.of(git)
         source = await self._with_table()
         drafts = [self._draft(project.name, each, commit, source) for each in rehearsal.tags]
-        programs = self._prepared().with_directory(".", self.source.filter(include=release_rehearsal.FILES))
+        programs = self._prepare().with_directory(".", self.source.filter(include=release_rehearsal.FILES))
         ingredients = self._ingredients(project, source)
         return await rehearsal.run(project.name, drafts, programs, _registry(), ingredients, _tell)
 
@@ -560,14 +560,14 @@ class Ci:
         tools = ["uv", "pip", "install", "--python", "/venv/bin/python", "--no-deps", "--require-hashes"]
         files = self.source.filter(include=[*MODEL_FILES, "pytest.ini", "tests"], exclude=MACHINERY_TESTS)
         return (
-            _installing(packages)
+            _with_tool_settings(packages)
             .with_env_variable("PATH", "/venv/bin:${PATH}", expand=True)
             .with_file("requirements-test.txt", self.source.file("requirements-test.txt"))
             .with_exec([*tools, "-r", "requirements-test.txt"])
             .with_directory(".", files)
         )
 
-    def _prepared(self) -> dagger.Container:
+    def _prepare(self) -> dagger.Container:
         """Return the base of every step of the machinery: what is installed first changes least."""
         # Nothing beside the lists: another version of what is also known with extras would be taken.
         uv = ["uv", "pip", "install", "--system", "--no-deps", "--require-hashes", "-r"]
@@ -585,7 +585,7 @@ class Ci:
         """Return the base with uv."""
         pip = ["pip", "install", "--disable-pip-version-check", "--root-user-action", "ignore"]
         return (
-            _installing(dag.container(platform=PLATFORM).from_(BASE))
+            _with_tool_settings(dag.container(platform=PLATFORM).from_(BASE))
             .with_file("requirements-uv.txt", self.source.file("requirements-uv.txt"))
             .with_exec([*pip, "--no-deps", "--require-hashes", "-r", "requirements-uv.txt"])
         )
@@ -616,7 +616,7 @@ def _model(source: dagger.Directory) -> dagger.Container:
     )
 
 
-def _installing(base: dagger.Container) -> dagger.Container:
+def _with_tool_settings(base: dagger.Container) -> dagger.Container:
     """Return a container whose tools keep their caches, and trust what its system does."""
     variables = {"PIP_CACHE_DIR": "/cache/pip", "UV_CACHE_DIR": "/cache/uv", "MYPY_CACHE_DIR": "/cache/mypy"}
     variables |= {"UV_LINK_MODE": "copy", "UV_SYSTEM_CERTS": "true", "UV_NO_PROGRESS": "true"}

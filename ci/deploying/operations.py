@@ -48,9 +48,9 @@ class Operations:
         """
         environment = self.environments.named(name)
         if VERSION.fullmatch(image):
-            image = str(_published(environment, self.project, image))
+            image = str(_image_of_version(environment, self.project, image))
         async with self.reach.opened(environment) as (target, client):
-            release = await self._resolved(image)
+            release = await self._resolve(image)
             await self._deploy(environment, target, client, release)
             return f"live: {(await target.look()).live}"
 
@@ -59,7 +59,7 @@ class Operations:
         first, second = self.environments.named(origin), self.environments.named(name)
         async with self.reach.opened(first) as (target, _):
             release = healthy(await target.look(), target.name)
-        release = await self._copied(release, second)
+        release = await self._copy(release, second)
         async with self.reach.opened(second) as (target, client):
             await self._deploy(second, target, client, release)
             return f"live: {(await target.look()).live}"
@@ -69,7 +69,7 @@ class Operations:
         environment = self.environments.named(name)
         async with self.reach.opened(environment) as (target, client):
             if restored := restorable(await target.look(), version):
-                await self._verified(restored)
+                await self._verify(restored)
             deployment = await self._deployment(environment, target, client)
             async with self._alerts(environment, target, f"the rollback to {version or 'what was before'}"):
                 live = await deployment.rollback(version, takeover=self.reach.operator.takeover)
@@ -81,32 +81,32 @@ class Operations:
         Raises TargetError with the histories that could be read when a target fails to respond.
         """
         if name:
-            return await self._told(self.environments.named(name))
+            return await self._report(self.environments.named(name))
         told, failed = [], []
         for each in self.environments.names:
             try:
-                told.append(f"{each}: {await self._told(self.environments.named(each))}")
+                told.append(f"{each}: {await self._report(self.environments.named(each))}")
             except PipelineError as error:
                 failed.append(f"{each}: {error}")
         if failed:
             raise TargetError("\n".join([*told, "history: not every environment can be asked", *failed]))
         return "\n".join(told)
 
-    async def _told(self, environment: Environment) -> str:
+    async def _report(self, environment: Environment) -> str:
         async with self.reach.opened(environment) as (target, _):
             return report(target.name, await target.look())
 
     async def _deploy(
         self, environment: Environment, target: Target, client: Retrying, release: Release
     ) -> None:
-        rows = golden(release, (await self._verified(release)).provenance)
+        rows = golden(release, (await self._verify(release)).provenance)
         common = environment.common
         judge = Judge(rows, client.http, self.steps.note, common.step_seconds, common.limits)
         deployment = await self._deployment(environment, target, client)
         async with self._alerts(environment, target, f"the deployment of {release.image.tag}"):
             await deployment.deploy(release, judge, takeover=self.reach.operator.takeover)
 
-    async def _verified(self, release: Release) -> Verified:
+    async def _verify(self, release: Release) -> Verified:
         """Return what was found true of a release; raises NotVerified unless all is as it has to be."""
         with self.steps.step(f"verify {release}"), tempfile.TemporaryDirectory() as folder:
             archive = Path(folder) / "image.tar"
@@ -126,7 +126,7 @@ class Operations:
         lease = max(environment.common.step_seconds, target.lag) + _MARGIN
         return Deployment(target, await self.reach.owner(client), self.steps, lease)
 
-    async def _resolved(self, text: str) -> Release:
+    async def _resolve(self, text: str) -> Release:
         """Return the release behind a name; a tag is resolved once, and its digest is printed."""
         image = tagged(text)
         async with self.access.open(image or pinned(text).image) as repository:
@@ -140,7 +140,7 @@ class Operations:
             raise InvalidReference(f"image: {release} says that it is {said!r}; give the tag that it has")
         return replace(release, image=replace(release.image, tag=said))
 
-    async def _copied(self, release: Release, to: Environment) -> Release:
+    async def _copy(self, release: Release, to: Environment) -> Release:
         """Return a release where an environment pulls from, with its digest and all that is about it."""
         if not to.common.registry:
             return release
@@ -148,7 +148,7 @@ class Operations:
         image = reference.image(to.common.registry, name, release.image.tag)
         if image == release.image:
             return release
-        found = await self._verified(release)
+        found = await self._verify(release)
         with self.steps.step(f"copy {release} to {image}"):
             async with (
                 self.access.open(release.image) as there,
@@ -195,7 +195,7 @@ def restorable(seen: Seen, version: str | None) -> Release | None:
     return pinned(entry.release) if entry else None
 
 
-def _published(environment: Environment, project: str, version: str) -> Image:
+def _image_of_version(environment: Environment, project: str, version: str) -> Image:
     """Return the image of a version in an environment's registry; raises InvalidEnvironment without one."""
     if not environment.common.registry:
         raise InvalidEnvironment(

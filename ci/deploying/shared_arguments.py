@@ -105,7 +105,7 @@ async def consent(
     return Consent(token, sign_private)
 
 
-def gathered(describe: Callable[..., Awaitable[object]], name: str) -> Decorator:
+def gather_arguments(describe: Callable[..., Awaitable[object]], name: str) -> Decorator:
     """Return a decorator: a method takes the parameters of `describe`, and is passed what that returns.
 
     The method's own parameter of that name goes away, keyword-only as the others then are.
@@ -117,7 +117,7 @@ def gathered(describe: Callable[..., Awaitable[object]], name: str) -> Decorator
         if each in parameters
     }
 
-    def taking(method: Callable[..., Awaitable[Result]]) -> Callable[..., Awaitable[Result]]:
+    def decorate(method: Callable[..., Awaitable[Result]]) -> Callable[..., Awaitable[Result]]:
         @functools.wraps(method)
         async def call(self: object, /, *positional: Any, **named: Any) -> Result:
             described = {each: named.pop(each) for each in parameters if each in named}
@@ -131,9 +131,9 @@ def gathered(describe: Callable[..., Awaitable[object]], name: str) -> Decorator
         call.__annotations__ = {each: hint for each, hint in hints.items() if each != name} | types
         return call
 
-    return taking
+    return decorate
 
 
-identified = gathered(identity, "identity")
-operated = gathered(operator, "operator")
-consenting = gathered(consent, "consent")
+identified = gather_arguments(identity, "identity")
+operated = gather_arguments(operator, "operator")
+consenting = gather_arguments(consent, "consent")

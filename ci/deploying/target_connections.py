@@ -87,7 +87,7 @@ class Reach:
         given = self.operator.kubernetes_token
         async with patient(authority=authority) as client, patient() as google:
             if given:
-                mint = _known(Token(await given.plaintext()))
+                mint = _mint_of(Token(await given.plaintext()))
             else:
                 mint = Federation(self._identity("kubernetes"), google).access_token
             api = Api("Kubernetes", settings.server, client, mint)
@@ -105,7 +105,7 @@ class Reach:
         try:
             address = await relay.endpoint(port=_RELAY_PORT, scheme="http")
             async with patient() as client:
-                api = Api("Docker", address, client, _known(key), swarm.changed)
+                api = Api("Docker", address, client, _mint_of(key), swarm.changed)
                 yield swarm.Swarm(settings, service, api, client.http), client
         finally:
             await relay.stop()
@@ -130,7 +130,7 @@ class Reach:
         return self.identity
 
 
-def _known(token: Token) -> Mint:
+def _mint_of(token: Token) -> Mint:
     async def mint() -> Token:
         return token
 

@@ -56,21 +56,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--objects", type=Path, help="a folder of buckets with the objects of Cloud Storage")
     parser.add_argument("--tag", default="v1.0.0", help="the Git tag that the job runs for")
     parser.add_argument(
-        "--fault", type=_checked(faults.parse), action="append", default=[], help="see rehearsal/faults.py"
+        "--fault",
+        type=_argparse_type(faults.parse),
+        action="append",
+        default=[],
+        help="see fakecloud/state/faults.py",
     )
     return parser
 
 
-def _checked(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+def _argparse_type(parse: Callable[[str], Value]) -> Callable[[str], Value]:
     """Return a parser whose refusal argparse shows as it is."""
 
-    def checked(text: str) -> Value:
+    def parse_argument(text: str) -> Value:
         try:
             return parse(text)
         except InvalidFault as error:
             raise argparse.ArgumentTypeError(str(error)) from error
 
-    return checked
+    return parse_argument
 
 
 if __name__ == "__main__":

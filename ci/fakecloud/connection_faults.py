@@ -52,7 +52,7 @@ def cut_within_body(scope: Scope, receive: Receive) -> Receive:
     """Return a receiver that hands half of the first piece of the body on, then cuts the connection."""
     pieces = iter([True])
 
-    async def halved() -> Message:
+    async def receive_half() -> Message:
         if next(pieces, False):
             message = await receive()
             body: bytes = message.get("body", b"")
@@ -60,4 +60,4 @@ def cut_within_body(scope: Scope, receive: Receive) -> Receive:
         cut(scope)
         return {"type": "http.disconnect"}
 
-    return halved
+    return receive_half

@@ -136,7 +136,7 @@ class Gate:
             return await self.app(scope, receive, send)
         endpoint, started, status = _endpoint(scope["path"]), time.monotonic(), 0
 
-        async def dated(message: Message) -> None:
+        async def send_dated(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -145,7 +145,7 @@ class Gate:
 
         fault = self.faults.strike(endpoint, body=_has_body(scope))
         try:
-            await self._serve(fault, scope, receive, dated)
+            await self._serve(fault, scope, receive, send_dated)
         except ClientDisconnect:
             status = 0
         finally:
@@ -159,12 +159,12 @@ class Gate:
         elif fault is None:
             await self.app(scope, receive, send)
         elif fault.what == "timeout":
-            await _disconnected(receive)
+            await _wait_for_disconnect(receive)
         elif fault.what != "reset":
             await _unavailable(int(fault.what))(scope, receive, send)
         elif not _has_body(scope):
             cut(scope)
-            await _disconnected(receive)
+            await _wait_for_disconnect(receive)
         else:
             await self.app(scope, cut_within_body(scope, receive), send)
 
@@ -178,7 +178,7 @@ def _has_body(scope: Scope) -> bool:
     return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -77,7 +77,7 @@ def write(image: Layout, tree: Tree, origin: Origin, archive: Path) -> Layout:
         parts = cut(tree)
         files = [stack.enter_context(tempfile.TemporaryFile()) for _ in parts]
         with ThreadPoolExecutor() as pool:
-            layers = list(pool.map(_packed, parts, parts.values(), files))
+            layers = list(pool.map(_pack, parts, parts.values(), files))
         config = configuration(image, origin, {layer.name: layer.diff_id for layer in layers})
         content = manifest(config, [layer.blob for layer in layers])
         with Archive.of(archive, content) as written:
@@ -186,7 +186,7 @@ class _Gzip:
         self._file.write(compressed)
 
 
-def _packed(name: str, entries: Iterable[Entry], file: IO[bytes]) -> _Packed:
+def _pack(name: str, entries: Iterable[Entry], file: IO[bytes]) -> _Packed:
     out = _Gzip(file)
     _write(entries, out)
     size = out.finish()

@@ -52,10 +52,10 @@ def unequal(
         for index, (one, other) in enumerate(zip_longest(ours, theirs)):
             yield from unequal(f"{path}[{index}]", one, other, places)
     elif ours != theirs:
-        yield f"{path}: {_shown(ours)} {places[0]}, {_shown(theirs)} {places[1]}"
+        yield f"{path}: {_show(ours)} {places[0]}, {_show(theirs)} {places[1]}"
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     return "nothing" if value is None else f"{value!r:.100}"
 
 

@@ -146,7 +146,7 @@ class _Tree:
             elif name.startswith(WHITEOUT):
                 self._remove(folder, name.removeprefix(WHITEOUT))
             elif member.kind == "hard link":
-                added[member.path] = replace(self._linked(member, added), path=member.path)
+                added[member.path] = replace(self._link_target(member, added), path=member.path)
             else:
                 added[member.path] = _entry(member, layer)
         for entry in added.values():
@@ -178,7 +178,7 @@ class _Tree:
             node = node.below.get(part) if node else None
         return node
 
-    def _linked(self, member: Member, added: Tree) -> Entry:
+    def _link_target(self, member: Member, added: Tree) -> Entry:
         """Return what a hard link is another name of."""
         node = self._find(member.target)
         found = added.get(member.target) or (node.entry if node else None)

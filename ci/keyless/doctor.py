@@ -93,7 +93,7 @@ class Doctor:
             if wanting:
                 findings[check] = Finding(check, None, f"skipped: requires {wanting[0]}")
             else:
-                findings[check] = await _found(check, step)
+                findings[check] = await _run_check(check, step)
         return list(findings.values())
 
     def _checks(self) -> dict[str, tuple[Callable[[], Awaitable[str | Finding]], tuple[str, ...]]]:
@@ -275,7 +275,7 @@ class Doctor:
             self._skews[answer.url.host] = seconds
 
 
-async def _found(check: str, step: Callable[[], Awaitable[str | Finding]]) -> Finding:
+async def _run_check(check: str, step: Callable[[], Awaitable[str | Finding]]) -> Finding:
     try:
         came = await step()
         return came if isinstance(came, Finding) else Finding(check, True, came)

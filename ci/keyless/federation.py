@@ -77,7 +77,7 @@ class Federation:
         answer = await self._client.send(request)
         if answer.status_code != 200:
             step = f"sts: exchanging the identity at {self.identity.provider.resource}"
-            raise ExchangeRefused(self._refused(step, answer, subject))
+            raise ExchangeRefused(self._describe_refusal(step, answer, subject))
         return Token(member(answer, "access_token", ExchangeRefused), _lifetime(answer))
 
     async def _impersonate(self) -> Token:
@@ -100,10 +100,10 @@ class Federation:
         answer = await self._client.send(request)
         if answer.status_code != 200:
             step = f"iam: {method} of {account}"
-            raise ImpersonationRefused(self._refused(step, answer, federated, mapped(self._claims)))
+            raise ImpersonationRefused(self._describe_refusal(step, answer, federated, mapped(self._claims)))
         return answer
 
-    def _refused(self, step: str, answer: httpx.Response, sent: Token, principal: str = "") -> str:
+    def _describe_refusal(self, step: str, answer: httpx.Response, sent: Token, principal: str = "") -> str:
         """Return what became of a step, with all that helps to end it, and of tokens nothing but claims."""
         problem = f"{step} answered {said(answer, sent)}"
         notes = [named_skew(answer), principal if answer.status_code == 403 else ""]

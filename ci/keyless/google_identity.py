@@ -36,7 +36,7 @@ class Provider:
         if not match:
             raise InvalidIdentity(
                 f"provider: {text!r} is no workload identity provider, which is projects/NUMBER/locations/"
-                f"global/workloadIdentityPools/POOL/providers/PROVIDER: {_misnamed(text)}"
+                f"global/workloadIdentityPools/POOL/providers/PROVIDER: {_explain_provider_name(text)}"
             )
         return cls(*match.groups())
 
@@ -148,7 +148,7 @@ def mapped(claims: Mapping[str, object]) -> str:
     )
 
 
-def _misnamed(text: str) -> str:
+def _explain_provider_name(text: str) -> str:
     match = re.match(r"projects/([^/]+)(?:/locations/global/workloadIdentityPools/[^/]+(/?)$)?", text)
     if match and not match[1].isdecimal():
         return (

@@ -42,23 +42,23 @@ async def github(given: Given, audience: str, client: Retrying) -> Token | None:
     """Request a token from GitHub, with the job's request token."""
     if given.url is None:
         return None
-    url, ticket = _asked(given)
+    url, ticket = _require_request(given)
     request = client.http.build_request(
         "GET",
         url.copy_merge_params({"audience": audience}),
         headers={"Authorization": ticket.authorization()},
     )
-    return _issued(await client.send(request), "value", ticket)
+    return _read_token(await client.send(request), "value", ticket)
 
 
 async def buildkite(given: Given, audience: str, client: Retrying) -> Token | None:
     """Request a token from Buildkite's agent API, as `buildkite-agent oidc request-token` does."""
     if given.url is None or not _BUILDKITE.search(given.url):
         return None
-    url, ticket = _asked(given)
+    url, ticket = _require_request(given)
     headers = {"Authorization": ticket.authorization("Token")}
     request = client.http.build_request("POST", url, headers=headers, json={"audience": audience})
-    return _issued(await client.send(request), "token", ticket)
+    return _read_token(await client.send(request), "token", ticket)
 
 
 async def presented(given: Given, audience: str, client: Retrying) -> Token | None:
@@ -82,7 +82,7 @@ async def identity_token(given: Given, audience: str, client: Retrying) -> Token
     return None
 
 
-def _asked(given: Given) -> tuple[httpx.URL, Token]:
+def _require_request(given: Given) -> tuple[httpx.URL, Token]:
     if given.token is None:
         raise IdentityError("identity: --oidc-url is of no use without --oidc-token; give both")
     try:
@@ -96,7 +96,7 @@ def _asked(given: Given) -> tuple[httpx.URL, Token]:
     return url, given.token
 
 
-def _issued(answer: httpx.Response, name: str, ticket: Token) -> Token:
+def _read_token(answer: httpx.Response, name: str, ticket: Token) -> Token:
     if answer.status_code != 200:
         problem = f"identity: {answer.url.host} answered {said(answer, ticket)}"
         raise IdentityError(problem + advice(problem, host=answer.url.host))

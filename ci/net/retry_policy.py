@@ -64,7 +64,7 @@ class Retrying:
             wait = self._wait(outcome, attempt)
             if self.monotonic() - started + wait > self.seconds:
                 break
-            _LOG.warning("%s: %s; trying again in %.1f s", request.url.host, _told(outcome), wait)
+            _LOG.warning("%s: %s; trying again in %.1f s", request.url.host, _describe(outcome), wait)
             if isinstance(outcome, httpx.Response):
                 await outcome.aclose()
             await self.sleep(wait)
@@ -94,7 +94,7 @@ class Retrying:
             return _Lost(str(error), passing=False, failure=UnusableAnswer)
         except httpx.TransportError as error:
             # httpx's own error would bring its frames along, whose variables hold what was sent.
-            return _Lost(f"{type(error).__name__}: {error}".rstrip(": "), _passing(error))
+            return _Lost(f"{type(error).__name__}: {error}".rstrip(": "), _is_transient(error))
 
     async def pause(self, attempt: int) -> None:
         """Wait as after an attempt, the first being 1, for who sends something again by themselves."""
@@ -154,7 +154,7 @@ def named_skew(answer: httpx.Response, now: Callable[[], float] = time.time) -> 
     return f"this machine's clock is {abs(seconds):.0f} s {way} that of {answer.url.host}"
 
 
-def _passing(error: httpx.TransportError) -> bool:
+def _is_transient(error: httpx.TransportError) -> bool:
     return isinstance(error, _LOST) and "CERTIFICATE_VERIFY_FAILED" not in str(error)
 
 
@@ -181,5 +181,5 @@ def _date(header: str) -> datetime | None:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
-def _told(outcome: "httpx.Response | _Lost") -> str:
+def _describe(outcome: "httpx.Response | _Lost") -> str:
     return str(outcome.status_code) if isinstance(outcome, httpx.Response) else outcome.why

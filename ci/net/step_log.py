@@ -37,8 +37,8 @@ class Steps:
     ) -> Callable[[], Coroutine[object, object, Result]]:
         """Return the work as a step of that name."""
 
-        async def working() -> Result:
+        async def run_step() -> Result:
             with self.step(name):
                 return await work()
 
-        return working
+        return run_step

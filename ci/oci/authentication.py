@@ -90,7 +90,7 @@ class Door:
         return self._token is not None and sent != self._token.authorization()
 
     async def _exchange(self, challenge: Challenge) -> Token:
-        request = self._client.http.build_request("GET", _asking(challenge, self._scopes))
+        request = self._client.http.build_request("GET", _token_url(challenge, self._scopes))
         access = await self._mint() if self._mint else None
         if access:
             self._check_realm(challenge)
@@ -100,7 +100,7 @@ class Door:
             hidden = access.hide(reason(answer)) if access else reason(answer)
             refused = RegistryDenied if answer.status_code in (401, 403) else RegistryError
             raise refused(f"token endpoint {challenge.realm} answered {answer.status_code}{hidden}")
-        return _given(challenge, answer)
+        return _read_token(challenge, answer)
 
     def _check_realm(self, challenge: Challenge) -> None:
         if not same_place(challenge.realm, self._base):
@@ -124,7 +124,7 @@ def reason(answer: httpx.Response) -> str:
         return ""
 
 
-def _asking(challenge: Challenge, scopes: dict[str, None]) -> httpx.URL:
+def _token_url(challenge: Challenge, scopes: dict[str, None]) -> httpx.URL:
     named = {"service": challenge.service} if challenge.service else {}
     return challenge.realm.copy_merge_params({**named, "scope": list(scopes)})
 
@@ -133,7 +133,7 @@ def _basic(access: Token) -> str:
     return f"Basic {base64.b64encode(f'{_USER}:{access.reveal()}'.encode()).decode()}"
 
 
-def _given(challenge: Challenge, answer: httpx.Response) -> Token:
+def _read_token(challenge: Challenge, answer: httpx.Response) -> Token:
     """Return an answer's token, of which a traceback shall list no variable."""
     content = document(answer)
     seconds = content.get("expires_in")

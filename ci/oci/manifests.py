@@ -44,15 +44,15 @@ class Manifest:
         """Configuration and layers in their order, each once; an index has none."""
         if self.kind in INDEXES:
             return ()
-        described = self._described("config", "layers")
+        described = self._read_blobs("config", "layers")
         return tuple({blob.digest: blob for blob in described}.values())
 
     @property
     def manifests(self) -> tuple["Blob", ...]:
         """Manifests that an index lists; none for an image."""
-        return tuple(self._described("manifests")) if self.kind in INDEXES else ()
+        return tuple(self._read_blobs("manifests")) if self.kind in INDEXES else ()
 
-    def _described(self, *names: str) -> list["Blob"]:
+    def _read_blobs(self, *names: str) -> list["Blob"]:
         document = self.document
         try:
             members = [document[name] for name in names]

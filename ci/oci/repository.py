@@ -99,9 +99,9 @@ class Repository:
 
     async def manifest(self, reference: str) -> bytes:
         """Return the manifest of a tag or digest, as it is; raises RegistryError when there is none."""
-        return (await self._existing(reference)).content
+        return (await self._require_manifest(reference)).content
 
-    async def _existing(self, reference: str) -> Manifest:
+    async def _require_manifest(self, reference: str) -> Manifest:
         manifest = await self._manifest(reference)
         if manifest is None:
             raise RegistryError(
@@ -129,10 +129,10 @@ class Repository:
     async def tags(self) -> list[str]:
         """Return every tag but those of lists of referrers; none when there is no such repository."""
         pages = await self._pages("tags", "list") or ()
-        tags = [tag for page in pages for tag in self._listed(page)]
+        tags = [tag for page in pages for tag in self._read_tags(page)]
         return [tag for tag in tags if not REFERRERS_TAG.fullmatch(tag)]
 
-    def _listed(self, page: dict[str, Any]) -> list[str]:
+    def _read_tags(self, page: dict[str, Any]) -> list[str]:
         """Return the tags of a page; raises RegistryError when they are no list of texts."""
         tags = page.get("tags") or []
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
@@ -170,7 +170,7 @@ class Repository:
             await self._copy(source, digest)
         attached = await self._attach(digest, [await self._parcel(source, each) for each in about])
         if free:
-            await self._put(await source._existing(digest), tag)
+            await self._put(await source._require_manifest(digest), tag)
         return free or attached
 
     async def _copy(self, source: "Repository", digest: str) -> None:
@@ -181,7 +181,7 @@ class Repository:
 
     async def _parcel(self, source: "Repository", digest: str) -> Parcel:
         """Return what another repository has at a digest."""
-        manifest = await source._existing(digest)
+        manifest = await source._require_manifest(digest)
         origin = source.name if source.wire.base == self.wire.base else None
         return Parcel(manifest, manifest.blobs, lambda blob: source.blob(blob.digest, blob.size), origin)
 

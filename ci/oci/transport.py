@@ -86,7 +86,7 @@ class Wire:
         self, build: Callable[[], httpx.Request], expected: tuple[int, ...], scope: str, *, stream: bool
     ) -> httpx.Response:
         answer = await self._once(build(), stream)
-        if answer.status_code == 401 and await self._admitted(answer, scope):
+        if answer.status_code == 401 and await self._admit(answer, scope):
             await answer.aclose()
             answer = await self._once(build(), stream)
         if answer.status_code in expected:
@@ -104,10 +104,10 @@ class Wire:
         except UnusableAnswer as error:
             why, failure = str(error), RegistryError
         except (NoAnswer, httpx.RequestError) as error:
-            why, failure = _said(request, error), RegistryUnreachable
+            why, failure = _describe(request, error), RegistryUnreachable
         raise failure(f"registry {why}")
 
-    async def _admitted(self, answer: httpx.Response, scope: str) -> bool:
+    async def _admit(self, answer: httpx.Response, scope: str) -> bool:
         try:
             return await self.door.admit(answer, f"repository:{self.repository}:{scope}")
         except NoAnswer as error:
@@ -131,7 +131,7 @@ class Wire:
         except UnusableAnswer as error:
             why, failure = str(error), RegistryError
         except httpx.RequestError as error:
-            why = _said(answer.request, error)
+            why = _describe(answer.request, error)
         else:
             return
         raise failure(f"registry {why}")
@@ -170,7 +170,7 @@ class Wire:
         return advice(problem, None, **{"host": self.host, **self.names})
 
 
-def _said(request: httpx.Request, error: Exception) -> str:
+def _describe(request: httpx.Request, error: Exception) -> str:
     if isinstance(error, NoAnswer):
         return str(error)
     return f"{request.url.host}: no answer to {request.method} {request.url.path}: {error!r}"

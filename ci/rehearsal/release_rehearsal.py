@@ -86,19 +86,19 @@ class Rehearsal:
 
         steps = Steps(tell_and_keep, tell)
         try:
-            async with self._standing(programs, registry, steps) as stage:
+            async with self._start_fake_cloud(programs, registry, steps) as stage:
                 targets = [reference.image(stage.world.repository.uri, name, tag) for tag in self.tags]
-                last = await self._played(Play(ingredients, steps, stage), drafts, targets)
+                last = await self._run(Play(ingredients, steps, stage), drafts, targets)
         except PipelineError as error:
             failed = f"rehearsal: {self.tag} would not be released"
             raise RehearsalFailed("\n".join([failed, *report, str(error)])) from error
         return "\n".join([*report, last])
 
-    async def _played(self, play: Play, drafts: Sequence[Draft], targets: Sequence[reference.Image]) -> str:
+    async def _run(self, play: Play, drafts: Sequence[Draft], targets: Sequence[reference.Image]) -> str:
         """Return what was released, or is live when there is a scenario."""
         first = await play.release(drafts[0], targets[0])
         async with play.stage.access.open(targets[0]) as repository:
-            await _returned(repository, first, play)
+            await _verify_published(repository, first, play)
         with play.steps.step("let runs ask that may not release or deploy"):
             await refused_runs.check(play.stage, self.tag, play.steps.note)
         if not self.scenario:
@@ -107,7 +107,7 @@ class Rehearsal:
         return f"live: {await play.deploy(first, second, scenario(self.scenario), self.judging)}"
 
     @asynccontextmanager
-    async def _standing(
+    async def _start_fake_cloud(
         self, programs: dagger.Container, registry: dagger.Container, steps: Steps
     ) -> AsyncIterator[Stage]:
         """Start the stand-in, in front of a registry that has nothing yet, however often this is run."""
@@ -131,7 +131,7 @@ class Rehearsal:
             elsewhere = Endpoints.of(addresses.endpoints(base, world))
             provider = Provider.of(world.provider.resource)
             identity = Identity(provider, world.service_account, given, elsewhere)
-            signing = await _signing(base, world.job)
+            signing = await _make_signing(base, world.job)
             yield Stage(base, key, world, identity, RegistryAccess(identity, fresh), signing)
         finally:
             await stand_in.stop()
@@ -142,7 +142,7 @@ class Rehearsal:
         return command + [word for fault in self.faults for word in ("--fault", fault)]
 
 
-async def _signing(base: str, job: Job) -> Signing:
+async def _make_signing(base: str, job: Job) -> Signing:
     """Return how a job signs by the fake Sigstore, whose log is not public."""
     async with patient() as client:
         files = [
@@ -153,7 +153,7 @@ async def _signing(base: str, job: Job) -> Signing:
     return Signing(Signatures(Trust(*files), policy), Consent(private=True))
 
 
-async def _returned(repository: Repository, released: reference.Release, play: Play) -> None:
+async def _verify_published(repository: Repository, released: reference.Release, play: Play) -> None:
     """Pull what was released by its digest, hold it against all that is said of it, run it and ask it."""
     steps, signatures = play.steps, play.stage.signing.signatures
     with steps.step(f"pull and verify {released.digest}"):

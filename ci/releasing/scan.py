@@ -36,7 +36,7 @@ async def scanned(
             "scan: no advisories are given, and without any none is found; give --advisories FILE or --url "
             "ADDRESS with what OSV publishes, such as all.zip of PyPI and of Debian:12"
         )
-    given = [*sources, *await _fetched(urls)]
+    given = [*sources, *await _fetch(urls)]
     names = [f"/advisories/{number}" for number in range(len(given))]
     for name, source in zip(names, given, strict=True):
         programs = programs.with_mounted_file(name, source)
@@ -50,7 +50,7 @@ async def scanned(
     return told
 
 
-async def _fetched(urls: Sequence[str]) -> list[dagger.File]:
+async def _fetch(urls: Sequence[str]) -> list[dagger.File]:
     _FOLDER.mkdir(exist_ok=True)
     async with patient(_TIMEOUT) as client:
         names = [await _download(client, url, number) for number, url in enumerate(urls)]

@@ -26,7 +26,7 @@ async def predict(url: str, tag: str) -> float:
     Raises SmokeError unless it answers with a finite number and with the tag as its version.
     """
     async with httpx.AsyncClient(timeout=30, verify=ssl.create_default_context()) as http:
-        prediction, version = await _predicted(_Service(http, url))
+        prediction, version = await _predict(_Service(http, url))
     if version != tag:
         raise SmokeError(
             f"smoke test: the image says it is {version!r}, not {tag!r}; check its MODEL_VERSION"
@@ -40,7 +40,7 @@ async def contract(http: httpx.AsyncClient, url: str, headers: Mapping[str, str]
     Raises SmokeError when it is not as it has to be.
     """
     service = _Service(http, url, headers)
-    prediction, version = await _predicted(service)
+    prediction, version = await _predict(service)
     told = [f"POST /predict answers {prediction} as version {version}"]
     for method, path, body, status, code in _REFUSED:
         said = (await service.ask(method, path, body, status)).get("error")
@@ -52,7 +52,7 @@ async def contract(http: httpx.AsyncClient, url: str, headers: Mapping[str, str]
     return told
 
 
-async def _predicted(service: "_Service") -> tuple[float, object]:
+async def _predict(service: "_Service") -> tuple[float, object]:
     """Return the prediction for the model's typical row, and the version that makes it."""
     card = await service.ask("GET", "/model")
     answer = await service.ask("POST", "/predict", {"features": _typical_row(card)})

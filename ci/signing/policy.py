@@ -54,7 +54,7 @@ class Policy:
 
     def failing(self, certificate: "Certificate", tag: str, commit: str) -> list[str]:
         """Return the clauses that a certificate does not fulfil, for one version of one commit."""
-        said = _said(certificate)
+        said = _read_claims(certificate)
         signer = f"{said['repository']}/{self.workflow}@refs/tags/{tag}"
         demanded = {
             "issuer": self.issuer,
@@ -74,7 +74,7 @@ class Policy:
         ]
 
 
-def _said(certificate: "Certificate") -> dict[str, str | None]:
+def _read_claims(certificate: "Certificate") -> dict[str, str | None]:
     """Return what a certificate says, None where it says nothing or no text; raises ValueError."""
     return {"name": _name(certificate), **dict(_texts(certificate))}
 

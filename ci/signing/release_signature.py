@@ -48,12 +48,12 @@ class Signing:
 
         Raises IdentityError, SigningFailed, or NotVerified when the policy would not accept the new one.
         """
-        token = self.consent.token or await _issued(given, client)
+        token = self.consent.token or await _request_token(given, client)
         if why := self._refusal(release, token):
             note(f"not signed: {why}")
         if why or token is None:
             return None
-        if await self._signed(repository, release, statement, token):
+        if await self._is_signed(repository, release, statement, token):
             note("signed already")
             return None
         bundle = await sign(self.signatures.trust, token, statement, client)
@@ -68,7 +68,9 @@ class Signing:
             return "the CI system issues no token for Sigstore; give --sigstore-token"
         return None if self.consent.token else refusal(token.claims(), private=self.consent.private)
 
-    async def _signed(self, repository: Repository, release: Release, statement: bytes, token: Token) -> bool:
+    async def _is_signed(
+        self, repository: Repository, release: Release, statement: bytes, token: Token
+    ) -> bool:
         """Return whether the policy's signer or, without a policy, this job has signed a release already."""
         policy = self.signatures.policy or Policy.of_token(token.claims())
         if policy is None:
@@ -86,6 +88,6 @@ def refusal(claims: Mapping[str, object], *, private: bool) -> str | None:
     return f"the repository is {visibility}, the public log would show its name; give --sign-private to agree"
 
 
-async def _issued(given: Given, client: Retrying) -> Token | None:
+async def _request_token(given: Given, client: Retrying) -> Token | None:
     """Return a token for Sigstore where the CI system issues tokens for any audience."""
     return await identity_token(given, AUDIENCE, client) if given.url else None

@@ -30,13 +30,13 @@ async def sign(trust: Trust, token: Token, statement: bytes, client: Retrying) -
     """
     config = trust.client()
     outcome, attempt = await _attempt(config, token, statement), 1
-    while isinstance(outcome, Exception) and attempt < _ATTEMPTS and _passing(outcome):
-        _LOG.warning("signature: %s; trying again", _told(outcome, token))
+    while isinstance(outcome, Exception) and attempt < _ATTEMPTS and _is_transient(outcome):
+        _LOG.warning("signature: %s; trying again", _describe(outcome, token))
         await client.pause(attempt)
         outcome, attempt = await _attempt(config, token, statement), attempt + 1
     if isinstance(outcome, Exception):
         # Not from the library's own error, whose frames would bring variables along that hold the token.
-        problem = f"signature: {_told(outcome, token)}"
+        problem = f"signature: {_describe(outcome, token)}"
         raise SigningFailed(problem + advice(problem, _claims(token)))
     return outcome
 
@@ -73,7 +73,7 @@ def _trust_the_machine_s_store() -> None:
         os.environ.setdefault("REQUESTS_CA_BUNDLE", store)
 
 
-def _passing(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     """Return whether a failure may pass: lost connections, time-outs, 429 and 5xx."""
     from requests import ConnectionError, HTTPError, Timeout
 
@@ -85,7 +85,7 @@ def _passing(error: Exception) -> bool:
     return False
 
 
-def _told(error: Exception, token: Token) -> str:
+def _describe(error: Exception, token: Token) -> str:
     """Return what went wrong in one line, with what the service said."""
     from requests import HTTPError
 

@@ -47,8 +47,10 @@ async def download(
 
 async def _fetch(table: Address, identity: Identity | None, client: Retrying, path: Path, limit: int) -> str:
     """Return the SHA-256 of what was written to the file."""
-    token = await _token(table, identity, client)
-    request = client.http.build_request("GET", *_asked(table, identity), headers=_authorized(token))
+    token = await _mint_token(table, identity, client)
+    request = client.http.build_request(
+        "GET", *_url_arguments(table, identity), headers=_authorization(token)
+    )
     sha256 = hashlib.sha256()
     try:
         answer = await client.send(request, follow_redirects=token is None, stream=True)
@@ -65,7 +67,7 @@ async def _fetch(table: Address, identity: Identity | None, client: Retrying, pa
     return sha256.hexdigest()
 
 
-async def _token(table: Address, identity: Identity | None, client: Retrying) -> Token | None:
+async def _mint_token(table: Address, identity: Identity | None, client: Retrying) -> Token | None:
     if not table.is_in_storage:
         return None
     if identity is None:
@@ -77,14 +79,14 @@ async def _token(table: Address, identity: Identity | None, client: Retrying) ->
     return await Federation(identity, client).access_token()
 
 
-def _asked(table: Address, identity: Identity | None) -> tuple[str]:
+def _url_arguments(table: Address, identity: Identity | None) -> tuple[str]:
     """Return the address to ask at."""
     if table.is_in_storage and identity:
         return (f"{identity.endpoints.storage}{table.storage_path()}?alt=media",)
     return (table.url,)
 
 
-def _authorized(token: Token | None) -> Mapping[str, str]:
+def _authorization(token: Token | None) -> Mapping[str, str]:
     return {"Authorization": token.authorization()} if token else {}
 
 

@@ -30,11 +30,11 @@ async def added(
     try:
         await copied.sync()
     except dagger.ExecError:
-        return source.with_file(table.path, await _fetched(table, volume, identity))
+        return source.with_file(table.path, await _fetch(table, volume, identity))
     return source.with_file(table.path, copied.file("/table"))
 
 
-async def _fetched(table: Address, volume: dagger.Container, identity: Identity | None) -> dagger.File:
+async def _fetch(table: Address, volume: dagger.Container, identity: Identity | None) -> dagger.File:
     """Return the table, which is kept from now on."""
     _FOLDER.mkdir(exist_ok=True)
     async with patient(TIMEOUT) as client:

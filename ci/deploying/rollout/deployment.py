@@ -64,19 +64,19 @@ class Deployment:
         if seen.journal.attempt is None and seen.shares == self._alone(release):
             self.steps.note(f"{self.target.name} runs {release} already; nothing to do")
             return False
-        attempt = await _again(partial(self._begun, release, takeover))
+        attempt = await _again(partial(self._begin, release, takeover))
         if attempt.action == "rollback" or attempt.release != str(release):
-            await self._restored(attempt)
+            await self._restore(attempt)
             return await self.deploy(release, judge)
         if attempt.step == RESTORE:
-            raise await self._undone(attempt)
+            raise await self._roll_back(attempt)
         self.steps.note(f"{self.target.name}: {release} over {short(seen.live) or 'nothing'}")
         try:
             await self._forward(release, attempt, judge)
         except TakenOver:
             raise
         except PipelineError as error:
-            raise await self._undone(replace(attempt, why=str(error))) from error
+            raise await self._roll_back(replace(attempt, why=str(error))) from error
         return True
 
     async def rollback(self, version: str | None = None, *, takeover: bool = False) -> str:
@@ -85,11 +85,11 @@ class Deployment:
         A version chooses another good release. A deployment that is under way is taken over. Raises
         NothingToRestore, or TargetBusy during another rollback.
         """
-        attempt = await _again(partial(self._begun_to_restore, version, takeover))
-        await self._restored(attempt)
+        attempt = await _again(partial(self._begin_restore, version, takeover))
+        await self._restore(attempt)
         return (await self.target.look()).live
 
-    async def _begun(self, release: Release, takeover: bool) -> Attempt:
+    async def _begin(self, release: Release, takeover: bool) -> Attempt:
         """Lock the target for this deployment and return the attempt to make."""
         seen = await self.target.look()
         left = seen.journal.attempt
@@ -109,7 +109,7 @@ class Deployment:
         await (self.target.record(seen, journal) if seen.version else self.target.create(release, journal))
         return attempt
 
-    async def _begun_to_restore(self, version: str | None, takeover: bool) -> Attempt:
+    async def _begin_restore(self, version: str | None, takeover: bool) -> Attempt:
         seen = await self.target.look()
         left = seen.journal.attempt
         if left and left.lock.key == self._key:
@@ -130,11 +130,11 @@ class Deployment:
         begun = steps.index(attempt.step) if attempt.step in steps else 0
         for step in steps[begun:]:
             with self.steps.step(f"{step}: {release.image.tag}"):
-                await self._journaled(replace(attempt, step=step))
-                await self._fenced(self._effect(step, release, attempt.snapshot))
+                await self._write_journal(replace(attempt, step=step))
+                await self._change(self._effect(step, release, attempt.snapshot))
             if step != TIDY:
                 await judge.judge(self.target, release, step)
-        await self._fenced(partial(self._live, release))
+        await self._change(partial(self._record_live, release))
 
     def _effect(self, step: str, release: Release, snapshot: str) -> Effect:
         if step == STAGE:
@@ -144,14 +144,14 @@ class Deployment:
         percent = int(step.removeprefix(SHIFT).removesuffix(" %"))
         return lambda seen: self.target.shift(seen, release, snapshot, percent)
 
-    async def _live(self, release: Release, seen: Seen) -> None:
+    async def _record_live(self, release: Release, seen: Seen) -> None:
         entry = Entry(str(release), "live", stamp(self.now()), snapshot=seen.snapshot)
         await self.target.record(seen, seen.journal.ended(entry))
 
-    async def _undone(self, attempt: Attempt) -> RolledBack:
+    async def _roll_back(self, attempt: Attempt) -> RolledBack:
         """Restore the state before the deployment, and return the error to raise."""
         try:
-            await self._restored(attempt)
+            await self._restore(attempt)
         except TakenOver:
             raise
         except PipelineError as error:
@@ -162,22 +162,22 @@ class Deployment:
         live = (await self.target.look()).live or "nothing, as before"
         return RolledBack(f"{attempt.release} was rolled back: {attempt.why}\nlive: {live}")
 
-    async def _restored(self, attempt: Attempt) -> None:
+    async def _restore(self, attempt: Attempt) -> None:
         with self.steps.step(f"{RESTORE} what was before {short(attempt.release)}"):
-            await self._journaled(replace(attempt, step=RESTORE))
-            await self._fenced(lambda seen: self.target.restore(seen, attempt.snapshot))
+            await self._write_journal(replace(attempt, step=RESTORE))
+            await self._change(lambda seen: self.target.restore(seen, attempt.snapshot))
             if attempt.snapshot:  # else nothing is left, and no journal
-                await self._fenced(partial(self._noted, attempt))
+                await self._change(partial(self._record_rollback, attempt))
 
-    async def _noted(self, attempt: Attempt, seen: Seen) -> None:
+    async def _record_rollback(self, attempt: Attempt, seen: Seen) -> None:
         await self.target.record(seen, seen.journal.undone(attempt, self.now()))
 
-    async def _journaled(self, attempt: Attempt) -> None:
+    async def _write_journal(self, attempt: Attempt) -> None:
         """Write the next step to the journal, and renew the lock for as long as the step may take."""
         attempt = replace(attempt, lock=self._lock(attempt.lock.since))
-        await self._fenced(lambda seen: self.target.record(seen, seen.journal.doing(attempt)))
+        await self._change(lambda seen: self.target.record(seen, seen.journal.doing(attempt)))
 
-    async def _fenced(self, effect: Effect) -> None:
+    async def _change(self, effect: Effect) -> None:
         """Change the target in its present state, if this deployment still has the lock."""
 
         async def once() -> None:

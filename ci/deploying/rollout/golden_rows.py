@@ -64,7 +64,7 @@ class Golden:
             answer = await http.get(f"{address.url}/model", headers=await address.headers())
             model = answer.raise_for_status().json()
         except (httpx.HTTPError, ValueError) as error:
-            return [f"/model: {_told(error)}"]
+            return [f"/model: {_describe(error)}"]
         if not isinstance(model, dict):
             return [f"/model: answered {model!r:.80}"]
         return identity(model, self.hashes, release.image.tag, release.digest)
@@ -74,7 +74,7 @@ class Golden:
         headers, wrong, seconds = await address.headers(), [], []
         waiting = islice(cycle(self.rows), times)
 
-        async def asking() -> None:
+        async def send_rows() -> None:
             for row in waiting:
                 started = time.monotonic()
                 fault = await _fault(http, address.url, headers, row, version)
@@ -83,7 +83,7 @@ class Golden:
 
         async with anyio.create_task_group() as group:
             for _ in range(_AT_A_TIME):
-                group.start_soon(asking)
+                group.start_soon(send_rows)
         return Asked(times, wrong, seconds)
 
 
@@ -103,13 +103,13 @@ async def _fault(
         content = answer.raise_for_status().json()
         prediction, said = float(content["prediction"]), content["model_version"]
     except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
-        return f"/predict: {_told(error)}"
+        return f"/predict: {_describe(error)}"
     if not math.isclose(prediction, row.prediction, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE):
         return f"predicts {prediction} for {list(row.features)}, where training says {row.prediction}"
     return None if said == version else f"/predict says version {said!r}, not {version!r}"
 
 
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, httpx.HTTPStatusError):
         return f"answered {error.response.status_code}: {error.response.text:.200}"
     return f"no answer that is understood: {error!r:.200}"

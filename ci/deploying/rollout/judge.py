@@ -42,18 +42,18 @@ class Judge:
     async def judge(self, target: Target, release: Release, step: str) -> None:
         """Decide about one step; raises ReleaseRejected, with the figures, when the candidate is not fit."""
         seen = await target.look()
-        address = _asked_at(seen, target)
+        address = _candidate_address(seen, target)
         if differences := await self.golden.differences(self.http, address, release):
             self._decide(release, step, Verdict("checked its identity", differences))
         if step == STAGE:
             await smoke.contract(self.http, address.url, await address.headers())
         # What has no part of the traffic has nothing to be watched for.
         idle = step == STAGE and target.splits
-        candidate = Numbers() if idle else await self._watched(target, seen)
-        asked = await self._asked(address, release, self.limits.requests - candidate.requests)
+        candidate = Numbers() if idle else await self._watch(target, seen)
+        asked = await self._send_golden_rows(address, release, self.limits.requests - candidate.requests)
         self._decide(release, step, verdict(candidate, self._running, asked, self.limits))
 
-    async def _asked(self, address: Address, release: Release, missing: int) -> Asked:
+    async def _send_golden_rows(self, address: Address, release: Release, missing: int) -> Asked:
         """Send every golden row once; if the answers are good, send as many more as are missing."""
         version, rows = release.image.tag, len(self.golden.rows)
         asked = await self.golden.ask(self.http, address, version, rows)
@@ -61,7 +61,7 @@ class Judge:
             asked += await self.golden.ask(self.http, address, version, missing - rows)
         return asked
 
-    async def _watched(self, target: Target, seen: Seen) -> Numbers:
+    async def _watch(self, target: Target, seen: Seen) -> Numbers:
         """Wait until a step ends or the candidate is clearly bad; return the candidate's numbers."""
         started, candidate = datetime.now(UTC), Numbers()
         before = await target.observe(seen, started)
@@ -82,7 +82,7 @@ class Judge:
             raise ReleaseRejected(f"judge: {release.image.tag} is not fit at {step}: {fallen}")
 
 
-def _asked_at(seen: Seen, target: Target) -> Address:
+def _candidate_address(seen: Seen, target: Target) -> Address:
     if seen.candidate is None:
         raise ReleaseRejected(f"judge: {target.name} has no candidate to ask; deploy again")
     return seen.candidate

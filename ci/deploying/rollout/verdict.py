@@ -57,8 +57,8 @@ def verdict(candidate: Numbers, running: Numbers, asked: Asked, limits: Limits) 
     """Return the verdict on what was counted of both in one step, and on the golden answers."""
     faults = [
         *asked.wrong[:1],
-        *_erring(candidate, running, limits),
-        *_slow(candidate, running, asked, limits),
+        *_check_errors(candidate, running, limits),
+        *_check_latency(candidate, running, asked, limits),
     ]
     return Verdict(_figures(candidate, running, asked), faults)
 
@@ -84,7 +84,7 @@ def identity(
     ]
 
 
-def _erring(candidate: Numbers, running: Numbers, limits: Limits) -> list[str]:
+def _check_errors(candidate: Numbers, running: Numbers, limits: Limits) -> list[str]:
     share = candidate.error_share
     if share > limits.error_share:
         return [f"{share:.2%} errors, more than {_percent(limits.error_share)}"]
@@ -93,8 +93,8 @@ def _erring(candidate: Numbers, running: Numbers, limits: Limits) -> list[str]:
     return []
 
 
-def _slow(candidate: Numbers, running: Numbers, asked: Asked, limits: Limits) -> list[str]:
-    if _comparable(candidate, running, limits):
+def _check_latency(candidate: Numbers, running: Numbers, asked: Asked, limits: Limits) -> list[str]:
+    if _is_comparable(candidate, running, limits):
         own, other = candidate.quantile(0.99) or 0.0, running.quantile(0.99) or 0.0
         most = max(other * limits.p99_ratio, other + limits.p99_slack_seconds)
         return [f"p99 {_ms(own)}, more than {_ms(most)}"] if own > most else []
@@ -104,19 +104,19 @@ def _slow(candidate: Numbers, running: Numbers, asked: Asked, limits: Limits) ->
     )
 
 
-def _comparable(candidate: Numbers, running: Numbers, limits: Limits) -> bool:
+def _is_comparable(candidate: Numbers, running: Numbers, limits: Limits) -> bool:
     return min(sum(each.took.values()) for each in (candidate, running)) >= limits.timed_requests
 
 
 def _figures(candidate: Numbers, running: Numbers, asked: Asked) -> str:
-    parts = [f"{_told(candidate)}", f"running {_told(running)}"]
+    parts = [f"{_summarize(candidate)}", f"running {_summarize(running)}"]
     if asked.requests:
         right = asked.requests - len(asked.wrong)
         parts.append(f"golden {right} of {asked.requests} right, p95 {_ms(asked.quantile(0.95))}")
     return ", ".join(parts)
 
 
-def _told(numbers: Numbers) -> str:
+def _summarize(numbers: Numbers) -> str:
     text = f"{numbers.requests} requests, {numbers.errors} errors"
     slowest = numbers.quantile(0.99)
     return text if slowest is None else f"{text}, p99 {_ms(slowest)}"

@@ -57,7 +57,7 @@ class Admin:
     async def create(self, request: Request) -> Response:
         """Make a service."""
         name = request.query_params.get("serviceId", "")
-        parent, grant = _parent(request), self._authorized(request, "run.services.create")
+        parent, grant = _parent(request), self._authorize(request, "run.services.create")
         message = service_validation.parsed(await request.body())
         service_validation.check(message, name)
         self._check_account(grant, message.template)
@@ -65,7 +65,7 @@ class Admin:
         if path in self.state.services:
             raise ApiRefusal("ALREADY_EXISTS", f"Resource '{name}' already exists.")
         kept = run_v2.Service.pb(run_v2.Service(name=path, create_time=datetime.now(UTC)))
-        service = Service(_merged(message, kept, sorted(service_validation.MUTABLE)))
+        service = Service(_merge_fields(message, kept, sorted(service_validation.MUTABLE)))
         self._check_traffic(service)
         self._revise(service)
         self.state.services[path] = service
@@ -77,12 +77,12 @@ class Admin:
 
     async def patch(self, request: Request) -> Response:
         """Change a service's fields, those of a mask when there is one."""
-        grant = self._authorized(request, "run.services.update")
+        grant = self._authorize(request, "run.services.update")
         service = self._service(request, "run.services.update")
         asked = service_validation.parsed(await request.body())
         _check_etag(service, asked.etag)
         mask = service_validation.masked(request.query_params.get("updateMask", ""))
-        message = _merged(asked, _copy(service.message), mask)
+        message = _merge_fields(asked, _copy(service.message), mask)
         service_validation.check(message, service.name)
         self._check_account(grant, message.template)
         changed = Service(message, dict(service.revisions))
@@ -111,7 +111,7 @@ class Admin:
         """Answer with a revision."""
         service, name = self._service(request, "run.revisions.get"), request.path_params["revision"]
         if name not in service.revisions:
-            raise _missing(request, name, "REVISION")
+            raise _not_found(request, name, "REVISION")
         return JSONResponse(told(service.revisions[name].message))
 
     async def get_operation(self, request: Request) -> Response:
@@ -128,7 +128,7 @@ class Admin:
             await operation.ended.wait()
         return JSONResponse(operation.told())
 
-    def _authorized(self, request: Request, permission: str) -> Grant:
+    def _authorize(self, request: Request, permission: str) -> Grant:
         grant, project = self.ledger.bearer(request.headers), f"projects/{request.path_params['project']}"
         if not grant.unrestricted or not allows(self.world, grant.principal, permission, project):
             name = request.path_params.get("service", "")
@@ -143,18 +143,18 @@ class Admin:
             raise ApiRefusal("PERMISSION_DENIED", f"{text} (or it may not exist).")
 
     def _service(self, request: Request, permission: str) -> Service:
-        self._authorized(request, permission)
+        self._authorize(request, permission)
         name = request.path_params["service"]
         service = self.state.services.get(f"{_parent(request)}/services/{name}")
         if service is None:
-            raise _missing(request, name, "SERVICE")
+            raise _not_found(request, name, "SERVICE")
         return service
 
     def _operation(self, request: Request) -> Operation:
-        self._authorized(request, "run.operations.get")
+        self._authorize(request, "run.operations.get")
         name = f"{_parent(request)}/operations/{request.path_params['operation']}"
         if name not in self.state.operations:
-            raise _missing(request, request.path_params["operation"], "OPERATION")
+            raise _not_found(request, request.path_params["operation"], "OPERATION")
         return self.state.operations[name]
 
     def _check_traffic(self, service: Service) -> None:
@@ -194,7 +194,7 @@ def _parent(request: Request) -> str:
     return f"projects/{named['project']}/locations/{named['location']}"
 
 
-def _missing(request: Request, name: str, kind: str) -> ApiRefusal:
+def _not_found(request: Request, name: str, kind: str) -> ApiRefusal:
     where = f"in region '{request.path_params['location']}' in project '{request.path_params['project']}'"
     return ApiRefusal("NOT_FOUND", f"Resource '{name}' of kind '{kind}' {where} does not exist.")
 
@@ -211,7 +211,7 @@ def _copy(message: Message) -> Message:
     return copied
 
 
-def _merged(asked: Message, kept: Message, paths: list[str]) -> Message:
+def _merge_fields(asked: Message, kept: Message, paths: list[str]) -> Message:
     """Return the stored message with the fields of the paths replaced by the requested ones."""
     FieldMask(paths=paths).MergeMessage(asked, kept, True, True)
     return kept

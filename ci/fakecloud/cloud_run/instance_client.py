@@ -102,15 +102,13 @@ class Upstream:
         """
         place = urlsplit(instance)
         head = _head(method, place.path + path, place.netloc, headers, len(body))
-        kept = self._kept(instance)
+        kept = self._take_idle(instance)
         if kept:
             try:
-                return await self._asked(instance, kept, head, body)
+                return await self._send(instance, kept, head, body)
             except InstanceFailed:
                 pass
-        return await self._asked(
-            instance, await _connected(place.hostname or "", place.port or 80), head, body
-        )
+        return await self._send(instance, await _connect(place.hostname or "", place.port or 80), head, body)
 
     def close(self) -> None:
         """Hang up everywhere."""
@@ -118,13 +116,13 @@ class Upstream:
             for connection in connections:
                 connection.close()
 
-    async def _asked(self, instance: str, connection: Connection, head: bytes, body: bytes) -> Answer:
+    async def _send(self, instance: str, connection: Connection, head: bytes, body: bytes) -> Answer:
         answer = await connection.ask(head, body)
         if connection.open:
             self.idle[instance].append(connection)
         return answer
 
-    def _kept(self, instance: str) -> Connection | None:
+    def _take_idle(self, instance: str) -> Connection | None:
         waiting = self.idle[instance]
         while waiting:
             if (connection := waiting.pop()).open:
@@ -132,7 +130,7 @@ class Upstream:
         return None
 
 
-async def _connected(host: str, port: int) -> Connection:
+async def _connect(host: str, port: int) -> Connection:
     try:
         _, connection = await asyncio.get_running_loop().create_connection(Connection, host, port)
     except OSError as error:

@@ -54,7 +54,7 @@ class Reconciler:
                 service.message.latest_ready_revision = latest.message.name
             else:
                 failed = [latest]
-            self._settled(service, failed)
+            self._end_operation(service, failed)
             if failed:
                 operation.end(
                     error={"code": _INTERNAL, "message": service.message.terminal_condition.message}
@@ -62,7 +62,7 @@ class Reconciler:
             else:
                 operation.end(response={"@type": KIND, **service.told(base)})
 
-    def _settled(self, service: Service, failed: list[Revision]) -> None:
+    def _end_operation(self, service: Service, failed: list[Revision]) -> None:
         outcome = condition(STATES.CONDITION_SUCCEEDED)
         if failed:
             text = f"Revision '{failed[0].name}' is not ready and cannot serve traffic. {failed[0].failure}"
@@ -83,12 +83,12 @@ class Reconciler:
         with anyio.move_on_after(float((probe.period_seconds or 10) * (probe.failure_threshold or 3))):
             await revision.arrived.wait()
             if revision.instance:
-                await self._probed(revision, probe)
+                await self._probe(revision, probe)
         if not revision.settled.is_set():
             failure = _FAILED_PROBE if revision.instance else _FAILED_START
             revision.settle(failure, revision_reason=_REASONS.HEALTH_CHECK_CONTAINER_ERROR)
 
-    async def _probed(self, revision: Revision, probe: Message) -> None:
+    async def _probe(self, revision: Revision, probe: Message) -> None:
         """Probe an instance until its response is good."""
         while not revision.settled.is_set():
             try:

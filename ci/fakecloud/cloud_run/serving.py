@@ -76,14 +76,14 @@ class Serving:
         _, _, token = request.headers.get("authorization", "").partition(" ")
         if not token:
             raise PlainRefusal(403, _FORBIDDEN)
-        audience, email = self._verified(token)
+        audience, email = self._verify_token(token)
         if audience != f"{base(request)}{SERVED}/{service.name}":
-            raise _unauthorized()
+            raise _unauthorized_error()
         project = service.message.name.partition("/locations")[0]
         if not allows(self.world, ServiceAccount(email), INVOKE, project):
             raise PlainRefusal(403, _FORBIDDEN)
 
-    def _verified(self, token: str) -> tuple[str, str]:
+    def _verify_token(self, token: str) -> tuple[str, str]:
         """Return whom a good token is for, and whose it is; refuse any other."""
         key = hashlib.sha256(token.encode()).hexdigest()
         if key not in self.verified:
@@ -92,11 +92,11 @@ class Serving:
                 signed = jwt.PyJWK(keys[jwt.get_unverified_header(token)["kid"]])
                 claims = jwt.decode(token, signed, ["RS256"], options={"verify_aud": False}, issuer=_ISSUER)
             except (jwt.InvalidTokenError, LookupError) as error:
-                raise _unauthorized() from error
+                raise _unauthorized_error() from error
             self.verified[key] = (claims["aud"], claims.get("email", ""), claims["exp"])
         audience, email, expires = self.verified[key]
         if expires < self.ledger.clock.google():
-            raise _unauthorized()
+            raise _unauthorized_error()
         return audience, email
 
     async def _answer(self, request: Request, revision: Revision, path: str) -> Answer:
@@ -141,6 +141,6 @@ def turn(parts: dict[str, int], turns: dict[str, int]) -> str:
     return chosen
 
 
-def _unauthorized() -> PlainRefusal:
+def _unauthorized_error() -> PlainRefusal:
     told = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
     return PlainRefusal(401, "Unauthorized\n", {"WWW-Authenticate": told})

@@ -52,7 +52,7 @@ class Credentials:
 
     async def access_token(self, request: Request) -> Response:
         """Answer generateAccessToken."""
-        email = self._authorized(request, ACCESS_TOKEN)
+        email = self._authorize(request, ACCESS_TOKEN)
         asked = read_content(await request.body(), {"scope": list, "lifetime": str, "delegates": list})
         scopes = asked.get("scope") or []
         if not scopes or not all(isinstance(scope, str) and _SCOPE.fullmatch(scope) for scope in scopes):
@@ -64,7 +64,7 @@ class Credentials:
 
     async def id_token(self, request: Request) -> Response:
         """Answer generateIdToken."""
-        email = self._authorized(request, ID_TOKEN)
+        email = self._authorize(request, ID_TOKEN)
         fields = {"audience": str, "includeEmail": bool, "organizationNumberIncluded": bool}
         asked = read_content(await request.body(), {**fields, "delegates": list})
         if not asked.get("audience"):
@@ -81,7 +81,7 @@ class Credentials:
         """Answer with the keys of Google's ID tokens."""
         return JSONResponse(self.ring.jwks())
 
-    def _authorized(self, request: Request, permission: str) -> str:
+    def _authorize(self, request: Request, permission: str) -> str:
         """Return the account's address when the caller may have its tokens."""
         grant, email = self.ledger.bearer(request.headers), str(request.path_params["email"])
         if not _EMAIL.fullmatch(email):

@@ -78,7 +78,7 @@ class Front:
         if has_content(request):
             _refuse_chunk(request, upload)
             upload.begun = True
-        answer = await self.relay.forward(request, _merged(upload.url, request.url.query))
+        answer = await self.relay.forward(request, _join_query(upload.url, request.url.query))
         if answer.status_code == 202:
             upload.url = local(answer.headers["location"])
             answer.headers["location"] = request.url.path
@@ -159,6 +159,6 @@ def _path(request: Request) -> str:
     return f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
 
 
-def _merged(url: str, query: str) -> str:
+def _join_query(url: str, query: str) -> str:
     path, _, own = url.partition("?")
     return f"{path}?{urlencode([*parse_qsl(own), *parse_qsl(query)])}"

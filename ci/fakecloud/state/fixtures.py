@@ -178,7 +178,7 @@ def usual_world(request_token: str, job: Job | None = None, control_key: str = "
         Binding(repository.resource, "roles/artifactregistry.writer", ours),
         Binding(repository.resource, "roles/artifactregistry.writer", f"serviceAccount:{account}"),
         Binding(bucket_resource(BUCKET), "roles/storage.objectViewer", f"serviceAccount:{account}"),
-        *_deploying(repository.project, f"serviceAccount:{account}"),
+        *_deployer_bindings(repository.project, f"serviceAccount:{account}"),
     )
     return World(provider, repository, account, bindings, request_token, job, control_key=control_key)
 
@@ -190,7 +190,7 @@ def with_deployers(world: World) -> World:
     service, which a rehearsal begins without.
     """
     project, repository = world.repository.project, world.repository.resource
-    given_up = _deploying(project, f"serviceAccount:{world.service_account}")
+    given_up = _deployer_bindings(project, f"serviceAccount:{world.service_account}")
     kept = [each for each in world.bindings if each not in given_up]
     members = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}/attribute.environment"
     deployers = {
@@ -202,7 +202,7 @@ def with_deployers(world: World) -> World:
         kept += [
             Binding(account, "roles/iam.workloadIdentityUser", runs),
             Binding(repository, "roles/artifactregistry.reader", member),
-            *_deploying(project, member),
+            *_deployer_bindings(project, member),
         ]
     return replace(world, bindings=tuple(kept), deployers=deployers)
 
@@ -212,7 +212,7 @@ def bucket_resource(bucket: str) -> str:
     return f"projects/_/buckets/{bucket}"
 
 
-def _deploying(project: str, member: str) -> tuple[Binding, ...]:
+def _deployer_bindings(project: str, member: str) -> tuple[Binding, ...]:
     """Return the bindings of who deploys to Cloud Run and judges what runs there."""
     roles = ("roles/run.developer", "roles/run.invoker", "roles/monitoring.viewer")
     account = "roles/iam.serviceAccountUser"
