@@ -214,7 +214,7 @@ class Ci:
         made = await self._build_bundle(tag, git)
         programs = self._prepare().with_file(scan.PROGRAM, self.source.file(scan.PROGRAM))
         bill = made.file(f"{release_files.FOLDER}/{release_files.SBOM}")
-        return await scan.scanned(programs, bill, advisories or (), url or (), fail_on)
+        return await scan.scan(programs, bill, advisories or (), url or (), fail_on)
 
     @function(cache="never")
     async def update(
@@ -222,11 +222,11 @@ class Ci:
         images: Annotated[bool, Doc("Also look up moved digests at the image registries")] = True,
     ) -> dagger.Changeset:
         """Return the changes that raise all pins within their constraints; print which base images moved."""
-        found = await pins.moved((BASE, REGISTRY)) if images else []
+        found = await pins.find_moved((BASE, REGISTRY)) if images else []
         for each in found:
             _tell(str(each))
-        raised = await pins.compiled(self.source, self._installer(), "--upgrade")
-        return (await pins.repinned(raised, found)).changes(self.source)
+        raised = await pins.compile_lists(self.source, self._installer(), "--upgrade")
+        return (await pins.repin(raised, found)).changes(self.source)
 
     @function(cache="never")
     async def lock(
@@ -237,12 +237,12 @@ class Ci:
     ) -> dagger.Changeset:
         """Return the changes that pin what the lists of packages name; other pins stay as they are."""
         named = await pins.with_packages(self.source, add or ())
-        return (await pins.compiled(named, self._installer())).changes(self.source)
+        return (await pins.compile_lists(named, self._installer())).changes(self.source)
 
     @function()
     async def serve(self, tag: Tag = "v0.0.0-dev") -> dagger.Service:
         """Serve the image of one version on port 8080."""
-        return publishing.served(await self.build(tag))
+        return publishing.as_service(await self.build(tag))
 
     @function()
     def registry(self) -> dagger.Service:
@@ -463,7 +463,7 @@ class Ci:
         """List what a registry has of this image: tags, digests, age and size."""
         image = reference.image(registry, (await self._project()).name, "v0.0.0-dev")
         async with self._access(identity).open(image) as repository:
-            return await registry_listing.listed(repository)
+            return await registry_listing.list_releases(repository)
 
     @function(cache="never")
     @identified
@@ -476,7 +476,7 @@ class Ci:
         """Verify a published image against its SBOM, provenance, labels and signature."""
         published = reference.pinned(image)
         async with self._access(identity).open(published.image) as repository:
-            return str(await verify.verified(repository, published, await self._signatures()))
+            return str(await verify.verify_release(repository, published, await self._signatures()))
 
     async def _project(self) -> Project:
         return Project.of(await self.source.file("pyproject.toml").contents())
@@ -532,7 +532,7 @@ class Ci:
         """Return the source with the table to train on, which is fetched if it is not in Git, nor kept."""
         table = Address.of((await self._project()).settings)
         programs = dag.container(platform=PLATFORM).from_(BASE)
-        return await kept_table.added(self.source, table, programs, identity)
+        return await kept_table.add_table(self.source, table, programs, identity)
 
     def _draft(self, name: str, tag: str, commit: Commit, source: dagger.Directory) -> publishing.Draft:
         """Return what one version is released from; the source has the table to train on."""

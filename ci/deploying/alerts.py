@@ -22,7 +22,7 @@ from errors import (
     TakenOver,
     TargetBusy,
 )
-from net.http_responses import said
+from net.http_responses import describe_response
 from net.retry_policy import Retrying, patient
 
 NAME = "DeploymentFailed"
@@ -59,7 +59,7 @@ class Alertmanager:
     """Alertmanager at a base address."""
 
     base: str
-    opened: Callable[[], AbstractAsyncContextManager[Retrying]] = patient
+    connect: Callable[[], AbstractAsyncContextManager[Retrying]] = patient
 
     @classmethod
     def of(cls, address: str) -> Self:
@@ -76,7 +76,7 @@ class Alertmanager:
 
     async def post(self, alerts: list[Alert]) -> None:
         """Send alerts; raises NotAlerted when they were not taken."""
-        async with self.opened() as client:
+        async with self.connect() as client:
             request = client.http.build_request(
                 "POST", f"{self.base}{_PATH}", json=[asdict(each) for each in alerts]
             )
@@ -85,7 +85,7 @@ class Alertmanager:
             except (NoAnswer, httpx.HTTPError) as error:
                 raise NotAlerted(f"alertmanager: {error}") from None
         if not answer.is_success:
-            raise NotAlerted(f"alertmanager: {request.url.path} answered {said(answer, None)}")
+            raise NotAlerted(f"alertmanager: {request.url.path} answered {describe_response(answer, None)}")
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ class Alerts:
         except _NOTHING_FAILED:
             raise
         except Exception as error:
-            await self._post([failed(what, place, error, datetime.now(UTC))])
+            await self._post([alert_failure(what, place, error, datetime.now(UTC))])
             raise
-        await self._post(list(over(what, place, datetime.now(UTC))))
+        await self._post(list(end_alerts(what, place, datetime.now(UTC))))
 
     async def _post(self, alerts: list[Alert]) -> None:
         if self.alertmanager is None:
@@ -116,7 +116,7 @@ class Alerts:
             self.tell(f"nobody was alerted: {error}")
 
 
-def failed(what: str, place: Place, error: Exception, now: datetime) -> Alert:
+def alert_failure(what: str, place: Place, error: Exception, now: datetime) -> Alert:
     """Return the alert for a failure: only a warning after a rollback, as users are served then."""
     undone = isinstance(error, RolledBack)
     # What is not ours may have anything in it, tokens too.
@@ -130,7 +130,7 @@ def failed(what: str, place: Place, error: Exception, now: datetime) -> Alert:
     return Alert(_labels(place, "warning" if undone else "critical"), annotations, *_times(now, now + _LASTS))
 
 
-def over(what: str, place: Place, now: datetime) -> Iterator[Alert]:
+def end_alerts(what: str, place: Place, now: datetime) -> Iterator[Alert]:
     """Yield the ends of whatever alerts there may be of an earlier deployment to the place."""
     annotations = {"summary": f"{place.environment}: {what} went well", "runbook_url": RUNBOOK}
     for severity in get_args(Severity):

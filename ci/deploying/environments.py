@@ -87,7 +87,7 @@ class Environments:
                 raise self._wrong(SIGNATURE, key, why)
         return Policy(**self._values(SIGNATURE, table, Policy))
 
-    def named(self, name: str) -> Environment:
+    def find(self, name: str) -> Environment:
         """Return an environment; raises InvalidEnvironment with the line that cannot be right."""
         table = self.tables.get(name)
         if not isinstance(table, dict) or name == SIGNATURE:

@@ -24,7 +24,7 @@ from oci.reference import VERSION, Image, Release, pinned, tagged
 from oci.repository import Repository
 from releasing import smoke
 from releasing.registry_access import RegistryAccess
-from releasing.verify import Verified, verified
+from releasing.verify import Verified, verify_release
 from signing.verification import Signatures
 
 _MARGIN = 600  # seconds that a step may take besides being watched
@@ -46,28 +46,28 @@ class Operations:
 
         A version alone is one of the project's image in the environment's registry.
         """
-        environment = self.environments.named(name)
+        environment = self.environments.find(name)
         if VERSION.fullmatch(image):
             image = str(_image_of_version(environment, self.project, image))
-        async with self.reach.opened(environment) as (target, client):
+        async with self.reach.open_target(environment) as (target, client):
             release = await self._resolve(image)
             await self._deploy(environment, target, client, release)
             return f"live: {(await target.look()).live}"
 
     async def promote(self, origin: str, name: str) -> str:
         """Bring what runs well in one environment to another and return what is live there."""
-        first, second = self.environments.named(origin), self.environments.named(name)
-        async with self.reach.opened(first) as (target, _):
+        first, second = self.environments.find(origin), self.environments.find(name)
+        async with self.reach.open_target(first) as (target, _):
             release = healthy(await target.look(), target.name)
         release = await self._copy(release, second)
-        async with self.reach.opened(second) as (target, client):
+        async with self.reach.open_target(second) as (target, client):
             await self._deploy(second, target, client, release)
             return f"live: {(await target.look()).live}"
 
     async def rollback(self, name: str, version: str | None) -> str:
         """Restore what was good before in an environment and return what is live."""
-        environment = self.environments.named(name)
-        async with self.reach.opened(environment) as (target, client):
+        environment = self.environments.find(name)
+        async with self.reach.open_target(environment) as (target, client):
             if restored := restorable(await target.look(), version):
                 await self._verify(restored)
             deployment = await self._deployment(environment, target, client)
@@ -81,11 +81,11 @@ class Operations:
         Raises TargetError with the histories that could be read when a target fails to respond.
         """
         if name:
-            return await self._report(self.environments.named(name))
+            return await self._report(self.environments.find(name))
         told, failed = [], []
         for each in self.environments.names:
             try:
-                told.append(f"{each}: {await self._report(self.environments.named(each))}")
+                told.append(f"{each}: {await self._report(self.environments.find(each))}")
             except PipelineError as error:
                 failed.append(f"{each}: {error}")
         if failed:
@@ -93,7 +93,7 @@ class Operations:
         return "\n".join(told)
 
     async def _report(self, environment: Environment) -> str:
-        async with self.reach.opened(environment) as (target, _):
+        async with self.reach.open_target(environment) as (target, _):
             return report(target.name, await target.look())
 
     async def _deploy(
@@ -111,7 +111,7 @@ class Operations:
         with self.steps.step(f"verify {release}"), tempfile.TemporaryDirectory() as folder:
             archive = Path(folder) / "image.tar"
             async with self.access.open(release.image) as repository:
-                found = await verified(repository, release, self.signatures, archive)
+                found = await verify_release(repository, release, self.signatures, archive)
             for line in found.report.splitlines()[1:]:
                 self.steps.note(line.strip())
         return found

@@ -55,7 +55,7 @@ class Reach:
     operator: Operator
 
     @asynccontextmanager
-    async def opened(self, environment: Environment) -> Reached:
+    async def open_target(self, environment: Environment) -> Reached:
         """Open an environment's target and the client for its requests."""
         settings = environment.settings
         if isinstance(settings, kubernetes.Settings):

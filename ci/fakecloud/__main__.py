@@ -50,9 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--request-token-file", type=Path, required=True, help="a file with the job's request token"
     )
-    parser.add_argument(
-        "--control-key-file", type=Path, help="a file with the key of the door by which revisions are started"
-    )
+    parser.add_argument("--control-key-file", type=Path, help="a file with the key of the control endpoint")
     parser.add_argument("--objects", type=Path, help="a folder of buckets with the objects of Cloud Storage")
     parser.add_argument("--tag", default="v1.0.0", help="the Git tag that the job runs for")
     parser.add_argument(

@@ -30,8 +30,8 @@ from fakecloud.identity.github import GitHub
 from fakecloud.identity.iam import Credentials
 from fakecloud.identity.sts import TokenService
 from fakecloud.registry.artifact_registry import Artifacts
-from fakecloud.registry.registry_proxy import Front
-from fakecloud.registry.token_endpoint import Doorkeeper
+from fakecloud.registry.registry_proxy import RegistryHost
+from fakecloud.registry.token_endpoint import TokenEndpoint
 from fakecloud.registry.upstream_registry import Relay
 from fakecloud.sigstore import paths
 from fakecloud.sigstore.sigstore_services import Sigstore
@@ -108,7 +108,7 @@ def application(
         Mount(addresses.STORAGE, routes=Storage(world, ledger).routes),
         Mount(addresses.CONTROL, routes=[*Control(state, world.control_key).routes, *github.control]),
         *Sigstore.of(world.issuer, github.ring, ledger.clock.google).routes,
-        *Front(world, ledger, relay, Doorkeeper(world, ledger)).routes,
+        *RegistryHost(world, ledger, relay, TokenEndpoint(world, ledger)).routes,
     ]
     app = Starlette(routes=routes, exception_handlers={Refusal: refused}, lifespan=lifespan)
     return Gate(app, serving, ledger.clock, Faults.of(faults))

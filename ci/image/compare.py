@@ -26,7 +26,7 @@ def differences(ours: Layout, theirs: Layout) -> list[str]:
     """Return a sentence for each difference, none when the digests are the same. Raises InvalidLayout."""
     if ours.digest == theirs.digest:
         return []
-    with layer_tree.opened(ours) as our_tree, layer_tree.opened(theirs) as their_tree:
+    with layer_tree.open_tree(ours) as our_tree, layer_tree.open_tree(theirs) as their_tree:
         found = [*_configuration(ours.config, theirs.config), *_files(our_tree, their_tree)]
     return found or [
         "packing: the same files and settings in other layers, with other times, owners or modes"

@@ -84,7 +84,7 @@ Tree = Mapping[str, Entry]
 
 
 @contextmanager
-def opened(image: Layout) -> Iterator[Tree]:
+def open_tree(image: Layout) -> Iterator[Tree]:
     """Open what an image shows, sorted by path; its files can be read while the block runs.
 
     Raises InvalidLayout. Compressed layers are unpacked into temporary files.
@@ -93,7 +93,7 @@ def opened(image: Layout) -> Iterator[Tree]:
     with ExitStack() as stack:
         for blob in image.layers:
             try:
-                layer, end = stack.enter_context(unpacked(image, blob, left))
+                layer, end = stack.enter_context(open_layer(image, blob, left))
                 left -= end - layer.tell()
                 tree.lay(layer, end)
             except layer_archive.UNREADABLE as error:
@@ -102,7 +102,7 @@ def opened(image: Layout) -> Iterator[Tree]:
 
 
 @contextmanager
-def unpacked(image: Layout, blob: Blob, limit: int = MAX_BYTES) -> Iterator[tuple[IO[bytes], int]]:
+def open_layer(image: Layout, blob: Blob, limit: int = MAX_BYTES) -> Iterator[tuple[IO[bytes], int]]:
     """Open a layer's tar at its begin and say where it ends; in the archive itself unless compressed."""
     with image.archive.open("rb") as archive:
         if not layer_archive.is_gzip(archive, blob):

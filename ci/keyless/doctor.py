@@ -17,8 +17,8 @@ from errors import GoogleError, InvalidCondition, NoAnswer, NotReady, PlatformRe
 from image.conformance import PLATFORM, check_machine
 from keyless.artifact_repository import ArtifactRepository
 from keyless.federation import Federation
-from keyless.google_identity import Identity, known, recommended
-from net.http_responses import document, said
+from keyless.google_identity import Identity, advice_names, recommend_condition
+from net.http_responses import describe_response, document
 from net.retry_policy import Retrying, skew
 from net.tokens import Token
 
@@ -144,7 +144,7 @@ class Doctor:
     async def condition(self) -> str:
         """Check which clause of the condition fails, which none does if the token was accepted."""
         try:
-            condition = self._condition or recommended(self._claims)
+            condition = self._condition or recommend_condition(self._claims)
         except InvalidCondition:
             return "not known for this issuer; pass --condition to have its clauses checked"
         failing = condition.verdict(self._claims)
@@ -263,12 +263,12 @@ class Doctor:
         )
         answer = await self._client.send(request)
         if answer.status_code != 200:
-            problem = f"artifactregistry: {method} {path} answered {said(answer, token)}"
+            problem = f"artifactregistry: {method} {path} answered {describe_response(answer, token)}"
             raise NotReady(problem + self._advice(problem, **self._place.names))
         return document(answer)
 
     def _advice(self, problem: str, **names: str) -> str:
-        return advice(problem, self._claims, **known(self._identity, self._claims) | names)
+        return advice(problem, self._claims, **advice_names(self._identity, self._claims) | names)
 
     async def _note_clock(self, answer: httpx.Response) -> None:
         if (seconds := skew(answer)) is not None:

@@ -105,7 +105,7 @@ class Identity:
         return cls(Provider.of(provider), service_account or None, Given(url, token), endpoints)
 
 
-def known(identity: Identity, claims: Mapping[str, object]) -> dict[str, str]:
+def advice_names(identity: Identity, claims: Mapping[str, object]) -> dict[str, str]:
     """Return what the commands of an explanation can name of an identity."""
     provider, account = identity.provider, identity.service_account
     names = {"number": provider.number, "pool": provider.pool, "provider": provider.name}
@@ -118,11 +118,11 @@ def known(identity: Identity, claims: Mapping[str, object]) -> dict[str, str]:
         runs = provider.member(repository, str(claims.get("environment") or ""))
         names = {"pusher": runs} | names | {"member": runs}
     with suppress(InvalidCondition):
-        names["condition"] = str(recommended(claims))
+        names["condition"] = str(recommend_condition(claims))
     return names
 
 
-def recommended(claims: Mapping[str, object]) -> Condition:
+def recommend_condition(claims: Mapping[str, object]) -> Condition:
     """Return setup-google's condition for a token's repository; InvalidCondition when it names none."""
     return Condition.of(str(claims.get("repository_id", "")), str(claims.get("repository_owner_id", "")))
 
@@ -130,13 +130,13 @@ def recommended(claims: Mapping[str, object]) -> Condition:
 def verdict(claims: Mapping[str, object]) -> str:
     """Return which clauses of setup-google's condition a token's claims fail, the ids aside."""
     try:
-        failing = recommended(claims).verdict(claims)
+        failing = recommend_condition(claims).verdict(claims)
     except InvalidCondition:
         return "condition: the token names no repository by number, as GitHub's do"
     return f"condition: {failing or 'nothing but its repository or owner id can be what fails'}"
 
 
-def mapped(claims: Mapping[str, object]) -> str:
+def map_attributes(claims: Mapping[str, object]) -> str:
     """Return the attributes of a token's principal that setup-google's bindings name, "" without any."""
     repository = claims.get("repository_id")
     if repository is None:

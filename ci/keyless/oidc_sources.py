@@ -20,7 +20,7 @@ import httpx
 
 from advice.known_errors import advice
 from errors import IdentityError
-from net.http_responses import member, said
+from net.http_responses import describe_response, member
 from net.retry_policy import Retrying
 from net.tokens import Token
 
@@ -61,7 +61,7 @@ async def buildkite(given: Given, audience: str, client: Retrying) -> Token | No
     return _read_token(await client.send(request), "token", ticket)
 
 
-async def presented(given: Given, audience: str, client: Retrying) -> Token | None:
+async def take_given_token(given: Given, audience: str, client: Retrying) -> Token | None:
     """Take the token itself: GitLab's and CircleCI's variables, Kubernetes' file, or anybody else's."""
     if given.token is None or given.url is not None:
         return None
@@ -71,7 +71,7 @@ async def presented(given: Given, audience: str, client: Retrying) -> Token | No
     return given.token
 
 
-SOURCES: tuple[Source, ...] = (buildkite, github, presented)
+SOURCES: tuple[Source, ...] = (buildkite, github, take_given_token)
 
 
 async def identity_token(given: Given, audience: str, client: Retrying) -> Token | None:
@@ -98,7 +98,7 @@ def _require_request(given: Given) -> tuple[httpx.URL, Token]:
 
 def _read_token(answer: httpx.Response, name: str, ticket: Token) -> Token:
     if answer.status_code != 200:
-        problem = f"identity: {answer.url.host} answered {said(answer, ticket)}"
+        problem = f"identity: {answer.url.host} answered {describe_response(answer, ticket)}"
         raise IdentityError(problem + advice(problem, host=answer.url.host))
     token = Token(member(answer, name, IdentityError))
     token.claims()

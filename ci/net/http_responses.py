@@ -17,7 +17,7 @@ def member(answer: httpx.Response, name: str, failure: type[Exception]) -> str:
     return value
 
 
-def said(answer: httpx.Response, sent: Token | None) -> str:
+def describe_response(answer: httpx.Response, sent: Token | None) -> str:
     """Return an answer's status with the code and message of its error, in one short line.
 
     The token that was sent is hidden, should the answer repeat it.

@@ -134,14 +134,14 @@ async def patient(
         yield Retrying(http)
 
 
-def served(answer: httpx.Response) -> datetime | None:
+def server_time(answer: httpx.Response) -> datetime | None:
     """Return the time of a response by the server's clock, None without a Date header."""
     return _date(answer.headers.get("Date", ""))
 
 
 def skew(answer: httpx.Response, now: Callable[[], float] = time.time) -> float | None:
     """Return by how many seconds the server's clock is ahead of this machine's, None when it does not say."""
-    then = served(answer)
+    then = server_time(answer)
     return None if then is None else then.timestamp() - now()
 
 
@@ -170,7 +170,7 @@ def _asked_for(answer: httpx.Response) -> float:
     if after.isdecimal():
         return float(after)
     until = _date(after)
-    return (until - (served(answer) or datetime.now(UTC))).total_seconds() if until else 0
+    return (until - (server_time(answer) or datetime.now(UTC))).total_seconds() if until else 0
 
 
 def _date(header: str) -> datetime | None:

@@ -32,7 +32,7 @@ class Steps:
         """Print a remark about the step that ended, or is being taken."""
         self._tell(f"{'':10}{text}")
 
-    def timed(
+    def wrap(
         self, name: str, work: Callable[[], Coroutine[object, object, Result]]
     ) -> Callable[[], Coroutine[object, object, Result]]:
         """Return the work as a step of that name."""

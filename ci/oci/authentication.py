@@ -48,7 +48,7 @@ class Challenge:
         return cls(realm, given.get("service", ""), given.get("scope", ""))
 
 
-class Door:
+class Authenticator:
     """Credentials for one registry; tokens are fetched at its first challenge, and when they expire."""
 
     def __init__(self, client: Retrying, base: httpx.URL, mint: Mint | None) -> None:
@@ -60,7 +60,7 @@ class Door:
         self._lock = anyio.Lock()
 
     @property
-    def known(self) -> bool:
+    def has_tokens(self) -> bool:
         """True if there are access tokens; without them, requests are anonymous."""
         return self._mint is not None
 

@@ -20,16 +20,16 @@ from errors import RegistryError, RegistryUnreachable, TagTaken
 from image.archive_reader import MANIFEST, MAX_DOCUMENT, Blob, Layout
 from net.concurrency import together
 from net.retry_policy import Retrying, patient
-from oci.authentication import Door, Mint
+from oci.authentication import Authenticator, Mint
 from oci.manifests import (
     ACCEPT,
     REFERRERS_TAG,
     Manifest,
     Parcel,
     Referrer,
-    checked,
+    add_to_index,
+    check_digest,
     json_object,
-    listing,
     referrers,
 )
 from oci.reference import next_free
@@ -59,10 +59,10 @@ async def connect(
     `names` are what an explanation's commands can name: `project`, `location`, `repository`, `pusher`, …
     """
     async with patient(_TIMEOUT) as client:
-        yield opened(client, url, repository, token=token, names=names)
+        yield open_with(client, url, repository, token=token, names=names)
 
 
-def opened(
+def open_with(
     client: Retrying,
     url: str,
     repository: str,
@@ -72,7 +72,7 @@ def opened(
 ) -> "Repository":
     """Return a repository whose requests go through a given client."""
     base = httpx.URL(url)
-    return Repository(Wire(client, base, Door(client, base, token), repository, names or {}))
+    return Repository(Wire(client, base, Authenticator(client, base, token), repository, names or {}))
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Repository:
             return None
         manifest = Manifest(answer.headers.get("Content-Type", "").partition(";")[0], answer.content)
         announced = answer.headers.get("Docker-Content-Digest", manifest.digest)
-        checked(answer.content, reference if ":" in reference else announced)
+        check_digest(answer.content, reference if ":" in reference else announced)
         return manifest
 
     async def tags(self) -> list[str]:
@@ -196,7 +196,7 @@ class Repository:
         unlisted = [parcel for parcel in added if not await self._push(parcel, parcel.manifest.digest)]
         if unlisted:
             tag = digest.replace(":", "-")
-            await self._put(listing(await self._manifest(tag), unlisted), tag)
+            await self._put(add_to_index(await self._manifest(tag), unlisted), tag)
         return bool(added)
 
     async def blob(self, digest: str, limit: int) -> AsyncIterator[bytes]:

@@ -14,7 +14,7 @@ from advice.known_errors import advice
 from errors import NoAnswer, RegistryDenied, RegistryError, RegistryUnreachable, UnusableAnswer
 from net.bounded_reading import MAX_ANSWER, pieces, seconds_for
 from net.retry_policy import Retrying
-from oci.authentication import Door, reason, same_place
+from oci.authentication import Authenticator, reason, same_place
 
 Content = Callable[[], AsyncIterator[bytes]]
 PULL, PUSH = "pull", "pull,push"
@@ -28,7 +28,7 @@ class Wire:
 
     client: Retrying
     base: httpx.URL
-    door: Door
+    authenticator: Authenticator
     repository: str
     names: Mapping[str, str] = field(default_factory=dict)
 
@@ -94,7 +94,7 @@ class Wire:
         raise self._refusal(await self._read(answer) if stream else answer)
 
     async def _once(self, request: httpx.Request, stream: bool) -> httpx.Response:
-        self.door.show(request)
+        self.authenticator.show(request)
         failure: type[RegistryError]
         # Registries that keep blobs elsewhere redirect downloads, never uploads. httpx shows
         # what it was given for one host to no other.
@@ -109,7 +109,7 @@ class Wire:
 
     async def _admit(self, answer: httpx.Response, scope: str) -> bool:
         try:
-            return await self.door.admit(answer, f"repository:{self.repository}:{scope}")
+            return await self.authenticator.admit(answer, f"repository:{self.repository}:{scope}")
         except NoAnswer as error:
             why = str(error)
         except RegistryError as error:
@@ -155,7 +155,7 @@ class Wire:
         asked = (
             f"registry {self.host}: {answer.request.method} {answer.request.url.path} answered {status}{told}"
         )
-        if status in (401, 403) and not self.door.known:
+        if status in (401, 403) and not self.authenticator.has_tokens:
             return RegistryDenied(
                 f"{asked}\n  cause: it requires credentials, and none are given\n"
                 "  fix: give --workload-identity-provider, or leave --registry out for the local registry"

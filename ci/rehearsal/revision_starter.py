@@ -15,7 +15,7 @@ from net.retry_policy import Retrying
 from net.tokens import Token
 from oci.image_download import pull
 from oci.repository import Repository
-from releasing.publishing import PLATFORM, PORT, served
+from releasing.publishing import PLATFORM, PORT, as_service
 
 _WAIT = 5  # seconds that the stand-in keeps a question
 Distort = Callable[[dagger.Container], Awaitable[dagger.Service]]
@@ -23,7 +23,7 @@ Distort = Callable[[dagger.Container], Awaitable[dagger.Service]]
 
 async def as_it_is(image: dagger.Container) -> dagger.Service:
     """Return an image as the service that it is."""
-    return served(image)
+    return as_service(image)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from deploying.rollout.judge import Judging
 from deploying.rollout.target import Target
 from errors import InvalidScenario
 from oci.reference import Release
-from releasing.publishing import PORT, served
+from releasing.publishing import PORT, as_service
 
 # The program that delays requests, and where it lies in its container.
 DELAY_PROGRAM, DELAY_PATH = "ci/rehearsal/delay_proxy.py", "/delay.py"
@@ -72,20 +72,22 @@ class Deadly:
 
 
 async def _good(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
-    return served(image)
+    return as_service(image)
 
 
 async def _wrong_model(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
     model = await ingredients.another_model()
-    return served(image.with_directory(_MODEL, model).with_env_variable("MODEL_DIR", _MODEL))
+    return as_service(image.with_directory(_MODEL, model).with_env_variable("MODEL_DIR", _MODEL))
 
 
 async def _no_start(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
-    return served(image.with_entrypoint(["/venv/bin/python", "-c", "raise SystemExit('it does not start')"]))
+    return as_service(
+        image.with_entrypoint(["/venv/bin/python", "-c", "raise SystemExit('it does not start')"])
+    )
 
 
 async def _slow(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
-    return ingredients.late(served(image), LATE_SECONDS)
+    return ingredients.late(as_service(image), LATE_SECONDS)
 
 
 SCENARIOS: Mapping[str, Scenario] = {

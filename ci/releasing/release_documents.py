@@ -89,12 +89,12 @@ def _lists_no_files(bill: bytes) -> bool:
 
 def _parse(content: bytes) -> Any:
     try:
-        return canonical_json.parsed(content)
+        return canonical_json.parse(content)
     except ValueError as error:
         return f"no JSON: {error}"
 
 
-def shown(problems: list[str], most: int) -> Iterator[str]:
+def shorten(problems: list[str], most: int) -> Iterator[str]:
     """Yield the first problems, and how many more there are."""
     yield from problems[:most]
     if len(problems) > most:

@@ -18,7 +18,7 @@ _MOST = 4 * 1024**3  # bytes of one file
 _TIMEOUT = httpx.Timeout(30, read=120)
 
 
-async def scanned(
+async def scan(
     programs: dagger.Container,
     bill: dagger.File,
     sources: Sequence[dagger.File],

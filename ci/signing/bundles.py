@@ -40,7 +40,7 @@ def parcel(image: bytes, bundle: bytes) -> Parcel:
     return Parcel.about(image, KIND, NAME, bundle, _ANNOTATIONS)
 
 
-async def attached(repository: Repository, digest: str, largest: int) -> AsyncIterator[Bundle]:
+async def read_attached(repository: Repository, digest: str, largest: int) -> AsyncIterator[Bundle]:
     """Yield the bundles that are attached to an image; none of more than the largest's bytes is read.
 
     What is wrong with one of them makes nothing fail. Raises RegistryError when they are more than _MOST

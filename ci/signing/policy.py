@@ -52,7 +52,7 @@ class Policy:
             str(claims.get("runner_environment")),
         )
 
-    def failing(self, certificate: "Certificate", tag: str, commit: str) -> list[str]:
+    def failing_clauses(self, certificate: "Certificate", tag: str, commit: str) -> list[str]:
         """Return the clauses that a certificate does not fulfil, for one version of one commit."""
         said = _read_claims(certificate)
         signer = f"{said['repository']}/{self.workflow}@refs/tags/{tag}"

@@ -75,7 +75,7 @@ class Signing:
         policy = self.signatures.policy or Policy.of_token(token.claims())
         if policy is None:
             return False
-        async for _ in self.signatures.accepted(repository, release, statement, policy, []):
+        async for _ in self.signatures.find_accepted(repository, release, statement, policy, []):
             return True
         return False
 

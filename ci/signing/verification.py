@@ -38,7 +38,7 @@ class Signatures:
         if self.policy is None:
             return "signature: not demanded, as deploy/environments.toml has no table [signature]"
         problems: list[str] = []
-        async for _, said in self.accepted(repository, release, statement, self.policy, problems):
+        async for _, said in self.find_accepted(repository, release, statement, self.policy, problems):
             return said
         raise NotVerified(_refusal(problems) if problems else _explain_missing(release))
 
@@ -48,13 +48,13 @@ class Signatures:
         It is one that the policy accepts; without a policy, all valid ones of any signer.
         """
         found = []
-        async for digest, _ in self.accepted(repository, release, statement, self.policy, []):
+        async for digest, _ in self.find_accepted(repository, release, statement, self.policy, []):
             found.append(digest)
             if self.policy:
                 break
         return found
 
-    async def accepted(
+    async def find_accepted(
         self,
         repository: Repository,
         release: Release,
@@ -67,7 +67,7 @@ class Signatures:
         Without a policy anybody may have signed. Why others were refused is added to the problems.
         """
         largest = 2 * len(statement) + _ENVELOPE  # the payload is in base64
-        async for bundle in bundles.attached(repository, release.digest, largest):
+        async for bundle in bundles.read_attached(repository, release.digest, largest):
             if bundle.problem:
                 problems.append(f"signature: {bundle.digest}: {bundle.problem}")
                 continue
@@ -102,7 +102,7 @@ def _verify(trust: Trust, content: bytes, release: Release, statement: bytes, po
         certificate = bundle.signing_certificate
         failing = [*_differences(kind, payload, release, statement)]
         if policy:
-            failing += policy.failing(certificate, *_version_and_commit(statement))
+            failing += policy.failing_clauses(certificate, *_version_and_commit(statement))
     except Exception as error:  # a hostile bundle can make the library raise anything: it is refused
         raise NotVerified(f"signature: {release}: {_describe(error)}") from error
     if failing:

@@ -9,9 +9,9 @@ import httpx
 from advice.known_errors import advice
 from errors import DataUnavailable, NoAnswer
 from keyless.federation import Federation
-from keyless.google_identity import Identity, known
+from keyless.google_identity import Identity, advice_names
 from net.bounded_reading import pieces, seconds_for, whole
-from net.http_responses import said
+from net.http_responses import describe_response
 from net.retry_policy import Retrying
 from net.tokens import Token
 from training_data.address import Address
@@ -98,6 +98,6 @@ async def _check(
         raise DataUnavailable(f"data: {table.url} leads to {answer.url.scheme}://{answer.url.host}")
     if answer.status_code == httpx.codes.OK:
         return
-    problem = f"data: {table.url} answered {said(await whole(answer), token)}"
-    names = known(identity, {}) | {"bucket": table.object[0]} if identity else {}
+    problem = f"data: {table.url} answered {describe_response(await whole(answer), token)}"
+    names = advice_names(identity, {}) | {"bucket": table.object[0]} if identity else {}
     raise DataUnavailable(problem + advice(problem, {}, **names))

@@ -15,7 +15,7 @@ _FOLDER, _KEPT = Path("fetched"), "/kept"
 _KEEP = 'part=$(mktemp /kept/part.XXXXXX) && cp /new "$part" && chmod 644 "$part" && mv "$part" "/kept/$1"'
 
 
-async def added(
+async def add_table(
     source: dagger.Directory, table: Address | None, programs: dagger.Container, identity: Identity | None
 ) -> dagger.Directory:
     """Return a project's folder with its table, which is fetched unless it is there or kept.

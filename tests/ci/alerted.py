@@ -37,7 +37,7 @@ class LabReach(Reach):
     lab: SwarmLab
 
     @asynccontextmanager
-    async def opened(self, environment: Environment) -> AsyncIterator[tuple[Target, Retrying]]:
+    async def open_target(self, environment: Environment) -> AsyncIterator[tuple[Target, Retrying]]:
         """Open the lab's target."""
         async with httpx.AsyncClient(transport=self.lab.transport(), timeout=10) as http:
             client = Retrying(http, sleep=no_wait)
@@ -67,7 +67,7 @@ def operations(
     def golden(*_: object) -> object:
         return GOLDEN
 
-    for name, stand_in in (("version", version), ("verified", verified), ("golden", golden)):
+    for name, stand_in in (("version", version), ("verify_release", verified), ("golden", golden)):
         patched.setattr(f"deploying.operations.{name}", stand_in)
     nothing: Any = None
     lab = SwarmLab(fleet, Swarm(fleet))

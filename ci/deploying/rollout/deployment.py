@@ -105,7 +105,7 @@ class Deployment:
                     attempt, step=RESTORE, why=left.why or f"left at {left.step!r} by {left.lock}"
                 )
             self.steps.note(f"at {left.step!r} of {short(left.release)}, taking over from {left.lock}")
-        journal = seen.journal.doing(attempt)
+        journal = seen.journal.with_attempt(attempt)
         await (self.target.record(seen, journal) if seen.version else self.target.create(release, journal))
         return attempt
 
@@ -121,7 +121,7 @@ class Deployment:
         attempt = Attempt("rollback", seen.live, RESTORE, before, self._lock(), why)
         if left:
             attempt = replace(attempt, action=left.action, release=left.release)
-        await self.target.record(seen, seen.journal.doing(attempt))
+        await self.target.record(seen, seen.journal.with_attempt(attempt))
         return attempt
 
     async def _forward(self, release: Release, attempt: Attempt, judge: Judging) -> None:
@@ -146,7 +146,7 @@ class Deployment:
 
     async def _record_live(self, release: Release, seen: Seen) -> None:
         entry = Entry(str(release), "live", stamp(self.now()), snapshot=seen.snapshot)
-        await self.target.record(seen, seen.journal.ended(entry))
+        await self.target.record(seen, seen.journal.with_entry(entry))
 
     async def _roll_back(self, attempt: Attempt) -> RolledBack:
         """Restore the state before the deployment, and return the error to raise."""
@@ -170,12 +170,12 @@ class Deployment:
                 await self._change(partial(self._record_rollback, attempt))
 
     async def _record_rollback(self, attempt: Attempt, seen: Seen) -> None:
-        await self.target.record(seen, seen.journal.undone(attempt, self.now()))
+        await self.target.record(seen, seen.journal.with_rollback(attempt, self.now()))
 
     async def _write_journal(self, attempt: Attempt) -> None:
         """Write the next step to the journal, and renew the lock for as long as the step may take."""
         attempt = replace(attempt, lock=self._lock(attempt.lock.since))
-        await self._change(lambda seen: self.target.record(seen, seen.journal.doing(attempt)))
+        await self._change(lambda seen: self.target.record(seen, seen.journal.with_attempt(attempt)))
 
     async def _change(self, effect: Effect) -> None:
         """Change the target in its present state, if this deployment still has the lock."""
@@ -191,7 +191,7 @@ class Deployment:
         await _again(once)
 
     def _check_free(self, left: Attempt, takeover: bool) -> None:
-        if left.lock.held(self.now()) and not takeover:
+        if left.lock.is_held(self.now()) and not takeover:
             raise TargetBusy(
                 f"{self.target.name}: a {left.action} of {left.release} is under way, at {left.step!r}, by "
                 f"{left.lock}; wait for it, or give --takeover when its owner is dead"

@@ -12,7 +12,7 @@ import anyio
 import httpx
 
 from deploying.rollout.target import Address
-from deploying.rollout.verdict import Asked, identity
+from deploying.rollout.verdict import GoldenResults, identity
 from errors import ReleaseRejected
 from oci.reference import Release
 
@@ -69,7 +69,9 @@ class Golden:
             return [f"/model: answered {model!r:.80}"]
         return identity(model, self.hashes, release.image.tag, release.digest)
 
-    async def ask(self, http: httpx.AsyncClient, address: Address, version: str, times: int) -> Asked:
+    async def send(
+        self, http: httpx.AsyncClient, address: Address, version: str, times: int
+    ) -> GoldenResults:
         """Send the rows in turn, `times` requests in all, some at once; return the results."""
         headers, wrong, seconds = await address.headers(), [], []
         waiting = islice(cycle(self.rows), times)
@@ -84,7 +86,7 @@ class Golden:
         async with anyio.create_task_group() as group:
             for _ in range(_AT_A_TIME):
                 group.start_soon(send_rows)
-        return Asked(times, wrong, seconds)
+        return GoldenResults(times, wrong, seconds)
 
 
 def _feature(value: object) -> Feature:

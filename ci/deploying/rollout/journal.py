@@ -24,7 +24,7 @@ class Lock:
     since: str
     until: str
 
-    def held(self, now: datetime) -> bool:
+    def is_held(self, now: datetime) -> bool:
         """Return whether the lock has not expired."""
         return now < datetime.fromisoformat(self.until)
 
@@ -83,19 +83,19 @@ class Journal:
         """Return it as a text."""
         return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
 
-    def doing(self, attempt: Attempt) -> Self:
+    def with_attempt(self, attempt: Attempt) -> Self:
         """Return the journal with what is under way."""
         return replace(self, attempt=attempt)
 
-    def ended(self, entry: Entry) -> Self:
+    def with_entry(self, entry: Entry) -> Self:
         """Return the journal with nothing under way and one more entry."""
         return replace(self, attempt=None, entries=(entry, *self.entries)[:_KEPT])
 
-    def undone(self, attempt: Attempt, now: datetime) -> Self:
+    def with_rollback(self, attempt: Attempt, now: datetime) -> Self:
         """Return the journal with nothing under way, and a release that is not live, or never was."""
         gone = Entry(attempt.release, "rolled back", stamp(now), attempt.why[:_REASON])
         if attempt.action == "deploy":
-            return self.ended(gone)
+            return self.with_entry(gone)
         entries = (gone if _was(each, attempt) else each for each in self.entries)
         return replace(self, attempt=None, entries=tuple(entries))
 

@@ -9,9 +9,9 @@ import anyio
 import httpx
 
 from deploying.rollout.golden_rows import Golden
-from deploying.rollout.request_counts import Numbers, grown
+from deploying.rollout.request_counts import Numbers, sum_increases
 from deploying.rollout.target import Address, Seen, Target
-from deploying.rollout.verdict import Asked, Limits, Verdict, verdict
+from deploying.rollout.verdict import GoldenResults, Limits, Verdict, verdict
 from errors import ReleaseRejected
 from oci.reference import Release
 from releasing import smoke
@@ -50,16 +50,16 @@ class Judge:
         # What has no part of the traffic has nothing to be watched for.
         idle = step == STAGE and target.splits
         candidate = Numbers() if idle else await self._watch(target, seen)
-        asked = await self._send_golden_rows(address, release, self.limits.requests - candidate.requests)
-        self._decide(release, step, verdict(candidate, self._running, asked, self.limits))
+        answers = await self._send_golden_rows(address, release, self.limits.requests - candidate.requests)
+        self._decide(release, step, verdict(candidate, self._running, answers, self.limits))
 
-    async def _send_golden_rows(self, address: Address, release: Release, missing: int) -> Asked:
+    async def _send_golden_rows(self, address: Address, release: Release, missing: int) -> GoldenResults:
         """Send every golden row once; if the answers are good, send as many more as are missing."""
         version, rows = release.image.tag, len(self.golden.rows)
-        asked = await self.golden.ask(self.http, address, version, rows)
-        if missing > rows and verdict(Numbers(), Numbers(), asked, self.limits).good:
-            asked += await self.golden.ask(self.http, address, version, missing - rows)
-        return asked
+        answers = await self.golden.send(self.http, address, version, rows)
+        if missing > rows and verdict(Numbers(), Numbers(), answers, self.limits).good:
+            answers += await self.golden.send(self.http, address, version, missing - rows)
+        return answers
 
     async def _watch(self, target: Target, seen: Seen) -> Numbers:
         """Wait until a step ends or the candidate is clearly bad; return the candidate's numbers."""
@@ -68,11 +68,11 @@ class Judge:
         for _ in range(_GLANCES):
             await self.sleep(max(self.seconds, target.lag) / _GLANCES)
             now = await target.observe(seen, started)
-            candidate, running = (grown(before[who], now[who]) for who in ("candidate", "running"))
+            candidate, running = (sum_increases(before[who], now[who]) for who in ("candidate", "running"))
             # Where all is switched at once, the running release's numbers are those from before.
             self._running = running if running.requests else self._running
             enough = candidate.requests >= self.limits.requests
-            if enough and not verdict(candidate, running, Asked(), self.limits).good:
+            if enough and not verdict(candidate, running, GoldenResults(), self.limits).good:
                 break
         return candidate
 

@@ -59,7 +59,7 @@ def total(numbers: Iterable[Numbers]) -> Numbers:
     return sum(numbers, Numbers())
 
 
-def grown(before: Mapping[str, Numbers], after: Mapping[str, Numbers]) -> Numbers:
+def sum_increases(before: Mapping[str, Numbers], after: Mapping[str, Numbers]) -> Numbers:
     """Return the numbers counted between two looks at the same instances; new ones count from their start."""
     return total(now.since(before.get(instance, Numbers())) for instance, now in after.items())
 

@@ -22,7 +22,7 @@ def fingerprint(*parts: object) -> str:
     return digest(canonical(parts)).removeprefix("sha256:")[:8]
 
 
-async def nobody() -> Mapping[str, str]:
+async def no_headers() -> Mapping[str, str]:
     """Return no headers, for a service that needs no authentication."""
     return {}
 
@@ -32,7 +32,7 @@ class Address:
     """Address of a running release, and the headers that authenticate requests to it."""
 
     url: str
-    headers: Headers = nobody
+    headers: Headers = no_headers
 
 
 @dataclass(frozen=True)

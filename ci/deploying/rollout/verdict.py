@@ -20,15 +20,15 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Asked:
+class GoldenResults:
     """Golden rows that were sent: their number, wrong answers, and the seconds that each took."""
 
     requests: int = 0
     wrong: Sequence[str] = ()
     seconds: Sequence[float] = ()
 
-    def __add__(self, other: "Asked") -> "Asked":
-        return Asked(
+    def __add__(self, other: "GoldenResults") -> "GoldenResults":
+        return GoldenResults(
             self.requests + other.requests, [*self.wrong, *other.wrong], [*self.seconds, *other.seconds]
         )
 
@@ -53,14 +53,14 @@ class Verdict:
         return f"{self.figures}: {'; '.join(self.faults) or 'fit'}"
 
 
-def verdict(candidate: Numbers, running: Numbers, asked: Asked, limits: Limits) -> Verdict:
+def verdict(candidate: Numbers, running: Numbers, answers: GoldenResults, limits: Limits) -> Verdict:
     """Return the verdict on what was counted of both in one step, and on the golden answers."""
     faults = [
-        *asked.wrong[:1],
+        *answers.wrong[:1],
         *_check_errors(candidate, running, limits),
-        *_check_latency(candidate, running, asked, limits),
+        *_check_latency(candidate, running, answers, limits),
     ]
-    return Verdict(_figures(candidate, running, asked), faults)
+    return Verdict(_figures(candidate, running, answers), faults)
 
 
 def identity(
@@ -93,12 +93,12 @@ def _check_errors(candidate: Numbers, running: Numbers, limits: Limits) -> list[
     return []
 
 
-def _check_latency(candidate: Numbers, running: Numbers, asked: Asked, limits: Limits) -> list[str]:
+def _check_latency(candidate: Numbers, running: Numbers, answers: GoldenResults, limits: Limits) -> list[str]:
     if _is_comparable(candidate, running, limits):
         own, other = candidate.quantile(0.99) or 0.0, running.quantile(0.99) or 0.0
         most = max(other * limits.p99_ratio, other + limits.p99_slack_seconds)
         return [f"p99 {_ms(own)}, more than {_ms(most)}"] if own > most else []
-    slowest = max(candidate.quantile(0.95) or 0.0, asked.quantile(0.95))
+    slowest = max(candidate.quantile(0.95) or 0.0, answers.quantile(0.95))
     return (
         [f"p95 {_ms(slowest)}, more than {_ms(limits.p95_seconds)}"] if slowest > limits.p95_seconds else []
     )
@@ -108,11 +108,11 @@ def _is_comparable(candidate: Numbers, running: Numbers, limits: Limits) -> bool
     return min(sum(each.took.values()) for each in (candidate, running)) >= limits.timed_requests
 
 
-def _figures(candidate: Numbers, running: Numbers, asked: Asked) -> str:
+def _figures(candidate: Numbers, running: Numbers, answers: GoldenResults) -> str:
     parts = [f"{_summarize(candidate)}", f"running {_summarize(running)}"]
-    if asked.requests:
-        right = asked.requests - len(asked.wrong)
-        parts.append(f"golden {right} of {asked.requests} right, p95 {_ms(asked.quantile(0.95))}")
+    if answers.requests:
+        right = answers.requests - len(answers.wrong)
+        parts.append(f"golden {right} of {answers.requests} right, p95 {_ms(answers.quantile(0.95))}")
     return ", ".join(parts)
 
 

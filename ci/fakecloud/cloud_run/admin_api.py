@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from fakecloud.cloud_run import service_validation
 from fakecloud.cloud_run.reconciliation import KIND, Reconciler
-from fakecloud.cloud_run.resources import Message, Operation, Revision, Service, State, told
+from fakecloud.cloud_run.resources import Message, Operation, Revision, Service, State, as_json
 from fakecloud.identity.iam import read_content
 from fakecloud.state.fixtures import World
 from fakecloud.state.ledger import Grant, Ledger
@@ -58,7 +58,7 @@ class Admin:
         """Make a service."""
         name = request.query_params.get("serviceId", "")
         parent, grant = _parent(request), self._authorize(request, "run.services.create")
-        message = service_validation.parsed(await request.body())
+        message = service_validation.parse_service(await request.body())
         service_validation.check(message, name)
         self._check_account(grant, message.template)
         path = f"{parent}/services/{name}"
@@ -73,16 +73,16 @@ class Admin:
 
     async def get(self, request: Request) -> Response:
         """Answer with a service."""
-        return JSONResponse(self._service(request, "run.services.get").told(base(request)))
+        return JSONResponse(self._service(request, "run.services.get").as_json(base(request)))
 
     async def patch(self, request: Request) -> Response:
         """Change a service's fields, those of a mask when there is one."""
         grant = self._authorize(request, "run.services.update")
         service = self._service(request, "run.services.update")
-        asked = service_validation.parsed(await request.body())
-        _check_etag(service, asked.etag)
-        mask = service_validation.masked(request.query_params.get("updateMask", ""))
-        message = _merge_fields(asked, _copy(service.message), mask)
+        change = service_validation.parse_service(await request.body())
+        _check_etag(service, change.etag)
+        mask = service_validation.parse_mask(request.query_params.get("updateMask", ""))
+        message = _merge_fields(change, _copy(service.message), mask)
         service_validation.check(message, service.name)
         self._check_account(grant, message.template)
         changed = Service(message, dict(service.revisions))
@@ -98,13 +98,13 @@ class Admin:
         _check_etag(service, request.query_params.get("etag", ""))
         del self.state.services[service.message.name]
         operation = self.state.operation(_parent(request))
-        operation.end(response={"@type": KIND, **service.told(base(request))})
-        return JSONResponse(operation.told())
+        operation.end(response={"@type": KIND, **service.as_json(base(request))})
+        return JSONResponse(operation.as_json())
 
     async def list_revisions(self, request: Request) -> Response:
         """Answer with a service's revisions, the newest first."""
         service = self._service(request, "run.revisions.list")
-        listed = [told(each.message) for each in reversed(service.revisions.values())]
+        listed = [as_json(each.message) for each in reversed(service.revisions.values())]
         return JSONResponse({"revisions": listed} if listed else {})
 
     async def get_revision(self, request: Request) -> Response:
@@ -112,21 +112,21 @@ class Admin:
         service, name = self._service(request, "run.revisions.get"), request.path_params["revision"]
         if name not in service.revisions:
             raise _not_found(request, name, "REVISION")
-        return JSONResponse(told(service.revisions[name].message))
+        return JSONResponse(as_json(service.revisions[name].message))
 
     async def get_operation(self, request: Request) -> Response:
         """Answer with an operation as it is."""
-        return JSONResponse(self._operation(request).told())
+        return JSONResponse(self._operation(request).as_json())
 
     async def wait(self, request: Request) -> Response:
         """Answer with an operation once it is done, or a while has passed."""
         operation = self._operation(request)
-        asked = read_content(await request.body(), {"timeout": str}).get("timeout", f"{_WAIT}s")
-        if not (found := _DURATION.fullmatch(asked)):
+        timeout = read_content(await request.body(), {"timeout": str}).get("timeout", f"{_WAIT}s")
+        if not (found := _DURATION.fullmatch(timeout)):
             raise ApiRefusal("INVALID_ARGUMENT", "Invalid value at 'timeout'")
         with anyio.move_on_after(min(int(found[1]), _WAIT)):
             await operation.ended.wait()
-        return JSONResponse(operation.told())
+        return JSONResponse(operation.as_json())
 
     def _authorize(self, request: Request, permission: str) -> Grant:
         grant, project = self.ledger.bearer(request.headers), f"projects/{request.path_params['project']}"
@@ -181,7 +181,7 @@ class Admin:
         operation = self.state.operation(_parent(request))
         assert self.tasks is not None
         self.tasks.start_soon(self.reconciler.reconcile, service, operation, base(request))
-        return JSONResponse(operation.told())
+        return JSONResponse(operation.as_json())
 
 
 def base(request: Request) -> str:
@@ -201,8 +201,8 @@ def _not_found(request: Request, name: str, kind: str) -> ApiRefusal:
 
 def _check_etag(service: Service, etag: str) -> None:
     if etag and etag != service.message.etag:
-        told = f"version '{etag}' was specified but current version is '{service.message.etag}'."
-        raise ApiRefusal("ABORTED", f"Conflict for resource '{service.name}': {told}")
+        conflict = f"version '{etag}' was specified but current version is '{service.message.etag}'."
+        raise ApiRefusal("ABORTED", f"Conflict for resource '{service.name}': {conflict}")
 
 
 def _copy(message: Message) -> Message:
@@ -211,15 +211,15 @@ def _copy(message: Message) -> Message:
     return copied
 
 
-def _merge_fields(asked: Message, kept: Message, paths: list[str]) -> Message:
+def _merge_fields(change: Message, kept: Message, paths: list[str]) -> Message:
     """Return the stored message with the fields of the paths replaced by the requested ones."""
-    FieldMask(paths=paths).MergeMessage(asked, kept, True, True)
+    FieldMask(paths=paths).MergeMessage(change, kept, True, True)
     return kept
 
 
 def _revision(service: Service, name: str) -> Revision:
     """Return a new revision of a service's template."""
-    configuration = told(service.message.template)
+    configuration = as_json(service.message.template)
     made = {**configuration, "name": f"{service.message.name}/revisions/{name}", "service": service.name}
     message = ParseDict(made, run_v2.Revision.pb(run_v2.Revision()), ignore_unknown_fields=True)
     message.create_time = datetime.now(UTC)

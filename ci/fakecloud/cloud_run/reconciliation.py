@@ -45,11 +45,11 @@ class Reconciler:
             await anyio.sleep(self.seconds)
             failed = [
                 each
-                for each in (service.revisions[part.revision] for part in service.wanted())
+                for each in (service.revisions[part.revision] for part in service.traffic_list())
                 if not each.ready
             ]
             if not failed:
-                service.serving, service.turns = service.wanted(), {}
+                service.serving, service.turns = service.traffic_list(), {}
             if latest.ready:
                 service.message.latest_ready_revision = latest.message.name
             else:
@@ -60,7 +60,7 @@ class Reconciler:
                     error={"code": _INTERNAL, "message": service.message.terminal_condition.message}
                 )
             else:
-                operation.end(response={"@type": KIND, **service.told(base)})
+                operation.end(response={"@type": KIND, **service.as_json(base)})
 
     def _end_operation(self, service: Service, failed: list[Revision]) -> None:
         outcome = condition(STATES.CONDITION_SUCCEEDED)

@@ -84,7 +84,7 @@ class Service:
         """The revision that was made last."""
         return self.revisions[short(self.message.latest_created_revision)]
 
-    def wanted(self) -> tuple[Part, ...]:
+    def traffic_list(self) -> tuple[Part, ...]:
         """Return the traffic list with names for all; without a list everything goes to the latest."""
         parts = [
             Part(each.revision or self.latest.name, each.percent, each.tag) for each in self.message.traffic
@@ -96,9 +96,9 @@ class Service:
         self.message.etag = f'"{secrets.token_urlsafe(12)}"'
         self.message.update_time = datetime.now(UTC)
 
-    def told(self, base: str) -> dict[str, Any]:
+    def as_json(self, base: str) -> dict[str, Any]:
         """Return it as Google's JSON, with its addresses below a base."""
-        content, own = told(self.message), f"{base}{SERVED}"
+        content, own = as_json(self.message), f"{base}{SERVED}"
         content["uri"] = f"{own}/{self.name}"
         content["urls"] = [content["uri"]]
         content["trafficStatuses"] = [
@@ -123,7 +123,7 @@ class Operation:
         self.result = result
         self.ended.set()
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return it as JSON; false is left out."""
         return {"name": self.name, **({"done": True, **self.result} if self.ended.is_set() else {})}
 
@@ -155,7 +155,7 @@ class State:
             yield from service.revisions.values()
 
 
-def told(message: Message) -> dict[str, Any]:
+def as_json(message: Message) -> dict[str, Any]:
     """Return a message as Google's JSON."""
     content: dict[str, Any] = MessageToDict(message)
     return content

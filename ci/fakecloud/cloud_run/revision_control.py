@@ -27,12 +27,12 @@ class Control:
     def routes(self) -> list[Route]:
         """Return what is served below /control."""
         return [
-            Route("/pending", self.pending),
+            Route("/pending", self.next_revision),
             Route("/revisions/{name}", self.arrive, methods=["POST"]),
             Route("/requests", self.requests),
         ]
 
-    async def pending(self, request: Request) -> Response:
+    async def next_revision(self, request: Request) -> Response:
         """Respond with a revision that the rehearsal has to start, or with nothing after a while."""
         control_key.check(request, self.key)
         with anyio.move_on_after(min(float(request.query_params.get("seconds", _WAIT)), _WAIT)):

@@ -33,7 +33,7 @@ _RESERVED_VARIABLES = ("PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION")
 _ANNOTATIONS = 256 * 1024
 
 
-def parsed(body: bytes) -> Any:
+def parse_service(body: bytes) -> Any:
     """Return the service of a request's JSON; a name, type or enum that there is not is refused."""
     try:
         return ParseDict(json.loads(body or b"{}"), run_v2.Service.pb(run_v2.Service()))
@@ -41,7 +41,7 @@ def parsed(body: bytes) -> Any:
         raise ApiRefusal("INVALID_ARGUMENT", f"Invalid JSON payload received. {error}") from error
 
 
-def masked(text: str) -> list[str]:
+def parse_mask(text: str) -> list[str]:
     """Return the fields that a mask names, all that can be changed when it names none."""
     mask = FieldMask()
     mask.FromJsonString(text)

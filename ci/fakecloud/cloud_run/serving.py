@@ -31,7 +31,7 @@ _KEPT_HERE = frozenset(
 
 @dataclass
 class Serving:
-    """The front end of all services; `verified` has audience, address and end of tokens by their hash."""
+    """Front end of all services; `verified` has audience, address and end of tokens by their hash."""
 
     world: World
     ledger: Ledger

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from fakecloud.registry.token_endpoint import Doorkeeper, Target, full_name
+from fakecloud.registry.token_endpoint import Target, TokenEndpoint, full_name
 from fakecloud.registry.upstream_registry import Relay, local
 from fakecloud.state.fixtures import World
 from fakecloud.state.ledger import Grant, Ledger, Upload, handle
@@ -27,13 +27,13 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
 @dataclass(frozen=True)
-class Front:
+class RegistryHost:
     """The registry host of the one repository that exists."""
 
     world: World
     ledger: Ledger
     relay: Relay
-    door: Doorkeeper
+    tokens: TokenEndpoint
     tagging: anyio.Lock = field(default_factory=anyio.Lock)
 
     @property
@@ -41,7 +41,7 @@ class Front:
         """Return what is served at the root."""
         namespace = "/namespaces/{project}/repositories/{repository}"
         return [
-            Route("/v2/token", self.door.token),
+            Route("/v2/token", self.tokens.token),
             Route("/v2/", self.version),
             Route("/v2/{path:path}", self.registry, methods=_METHODS),
             Route(f"/artifacts-uploads{namespace}/uploads/{{handle}}", self.upload, methods=_METHODS),
@@ -50,7 +50,7 @@ class Front:
 
     async def version(self, request: Request) -> Response:
         """Respond that a registry is here, to any caller with a valid token."""
-        self.door.caller(request)
+        self.tokens.caller(request)
         return JSONResponse({}, headers=REGISTRY_VERSION)
 
     async def registry(self, request: Request) -> Response:
@@ -59,10 +59,10 @@ class Front:
         if found is None:
             raise RegistryRefusal(404, "NAME_UNKNOWN", "repository name not known to registry")
         image = full_name(found["image"])
-        target = Target(image, self.door.location(request), found["kind"], found["reference"])
+        target = Target(image, self.tokens.location(request), found["kind"], found["reference"])
         actions = "pull" if request.method in ("GET", "HEAD") else "pull,push"
-        caller = self.door.caller(request, f"repository:{image}:{actions}")
-        self.door.authorize(caller, _PERMISSIONS.get(request.method, UPLOAD), target)
+        caller = self.tokens.caller(request, f"repository:{image}:{actions}")
+        self.tokens.authorize(caller, _PERMISSIONS.get(request.method, UPLOAD), target)
         if target.kind == "blobs":
             return await self._blob(request, target, caller)
         if target.tag and request.method in ("PUT", "DELETE"):
@@ -108,7 +108,7 @@ class Front:
         query = dict(request.query_params)
         if "from" in query:
             source = Target(full_name(query["from"]), target.location)
-            query = query if self.door.may(caller, DOWNLOAD, source) else {}
+            query = query if self.tokens.may(caller, DOWNLOAD, source) else {}
         answer = await self.relay.forward(request, f"{request.url.path}?{urlencode(query)}")
         _localize(answer)
         if answer.status_code == 202:

@@ -44,7 +44,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Doorkeeper:
+class TokenEndpoint:
     """Token endpoint and its checks; anonymous callers are None."""
 
     world: World

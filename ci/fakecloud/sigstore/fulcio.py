@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fakecloud.identity.keys import KeyRing
-from fakecloud.sigstore.certificate_authority import Authority, authorized, builder_of, usage
+from fakecloud.sigstore.certificate_authority import Authority, add_issuer, builder_of, usage
 from fakecloud.sigstore.certificate_log import SCT_LIST, CertificateLog
 from fakecloud.sigstore.keys import moment
 from fakecloud.sigstore.paths import FULCIO
@@ -81,7 +81,7 @@ class Fulcio:
         """Return a key's certificate, with the log's promise as the last extension."""
         start, issuer = moment(self.now()), self.authority.issuer
         builder = builder_of(key, x509.Name([]), start, start + _LIFETIME)
-        builder = authorized(builder, issuer.key, digital_signature=True)
+        builder = add_issuer(builder, issuer.key, digital_signature=True)
         builder = builder.add_extension(usage(ExtendedKeyUsageOID.CODE_SIGNING), critical=False)
         builder = _add_claims(builder, claims)
         promise = self.log.timestamps(issuer.sign(builder), issuer.key, self.now())

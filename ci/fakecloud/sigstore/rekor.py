@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fakecloud.sigstore import merkle_tree
-from fakecloud.sigstore.keys import Key, encoded
+from fakecloud.sigstore.keys import Key, encode_base64
 from fakecloud.sigstore.refusals import SigstoreRefusal
 
 HOST, _TREE = "rekor.fake", 1193050959916656506
@@ -60,7 +60,7 @@ class Rekor:
     def _integrate(self, body: bytes, index: int) -> dict[str, Any]:
         """Return an entry with the log's promise and proof."""
         entry: dict[str, Any] = {
-            "body": encoded(body),
+            "body": encode_base64(body),
             "integratedTime": int(self.now()),
             "logID": self.key.identifier.hex(),
             "logIndex": index,
@@ -73,12 +73,15 @@ class Rekor:
             "rootHash": root.hex(),
             "treeSize": len(self.leaves),
         }
-        return {**entry, "verification": {"inclusionProof": proof, "signedEntryTimestamp": encoded(promise)}}
+        return {
+            **entry,
+            "verification": {"inclusionProof": proof, "signedEntryTimestamp": encode_base64(promise)},
+        }
 
     def _checkpoint(self, root: bytes) -> str:
         """Return the signed state of the log, as https://c2sp.org/tlog-checkpoint has it."""
-        note = f"{HOST} - {_TREE}\n{len(self.leaves)}\n{encoded(root)}\n"
-        signature = encoded(self.key.identifier[:4] + self.key.sign(note.encode()))
+        note = f"{HOST} - {_TREE}\n{len(self.leaves)}\n{encode_base64(root)}\n"
+        signature = encode_base64(self.key.identifier[:4] + self.key.sign(note.encode()))
         return f"{note}\n\N{EM DASH} {HOST} {signature}\n"
 
 

@@ -333,8 +333,8 @@ async def test_another_s_deployment_is_not_disturbed_unless_taken_over(place: Pl
     release = await place.publish("v1.0.0")
     lock = Lock("the other", "key", "2026-07-01T00:00:00+00:00", "2126-07-01T00:00:00+00:00")
     operations = place.operations()
-    environment = operations.environments.named("staging")
-    async with operations.reach.opened(environment) as (target, _):
+    environment = operations.environments.find("staging")
+    async with operations.reach.open_target(environment) as (target, _):
         await target.create(release, Journal(Attempt("deploy", str(release), "stage", "", lock)))
     with pytest.raises(TargetBusy, match="by the other since"):
         await operations.deploy("staging", str(release))

@@ -86,7 +86,7 @@ def reaching(base: Any = None, who: Any = None, **operator: Any) -> Reach:
 
 
 async def test_a_cluster_is_asked_with_the_token_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with reaching(kubernetes_token=Secret()).opened(CLUSTER) as (target, _):
+    async with reaching(kubernetes_token=Secret()).open_target(CLUSTER) as (target, _):
         assert isinstance(target, kubernetes.Kubernetes)
         assert target.api.base == "https://cluster.test"
         assert target.api.mint
@@ -94,14 +94,14 @@ async def test_a_cluster_is_asked_with_the_token_that_is_given(monkeypatch: pyte
 
 
 async def test_a_cluster_of_google_s_is_asked_as_who_google_knows() -> None:
-    async with reaching(who=identity("releaser@my-project.iam.gserviceaccount.com")).opened(CLUSTER) as (
+    async with reaching(who=identity("releaser@my-project.iam.gserviceaccount.com")).open_target(CLUSTER) as (
         target,
         _,
     ):
         assert isinstance(target, kubernetes.Kubernetes)
         assert "access_token" in repr(target.api.mint)
     with pytest.raises(InvalidIdentity, match="kubernetes: Google has to know who deploys"):
-        async with reaching().opened(CLUSTER):
+        async with reaching().open_target(CLUSTER):
             pass
 
 
@@ -116,7 +116,7 @@ async def test_a_swarm_is_asked_through_a_socket_that_only_the_relay_has(
     secrets: list[str] = []
     monkeypatch.setattr(target_connections, "dag", Engine())
     relay = Relay()
-    async with reaching(relay, docker="the-socket").opened(NODES) as (target, _):
+    async with reaching(relay, docker="the-socket").open_target(NODES) as (target, _):
         assert isinstance(target, swarm.Swarm)
         assert relay.running
         assert target.api.base == "http://relay:2375"
@@ -130,5 +130,5 @@ async def test_a_swarm_is_asked_through_a_socket_that_only_the_relay_has(
 
 async def test_a_swarm_without_a_socket_is_refused_with_the_flag_that_gives_one() -> None:
     with pytest.raises(InvalidIdentity, match="give --docker unix:///var/run/docker.sock"):
-        async with reaching().opened(NODES):
+        async with reaching().open_target(NODES):
             pass

@@ -306,20 +306,20 @@ async def test_a_claim_that_is_missing_or_wrong_is_refused(
 @pytest.mark.parametrize("header", [{"alg": "RS256", "kid": ["x"]}, {"alg": ["RS256"]}, []], ids=str)
 async def test_a_header_of_other_kinds_is_refused(exchange: Exchange, header: object) -> None:
     _, payload, signature = exchange.github.token(exchange.audience).split(".")
-    token = f"{encoded(json.dumps(header).encode())}.{payload}.{signature}"
+    token = f"{encode(json.dumps(header).encode())}.{payload}.{signature}"
     assert (await exchange.refusal(exchange.request(token)))[0] == "invalid_grant"
 
 
 async def test_claims_nested_without_end_are_refused(exchange: Exchange) -> None:
     header, _, signature = exchange.github.token(exchange.audience).split(".")
-    token = f"{header}.{encoded(b'[' * 100_000)}.{signature}"
+    token = f"{header}.{encode(b'[' * 100_000)}.{signature}"
     assert await exchange.refusal(exchange.request(token)) == (
         "invalid_grant",
         "Unable to parse the ID Token.",
     )
 
 
-def encoded(content: bytes) -> str:
+def encode(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 

@@ -29,7 +29,7 @@ def write(archive: Archive, tmp_path: Path) -> Write:
 
     def write(*layers: bytes, origin: canonical.Origin = ORIGIN, **how: Any) -> Layout:
         image = archive_reader.read(built(archive, *layers, **how))
-        with layer_tree.opened(image) as tree:
+        with layer_tree.open_tree(image) as tree:
             return canonical.write(image, tree, origin, tmp_path / f"{len(list(tmp_path.iterdir()))}.tar")
 
     return write

@@ -31,7 +31,7 @@ from pathlib import Path
 from errors import InvalidLayout
 from image import archive_reader, layer_tree
 try:
-    with layer_tree.opened(archive_reader.read(Path(sys.argv[1]))) as tree:
+    with layer_tree.open_tree(archive_reader.read(Path(sys.argv[1]))) as tree:
         print(f"{len(tree)} paths")
 except InvalidLayout as error:
     print(error)

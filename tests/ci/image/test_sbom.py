@@ -35,7 +35,7 @@ def described(archive: Archive, tmp_path: Path) -> Describe:
         origin = how.pop("origin", ORIGIN)
         contents = {path: each for path, each in {**FILES, **(changed or {})}.items() if each is not None}
         image = archive_reader.read(built(archive, layer(contents), **how))
-        with layer_tree.opened(image) as tree:
+        with layer_tree.open_tree(image) as tree:
             written = canonical.write(image, tree, origin, tmp_path / "canonical.tar")
             bill = sbom.document(written, tree)
             statement = provenance.statement(written, tree, bill)

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from errors import IdentityError
-from keyless.oidc_sources import Given, buildkite, github, identity_token, presented
+from keyless.oidc_sources import Given, buildkite, github, identity_token, take_given_token
 from net.tokens import Token
 from tests.ci.google_answers import AUDIENCE, GITHUB, Google, jwt
 
@@ -58,7 +58,7 @@ async def test_a_token_that_is_given_is_taken_without_asking_anyone(text: str) -
     assert world.asked == []
 
 
-@pytest.mark.parametrize("source", [github, buildkite, presented])
+@pytest.mark.parametrize("source", [github, buildkite, take_given_token])
 async def test_a_source_that_is_not_given_has_no_token(source: object) -> None:
     assert callable(source)
     assert await source(Given(), AUDIENCE, Google({}).client()) is None

@@ -34,5 +34,5 @@ async def test_a_step_that_fails_is_told_as_such_and_fails() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await Steps(told.append).timed("build", work)()
+        await Steps(told.append).wrap("build", work)()
     assert told[0].endswith("s  build: failed")

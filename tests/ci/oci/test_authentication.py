@@ -17,7 +17,7 @@ from image import canonical_json
 from net.concurrency import together
 from net.retry_policy import Retrying
 from net.tokens import Token
-from oci.repository import Repository, opened
+from oci.repository import Repository, open_with
 
 pytestmark = pytest.mark.anyio
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -40,7 +40,7 @@ async def registry(handler: Handler, *, nobody: bool = False) -> AsyncIterator[R
     """Open a repository whose registry, and every other host, has given responses."""
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
         token = None if nobody else minted
-        yield opened(Retrying(http, sleep=no_wait), BASE, "m", token=token)
+        yield open_with(Retrying(http, sleep=no_wait), BASE, "m", token=token)
 
 
 class Guarded:

@@ -18,7 +18,7 @@ from image import archive_reader, canonical_json
 from image.archive_reader import INDEX, MANIFEST, Layout
 from net.retry_policy import Retrying
 from oci.manifests import Manifest, Referrer
-from oci.repository import Repository, connect, opened
+from oci.repository import Repository, connect, open_with
 
 if TYPE_CHECKING:
     from tests.ci.conftest import Archive
@@ -43,7 +43,7 @@ async def answering(handler: Callable[[httpx.Request], httpx.Response]) -> Async
         await anyio.lowlevel.checkpoint()
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
-        yield opened(Retrying(http, sleep=no_wait), "https://registry.test", "m")
+        yield open_with(Retrying(http, sleep=no_wait), "https://registry.test", "m")
 
 
 async def put(repository: Repository, reference: str, kind: str, document: dict[str, object]) -> str:

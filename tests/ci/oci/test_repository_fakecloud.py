@@ -27,7 +27,7 @@ from keyless.oidc_sources import Given
 from net.retry_policy import Retrying
 from net.tokens import Token
 from oci.authentication import Mint
-from oci.repository import Repository, opened
+from oci.repository import Repository, open_with
 
 if TYPE_CHECKING:
     from tests.ci.conftest import Archive
@@ -51,7 +51,7 @@ class Client:
     def repository(self, name: str = "") -> Repository:
         """Open a repository, an empty one of the world's unless it is named."""
         name = name or f"{REPOSITORY}/{uuid.uuid4()}"
-        there = opened(self.retrying, self.base, name, token=self.token, names=NAMES)
+        there = open_with(self.retrying, self.base, name, token=self.token, names=NAMES)
         return replace(there, say=self.said.append)
 
     def asked(self, method: str, part: str = "") -> list[str]:
@@ -148,7 +148,7 @@ async def test_a_token_that_google_does_not_know_is_refused_without_being_shown(
         return Token("a-wrong-token")
 
     async with httpx.AsyncClient() as http:
-        repository = opened(Retrying(http), google, f"{REPOSITORY}/m", token=wrong)
+        repository = open_with(Retrying(http), google, f"{REPOSITORY}/m", token=wrong)
         with pytest.raises(RegistryDenied, match="401: UNAUTHORIZED: authentication failed") as refused:
             await repository.check()
     assert "a-wrong-token" not in str(refused.value)
@@ -255,7 +255,7 @@ async def test_a_copy_within_the_registry_mounts_its_blobs(ours: Client, image: 
 
 async def test_a_copy_from_elsewhere_is_streamed(ours: Client, registry_url: str, image: Layout) -> None:
     async with httpx.AsyncClient() as http:
-        source = opened(Retrying(http), registry_url, f"tests/{uuid.uuid4()}")
+        source = open_with(Retrying(http), registry_url, f"tests/{uuid.uuid4()}")
         await source.publish(image, "v1.0.0")
         target = ours.repository()
         assert await target.copy(source, image.digest, "v1.0.0")
@@ -281,7 +281,7 @@ async def test_a_tag_that_others_took_meanwhile_is_explained(
 async def test_no_token_is_in_errors_or_reprs(ours: Client, image: Layout) -> None:
     repository = ours.repository()
     await repository.publish(image, "v1.0.0")
-    shown = repr(repository) + repr(vars(repository.wire.door)) + "".join(ours.said)
+    shown = repr(repository) + repr(vars(repository.wire.authenticator)) + "".join(ours.said)
     secrets = [
         each.headers["Authorization"].split(" ")[1] for each in ours.sent if "Authorization" in each.headers
     ]

@@ -167,7 +167,7 @@ async def test_a_rehearsal_ends_with_what_it_released(
         "          refused: a branch: assertion.ref.startsWith('refs/tags/v') fails on 'refs/heads/main'",
         "          refused: production without its environment: attribute.environment/2002:none",
         "          refused: production from staging: attribute.environment/2002:staging",
-        "let runs ask that may not release or deploy",
+        "check that other runs are refused",
     ]
     assert (pipeline.made, pipeline.checked) == (["train", f"build {tag}"], ["lint", "test"])
     assert asked == [tag, tag]
@@ -309,7 +309,7 @@ async def test_a_release_is_published_with_what_proves_where_it_comes_from(
     async with connect(registry_url, released.image.repository) as repository:
         kinds = {each.kind for each in await repository.referrers(released.digest)}
         assert kinds == set(release_files.KINDS.values())
-        assert str(released) in str(await verify.verified(repository, released, UNSIGNED))
+        assert str(released) in str(await verify.verify_release(repository, released, UNSIGNED))
 
 
 async def test_images_are_listed_with_the_newest_first(
@@ -318,14 +318,14 @@ async def test_images_are_listed_with_the_newest_first(
     now = datetime(2026, 7, 1, tzinfo=UTC)
     ages = {"v1.0.0": timedelta(days=2, hours=5), "v1.0.1": timedelta(minutes=90), "v1.0.2": timedelta(0)}
     async with connect(registry_url, f"listed/{tag_of(tmp_path)}") as repository:
-        assert await registry_listing.listed(repository) == f"{repository.name}: no images"
+        assert await registry_listing.list_releases(repository) == f"{repository.name}: no images"
         digests = {}
         for tag, age in ages.items():
             configuration = json.dumps({"created": (now - age).isoformat()}).encode()
             archive.index(archive.add_manifest(b"0" * 1_200_000, configuration=configuration))
             await repository.publish(built := archive_reader.read(archive.write()), tag)
             digests[tag] = built.digest
-        assert (await registry_listing.listed(repository, now)).splitlines() == [
+        assert (await registry_listing.list_releases(repository, now)).splitlines() == [
             f"v1.0.2  {digests['v1.0.2']}  0 s  1.2 MB",
             f"v1.0.1  {digests['v1.0.1']}  1 h  1.2 MB",
             f"v1.0.0  {digests['v1.0.0']}  2 d  1.2 MB",
@@ -339,4 +339,4 @@ async def test_an_image_that_does_not_say_when_it_was_made_is_not_listed(
     async with connect(registry_url, f"dateless/{tag_of(tmp_path)}") as repository:
         await repository.publish(archive_reader.read(archive.write()), "v1.0.0")
         with pytest.raises(RegistryError, match=r"v1.0.0 is no plain image: KeyError\('created'\)"):
-            await registry_listing.listed(repository)
+            await registry_listing.list_releases(repository)

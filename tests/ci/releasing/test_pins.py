@@ -69,17 +69,17 @@ async def test_a_tag_whose_digest_moved_is_found(
         await repository.publish(archive_reader.read(archive.write()), "1.0")
         now = await repository.digest("1.0")
     monkeypatch.setattr(pins, "connect", lambda url, name: connect(registry_url, name))
-    assert await pins.moved([f"base:1.0@{OLD}", f"base:1.0@{now}"]) == [Moved("base:1.0", OLD, str(now))]
+    assert await pins.find_moved([f"base:1.0@{OLD}", f"base:1.0@{now}"]) == [Moved("base:1.0", OLD, str(now))]
     assert str(Moved("base:1.0", OLD, str(now))) == f"base:1.0: {OLD} is {now} now"
     with pytest.raises(InvalidReference, match="has no library/base:2.0 any more"):
-        await pins.moved([f"base:2.0@{OLD}"])
+        await pins.find_moved([f"base:2.0@{OLD}"])
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("image", ["python", "python:3", f"python@{OLD}"])
 async def test_an_image_that_is_not_pinned_is_refused(image: str) -> None:
     with pytest.raises(InvalidReference, match=r"is not NAME:TAG@sha256:"):
-        await pins.moved([image])
+        await pins.find_moved([image])
 
 
 @pytest.mark.anyio
@@ -99,7 +99,7 @@ async def test_an_image_is_asked_of_its_own_registry(
 
     monkeypatch.setattr(pins, "connect", refuse)
     with pytest.raises(RegistryUnreachable) as raised:
-        await pins.moved([f"{image}@{OLD}"])
+        await pins.find_moved([f"{image}@{OLD}"])
     assert tuple(json.loads(str(raised.value))) == asked
 
 
@@ -123,7 +123,7 @@ class Source:
 @pytest.mark.anyio
 async def test_a_file_is_rewritten_where_it_pins_what_moved() -> None:
     source = Source(dict.fromkeys(pins.PINNING, f"FROM base:1@{OLD} AS a\nFROM other@sha256:1"))
-    found = await pins.repinned(cast("dagger.Directory", source), [Moved("base:1", OLD, "sha256:new")])
+    found = await pins.repin(cast("dagger.Directory", source), [Moved("base:1", OLD, "sha256:new")])
     assert cast("Source", found).texts == dict.fromkeys(
         pins.PINNING, "FROM base:1@sha256:new AS a\nFROM other@sha256:1"
     )

@@ -20,7 +20,7 @@ from image.archive_reader import Layout
 from net.retry_policy import Retrying
 from oci.manifests import Parcel
 from oci.reference import Image, Release
-from oci.repository import Repository, connect, opened
+from oci.repository import Repository, connect, open_with
 from releasing import publishing, verify
 from tests.ci.sample_image import CARD, FILES, ORIGIN, VARIABLES, built, layer
 from tests.ci.sigstore_lab import UNSIGNED
@@ -80,14 +80,14 @@ def rewritten(
 async def told(repository: Repository, release: Release) -> str:
     """Return why a release is not verified."""
     with pytest.raises(NotVerified) as raised:
-        await verify.verified(repository, release, UNSIGNED)
+        await verify.verify_release(repository, release, UNSIGNED)
     assert str(raised.value).startswith(f"verify: {release}:")
     return str(raised.value).partition(f"{release}:")[2]
 
 
 async def test_what_was_published_is_verified(repository: Repository, publish: Publish) -> None:
     released = await publish()
-    assert str(await verify.verified(repository, released, UNSIGNED)).splitlines() == [
+    assert str(await verify.verify_release(repository, released, UNSIGNED)).splitlines() == [
         str(released),
         "  image: 3 layers of 0.0 MB, the same when made anew",
         "  sbom.cdx.json: 5 components, as in the image",
@@ -121,7 +121,7 @@ class Changed(httpx.AsyncHTTPTransport):
 @asynccontextmanager
 async def through(transport: httpx.AsyncBaseTransport, repository: Repository) -> AsyncIterator[Repository]:
     async with httpx.AsyncClient(transport=transport) as http:
-        yield opened(Retrying(http), str(repository.wire.base), repository.name)
+        yield open_with(Retrying(http), str(repository.wire.base), repository.name)
 
 
 async def test_one_changed_byte_is_found_and_named_at_a_hundred_places(
@@ -129,7 +129,7 @@ async def test_one_changed_byte_is_found_and_named_at_a_hundred_places(
 ) -> None:
     released, transport, chance = await publish(), Changed(), random.Random(6)
     async with through(transport, repository) as changed:
-        await verify.verified(changed, released, UNSIGNED)
+        await verify.verify_release(changed, released, UNSIGNED)
         # Two manifests, a list of referrers, the image by digest and by tag; four blobs of it, two documents.
         contents = dict(transport.contents)
         assert len(contents) == 11
@@ -237,7 +237,7 @@ async def test_foreign_documents_make_nothing_fail(
         others = [Parcel.about(image.manifest, kind, name, each) for each in foreign]
         return [*others, *publishing.attachments(image, folder)]
 
-    assert await verify.verified(repository, await publish(documents=attach), UNSIGNED)
+    assert await verify.verify_release(repository, await publish(documents=attach), UNSIGNED)
 
 
 async def test_foreign_documents_alone_are_compared_with_the_closest_named(
@@ -302,7 +302,7 @@ async def test_a_portable_model_is_verified_without_its_pickle(
     }
     files = {"app/model/card.json": json.dumps(card).encode(), f"app/model/{name}": b"plain"}
     assert "  model: as its card says" in str(
-        await verify.verified(repository, await publish(files), UNSIGNED)
+        await verify.verify_release(repository, await publish(files), UNSIGNED)
     )
 
 
@@ -319,7 +319,7 @@ async def test_a_tag_that_leads_elsewhere_is_found(repository: Repository, publi
     assert "tag: v1.0.1 names nothing" in found
     assert "tag: v1.0.1, the label says 'v1.0.0'" in found
     untagged = Release(Image("localhost:5000", repository.name, ""), first.digest)
-    assert await verify.verified(repository, untagged, UNSIGNED)
+    assert await verify.verify_release(repository, untagged, UNSIGNED)
 
 
 async def test_an_image_that_is_not_there_is_named(repository: Repository) -> None:

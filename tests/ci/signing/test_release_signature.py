@@ -21,7 +21,7 @@ from net.retry_policy import Retrying, patient
 from net.tokens import Token
 from oci.manifests import Manifest
 from oci.reference import Image, Release
-from oci.repository import Repository, opened
+from oci.repository import Repository, open_with
 from signing import bundles
 from signing.policy import Policy
 from signing.release_signature import Consent, Signing, refusal
@@ -272,7 +272,7 @@ async def test_a_bundle_that_cannot_be_read_makes_no_valid_one_fail(
         lying = Lying(real, json.dumps(manifest).encode())
         async with httpx.AsyncClient(transport=httpx.MockTransport(lying.answer)) as http:
             wire = publisher.repository.wire
-            repository = opened(Retrying(http), str(wire.base), publisher.repository.name)
+            repository = open_with(Retrying(http), str(wire.base), publisher.repository.name)
             assert len(await repository.referrers(publisher.image.digest)) == 2
             about = (repository, publisher.release, publisher.statement)
             assert "entry" in await publisher.signing().signatures.check(*about)

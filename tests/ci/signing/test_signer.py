@@ -22,7 +22,7 @@ from net.tokens import Token
 from signing import signer
 from signing.signer import sign
 from signing.trust import Trust
-from tests.ci.sigstore_lab import RELEASE, Lab, provenance, served, sigstore_lab
+from tests.ci.sigstore_lab import RELEASE, Lab, provenance, serve, sigstore_lab
 
 pytestmark = pytest.mark.anyio
 
@@ -68,14 +68,14 @@ async def test_only_what_may_pass_is_tried_again_and_the_last_refusal_is_told(
 ) -> None:
     service = Answering(path, [status], "the reason")
     refused = pytest.raises(SigningFailed, match=rf"{status}.*the reason")
-    with sigstore_lab() as lab, served(service.app) as address, refused:
+    with sigstore_lab() as lab, serve(service.app) as address, refused:
         await signed(redirected(lab.trust(), name, address), lab.token())
     assert service.asked == attempts
 
 
 async def test_a_service_that_is_not_there_is_tried_again_and_named() -> None:
     with ExitStack() as gone:
-        address = gone.enter_context(served(Starlette()))
+        address = gone.enter_context(serve(Starlette()))
     with (
         sigstore_lab() as lab,
         pytest.raises(SigningFailed, match=address.removeprefix("http://").split(":")[0]),
@@ -94,7 +94,7 @@ async def test_a_service_that_never_answers_is_given_up(monkeypatch: pytest.Monk
     app = Starlette(routes=[Route(FULCIO, never, methods=["POST"])])
     with (
         sigstore_lab() as lab,
-        served(app) as address,
+        serve(app) as address,
         pytest.raises(SigningFailed, match="there is none after 0.2 s"),
     ):
         await signed(redirected(lab.trust(), "caUrls", address), lab.token())
@@ -133,7 +133,7 @@ async def test_a_token_that_a_service_repeats_is_hidden() -> None:
     with sigstore_lab() as lab:
         token = lab.token()
         echo = Answering(FULCIO, [400], f"not {token.reveal()}")
-        with served(echo.app) as address, pytest.raises(SigningFailed, match="not <token>"):
+        with serve(echo.app) as address, pytest.raises(SigningFailed, match="not <token>"):
             await signed(redirected(lab.trust(), "caUrls", address), token)
 
 

@@ -55,8 +55,8 @@ def test_a_release_without_golden_rows_is_refused() -> None:
 
 async def test_right_answers_may_differ_in_the_last_bits() -> None:
     nearly = [predicting(3.0 * (1 + 1e-12)), predicting(1e-13)]
-    asked = await GOLDEN.ask(answering(*nearly), ADDRESS, "v1.0.0", 2)
-    assert (asked.requests, list(asked.wrong), len(asked.seconds)) == (2, [], 2)
+    answers = await GOLDEN.send(answering(*nearly), ADDRESS, "v1.0.0", 2)
+    assert (answers.requests, list(answers.wrong), len(answers.seconds)) == (2, [], 2)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ async def test_right_answers_may_differ_in_the_last_bits() -> None:
     ],
 )
 async def test_a_wrong_answer_is_told(answer: httpx.Response, fault: str) -> None:
-    asked = await GOLDEN.ask(answering(answer), ADDRESS, "v1.0.0", 1)
+    answers = await GOLDEN.send(answering(answer), ADDRESS, "v1.0.0", 1)
     with pytest.raises(AssertionError, match=fault):
-        raise AssertionError(asked.wrong[0])
+        raise AssertionError(answers.wrong[0])
 
 
 async def test_no_answer_is_a_wrong_one() -> None:
@@ -82,7 +82,7 @@ async def test_no_answer_is_a_wrong_one() -> None:
         raise httpx.ConnectError("connection refused")
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(refuse))
-    assert "connection refused" in (await GOLDEN.ask(http, ADDRESS, "v1.0.0", 1)).wrong[0]
+    assert "connection refused" in (await GOLDEN.send(http, ADDRESS, "v1.0.0", 1)).wrong[0]
     assert "connection refused" in (await GOLDEN.differences(http, ADDRESS, RELEASE))[0]
 
 

@@ -35,13 +35,13 @@ def test_what_was_not_written_here_is_refused(text: str) -> None:
 
 
 def test_a_lock_is_held_until_its_time_is_up_wherever_the_clock_stands() -> None:
-    assert LOCK.held(NOW.astimezone(timezone(timedelta(hours=9))))
-    assert not LOCK.held(NOW + timedelta(seconds=900))
+    assert LOCK.is_held(NOW.astimezone(timezone(timedelta(hours=9))))
+    assert not LOCK.is_held(NOW + timedelta(seconds=900))
 
 
 def test_an_undone_deployment_is_one_more_entry_and_old_ones_go() -> None:
     why = replace(ATTEMPT, why="w" * 5000)
-    undone = Journal(ATTEMPT, ENTRIES * 6).undone(why, NOW)
+    undone = Journal(ATTEMPT, ENTRIES * 6).with_rollback(why, NOW)
     assert undone.attempt is None
     assert (undone.entries[0].release, undone.entries[0].outcome) == (V3, "rolled back")
     assert (len(undone.entries), len(undone.entries[0].why)) == (10, 1000)
@@ -49,7 +49,7 @@ def test_an_undone_deployment_is_one_more_entry_and_old_ones_go() -> None:
 
 def test_a_rollback_marks_what_was_live() -> None:
     attempt = Attempt("rollback", V2, "restore", "one", LOCK, "rolled back by me")
-    undone = Journal(attempt, ENTRIES).undone(attempt, NOW)
+    undone = Journal(attempt, ENTRIES).with_rollback(attempt, NOW)
     assert [(each.release, each.outcome, each.why) for each in undone.entries] == [
         (V2, "rolled back", "rolled back by me"),
         (V1, "live", ""),

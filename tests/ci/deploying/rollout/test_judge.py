@@ -62,7 +62,7 @@ def judge(fleet: Fleet, target: Watched, told: list[str], **limits: Any) -> Judg
     return Judge(GOLDEN, http, told.append, 5, chosen, target.sleep)
 
 
-async def asked(
+async def judge_step(
     fleet: Fleet, target: Any, step: str = "shift to 5 %", **limits: Any
 ) -> tuple[int, list[str]]:
     """Return how many golden rows were sent, and the printed lines."""
@@ -75,19 +75,19 @@ async def asked(
 async def test_what_is_missing_is_asked_with_golden_rows_but_each_row_at_least_once(fleet: Fleet) -> None:
     for requests, golden in ((0, 10), (3, 7), (9, 4), (500, 4)):
         target = Watched([(Numbers(), Numbers()), (many(requests), many(100))])
-        assert (await asked(fleet, target))[0] == golden
+        assert (await judge_step(fleet, target))[0] == golden
 
 
 async def test_a_step_lasts_as_long_as_it_is_told_or_as_the_numbers_lag(fleet: Fleet) -> None:
     for lag, length in ((0, 5), (240, 240)):
         target = Watched([(Numbers(), Numbers())], lag=lag)
-        await asked(fleet, target)
+        await judge_step(fleet, target)
         assert sum(target.slept) == pytest.approx(length)
 
 
 async def test_a_candidate_without_traffic_is_asked_as_users_ask_and_not_watched(fleet: Fleet) -> None:
     target = Watched([(Numbers(), Numbers())])
-    golden, told = await asked(fleet, target, STAGE)
+    golden, told = await judge_step(fleet, target, STAGE)
     assert (golden, target.slept) == (11, [])  # one of them for the contract
     figures = "judge, stage: 0 requests, 0 errors, running 0 requests, 0 errors, golden 10 of 10 right, p95 "
     assert told[0].startswith(figures)
@@ -109,13 +109,13 @@ async def test_where_traffic_is_not_split_the_running_release_is_watched_before_
 async def test_what_plainly_goes_badly_is_not_waited_for(fleet: Fleet) -> None:
     target = Watched([(Numbers(), Numbers()), (many(50, 25), many(100))])
     with pytest.raises(ReleaseRejected, match=r"50 requests, 25 errors.*: 50\.00% errors, more than 1%"):
-        await asked(fleet, target)
+        await judge_step(fleet, target)
     assert len(target.slept) == 1
 
 
 async def test_a_few_errors_in_the_beginning_are_waited_for(fleet: Fleet) -> None:
     target = Watched([(Numbers(), Numbers()), (many(5, 1), many(100)), (many(1000, 1), many(1000))])
-    _, told = await asked(fleet, target)
+    _, told = await judge_step(fleet, target)
     assert len(target.slept) == 5
     assert told[0].startswith("judge, shift to 5 %: 1000 requests, 1 errors, p99")
     assert told[0].endswith(": fit")
@@ -127,14 +127,14 @@ async def test_a_slow_candidate_is_asked_no_more_than_it_takes_to_see_that(fleet
     with pytest.raises(
         ReleaseRejected, match=r"golden 4 of 4 right, p95 \d+\.\d ms: p95 .* more than 10\.0 ms"
     ):
-        await asked(fleet, target, requests=1000, p95_seconds=0.01)
+        await judge_step(fleet, target, requests=1000, p95_seconds=0.01)
     assert fleet.running["candidate"].asked == 4
 
 
 async def test_who_is_somebody_else_is_asked_nothing_more(fleet: Fleet) -> None:
     fleet.running["candidate"].sha256 = "another"
     with pytest.raises(ReleaseRejected, match="checked its identity: /model says artifact_sha256 'another'"):
-        await asked(fleet, Watched([(Numbers(), Numbers())]))
+        await judge_step(fleet, Watched([(Numbers(), Numbers())]))
     assert fleet.running["candidate"].asked == 0
 
 
@@ -147,4 +147,4 @@ async def test_a_candidate_that_breaks_the_contract_is_refused(fleet: Fleet) -> 
 
     careless = Careless(running=fleet.running)
     with pytest.raises(SmokeError, match="the model's card has no median for each feature"):
-        await asked(careless, Watched([(Numbers(), Numbers())]), STAGE)
+        await judge_step(careless, Watched([(Numbers(), Numbers())]), STAGE)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploying.rollout.request_counts import Numbers, grown, of_metrics, of_series, total
+from deploying.rollout.request_counts import Numbers, of_metrics, of_series, sum_increases, total
 from errors import TargetError
 
 METRICS = """
@@ -59,7 +59,7 @@ def test_a_quantile_lies_within_its_bucket(
 def test_what_grew_is_counted_by_instance_and_new_or_restarted_ones_from_their_start() -> None:
     before = {"kept": Numbers(10, 1, {1.0: 10}), "restarted": Numbers(50, 0), "gone": Numbers(7, 7)}
     after = {"kept": Numbers(30, 2, {1.0: 25, 2.0: 5}), "restarted": Numbers(5, 1), "new": Numbers(1, 0)}
-    assert grown(before, after) == Numbers(26, 2, {1.0: 15, 2.0: 5})
+    assert sum_increases(before, after) == Numbers(26, 2, {1.0: 15, 2.0: 5})
 
 
 def test_numbers_are_added_and_nothing_is_nothing() -> None:
