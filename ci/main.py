@@ -474,7 +474,7 @@ class Ci:
         identity: Identity | None,
     ) -> str:
         """Verify a published image against its SBOM, provenance, labels and signature."""
-        published = reference.pinned(image)
+        published = reference.parse_release(image)
         async with self._access(identity).open(published.image) as repository:
             return str(await verify.verify_release(repository, published, await self._signatures()))
 
@@ -495,7 +495,7 @@ class Ci:
         return Environments.of(await self.source.file(ENVIRONMENTS).contents())
 
     async def _signatures(self) -> Signatures:
-        return Signatures(await Trust.pinned(self.source), (await self._environments()).policy())
+        return Signatures(await Trust.read(self.source), (await self._environments()).policy())
 
     async def _compare(self, ours: dagger.File, other: dagger.File) -> str:
         """Say that two images are one and the same. Raises ImagesDiffer with the file that differs."""

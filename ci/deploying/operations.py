@@ -20,7 +20,7 @@ from keyless.google_identity import Identity
 from net.retry_policy import Retrying, patient
 from net.step_log import Steps
 from oci import reference
-from oci.reference import VERSION, Image, Release, pinned, tagged
+from oci.reference import VERSION, Image, Release, parse_image, parse_release
 from oci.repository import Repository
 from releasing import smoke
 from releasing.registry_access import RegistryAccess
@@ -82,15 +82,15 @@ class Operations:
         """
         if name:
             return await self._report(self.environments.find(name))
-        told, failed = [], []
+        reports, failed = [], []
         for each in self.environments.names:
             try:
-                told.append(f"{each}: {await self._report(self.environments.find(each))}")
+                reports.append(f"{each}: {await self._report(self.environments.find(each))}")
             except PipelineError as error:
                 failed.append(f"{each}: {error}")
         if failed:
-            raise TargetError("\n".join([*told, "history: not every environment can be asked", *failed]))
-        return "\n".join(told)
+            raise TargetError("\n".join([*reports, "history: some targets did not respond", *failed]))
+        return "\n".join(reports)
 
     async def _report(self, environment: Environment) -> str:
         async with self.reach.open_target(environment) as (target, _):
@@ -128,13 +128,13 @@ class Operations:
 
     async def _resolve(self, text: str) -> Release:
         """Return the release behind a name; a tag is resolved once, and its digest is printed."""
-        image = tagged(text)
-        async with self.access.open(image or pinned(text).image) as repository:
+        image = parse_image(text)
+        async with self.access.open(image or parse_release(text).image) as repository:
             if image:
                 release = Release(image, await _digest(repository, image))
                 self.steps.note(f"{text} is {release.digest}")
             else:
-                release = pinned(text)
+                release = parse_release(text)
             said = await version(repository, release)
         if release.image.tag not in ("", said):
             raise InvalidReference(f"image: {release} says that it is {said!r}; give the tag that it has")
@@ -184,7 +184,7 @@ def healthy(seen: Seen, where: str) -> Release:
         raise NothingToRestore(
             f"{where}: {seen.live or 'nothing'} is live, which was not judged there; deploy it there first"
         )
-    return pinned(seen.live)
+    return parse_release(seen.live)
 
 
 def restorable(seen: Seen, version: str | None) -> Release | None:
@@ -192,7 +192,7 @@ def restorable(seen: Seen, version: str | None) -> Release | None:
     attempt = seen.journal.attempt
     gone = attempt.release if attempt and version is None else seen.live
     entry = seen.journal.good(gone, version)
-    return pinned(entry.release) if entry else None
+    return parse_release(entry.release) if entry else None
 
 
 def _image_of_version(environment: Environment, project: str, version: str) -> Image:

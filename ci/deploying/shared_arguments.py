@@ -87,8 +87,8 @@ async def operator(
     ] = None,
 ) -> Operator:
     """Return who deploys, what lets them in, and who is alerted."""
-    told = Alertmanager.of(alertmanager) if alertmanager else None
-    return Operator(by, takeover, docker, kubernetes_token, told)
+    alerts = Alertmanager.of(alertmanager) if alertmanager else None
+    return Operator(by, takeover, docker, kubernetes_token, alerts)
 
 
 async def consent(

@@ -1,7 +1,7 @@
 """Provenance of an image: SLSA v1 in an in-toto statement, the same bytes for the same image.
 
 https://slsa.dev/spec/v1.0/provenance. Neither a time nor a run's id is in it, as these differ from build to
-build. It binds the bill of materials, and holds the model's card and golden rows, so that whoever judges a
+build. It binds the bill of materials, and holds the model's card and golden rows, so that a judge of a
 running release need not ask that release for them.
 """
 

@@ -168,15 +168,15 @@ class Doctor:
         challenge = answer.headers.get("WWW-Authenticate", "")
         if answer.status_code != 401 or not challenge.startswith("Bearer "):
             raise NotReady(
-                f"{place.host} answered {answer.status_code} where a registry asks for a token\n"
+                f"{place.host} answered {answer.status_code} where a registry requires a token\n"
                 "  fix: pass --registry=LOCATION-docker.pkg.dev/PROJECT/REPOSITORY"
             )
-        return f"{place.host} asks for a token"
+        return f"{place.host} requires a token"
 
     async def permissions(self) -> str:
         """Check that the token may push and pull there."""
-        asked = {"permissions": sorted(_NEEDED)}
-        answer = await self._artifacts("POST", f"{self._place.path}:testIamPermissions", asked)
+        body = {"permissions": sorted(_NEEDED)}
+        answer = await self._artifacts("POST", f"{self._place.path}:testIamPermissions", body)
         missing = _NEEDED - set(answer.get("permissions", []))
         if missing:
             problem = f"{self._place} denies {', '.join(sorted(missing))}"
@@ -247,19 +247,19 @@ class Doctor:
         """Check this machine's clock against everyone's that answered."""
         off = {host: seconds for host, seconds in self._skews.items() if abs(seconds) > _TOLERANCE}
         if off:
-            told = ", ".join(f"{host} is {seconds:+.0f} s" for host, seconds in off.items())
-            raise NotReady(f"{told} from this machine's clock\n  fix: timedatectl set-ntp true")
+            differences = ", ".join(f"{host} is {seconds:+.0f} s" for host, seconds in off.items())
+            raise NotReady(f"{differences} from this machine's clock\n  fix: timedatectl set-ntp true")
         return f"within {_TOLERANCE} s of {', '.join(self._skews) or 'no server: none responded'}"
 
     async def _artifacts(
-        self, method: str, path: str, asked: dict[str, list[str]] | None = None
+        self, method: str, path: str, body: dict[str, list[str]] | None = None
     ) -> dict[str, Any]:
         token: Token = await self._federation.access_token()
         request = self._client.http.build_request(
             method,
             self._identity.endpoints.artifactregistry + path,
             headers={"Authorization": token.authorization()},
-            json=asked,
+            json=body,
         )
         answer = await self._client.send(request)
         if answer.status_code != 200:

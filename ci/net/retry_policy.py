@@ -102,7 +102,7 @@ class Retrying:
 
     def _wait(self, outcome: "httpx.Response | _Lost", attempt: int) -> float:
         jitter = self._jitter(attempt)
-        return max(jitter, _asked_for(outcome)) if isinstance(outcome, httpx.Response) else jitter
+        return max(jitter, _retry_after(outcome)) if isinstance(outcome, httpx.Response) else jitter
 
     def _jitter(self, attempt: int) -> float:
         return self.jitter(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1)))
@@ -164,7 +164,7 @@ def _worth_it(outcome: "httpx.Response | _Lost") -> bool:
     return outcome.status_code == 429 or outcome.status_code >= 500
 
 
-def _asked_for(answer: httpx.Response) -> float:
+def _retry_after(answer: httpx.Response) -> float:
     """Return the seconds in Retry-After; a date there is one of the server's clock."""
     after = answer.headers.get("Retry-After", "")
     if after.isdecimal():

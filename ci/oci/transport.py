@@ -113,8 +113,8 @@ class Wire:
         except NoAnswer as error:
             why = str(error)
         except RegistryError as error:
-            told = f"registry {self.host}: {error}"
-            raise type(error)(told + self._advice(told)) from None
+            message = f"registry {self.host}: {error}"
+            raise type(error)(message + self._advice(message)) from None
         raise RegistryUnreachable(f"registry {why}")
 
     async def _read(self, answer: httpx.Response) -> httpx.Response:
@@ -151,19 +151,18 @@ class Wire:
         )
 
     def _refusal(self, answer: httpx.Response) -> RegistryError:
-        told, status = reason(answer), answer.status_code
-        asked = (
-            f"registry {self.host}: {answer.request.method} {answer.request.url.path} answered {status}{told}"
-        )
+        message, status = reason(answer), answer.status_code
+        request = f"{answer.request.method} {answer.request.url.path}"
+        summary = f"registry {self.host}: {request} answered {status}{message}"
         if status in (401, 403) and not self.authenticator.has_tokens:
             return RegistryDenied(
-                f"{asked}\n  cause: it requires credentials, and none are given\n"
+                f"{summary}\n  cause: it requires credentials, and none are given\n"
                 "  fix: give --workload-identity-provider, or leave --registry out for the local registry"
             )
-        problem = asked + self._advice(asked)
+        problem = summary + self._advice(summary)
         if status in (401, 403):
             return RegistryDenied(problem)
-        passing = status == 429 or status >= 500 or any(code in told for code in _PASSING)
+        passing = status == 429 or status >= 500 or any(code in message for code in _PASSING)
         return (RegistryUnreachable if passing else RegistryError)(problem)
 
     def _advice(self, problem: str) -> str:

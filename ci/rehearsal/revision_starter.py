@@ -40,11 +40,11 @@ class Starter:
     async def run(self) -> None:
         """Start revisions for ever."""
         while True:
-            answer = await self._ask("GET", "/pending", params={"seconds": str(_WAIT)})
+            answer = await self._send("GET", "/pending", params={"seconds": str(_WAIT)})
             if answer.status_code == 200:
-                told = answer.json()
-                instance = await self._instance(told["revision"], told["image"], told["environment"])
-                await self._ask("POST", f"/revisions/{told['revision']}", json={"instance": instance})
+                pending = answer.json()
+                instance = await self._instance(pending["revision"], pending["image"], pending["environment"])
+                await self._send("POST", f"/revisions/{pending['revision']}", json={"instance": instance})
 
     async def stop(self) -> None:
         """Stop all that was started."""
@@ -70,7 +70,7 @@ class Starter:
         files = dag.current_module().workdir(".", include=[str(archive)])
         return dag.container(platform=PLATFORM).import_(files.file(str(archive)))
 
-    async def _ask(self, method: str, path: str, **sent: Any) -> httpx.Response:
+    async def _send(self, method: str, path: str, **sent: Any) -> httpx.Response:
         request = self.client.http.build_request(
             method,
             f"{self.base}{addresses.CONTROL}{path}",

@@ -179,10 +179,10 @@ def _later(part: Part, version: str) -> bool:
 def _severity(record: Mapping[str, Any], affected: Mapping[str, Any]) -> str:
     """Return the gravest severity that an advisory gives, by score or in words."""
     scored = [*(record.get("severity") or ()), *(affected.get("severity") or ())]
-    told = [_rate(each.get("type", ""), each.get("score", "")) for each in scored]
-    told.append(_word((record.get("database_specific") or {}).get("severity")))
-    told.append(_word((affected.get("ecosystem_specific") or {}).get("urgency")))
-    return max(told, key=SEVERITIES.index)
+    severities = [_rate(each.get("type", ""), each.get("score", "")) for each in scored]
+    severities.append(_word((record.get("database_specific") or {}).get("severity")))
+    severities.append(_word((affected.get("ecosystem_specific") or {}).get("urgency")))
+    return max(severities, key=SEVERITIES.index)
 
 
 def _rate(kind: str, vector: str) -> str:

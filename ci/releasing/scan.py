@@ -42,12 +42,12 @@ async def scan(
         programs = programs.with_mounted_file(name, source)
     command = ["python", PROGRAM, "/sbom.json", *names, "--fail-on", fail_on]
     done = programs.with_mounted_file("/sbom.json", bill).with_exec(command, expect=dagger.ReturnType.ANY)
-    told, status = (await done.stdout()).strip(), await done.exit_code()
+    report, status = (await done.stdout()).strip(), await done.exit_code()
     if status == 1:
-        raise Vulnerable(f"scan:\n{told}")
+        raise Vulnerable(f"scan:\n{report}")
     if status:
         raise NoAdvisories(f"scan: {(await done.stderr()).strip()}")
-    return told
+    return report
 
 
 async def _fetch(urls: Sequence[str]) -> list[dagger.File]:

@@ -35,21 +35,21 @@ async def predict(url: str, tag: str) -> float:
 
 
 async def contract(http: httpx.AsyncClient, url: str, headers: Mapping[str, str]) -> list[str]:
-    """Return what a service at a URL was asked and answered; the headers let us in where not everybody is.
+    """Return a line for each request to a service at a URL and its response; the headers authenticate.
 
     Raises SmokeError when it is not as it has to be.
     """
     service = _Service(http, url, headers)
     prediction, version = await _predict(service)
-    told = [f"POST /predict answers {prediction} as version {version}"]
+    lines = [f"POST /predict answers {prediction} as version {version}"]
     for method, path, body, status, code in _REFUSED:
         said = (await service.ask(method, path, body, status)).get("error")
         if not isinstance(said, dict) or said.get("code") != code or "message" not in said:
             raise SmokeError(
                 f"smoke test: {method} {path} answered {said!r:.200}, which has no code {code!r}"
             )
-        told.append(f"{method} {path} with {body!r} answers {status} {code}")
-    return told
+        lines.append(f"{method} {path} with {body!r} answers {status} {code}")
+    return lines
 
 
 async def _predict(service: "_Service") -> tuple[float, object]:
@@ -93,17 +93,17 @@ class _Service:
         self, method: str, path: str, body: object = None, status: int = httpx.codes.OK
     ) -> dict[str, Any]:
         """Return the object that answers with a status."""
-        asked = f"smoke test: {method} {path}"
+        step = f"smoke test: {method} {path}"
         try:
             answer = await self.http.request(method, f"{self.url}{path}", headers=self.headers, json=body)
         except httpx.HTTPError as error:
-            raise SmokeError(f"{asked} got no answer: {error!r}; see the service's log") from error
+            raise SmokeError(f"{step} got no answer: {error!r}; see the service's log") from error
         if answer.status_code != status:
-            raise SmokeError(f"{asked} answered {answer.status_code}: {answer.text[:500]}")
+            raise SmokeError(f"{step} answered {answer.status_code}: {answer.text[:500]}")
         try:
             content = answer.json()
         except ValueError as error:
-            raise SmokeError(f"{asked} answered no JSON: {answer.text[:80]!r}") from error
+            raise SmokeError(f"{step} answered no JSON: {answer.text[:80]!r}") from error
         if not isinstance(content, dict):
-            raise SmokeError(f"{asked} answered {content!r:.80}, which is no JSON object")
+            raise SmokeError(f"{step} answered {content!r:.80}, which is no JSON object")
         return content

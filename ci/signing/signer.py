@@ -93,8 +93,8 @@ def _describe(error: Exception, token: Token) -> str:
     for each in _chain(error):
         if isinstance(each, HTTPError) and each.response is not None:
             said.append(" ".join(each.response.text.split()))
-    told = ": ".join(dict.fromkeys(filter(None, said))) or type(error).__name__
-    return f"{token.hide(told):.500}"
+    message = ": ".join(dict.fromkeys(filter(None, said))) or type(error).__name__
+    return f"{token.hide(message):.500}"
 
 
 def _claims(token: Token) -> Mapping[str, object]:

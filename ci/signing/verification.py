@@ -144,8 +144,8 @@ def _name(certificate: "Certificate") -> str:
 
 def _describe(error: Exception) -> str:
     """Return what the library says in one short line."""
-    told = " ".join(str(error).split()) or type(error).__name__
-    return f"{told:.500}"
+    message = " ".join(str(error).split()) or type(error).__name__
+    return f"{message:.500}"
 
 
 def _refusal(problems: list[str]) -> str:

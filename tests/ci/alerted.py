@@ -54,7 +54,7 @@ class NoAccess(RegistryAccess):
 
 
 def operations(
-    fleet: Fleet, alertmanager: Alertmanager | None, told: list[str], patched: pytest.MonkeyPatch
+    fleet: Fleet, alertmanager: Alertmanager | None, printed: list[str], patched: pytest.MonkeyPatch
 ) -> tuple[Operations, SwarmLab]:
     """Return the operations of an operator with Alertmanager, and the swarm."""
 
@@ -74,5 +74,5 @@ def operations(
     who = Operator(by="tester", alertmanager=alertmanager)
     reach = LabReach(nothing, nothing, None, who, lab)
     environments = Environments.of(ENVIRONMENTS)
-    access, steps = NoAccess(None, nothing), Steps(told.append)
+    access, steps = NoAccess(None, nothing), Steps(printed.append)
     return Operations("milestone2", environments, access, reach, steps, UNSIGNED), lab

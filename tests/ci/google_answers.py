@@ -90,13 +90,13 @@ class Google:
     """Responses by host, or by host and verb; requests are kept."""
 
     answers: dict[str, httpx.Response | httpx.TransportError]
-    asked: list[httpx.Request] = field(default_factory=list)
+    requests: list[httpx.Request] = field(default_factory=list)
     called: list[str] = field(default_factory=list)
     strict: bool = True
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         """Return the response to a request."""
-        self.asked.append(request)
+        self.requests.append(request)
         verb = request.url.path.rpartition(":")[2]
         answer = self.answers.get(f"{request.url.host}:{verb}") or self.answers[request.url.host]
         if isinstance(answer, httpx.TransportError):

@@ -23,7 +23,7 @@ COMMIT = Commit(ORIGIN.revision, ORIGIN.created, dirty=False)
 
 @dataclass
 class Service:
-    """A service that is there already, or is started when asked for."""
+    """A service that is there already, or is started on request."""
 
     begin: Callable[[], str]
     running: bool = False
@@ -124,7 +124,7 @@ class Pipeline:
         return Draft(commit, lint, test, model, {model_card.FULL: bundle})
 
     def access(self, identity: Identity | None = None) -> RegistryAccess:
-        """Return somebody's access to registries."""
+        """Return an identity's access to registries."""
         local: Any = self.local
         return RegistryAccess(identity, local)
 

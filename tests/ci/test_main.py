@@ -111,7 +111,7 @@ def test_every_argument_is_documented(name: str) -> None:
             assert any(isinstance(item, Doc) for item in get_args(hints[argument]))
 
 
-def test_what_has_an_effect_outside_or_asks_outside_is_never_cached() -> None:
+def test_what_has_an_effect_outside_or_sends_requests_outside_is_never_cached() -> None:
     outside = (
         *("publish", "rehearse", "doctor", "setup_google", "images", "verify", "scan", "update", "benchmark"),
         "lock",
@@ -170,12 +170,12 @@ async def test_verify_refuses_a_name_without_a_digest_before_anything_starts(pip
 
 
 @pytest.mark.anyio
-async def test_doctor_refuses_to_examine_nobody(pipeline: Ci) -> None:
+async def test_doctor_requires_an_identity(pipeline: Ci) -> None:
     with pytest.raises(InvalidIdentity, match="arguments of publish that say who releases"):
         await pipeline.doctor("v1.0.0")
 
 
-def test_explain_tells_what_ends_a_known_error(pipeline: Ci) -> None:
+def test_explain_prints_what_ends_a_known_error(pipeline: Ci) -> None:
     assert "  fix: " in pipeline.explain("denied: Unauthenticated request")
 
 

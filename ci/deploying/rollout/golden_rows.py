@@ -45,7 +45,7 @@ class Golden:
     def of(cls, golden: bytes, card: bytes) -> Self:
         """Return what golden.json and card.json say; raises ReleaseRejected when they are not those."""
         try:
-            told: dict[str, Any] = json.loads(card)
+            document: dict[str, Any] = json.loads(card)
             rows = tuple(
                 Row(tuple(map(_feature, row["features"])), float(row["prediction"]))
                 for row in json.loads(golden)["rows"]
@@ -56,7 +56,7 @@ class Golden:
             ) from error
         if not rows:
             raise ReleaseRejected("golden: the release's golden.json has no row; train and release again")
-        return cls(rows, {name: told[name] for name in _HASHES if name in told})
+        return cls(rows, {name: document[name] for name in _HASHES if name in document})
 
     async def differences(self, http: httpx.AsyncClient, address: Address, release: Release) -> list[str]:
         """Return in what the /model at an address is not the release's."""

@@ -84,5 +84,5 @@ class Judge:
 
 def _candidate_address(seen: Seen, target: Target) -> Address:
     if seen.candidate is None:
-        raise ReleaseRejected(f"judge: {target.name} has no candidate to ask; deploy again")
+        raise ReleaseRejected(f"judge: {target.name} has no candidate to judge; deploy again")
     return seen.candidate

@@ -50,10 +50,10 @@ class Control:
     async def arrive(self, request: Request) -> Response:
         """Take where a revision's instance is, or that it has ended."""
         control_key.check(request, self.key)
-        told = read_content(await request.body(), {"instance": str})
+        content = read_content(await request.body(), {"instance": str})
         for revision in self.state.revisions():
             if revision.name == request.path_params["name"]:
-                revision.arrive(told.get("instance", ""))
+                revision.arrive(content.get("instance", ""))
                 return Response(status_code=204)
         raise PlainRefusal(404, "no such revision\n")
 

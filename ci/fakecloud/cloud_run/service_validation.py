@@ -90,8 +90,8 @@ def _check_container(container: Any, where: str) -> None:
     reserved = [variable.name for variable in container.env if variable.name in _RESERVED_VARIABLES]
     if reserved:
         names = ", ".join(reserved)
-        told = f"The following reserved env names were provided: {names}. "
-        raise violation(f"{where}.env", f"{told}These values are automatically set by the system.")
+        problem = f"The following reserved env names were provided: {names}. "
+        raise violation(f"{where}.env", f"{problem}These values are automatically set by the system.")
     for kind in ("startup_probe", "liveness_probe"):
         probe = getattr(container, kind)
         if probe.timeout_seconds > (probe.period_seconds or 10):

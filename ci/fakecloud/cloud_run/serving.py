@@ -107,8 +107,8 @@ class Serving:
         try:
             return await self.upstream.ask(revision.instance, request.method, path + query, headers, body)
         except InstanceFailed as error:
-            told = f"The request failed because the instance failed: {error}\n"
-            return Answer(503, [], bytearray(told.encode()))
+            text = f"The request failed because the instance failed: {error}\n"
+            return Answer(503, [], bytearray(text.encode()))
 
 
 def _not_found() -> PlainRefusal:
@@ -142,5 +142,5 @@ def turn(parts: dict[str, int], turns: dict[str, int]) -> str:
 
 
 def _unauthorized_error() -> PlainRefusal:
-    told = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
-    return PlainRefusal(401, "Unauthorized\n", {"WWW-Authenticate": told})
+    text = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
+    return PlainRefusal(401, "Unauthorized\n", {"WWW-Authenticate": text})

@@ -63,11 +63,11 @@ class TokenService:
 
     async def token(self, request: Request) -> Response:
         """Answer an exchange."""
-        asked = _parameters(request.headers.get("content-type", ""), await request.body())
-        _check_kinds(asked)
-        self._check_audience(asked.get("audience", ""))
-        scopes = _scopes(asked.get("scope", ""))
-        claims = self._verify(asked["subject_token"])
+        parameters = _parameters(request.headers.get("content-type", ""), await request.body())
+        _check_kinds(parameters)
+        self._check_audience(parameters.get("audience", ""))
+        scopes = _scopes(parameters.get("scope", ""))
+        claims = self._verify(parameters["subject_token"])
         principal = self.evaluator.principal(claims)
         # A token in its last minute of tolerance got the seconds since it expired.
         seconds = min(abs(int(claims["exp"] - self.ledger.clock.google())), _LONGEST)
@@ -157,14 +157,14 @@ def _snake_case(name: str) -> str:
     return re.sub("[A-Z]", lambda upper: f"_{upper[0].lower()}", name)
 
 
-def _check_kinds(asked: Mapping[str, str]) -> None:
-    if asked.get("grant_type") != GRANT:
+def _check_kinds(parameters: Mapping[str, str]) -> None:
+    if parameters.get("grant_type") != GRANT:
         raise OAuthRefusal("unsupported_grant_type", f'Invalid value for "grant_type". It must be "{GRANT}".')
-    if asked.get("requested_token_type") != _ACCESS_TOKEN:
+    if parameters.get("requested_token_type") != _ACCESS_TOKEN:
         raise OAuthRefusal("invalid_request", 'Invalid value for "requested_token_type".')
-    if asked.get("subject_token_type") not in _SUBJECT_TYPES:
+    if parameters.get("subject_token_type") not in _SUBJECT_TYPES:
         raise OAuthRefusal("invalid_request", 'Invalid value for "subject_token_type".')
-    if not asked.get("subject_token"):
+    if not parameters.get("subject_token"):
         raise OAuthRefusal("invalid_request", 'Invalid value for "subject_token".')
 
 

@@ -29,12 +29,12 @@ def show(archive: Archive) -> Show:
         archive.files.clear()
         archive.index(archive.add_manifest(*layers))
         with layer_tree.open_tree(archive_reader.read(archive.write())) as tree:
-            return {path: shown(entry) for path, entry in tree.items()}
+            return {path: show_entry(entry) for path, entry in tree.items()}
 
     return show
 
 
-def shown(entry: layer_tree.Entry) -> bytes | str | None:
+def show_entry(entry: layer_tree.Entry) -> bytes | str | None:
     return {"file": entry.content(), "link": entry.target, "folder": None}[entry.kind]
 
 

@@ -283,7 +283,7 @@ async def test_ids_come_from_github() -> None:
 @pytest.mark.parametrize(
     "answer", [httpx.Response(404, json={"message": "Not Found"}), httpx.Response(200, json={})]
 )
-async def test_ids_that_github_does_not_tell_are_asked_for(answer: httpx.Response) -> None:
+async def test_ids_that_github_does_not_return_are_required(answer: httpx.Response) -> None:
     with pytest.raises(
         InvalidSetup, match="private or misspelt; pass --repository-id and --owner-id, which `gh api"
     ):

@@ -27,7 +27,7 @@ BLOB = b"a blob"
 DIGEST = canonical_json.digest(BLOB)
 
 
-async def minted() -> Token:
+async def mint() -> Token:
     return Token("access")
 
 
@@ -36,10 +36,10 @@ async def no_wait(seconds: float) -> None:
 
 
 @asynccontextmanager
-async def registry(handler: Handler, *, nobody: bool = False) -> AsyncIterator[Repository]:
+async def registry(handler: Handler, *, anonymous: bool = False) -> AsyncIterator[Repository]:
     """Open a repository whose registry, and every other host, has given responses."""
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
-        token = None if nobody else minted
+        token = None if anonymous else mint
         yield open_with(Retrying(http, sleep=no_wait), BASE, "m", token=token)
 
 
@@ -77,9 +77,9 @@ async def test_a_challenge_is_answered_with_docker_s_user_and_the_access_token()
     ]
 
 
-async def test_nobody_gets_a_token_without_showing_anything() -> None:
+async def test_an_anonymous_client_gets_a_token_without_credentials() -> None:
     guarded = Guarded()
-    async with registry(guarded, nobody=True) as repository:
+    async with registry(guarded, anonymous=True) as repository:
         assert await repository.tags() == []
     assert guarded.seen[1] == ("registry.test/v2/token", "")
 
@@ -251,7 +251,7 @@ async def test_a_blob_that_breaks_off_is_unreachable() -> None:
             [piece async for piece in repository.blob(DIGEST, 100)]
 
 
-async def test_a_blob_s_refusal_is_told_with_the_registry_s_words() -> None:
+async def test_a_blob_s_refusal_is_reported_with_the_registry_s_words() -> None:
     error = {"errors": [{"code": "BLOB_UNKNOWN", "message": "unknown"}]}
     async with registry(lambda request: httpx.Response(404, json=error)) as repository:
         with pytest.raises(RegistryError, match="answered 404: BLOB_UNKNOWN: unknown"):

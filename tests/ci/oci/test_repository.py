@@ -132,7 +132,7 @@ async def test_tags_refuses_what_is_no_list_of_tags(body: str, complaint: str) -
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_registry_that_asks_for_credentials_is_refused_with_what_to_do(status: int) -> None:
+async def test_a_registry_that_requires_credentials_fails_with_what_to_do(status: int) -> None:
     error = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
     async with failing(answers(httpx.Response(status, json=error))) as repository:
         with pytest.raises(
@@ -144,7 +144,7 @@ async def test_a_registry_that_asks_for_credentials_is_refused_with_what_to_do(s
 @pytest.mark.parametrize(
     "body", ["", "<html>", "[]", "{}", '{"errors": []}', '{"errors": [1]}', '{"errors": [{}]}']
 )
-async def test_a_failure_without_the_protocol_s_words_is_told_by_its_status(body: str) -> None:
+async def test_a_failure_without_the_protocol_s_words_is_reported_by_its_status(body: str) -> None:
     async with failing(lambda request: httpx.Response(503, text=body)) as repository:
         with pytest.raises(RegistryError, match=r"GET /v2/ answered 503\n  cause"):
             await repository.check()

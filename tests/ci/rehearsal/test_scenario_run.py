@@ -177,9 +177,9 @@ async def test_a_scenario_ends_with_the_good_release_live_and_no_user_lost_anyth
         rf"live: us-central1-docker\.pkg\.dev/\S+{re.escape(good)}@sha256:[0-9a-f]{{64}}", last
     )
     assert any(line.endswith(", 0 lost") for line in steps)
-    told = "\n".join(steps)
-    assert ("was rolled back" in told) == (not SCENARIOS[name].goes_live)
-    assert ("killed; another machine goes on" in told) == (name == "killed")
+    printed = "\n".join(steps)
+    assert ("was rolled back" in printed) == (not SCENARIOS[name].goes_live)
+    assert ("killed; another machine goes on" in printed) == (name == "killed")
     assert any("100 % us-central1" in line for line in steps)
 
 
@@ -192,8 +192,8 @@ async def test_with_the_judge_switched_off_the_bad_release_goes_live_and_the_reh
 
 
 async def test_what_does_not_start_goes_live_for_no_judge_at_all(run_scenario: RunScenario) -> None:
-    told = await run_scenario("no-start", lambda judge: Lenient())
-    assert re.search(r"\nlive: \S+\.1@sha256:\S+$", told)
+    printed = await run_scenario("no-start", lambda judge: Lenient())
+    assert re.search(r"\nlive: \S+\.1@sha256:\S+$", printed)
 
 
 async def test_a_judge_who_finds_fault_with_everything_fails_the_good_scenario(

@@ -50,7 +50,7 @@ class Repository:
     async def export(self, path: str) -> None:
         shutil.copytree(self.folder / ".git", path)
 
-    async def asked(self) -> Commit:
+    async def read_commit(self) -> Commit:
         return await Commit.of(cast("dagger.GitRepository", self))
 
 
@@ -69,15 +69,15 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repo
         yield Repository(tmp_path / "repository", commit.id.decode())
 
 
-async def test_a_commit_is_told_with_its_time_in_utc(repository: Repository) -> None:
-    commit = await repository.asked()
+async def test_a_commit_has_its_time_in_utc(repository: Repository) -> None:
+    commit = await repository.read_commit()
     assert commit == Commit(repository.digest, "2026-07-01T12:00:00Z", dirty=False)
     assert commit.revision == repository.digest
 
 
 async def test_what_is_more_than_a_commit_is_called_dirty(repository: Repository) -> None:
     repository.clean = False
-    assert (await repository.asked()).revision == f"{repository.digest}-dirty"
+    assert (await repository.read_commit()).revision == f"{repository.digest}-dirty"
 
 
 async def test_what_is_no_repository_is_refused_with_what_to_do(
@@ -88,7 +88,7 @@ async def test_what_is_no_repository_is_refused_with_what_to_do(
 
     monkeypatch.setattr(Repository, "commit", refuse)
     with pytest.raises(InvalidRevision, match="a release is made from a commit: clone the repository"):
-        await repository.asked()
+        await repository.read_commit()
 
 
 @pytest.mark.parametrize(

@@ -84,15 +84,15 @@ async def test_an_image_that_is_not_pinned_is_refused(image: str) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("image", "asked"),
+    ("image", "expected"),
     [
         ("python:3", ("https://registry-1.docker.io", "library/python")),
         ("some/body:3", ("https://registry-1.docker.io", "some/body")),
         ("ghcr.io/some/body:3", ("https://ghcr.io", "some/body")),
     ],
 )
-async def test_an_image_is_asked_of_its_own_registry(
-    image: str, asked: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+async def test_an_image_is_looked_up_at_its_own_registry(
+    image: str, expected: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*to: str) -> object:
         raise RegistryUnreachable(json.dumps(to))
@@ -100,7 +100,7 @@ async def test_an_image_is_asked_of_its_own_registry(
     monkeypatch.setattr(pins, "connect", refuse)
     with pytest.raises(RegistryUnreachable) as raised:
         await pins.find_moved([f"{image}@{OLD}"])
-    assert tuple(json.loads(str(raised.value))) == asked
+    assert tuple(json.loads(str(raised.value))) == expected
 
 
 @dataclass

@@ -137,7 +137,7 @@ async def test_an_address_without_advisories_is_named(answer: Callable[[Handler]
         await run_scan(Programs(), urls=["https://osv.test/x"])
 
 
-async def test_a_download_that_breaks_off_is_told(answer: Callable[[Handler], None]) -> None:
+async def test_a_download_that_breaks_off_is_reported(answer: Callable[[Handler], None]) -> None:
     class Broken(httpx.AsyncByteStream):
         async def __aiter__(self) -> Any:
             yield b"some"

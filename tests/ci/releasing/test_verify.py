@@ -63,9 +63,7 @@ def publish(repository: Repository, archive: Archive, tmp_path: Path) -> Publish
     return publish
 
 
-def rewritten(
-    name: str, change: Callable[[dict[str, Any]], object]
-) -> Callable[[Layout, Path], list[Parcel]]:
+def rewrite(name: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Layout, Path], list[Parcel]]:
     """Return a function that attaches a release's documents, one of them changed, with correct digests."""
 
     def attach(image: Layout, folder: Path) -> list[Parcel]:
@@ -77,7 +75,7 @@ def rewritten(
     return attach
 
 
-async def told(repository: Repository, release: Release) -> str:
+async def refusal(repository: Repository, release: Release) -> str:
     """Return why a release is not verified."""
     with pytest.raises(NotVerified) as raised:
         await verify.verify_release(repository, release, UNSIGNED)
@@ -138,7 +136,7 @@ async def test_one_changed_byte_is_found_and_named_at_a_hundred_places(
             *chance.choices(list(contents.items()), k=PLACES - len(contents)),
         ]:
             transport.place = path, chance.randrange(size)
-            complaint = await told(changed, released)
+            complaint = await refusal(changed, released)
             assert "has the content of sha256:" in complaint
             reference = path.rpartition("/")[2]
             assert reference in complaint or reference in ("v1.0.0", released.digest.replace(":", "-"))
@@ -191,18 +189,18 @@ async def test_a_document_that_says_something_else_than_the_image_is_found(
     change: Callable[[dict[str, Any]], object],
     complaint: str,
 ) -> None:
-    released = await publish(documents=rewritten(name, change))
-    assert re.search(complaint, await told(repository, released))
+    released = await publish(documents=rewrite(name, change))
+    assert re.search(complaint, await refusal(repository, released))
 
 
-async def test_a_release_of_an_earlier_pipeline_is_told_by_its_bill_without_files(
+async def test_a_release_of_an_earlier_pipeline_is_recognised_by_its_bill_without_files(
     repository: Repository, publish: Publish
 ) -> None:
     def without_files(bill: dict[str, Any]) -> None:
         for each in (bill["metadata"]["component"], *bill["components"]):
             each.pop("components", None)
 
-    found = await told(repository, await publish(documents=rewritten(release_files.SBOM, without_files)))
+    found = await refusal(repository, await publish(documents=rewrite(release_files.SBOM, without_files)))
     assert found.count("sbom.cdx.json") == 1
     assert "it lists no files: an earlier version of this pipeline published the release" in found
     assert "publish the model again as the next version" in found
@@ -213,7 +211,7 @@ async def test_a_document_that_is_no_json_is_found(repository: Repository, publi
         (folder / release_files.PROVENANCE).write_bytes(b"{")
         return publishing.attachments(image, folder)
 
-    assert "provenance.intoto.json: 'no JSON: " in await told(repository, await publish(documents=attach))
+    assert "provenance.intoto.json: 'no JSON: " in await refusal(repository, await publish(documents=attach))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +222,7 @@ async def test_a_document_that_is_not_there_is_named(
     repository: Repository, publish: Publish, count: int, said: str
 ) -> None:
     released = await publish(documents=lambda *given: publishing.attachments(*given)[:count])
-    assert said in await told(repository, released)
+    assert said in await refusal(repository, released)
 
 
 @pytest.mark.parametrize("name", list(release_files.KINDS))
@@ -252,7 +250,7 @@ async def test_foreign_documents_alone_are_compared_with_the_closest_named(
         others = [Parcel.about(image.manifest, kind, "p", each) for each in foreign]
         return [*others, *publishing.attachments(image, folder)[:1]]
 
-    found = await told(repository, await publish(documents=attach))
+    found = await refusal(repository, await publish(documents=attach))
     assert "provenance.intoto.json: 1 more are attached, not compared" in found
 
 
@@ -262,12 +260,12 @@ async def test_a_document_about_another_image_is_refused(
     release_files.write(built(archive, version="v2.0.0"), ORIGIN, tmp_path / "other")
     other = archive_reader.read(tmp_path / "other" / release_files.IMAGE)
     released = await publish(documents=lambda image, folder: publishing.attachments(other, folder))
-    assert "is not about this image" in await told(repository, released)
+    assert "is not about this image" in await refusal(repository, released)
 
 
 async def test_a_model_that_is_not_its_card_s_is_found(repository: Repository, publish: Publish) -> None:
     released = await publish({"app/model/model.joblib": b"another"})
-    found = await told(repository, released)
+    found = await refusal(repository, released)
     another = canonical_json.digest(b"another")[7:]
     assert f"app/model/model.joblib: {another}, its card says {CARD['artifact_sha256']}" in found
 
@@ -286,7 +284,7 @@ async def test_a_portable_model_and_golden_rows_are_held_against_the_card(
     released = await publish(
         {f"app/model/{each}": content for each, content in {**files, name: altered}.items()}
     )
-    assert f"app/model/{name}: {canonical_json.digest(altered)[7:]}, its card says {sha256}" in await told(
+    assert f"app/model/{name}: {canonical_json.digest(altered)[7:]}, its card says {sha256}" in await refusal(
         repository, released
     )
 
@@ -309,13 +307,13 @@ async def test_a_portable_model_is_verified_without_its_pickle(
 async def test_a_version_that_is_not_the_label_s_is_found(repository: Repository, publish: Publish) -> None:
     released = await publish(Env=[*VARIABLES, "MODEL_VERSION=v0.9.0"])
     expected = "variable.MODEL_VERSION: 'v0.9.0' in the registry, 'v1.0.0' by the rule"
-    assert expected in await told(repository, released)
+    assert expected in await refusal(repository, released)
 
 
 async def test_a_tag_that_leads_elsewhere_is_found(repository: Repository, publish: Publish) -> None:
     first = await publish()
     second = Release(Image("localhost:5000", repository.name, "v1.0.1"), first.digest)
-    found = await told(repository, second)
+    found = await refusal(repository, second)
     assert "tag: v1.0.1 names nothing" in found
     assert "tag: v1.0.1, the label says 'v1.0.0'" in found
     untagged = Release(Image("localhost:5000", repository.name, ""), first.digest)
@@ -324,14 +322,14 @@ async def test_a_tag_that_leads_elsewhere_is_found(repository: Repository, publi
 
 async def test_an_image_that_is_not_there_is_named(repository: Repository) -> None:
     nowhere = Release(Image("localhost:5000", repository.name, ""), f"sha256:{'0' * 64}")
-    assert f"{repository.name} has no sha256:0000" in await told(repository, nowhere)
+    assert f"{repository.name} has no sha256:0000" in await refusal(repository, nowhere)
 
 
-async def test_many_differences_are_told_as_a_few(
+async def test_many_differences_are_reported_as_a_few(
     repository: Repository, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify, "_SHOWN", 1)
     released = await publish(
-        documents=rewritten(release_files.SBOM, lambda bill: bill.update(version=2, specVersion="1.5"))
+        documents=rewrite(release_files.SBOM, lambda bill: bill.update(version=2, specVersion="1.5"))
     )
-    assert "and 1 more" in await told(repository, released)
+    assert "and 1 more" in await refusal(repository, released)

@@ -44,7 +44,7 @@ class Publisher:
     google: Releaser
     repository: Repository
     image: Layout
-    told: list[str] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)
 
     @property
     def release(self) -> Release:
@@ -72,7 +72,7 @@ class Publisher:
         """Return what the job would attach."""
         async with patient() as client:
             about = (self.repository, release or self.release, self.statement)
-            return await signing.bundle(*about, given or self.given(), client, self.told.append)
+            return await signing.bundle(*about, given or self.given(), client, self.printed.append)
 
     async def attach(self, bundle: bytes) -> None:
         """Publish the image with a bundle."""
@@ -95,14 +95,14 @@ async def test_a_public_repository_signs_and_keeps_its_signature(
     publisher = publish_as(JOB)
     bundle = await publisher.bundle(publisher.signing())
     assert bundle
-    assert publisher.told.pop().startswith("signature: https://github.com/rehearsal/milestone2/")
+    assert publisher.printed.pop().startswith("signature: https://github.com/rehearsal/milestone2/")
     await publisher.attach(bundle)
     for policy in (POLICY, None):  # without one it is held against the job's own token
         assert await publisher.bundle(publisher.signing(policy)) is None
-        assert publisher.told.pop() == "signed already"
+        assert publisher.printed.pop() == "signed already"
 
 
-async def test_a_signature_of_somebody_else_is_no_reason_not_to_sign(
+async def test_a_signature_of_another_signer_is_no_reason_not_to_sign(
     publish_as: Callable[[Job], Publisher],
 ) -> None:
     stranger = publish_as(replace(JOB, repository_id="7"))
@@ -112,7 +112,7 @@ async def test_a_signature_of_somebody_else_is_no_reason_not_to_sign(
     assert await stranger.bundle(stranger.signing(None)) is None
     with pytest.raises(NotVerified, match="repository id: the certificate says '7'"):
         await stranger.bundle(stranger.signing())
-    publisher = replace(publish_as(JOB), told=[])
+    publisher = replace(publish_as(JOB), printed=[])
     assert await publisher.bundle(publisher.signing())
 
 
@@ -126,7 +126,7 @@ async def test_a_private_repository_signs_when_it_agrees_to(publish_as: Callable
     publisher = publish_as(replace(JOB, visibility="private"))
     assert await publisher.bundle(publisher.signing()) is None
     why = "the repository is private, the public log would show its name; give --sign-private to agree"
-    assert publisher.told == [f"not signed: {why}"]
+    assert publisher.printed == [f"not signed: {why}"]
     assert await publisher.bundle(publisher.signing(consent=Consent(private=True)))
 
 
@@ -142,14 +142,14 @@ async def test_who_has_no_token_for_sigstore_does_not_sign(publish_as: Callable[
     for given in (Given(), Given(None, google)):
         assert await publisher.bundle(publisher.signing(), given) is None
         why = "not signed: the CI system issues no token for Sigstore; give --sigstore-token"
-        assert publisher.told.pop() == why
+        assert publisher.printed.pop() == why
 
 
 async def test_nothing_is_signed_for_the_local_registry(publish_as: Callable[[Job], Publisher]) -> None:
     publisher = publish_as(JOB)
     local = replace(publisher.release, image=Image("localhost:5000", "m", TAG))
     assert await publisher.bundle(publisher.signing(), release=local) is None
-    assert publisher.told == ["not signed: this is the local registry"]
+    assert publisher.printed == ["not signed: this is the local registry"]
 
 
 @pytest.mark.parametrize(

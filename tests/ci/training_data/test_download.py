@@ -141,7 +141,9 @@ async def test_an_object_needs_an_identity(tmp_path: Path) -> None:
         await fetch(OBJECT, None, tmp_path / "table")
 
 
-async def test_who_may_not_read_the_bucket_is_told_the_command(stored: Identity, tmp_path: Path) -> None:
+async def test_a_missing_permission_to_read_the_bucket_is_reported_with_the_command(
+    stored: Identity, tmp_path: Path
+) -> None:
     elsewhere = replace(OBJECT, url="gs://another-bucket/rows.csv")
     fix = r"add-iam-policy-binding gs://another-bucket .*serviceAccount:publisher@"
     with pytest.raises(DataUnavailable, match=rf"(?s)403 Forbidden: publisher@.*storage.objects.get.*{fix}"):

@@ -56,7 +56,7 @@ def test_a_rollback_marks_what_was_live() -> None:
     ]
 
 
-def test_the_good_release_is_the_newest_that_is_not_live_or_of_the_version_asked_for() -> None:
+def test_the_good_release_is_the_newest_that_is_not_live_or_of_a_given_version() -> None:
     journal = Journal(None, (Entry(V3, "rolled back", ""), *ENTRIES))
     assert [journal.good(live) for live in (V3, V2, V1)] == [ENTRIES[0], ENTRIES[1], ENTRIES[0]]
     assert journal.good(V2, "v1.0.0") == ENTRIES[1]
@@ -67,8 +67,8 @@ def test_the_good_release_is_the_newest_that_is_not_live_or_of_the_version_asked
 def test_a_report_says_who_is_live_what_is_under_way_and_why_what_was_rolled_back() -> None:
     gone = Entry(V3, "rolled back", stamp(NOW), "judge: v1.2.0 is not fit\nand more")
     shares = (Share(V2, "", 75), Share(V3, "", 25))
-    told = report("Cloud Run", Seen("1", Journal(replace(ATTEMPT, why="late"), (gone, *ENTRIES)), shares))
-    assert told.splitlines() == [
+    printed = report("Cloud Run", Seen("1", Journal(replace(ATTEMPT, why="late"), (gone, *ENTRIES)), shares))
+    assert printed.splitlines() == [
         "Cloud Run",
         f"   75 % {V2}",
         f"   25 % {V3}",

@@ -89,7 +89,7 @@ def test_a_verdict_says_its_figures() -> None:
         ),
     ],
 )
-def test_a_service_is_told_from_another_by_version_digest_and_hashes(
+def test_a_service_is_identified_by_version_digest_and_hashes(
     model: Mapping[str, object], differences: list[str]
 ) -> None:
     assert identity(model, {"artifact_sha256": "x"}, "v1.0.0", DIGEST) == differences

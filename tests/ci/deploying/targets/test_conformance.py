@@ -180,5 +180,5 @@ async def test_a_judge_has_somebody_to_ask(lab: Lab) -> None:
     release = await lab.release("v1.0.0")
     async with worker(lab) as somebody:
         await somebody.deploy(release)
-        with pytest.raises(ReleaseRejected, match="has no candidate to ask"):
+        with pytest.raises(ReleaseRejected, match="has no candidate to judge"):
             await somebody.judge.judge(somebody.target, release, "stage")
