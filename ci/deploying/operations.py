@@ -89,7 +89,7 @@ class Operations:
             except PipelineError as error:
                 failed.append(f"{each}: {error}")
         if failed:
-            raise TargetError("\n".join([*reports, "history: some targets did not respond", *failed]))
+            raise TargetError("\n".join([*reports, "history: some environments could not be read", *failed]))
         return "\n".join(reports)
 
     async def _report(self, environment: Environment) -> str:

@@ -238,7 +238,7 @@ async def test_history_fails_with_the_other_reports_when_an_environment_does_not
     place: Place,
 ) -> None:
     place.environments += '[nodes]\ntarget = "swarm"\nname = "milestone2"\n'
-    with pytest.raises(TargetError, match="(?s)^staging: .*did not respond.*nodes: swarm: .*--docker"):
+    with pytest.raises(TargetError, match="(?s)^staging: .*could not be read.*nodes: swarm: .*--docker"):
         await place.operations().history()
 
 
