@@ -35,7 +35,7 @@ from signing.release_signature import Consent, Signing
 from signing.trust import Trust
 from signing.verification import Signatures
 from training_data import kept_table
-from training_data.address import Address
+from training_data.address import TableAddress
 
 if TYPE_CHECKING:
     Method = TypeVar("Method", bound=Callable[..., object])
@@ -531,7 +531,7 @@ class Ci:
 
     async def _with_table(self, identity: Identity | None = None) -> dagger.Directory:
         """Return the source with the table to train on, which is fetched if it is not in Git, nor kept."""
-        table = Address.of((await self._project()).settings)
+        table = TableAddress.of((await self._project()).settings)
         programs = dag.container(platform=PLATFORM).from_(BASE)
         return await kept_table.add_table(self.source, table, programs, identity)
 

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until a signal stops it; the first line on stdout has the address."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    # Only the stand-in's own log, which knows no tokens.
+    # Only the fake cloud's own log, which has no tokens.
     for library in ("httpx", "uvicorn"):
         logging.getLogger(library).setLevel(logging.WARNING)
     job = replace(Job(), ref=f"refs/tags/{given.tag}")

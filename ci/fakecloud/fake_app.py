@@ -72,7 +72,7 @@ _SECRET = re.compile(r"/(uploads|downloads)/[^/]+$")
 def application(
     world: World, registry_url: str, faults: Sequence[Fault | ClockSkew] = (), *, seconds: float = 0.1
 ) -> ASGIApp:
-    """Return the stand-in for a world, in front of the real registry at a URL.
+    """Return the fake cloud's application for a world, in front of the real registry at a URL.
 
     A change of a Cloud Run service takes some seconds.
     """

@@ -39,7 +39,7 @@ _TOLERANCE = 60  # seconds that Google's clock may differ from an issuer's
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """Result of a check; `good` is None when the check was skipped."""
 
     check: str
@@ -84,19 +84,19 @@ class Doctor:
         self._accepted = False
         self._skews: dict[str, float] = {}
 
-    async def examine(self) -> list[Finding]:
+    async def examine(self) -> list[CheckResult]:
         """Return what comes of every check; those that build on one that failed are not made."""
         self._client.http.event_hooks = {"response": [self._note_clock]}
-        findings: dict[str, Finding] = {}
+        findings: dict[str, CheckResult] = {}
         for check, (step, needed) in self._checks().items():
             wanting = [each for each in needed if not findings[each].good]
             if wanting:
-                findings[check] = Finding(check, None, f"skipped: requires {wanting[0]}")
+                findings[check] = CheckResult(check, None, f"skipped: requires {wanting[0]}")
             else:
                 findings[check] = await _run_check(check, step)
         return list(findings.values())
 
-    def _checks(self) -> dict[str, tuple[Callable[[], Awaitable[str | Finding]], tuple[str, ...]]]:
+    def _checks(self) -> dict[str, tuple[Callable[[], Awaitable[str | CheckResult]], tuple[str, ...]]]:
         return {
             "identity": (self.identity, ()),
             "claims": (self.claims, ("identity",)),
@@ -195,12 +195,12 @@ class Doctor:
             )
         return f"{place.repository} keeps them"
 
-    async def signer(self) -> str | Finding:
+    async def signer(self) -> str | CheckResult:
         """Check that the policy for signatures names this job's repository."""
         demanded = (self._signer.repository_id, self._signer.owner_id)
         said = tuple(self._claims.get(name) for name in ("repository_id", "repository_owner_id"))
         if demanded == (None, None):
-            return Finding(
+            return CheckResult(
                 "signer",
                 None,
                 "deploy/environments.toml has no table [signature], so that everybody who may push to the "
@@ -214,14 +214,14 @@ class Doctor:
             )
         return f"repository {demanded[0]} of owner {demanded[1]} has to sign"
 
-    async def sigstore(self) -> str | Finding:
+    async def sigstore(self) -> str | CheckResult:
         """Check that a job which signs has a token for that, and reaches Sigstore's services."""
         demanded = self._signer.repository_id is not None
         if not demanded and self._claims.get("repository_visibility") != "public":
-            return Finding("Sigstore", None, "not checked: this repository need not sign")
+            return CheckResult("Sigstore", None, "not checked: this repository need not sign")
         if not self._identity.given.url:
             problem = "the CI system issues no token for Sigstore on request"
-            return Finding("Sigstore", None, problem + self._advice(problem))
+            return CheckResult("Sigstore", None, problem + self._advice(problem))
         for url in self._signer.services:
             await self._reach(url)
         return f"{', '.join(self._signer.services)} answer"
@@ -275,15 +275,15 @@ class Doctor:
             self._skews[answer.url.host] = seconds
 
 
-async def _run_check(check: str, step: Callable[[], Awaitable[str | Finding]]) -> Finding:
+async def _run_check(check: str, step: Callable[[], Awaitable[str | CheckResult]]) -> CheckResult:
     try:
         came = await step()
-        return came if isinstance(came, Finding) else Finding(check, True, came)
+        return came if isinstance(came, CheckResult) else CheckResult(check, True, came)
     except GoogleError as error:
-        return Finding(check, False, str(error))
+        return CheckResult(check, False, str(error))
 
 
-def report(findings: list[Finding]) -> str:
+def report(findings: list[CheckResult]) -> str:
     """Return the findings as a text; raises NotReady with that text when one of them is bad."""
     text = "\n".join(map(str, findings))
     bad = [finding.check for finding in findings if finding.good is False]

@@ -17,7 +17,7 @@ from oci.image_download import pull
 from oci.repository import Repository
 from releasing.publishing import PLATFORM, PORT, as_service
 
-_WAIT = 5  # seconds that the stand-in keeps a question
+_WAIT = 5  # seconds that the fake cloud holds a request without a pending revision
 Distort = Callable[[dagger.Container], Awaitable[dagger.Service]]
 
 

@@ -16,7 +16,7 @@ _SECURE, _STORAGE = "https", "gs"
 
 
 @dataclass(frozen=True)
-class Address:
+class TableAddress:
     """Address of a table, and the SHA-256 of its bytes in hexadecimal digits."""
 
     url: str

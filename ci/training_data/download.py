@@ -14,7 +14,7 @@ from net.bounded_reading import pieces, seconds_for, whole
 from net.http_responses import describe_response
 from net.retry_policy import Retrying
 from net.tokens import Token
-from training_data.address import Address
+from training_data.address import TableAddress
 
 MAX_BYTES = 4 * 1024**3
 ATTEMPTS = 3  # of a download that breaks off
@@ -22,7 +22,7 @@ TIMEOUT = httpx.Timeout(30, read=120)
 
 
 async def download(
-    table: Address, identity: Identity | None, client: Retrying, path: Path, limit: int = MAX_BYTES
+    table: TableAddress, identity: Identity | None, client: Retrying, path: Path, limit: int = MAX_BYTES
 ) -> None:
     """Write a table to a file.
 
@@ -45,7 +45,9 @@ async def download(
         )
 
 
-async def _fetch(table: Address, identity: Identity | None, client: Retrying, path: Path, limit: int) -> str:
+async def _fetch(
+    table: TableAddress, identity: Identity | None, client: Retrying, path: Path, limit: int
+) -> str:
     """Return the SHA-256 of what was written to the file."""
     token = await _mint_token(table, identity, client)
     request = client.http.build_request(
@@ -67,7 +69,7 @@ async def _fetch(table: Address, identity: Identity | None, client: Retrying, pa
     return sha256.hexdigest()
 
 
-async def _mint_token(table: Address, identity: Identity | None, client: Retrying) -> Token | None:
+async def _mint_token(table: TableAddress, identity: Identity | None, client: Retrying) -> Token | None:
     if not table.is_in_storage:
         return None
     if identity is None:
@@ -79,7 +81,7 @@ async def _mint_token(table: Address, identity: Identity | None, client: Retryin
     return await Federation(identity, client).access_token()
 
 
-def _url_arguments(table: Address, identity: Identity | None) -> tuple[str]:
+def _url_arguments(table: TableAddress, identity: Identity | None) -> tuple[str]:
     """Return the address to ask at."""
     if table.is_in_storage and identity:
         return (f"{identity.endpoints.storage}{table.storage_path()}?alt=media",)
@@ -91,7 +93,7 @@ def _authorization(token: Token | None) -> Mapping[str, str]:
 
 
 async def _check(
-    answer: httpx.Response, table: Address, identity: Identity | None, token: Token | None
+    answer: httpx.Response, table: TableAddress, identity: Identity | None, token: Token | None
 ) -> None:
     """Raise DataUnavailable unless a response has the table."""
     if any(each.url.scheme != "https" for each in (*answer.history, answer)) and token is None:

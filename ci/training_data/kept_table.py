@@ -7,7 +7,7 @@ from dagger import dag
 
 from keyless.google_identity import Identity
 from net.retry_policy import patient
-from training_data.address import Address
+from training_data.address import TableAddress
 from training_data.download import TIMEOUT, download
 
 _FOLDER, _KEPT = Path("fetched"), "/kept"
@@ -16,7 +16,10 @@ _KEEP = 'part=$(mktemp /kept/part.XXXXXX) && cp /new "$part" && chmod 644 "$part
 
 
 async def add_table(
-    source: dagger.Directory, table: Address | None, programs: dagger.Container, identity: Identity | None
+    source: dagger.Directory,
+    table: TableAddress | None,
+    programs: dagger.Container,
+    identity: Identity | None,
 ) -> dagger.Directory:
     """Return a project's folder with its table, which is fetched unless it is there or kept.
 
@@ -34,7 +37,7 @@ async def add_table(
     return source.with_file(table.path, copied.file("/table"))
 
 
-async def _fetch(table: Address, volume: dagger.Container, identity: Identity | None) -> dagger.File:
+async def _fetch(table: TableAddress, volume: dagger.Container, identity: Identity | None) -> dagger.File:
     """Return the table, which is kept from now on."""
     _FOLDER.mkdir(exist_ok=True)
     async with patient(TIMEOUT) as client:

@@ -1,4 +1,4 @@
-"""A pipeline without an engine: its image is an archive, its stand-in for Google runs in this process."""
+"""A pipeline without an engine: its image is an archive, its fake cloud runs in this process."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Engine:
     """Dagger's client, as far as a rehearsal goes: it gives secrets, and imports what was pulled."""
 
     def __init__(self, start_google: Callable[..., str], tag: str, *faults: str) -> None:
-        """Start the stand-in for a tag, with faults."""
+        """Start the fake cloud for a tag, with faults."""
         self.secrets: dict[str, str] = {}
         self.imported: list[Path] = []
         job = Job(ref=f"refs/tags/{tag}")

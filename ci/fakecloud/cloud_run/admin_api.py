@@ -185,7 +185,7 @@ class Admin:
 
 
 def base(request: Request) -> str:
-    """Return the stand-in's own address, as the caller knows it."""
+    """Return the fake cloud's own address, as the caller knows it."""
     return f"{request.url.scheme}://{request.url.netloc}"
 
 

@@ -56,7 +56,7 @@ class Revision:
 
 
 @dataclass(frozen=True)
-class Part:
+class TrafficShare:
     """Share of the traffic: a revision, its part of the requests, and a tag for an address of its own."""
 
     revision: str
@@ -70,7 +70,7 @@ class Service:
 
     message: Message
     revisions: dict[str, Revision] = field(default_factory=dict)
-    serving: tuple[Part, ...] = ()
+    serving: tuple[TrafficShare, ...] = ()
     turns: dict[str, int] = field(default_factory=dict)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
 
@@ -84,12 +84,13 @@ class Service:
         """The revision that was made last."""
         return self.revisions[short(self.message.latest_created_revision)]
 
-    def traffic_list(self) -> tuple[Part, ...]:
+    def traffic_list(self) -> tuple[TrafficShare, ...]:
         """Return the traffic list with names for all; without a list everything goes to the latest."""
         parts = [
-            Part(each.revision or self.latest.name, each.percent, each.tag) for each in self.message.traffic
+            TrafficShare(each.revision or self.latest.name, each.percent, each.tag)
+            for each in self.message.traffic
         ]
-        return tuple(parts) or (Part(self.latest.name, 100, ""),)
+        return tuple(parts) or (TrafficShare(self.latest.name, 100, ""),)
 
     def touch(self) -> None:
         """Give the service another etag, as every change does, be it Google's own."""

@@ -76,7 +76,7 @@ class GitHub:
         return self.ring.sign(claims, now=now, until=times["exp"])
 
     async def discovery(self, request: Request) -> Response:
-        """Answer with the issuer's metadata; the key set is where the stand-in serves it."""
+        """Answer with the issuer's metadata; the key set is at the fake cloud's own address."""
         jwks = str(request.url).removesuffix("openid-configuration") + "jwks"
         return JSONResponse(
             {

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from fakecloud.registry.token_endpoint import Target, TokenEndpoint, full_name
+from fakecloud.registry.token_endpoint import RegistryTarget, TokenEndpoint, full_name
 from fakecloud.registry.upstream_registry import Relay, local
 from fakecloud.state.fixtures import World
 from fakecloud.state.ledger import Grant, Ledger, Upload, handle
@@ -59,7 +59,7 @@ class RegistryHost:
         if found is None:
             raise RegistryRefusal(404, "NAME_UNKNOWN", "repository name not known to registry")
         image = full_name(found["image"])
-        target = Target(image, self.tokens.location(request), found["kind"], found["reference"])
+        target = RegistryTarget(image, self.tokens.location(request), found["kind"], found["reference"])
         actions = "pull" if request.method in ("GET", "HEAD") else "pull,push"
         caller = self.tokens.caller(request, f"repository:{image}:{actions}")
         self.tokens.authorize(caller, _PERMISSIONS.get(request.method, UPLOAD), target)
@@ -94,7 +94,7 @@ class RegistryHost:
             raise RegistryRefusal(404, "BLOB_UNKNOWN", "blob unknown to registry")
         return await self.relay.forward(request, url)
 
-    async def _blob(self, request: Request, target: Target, caller: Grant | None) -> Response:
+    async def _blob(self, request: Request, target: RegistryTarget, caller: Grant | None) -> Response:
         if request.method == "POST":
             return await self._begin(request, target, caller)
         if request.method != "GET":
@@ -103,11 +103,11 @@ class RegistryHost:
         self.ledger.downloads[name] = _path(request)
         return RedirectResponse(address, 302, REGISTRY_VERSION)
 
-    async def _begin(self, request: Request, target: Target, caller: Grant | None) -> Response:
+    async def _begin(self, request: Request, target: RegistryTarget, caller: Grant | None) -> Response:
         """Begin an upload, unless the blob can be taken from a repository that the caller may read."""
         query = dict(request.query_params)
         if "from" in query:
-            source = Target(full_name(query["from"]), target.location)
+            source = RegistryTarget(full_name(query["from"]), target.location)
             query = query if self.tokens.may(caller, DOWNLOAD, source) else {}
         answer = await self.relay.forward(request, f"{request.url.path}?{urlencode(query)}")
         _localize(answer)
@@ -117,7 +117,7 @@ class RegistryHost:
             answer.headers["location"] = address
         return answer
 
-    async def _tag(self, request: Request, target: Target) -> Response:
+    async def _tag(self, request: Request, target: RegistryTarget) -> Response:
         """Let a tag be made, but where tags are immutable not be moved or taken away."""
         body = await request.body()
         async with self.tagging:
@@ -143,7 +143,7 @@ def _refuse_chunk(request: Request, upload: Upload) -> None:
         raise RegistryRefusal(400, "UNSUPPORTED", "chunked uploads are not supported")
 
 
-def _address(target: Target, kind: str) -> tuple[str, str]:
+def _address(target: RegistryTarget, kind: str) -> tuple[str, str]:
     """Return an address outside /v2/, and the part of it that cannot be guessed."""
     project, repository = target.image.split("/")[:2]
     name = handle()

@@ -23,7 +23,7 @@ _LIFETIME = 43200
 
 
 @dataclass(frozen=True)
-class Target:
+class RegistryTarget:
     """Target of a request and its location: an image, and a manifest, blob or list of it."""
 
     image: str
@@ -60,7 +60,7 @@ class TokenEndpoint:
             image, _, actions = rest.rpartition(":")
             if kind == "repository":
                 permission = UPLOAD if "push" in actions.split(",") else DOWNLOAD
-                self.authorize(grant, permission, Target(full_name(image), self.location(request)))
+                self.authorize(grant, permission, RegistryTarget(full_name(image), self.location(request)))
         token = secrets.token_urlsafe(300)
         self.visitors[_key(token)] = grant
         return JSONResponse({"token": token, "expires_in": _LIFETIME}, headers=REGISTRY_VERSION)
@@ -79,13 +79,13 @@ class TokenEndpoint:
             raise RegistryRefusal(401, "UNAUTHORIZED", "No valid credential was supplied.")
         return grant
 
-    def may(self, grant: Grant | None, permission: str, target: Target) -> bool:
+    def may(self, grant: Grant | None, permission: str, target: RegistryTarget) -> bool:
         """Return whether a caller has a permission on the repository that a target is in."""
         if grant is None or not grant.unrestricted:
             return False
         return allows(self.world, grant.principal, permission, target.resource)
 
-    def authorize(self, grant: Grant | None, permission: str, target: Target) -> None:
+    def authorize(self, grant: Grant | None, permission: str, target: RegistryTarget) -> None:
         """Refuse a caller who lacks a permission."""
         if self.may(grant, permission, target):
             return

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from errors import InvalidCondition, NotReady
-from keyless.doctor import Doctor, Finding, Signer, report
+from keyless.doctor import CheckResult, Doctor, Signer, report
 from keyless.oidc_sources import Given
 from net.tokens import Token
 from tests.ci.google_answers import ACCOUNT, AUDIENCE, Google, described, identity, jwt, refused, well
@@ -52,7 +52,7 @@ async def examine(
     given: Given | None = None,
     condition: str | None = None,
     signer: Signer | None = None,
-) -> dict[str, Finding]:
+) -> dict[str, CheckResult]:
     world.answers.setdefault("github.test", github())
     doctor = Doctor(identity(account, given), registry, world.client(), condition, signer=signer)
     return {finding.check: finding for finding in await doctor.examine()}

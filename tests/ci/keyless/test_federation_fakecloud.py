@@ -15,7 +15,7 @@ from advice.attribute_condition import MAPPING
 from errors import GoogleError, NotReady
 from fakecloud.addresses import endpoints
 from fakecloud.state.fixtures import Binding, Job, Provider, World, usual_world
-from keyless.doctor import Doctor, Finding, report
+from keyless.doctor import CheckResult, Doctor, report
 from keyless.endpoints import Endpoints
 from keyless.federation import Federation
 from keyless.google_identity import Identity
@@ -59,7 +59,7 @@ async def mint(identity: Identity, fault: str = "") -> tuple[Token, int]:
         return await Federation(identity, retrying).access_token(), len(sent)
 
 
-async def findings(identity: Identity, registry: str = REGISTRY, fault: str = "") -> dict[str, Finding]:
+async def findings(identity: Identity, registry: str = REGISTRY, fault: str = "") -> dict[str, CheckResult]:
     async with client(fault) as retrying:
         doctor = Doctor(identity, registry, retrying)
         return {finding.check: finding for finding in await doctor.examine()}
