@@ -24,7 +24,7 @@ CHUNK = 1024 * 1024
 def rewrite(archive: Path) -> int:
     """Write the canonical form; returns the bytes of files in it."""
     image = archive_reader.read(archive)
-    with tempfile.TemporaryDirectory() as folder, layer_tree.opened(image) as tree:
+    with tempfile.TemporaryDirectory() as folder, layer_tree.open_tree(image) as tree:
         canonical.write(image, tree, ORIGIN, Path(folder, "image.tar"))
         return sum(entry.size for entry in tree.values())
 
@@ -32,7 +32,7 @@ def rewrite(archive: Path) -> int:
 def compress(archive: Path) -> int:
     """Compress the same files' bytes, and nothing else; returns how many there were."""
     stream = zlib.compressobj(canonical.LEVEL, wbits=31)
-    with layer_tree.opened(archive_reader.read(archive)) as tree:
+    with layer_tree.open_tree(archive_reader.read(archive)) as tree:
         for entry in tree.values():
             for piece in entry.chunks():
                 stream.compress(piece)

@@ -35,7 +35,7 @@ from signing.release_signature import Consent, Signing
 from signing.trust import Trust
 from signing.verification import Signatures
 from training_data import kept_table
-from training_data.address import Address
+from training_data.address import TableAddress
 
 if TYPE_CHECKING:
     Method = TypeVar("Method", bound=Callable[..., object])
@@ -106,7 +106,7 @@ status=0
 
 Tag = Annotated[str, Doc("The version to release: vMAJOR.MINOR.PATCH, also with a pre-release suffix")]
 Git = Annotated[dagger.GitRepository, DefaultPath("/"), Doc("The repository, for its commit")]
-EnvironmentName = Annotated[str, Doc("Where to: a table of deploy/environments.toml")]
+EnvironmentName = Annotated[str, Doc("The environment: a table of deploy/environments.toml")]
 Named = Annotated[
     str, Doc("HOST/NAME:TAG@sha256:…, as publish prints it; without a digest it is looked up once")
 ]
@@ -129,7 +129,7 @@ class Ci:
     @checks
     async def test_pipeline(self) -> str:
         """Test the machinery: the service with any model, training, the pipeline, and this repository."""
-        prepared, registry = self._prepared(), _registry().as_service(use_entrypoint=True)
+        prepared, registry = self._prepare(), _registry().as_service(use_entrypoint=True)
         needed = [*MODEL_FILES, "docker", "pytest.ini", "tests/*.py", *SERVICE_TESTS]
         service = prepared.with_directory(".", self.source.filter(include=needed))
         pipeline = prepared.with_directory(".", self.source).with_service_binding("registry", registry)
@@ -146,7 +146,7 @@ class Ci:
     @checks
     async def lint(self) -> str:
         """Check code, types, Dockerfile, shell scripts and workflow, and print each tool's verdict."""
-        return (await _lint(self._prepared().with_directory(".", self.source), LINTERS).stdout()).strip()
+        return (await _lint(self._prepare().with_directory(".", self.source), LINTERS).stdout()).strip()
 
     @function()
     async def check(self) -> str:
@@ -206,28 +206,28 @@ class Ci:
         tag: Tag = "v0.0.0-dev",
         advisories: Annotated[
             list[dagger.File] | None,
-            Doc("What is known, as OSV has it: records in JSON, or a zip of them"),
+            Doc("Advisories in OSV's format: records in JSON, or a zip of them"),
         ] = None,
-        url: Annotated[list[str] | None, Doc("Where such a file can be fetched")] = None,
-        fail_on: Annotated[str, Doc("How grave is too grave: low, medium, high or critical")] = "high",
+        url: Annotated[list[str] | None, Doc("URL of such a file")] = None,
+        fail_on: Annotated[str, Doc("Severity that fails the scan: low, medium, high or critical")] = "high",
     ) -> str:
-        """Look what is known against the parts of one version, and fail when that is grave."""
+        """Scan one version for known vulnerabilities; fail at or above a severity."""
         made = await self._build_bundle(tag, git)
-        programs = self._prepared().with_file(scan.PROGRAM, self.source.file(scan.PROGRAM))
+        programs = self._prepare().with_file(scan.PROGRAM, self.source.file(scan.PROGRAM))
         bill = made.file(f"{release_files.FOLDER}/{release_files.SBOM}")
-        return await scan.scanned(programs, bill, advisories or (), url or (), fail_on)
+        return await scan.scan(programs, bill, advisories or (), url or (), fail_on)
 
     @function(cache="never")
     async def update(
         self,
-        images: Annotated[bool, Doc("Also ask the image registries for moved digests")] = True,
+        images: Annotated[bool, Doc("Also look up moved digests at the image registries")] = True,
     ) -> dagger.Changeset:
-        """Return the changes that raise all pins within their constraints; tell which base images moved."""
-        found = await pins.moved((BASE, REGISTRY)) if images else []
+        """Return the changes that raise all pins within their constraints; print which base images moved."""
+        found = await pins.find_moved((BASE, REGISTRY)) if images else []
         for each in found:
             _tell(str(each))
-        raised = await pins.compiled(self.source, self._installer(), "--upgrade")
-        return (await pins.repinned(raised, found)).changes(self.source)
+        raised = await pins.compile_lists(self.source, self._installer(), "--upgrade")
+        return (await pins.repin(raised, found)).changes(self.source)
 
     @function(cache="never")
     async def lock(
@@ -238,12 +238,12 @@ class Ci:
     ) -> dagger.Changeset:
         """Return the changes that pin what the lists of packages name; other pins stay as they are."""
         named = await pins.with_packages(self.source, add or ())
-        return (await pins.compiled(named, self._installer())).changes(self.source)
+        return (await pins.compile_lists(named, self._installer())).changes(self.source)
 
     @function()
     async def serve(self, tag: Tag = "v0.0.0-dev") -> dagger.Service:
         """Serve the image of one version on port 8080."""
-        return publishing.served(await self.build(tag))
+        return publishing.as_service(await self.build(tag))
 
     @function()
     def registry(self) -> dagger.Service:
@@ -264,7 +264,7 @@ class Ci:
         command += ["--image", "/image.tar", "--base", "/base", "--output", "/out"]
         command += ["--rounds", str(rounds), "--seconds", str(seconds)]
         return (
-            self._prepared()
+            self._prepare()
             .with_exec(["sh", "-c", BENCHMARK_PACKAGES])
             .with_file(tools, self.source.file(tools))
             .with_exec(install)
@@ -315,18 +315,18 @@ class Ci:
         tag: Tag = "v1.0.0",
         fault: Annotated[
             list[str] | None,
-            Doc("What shall go wrong: sts:503x2, iam:timeout, registry:reset, clock:+90s, …"),
+            Doc("Faults to inject: sts:503x2, iam:timeout, registry:reset, clock:+90s, …"),
         ] = None,
         scenario: Annotated[
             str, Doc("Deploy it, too, and another over it: good, wrong-model, no-start, slow, killed")
         ] = "",
     ) -> str:
-        """Release one version to a stand-in for GitHub and Google, pull it, run it and ask it."""
+        """Release one version to a fake GitHub and Google, pull it, run it and send requests to it."""
         rehearsal = release_rehearsal.Rehearsal(tag, fault or (), scenario)
         project, commit = await self._project(), await Commit.of(git)
         source = await self._with_table()
         drafts = [self._draft(project.name, each, commit, source) for each in rehearsal.tags]
-        programs = self._prepared().with_directory(".", self.source.filter(include=release_rehearsal.FILES))
+        programs = self._prepare().with_directory(".", self.source.filter(include=release_rehearsal.FILES))
         ingredients = self._ingredients(project, source)
         return await rehearsal.run(project.name, drafts, programs, _registry(), ingredients, _tell)
 
@@ -344,8 +344,8 @@ class Ci:
     @operated
     async def promote(
         self,
-        origin: Annotated[str, Name("from"), Doc("Where it runs well")],
-        to: Annotated[str, Doc("Where to bring it")],
+        origin: Annotated[str, Name("from"), Doc("The environment where it runs well")],
+        to: Annotated[str, Doc("The environment to bring it to")],
         *,
         identity: Identity | None,
         operator: Operator,
@@ -385,9 +385,9 @@ class Ci:
     @function(cache="never")
     @identified
     async def smoke(
-        self, url: Annotated[str, Doc("Where a service answers")], *, identity: Identity | None
+        self, url: Annotated[str, Doc("The service's base URL")], *, identity: Identity | None
     ) -> str:
-        """Ask a service anywhere what its users will ask, with an ID token when it is private."""
+        """Send requests as users do to a service anywhere, with an ID token when it is private."""
         return await smoke_test(url, identity)
 
     @function(cache="never")
@@ -402,7 +402,7 @@ class Ci:
         *,
         identity: Identity | None,
     ) -> str:
-        """Try each step of a release by itself, before anything is built, and print what came of it."""
+        """Check every step of a release before building anything, and print the findings."""
         reference.release_tag(tag)
         address = reference.registry_address(registry)
         if identity is None:
@@ -464,7 +464,7 @@ class Ci:
         """List what a registry has of this image: tags, digests, age and size."""
         image = reference.image(registry, (await self._project()).name, "v0.0.0-dev")
         async with self._access(identity).open(image) as repository:
-            return await registry_listing.listed(repository)
+            return await registry_listing.list_releases(repository)
 
     @function(cache="never")
     @identified
@@ -474,10 +474,10 @@ class Ci:
         *,
         identity: Identity | None,
     ) -> str:
-        """Hold a published image against its bill of materials, provenance, labels and signature."""
-        published = reference.pinned(image)
+        """Verify a published image against its SBOM, provenance, labels and signature."""
+        published = reference.parse_release(image)
         async with self._access(identity).open(published.image) as repository:
-            return str(await verify.verified(repository, published, await self._signatures()))
+            return str(await verify.verify_release(repository, published, await self._signatures()))
 
     async def _project(self) -> Project:
         return Project.of(await self.source.file("pyproject.toml").contents())
@@ -496,7 +496,7 @@ class Ci:
         return Environments.of(await self.source.file(ENVIRONMENTS).contents())
 
     async def _signatures(self) -> Signatures:
-        return Signatures(await Trust.pinned(self.source), (await self._environments()).policy())
+        return Signatures(await Trust.read(self.source), (await self._environments()).policy())
 
     async def _compare(self, ours: dagger.File, other: dagger.File) -> str:
         """Say that two images are one and the same. Raises ImagesDiffer with the file that differs."""
@@ -531,9 +531,9 @@ class Ci:
 
     async def _with_table(self, identity: Identity | None = None) -> dagger.Directory:
         """Return the source with the table to train on, which is fetched if it is not in Git, nor kept."""
-        table = Address.of((await self._project()).settings)
+        table = TableAddress.of((await self._project()).settings)
         programs = dag.container(platform=PLATFORM).from_(BASE)
-        return await kept_table.added(self.source, table, programs, identity)
+        return await kept_table.add_table(self.source, table, programs, identity)
 
     def _draft(self, name: str, tag: str, commit: Commit, source: dagger.Directory) -> publishing.Draft:
         """Return what one version is released from; the source has the table to train on."""
@@ -561,14 +561,14 @@ class Ci:
         tools = ["uv", "pip", "install", "--python", "/venv/bin/python", "--no-deps", "--require-hashes"]
         files = self.source.filter(include=[*MODEL_FILES, "pytest.ini", "tests"], exclude=MACHINERY_TESTS)
         return (
-            _installing(packages)
+            _with_tool_settings(packages)
             .with_env_variable("PATH", "/venv/bin:${PATH}", expand=True)
             .with_file("requirements-test.txt", self.source.file("requirements-test.txt"))
             .with_exec([*tools, "-r", "requirements-test.txt"])
             .with_directory(".", files)
         )
 
-    def _prepared(self) -> dagger.Container:
+    def _prepare(self) -> dagger.Container:
         """Return the base of every step of the machinery: what is installed first changes least."""
         # Nothing beside the lists: another version of what is also known with extras would be taken.
         uv = ["uv", "pip", "install", "--system", "--no-deps", "--require-hashes", "-r"]
@@ -586,7 +586,7 @@ class Ci:
         """Return the base with uv."""
         pip = ["pip", "install", "--disable-pip-version-check", "--root-user-action", "ignore"]
         return (
-            _installing(dag.container(platform=PLATFORM).from_(BASE))
+            _with_tool_settings(dag.container(platform=PLATFORM).from_(BASE))
             .with_file("requirements-uv.txt", self.source.file("requirements-uv.txt"))
             .with_exec([*pip, "--no-deps", "--require-hashes", "-r", "requirements-uv.txt"])
         )
@@ -617,7 +617,7 @@ def _model(source: dagger.Directory) -> dagger.Container:
     )
 
 
-def _installing(base: dagger.Container) -> dagger.Container:
+def _with_tool_settings(base: dagger.Container) -> dagger.Container:
     """Return a container whose tools keep their caches, and trust what its system does."""
     variables = {"PIP_CACHE_DIR": "/cache/pip", "UV_CACHE_DIR": "/cache/uv", "MYPY_CACHE_DIR": "/cache/mypy"}
     variables |= {"UV_LINK_MODE": "copy", "UV_SYSTEM_CERTS": "true", "UV_NO_PROGRESS": "true"}
@@ -636,7 +636,7 @@ def _lint(checked: dagger.Container, linters: Mapping[str, list[str]]) -> dagger
 
 
 def _registry() -> dagger.Container:
-    # Version 3 sends traces to a collector unless told not to, and logs that there is none.
+    # Version 3 sends traces to a collector by default, and logs that there is none.
     quiet = dag.container(platform=PLATFORM).from_(REGISTRY).with_env_variable("OTEL_TRACES_EXPORTER", "none")
     return quiet.with_exposed_port(registry_access.PORT)
 

@@ -17,7 +17,7 @@ _name = re.compile(r"[A-Za-z0-9._-]+").match
 def sizes(archive: Path) -> dict[str, float]:
     """Return the megabytes of an image: files, gzipped layers, and files in site-packages."""
     image = archive_reader.read(archive)
-    with layer_tree.opened(image) as tree:
+    with layer_tree.open_tree(image) as tree:
         packages = sum(entry.size for path, entry in tree.items() if "/site-packages/" in path)
         unpacked = sum(entry.size for entry in tree.values())
     compressed = sum(blob.size for blob in image.layers)

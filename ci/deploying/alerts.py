@@ -1,4 +1,4 @@
-"""What Alertmanager is told of deployments: that one failed or was undone, and that a later one went well.
+"""Alerts about deployments: sent to Alertmanager when one fails or is rolled back, ended by a later success.
 
 https://prometheus.io/docs/alerting/latest/clients/ has the API. Alerts with the same labels are one alert; it
 ends when it is sent again with an end that has come, or at the end that it was sent with.
@@ -22,7 +22,7 @@ from errors import (
     TakenOver,
     TargetBusy,
 )
-from net.http_responses import said
+from net.http_responses import describe_response
 from net.retry_policy import Retrying, patient
 
 NAME = "DeploymentFailed"
@@ -30,7 +30,7 @@ RUNBOOK = "https://github.com/OWNER/NAME/blob/main/docs/runbook.md#deploymentfai
 _PATH = "/api/v2/alerts"
 _LASTS = timedelta(days=1)  # unless a deployment to the same place goes well before
 _DESCRIPTION = 1000  # characters
-# Whoever gets these has changed nothing, or has no say any more: somebody else's deployment tells of itself.
+# After these errors nothing was changed, or another deployment has taken over and sends its own alerts.
 _NOTHING_FAILED = (NothingToRestore, TakenOver, TargetBusy)
 
 Severity = Literal["critical", "warning"]
@@ -38,7 +38,7 @@ Severity = Literal["critical", "warning"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where something was deployed: a table of deploy/environments.toml, and what its target is called."""
+    """Place of a deployment: the environment's name in deploy/environments.toml, and its target's name."""
 
     environment: str
     target: str
@@ -59,7 +59,7 @@ class Alertmanager:
     """Alertmanager at a base address."""
 
     base: str
-    opened: Callable[[], AbstractAsyncContextManager[Retrying]] = patient
+    connect: Callable[[], AbstractAsyncContextManager[Retrying]] = patient
 
     @classmethod
     def of(cls, address: str) -> Self:
@@ -76,7 +76,7 @@ class Alertmanager:
 
     async def post(self, alerts: list[Alert]) -> None:
         """Send alerts; raises NotAlerted when they were not taken."""
-        async with self.opened() as client:
+        async with self.connect() as client:
             request = client.http.build_request(
                 "POST", f"{self.base}{_PATH}", json=[asdict(each) for each in alerts]
             )
@@ -85,27 +85,27 @@ class Alertmanager:
             except (NoAnswer, httpx.HTTPError) as error:
                 raise NotAlerted(f"alertmanager: {error}") from None
         if not answer.is_success:
-            raise NotAlerted(f"alertmanager: {request.url.path} answered {said(answer, None)}")
+            raise NotAlerted(f"alertmanager: {request.url.path} answered {describe_response(answer, None)}")
 
 
 @dataclass(frozen=True)
 class Alerts:
-    """Tells Alertmanager, if there is one, how deployments end; `tell` is told when it does not listen."""
+    """Reports to Alertmanager, if there is one, how deployments end; `tell` prints a failure to report."""
 
     alertmanager: Alertmanager | None
     tell: Callable[[str], None]
 
     @asynccontextmanager
     async def about(self, what: str, place: Place) -> AsyncIterator[None]:
-        """Tell how the block ends. What it raises goes on, whether or not Alertmanager listens."""
+        """Report how the block ends. The block's own error is raised whether or not the report succeeds."""
         try:
             yield
         except _NOTHING_FAILED:
             raise
         except Exception as error:
-            await self._post([failed(what, place, error, datetime.now(UTC))])
+            await self._post([alert_failure(what, place, error, datetime.now(UTC))])
             raise
-        await self._post(list(over(what, place, datetime.now(UTC))))
+        await self._post(list(end_alerts(what, place, datetime.now(UTC))))
 
     async def _post(self, alerts: list[Alert]) -> None:
         if self.alertmanager is None:
@@ -116,8 +116,8 @@ class Alerts:
             self.tell(f"nobody was alerted: {error}")
 
 
-def failed(what: str, place: Place, error: Exception, now: datetime) -> Alert:
-    """Return the alert of what went wrong: a warning when it was undone, as then users are served."""
+def alert_failure(what: str, place: Place, error: Exception, now: datetime) -> Alert:
+    """Return the alert for a failure: only a warning after a rollback, as users are served then."""
     undone = isinstance(error, RolledBack)
     # What is not ours may have anything in it, tokens too.
     why = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}; its log says more"
@@ -130,7 +130,7 @@ def failed(what: str, place: Place, error: Exception, now: datetime) -> Alert:
     return Alert(_labels(place, "warning" if undone else "critical"), annotations, *_times(now, now + _LASTS))
 
 
-def over(what: str, place: Place, now: datetime) -> Iterator[Alert]:
+def end_alerts(what: str, place: Place, now: datetime) -> Iterator[Alert]:
     """Yield the ends of whatever alerts there may be of an earlier deployment to the place."""
     annotations = {"summary": f"{place.environment}: {what} went well", "runbook_url": RUNBOOK}
     for severity in get_args(Severity):

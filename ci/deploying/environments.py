@@ -67,11 +67,11 @@ class Environments:
 
     @property
     def names(self) -> list[str]:
-        """What the environments are called, in the order of the file."""
+        """Names of the environments, in the order of the file."""
         return [name for name in self.tables if name != SIGNATURE]
 
     def policy(self) -> Policy | None:
-        """Return who has to have signed a release, None when nobody; raises InvalidEnvironment."""
+        """Return the policy for signatures, None when no signature is required; raises InvalidEnvironment."""
         table = self.tables.get(SIGNATURE)
         if table is None:
             return None
@@ -87,7 +87,7 @@ class Environments:
                 raise self._wrong(SIGNATURE, key, why)
         return Policy(**self._values(SIGNATURE, table, Policy))
 
-    def named(self, name: str) -> Environment:
+    def find(self, name: str) -> Environment:
         """Return an environment; raises InvalidEnvironment with the line that cannot be right."""
         table = self.tables.get(name)
         if not isinstance(table, dict) or name == SIGNATURE:

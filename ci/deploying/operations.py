@@ -20,11 +20,11 @@ from keyless.google_identity import Identity
 from net.retry_policy import Retrying, patient
 from net.step_log import Steps
 from oci import reference
-from oci.reference import VERSION, Image, Release, pinned, tagged
+from oci.reference import VERSION, Image, Release, parse_image, parse_release
 from oci.repository import Repository
 from releasing import smoke
 from releasing.registry_access import RegistryAccess
-from releasing.verify import Verified, verified
+from releasing.verify import Verified, verify_release
 from signing.verification import Signatures
 
 _MARGIN = 600  # seconds that a step may take besides being watched
@@ -46,30 +46,30 @@ class Operations:
 
         A version alone is one of the project's image in the environment's registry.
         """
-        environment = self.environments.named(name)
+        environment = self.environments.find(name)
         if VERSION.fullmatch(image):
-            image = str(_published(environment, self.project, image))
-        async with self.reach.opened(environment) as (target, client):
-            release = await self._resolved(image)
+            image = str(_image_of_version(environment, self.project, image))
+        async with self.reach.open_target(environment) as (target, client):
+            release = await self._resolve(image)
             await self._deploy(environment, target, client, release)
             return f"live: {(await target.look()).live}"
 
     async def promote(self, origin: str, name: str) -> str:
         """Bring what runs well in one environment to another and return what is live there."""
-        first, second = self.environments.named(origin), self.environments.named(name)
-        async with self.reach.opened(first) as (target, _):
+        first, second = self.environments.find(origin), self.environments.find(name)
+        async with self.reach.open_target(first) as (target, _):
             release = healthy(await target.look(), target.name)
-        release = await self._copied(release, second)
-        async with self.reach.opened(second) as (target, client):
+        release = await self._copy(release, second)
+        async with self.reach.open_target(second) as (target, client):
             await self._deploy(second, target, client, release)
             return f"live: {(await target.look()).live}"
 
     async def rollback(self, name: str, version: str | None) -> str:
         """Restore what was good before in an environment and return what is live."""
-        environment = self.environments.named(name)
-        async with self.reach.opened(environment) as (target, client):
+        environment = self.environments.find(name)
+        async with self.reach.open_target(environment) as (target, client):
             if restored := restorable(await target.look(), version):
-                await self._verified(restored)
+                await self._verify(restored)
             deployment = await self._deployment(environment, target, client)
             async with self._alerts(environment, target, f"the rollback to {version or 'what was before'}"):
                 live = await deployment.rollback(version, takeover=self.reach.operator.takeover)
@@ -78,40 +78,40 @@ class Operations:
     async def history(self, name: str | None = None) -> str:
         """Return what was deployed in an environment, and what became of it; without a name, in every one.
 
-        Raises TargetError with what there is to tell when not every one can be asked.
+        Raises TargetError with the histories that could be read when a target fails to respond.
         """
         if name:
-            return await self._told(self.environments.named(name))
-        told, failed = [], []
+            return await self._report(self.environments.find(name))
+        reports, failed = [], []
         for each in self.environments.names:
             try:
-                told.append(f"{each}: {await self._told(self.environments.named(each))}")
+                reports.append(f"{each}: {await self._report(self.environments.find(each))}")
             except PipelineError as error:
                 failed.append(f"{each}: {error}")
         if failed:
-            raise TargetError("\n".join([*told, "history: not every environment can be asked", *failed]))
-        return "\n".join(told)
+            raise TargetError("\n".join([*reports, "history: some environments could not be read", *failed]))
+        return "\n".join(reports)
 
-    async def _told(self, environment: Environment) -> str:
-        async with self.reach.opened(environment) as (target, _):
+    async def _report(self, environment: Environment) -> str:
+        async with self.reach.open_target(environment) as (target, _):
             return report(target.name, await target.look())
 
     async def _deploy(
         self, environment: Environment, target: Target, client: Retrying, release: Release
     ) -> None:
-        rows = golden(release, (await self._verified(release)).provenance)
+        rows = golden(release, (await self._verify(release)).provenance)
         common = environment.common
         judge = Judge(rows, client.http, self.steps.note, common.step_seconds, common.limits)
         deployment = await self._deployment(environment, target, client)
         async with self._alerts(environment, target, f"the deployment of {release.image.tag}"):
             await deployment.deploy(release, judge, takeover=self.reach.operator.takeover)
 
-    async def _verified(self, release: Release) -> Verified:
+    async def _verify(self, release: Release) -> Verified:
         """Return what was found true of a release; raises NotVerified unless all is as it has to be."""
         with self.steps.step(f"verify {release}"), tempfile.TemporaryDirectory() as folder:
             archive = Path(folder) / "image.tar"
             async with self.access.open(release.image) as repository:
-                found = await verified(repository, release, self.signatures, archive)
+                found = await verify_release(repository, release, self.signatures, archive)
             for line in found.report.splitlines()[1:]:
                 self.steps.note(line.strip())
         return found
@@ -126,21 +126,21 @@ class Operations:
         lease = max(environment.common.step_seconds, target.lag) + _MARGIN
         return Deployment(target, await self.reach.owner(client), self.steps, lease)
 
-    async def _resolved(self, text: str) -> Release:
-        """Return the release that a name leads to; a tag is asked for once, and its digest told."""
-        image = tagged(text)
-        async with self.access.open(image or pinned(text).image) as repository:
+    async def _resolve(self, text: str) -> Release:
+        """Return the release behind a name; a tag is resolved once, and its digest is printed."""
+        image = parse_image(text)
+        async with self.access.open(image or parse_release(text).image) as repository:
             if image:
                 release = Release(image, await _digest(repository, image))
                 self.steps.note(f"{text} is {release.digest}")
             else:
-                release = pinned(text)
+                release = parse_release(text)
             said = await version(repository, release)
         if release.image.tag not in ("", said):
             raise InvalidReference(f"image: {release} says that it is {said!r}; give the tag that it has")
         return replace(release, image=replace(release.image, tag=said))
 
-    async def _copied(self, release: Release, to: Environment) -> Release:
+    async def _copy(self, release: Release, to: Environment) -> Release:
         """Return a release where an environment pulls from, with its digest and all that is about it."""
         if not to.common.registry:
             return release
@@ -148,7 +148,7 @@ class Operations:
         image = reference.image(to.common.registry, name, release.image.tag)
         if image == release.image:
             return release
-        found = await self._verified(release)
+        found = await self._verify(release)
         with self.steps.step(f"copy {release} to {image}"):
             async with (
                 self.access.open(release.image) as there,
@@ -160,7 +160,7 @@ class Operations:
 
 
 async def smoke_test(url: str, identity: Identity | None) -> str:
-    """Return what a service anywhere answers; a private one is told who we are, by its address.
+    """Return the responses of a service at any URL; a private one gets an ID token for its address.
 
     Raises SmokeError when it does not answer as it has to.
     """
@@ -184,7 +184,7 @@ def healthy(seen: Seen, where: str) -> Release:
         raise NothingToRestore(
             f"{where}: {seen.live or 'nothing'} is live, which was not judged there; deploy it there first"
         )
-    return pinned(seen.live)
+    return parse_release(seen.live)
 
 
 def restorable(seen: Seen, version: str | None) -> Release | None:
@@ -192,10 +192,10 @@ def restorable(seen: Seen, version: str | None) -> Release | None:
     attempt = seen.journal.attempt
     gone = attempt.release if attempt and version is None else seen.live
     entry = seen.journal.good(gone, version)
-    return pinned(entry.release) if entry else None
+    return parse_release(entry.release) if entry else None
 
 
-def _published(environment: Environment, project: str, version: str) -> Image:
+def _image_of_version(environment: Environment, project: str, version: str) -> Image:
     """Return the image of a version in an environment's registry; raises InvalidEnvironment without one."""
     if not environment.common.registry:
         raise InvalidEnvironment(

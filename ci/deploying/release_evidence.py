@@ -14,7 +14,7 @@ from oci.repository import Repository
 def golden(release: Release, content: bytes) -> Golden:
     """Return the golden rows of a release's provenance; raises ReleaseRejected when that has none of it."""
     try:
-        statement = canonical_json.parsed(content)
+        statement = canonical_json.parse(content)
         about = {f"sha256:{each['digest']['sha256']}" for each in statement["subject"]}
         rows, card = (provenance.content(statement, path) for path in (provenance.GOLDEN, CARD))
     except (ValueError, LookupError, TypeError) as error:
@@ -30,9 +30,9 @@ def golden(release: Release, content: bytes) -> Golden:
 async def version(repository: Repository, release: Release) -> str:
     """Return what version an image says that it is; raises RegistryError when it says nothing."""
     try:
-        manifest = canonical_json.parsed(await repository.manifest(release.digest))
+        manifest = canonical_json.parse(await repository.manifest(release.digest))
         content = await repository.document(str(manifest["config"]["digest"]))
-        config: dict[str, Any] = canonical_json.parsed(content)
+        config: dict[str, Any] = canonical_json.parse(content)
         return str(config["config"]["Labels"][VERSION])
     except (ValueError, LookupError, TypeError) as error:
         raise RegistryError(f"registry: {release} has no label {VERSION}: {error!r}") from error

@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 class Decorator(Protocol):
-    """What changes a method's parameters."""
+    """Decorator that changes a method's parameters."""
 
     def __call__(self, method: Callable[..., Awaitable[Result]], /) -> Callable[..., Awaitable[Result]]:
         """Return the changed method."""
@@ -50,7 +50,7 @@ async def identity(
     ] = None,
     oidc_token: Annotated[
         dagger.Secret | None,
-        Doc("The token to ask there with: env:ACTIONS_ID_TOKEN_REQUEST_TOKEN; or an identity token itself"),
+        Doc("The token for that request: env:ACTIONS_ID_TOKEN_REQUEST_TOKEN; or an identity token itself"),
     ] = None,
     google_endpoints: Annotated[
         dagger.File | None, Doc("A TOML file of other addresses than Google's own, for rehearsals")
@@ -73,9 +73,9 @@ async def identity(
 
 async def operator(
     by: Annotated[
-        str | None, Doc("Who deploys, for the journal; the job's run where an identity tells")
+        str | None, Doc("The operator's name, for the journal; by default the job's run, from its identity")
     ] = None,
-    takeover: Annotated[bool, Doc("Go on with, or undo, what somebody else has left half done")] = False,
+    takeover: Annotated[bool, Doc("Go on with, or undo, what another operator left half done")] = False,
     docker: Annotated[
         dagger.Socket | None, Doc("A manager's Docker, for a swarm: unix:///var/run/docker.sock")
     ] = None,
@@ -83,12 +83,12 @@ async def operator(
         dagger.Secret | None, Doc("A token of the cluster's API; else Google's, as for GKE")
     ] = None,
     alertmanager: Annotated[
-        str | None, Doc("Alertmanager's address, to be told when a deployment fails or is undone")
+        str | None, Doc("Alertmanager's address, for alerts when a deployment fails or is rolled back")
     ] = None,
 ) -> Operator:
     """Return who deploys, what lets them in, and who is alerted."""
-    told = Alertmanager.of(alertmanager) if alertmanager else None
-    return Operator(by, takeover, docker, kubernetes_token, told)
+    alerts = Alertmanager.of(alertmanager) if alertmanager else None
+    return Operator(by, takeover, docker, kubernetes_token, alerts)
 
 
 async def consent(
@@ -100,12 +100,12 @@ async def consent(
         bool, Doc("Sign for a private repository, too, whose name the public log then shows for ever")
     ] = False,
 ) -> Consent:
-    """Return what lets a release be signed."""
+    """Return the consent to sign a release."""
     token = Token(await sigstore_token.plaintext()) if sigstore_token else None
     return Consent(token, sign_private)
 
 
-def gathered(describe: Callable[..., Awaitable[object]], name: str) -> Decorator:
+def gather_arguments(describe: Callable[..., Awaitable[object]], name: str) -> Decorator:
     """Return a decorator: a method takes the parameters of `describe`, and is passed what that returns.
 
     The method's own parameter of that name goes away, keyword-only as the others then are.
@@ -117,7 +117,7 @@ def gathered(describe: Callable[..., Awaitable[object]], name: str) -> Decorator
         if each in parameters
     }
 
-    def taking(method: Callable[..., Awaitable[Result]]) -> Callable[..., Awaitable[Result]]:
+    def decorate(method: Callable[..., Awaitable[Result]]) -> Callable[..., Awaitable[Result]]:
         @functools.wraps(method)
         async def call(self: object, /, *positional: Any, **named: Any) -> Result:
             described = {each: named.pop(each) for each in parameters if each in named}
@@ -131,9 +131,9 @@ def gathered(describe: Callable[..., Awaitable[object]], name: str) -> Decorator
         call.__annotations__ = {each: hint for each, hint in hints.items() if each != name} | types
         return call
 
-    return taking
+    return decorate
 
 
-identified = gathered(identity, "identity")
-operated = gathered(operator, "operator")
-consenting = gathered(consent, "consent")
+identified = gather_arguments(identity, "identity")
+operated = gather_arguments(operator, "operator")
+consenting = gather_arguments(consent, "consent")

@@ -29,7 +29,7 @@ Reached = AsyncIterator[tuple[Target, Retrying]]
 
 @dataclass(frozen=True)
 class Operator:
-    """Who deploys, as they gave it, what lets them in where Google's tokens do not, and who is alerted."""
+    """Operator of a deployment: name, credentials where Google's tokens are not enough, Alertmanager."""
 
     by: str | None = None
     takeover: bool = False
@@ -47,7 +47,7 @@ class Files(Protocol):
 
 @dataclass(frozen=True)
 class Reach:
-    """Opens targets as somebody, with the repository's files; a socket is lent to a container of the base."""
+    """Opens targets as an operator, with the repository's files; a container of the base gets the socket."""
 
     source: Files
     base: dagger.Container
@@ -55,8 +55,8 @@ class Reach:
     operator: Operator
 
     @asynccontextmanager
-    async def opened(self, environment: Environment) -> Reached:
-        """Open an environment's target and the client that it is asked with."""
+    async def open_target(self, environment: Environment) -> Reached:
+        """Open an environment's target and the client for its requests."""
         settings = environment.settings
         if isinstance(settings, kubernetes.Settings):
             opening = self._cluster(settings)
@@ -70,7 +70,7 @@ class Reach:
     async def owner(self, client: Retrying) -> str:
         """Return who deploys: as they say, else as their identity says."""
         if self.operator.by or self.identity is None:
-            return self.operator.by or "somebody who gave no --by"
+            return self.operator.by or "an operator without --by"
         claims = (await Federation(self.identity, client).identity_token()).claims()
         return f"{claims['repository']} run {claims['run_id']}" if "run_id" in claims else str(claims["sub"])
 
@@ -87,7 +87,7 @@ class Reach:
         given = self.operator.kubernetes_token
         async with patient(authority=authority) as client, patient() as google:
             if given:
-                mint = _known(Token(await given.plaintext()))
+                mint = _mint_of(Token(await given.plaintext()))
             else:
                 mint = Federation(self._identity("kubernetes"), google).access_token
             api = Api("Kubernetes", settings.server, client, mint, kubernetes.conflict)
@@ -97,7 +97,7 @@ class Reach:
     async def _swarm(self, settings: swarm.Settings) -> Reached:
         if self.operator.docker is None:
             raise InvalidIdentity(
-                "swarm: is asked through a manager's socket; give --docker unix:///var/run/docker.sock"
+                "swarm: requests need a manager's socket; give --docker unix:///var/run/docker.sock"
             )
         service = swarm.template(await self.source.file(_SWARM).contents())
         key = Token(secrets.token_urlsafe())
@@ -105,7 +105,7 @@ class Reach:
         try:
             address = await relay.endpoint(port=_RELAY_PORT, scheme="http")
             async with patient() as client:
-                api = Api("Docker", address, client, _known(key), swarm.changed)
+                api = Api("Docker", address, client, _mint_of(key), swarm.changed)
                 yield swarm.Swarm(settings, service, api, client.http), client
         finally:
             await relay.stop()
@@ -130,7 +130,7 @@ class Reach:
         return self.identity
 
 
-def _known(token: Token) -> Mint:
+def _mint_of(token: Token) -> Mint:
     async def mint() -> Token:
         return token
 

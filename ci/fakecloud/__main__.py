@@ -19,10 +19,10 @@ Value = TypeVar("Value")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until told to stop; the first line on stdout says where."""
+    """Serve until a signal stops it; the first line on stdout has the address."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    # Only the stand-in's own log, which knows no tokens.
+    # Only the fake cloud's own log, which has no tokens.
     for library in ("httpx", "uvicorn"):
         logging.getLogger(library).setLevel(logging.WARNING)
     job = replace(Job(), ref=f"refs/tags/{given.tag}")
@@ -48,29 +48,31 @@ def _parser() -> argparse.ArgumentParser:
         "--registry-url", required=True, help="the real registry, such as http://registry:5000"
     )
     parser.add_argument(
-        "--request-token-file", type=Path, required=True, help="a file with the token that the job asks with"
+        "--request-token-file", type=Path, required=True, help="a file with the job's request token"
     )
-    parser.add_argument(
-        "--control-key-file", type=Path, help="a file with the key of the door by which revisions are started"
-    )
+    parser.add_argument("--control-key-file", type=Path, help="a file with the key of the control endpoint")
     parser.add_argument("--objects", type=Path, help="a folder of buckets with the objects of Cloud Storage")
     parser.add_argument("--tag", default="v1.0.0", help="the Git tag that the job runs for")
     parser.add_argument(
-        "--fault", type=_checked(faults.parse), action="append", default=[], help="see rehearsal/faults.py"
+        "--fault",
+        type=_argparse_type(faults.parse),
+        action="append",
+        default=[],
+        help="see fakecloud/state/faults.py",
     )
     return parser
 
 
-def _checked(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+def _argparse_type(parse: Callable[[str], Value]) -> Callable[[str], Value]:
     """Return a parser whose refusal argparse shows as it is."""
 
-    def checked(text: str) -> Value:
+    def parse_argument(text: str) -> Value:
         try:
             return parse(text)
         except InvalidFault as error:
             raise argparse.ArgumentTypeError(str(error)) from error
 
-    return checked
+    return parse_argument
 
 
 if __name__ == "__main__":

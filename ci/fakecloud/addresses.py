@@ -8,7 +8,7 @@ PORT = 8080
 
 
 def endpoints(base: str, world: World) -> str:
-    """Return the text for --google-endpoints when the stand-in answers at a base such as http://google:8080."""
+    """Return the text for --google-endpoints when the fake cloud is at a base such as http://google:8080."""
     lines = [
         f'sts = "{base}{STS}"',
         f'iamcredentials = "{base}{IAM}"',

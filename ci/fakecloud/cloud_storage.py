@@ -26,17 +26,17 @@ class Storage:
         return [Route("/storage/v1/b/{bucket}/o/{name:path}", self.content)]
 
     async def content(self, request: Request) -> Response:
-        """Answer with an object's bytes, to somebody who may read it."""
+        """Respond with an object's bytes if the caller may read it."""
         grant, bucket = self.ledger.bearer(request.headers), request.path_params["bucket"]
         resource = bucket_resource(bucket)
         if request.query_params.get("alt") != "media":
             raise ApiRefusal("INVALID_ARGUMENT", "Only the content of an object is served here: alt=media.")
         if not grant.unrestricted or not allows(self.world, grant.principal, READ_OBJECT, resource):
-            raise _denied(grant.principal)
+            raise _denied_error(grant.principal)
         key = f"{bucket}/{_name(request)}"
         if key not in self.world.objects:
             if not allows(self.world, grant.principal, LIST_OBJECTS, resource):
-                raise _denied(grant.principal)
+                raise _denied_error(grant.principal)
             raise PlainRefusal(404, f"No such object: {key}")
         return Response(self.world.objects[key], media_type="application/octet-stream")
 
@@ -50,7 +50,7 @@ def _name(request: Request) -> str:
     return unquote(name.decode("ascii"))
 
 
-def _denied(principal: object) -> PlainRefusal:
+def _denied_error(principal: object) -> PlainRefusal:
     who = principal.email if isinstance(principal, ServiceAccount) else "Caller"
     return PlainRefusal(
         403,

@@ -39,7 +39,7 @@ def server(app: ASGIApp) -> uvicorn.Server:
 
 
 def cut(scope: Scope) -> None:
-    """Reset a request's connection: whoever reads from it or writes to it fails at once."""
+    """Reset a request's connection: reads and writes of either side fail at once."""
     transport: asyncio.Transport = scope["state"][_TRANSPORT]
     # Closing with a linger time of zero sends RST instead of FIN.
     with contextlib.suppress(OSError):
@@ -52,7 +52,7 @@ def cut_within_body(scope: Scope, receive: Receive) -> Receive:
     """Return a receiver that hands half of the first piece of the body on, then cuts the connection."""
     pieces = iter([True])
 
-    async def halved() -> Message:
+    async def receive_half() -> Message:
         if next(pieces, False):
             message = await receive()
             body: bytes = message.get("body", b"")
@@ -60,4 +60,4 @@ def cut_within_body(scope: Scope, receive: Receive) -> Receive:
         cut(scope)
         return {"type": "http.disconnect"}
 
-    return halved
+    return receive_half

@@ -30,8 +30,8 @@ from fakecloud.identity.github import GitHub
 from fakecloud.identity.iam import Credentials
 from fakecloud.identity.sts import TokenService
 from fakecloud.registry.artifact_registry import Artifacts
-from fakecloud.registry.registry_proxy import Front
-from fakecloud.registry.token_endpoint import Doorkeeper
+from fakecloud.registry.registry_proxy import RegistryHost
+from fakecloud.registry.token_endpoint import TokenEndpoint
 from fakecloud.registry.upstream_registry import Relay
 from fakecloud.sigstore import paths
 from fakecloud.sigstore.sigstore_services import Sigstore
@@ -65,14 +65,14 @@ _ENDPOINTS = {
 # google.rpc.Code by HTTP status.
 _CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
 _CODES |= {500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
-# Whoever knows an upload's or a download's address may use it: the log does not know it.
+# The address of an upload or a download is its only secret: it stays out of the log.
 _SECRET = re.compile(r"/(uploads|downloads)/[^/]+$")
 
 
 def application(
     world: World, registry_url: str, faults: Sequence[Fault | ClockSkew] = (), *, seconds: float = 0.1
 ) -> ASGIApp:
-    """Return the stand-in for a world, in front of the real registry at a URL.
+    """Return the fake cloud's application for a world, in front of the real registry at a URL.
 
     A change of a Cloud Run service takes some seconds.
     """
@@ -108,14 +108,14 @@ def application(
         Mount(addresses.STORAGE, routes=Storage(world, ledger).routes),
         Mount(addresses.CONTROL, routes=[*Control(state, world.control_key).routes, *github.control]),
         *Sigstore.of(world.issuer, github.ring, ledger.clock.google).routes,
-        *Front(world, ledger, relay, Doorkeeper(world, ledger)).routes,
+        *RegistryHost(world, ledger, relay, TokenEndpoint(world, ledger)).routes,
     ]
     app = Starlette(routes=routes, exception_handlers={Refusal: refused}, lifespan=lifespan)
     return Gate(app, serving, ledger.clock, Faults.of(faults))
 
 
 async def refused(request: Request, refusal: Exception) -> Response:
-    """Answer with what somebody who refuses says."""
+    """Respond with a refusal."""
     assert isinstance(refusal, Refusal)
     log.info("refused: %s", refusal)
     return refusal.response()
@@ -123,7 +123,7 @@ async def refused(request: Request, refusal: Exception) -> Response:
 
 @dataclass(frozen=True)
 class Gate:
-    """What every request passes."""
+    """Middleware of every request: faults, Google's date, log."""
 
     app: ASGIApp
     serving: ASGIApp
@@ -136,7 +136,7 @@ class Gate:
             return await self.app(scope, receive, send)
         endpoint, started, status = _endpoint(scope["path"]), time.monotonic(), 0
 
-        async def dated(message: Message) -> None:
+        async def send_dated(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -145,7 +145,7 @@ class Gate:
 
         fault = self.faults.strike(endpoint, body=_has_body(scope))
         try:
-            await self._serve(fault, scope, receive, dated)
+            await self._serve(fault, scope, receive, send_dated)
         except ClientDisconnect:
             status = 0
         finally:
@@ -159,12 +159,12 @@ class Gate:
         elif fault is None:
             await self.app(scope, receive, send)
         elif fault.what == "timeout":
-            await _disconnected(receive)
+            await _wait_for_disconnect(receive)
         elif fault.what != "reset":
             await _unavailable(int(fault.what))(scope, receive, send)
         elif not _has_body(scope):
             cut(scope)
-            await _disconnected(receive)
+            await _wait_for_disconnect(receive)
         else:
             await self.app(scope, cut_within_body(scope, receive), send)
 
@@ -178,7 +178,7 @@ def _has_body(scope: Scope) -> bool:
     return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -157,7 +157,7 @@ def _only_image(archive: Path, files: dict[str, tuple[int, int]]) -> dict[str, A
 
 
 def _is_attestation(descriptor: dict[str, Any]) -> bool:
-    """Whether a manifest only tells how its neighbour was built, as BuildKit's do."""
+    """Return whether a manifest only describes its neighbour's build, as BuildKit's do."""
     return (descriptor.get("annotations") or {}).get("vnd.docker.reference.type") == "attestation-manifest"
 
 

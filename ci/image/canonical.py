@@ -45,7 +45,7 @@ _GZIP_FORMAT = 31  # zlib's word for a gzip stream
 
 @dataclass(frozen=True)
 class Origin:
-    """What an image is built from: a commit, and the base image NAME@sha256:….
+    """Origin of an image: a commit, and the base image NAME@sha256:….
 
     `revision` ends with DIRTY when more than the commit was built; `created` is its time, RFC 3339 in UTC.
     """
@@ -77,7 +77,7 @@ def write(image: Layout, tree: Tree, origin: Origin, archive: Path) -> Layout:
         parts = cut(tree)
         files = [stack.enter_context(tempfile.TemporaryFile()) for _ in parts]
         with ThreadPoolExecutor() as pool:
-            layers = list(pool.map(_packed, parts, parts.values(), files))
+            layers = list(pool.map(_pack, parts, parts.values(), files))
         config = configuration(image, origin, {layer.name: layer.diff_id for layer in layers})
         content = manifest(config, [layer.blob for layer in layers])
         with Archive.of(archive, content) as written:
@@ -163,7 +163,7 @@ class _Hashed:
 
 
 class _Gzip:
-    """What a tar is written to: compressed into a file, and hashed on both sides."""
+    """Output of a tar: compressed into a file, and hashed on both sides."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.diff_id, self.digest = hashlib.sha256(), hashlib.sha256()
@@ -186,7 +186,7 @@ class _Gzip:
         self._file.write(compressed)
 
 
-def _packed(name: str, entries: Iterable[Entry], file: IO[bytes]) -> _Packed:
+def _pack(name: str, entries: Iterable[Entry], file: IO[bytes]) -> _Packed:
     out = _Gzip(file)
     _write(entries, out)
     size = out.finish()

@@ -15,7 +15,7 @@ def digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def parsed(content: bytes | str) -> Any:
+def parse(content: bytes | str) -> Any:
     """Return the JSON value of a text from outside; raises ValueError when it is malformed in any way."""
     try:
         return json.loads(content)

@@ -3,7 +3,7 @@
     python compare.py OURS.tar THEIRS.tar
 
 Prints the differences, with exit status 1 when there are any. What only packing makes (an engine's own
-layers, times, owners) is told as such: `canonical.py` takes it away.
+layers, times, owners) is named as such: `canonical.py` takes it away.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def differences(ours: Layout, theirs: Layout) -> list[str]:
     """Return a sentence for each difference, none when the digests are the same. Raises InvalidLayout."""
     if ours.digest == theirs.digest:
         return []
-    with layer_tree.opened(ours) as our_tree, layer_tree.opened(theirs) as their_tree:
+    with layer_tree.open_tree(ours) as our_tree, layer_tree.open_tree(theirs) as their_tree:
         found = [*_configuration(ours.config, theirs.config), *_files(our_tree, their_tree)]
     return found or [
         "packing: the same files and settings in other layers, with other times, owners or modes"
@@ -52,10 +52,10 @@ def unequal(
         for index, (one, other) in enumerate(zip_longest(ours, theirs)):
             yield from unequal(f"{path}[{index}]", one, other, places)
     elif ours != theirs:
-        yield f"{path}: {_shown(ours)} {places[0]}, {_shown(theirs)} {places[1]}"
+        yield f"{path}: {_show(ours)} {places[0]}, {_show(theirs)} {places[1]}"
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     return "nothing" if value is None else f"{value!r:.100}"
 
 

@@ -1,7 +1,7 @@
-"""What an image consists of: Debian's packages, Python's, the interpreter, the service, its model, the rest.
+"""Components of an image: Debian's packages, Python's, the interpreter, the service, its model, the rest.
 
 Every file of an image belongs to one component, by the image's own records: dpkg's, as `package_record.py`
-left them, and pip's (`*.dist-info`). Byte-code belongs to whom its source belongs. Raises InvalidLayout when
+left them, and pip's (`*.dist-info`). Byte-code belongs to its source's component. Raises InvalidLayout when
 a record is broken.
 """
 
@@ -84,13 +84,13 @@ def _debian(tree: Tree) -> Iterator[Claim]:
     for path in tree:
         if not path.startswith(DEBIAN_RECORDS) or path.endswith(".md5sums") or tree[path].kind != "file":
             continue
-        told = _headers(_text(tree, path))
-        name, version = told["Package"], told["Version"]
-        where = f"?arch={told['Architecture']}{distribution}"
+        fields = _headers(_text(tree, path))
+        name, version = fields["Package"], fields["Version"]
+        where = f"?arch={fields['Architecture']}{distribution}"
         purl = f"pkg:deb/debian/{quote(name)}@{quote(version, safe='')}{where}"
         sums, terms = f"{path}.md5sums", f"usr/share/doc/{name}/copyright"
         licences = sorted(set(_DEBIAN_LICENCE.findall(_text(tree, terms))))
-        origin, _, built_from = (told["Source"] or name).partition(" ")
+        origin, _, built_from = (fields["Source"] or name).partition(" ")
         source = f"{origin} {built_from.strip('()') or version}"
         component = Component("library", name, version, purl, licences=tuple(licences), source=source)
         yield component, [path, sums, terms, *(line[_MD5:] for line in _text(tree, sums).splitlines())]
@@ -100,20 +100,20 @@ def _python(tree: Tree) -> Iterator[Claim]:
     for path in tree:
         if not (found := _DISTRIBUTION.fullmatch(path)):
             continue
-        told = _headers(_text(tree, path))
-        name, version = re.sub(r"[-_.]+", "-", told["Name"]).lower(), told["Version"]
-        licences = _python_licences(told)
+        fields = _headers(_text(tree, path))
+        name, version = re.sub(r"[-_.]+", "-", fields["Name"]).lower(), fields["Version"]
+        licences = _python_licences(fields)
         purl = f"pkg:pypi/{name}@{quote(version, safe='')}"
-        component = Component("library", name, version, purl, told["License-Expression"] or "", licences)
+        component = Component("library", name, version, purl, fields["License-Expression"] or "", licences)
         rows = csv.reader(_text(tree, f"{posixpath.dirname(path)}/RECORD").splitlines())
         yield component, [posixpath.normpath(f"{found['packages']}/{row[0]}") for row in rows]
 
 
-def _python_licences(told: Message) -> tuple[str, ...]:
+def _python_licences(fields: Message) -> tuple[str, ...]:
     """Return what a distribution calls its licences, its classifiers before its own words."""
-    classified = (each for each in told.get_all("Classifier", ()) if each.startswith(_LICENCE_CLASSIFIER))
+    classified = (each for each in fields.get_all("Classifier", ()) if each.startswith(_LICENCE_CLASSIFIER))
     names = sorted({each.rpartition(" :: ")[2] for each in classified})
-    words = (told["License"] or "").strip().splitlines()
+    words = (fields["License"] or "").strip().splitlines()
     return tuple(names or words[:1])
 
 

@@ -82,7 +82,7 @@ def deviations(image: Layout, tree: Tree) -> Iterator[str]:
 
 def _document(name: str, found: bytes, made: bytes) -> Iterator[str]:
     if found != made:
-        differing = list(unequal(name, canonical_json.parsed(found), canonical_json.parsed(made), PLACES))
+        differing = list(unequal(name, canonical_json.parse(found), canonical_json.parse(made), PLACES))
         yield from differing or [f"{name}: the same in other bytes than the canonical ones"]
 
 
@@ -105,7 +105,7 @@ def _layer(
     if blob is None:
         yield f"{where}: is missing"
         return
-    with layer_tree.unpacked(image, blob) as (layer, end):
+    with layer_tree.open_layer(image, blob) as (layer, end):
         begin = layer.tell()
         if _digest(layer, end) == diff_id:
             return

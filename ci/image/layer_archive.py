@@ -61,7 +61,7 @@ class _Header(tarfile.TarInfo):
 
 
 def is_gzip(archive: IO[bytes], blob: Blob) -> bool:
-    """Whether a layer is compressed, and stand at its begin; raises InvalidLayout for zstd."""
+    """Return whether a layer is compressed, and go to its begin; raises InvalidLayout for zstd."""
     archive.seek(blob.offset)
     magic = archive.read(len(_ZSTD))
     archive.seek(blob.offset)

@@ -1,4 +1,4 @@
-"""What an image's layers show when each lies on the one before: one tree of files, folders and links.
+"""Tree of files, folders and links that an image's layers show when each lies on the one before.
 
 Owners, times, modes (but for being executable) and extended attributes are not kept: a rule of
 `canonical.py` sets them. What such a rule could not express, as a device, is refused with InvalidLayout.
@@ -27,7 +27,7 @@ _OPAQUE = ".wh..wh..opq"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is at one path, such as `venv/bin/python`; a file's content lies in `stored` from `offset` on."""
+    """Entry at one path, such as `venv/bin/python`; a file's content lies in `stored` from `offset` on."""
 
     path: str
     kind: Literal["folder", "file", "link"]
@@ -62,7 +62,7 @@ class Entry:
 
 
 class Reader:
-    """What `Entry.reader` gives: the little of a file object that `tarfile` needs."""
+    """File object of an entry, with no more than `tarfile` needs."""
 
     def __init__(self, entry: Entry) -> None:
         self._entry, self._done = entry, 0
@@ -84,7 +84,7 @@ Tree = Mapping[str, Entry]
 
 
 @contextmanager
-def opened(image: Layout) -> Iterator[Tree]:
+def open_tree(image: Layout) -> Iterator[Tree]:
     """Open what an image shows, sorted by path; its files can be read while the block runs.
 
     Raises InvalidLayout. Compressed layers are unpacked into temporary files.
@@ -93,7 +93,7 @@ def opened(image: Layout) -> Iterator[Tree]:
     with ExitStack() as stack:
         for blob in image.layers:
             try:
-                layer, end = stack.enter_context(unpacked(image, blob, left))
+                layer, end = stack.enter_context(open_layer(image, blob, left))
                 left -= end - layer.tell()
                 tree.lay(layer, end)
             except layer_archive.UNREADABLE as error:
@@ -102,7 +102,7 @@ def opened(image: Layout) -> Iterator[Tree]:
 
 
 @contextmanager
-def unpacked(image: Layout, blob: Blob, limit: int = MAX_BYTES) -> Iterator[tuple[IO[bytes], int]]:
+def open_layer(image: Layout, blob: Blob, limit: int = MAX_BYTES) -> Iterator[tuple[IO[bytes], int]]:
     """Open a layer's tar at its begin and say where it ends; in the archive itself unless compressed."""
     with image.archive.open("rb") as archive:
         if not layer_archive.is_gzip(archive, blob):
@@ -146,7 +146,7 @@ class _Tree:
             elif name.startswith(WHITEOUT):
                 self._remove(folder, name.removeprefix(WHITEOUT))
             elif member.kind == "hard link":
-                added[member.path] = replace(self._linked(member, added), path=member.path)
+                added[member.path] = replace(self._link_target(member, added), path=member.path)
             else:
                 added[member.path] = _entry(member, layer)
         for entry in added.values():
@@ -178,7 +178,7 @@ class _Tree:
             node = node.below.get(part) if node else None
         return node
 
-    def _linked(self, member: Member, added: Tree) -> Entry:
+    def _link_target(self, member: Member, added: Tree) -> Entry:
         """Return what a hard link is another name of."""
         node = self._find(member.target)
         found = added.get(member.target) or (node.entry if node else None)

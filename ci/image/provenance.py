@@ -1,7 +1,7 @@
-"""Where an image comes from: SLSA v1 provenance in an in-toto statement, the same bytes for the same image.
+"""Provenance of an image: SLSA v1 in an in-toto statement, the same bytes for the same image.
 
 https://slsa.dev/spec/v1.0/provenance. Neither a time nor a run's id is in it, as these differ from build to
-build. It binds the bill of materials, and holds the model's card and golden rows, so that whoever judges a
+build. It binds the bill of materials, and holds the model's card and golden rows, so that a judge of a
 running release need not ask that release for them.
 """
 
@@ -79,7 +79,7 @@ def _data(tree: Tree) -> dict[str, Any]:
 
 
 def _file(tree: Tree, path: str) -> dict[str, Any]:
-    """Describe a file of the image; what tells of the model is held whole."""
+    """Describe a file of the image; files that describe the model are held whole."""
     described: dict[str, Any] = {"digest": {"sha256": tree[path].sha256()}, "name": path}
     if path in (CARD, GOLDEN):
         described["content"] = base64.b64encode(tree[path].content()).decode()

@@ -30,7 +30,7 @@ def write(image: Path, origin: Origin, folder: Path) -> str:
     """
     folder.mkdir(parents=True, exist_ok=True)
     built = archive_reader.read(image)
-    with layer_tree.opened(built) as tree:
+    with layer_tree.open_tree(built) as tree:
         written = canonical.write(built, tree, origin, folder / IMAGE)
         materials = sbom.document(written, tree)
         (folder / SBOM).write_bytes(materials)

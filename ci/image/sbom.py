@@ -28,7 +28,7 @@ def document(image: Layout, tree: Tree) -> bytes:
     """Return the bill of materials of a canonical image whose opened tree is given."""
     labels = image.labels
     found = components.components(tree, labels.get(TITLE, ""), labels.get(VERSION, ""))
-    pins = pinned(tree)
+    pins = read_pins(tree)
     main, *others = (_component(each, paths, tree, pins) for each, paths in found.items())
     main["hashes"] = [_sha256(image.digest.removeprefix("sha256:"))]
     others.sort(key=lambda each: str(each["bom-ref"]))
@@ -45,7 +45,7 @@ def document(image: Layout, tree: Tree) -> bytes:
     )
 
 
-def pinned(tree: Tree) -> Hashes:
+def read_pins(tree: Tree) -> Hashes:
     """Return the hashes of the files that a name and version may be installed from, by the image's lists."""
     texts = (tree[path].content().decode() for path in tree if components.REQUIREMENTS.fullmatch(path))
     return {

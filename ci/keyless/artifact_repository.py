@@ -31,7 +31,7 @@ class ArtifactRepository:
 
     @property
     def path(self) -> str:
-        """Where Artifact Registry's API has it."""
+        """Path of the repository in Artifact Registry's API."""
         return f"/v1/{self}"
 
     def __str__(self) -> str:
@@ -39,6 +39,6 @@ class ArtifactRepository:
 
     @property
     def names(self) -> dict[str, str]:
-        """What the commands of an explanation can name of it."""
+        """Names for the commands of an explanation."""
         named = {"host": self.host, "location": self.location, "project": self.project}
         return named | {"repository": self.repository}

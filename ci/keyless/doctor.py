@@ -17,8 +17,8 @@ from errors import GoogleError, InvalidCondition, NoAnswer, NotReady, PlatformRe
 from image.conformance import PLATFORM, check_machine
 from keyless.artifact_repository import ArtifactRepository
 from keyless.federation import Federation
-from keyless.google_identity import Identity, known, recommended
-from net.http_responses import document, said
+from keyless.google_identity import Identity, advice_names, recommend_condition
+from net.http_responses import describe_response, document
 from net.retry_policy import Retrying, skew
 from net.tokens import Token
 
@@ -39,8 +39,8 @@ _TOLERANCE = 60  # seconds that Google's clock may differ from an issuer's
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What came of a check; `good` is None when it could not be made."""
+class CheckResult:
+    """Result of a check; `good` is None when the check was skipped."""
 
     check: str
     good: bool | None
@@ -53,7 +53,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Signer:
-    """Where releases are signed, and by which repository they have to be; without one nobody has to."""
+    """Signing services, and the repository that has to sign releases; without one, any signer will do."""
 
     services: Sequence[str] = ()
     repository_id: str | None = None
@@ -72,7 +72,7 @@ class Doctor:
         machine: str = PLATFORM,
         signer: Signer | None = None,
     ) -> None:
-        """Ask through a client; a condition is the provider's own, setup-google's when it is not known.
+        """Check through a client; a condition is the provider's own, setup-google's when it is not known.
 
         The machine is the platform that the engine runs on.
         """
@@ -84,19 +84,19 @@ class Doctor:
         self._accepted = False
         self._skews: dict[str, float] = {}
 
-    async def examine(self) -> list[Finding]:
+    async def examine(self) -> list[CheckResult]:
         """Return what comes of every check; those that build on one that failed are not made."""
         self._client.http.event_hooks = {"response": [self._note_clock]}
-        findings: dict[str, Finding] = {}
+        findings: dict[str, CheckResult] = {}
         for check, (step, needed) in self._checks().items():
             wanting = [each for each in needed if not findings[each].good]
             if wanting:
-                findings[check] = Finding(check, None, f"not checked, for want of {wanting[0]}")
+                findings[check] = CheckResult(check, None, f"skipped: requires {wanting[0]}")
             else:
-                findings[check] = await _found(check, step)
+                findings[check] = await _run_check(check, step)
         return list(findings.values())
 
-    def _checks(self) -> dict[str, tuple[Callable[[], Awaitable[str | Finding]], tuple[str, ...]]]:
+    def _checks(self) -> dict[str, tuple[Callable[[], Awaitable[str | CheckResult]], tuple[str, ...]]]:
         return {
             "identity": (self.identity, ()),
             "claims": (self.claims, ("identity",)),
@@ -144,7 +144,7 @@ class Doctor:
     async def condition(self) -> str:
         """Check which clause of the condition fails, which none does if the token was accepted."""
         try:
-            condition = self._condition or recommended(self._claims)
+            condition = self._condition or recommend_condition(self._claims)
         except InvalidCondition:
             return "not known for this issuer; pass --condition to have its clauses checked"
         failing = condition.verdict(self._claims)
@@ -161,22 +161,22 @@ class Doctor:
         return self._identity.service_account or "none, the federated identity works by itself"
 
     async def registry(self) -> str:
-        """Check that a registry answers there, and asks who we are."""
+        """Check that the address is a registry which requires authentication."""
         self._place = place = ArtifactRepository.of(self._registry)
         address = self._identity.endpoints.registry(place.host)
         answer = await self._client.send(self._client.http.build_request("GET", f"{address}/v2/"))
         challenge = answer.headers.get("WWW-Authenticate", "")
         if answer.status_code != 401 or not challenge.startswith("Bearer "):
             raise NotReady(
-                f"{place.host} answered {answer.status_code} where a registry asks for a token\n"
+                f"{place.host} answered {answer.status_code} where a registry requires a token\n"
                 "  fix: pass --registry=LOCATION-docker.pkg.dev/PROJECT/REPOSITORY"
             )
-        return f"{place.host} asks for a token"
+        return f"{place.host} requires a token"
 
     async def permissions(self) -> str:
         """Check that the token may push and pull there."""
-        asked = {"permissions": sorted(_NEEDED)}
-        answer = await self._artifacts("POST", f"{self._place.path}:testIamPermissions", asked)
+        body = {"permissions": sorted(_NEEDED)}
+        answer = await self._artifacts("POST", f"{self._place.path}:testIamPermissions", body)
         missing = _NEEDED - set(answer.get("permissions", []))
         if missing:
             problem = f"{self._place} denies {', '.join(sorted(missing))}"
@@ -195,12 +195,12 @@ class Doctor:
             )
         return f"{place.repository} keeps them"
 
-    async def signer(self) -> str | Finding:
+    async def signer(self) -> str | CheckResult:
         """Check that the policy for signatures names this job's repository."""
         demanded = (self._signer.repository_id, self._signer.owner_id)
         said = tuple(self._claims.get(name) for name in ("repository_id", "repository_owner_id"))
         if demanded == (None, None):
-            return Finding(
+            return CheckResult(
                 "signer",
                 None,
                 "deploy/environments.toml has no table [signature], so that everybody who may push to the "
@@ -214,14 +214,14 @@ class Doctor:
             )
         return f"repository {demanded[0]} of owner {demanded[1]} has to sign"
 
-    async def sigstore(self) -> str | Finding:
+    async def sigstore(self) -> str | CheckResult:
         """Check that a job which signs has a token for that, and reaches Sigstore's services."""
         demanded = self._signer.repository_id is not None
         if not demanded and self._claims.get("repository_visibility") != "public":
-            return Finding("Sigstore", None, "not checked: this repository need not sign")
+            return CheckResult("Sigstore", None, "not checked: this repository need not sign")
         if not self._identity.given.url:
             problem = "the CI system issues no token for Sigstore on request"
-            return Finding("Sigstore", None, problem + self._advice(problem))
+            return CheckResult("Sigstore", None, problem + self._advice(problem))
         for url in self._signer.services:
             await self._reach(url)
         return f"{', '.join(self._signer.services)} answer"
@@ -247,43 +247,43 @@ class Doctor:
         """Check this machine's clock against everyone's that answered."""
         off = {host: seconds for host, seconds in self._skews.items() if abs(seconds) > _TOLERANCE}
         if off:
-            told = ", ".join(f"{host} is {seconds:+.0f} s" for host, seconds in off.items())
-            raise NotReady(f"{told} from this machine's clock\n  fix: timedatectl set-ntp true")
-        return f"within {_TOLERANCE} s of {', '.join(self._skews) or 'nobody: none answered'}"
+            differences = ", ".join(f"{host} is {seconds:+.0f} s" for host, seconds in off.items())
+            raise NotReady(f"{differences} from this machine's clock\n  fix: timedatectl set-ntp true")
+        return f"within {_TOLERANCE} s of {', '.join(self._skews) or 'no server: none responded'}"
 
     async def _artifacts(
-        self, method: str, path: str, asked: dict[str, list[str]] | None = None
+        self, method: str, path: str, body: dict[str, list[str]] | None = None
     ) -> dict[str, Any]:
         token: Token = await self._federation.access_token()
         request = self._client.http.build_request(
             method,
             self._identity.endpoints.artifactregistry + path,
             headers={"Authorization": token.authorization()},
-            json=asked,
+            json=body,
         )
         answer = await self._client.send(request)
         if answer.status_code != 200:
-            problem = f"artifactregistry: {method} {path} answered {said(answer, token)}"
+            problem = f"artifactregistry: {method} {path} answered {describe_response(answer, token)}"
             raise NotReady(problem + self._advice(problem, **self._place.names))
         return document(answer)
 
     def _advice(self, problem: str, **names: str) -> str:
-        return advice(problem, self._claims, **known(self._identity, self._claims) | names)
+        return advice(problem, self._claims, **advice_names(self._identity, self._claims) | names)
 
     async def _note_clock(self, answer: httpx.Response) -> None:
         if (seconds := skew(answer)) is not None:
             self._skews[answer.url.host] = seconds
 
 
-async def _found(check: str, step: Callable[[], Awaitable[str | Finding]]) -> Finding:
+async def _run_check(check: str, step: Callable[[], Awaitable[str | CheckResult]]) -> CheckResult:
     try:
         came = await step()
-        return came if isinstance(came, Finding) else Finding(check, True, came)
+        return came if isinstance(came, CheckResult) else CheckResult(check, True, came)
     except GoogleError as error:
-        return Finding(check, False, str(error))
+        return CheckResult(check, False, str(error))
 
 
-def report(findings: list[Finding]) -> str:
+def report(findings: list[CheckResult]) -> str:
     """Return the findings as a text; raises NotReady with that text when one of them is bad."""
     text = "\n".join(map(str, findings))
     bad = [finding.check for finding in findings if finding.good is False]

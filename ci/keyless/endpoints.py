@@ -1,4 +1,4 @@
-"""Where Google and GitHub are asked: their own addresses, unless a file (`--google-endpoints`) says others.
+"""Addresses of Google's and GitHub's services: their own, unless a file (`--google-endpoints`) has others.
 
 sts = "http://google:8080/sts"
 [registries]
@@ -48,7 +48,7 @@ class Endpoints:
         return cls(**_addresses(given), registries=_addresses(registries))
 
     def registry(self, host: str) -> str:
-        """Return where a registry's host is asked."""
+        """Return the base address for requests to a registry's host."""
         return self.registries.get(host, f"https://{host}")
 
 

@@ -13,10 +13,10 @@ import httpx
 
 from advice.known_errors import advice
 from errors import ExchangeRefused, IdentityError, ImpersonationRefused, InvalidIdentity
-from keyless.google_identity import Identity, known, mapped, verdict
+from keyless.google_identity import Identity, advice_names, map_attributes, verdict
 from keyless.oidc_sources import identity_token
-from net.http_responses import document, member, said
-from net.retry_policy import Retrying, named_skew, served
+from net.http_responses import describe_response, document, member
+from net.retry_policy import Retrying, named_skew, server_time
 from net.tokens import Kept, Token, is_lifetime
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -24,10 +24,10 @@ _TYPE = "urn:ietf:params:oauth:token-type"
 
 
 class Federation:
-    """Mints tokens for one identity, when they are asked for."""
+    """Mints tokens for one identity, on demand."""
 
     def __init__(self, identity: Identity, client: Retrying) -> None:
-        """Ask through a client; nothing is asked yet."""
+        """Take a client for the requests; none is sent yet."""
         self.identity, self._client = identity, client
         self._federated, self._impersonated = Kept(self._exchange), Kept(self._impersonate)
         self._claims: dict[str, object] = {}
@@ -77,7 +77,7 @@ class Federation:
         answer = await self._client.send(request)
         if answer.status_code != 200:
             step = f"sts: exchanging the identity at {self.identity.provider.resource}"
-            raise ExchangeRefused(self._refused(step, answer, subject))
+            raise ExchangeRefused(self._describe_refusal(step, answer, subject))
         return Token(member(answer, "access_token", ExchangeRefused), _lifetime(answer))
 
     async def _impersonate(self) -> Token:
@@ -100,17 +100,19 @@ class Federation:
         answer = await self._client.send(request)
         if answer.status_code != 200:
             step = f"iam: {method} of {account}"
-            raise ImpersonationRefused(self._refused(step, answer, federated, mapped(self._claims)))
+            raise ImpersonationRefused(
+                self._describe_refusal(step, answer, federated, map_attributes(self._claims))
+            )
         return answer
 
-    def _refused(self, step: str, answer: httpx.Response, sent: Token, principal: str = "") -> str:
+    def _describe_refusal(self, step: str, answer: httpx.Response, sent: Token, principal: str = "") -> str:
         """Return what became of a step, with all that helps to end it, and of tokens nothing but claims."""
-        problem = f"{step} answered {said(answer, sent)}"
+        problem = f"{step} answered {describe_response(answer, sent)}"
         notes = [named_skew(answer), principal if answer.status_code == 403 else ""]
         if "attribute condition" in problem:
             notes.append(verdict(self._claims))
         problem += "".join(f"\n  {note}" for note in notes if note)
-        return problem + advice(problem, self._claims, **known(self.identity, self._claims))
+        return problem + advice(problem, self._claims, **advice_names(self.identity, self._claims))
 
 
 def _lifetime(answer: httpx.Response) -> float:
@@ -125,7 +127,7 @@ def _until(answer: httpx.Response) -> float:
     """Return when a token of IAM expires, in time.monotonic(): the date it names is one of IAM's clock."""
     text = member(answer, "expireTime", ImpersonationRefused)
     try:
-        left = datetime.fromisoformat(text) - (served(answer) or datetime.now(UTC))
+        left = datetime.fromisoformat(text) - (server_time(answer) or datetime.now(UTC))
     except (ValueError, TypeError) as error:
         raise ImpersonationRefused(
             f"iam: a token expires at {text!r}, which is no date with a zone"

@@ -36,13 +36,13 @@ class Provider:
         if not match:
             raise InvalidIdentity(
                 f"provider: {text!r} is no workload identity provider, which is projects/NUMBER/locations/"
-                f"global/workloadIdentityPools/POOL/providers/PROVIDER: {_misnamed(text)}"
+                f"global/workloadIdentityPools/POOL/providers/PROVIDER: {_explain_provider_name(text)}"
             )
         return cls(*match.groups())
 
     @property
     def resource(self) -> str:
-        """What STS calls it."""
+        """Name of the provider at STS."""
         return (
             f"//iam.googleapis.com/projects/{self.number}/locations/global/"
             f"workloadIdentityPools/{self.pool}/providers/{self.name}"
@@ -50,7 +50,7 @@ class Provider:
 
     @property
     def audience(self) -> str:
-        """Whom an identity token is to be for."""
+        """Audience of identity tokens for the provider."""
         return f"https:{self.resource}"
 
     def member(self, repository_id: str, environment: str = "") -> str:
@@ -77,7 +77,7 @@ class File(Protocol):
 
 @dataclass(frozen=True)
 class Identity:
-    """Who releases: what all functions that talk to Google take as arguments."""
+    """Identity of a releasing job: the arguments of all functions that send requests to Google."""
 
     provider: Provider
     service_account: str | None
@@ -105,7 +105,7 @@ class Identity:
         return cls(Provider.of(provider), service_account or None, Given(url, token), endpoints)
 
 
-def known(identity: Identity, claims: Mapping[str, object]) -> dict[str, str]:
+def advice_names(identity: Identity, claims: Mapping[str, object]) -> dict[str, str]:
     """Return what the commands of an explanation can name of an identity."""
     provider, account = identity.provider, identity.service_account
     names = {"number": provider.number, "pool": provider.pool, "provider": provider.name}
@@ -118,11 +118,11 @@ def known(identity: Identity, claims: Mapping[str, object]) -> dict[str, str]:
         runs = provider.member(repository, str(claims.get("environment") or ""))
         names = {"pusher": runs} | names | {"member": runs}
     with suppress(InvalidCondition):
-        names["condition"] = str(recommended(claims))
+        names["condition"] = str(recommend_condition(claims))
     return names
 
 
-def recommended(claims: Mapping[str, object]) -> Condition:
+def recommend_condition(claims: Mapping[str, object]) -> Condition:
     """Return setup-google's condition for a token's repository; InvalidCondition when it names none."""
     return Condition.of(str(claims.get("repository_id", "")), str(claims.get("repository_owner_id", "")))
 
@@ -130,13 +130,13 @@ def recommended(claims: Mapping[str, object]) -> Condition:
 def verdict(claims: Mapping[str, object]) -> str:
     """Return which clauses of setup-google's condition a token's claims fail, the ids aside."""
     try:
-        failing = recommended(claims).verdict(claims)
+        failing = recommend_condition(claims).verdict(claims)
     except InvalidCondition:
         return "condition: the token names no repository by number, as GitHub's do"
     return f"condition: {failing or 'nothing but its repository or owner id can be what fails'}"
 
 
-def mapped(claims: Mapping[str, object]) -> str:
+def map_attributes(claims: Mapping[str, object]) -> str:
     """Return the attributes of a token's principal that setup-google's bindings name, "" without any."""
     repository = claims.get("repository_id")
     if repository is None:
@@ -148,7 +148,7 @@ def mapped(claims: Mapping[str, object]) -> str:
     )
 
 
-def _misnamed(text: str) -> str:
+def _explain_provider_name(text: str) -> str:
     match = re.match(r"projects/([^/]+)(?:/locations/global/workloadIdentityPools/[^/]+(/?)$)?", text)
     if match and not match[1].isdecimal():
         return (

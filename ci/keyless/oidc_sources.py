@@ -1,4 +1,4 @@
-"""Where an identity token comes from, and what it is called for.
+"""Sources of identity tokens: GitHub, Buildkite, and tokens that the caller gives.
 
 A source returns a token for an audience; None when what it goes by is not given; it raises IdentityError when
 that is given but broken. Dagger reads variables, files and commands, so that two arguments serve everyone:
@@ -20,7 +20,7 @@ import httpx
 
 from advice.known_errors import advice
 from errors import IdentityError
-from net.http_responses import member, said
+from net.http_responses import describe_response, member
 from net.retry_policy import Retrying
 from net.tokens import Token
 
@@ -29,7 +29,7 @@ _BUILDKITE = re.compile(r"/jobs/[^/]+/oidc/tokens")
 
 @dataclass(frozen=True)
 class Given:
-    """What the caller gave to be recognised by: an address that issues tokens, a token, or both."""
+    """Credentials that the caller gave: an address that issues tokens, a token, or both."""
 
     url: str | None = None
     token: Token | None = None
@@ -39,29 +39,29 @@ Source = Callable[[Given, str, Retrying], Awaitable[Token | None]]
 
 
 async def github(given: Given, audience: str, client: Retrying) -> Token | None:
-    """Ask GitHub for a token, with the token that a job has for asking."""
+    """Request a token from GitHub, with the job's request token."""
     if given.url is None:
         return None
-    url, ticket = _asked(given)
+    url, ticket = _require_request(given)
     request = client.http.build_request(
         "GET",
         url.copy_merge_params({"audience": audience}),
         headers={"Authorization": ticket.authorization()},
     )
-    return _issued(await client.send(request), "value", ticket)
+    return _read_token(await client.send(request), "value", ticket)
 
 
 async def buildkite(given: Given, audience: str, client: Retrying) -> Token | None:
-    """Ask Buildkite's agent API for a token, as `buildkite-agent oidc request-token` does."""
+    """Request a token from Buildkite's agent API, as `buildkite-agent oidc request-token` does."""
     if given.url is None or not _BUILDKITE.search(given.url):
         return None
-    url, ticket = _asked(given)
+    url, ticket = _require_request(given)
     headers = {"Authorization": ticket.authorization("Token")}
     request = client.http.build_request("POST", url, headers=headers, json={"audience": audience})
-    return _issued(await client.send(request), "token", ticket)
+    return _read_token(await client.send(request), "token", ticket)
 
 
-async def presented(given: Given, audience: str, client: Retrying) -> Token | None:
+async def take_given_token(given: Given, audience: str, client: Retrying) -> Token | None:
     """Take the token itself: GitLab's and CircleCI's variables, Kubernetes' file, or anybody else's."""
     if given.token is None or given.url is not None:
         return None
@@ -71,7 +71,7 @@ async def presented(given: Given, audience: str, client: Retrying) -> Token | No
     return given.token
 
 
-SOURCES: tuple[Source, ...] = (buildkite, github, presented)
+SOURCES: tuple[Source, ...] = (buildkite, github, take_given_token)
 
 
 async def identity_token(given: Given, audience: str, client: Retrying) -> Token | None:
@@ -82,7 +82,7 @@ async def identity_token(given: Given, audience: str, client: Retrying) -> Token
     return None
 
 
-def _asked(given: Given) -> tuple[httpx.URL, Token]:
+def _require_request(given: Given) -> tuple[httpx.URL, Token]:
     if given.token is None:
         raise IdentityError("identity: --oidc-url is of no use without --oidc-token; give both")
     try:
@@ -96,9 +96,9 @@ def _asked(given: Given) -> tuple[httpx.URL, Token]:
     return url, given.token
 
 
-def _issued(answer: httpx.Response, name: str, ticket: Token) -> Token:
+def _read_token(answer: httpx.Response, name: str, ticket: Token) -> Token:
     if answer.status_code != 200:
-        problem = f"identity: {answer.url.host} answered {said(answer, ticket)}"
+        problem = f"identity: {answer.url.host} answered {describe_response(answer, ticket)}"
         raise IdentityError(problem + advice(problem, host=answer.url.host))
     token = Token(member(answer, name, IdentityError))
     token.claims()

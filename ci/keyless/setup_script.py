@@ -33,7 +33,7 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Setup:
-    """What things are called at Google, and which GitHub repository releases."""
+    """Names of the resources at Google, and the GitHub repository that releases."""
 
     project: str
     github_repository: str

@@ -17,7 +17,7 @@ def member(answer: httpx.Response, name: str, failure: type[Exception]) -> str:
     return value
 
 
-def said(answer: httpx.Response, sent: Token | None) -> str:
+def describe_response(answer: httpx.Response, sent: Token | None) -> str:
     """Return an answer's status with the code and message of its error, in one short line.
 
     The token that was sent is hidden, should the answer repeat it.
@@ -32,10 +32,10 @@ def said(answer: httpx.Response, sent: Token | None) -> str:
             error or content.get("reason"),
             content.get("error_description") or content.get("message"),
         ]
-    told = ": ".join(str(part) for part in parts if part) or " ".join(answer.text.split())
-    told = sent.hide(told) if sent else told
+    detail = ": ".join(str(part) for part in parts if part) or " ".join(answer.text.split())
+    detail = sent.hide(detail) if sent else detail
     status = f"{answer.status_code} {answer.reason_phrase}"
-    return f"{status}: {told:.500}" if told else f"{status} with an empty body"
+    return f"{status}: {detail:.500}" if detail else f"{status} with an empty body"
 
 
 def document(answer: httpx.Response) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Requests that are sent again when it may help: after 429, 5xx, time-outs and lost connections.
+"""Retry policy for HTTP requests: sent again after 429, 5xx, time-outs and lost connections.
 
-The waits are random up to a bound that doubles ("full jitter"), at least what Retry-After asks for, and end
+The waits are random up to a bound that doubles ("full jitter"), at least as long as Retry-After says, and end
 after a number of attempts and a number of seconds. Nothing else is ever sent again.
 """
 
@@ -64,7 +64,7 @@ class Retrying:
             wait = self._wait(outcome, attempt)
             if self.monotonic() - started + wait > self.seconds:
                 break
-            _LOG.warning("%s: %s; trying again in %.1f s", request.url.host, _told(outcome), wait)
+            _LOG.warning("%s: %s; trying again in %.1f s", request.url.host, _describe(outcome), wait)
             if isinstance(outcome, httpx.Response):
                 await outcome.aclose()
             await self.sleep(wait)
@@ -94,7 +94,7 @@ class Retrying:
             return _Lost(str(error), passing=False, failure=UnusableAnswer)
         except httpx.TransportError as error:
             # httpx's own error would bring its frames along, whose variables hold what was sent.
-            return _Lost(f"{type(error).__name__}: {error}".rstrip(": "), _passing(error))
+            return _Lost(f"{type(error).__name__}: {error}".rstrip(": "), _is_transient(error))
 
     async def pause(self, attempt: int) -> None:
         """Wait as after an attempt, the first being 1, for who sends something again by themselves."""
@@ -102,7 +102,7 @@ class Retrying:
 
     def _wait(self, outcome: "httpx.Response | _Lost", attempt: int) -> float:
         jitter = self._jitter(attempt)
-        return max(jitter, _asked_for(outcome)) if isinstance(outcome, httpx.Response) else jitter
+        return max(jitter, _retry_after(outcome)) if isinstance(outcome, httpx.Response) else jitter
 
     def _jitter(self, attempt: int) -> float:
         return self.jitter(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1)))
@@ -134,14 +134,14 @@ async def patient(
         yield Retrying(http)
 
 
-def served(answer: httpx.Response) -> datetime | None:
-    """Return what the server's clock showed when it answered, None when it does not say."""
+def server_time(answer: httpx.Response) -> datetime | None:
+    """Return the time of a response by the server's clock, None without a Date header."""
     return _date(answer.headers.get("Date", ""))
 
 
 def skew(answer: httpx.Response, now: Callable[[], float] = time.time) -> float | None:
     """Return by how many seconds the server's clock is ahead of this machine's, None when it does not say."""
-    then = served(answer)
+    then = server_time(answer)
     return None if then is None else then.timestamp() - now()
 
 
@@ -154,7 +154,7 @@ def named_skew(answer: httpx.Response, now: Callable[[], float] = time.time) -> 
     return f"this machine's clock is {abs(seconds):.0f} s {way} that of {answer.url.host}"
 
 
-def _passing(error: httpx.TransportError) -> bool:
+def _is_transient(error: httpx.TransportError) -> bool:
     return isinstance(error, _LOST) and "CERTIFICATE_VERIFY_FAILED" not in str(error)
 
 
@@ -164,13 +164,13 @@ def _worth_it(outcome: "httpx.Response | _Lost") -> bool:
     return outcome.status_code == 429 or outcome.status_code >= 500
 
 
-def _asked_for(answer: httpx.Response) -> float:
-    """Return the seconds that Retry-After asks for; a date there is one of the server's clock."""
+def _retry_after(answer: httpx.Response) -> float:
+    """Return the seconds in Retry-After; a date there is one of the server's clock."""
     after = answer.headers.get("Retry-After", "")
     if after.isdecimal():
         return float(after)
     until = _date(after)
-    return (until - (served(answer) or datetime.now(UTC))).total_seconds() if until else 0
+    return (until - (server_time(answer) or datetime.now(UTC))).total_seconds() if until else 0
 
 
 def _date(header: str) -> datetime | None:
@@ -181,5 +181,5 @@ def _date(header: str) -> datetime | None:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
-def _told(outcome: "httpx.Response | _Lost") -> str:
+def _describe(outcome: "httpx.Response | _Lost") -> str:
     return str(outcome.status_code) if isinstance(outcome, httpx.Response) else outcome.why

@@ -9,17 +9,17 @@ Result = TypeVar("Result")
 
 
 class Steps:
-    """Tells every step that starts or ends, one line each; the end's line has its seconds."""
+    """Prints a line for every step that starts or ends; the end's line has its seconds."""
 
     def __init__(
         self, tell: Callable[[str], None], tell_start: Callable[[str], None] = lambda line: None
     ) -> None:
-        """Tell a function each line, and another one that a step starts."""
+        """Take the function that prints a line, and the one that prints that a step starts."""
         self._tell, self._tell_start = tell, tell_start
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Take the block for a step; what it raises ends it, too, and goes on."""
+        """Run the block as a step; an error ends the step, too, and is raised on."""
         started, end = time.monotonic(), ": failed"
         self._tell_start(f"{'starts':>8}  {name}")
         try:
@@ -29,16 +29,16 @@ class Steps:
             self._tell(f"{time.monotonic() - started:6.1f} s  {name}{end}")
 
     def note(self, text: str) -> None:
-        """Tell something about the step that ended, or is being taken."""
+        """Print a remark about the step that ended, or is being taken."""
         self._tell(f"{'':10}{text}")
 
-    def timed(
+    def wrap(
         self, name: str, work: Callable[[], Coroutine[object, object, Result]]
     ) -> Callable[[], Coroutine[object, object, Result]]:
         """Return the work as a step of that name."""
 
-        async def working() -> Result:
+        async def run_step() -> Result:
             with self.step(name):
                 return await work()
 
-        return working
+        return run_step

@@ -54,7 +54,7 @@ class Token:
         return claims
 
     def hide(self, text: str) -> str:
-        """Return a text of somebody else's without the token, should they have repeated it."""
+        """Return a text from elsewhere without the token, should it repeat the token."""
         return text.replace(self.reveal(), repr(self))
 
     def __repr__(self) -> str:
@@ -65,12 +65,12 @@ class Token:
 
 
 def is_lifetime(seconds: object) -> TypeGuard[int]:
-    """Whether a number of seconds can be how long a token lives."""
+    """Return whether a number of seconds can be a token's lifetime."""
     return isinstance(seconds, int) and 0 <= seconds <= _LONGEST
 
 
 class Kept:
-    """A token that is minted when it is first asked for, and anew when less than a minute of it is left."""
+    """A token that is minted on first use, and anew when less than a minute of it is left."""
 
     def __init__(self, mint: Callable[[], Awaitable[Token]], clock: Clock = time.monotonic) -> None:
         """Keep what `mint` returns."""
@@ -79,7 +79,7 @@ class Kept:
         self._lock = anyio.Lock()
 
     async def token(self) -> Token:
-        """Return the token; who asks while it is minted waits for that one."""
+        """Return the token; calls while it is minted wait for that one."""
         async with self._lock:
             if self._token is None or self._token.expires - self._clock() < _ALMOST_OVER:
                 self._token = await self._mint()

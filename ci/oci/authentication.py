@@ -1,7 +1,7 @@
 """Authentication at a registry: the token challenge of the distribution protocol.
 
-An access token goes to the registry's own token endpoint and to nowhere else. Without one, whoever asks is
-nobody, as which some registries let anyone read.
+An access token goes to the registry's own token endpoint and to nowhere else. Without one,
+requests are anonymous; some registries let anyone read.
 """
 
 import base64
@@ -28,7 +28,7 @@ _LIFETIME = 60  # seconds, which the protocol means where a registry says nothin
 
 @dataclass(frozen=True)
 class Challenge:
-    """Where a registry wants a token to come from."""
+    """Challenge of a registry: the token endpoint, and its parameters."""
 
     realm: httpx.URL
     service: str
@@ -36,7 +36,7 @@ class Challenge:
 
     @classmethod
     def of(cls, answer: httpx.Response) -> Self | None:
-        """Return what an answer asks for, None when it asks for nothing that could be got."""
+        """Return the challenge in a response, None without one that can be met."""
         scheme, _, rest = answer.headers.get("WWW-Authenticate", "").partition(" ")
         given = dict(_PARAMETER.findall(rest))
         if scheme.lower() != "bearer" or "realm" not in given:
@@ -48,11 +48,11 @@ class Challenge:
         return cls(realm, given.get("service", ""), given.get("scope", ""))
 
 
-class Door:
-    """What is shown to one registry; its tokens are got when it first asks, and anew when they run out."""
+class Authenticator:
+    """Credentials for one registry; tokens are fetched at its first challenge, and when they expire."""
 
     def __init__(self, client: Retrying, base: httpx.URL, mint: Mint | None) -> None:
-        """Stand before the registry at a base address, with access tokens or as nobody."""
+        """Authenticate at the registry at a base address with access tokens, or anonymously without."""
         self._client, self._base, self._mint = client, base, mint
         self._challenge: Challenge | None = None
         self._token: Token | None = None
@@ -60,8 +60,8 @@ class Door:
         self._lock = anyio.Lock()
 
     @property
-    def known(self) -> bool:
-        """Whether there is somebody to be known as."""
+    def has_tokens(self) -> bool:
+        """True if there are access tokens; without them, requests are anonymous."""
         return self._mint is not None
 
     def show(self, request: httpx.Request) -> None:
@@ -85,12 +85,12 @@ class Door:
             return True
 
     def _shows_otherwise(self, request: httpx.Request) -> bool:
-        """Return whether a token came since a request was sent, which others may have asked for."""
+        """Return whether a token came since a request was sent; another request may have fetched it."""
         sent = request.headers.get("Authorization")
         return self._token is not None and sent != self._token.authorization()
 
     async def _exchange(self, challenge: Challenge) -> Token:
-        request = self._client.http.build_request("GET", _asking(challenge, self._scopes))
+        request = self._client.http.build_request("GET", _token_url(challenge, self._scopes))
         access = await self._mint() if self._mint else None
         if access:
             self._check_realm(challenge)
@@ -100,7 +100,7 @@ class Door:
             hidden = access.hide(reason(answer)) if access else reason(answer)
             refused = RegistryDenied if answer.status_code in (401, 403) else RegistryError
             raise refused(f"token endpoint {challenge.realm} answered {answer.status_code}{hidden}")
-        return _given(challenge, answer)
+        return _read_token(challenge, answer)
 
     def _check_realm(self, challenge: Challenge) -> None:
         if not same_place(challenge.realm, self._base):
@@ -124,7 +124,7 @@ def reason(answer: httpx.Response) -> str:
         return ""
 
 
-def _asking(challenge: Challenge, scopes: dict[str, None]) -> httpx.URL:
+def _token_url(challenge: Challenge, scopes: dict[str, None]) -> httpx.URL:
     named = {"service": challenge.service} if challenge.service else {}
     return challenge.realm.copy_merge_params({**named, "scope": list(scopes)})
 
@@ -133,7 +133,7 @@ def _basic(access: Token) -> str:
     return f"Basic {base64.b64encode(f'{_USER}:{access.reveal()}'.encode()).decode()}"
 
 
-def _given(challenge: Challenge, answer: httpx.Response) -> Token:
+def _read_token(challenge: Challenge, answer: httpx.Response) -> Token:
     """Return an answer's token, of which a traceback shall list no variable."""
     content = document(answer)
     seconds = content.get("expires_in")

@@ -44,20 +44,20 @@ class Manifest:
         """Configuration and layers in their order, each once; an index has none."""
         if self.kind in INDEXES:
             return ()
-        described = self._described("config", "layers")
+        described = self._read_blobs("config", "layers")
         return tuple({blob.digest: blob for blob in described}.values())
 
     @property
     def manifests(self) -> tuple["Blob", ...]:
-        """What an index is of; an image is of none."""
-        return tuple(self._described("manifests")) if self.kind in INDEXES else ()
+        """Manifests that an index lists; none for an image."""
+        return tuple(self._read_blobs("manifests")) if self.kind in INDEXES else ()
 
-    def _described(self, *names: str) -> list["Blob"]:
+    def _read_blobs(self, *names: str) -> list["Blob"]:
         document = self.document
         try:
             members = [document[name] for name in names]
             descriptors = [each for it in members for each in (it if isinstance(it, list) else [it])]
-            return [Blob(*described(each), 0) for each in descriptors]
+            return [Blob(*read_descriptor(each), 0) for each in descriptors]
         except (LookupError, TypeError, ValueError) as error:
             raise RegistryError(f"registry: {self.digest} is no image manifest: {error!r:.200}") from error
 
@@ -133,7 +133,7 @@ class Referrer:
     size: int
 
 
-def listing(present: Manifest | None, added: Iterable[Parcel]) -> Manifest:
+def add_to_index(present: Manifest | None, added: Iterable[Parcel]) -> Manifest:
     """Return the index of referrers, for where a registry keeps none: what it lists already, and more."""
     index = present.document if present else {}
     referrers(index)  # which raises RegistryError for what is no list
@@ -164,11 +164,11 @@ def referrers(index: dict[str, Any]) -> list[Referrer]:
 
 
 def _referrer(descriptor: dict[str, Any]) -> Referrer:
-    digest, size = described(descriptor)
+    digest, size = read_descriptor(descriptor)
     return Referrer(digest, str(descriptor.get("artifactType") or descriptor["mediaType"]), size)
 
 
-def described(descriptor: dict[str, Any]) -> tuple[str, int]:
+def read_descriptor(descriptor: dict[str, Any]) -> tuple[str, int]:
     """Return the digest and the size that a descriptor says; raises ValueError or LookupError."""
     digest, size = descriptor["digest"], descriptor["size"]
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
@@ -178,7 +178,7 @@ def described(descriptor: dict[str, Any]) -> tuple[str, int]:
     return digest, size
 
 
-def checked(content: bytes, digest: str) -> bytes:
+def check_digest(content: bytes, digest: str) -> bytes:
     """Return a content that has the digest; raises RegistryError when it has another one or is too large."""
     if len(content) > MAX_DOCUMENT:
         raise RegistryError(f"registry: {digest} has {len(content)} bytes; {MAX_DOCUMENT} are the most")
@@ -192,7 +192,7 @@ def checked(content: bytes, digest: str) -> bytes:
 def json_object(content: bytes, what: str) -> dict[str, Any]:
     """Return a JSON object; raises RegistryError when the content is something else."""
     try:
-        document = canonical_json.parsed(content)
+        document = canonical_json.parse(content)
     except ValueError as error:
         raise RegistryError(f"registry: {what} is not JSON: {error}") from error
     if not isinstance(document, dict):

@@ -25,7 +25,7 @@ _MAX_TAG, _MAX_REPOSITORY = 128, 255
 
 @dataclass(frozen=True)
 class Image:
-    """Where a release goes: a registry's host, a repository, and a tag, empty where only a digest counts."""
+    """Address of a release: a registry's host, a repository, and a tag, empty where only a digest counts."""
 
     host: str
     repository: str
@@ -33,7 +33,7 @@ class Image:
 
     @property
     def local(self) -> bool:
-        """Whether it goes to the registry that the pipeline keeps itself."""
+        """True if the registry is the pipeline's own local one."""
         return self.host == LOCAL_REGISTRY
 
     def __str__(self) -> str:
@@ -93,7 +93,7 @@ def image(registry: str, name: str, tag: str) -> Image:
     return Image(host, repository, tag)
 
 
-def pinned(text: str) -> Release:
+def parse_release(text: str) -> Release:
     """Return the image that NAME@sha256:… names, as `publish` prints it; the tag may be left out.
 
     Raises InvalidReference, also for a name without a digest: a tag alone may lead to another image tomorrow.
@@ -110,7 +110,7 @@ def pinned(text: str) -> Release:
     return Release(Image(host, repository, release_tag(tag) if tag else ""), digest)
 
 
-def tagged(text: str) -> Image | None:
+def parse_image(text: str) -> Image | None:
     """Return the image that NAME:TAG names, None when a text is no such name; raises InvalidReference."""
     match = _TAGGED.fullmatch(text)
     if not match:

@@ -7,13 +7,13 @@ from functools import partial
 from errors import RegistryError
 from image import canonical_json
 from net.concurrency import together
-from oci.manifests import described
+from oci.manifests import read_descriptor
 from oci.repository import Repository
 
 _UNITS = {"d": 86400, "h": 3600, "min": 60, "s": 1}  # seconds
 
 
-async def listed(repository: Repository, now: datetime | None = None) -> str:
+async def list_releases(repository: Repository, now: datetime | None = None) -> str:
     """Return a line for each tag, the newest image first: tag, digest, age, compressed size."""
     tags = await repository.tags()
     found = await together(*(partial(_image, repository, tag) for tag in tags))
@@ -31,12 +31,12 @@ async def _image(repository: Repository, tag: str) -> tuple[datetime, str, str, 
     """Return when an image was made, its tag, digest and size in bytes."""
     content = await repository.manifest(tag)
     try:
-        manifest = canonical_json.parsed(content)
-        digest, size = described(manifest["config"])
-        config = canonical_json.parsed(await repository.document(digest))
+        manifest = canonical_json.parse(content)
+        digest, size = read_descriptor(manifest["config"])
+        config = canonical_json.parse(await repository.document(digest))
         made = datetime.fromisoformat(config["created"])
         made = made if made.tzinfo else made.replace(tzinfo=UTC)
-        size += sum(described(layer)[1] for layer in manifest["layers"])
+        size += sum(read_descriptor(layer)[1] for layer in manifest["layers"])
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise RegistryError(f"registry: {repository.name}:{tag} is no plain image: {error!r:.200}") from error
     return made, tag, f"sha256:{hashlib.sha256(content).hexdigest()}", size

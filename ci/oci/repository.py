@@ -20,16 +20,16 @@ from errors import RegistryError, RegistryUnreachable, TagTaken
 from image.archive_reader import MANIFEST, MAX_DOCUMENT, Blob, Layout
 from net.concurrency import together
 from net.retry_policy import Retrying, patient
-from oci.authentication import Door, Mint
+from oci.authentication import Authenticator, Mint
 from oci.manifests import (
     ACCEPT,
     REFERRERS_TAG,
     Manifest,
     Parcel,
     Referrer,
-    checked,
+    add_to_index,
+    check_digest,
     json_object,
-    listing,
     referrers,
 )
 from oci.reference import next_free
@@ -54,15 +54,15 @@ def _print(line: str) -> None:
 async def connect(
     url: str, repository: str, *, token: Mint | None = None, names: Mapping[str, str] | None = None
 ) -> AsyncIterator["Repository"]:
-    """Open a repository of the registry at a URL such as https://HOST, as nobody or with access tokens.
+    """Open a repository of the registry at a URL such as https://HOST, with access tokens or anonymously.
 
     `names` are what an explanation's commands can name: `project`, `location`, `repository`, `pusher`, …
     """
     async with patient(_TIMEOUT) as client:
-        yield opened(client, url, repository, token=token, names=names)
+        yield open_with(client, url, repository, token=token, names=names)
 
 
-def opened(
+def open_with(
     client: Retrying,
     url: str,
     repository: str,
@@ -70,9 +70,9 @@ def opened(
     token: Mint | None = None,
     names: Mapping[str, str] | None = None,
 ) -> "Repository":
-    """Return a repository that is asked through a client of one's own."""
+    """Return a repository whose requests go through a given client."""
     base = httpx.URL(url)
-    return Repository(Wire(client, base, Door(client, base, token), repository, names or {}))
+    return Repository(Wire(client, base, Authenticator(client, base, token), repository, names or {}))
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ class Repository:
 
     async def manifest(self, reference: str) -> bytes:
         """Return the manifest of a tag or digest, as it is; raises RegistryError when there is none."""
-        return (await self._existing(reference)).content
+        return (await self._require_manifest(reference)).content
 
-    async def _existing(self, reference: str) -> Manifest:
+    async def _require_manifest(self, reference: str) -> Manifest:
         manifest = await self._manifest(reference)
         if manifest is None:
             raise RegistryError(
@@ -123,16 +123,16 @@ class Repository:
             return None
         manifest = Manifest(answer.headers.get("Content-Type", "").partition(";")[0], answer.content)
         announced = answer.headers.get("Docker-Content-Digest", manifest.digest)
-        checked(answer.content, reference if ":" in reference else announced)
+        check_digest(answer.content, reference if ":" in reference else announced)
         return manifest
 
     async def tags(self) -> list[str]:
         """Return every tag but those of lists of referrers; none when there is no such repository."""
         pages = await self._pages("tags", "list") or ()
-        tags = [tag for page in pages for tag in self._listed(page)]
+        tags = [tag for page in pages for tag in self._read_tags(page)]
         return [tag for tag in tags if not REFERRERS_TAG.fullmatch(tag)]
 
-    def _listed(self, page: dict[str, Any]) -> list[str]:
+    def _read_tags(self, page: dict[str, Any]) -> list[str]:
         """Return the tags of a page; raises RegistryError when they are no list of texts."""
         tags = page.get("tags") or []
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
@@ -170,7 +170,7 @@ class Repository:
             await self._copy(source, digest)
         attached = await self._attach(digest, [await self._parcel(source, each) for each in about])
         if free:
-            await self._put(await source._existing(digest), tag)
+            await self._put(await source._require_manifest(digest), tag)
         return free or attached
 
     async def _copy(self, source: "Repository", digest: str) -> None:
@@ -181,7 +181,7 @@ class Repository:
 
     async def _parcel(self, source: "Repository", digest: str) -> Parcel:
         """Return what another repository has at a digest."""
-        manifest = await source._existing(digest)
+        manifest = await source._require_manifest(digest)
         origin = source.name if source.wire.base == self.wire.base else None
         return Parcel(manifest, manifest.blobs, lambda blob: source.blob(blob.digest, blob.size), origin)
 
@@ -196,7 +196,7 @@ class Repository:
         unlisted = [parcel for parcel in added if not await self._push(parcel, parcel.manifest.digest)]
         if unlisted:
             tag = digest.replace(":", "-")
-            await self._put(listing(await self._manifest(tag), unlisted), tag)
+            await self._put(add_to_index(await self._manifest(tag), unlisted), tag)
         return bool(added)
 
     async def blob(self, digest: str, limit: int) -> AsyncIterator[bytes]:

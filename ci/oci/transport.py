@@ -14,7 +14,7 @@ from advice.known_errors import advice
 from errors import NoAnswer, RegistryDenied, RegistryError, RegistryUnreachable, UnusableAnswer
 from net.bounded_reading import MAX_ANSWER, pieces, seconds_for
 from net.retry_policy import Retrying
-from oci.authentication import Door, reason, same_place
+from oci.authentication import Authenticator, reason, same_place
 
 Content = Callable[[], AsyncIterator[bytes]]
 PULL, PUSH = "pull", "pull,push"
@@ -28,7 +28,7 @@ class Wire:
 
     client: Retrying
     base: httpx.URL
-    door: Door
+    authenticator: Authenticator
     repository: str
     names: Mapping[str, str] = field(default_factory=dict)
 
@@ -86,7 +86,7 @@ class Wire:
         self, build: Callable[[], httpx.Request], expected: tuple[int, ...], scope: str, *, stream: bool
     ) -> httpx.Response:
         answer = await self._once(build(), stream)
-        if answer.status_code == 401 and await self._admitted(answer, scope):
+        if answer.status_code == 401 and await self._admit(answer, scope):
             await answer.aclose()
             answer = await self._once(build(), stream)
         if answer.status_code in expected:
@@ -94,9 +94,9 @@ class Wire:
         raise self._refusal(await self._read(answer) if stream else answer)
 
     async def _once(self, request: httpx.Request, stream: bool) -> httpx.Response:
-        self.door.show(request)
+        self.authenticator.show(request)
         failure: type[RegistryError]
-        # Registries that keep blobs elsewhere redirect who asks for one, never who sends one. httpx shows
+        # Registries that keep blobs elsewhere redirect downloads, never uploads. httpx shows
         # what it was given for one host to no other.
         follow = request.method in ("GET", "HEAD")
         try:
@@ -104,17 +104,17 @@ class Wire:
         except UnusableAnswer as error:
             why, failure = str(error), RegistryError
         except (NoAnswer, httpx.RequestError) as error:
-            why, failure = _said(request, error), RegistryUnreachable
+            why, failure = _describe(request, error), RegistryUnreachable
         raise failure(f"registry {why}")
 
-    async def _admitted(self, answer: httpx.Response, scope: str) -> bool:
+    async def _admit(self, answer: httpx.Response, scope: str) -> bool:
         try:
-            return await self.door.admit(answer, f"repository:{self.repository}:{scope}")
+            return await self.authenticator.admit(answer, f"repository:{self.repository}:{scope}")
         except NoAnswer as error:
             why = str(error)
         except RegistryError as error:
-            told = f"registry {self.host}: {error}"
-            raise type(error)(told + self._advice(told)) from None
+            message = f"registry {self.host}: {error}"
+            raise type(error)(message + self._advice(message)) from None
         raise RegistryUnreachable(f"registry {why}")
 
     async def _read(self, answer: httpx.Response) -> httpx.Response:
@@ -131,7 +131,7 @@ class Wire:
         except UnusableAnswer as error:
             why, failure = str(error), RegistryError
         except httpx.RequestError as error:
-            why = _said(answer.request, error)
+            why = _describe(answer.request, error)
         else:
             return
         raise failure(f"registry {why}")
@@ -151,26 +151,25 @@ class Wire:
         )
 
     def _refusal(self, answer: httpx.Response) -> RegistryError:
-        told, status = reason(answer), answer.status_code
-        asked = (
-            f"registry {self.host}: {answer.request.method} {answer.request.url.path} answered {status}{told}"
-        )
-        if status in (401, 403) and not self.door.known:
+        message, status = reason(answer), answer.status_code
+        request = f"{answer.request.method} {answer.request.url.path}"
+        summary = f"registry {self.host}: {request} answered {status}{message}"
+        if status in (401, 403) and not self.authenticator.has_tokens:
             return RegistryDenied(
-                f"{asked}\n  cause: it lets in nobody without credentials, and none are given\n"
+                f"{summary}\n  cause: it requires credentials, and none are given\n"
                 "  fix: give --workload-identity-provider, or leave --registry out for the local registry"
             )
-        problem = asked + self._advice(asked)
+        problem = summary + self._advice(summary)
         if status in (401, 403):
             return RegistryDenied(problem)
-        passing = status == 429 or status >= 500 or any(code in told for code in _PASSING)
+        passing = status == 429 or status >= 500 or any(code in message for code in _PASSING)
         return (RegistryUnreachable if passing else RegistryError)(problem)
 
     def _advice(self, problem: str) -> str:
         return advice(problem, None, **{"host": self.host, **self.names})
 
 
-def _said(request: httpx.Request, error: Exception) -> str:
+def _describe(request: httpx.Request, error: Exception) -> str:
     if isinstance(error, NoAnswer):
         return str(error)
     return f"{request.url.host}: no answer to {request.method} {request.url.path}: {error!r}"

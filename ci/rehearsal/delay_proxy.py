@@ -19,7 +19,7 @@ async def serve(host: str, port: int, seconds: float, listening: int) -> asyncio
     """Return a server that is listening."""
     delays, none = cycle([0.0] * (_EVERY - 1) + [seconds]), repeat(0.0)
 
-    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def relay_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             there_reader, there_writer = await asyncio.open_connection(host, port)
             try:
@@ -28,7 +28,7 @@ async def serve(host: str, port: int, seconds: float, listening: int) -> asyncio
                 there_writer.close()
         writer.close()
 
-    return await asyncio.start_server(accepted, "0.0.0.0", listening)
+    return await asyncio.start_server(relay_connection, "0.0.0.0", listening)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delays: Iterator[float]) -> None:
@@ -41,7 +41,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dela
 
 
 async def main(host: str, port: str, seconds: str, listening: str = "8080") -> None:
-    """Serve until told to stop."""
+    """Serve until a signal stops it."""
     server = await serve(host, int(port), float(seconds), int(listening))
     await server.serve_forever()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from errors import ExchangeRefused, ImpersonationRefused, RehearsalFailed
 from keyless.federation import Federation
 from net.retry_policy import patient
-from rehearsal.scenario_run import Stage
+from rehearsal.scenario_run import FakeCloud
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,17 @@ RUNS = {
 }
 
 
-async def check(stage: Stage, tag: str, tell: Callable[[str], None]) -> None:
+async def check(cloud: FakeCloud, tag: str, tell: Callable[[str], None]) -> None:
     """Let each of them ask for its token; raises RehearsalFailed unless the clause refuses it."""
     for name, run in RUNS.items():
-        await stage.start_run(tag, **run.job)
-        tell(f"refused: {name}: {await _refusal(stage, name, run)}")
+        await cloud.start_run(tag, **run.job)
+        tell(f"refused: {name}: {await _refusal(cloud, name, run)}")
 
 
-async def _refusal(stage: Stage, name: str, run: Run) -> str:
+async def _refusal(cloud: FakeCloud, name: str, run: Run) -> str:
     """Return the part of an error that names the clause."""
     async with patient() as client:
-        federation = Federation(stage.deployer if run.deploys else stage.identity, client)
+        federation = Federation(cloud.deployer if run.deploys else cloud.identity, client)
         try:
             await federation.access_token()
         except (ExchangeRefused, ImpersonationRefused) as error:

@@ -23,10 +23,10 @@ from net.tokens import Token
 from oci import reference
 from oci.repository import Repository
 from rehearsal import refused_runs
-from rehearsal.scenario_run import Play, Stage
+from rehearsal.scenario_run import FakeCloud, ScenarioRun
 from rehearsal.scenarios import Ingredients, scenario
 from releasing import verify
-from releasing.publishing import PLATFORM, Draft, tried
+from releasing.publishing import PLATFORM, Draft, try_image
 from releasing.registry_access import PORT, RegistryAccess
 from signing.policy import Policy
 from signing.release_signature import Consent, Signing
@@ -73,7 +73,7 @@ class Rehearsal:
     ) -> str:
         """Return the steps with their times, and in the last line what was released, or is live.
 
-        Each step is also told when it starts and when it ends.
+        Each step is also printed when it starts and when it ends.
 
         There is a draft for each of the tags. The programs are a container with FILES and what they need.
         Raises RehearsalFailed with the steps so far, or what a container ended with.
@@ -86,31 +86,33 @@ class Rehearsal:
 
         steps = Steps(tell_and_keep, tell)
         try:
-            async with self._standing(programs, registry, steps) as stage:
-                targets = [reference.image(stage.world.repository.uri, name, tag) for tag in self.tags]
-                last = await self._played(Play(ingredients, steps, stage), drafts, targets)
+            async with self._start_fake_cloud(programs, registry, steps) as cloud:
+                targets = [reference.image(cloud.world.repository.uri, name, tag) for tag in self.tags]
+                last = await self._run(ScenarioRun(ingredients, steps, cloud), drafts, targets)
         except PipelineError as error:
             failed = f"rehearsal: {self.tag} would not be released"
             raise RehearsalFailed("\n".join([failed, *report, str(error)])) from error
         return "\n".join([*report, last])
 
-    async def _played(self, play: Play, drafts: Sequence[Draft], targets: Sequence[reference.Image]) -> str:
+    async def _run(
+        self, run: ScenarioRun, drafts: Sequence[Draft], targets: Sequence[reference.Image]
+    ) -> str:
         """Return what was released, or is live when there is a scenario."""
-        first = await play.release(drafts[0], targets[0])
-        async with play.stage.access.open(targets[0]) as repository:
-            await _returned(repository, first, play)
-        with play.steps.step("let runs ask that may not release or deploy"):
-            await refused_runs.check(play.stage, self.tag, play.steps.note)
+        first = await run.release(drafts[0], targets[0])
+        async with run.cloud.access.open(targets[0]) as repository:
+            await _verify_published(repository, first, run)
+        with run.steps.step("check that other runs are refused"):
+            await refused_runs.check(run.cloud, self.tag, run.steps.note)
         if not self.scenario:
             return str(first)
-        second = await play.release(drafts[1], targets[1])
-        return f"live: {await play.deploy(first, second, scenario(self.scenario), self.judging)}"
+        second = await run.release(drafts[1], targets[1])
+        return f"live: {await run.deploy(first, second, scenario(self.scenario), self.judging)}"
 
     @asynccontextmanager
-    async def _standing(
+    async def _start_fake_cloud(
         self, programs: dagger.Container, registry: dagger.Container, steps: Steps
-    ) -> AsyncIterator[Stage]:
-        """Start the stand-in, in front of a registry that has nothing yet, however often this is run."""
+    ) -> AsyncIterator[FakeCloud]:
+        """Start the fake cloud, in front of a registry that is empty at each run."""
         ticket, key = Token(secrets.token_urlsafe()), Token(secrets.token_urlsafe())
         job = Job(ref=f"refs/tags/{self.tag}")
         world = with_deployers(usual_world(ticket.reveal(), job, key.reveal()))
@@ -131,8 +133,8 @@ class Rehearsal:
             elsewhere = Endpoints.of(addresses.endpoints(base, world))
             provider = Provider.of(world.provider.resource)
             identity = Identity(provider, world.service_account, given, elsewhere)
-            signing = await _signing(base, world.job)
-            yield Stage(base, key, world, identity, RegistryAccess(identity, fresh), signing)
+            signing = await _make_signing(base, world.job)
+            yield FakeCloud(base, key, world, identity, RegistryAccess(identity, fresh), signing)
         finally:
             await stand_in.stop()
 
@@ -142,8 +144,8 @@ class Rehearsal:
         return command + [word for fault in self.faults for word in ("--fault", fault)]
 
 
-async def _signing(base: str, job: Job) -> Signing:
-    """Return how a job signs by the fake Sigstore, whose log nobody sees."""
+async def _make_signing(base: str, job: Job) -> Signing:
+    """Return how a job signs by the fake Sigstore, whose log is not public."""
     async with patient() as client:
         files = [
             (await client.http.get(f"{base}{path}")).raise_for_status().text
@@ -153,12 +155,12 @@ async def _signing(base: str, job: Job) -> Signing:
     return Signing(Signatures(Trust(*files), policy), Consent(private=True))
 
 
-async def _returned(repository: Repository, released: reference.Release, play: Play) -> None:
-    """Pull what was released by its digest, hold it against all that is said of it, run it and ask it."""
-    steps, signatures = play.steps, play.stage.signing.signatures
+async def _verify_published(repository: Repository, released: reference.Release, run: ScenarioRun) -> None:
+    """Pull the release by its digest, verify it, run it, and request a prediction."""
+    steps, signatures = run.steps, run.cloud.signing.signatures
     with steps.step(f"pull and verify {released.digest}"):
-        await verify.verified(repository, released, signatures)
+        await verify.verify_release(repository, released, signatures)
     files = dag.current_module().workdir(".", include=[str(verify.ARCHIVE)])
     image = dag.container(platform=PLATFORM).import_(files.file(str(verify.ARCHIVE)))
     with steps.step("run it and call /predict"):
-        await tried(image, released.image.tag)
+        await try_image(image, released.image.tag)

@@ -1,4 +1,4 @@
-"""Starter of Cloud Run's revisions in a rehearsal: the fake cloud says which, and is told their addresses."""
+"""Starter of Cloud Run's revisions in a rehearsal: the fake cloud names them, and gets their addresses."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -15,20 +15,20 @@ from net.retry_policy import Retrying
 from net.tokens import Token
 from oci.image_download import pull
 from oci.repository import Repository
-from releasing.publishing import PLATFORM, PORT, served
+from releasing.publishing import PLATFORM, PORT, as_service
 
-_WAIT = 5  # seconds that the stand-in keeps a question
+_WAIT = 5  # seconds that the fake cloud holds a request without a pending revision
 Distort = Callable[[dagger.Container], Awaitable[dagger.Service]]
 
 
 async def as_it_is(image: dagger.Container) -> dagger.Service:
     """Return an image as the service that it is."""
-    return served(image)
+    return as_service(image)
 
 
 @dataclass
 class Starter:
-    """Whoever runs what the stand-in asks for; what a release's digest is given here is distorted."""
+    """Starts the revisions that the fake cloud requests; `distorted` spoils releases, by digest."""
 
     base: str
     key: Token
@@ -40,11 +40,11 @@ class Starter:
     async def run(self) -> None:
         """Start revisions for ever."""
         while True:
-            answer = await self._ask("GET", "/pending", params={"seconds": str(_WAIT)})
+            answer = await self._send("GET", "/pending", params={"seconds": str(_WAIT)})
             if answer.status_code == 200:
-                told = answer.json()
-                instance = await self._instance(told["revision"], told["image"], told["environment"])
-                await self._ask("POST", f"/revisions/{told['revision']}", json={"instance": instance})
+                pending = answer.json()
+                instance = await self._instance(pending["revision"], pending["image"], pending["environment"])
+                await self._send("POST", f"/revisions/{pending['revision']}", json={"instance": instance})
 
     async def stop(self) -> None:
         """Stop all that was started."""
@@ -70,7 +70,7 @@ class Starter:
         files = dag.current_module().workdir(".", include=[str(archive)])
         return dag.container(platform=PLATFORM).import_(files.file(str(archive)))
 
-    async def _ask(self, method: str, path: str, **sent: Any) -> httpx.Response:
+    async def _send(self, method: str, path: str, **sent: Any) -> httpx.Response:
         request = self.client.http.build_request(
             method,
             f"{self.base}{addresses.CONTROL}{path}",

@@ -31,7 +31,7 @@ from rehearsal.scenarios import Deadly, Ingredients, Killed, Scenario
 from rehearsal.simulated_users import Users
 from releasing.publishing import Allowed, Draft, release
 from releasing.registry_access import RegistryAccess
-from releasing.verify import verified
+from releasing.verify import verify_release
 from signing.release_signature import Signing
 
 # The 95th percentile is several times that of a service on a machine that also does other work.
@@ -43,8 +43,8 @@ Choose = Callable[[Judging], Judging]
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Where it is played: the stand-in's address and key, its world, and how the job gets into registries."""
+class FakeCloud:
+    """Fake cloud of a rehearsal: its address and key, and the job's access."""
 
     base: str
     key: Token
@@ -55,7 +55,7 @@ class Stage:
 
     @property
     def deployer(self) -> Identity:
-        """Who deploys to production; Google believes it of jobs in that environment of GitHub's only."""
+        """Identity that deploys to production; Google grants it only to jobs of that environment."""
         return replace(self.identity, service_account=self.world.deployers[ENVIRONMENT])
 
     async def start_run(self, tag: str, **job: str) -> None:
@@ -68,32 +68,32 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Play:
-    """Who plays, and what with."""
+class ScenarioRun:
+    """Run of a scenario on a fake cloud: the releases, and their deployments."""
 
     ingredients: Ingredients
     steps: Steps
-    stage: Stage
+    cloud: FakeCloud
 
     async def release(self, draft: Draft, target: Image) -> Release:
         """Release a version, as its tag's own run."""
-        await self.stage.start_run(target.tag, commit=draft.commit.digest)
-        stage, allowed = self.stage, Allowed(stand_in=True, dirty=True)
-        return await release(draft, target, stage.access, self.steps, allowed, stage.signing)
+        await self.cloud.start_run(target.tag, commit=draft.commit.digest)
+        cloud, allowed = self.cloud, Allowed(stand_in=True, dirty=True)
+        return await release(draft, target, cloud.access, self.steps, allowed, cloud.signing)
 
     async def deploy(self, first: Release, second: Release, scenario: Scenario, judging: Choose) -> str:
         """Deploy a release and another over it, and return what is live.
 
         Raises RehearsalFailed unless that is the good one.
         """
-        await self.stage.start_run(second.image.tag, environment=ENVIRONMENT)
-        access = RegistryAccess(self.stage.deployer, self.stage.access.local)
+        await self.cloud.start_run(second.image.tag, environment=ENVIRONMENT)
+        access = RegistryAccess(self.cloud.deployer, self.cloud.access.local)
         async with patient() as client, access.open(second.image) as repository:
             made = {second.digest: lambda image: scenario.make(image, self.ingredients)}
-            starter = Starter(self.stage.base, self.stage.key, client, repository, made)
+            starter = Starter(self.cloud.base, self.cloud.key, client, repository, made)
             try:
-                acts = Acts(self, client, repository, judging)
-                live = await beside(starter.run, partial(acts.both, first, second, scenario))
+                deployments = Deployments(self, client, repository, judging)
+                live = await beside(starter.run, partial(deployments.both, first, second, scenario))
             finally:
                 await starter.stop()
         good = second if scenario.goes_live else first
@@ -103,10 +103,10 @@ class Play:
 
 
 @dataclass(frozen=True)
-class Acts:
-    """The deployments."""
+class Deployments:
+    """Deployments of a scenario's releases, the second over the first."""
 
-    play: Play
+    run: ScenarioRun
     client: Retrying
     repository: Repository
     judging: Choose
@@ -114,7 +114,7 @@ class Acts:
 
     async def both(self, first: Release, second: Release, scenario: Scenario) -> str:
         """Return what is live after both."""
-        target, steps = self._target(first), self.play.steps
+        target, steps = self._target(first), self.run.steps
         await self._one(target, first)
         address = (await target.look()).address
         assert address, target
@@ -132,24 +132,24 @@ class Acts:
         try:
             await self._one(target, release, killed=scenario.killed)
         except RolledBack as error:
-            self.play.steps.note(str(error).splitlines()[0])
+            self.run.steps.note(str(error).splitlines()[0])
 
     async def _golden(self, release: Release) -> Golden:
         """Return the golden rows of a release, which is verified first."""
         if release not in self.rows:
-            signatures = self.play.stage.signing.signatures
-            with self.play.steps.step(f"verify {release.image.tag}"), TemporaryDirectory() as folder:
-                found = await verified(self.repository, release, signatures, Path(folder) / "image.tar")
+            signatures = self.run.cloud.signing.signatures
+            with self.run.steps.step(f"verify {release.image.tag}"), TemporaryDirectory() as folder:
+                found = await verify_release(self.repository, release, signatures, Path(folder) / "image.tar")
             self.rows[release] = golden(release, found.provenance)
         return self.rows[release]
 
     def _target(self, release: Release) -> Target:
-        place, name = self.play.stage.world.repository, release.image.repository.rpartition("/")[2]
+        place, name = self.run.cloud.world.repository, release.image.repository.rpartition("/")[2]
         settings = Settings(place.project, place.location, name, lag=0)
-        return CloudRun.of(settings, Federation(self.play.stage.deployer, self.client), self.client)
+        return CloudRun.of(settings, Federation(self.run.cloud.deployer, self.client), self.client)
 
     async def _one(self, target: Target, release: Release, *, killed: bool = False) -> None:
-        rows, steps = await self._golden(release), self.play.steps
+        rows, steps = await self._golden(release), self.run.steps
         judge = self.judging(Judge(rows, self.client.http, steps.note, _STEP_SECONDS, LIMITS))
         if killed:
             with suppress(Killed):

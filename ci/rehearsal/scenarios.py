@@ -11,7 +11,7 @@ from deploying.rollout.judge import Judging
 from deploying.rollout.target import Target
 from errors import InvalidScenario
 from oci.reference import Release
-from releasing.publishing import PORT, served
+from releasing.publishing import PORT, as_service
 
 # The program that delays requests, and where it lies in its container.
 DELAY_PROGRAM, DELAY_PATH = "ci/rehearsal/delay_proxy.py", "/delay.py"
@@ -22,7 +22,7 @@ _MODEL = "/another-model"
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What bad releases are made with: the project's settings, and containers of training and proxy."""
+    """Ingredients of bad releases: the project's settings, and containers of training and proxy."""
 
     settings: Mapping[str, object]
     training: dagger.Container
@@ -47,7 +47,7 @@ Make = Callable[[dagger.Container, Ingredients], Awaitable[dagger.Service]]
 
 @dataclass(frozen=True)
 class Scenario:
-    """How the second release's image becomes a service, whether it is to be live in the end, and who dies."""
+    """Scenario: how the second release's image becomes a service, its expected end, and its judge."""
 
     make: Make
     goes_live: bool = False
@@ -55,37 +55,39 @@ class Scenario:
 
 
 class Killed(BaseException):
-    """What ends a deployment as its machine's end would: nothing that it would do next is done."""
+    """Error that ends a deployment as the loss of its machine would: no further step is taken."""
 
 
 @dataclass(frozen=True)
 class Deadly:
-    """A judge in whose time the deployment is killed, in the middle of it."""
+    """Judge that kills the deployment in the middle of it."""
 
     inner: Judging
 
     async def judge(self, target: Target, release: Release, step: str) -> None:
-        """Judge until it is over."""
+        """Pass the step to the inner judge, but kill the deployment at one of them."""
         if step == _KILLED_AT:
             raise Killed
         await self.inner.judge(target, release, step)
 
 
 async def _good(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
-    return served(image)
+    return as_service(image)
 
 
 async def _wrong_model(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
     model = await ingredients.another_model()
-    return served(image.with_directory(_MODEL, model).with_env_variable("MODEL_DIR", _MODEL))
+    return as_service(image.with_directory(_MODEL, model).with_env_variable("MODEL_DIR", _MODEL))
 
 
 async def _no_start(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
-    return served(image.with_entrypoint(["/venv/bin/python", "-c", "raise SystemExit('it does not start')"]))
+    return as_service(
+        image.with_entrypoint(["/venv/bin/python", "-c", "raise SystemExit('it does not start')"])
+    )
 
 
 async def _slow(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
-    return ingredients.late(served(image), LATE_SECONDS)
+    return ingredients.late(as_service(image), LATE_SECONDS)
 
 
 SCENARIOS: Mapping[str, Scenario] = {

@@ -80,7 +80,7 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the records of a source; raises UnusableSource."""
     try:
         if zipfile.is_zipfile(path):
-            yield from _archived(path)
+            yield from _read_archive(path)
             return
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, zipfile.BadZipFile) as error:
@@ -90,7 +90,7 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
     yield from content if isinstance(content, list) else [content]
 
 
-def _archived(path: Path) -> Iterator[dict[str, Any]]:
+def _read_archive(path: Path) -> Iterator[dict[str, Any]]:
     with zipfile.ZipFile(path) as archive:
         members = [each for each in archive.infolist() if each.filename.endswith(".json")]
         if len(members) > MAX_RECORDS or any(each.file_size > MAX_RECORD for each in members):
@@ -110,17 +110,17 @@ def findings(wanted: Iterable[Part], advisories: Iterable[Mapping[str, Any]]) ->
     said: Counter[str] = Counter()
     found = []
     for record in advisories:
-        for affected in _affected(record):
+        for affected in _affected_parts(record):
             package = affected["package"]
             said[package["ecosystem"]] += 1
             for part in by_name.get((package["ecosystem"], package["name"]), ()):
                 if _fits(part, affected):
-                    found.append(_finding(part, record, affected))
-    _check_said({ecosystem for ecosystem, _ in by_name}, said)
+                    found.append(_make_finding(part, record, affected))
+    _check_coverage({ecosystem for ecosystem, _ in by_name}, said)
     return sorted(set(found), key=lambda each: (-SEVERITIES.index(each.severity), each.part.name, each.id))
 
 
-def _affected(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _affected_parts(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     if not isinstance(record, dict) or "id" not in record:
         raise UnusableSource(
             f"advisories: {record!r:.80} is no OSV record; see https://ossf.github.io/osv-schema/"
@@ -129,7 +129,7 @@ def _affected(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from (each for each in record.get("affected") or () if "package" in each)
 
 
-def _check_said(wanted: set[str], said: Mapping[str, int]) -> None:
+def _check_coverage(wanted: set[str], said: Mapping[str, int]) -> None:
     silent = sorted(ecosystem for ecosystem in wanted if not said.get(ecosystem))
     if silent:
         raise UnusableSource(
@@ -138,7 +138,7 @@ def _check_said(wanted: set[str], said: Mapping[str, int]) -> None:
 
 
 def _fits(part: Part, affected: Mapping[str, Any]) -> bool:
-    """Tell if a part is affected; where a range can't be read, only a list of versions rules it out."""
+    """Return if a part is affected; where a range can't be read, only a list of versions rules it out."""
     versions = affected.get("versions") or ()
     order = _ORDERS[part.ecosystem.partition(":")[0]]
     ranges = [each["events"] for each in affected.get("ranges") or () if each.get("type") == "ECOSYSTEM"]
@@ -160,7 +160,7 @@ def _within(order: Callable[[str], Any], version: str, events: Iterable[Mapping[
     return vulnerable
 
 
-def _finding(part: Part, record: Mapping[str, Any], affected: Mapping[str, Any]) -> Finding:
+def _make_finding(part: Part, record: Mapping[str, Any], affected: Mapping[str, Any]) -> Finding:
     ranges = affected.get("ranges") or ()
     fixes = [event["fixed"] for each in ranges for event in each["events"] if "fixed" in event]
     later = [fix for fix in fixes if _later(part, fix)]
@@ -179,13 +179,13 @@ def _later(part: Part, version: str) -> bool:
 def _severity(record: Mapping[str, Any], affected: Mapping[str, Any]) -> str:
     """Return the gravest severity that an advisory gives, by score or in words."""
     scored = [*(record.get("severity") or ()), *(affected.get("severity") or ())]
-    told = [_rating(each.get("type", ""), each.get("score", "")) for each in scored]
-    told.append(_word((record.get("database_specific") or {}).get("severity")))
-    told.append(_word((affected.get("ecosystem_specific") or {}).get("urgency")))
-    return max(told, key=SEVERITIES.index)
+    severities = [_rate(each.get("type", ""), each.get("score", "")) for each in scored]
+    severities.append(_word((record.get("database_specific") or {}).get("severity")))
+    severities.append(_word((affected.get("ecosystem_specific") or {}).get("urgency")))
+    return max(severities, key=SEVERITIES.index)
 
 
-def _rating(kind: str, vector: str) -> str:
+def _rate(kind: str, vector: str) -> str:
     try:
         return _word(_SCORES[kind](vector).severities()[0])
     except (KeyError, CVSSError):

@@ -21,7 +21,7 @@ class Commit:
 
     @property
     def revision(self) -> str:
-        """How an image names what it is built from."""
+        """Revision for an image's labels: the hash, with -dirty when more than the commit is built."""
         return f"{self.digest}{DIRTY}" if self.dirty else self.digest
 
     @classmethod

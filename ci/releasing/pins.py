@@ -62,15 +62,15 @@ class Moved:
         return f"{self.image}: {self.pinned} is {self.now} now"
 
 
-async def moved(images: Iterable[str]) -> list[Moved]:
+async def find_moved(images: Iterable[str]) -> list[Moved]:
     """Return those of some pinned images NAME:TAG@sha256:… whose tags moved.
 
     Raises RegistryError when a registry gives no answer, and InvalidReference when it has no such tag.
     """
-    return [found for image in images if (found := await _moved(image))]
+    return [found for image in images if (found := await _find_moved(image))]
 
 
-async def _moved(image: str) -> Moved | None:
+async def _find_moved(image: str) -> Moved | None:
     match = _PINNED.fullmatch(image)
     if not match:
         raise InvalidReference(f"pins: {image!r} is not NAME:TAG@sha256:…; pin it by its digest")
@@ -90,9 +90,11 @@ async def with_packages(source: dagger.Directory, packages: Iterable[str]) -> da
     return source.with_new_file(TEAM_LIST, "".join([text, *(f"{package}\n" for package in added)]))
 
 
-async def compiled(source: dagger.Directory, installer: dagger.Container, *options: str) -> dagger.Directory:
+async def compile_lists(
+    source: dagger.Directory, installer: dagger.Container, *options: str
+) -> dagger.Directory:
     """Return a source with its lists compiled anew, in a container that has uv; `--upgrade` raises pins."""
-    # What is new is asked today, not remembered from yesterday; and of whom this network trusts.
+    # A new value on each run keeps yesterday's result from being reused.
     files = installer.with_env_variable("ASKED", secrets.token_hex())
     files = files.with_directory(".", source.filter(include=FILES))
     for name in LISTS:
@@ -110,7 +112,7 @@ def without(pins: str, others: str) -> str:
     return "".join(pin for pin in _PINS.findall(pins) if not known & set(_NAME.findall(pin)))
 
 
-async def repinned(source: dagger.Directory, found: Iterable[Moved]) -> dagger.Directory:
+async def repin(source: dagger.Directory, found: Iterable[Moved]) -> dagger.Directory:
     """Return a source that pins what base images' tags lead to now."""
     for each in found:
         for name in PINNING:

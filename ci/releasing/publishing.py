@@ -52,7 +52,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Allowed:
-    """What may go to a registry that is not the local one."""
+    """Exceptions that the user allowed for a registry that is not the local one."""
 
     stand_in: bool = False
     dirty: bool = False
@@ -71,12 +71,14 @@ async def release(
             return repository
 
         host = f"mint a token for {target.host}" if access.identity else f"ask {target.host}"
-        repository, _ = await together(steps.timed(host, reach), steps.timed("lint", draft.lint.sync))
+        repository, _ = await together(steps.wrap(host, reach), steps.wrap("lint", draft.lint.sync))
         with steps.step("train"):
             await draft.model.sync()
-        files, _ = await together(steps.timed("build", draft.files), steps.timed("test", draft.test.sync))
+        files, _ = await together(steps.wrap("build", draft.files), steps.wrap("test", draft.test.sync))
         with steps.step("try the image"):
-            await tried(dag.container(platform=PLATFORM).import_(files.file(release_files.IMAGE)), target.tag)
+            await try_image(
+                dag.container(platform=PLATFORM).import_(files.file(release_files.IMAGE)), target.tag
+            )
         await files.export(str(_FILES))
         image = archive_reader.read(_FILES / release_files.IMAGE)
         if not target.local:
@@ -133,15 +135,15 @@ def attachments(image: archive_reader.Layout, folder: Path) -> list[Parcel]:
     return [document(image.manifest, name, (folder / name).read_bytes()) for name in release_files.KINDS]
 
 
-async def tried(image: dagger.Container, tag: str) -> float:
+async def try_image(image: dagger.Container, tag: str) -> float:
     """Start an image, and return what it predicts; raises SmokeError when that is not fit for a release."""
-    service = await served(image).start()
+    service = await as_service(image).start()
     try:
         return await smoke.predict(await service.endpoint(port=PORT, scheme="http"), tag)
     finally:
         await service.stop()
 
 
-def served(image: dagger.Container) -> dagger.Service:
+def as_service(image: dagger.Container) -> dagger.Service:
     """Return an image as the service that it is."""
     return image.with_exposed_port(PORT).as_service(use_entrypoint=True)

@@ -9,7 +9,7 @@ import dagger
 from errors import InvalidIdentity
 from keyless.artifact_repository import ArtifactRepository
 from keyless.federation import Federation
-from keyless.google_identity import Identity, known
+from keyless.google_identity import Identity, advice_names
 from net.retry_policy import patient
 from oci.reference import Image
 from oci.repository import Repository, connect
@@ -36,15 +36,15 @@ class RegistryAccess:
             return
         if image.local:
             raise InvalidIdentity(
-                "registry: the local registry knows nobody; give --registry, too, or no identity"
+                "registry: the local registry takes no identity; give --registry, too, or no identity"
             )
         # Google's tokens go to Google's registry and to no other.
         place = ArtifactRepository.of(f"{image.host}/{image.repository}")
         async with patient() as client:
             token = Federation(self.identity, client).access_token
-            await token()  # there is no need to ask the registry as nobody
+            await token()  # before the first request, so that none is anonymous
             address = self.identity.endpoints.registry(image.host)
-            names = known(self.identity, {}) | place.names
+            names = advice_names(self.identity, {}) | place.names
             async with connect(address, image.repository, token=token, names=names) as repository:
                 yield repository
 

@@ -43,12 +43,12 @@ async def differences(repository: Repository, image: bytes, name: str, made: byt
         return []
     if not attached:
         return [f"{name}: none is attached; publish this commit again"]
-    found = [await _compared(repository, image, name, each, made) for each in attached[:_COMPARED]]
+    found = [await _compare(repository, image, name, each, made) for each in attached[:_COMPARED]]
     more = len(attached) - _COMPARED
     return min(found, key=len) + ([f"{name}: {more} more are attached, not compared"] if more > 0 else [])
 
 
-async def _compared(repository: Repository, image: bytes, name: str, digest: str, made: bytes) -> list[str]:
+async def _compare(repository: Repository, image: bytes, name: str, digest: str, made: bytes) -> list[str]:
     """Return how one attached document differs."""
     try:
         manifest = Manifest(MANIFEST, await repository.manifest(digest))
@@ -61,15 +61,13 @@ async def _compared(repository: Repository, image: bytes, name: str, digest: str
         return [f"{name}: {digest} is not about this image"]
     if name == release_files.SBOM and _lists_no_files(content):
         return [_EARLIER]
-    said, true = (
-        (_by_component if name == release_files.SBOM else _parsed)(each) for each in (content, made)
-    )
+    said, true = ((_by_component if name == release_files.SBOM else _parse)(each) for each in (content, made))
     return list(unequal(name, said, true, _PLACES)) or [f"{name}: {digest} says the same in other bytes"]
 
 
 def _by_component(bill: bytes) -> object:
     """Return a bill of materials with components and files by their names: each is compared with itself."""
-    found = _parsed(bill)
+    found = _parse(bill)
     try:
         parts = [found["metadata"]["component"], *found["components"]]
         for each in parts:
@@ -81,22 +79,22 @@ def _by_component(bill: bytes) -> object:
 
 
 def _lists_no_files(bill: bytes) -> bool:
-    """Whether a document is a bill of materials none of whose components has files."""
-    found = _parsed(bill)
+    """Return whether a document is a bill of materials none of whose components has files."""
+    found = _parse(bill)
     parts = found.get("components") if isinstance(found, dict) else None
     if not isinstance(parts, list):
         return False
     return not any("components" in each for each in parts if isinstance(each, dict))
 
 
-def _parsed(content: bytes) -> Any:
+def _parse(content: bytes) -> Any:
     try:
-        return canonical_json.parsed(content)
+        return canonical_json.parse(content)
     except ValueError as error:
         return f"no JSON: {error}"
 
 
-def shown(problems: list[str], most: int) -> Iterator[str]:
+def shorten(problems: list[str], most: int) -> Iterator[str]:
     """Yield the first problems, and how many more there are."""
     yield from problems[:most]
     if len(problems) > most:

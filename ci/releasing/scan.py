@@ -18,7 +18,7 @@ _MOST = 4 * 1024**3  # bytes of one file
 _TIMEOUT = httpx.Timeout(30, read=120)
 
 
-async def scanned(
+async def scan(
     programs: dagger.Container,
     bill: dagger.File,
     sources: Sequence[dagger.File],
@@ -36,21 +36,21 @@ async def scanned(
             "scan: no advisories are given, and without any none is found; give --advisories FILE or --url "
             "ADDRESS with what OSV publishes, such as all.zip of PyPI and of Debian:12"
         )
-    given = [*sources, *await _fetched(urls)]
+    given = [*sources, *await _fetch(urls)]
     names = [f"/advisories/{number}" for number in range(len(given))]
     for name, source in zip(names, given, strict=True):
         programs = programs.with_mounted_file(name, source)
     command = ["python", PROGRAM, "/sbom.json", *names, "--fail-on", fail_on]
     done = programs.with_mounted_file("/sbom.json", bill).with_exec(command, expect=dagger.ReturnType.ANY)
-    told, status = (await done.stdout()).strip(), await done.exit_code()
+    report, status = (await done.stdout()).strip(), await done.exit_code()
     if status == 1:
-        raise Vulnerable(f"scan:\n{told}")
+        raise Vulnerable(f"scan:\n{report}")
     if status:
         raise NoAdvisories(f"scan: {(await done.stderr()).strip()}")
-    return told
+    return report
 
 
-async def _fetched(urls: Sequence[str]) -> list[dagger.File]:
+async def _fetch(urls: Sequence[str]) -> list[dagger.File]:
     _FOLDER.mkdir(exist_ok=True)
     async with patient(_TIMEOUT) as client:
         names = [await _download(client, url, number) for number, url in enumerate(urls)]

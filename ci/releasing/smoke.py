@@ -11,7 +11,7 @@ import httpx
 from errors import SmokeError
 
 # What is wrong has one shape, with a code: question, status, code. Google keeps some paths that end in z from
-# Cloud Run's services, so that /livez and /readyz are not asked from outside.
+# Cloud Run's services, so that /livez and /readyz get no requests from outside.
 _REFUSED: tuple[tuple[str, str, object, int, str], ...] = (
     ("POST", "/predict", {}, 400, "invalid_input"),
     ("POST", "/predict", {"features": "none"}, 400, "invalid_input"),
@@ -26,7 +26,7 @@ async def predict(url: str, tag: str) -> float:
     Raises SmokeError unless it answers with a finite number and with the tag as its version.
     """
     async with httpx.AsyncClient(timeout=30, verify=ssl.create_default_context()) as http:
-        prediction, version = await _predicted(_Service(http, url))
+        prediction, version = await _predict(_Service(http, url))
     if version != tag:
         raise SmokeError(
             f"smoke test: the image says it is {version!r}, not {tag!r}; check its MODEL_VERSION"
@@ -35,24 +35,24 @@ async def predict(url: str, tag: str) -> float:
 
 
 async def contract(http: httpx.AsyncClient, url: str, headers: Mapping[str, str]) -> list[str]:
-    """Return what a service at a URL was asked and answered; the headers let us in where not everybody is.
+    """Return a line for each request to a service at a URL and its response; the headers authenticate.
 
     Raises SmokeError when it is not as it has to be.
     """
     service = _Service(http, url, headers)
-    prediction, version = await _predicted(service)
-    told = [f"POST /predict answers {prediction} as version {version}"]
+    prediction, version = await _predict(service)
+    lines = [f"POST /predict answers {prediction} as version {version}"]
     for method, path, body, status, code in _REFUSED:
         said = (await service.ask(method, path, body, status)).get("error")
         if not isinstance(said, dict) or said.get("code") != code or "message" not in said:
             raise SmokeError(
                 f"smoke test: {method} {path} answered {said!r:.200}, which has no code {code!r}"
             )
-        told.append(f"{method} {path} with {body!r} answers {status} {code}")
-    return told
+        lines.append(f"{method} {path} with {body!r} answers {status} {code}")
+    return lines
 
 
-async def _predicted(service: "_Service") -> tuple[float, object]:
+async def _predict(service: "_Service") -> tuple[float, object]:
     """Return the prediction for the model's typical row, and the version that makes it."""
     card = await service.ask("GET", "/model")
     answer = await service.ask("POST", "/predict", {"features": _typical_row(card)})
@@ -83,7 +83,7 @@ def _typical(feature: dict[str, Any]) -> object:
 
 @dataclass(frozen=True)
 class _Service:
-    """Where a service is, and what lets us in."""
+    """Address of a service, and the headers that authenticate requests to it."""
 
     http: httpx.AsyncClient
     url: str
@@ -93,17 +93,17 @@ class _Service:
         self, method: str, path: str, body: object = None, status: int = httpx.codes.OK
     ) -> dict[str, Any]:
         """Return the object that answers with a status."""
-        asked = f"smoke test: {method} {path}"
+        step = f"smoke test: {method} {path}"
         try:
             answer = await self.http.request(method, f"{self.url}{path}", headers=self.headers, json=body)
         except httpx.HTTPError as error:
-            raise SmokeError(f"{asked} got no answer: {error!r}; see the service's log") from error
+            raise SmokeError(f"{step} got no answer: {error!r}; see the service's log") from error
         if answer.status_code != status:
-            raise SmokeError(f"{asked} answered {answer.status_code}: {answer.text[:500]}")
+            raise SmokeError(f"{step} answered {answer.status_code}: {answer.text[:500]}")
         try:
             content = answer.json()
         except ValueError as error:
-            raise SmokeError(f"{asked} answered no JSON: {answer.text[:80]!r}") from error
+            raise SmokeError(f"{step} answered no JSON: {answer.text[:80]!r}") from error
         if not isinstance(content, dict):
-            raise SmokeError(f"{asked} answered {content!r:.80}, which is no JSON object")
+            raise SmokeError(f"{step} answered {content!r:.80}, which is no JSON object")
         return content

@@ -19,7 +19,7 @@ from image.layer_tree import Tree
 from oci.image_download import pull
 from oci.reference import Release
 from oci.repository import Repository
-from releasing.release_documents import differences, document, shown
+from releasing.release_documents import differences, document, shorten
 from signing.verification import Signatures
 
 ARCHIVE = Path("verified.tar")
@@ -38,7 +38,7 @@ class Verified:
         return self.report
 
 
-async def verified(
+async def verify_release(
     repository: Repository, release: Release, signatures: Signatures, archive: Path = ARCHIVE
 ) -> Verified:
     """Return what was found to be true of a release; its image is in the archive then.
@@ -48,7 +48,7 @@ async def verified(
     try:
         image = await pull(repository, release.digest, archive)
         tagged = await repository.digest(release.image.tag) if release.image.tag else release.digest
-        with layer_tree.opened(image) as tree:
+        with layer_tree.open_tree(image) as tree:
             bill = sbom.document(image, tree)
             origin = provenance.statement(image, tree, bill)
             wrong = [*conformance.deviations(image, tree), *_tag(image, release), *_model(tree)]
@@ -61,7 +61,7 @@ async def verified(
     if tagged != release.digest:
         wrong.insert(0, f"tag: {release.image.tag} names {tagged or 'nothing'}")
     if wrong:
-        raise NotVerified("\n  ".join([f"verify: {release}:", *shown(wrong, _SHOWN)]))
+        raise NotVerified("\n  ".join([f"verify: {release}:", *shorten(wrong, _SHOWN)]))
     documents = tuple(document(image.manifest, name, made[name]).manifest.digest for name in made)
     report = "\n".join([str(release), *_report(image, bill), f"  {signature}"])
     return Verified(report, origin, documents)
@@ -89,7 +89,7 @@ def _tag(image: Layout, release: Release) -> Iterator[str]:
 def _model(tree: Tree) -> Iterator[str]:
     """Yield what of the model is not as its card says; the pickle of a portable model isn't there."""
     try:
-        said = _hashes(canonical_json.parsed(tree[CARD].content()))
+        said = _hashes(canonical_json.parse(tree[CARD].content()))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         yield f"{CARD}: is no model card: {error!r:.100}"
         return

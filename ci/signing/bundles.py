@@ -1,7 +1,7 @@
 """Sigstore bundles in a registry, attached to an image as cosign 3 attaches and finds them.
 
 Anybody who may push can attach more of them, so that their number says nothing. They are read in the order
-of the registry's list, some at once, until somebody stops asking or a limit of bytes is reached.
+of the registry's list, some at once, until the caller stops or a limit of bytes is reached.
 """
 
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ def parcel(image: bytes, bundle: bytes) -> Parcel:
     return Parcel.about(image, KIND, NAME, bundle, _ANNOTATIONS)
 
 
-async def attached(repository: Repository, digest: str, largest: int) -> AsyncIterator[Bundle]:
+async def read_attached(repository: Repository, digest: str, largest: int) -> AsyncIterator[Bundle]:
     """Yield the bundles that are attached to an image; none of more than the largest's bytes is read.
 
     What is wrong with one of them makes nothing fail. Raises RegistryError when they are more than _MOST

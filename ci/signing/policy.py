@@ -1,7 +1,7 @@
 """Policy for signatures: which workflow of which repository may have signed a release, clause by clause.
 
 A clause compares what Fulcio wrote into the certificate: https://github.com/sigstore/fulcio
-(`docs/oid-info.md`). Names can be given to somebody else, so repository and owner are compared by number.
+(`docs/oid-info.md`). Names can get another owner, so repository and owner are compared by number.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ _EXTENSIONS = {
 
 @dataclass(frozen=True)
 class Policy:
-    """Who signs releases: the table [signature] of deploy/environments.toml."""
+    """Policy for signatures: the table [signature] of deploy/environments.toml."""
 
     repository_id: str
     owner_id: str
@@ -52,9 +52,9 @@ class Policy:
             str(claims.get("runner_environment")),
         )
 
-    def failing(self, certificate: "Certificate", tag: str, commit: str) -> list[str]:
+    def failing_clauses(self, certificate: "Certificate", tag: str, commit: str) -> list[str]:
         """Return the clauses that a certificate does not fulfil, for one version of one commit."""
-        said = _said(certificate)
+        said = _read_claims(certificate)
         signer = f"{said['repository']}/{self.workflow}@refs/tags/{tag}"
         demanded = {
             "issuer": self.issuer,
@@ -74,7 +74,7 @@ class Policy:
         ]
 
 
-def _said(certificate: "Certificate") -> dict[str, str | None]:
+def _read_claims(certificate: "Certificate") -> dict[str, str | None]:
     """Return what a certificate says, None where it says nothing or no text; raises ValueError."""
     return {"name": _name(certificate), **dict(_texts(certificate))}
 

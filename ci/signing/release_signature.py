@@ -1,7 +1,7 @@
 """The signature of a release that is published: made once, with the job's identity, where it may be public.
 
-Sigstore's public log shows for ever which repository signed. So a public repository signs unless told
-otherwise, a private one only when told to.
+Sigstore's public log shows for ever which repository signed. So a public repository signs by default,
+a private one only with --sign-private.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ _VISIBILITY = ("repository_visibility", "project_visibility")  # GitHub's and Gi
 
 @dataclass(frozen=True)
 class Consent:
-    """What lets a release be signed: a token meant for Sigstore, or the agreement of a private repository."""
+    """Consent to sign a release: a token meant for Sigstore, or the agreement of a private repository."""
 
     token: Token | None = None
     private: bool = False
@@ -30,7 +30,7 @@ class Consent:
 
 @dataclass(frozen=True)
 class Signing:
-    """How releases are signed: with whose consent, and what a signature is held against."""
+    """Signing of releases: the consent to it, and the trust and policy that signatures are checked by."""
 
     signatures: Signatures
     consent: Consent = Consent()
@@ -48,12 +48,12 @@ class Signing:
 
         Raises IdentityError, SigningFailed, or NotVerified when the policy would not accept the new one.
         """
-        token = self.consent.token or await _issued(given, client)
+        token = self.consent.token or await _request_token(given, client)
         if why := self._refusal(release, token):
             note(f"not signed: {why}")
         if why or token is None:
             return None
-        if await self._signed(repository, release, statement, token):
+        if await self._is_signed(repository, release, statement, token):
             note("signed already")
             return None
         bundle = await sign(self.signatures.trust, token, statement, client)
@@ -68,12 +68,14 @@ class Signing:
             return "the CI system issues no token for Sigstore; give --sigstore-token"
         return None if self.consent.token else refusal(token.claims(), private=self.consent.private)
 
-    async def _signed(self, repository: Repository, release: Release, statement: bytes, token: Token) -> bool:
-        """Whether a release has a signature already that the policy, or else this token's job, stands for."""
+    async def _is_signed(
+        self, repository: Repository, release: Release, statement: bytes, token: Token
+    ) -> bool:
+        """Return whether the policy's signer or, without a policy, this job has signed a release already."""
         policy = self.signatures.policy or Policy.of_token(token.claims())
         if policy is None:
             return False
-        async for _ in self.signatures.accepted(repository, release, statement, policy, []):
+        async for _ in self.signatures.find_accepted(repository, release, statement, policy, []):
             return True
         return False
 
@@ -86,6 +88,6 @@ def refusal(claims: Mapping[str, object], *, private: bool) -> str | None:
     return f"the repository is {visibility}, the public log would show its name; give --sign-private to agree"
 
 
-async def _issued(given: Given, client: Retrying) -> Token | None:
+async def _request_token(given: Given, client: Retrying) -> Token | None:
     """Return a token for Sigstore where the CI system issues tokens for any audience."""
     return await identity_token(given, AUDIENCE, client) if given.url else None

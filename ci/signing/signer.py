@@ -30,13 +30,13 @@ async def sign(trust: Trust, token: Token, statement: bytes, client: Retrying) -
     """
     config = trust.client()
     outcome, attempt = await _attempt(config, token, statement), 1
-    while isinstance(outcome, Exception) and attempt < _ATTEMPTS and _passing(outcome):
-        _LOG.warning("signature: %s; trying again", _told(outcome, token))
+    while isinstance(outcome, Exception) and attempt < _ATTEMPTS and _is_transient(outcome):
+        _LOG.warning("signature: %s; trying again", _describe(outcome, token))
         await client.pause(attempt)
         outcome, attempt = await _attempt(config, token, statement), attempt + 1
     if isinstance(outcome, Exception):
         # Not from the library's own error, whose frames would bring variables along that hold the token.
-        problem = f"signature: {_told(outcome, token)}"
+        problem = f"signature: {_describe(outcome, token)}"
         raise SigningFailed(problem + advice(problem, _claims(token)))
     return outcome
 
@@ -64,7 +64,7 @@ def _bundle(config: "ClientTrustConfig", token: Token, statement: bytes) -> byte
 
 
 def _trust_the_machine_s_store() -> None:
-    """Have `requests`, by which the library asks, verify servers as all else here does.
+    """Have `requests`, which the library uses, verify servers as all else here does.
 
     It takes a store by this variable only; companies add their own authority to the machine's.
     """
@@ -73,8 +73,8 @@ def _trust_the_machine_s_store() -> None:
         os.environ.setdefault("REQUESTS_CA_BUNDLE", store)
 
 
-def _passing(error: Exception) -> bool:
-    """Whether what went wrong may pass: lost connections, time-outs, 429 and 5xx."""
+def _is_transient(error: Exception) -> bool:
+    """Return whether a failure may pass: lost connections, time-outs, 429 and 5xx."""
     from requests import ConnectionError, HTTPError, Timeout
 
     for each in _chain(error):
@@ -85,7 +85,7 @@ def _passing(error: Exception) -> bool:
     return False
 
 
-def _told(error: Exception, token: Token) -> str:
+def _describe(error: Exception, token: Token) -> str:
     """Return what went wrong in one line, with what the service said."""
     from requests import HTTPError
 
@@ -93,8 +93,8 @@ def _told(error: Exception, token: Token) -> str:
     for each in _chain(error):
         if isinstance(each, HTTPError) and each.response is not None:
             said.append(" ".join(each.response.text.split()))
-    told = ": ".join(dict.fromkeys(filter(None, said))) or type(error).__name__
-    return f"{token.hide(told):.500}"
+    message = ": ".join(dict.fromkeys(filter(None, said))) or type(error).__name__
+    return f"{token.hide(message):.500}"
 
 
 def _claims(token: Token) -> Mapping[str, object]:
@@ -106,7 +106,7 @@ def _claims(token: Token) -> Mapping[str, object]:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """Return an error and what it comes from, in the order in which they are told."""
+    """Return an error and its causes, in the order in which they are printed."""
     found: list[BaseException] = []
     while error not in found:
         found.append(error)

@@ -36,7 +36,7 @@ class Trust:
     config: str
 
     @classmethod
-    async def pinned(cls, source: Files) -> Self:
+    async def read(cls, source: Files) -> Self:
         """Return what the repository pins."""
         return cls(await source.file(ROOT).contents(), await source.file(CONFIG).contents())
 

@@ -26,7 +26,7 @@ _ENVELOPE = 64 * 1024  # bytes of a bundle beside its payload, and more
 
 @dataclass(frozen=True)
 class Signatures:
-    """What signatures are held against; without a policy none is demanded."""
+    """Verifier of signatures; without a policy none is required."""
 
     trust: Trust
     policy: Policy | None = None
@@ -38,23 +38,23 @@ class Signatures:
         if self.policy is None:
             return "signature: not demanded, as deploy/environments.toml has no table [signature]"
         problems: list[str] = []
-        async for _, said in self.accepted(repository, release, statement, self.policy, problems):
+        async for _, said in self.find_accepted(repository, release, statement, self.policy, problems):
             return said
-        raise NotVerified(_refusal(problems) if problems else _missing(release))
+        raise NotVerified(_refusal(problems) if problems else _explain_missing(release))
 
     async def manifests(self, repository: Repository, release: Release, statement: bytes) -> list[str]:
         """Return the manifests of the signatures that a copy of a release needs.
 
-        It is one that the policy accepts; without a policy all that are valid, whoever signed.
+        It is one that the policy accepts; without a policy, all valid ones of any signer.
         """
         found = []
-        async for digest, _ in self.accepted(repository, release, statement, self.policy, []):
+        async for digest, _ in self.find_accepted(repository, release, statement, self.policy, []):
             found.append(digest)
             if self.policy:
                 break
         return found
 
-    async def accepted(
+    async def find_accepted(
         self,
         repository: Repository,
         release: Release,
@@ -67,7 +67,7 @@ class Signatures:
         Without a policy anybody may have signed. Why others were refused is added to the problems.
         """
         largest = 2 * len(statement) + _ENVELOPE  # the payload is in base64
-        async for bundle in bundles.attached(repository, release.digest, largest):
+        async for bundle in bundles.read_attached(repository, release.digest, largest):
             if bundle.problem:
                 problems.append(f"signature: {bundle.digest}: {bundle.problem}")
                 continue
@@ -80,7 +80,7 @@ class Signatures:
 
     async def verify(self, bundle: bytes, release: Release, statement: bytes, policy: Policy | None) -> str:
         """Return what one bundle says; raises NotVerified unless it signs this statement of this release."""
-        verify = partial(_verified, self.trust, bundle, release, statement, policy)
+        verify = partial(_verify, self.trust, bundle, release, statement, policy)
         return await anyio.to_thread.run_sync(verify)
 
 
@@ -91,7 +91,7 @@ class _Anybody:
         """Accept a certificate."""
 
 
-def _verified(trust: Trust, content: bytes, release: Release, statement: bytes, policy: Policy | None) -> str:
+def _verify(trust: Trust, content: bytes, release: Release, statement: bytes, policy: Policy | None) -> str:
     from sigstore.models import Bundle
     from sigstore.verify import Verifier
 
@@ -100,18 +100,18 @@ def _verified(trust: Trust, content: bytes, release: Release, statement: bytes, 
         bundle = Bundle.from_json(content)
         kind, payload = verifier.verify_dsse(bundle, _Anybody())
         certificate = bundle.signing_certificate
-        failing = [*_differing(kind, payload, release, statement)]
+        failing = [*_differences(kind, payload, release, statement)]
         if policy:
-            failing += policy.failing(certificate, *_version_and_commit(statement))
+            failing += policy.failing_clauses(certificate, *_version_and_commit(statement))
     except Exception as error:  # a hostile bundle can make the library raise anything: it is refused
-        raise NotVerified(f"signature: {release}: {_told(error)}") from error
+        raise NotVerified(f"signature: {release}: {_describe(error)}") from error
     if failing:
         raise NotVerified("\n  ".join([f"signature: {release}:", *failing]))
     entry = json.loads(bundle.to_json())["verificationMaterial"]["tlogEntries"][0]
     return f"signature: {_name(certificate)}, entry {entry['logIndex']} of the log"
 
 
-def _differing(kind: str, payload: bytes, release: Release, statement: bytes) -> list[str]:
+def _differences(kind: str, payload: bytes, release: Release, statement: bytes) -> list[str]:
     """Return which of the clauses fail that bind a signature to an image and its provenance."""
     failing = []
     if kind != provenance.KIND:
@@ -142,10 +142,10 @@ def _name(certificate: "Certificate") -> str:
     return ", ".join(str(each.value) for each in names)
 
 
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     """Return what the library says in one short line."""
-    told = " ".join(str(error).split()) or type(error).__name__
-    return f"{told:.500}"
+    message = " ".join(str(error).split()) or type(error).__name__
+    return f"{message:.500}"
 
 
 def _refusal(problems: list[str]) -> str:
@@ -155,7 +155,7 @@ def _refusal(problems: list[str]) -> str:
     return text + advice(text)
 
 
-def _missing(release: Release) -> str:
+def _explain_missing(release: Release) -> str:
     return (
         f"signature: {release} has none, and deploy/environments.toml demands one in [signature]\n"
         "  fix: publish this version again by the workflow that the table names; a private repository also "

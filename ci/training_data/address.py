@@ -16,8 +16,8 @@ _SECURE, _STORAGE = "https", "gs"
 
 
 @dataclass(frozen=True)
-class Address:
-    """Where a table is fetched, and the SHA-256 of its bytes in hexadecimal digits."""
+class TableAddress:
+    """Address of a table, and the SHA-256 of its bytes in hexadecimal digits."""
 
     url: str
     sha256: str

@@ -9,12 +9,12 @@ import httpx
 from advice.known_errors import advice
 from errors import DataUnavailable, NoAnswer
 from keyless.federation import Federation
-from keyless.google_identity import Identity, known
+from keyless.google_identity import Identity, advice_names
 from net.bounded_reading import pieces, seconds_for, whole
-from net.http_responses import said
+from net.http_responses import describe_response
 from net.retry_policy import Retrying
 from net.tokens import Token
-from training_data.address import Address
+from training_data.address import TableAddress
 
 MAX_BYTES = 4 * 1024**3
 ATTEMPTS = 3  # of a download that breaks off
@@ -22,7 +22,7 @@ TIMEOUT = httpx.Timeout(30, read=120)
 
 
 async def download(
-    table: Address, identity: Identity | None, client: Retrying, path: Path, limit: int = MAX_BYTES
+    table: TableAddress, identity: Identity | None, client: Retrying, path: Path, limit: int = MAX_BYTES
 ) -> None:
     """Write a table to a file.
 
@@ -45,10 +45,14 @@ async def download(
         )
 
 
-async def _fetch(table: Address, identity: Identity | None, client: Retrying, path: Path, limit: int) -> str:
+async def _fetch(
+    table: TableAddress, identity: Identity | None, client: Retrying, path: Path, limit: int
+) -> str:
     """Return the SHA-256 of what was written to the file."""
-    token = await _token(table, identity, client)
-    request = client.http.build_request("GET", *_asked(table, identity), headers=_authorized(token))
+    token = await _mint_token(table, identity, client)
+    request = client.http.build_request(
+        "GET", *_url_arguments(table, identity), headers=_authorization(token)
+    )
     sha256 = hashlib.sha256()
     try:
         answer = await client.send(request, follow_redirects=token is None, stream=True)
@@ -65,7 +69,7 @@ async def _fetch(table: Address, identity: Identity | None, client: Retrying, pa
     return sha256.hexdigest()
 
 
-async def _token(table: Address, identity: Identity | None, client: Retrying) -> Token | None:
+async def _mint_token(table: TableAddress, identity: Identity | None, client: Retrying) -> Token | None:
     if not table.is_in_storage:
         return None
     if identity is None:
@@ -77,25 +81,25 @@ async def _token(table: Address, identity: Identity | None, client: Retrying) ->
     return await Federation(identity, client).access_token()
 
 
-def _asked(table: Address, identity: Identity | None) -> tuple[str]:
+def _url_arguments(table: TableAddress, identity: Identity | None) -> tuple[str]:
     """Return the address to ask at."""
     if table.is_in_storage and identity:
         return (f"{identity.endpoints.storage}{table.storage_path()}?alt=media",)
     return (table.url,)
 
 
-def _authorized(token: Token | None) -> Mapping[str, str]:
+def _authorization(token: Token | None) -> Mapping[str, str]:
     return {"Authorization": token.authorization()} if token else {}
 
 
 async def _check(
-    answer: httpx.Response, table: Address, identity: Identity | None, token: Token | None
+    answer: httpx.Response, table: TableAddress, identity: Identity | None, token: Token | None
 ) -> None:
     """Raise DataUnavailable unless a response has the table."""
     if any(each.url.scheme != "https" for each in (*answer.history, answer)) and token is None:
         raise DataUnavailable(f"data: {table.url} leads to {answer.url.scheme}://{answer.url.host}")
     if answer.status_code == httpx.codes.OK:
         return
-    problem = f"data: {table.url} answered {said(await whole(answer), token)}"
-    names = known(identity, {}) | {"bucket": table.object[0]} if identity else {}
+    problem = f"data: {table.url} answered {describe_response(await whole(answer), token)}"
+    names = advice_names(identity, {}) | {"bucket": table.object[0]} if identity else {}
     raise DataUnavailable(problem + advice(problem, {}, **names))

@@ -7,7 +7,7 @@ from dagger import dag
 
 from keyless.google_identity import Identity
 from net.retry_policy import patient
-from training_data.address import Address
+from training_data.address import TableAddress
 from training_data.download import TIMEOUT, download
 
 _FOLDER, _KEPT = Path("fetched"), "/kept"
@@ -15,8 +15,11 @@ _FOLDER, _KEPT = Path("fetched"), "/kept"
 _KEEP = 'part=$(mktemp /kept/part.XXXXXX) && cp /new "$part" && chmod 644 "$part" && mv "$part" "/kept/$1"'
 
 
-async def added(
-    source: dagger.Directory, table: Address | None, programs: dagger.Container, identity: Identity | None
+async def add_table(
+    source: dagger.Directory,
+    table: TableAddress | None,
+    programs: dagger.Container,
+    identity: Identity | None,
 ) -> dagger.Directory:
     """Return a project's folder with its table, which is fetched unless it is there or kept.
 
@@ -30,11 +33,11 @@ async def added(
     try:
         await copied.sync()
     except dagger.ExecError:
-        return source.with_file(table.path, await _fetched(table, volume, identity))
+        return source.with_file(table.path, await _fetch(table, volume, identity))
     return source.with_file(table.path, copied.file("/table"))
 
 
-async def _fetched(table: Address, volume: dagger.Container, identity: Identity | None) -> dagger.File:
+async def _fetch(table: TableAddress, volume: dagger.Container, identity: Identity | None) -> dagger.File:
     """Return the table, which is kept from now on."""
     _FOLDER.mkdir(exist_ok=True)
     async with patient(TIMEOUT) as client:

@@ -37,7 +37,7 @@ class LabReach(Reach):
     lab: SwarmLab
 
     @asynccontextmanager
-    async def opened(self, environment: Environment) -> AsyncIterator[tuple[Target, Retrying]]:
+    async def open_target(self, environment: Environment) -> AsyncIterator[tuple[Target, Retrying]]:
         """Open the lab's target."""
         async with httpx.AsyncClient(transport=self.lab.transport(), timeout=10) as http:
             client = Retrying(http, sleep=no_wait)
@@ -54,9 +54,9 @@ class NoAccess(RegistryAccess):
 
 
 def operations(
-    fleet: Fleet, alertmanager: Alertmanager | None, told: list[str], patched: pytest.MonkeyPatch
+    fleet: Fleet, alertmanager: Alertmanager | None, printed: list[str], patched: pytest.MonkeyPatch
 ) -> tuple[Operations, SwarmLab]:
-    """Return the operations of somebody who has Alertmanager told, and the swarm."""
+    """Return the operations of an operator with Alertmanager, and the swarm."""
 
     async def version(_: object, release: Release) -> str:
         return release.image.tag
@@ -67,12 +67,12 @@ def operations(
     def golden(*_: object) -> object:
         return GOLDEN
 
-    for name, stand_in in (("version", version), ("verified", verified), ("golden", golden)):
+    for name, stand_in in (("version", version), ("verify_release", verified), ("golden", golden)):
         patched.setattr(f"deploying.operations.{name}", stand_in)
     nothing: Any = None
     lab = SwarmLab(fleet, Swarm(fleet))
     who = Operator(by="tester", alertmanager=alertmanager)
     reach = LabReach(nothing, nothing, None, who, lab)
     environments = Environments.of(ENVIRONMENTS)
-    access, steps = NoAccess(None, nothing), Steps(told.append)
+    access, steps = NoAccess(None, nothing), Steps(printed.append)
     return Operations("milestone2", environments, access, reach, steps, UNSIGNED), lab

@@ -95,14 +95,14 @@ def world() -> World:
 
 @pytest.fixture(scope="session")
 def google(registry_url: str, world: World) -> Iterator[str]:
-    """Yield the address of a stand-in for Google and GitHub where the usual world is."""
+    """Yield the address of a fake cloud with the usual world."""
     with _stand_in(world, registry_url) as address:
         yield address
 
 
 @pytest.fixture
 def start_google(registry_url: str) -> Iterator[Callable[..., str]]:
-    """Yield what starts a stand-in of one's own, from a world and faults, and returns its address."""
+    """Yield a function that starts a fake cloud, from a world and faults, and returns its address."""
     with ExitStack() as started:
 
         def start(world: World, *faults: str, registry_url: str = registry_url) -> str:
@@ -120,7 +120,7 @@ def releaser(google: str, world: World) -> Iterator[Releaser]:
 
 @pytest.fixture
 def release_in(start_google: Callable[..., str]) -> Iterator[Callable[..., Releaser]]:
-    """Yield what starts a stand-in from a world and faults and returns a job there."""
+    """Yield a function that starts a fake cloud, from a world and faults, and returns a job there."""
     with ExitStack() as started:
 
         def start(world: World, *faults: str, **options: str) -> Releaser:

@@ -1,4 +1,4 @@
-"""Google's own descriptions of its APIs, and whether a request or an answer is as they say."""
+"""Google's descriptions of its APIs, and a check of requests and responses against them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOSTS = {f"{api}.googleapis.com": f"{api}.{version}" for api, version in VERSION
 
 
 def checked(base: str, request: httpx.Request, answer: httpx.Response) -> None:
-    """Fail unless a request to a stand-in for Google is as its description says, and its answer, too."""
+    """Fail unless a request to the fake Google and its response are as Google's description says."""
     api, _, path = str(request.url).removeprefix(f"{base}/").partition("/")
     if api in VERSIONS and api not in ("sts", "iamcredentials"):
         url = f"https://{api}.googleapis.com/{path}"

@@ -1,4 +1,4 @@
-"""Google and a CI system as a table of answers, requests and answers checked against their descriptions."""
+"""Google and a CI system as a table of responses; both sides are checked against Google's descriptions."""
 
 from __future__ import annotations
 
@@ -87,16 +87,16 @@ def granted(host: str = "sts") -> httpx.Response:
 
 @dataclass
 class Google:
-    """What answers by host, or by host and verb; whatever is asked is kept."""
+    """Responses by host, or by host and verb; requests are kept."""
 
     answers: dict[str, httpx.Response | httpx.TransportError]
-    asked: list[httpx.Request] = field(default_factory=list)
+    requests: list[httpx.Request] = field(default_factory=list)
     called: list[str] = field(default_factory=list)
     strict: bool = True
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        """Answer as told."""
-        self.asked.append(request)
+        """Return the response to a request."""
+        self.requests.append(request)
         verb = request.url.path.rpartition(":")[2]
         answer = self.answers.get(f"{request.url.host}:{verb}") or self.answers[request.url.host]
         if isinstance(answer, httpx.TransportError):
@@ -106,11 +106,11 @@ class Google:
         return httpx.Response(answer.status_code, content=answer.content, headers=answer.headers)
 
     def client(self) -> Retrying:
-        """Return a client that asks this, at most once."""
+        """Return a client whose requests come here, at most once each."""
         return Retrying(httpx.AsyncClient(transport=httpx.MockTransport(self.answer)), attempts=1)
 
     def federation(self, account: str | None = None, given: Given | None = None) -> Federation:
-        """Return a federation that asks this."""
+        """Return a federation whose requests come here."""
         return Federation(identity(account, given), self.client())
 
 

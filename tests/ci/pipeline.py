@@ -1,4 +1,4 @@
-"""A pipeline without an engine: its image is an archive, its stand-in for Google runs in this process."""
+"""A pipeline without an engine: its image is an archive, its fake cloud runs in this process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMIT = Commit(ORIGIN.revision, ORIGIN.created, dirty=False)
 
 @dataclass
 class Service:
-    """A service that is there already, or is started when asked for."""
+    """A service that is there already, or is started on request."""
 
     begin: Callable[[], str]
     running: bool = False
@@ -87,7 +87,7 @@ class Model(Check):
 
 @dataclass
 class Bundle:
-    """What makes a release into files, and the folder that they are in."""
+    """Files of a release, and the folder that they are in."""
 
     make: Callable[[], Path]
 
@@ -108,7 +108,7 @@ class Bundle:
 
 @dataclass
 class Pipeline:
-    """What a release is made of, what was made, and how it was checked."""
+    """Inputs of a release, its results, and its checks."""
 
     image: Container
     local: Service
@@ -124,7 +124,7 @@ class Pipeline:
         return Draft(commit, lint, test, model, {model_card.FULL: bundle})
 
     def access(self, identity: Identity | None = None) -> RegistryAccess:
-        """Return somebody's access to registries."""
+        """Return an identity's access to registries."""
         local: Any = self.local
         return RegistryAccess(identity, local)
 
@@ -140,7 +140,7 @@ class Engine:
     """Dagger's client, as far as a rehearsal goes: it gives secrets, and imports what was pulled."""
 
     def __init__(self, start_google: Callable[..., str], tag: str, *faults: str) -> None:
-        """Start the stand-in for a tag, with faults."""
+        """Start the fake cloud for a tag, with faults."""
         self.secrets: dict[str, str] = {}
         self.imported: list[Path] = []
         job = Job(ref=f"refs/tags/{tag}")

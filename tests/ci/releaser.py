@@ -1,4 +1,4 @@
-"""A releasing job as plain requests to the stand-in, each held against Google's description of its API."""
+"""A releasing job as plain requests to the fake cloud, checked against Google's descriptions of its APIs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ IMAGE = "rehearsal-project/models/milestone2"
 
 
 class Releaser:
-    """A job in a world, at a stand-in's address."""
+    """A job in a world, at a fake cloud's address."""
 
     def __init__(self, address: str, world: World) -> None:
-        """Talk to the stand-in at an address."""
+        """Send requests to the fake cloud at an address."""
         self.http = httpx.Client(base_url=address, timeout=10)
         self.world = world
 

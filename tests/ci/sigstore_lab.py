@@ -84,12 +84,12 @@ def sigstore_lab(now: Callable[[], float] = time.time, **parts: Any) -> Iterator
     github = GitHub(world, Clock())
     sigstore = replace(Sigstore.of(world.issuer, github.ring, now), **parts)
     app = Starlette(routes=sigstore.routes, exception_handlers={Refusal: refused})
-    with served(app) as address:
+    with serve(app) as address:
         yield Lab(sigstore, github, address)
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
+def serve(app: ASGIApp) -> Iterator[str]:
     """Serve an application and yield its address."""
     server = connection_faults.server(app)
     with socket.create_server(("127.0.0.1", 0)) as listener:

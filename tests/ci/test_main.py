@@ -1,4 +1,4 @@
-"""The pipeline as its users see it, and what it refuses before it asks the engine for anything."""
+"""The pipeline's functions, and refusals before any request to the engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FUNCTIONS = Ci.__dagger_module__.get_object("Ci").functions  # type: ignore[attr
 
 
 class Text(dagger.File):
-    """A file of which no more than its text is asked."""
+    """A file that has only a text."""
 
     def __init__(self, text: str) -> None:
         """Need no engine."""
@@ -47,18 +47,18 @@ class Untouchable(dagger.Directory):
 
     def filter(self, **which: object) -> Untouchable:
         """Fail the test."""
-        raise AssertionError("the source was asked for files")
+        raise AssertionError("a file of the source was requested")
 
 
 class Unread(dagger.GitRepository):
-    """A repository that must not be asked for anything."""
+    """A repository that fails at any request."""
 
     def __init__(self) -> None:
         """Need no engine."""
 
     def head(self) -> dagger.GitRef:
         """Fail the test."""
-        raise AssertionError("the repository was asked for its head")
+        raise AssertionError("the repository's head was requested")
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_every_argument_is_documented(name: str) -> None:
             assert any(isinstance(item, Doc) for item in get_args(hints[argument]))
 
 
-def test_what_has_an_effect_outside_or_asks_outside_is_never_cached() -> None:
+def test_what_has_an_effect_outside_or_sends_requests_outside_is_never_cached() -> None:
     outside = (
         *("publish", "rehearse", "doctor", "setup_google", "images", "verify", "scan", "update", "benchmark"),
         "lock",
@@ -175,12 +175,12 @@ async def test_verify_refuses_a_name_without_a_digest_before_anything_starts(pip
 
 
 @pytest.mark.anyio
-async def test_doctor_refuses_to_examine_nobody(pipeline: Ci) -> None:
+async def test_doctor_requires_an_identity(pipeline: Ci) -> None:
     with pytest.raises(InvalidIdentity, match="arguments of publish that say who releases"):
         await pipeline.doctor("v1.0.0")
 
 
-def test_explain_tells_what_ends_a_known_error(pipeline: Ci) -> None:
+def test_explain_prints_what_ends_a_known_error(pipeline: Ci) -> None:
     assert "  fix: " in pipeline.explain("denied: Unauthenticated request")
 
 

@@ -45,7 +45,7 @@ def test_staging_gets_the_very_digest_that_was_published() -> None:
     assert '--image "$IMAGE"' in deploy["steps"][-1]["run"]
 
 
-def test_a_release_goes_to_staging_and_from_there_to_production_when_somebody_approves() -> None:
+def test_a_release_goes_to_staging_and_from_there_to_production_after_an_approval() -> None:
     assert [JOBS[name]["needs"] for name in DEPLOYING] == ["publish", "deploy-staging"]
     assert [JOBS[name]["if"] for name in DEPLOYING] == ["vars.STAGING != ''", "vars.PRODUCTION != ''"]
     assert [JOBS[name].get("environment") for name in DEPLOYING] == ["staging", "production"]
@@ -79,10 +79,10 @@ def test_a_job_checks_out_installs_dagger_and_calls_one_function(name: str) -> N
     assert checkout["uses"].startswith("actions/checkout@")
     assert checkout["with"] == {"persist-credentials": False}
     assert install["run"] == "./daggerw --install"
-    assert re.fullmatch(r"dagger call [\w-]+( --[a-z-]+ [^ ;|&`]+)*", called(call))
+    assert re.fullmatch(r"dagger call [\w-]+( --[a-z-]+ [^ ;|&`]+)*", list_calls(call))
 
 
-def called(step: dict[str, Any]) -> str:
+def list_calls(step: dict[str, Any]) -> str:
     """Return the call in a step's lines, which may keep what it prints as the step's output."""
     run = step["run"].replace(" \\\n ", "")
     kept = re.fullmatch(r'image=\$\((.*)\)\necho "\$image"\necho "image=\$image" >> "\$GITHUB_OUTPUT"\n', run)
@@ -98,7 +98,7 @@ def test_actions_are_pinned_by_commit() -> None:
 
 def test_jobs_call_functions_of_the_pipeline_with_arguments_that_they_take() -> None:
     functions = Ci.__dagger_module__.get_object("Ci").functions  # type: ignore[attr-defined]
-    calls = [called(job["steps"][-1]).split() for job in JOBS.values()]
+    calls = [list_calls(job["steps"][-1]).split() for job in JOBS.values()]
     assert [words[2] for words in calls] == ["check", "publish", "deploy", "promote"]
     for words in calls:
         given = {word.removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
@@ -110,8 +110,8 @@ def test_lines_hold_no_expression_and_no_secret() -> None:
     assert "secrets" not in TEXT
 
 
-def test_a_release_takes_exactly_the_variables_that_the_set_up_tells_to_set() -> None:
-    told = set(
+def test_a_release_takes_exactly_the_variables_that_the_set_up_names() -> None:
+    named = set(
         re.findall(
             r"^ *(?:\[\[.*)?variable (\w+)", (ROOT / "deploy/google/setup.sh").read_text(), re.MULTILINE
         )
@@ -126,8 +126,8 @@ def test_a_release_takes_exactly_the_variables_that_the_set_up_tells_to_set() ->
         last = JOBS[name]["steps"][-1]
         variables = {each: f"${{{{ vars.{each} }}}}" for each in own | identity}
         assert {key: value for key, value in last["env"].items() if key != "IMAGE"} == variables
-        assert set(re.findall(r'"\$(\w+)"', called(last))) - given == own | identity
-    assert set().union(*taken.values(), identity) == told
+        assert set(re.findall(r'"\$(\w+)"', list_calls(last))) - given == own | identity
+    assert set().union(*taken.values(), identity) == named
 
 
 def test_a_release_says_who_it_is_with_github_s_own_token_request() -> None:

@@ -1,4 +1,4 @@
-"""Somebody who sees all that is said to the stand-in and by it, so that a test knows every token."""
+"""Witness of all requests to the fake cloud and its responses, so that a test knows every token."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Witness:
     def of(self, app: ASGIApp) -> ASGIApp:
         """Return an application with the witness in front of it."""
 
-        async def seen(scope: Scope, receive: Receive, send: Send) -> None:
+        async def watch(scope: Scope, receive: Receive, send: Send) -> None:
             await self._see(app, scope, receive, send)
 
-        return seen
+        return watch
 
     async def _see(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         self._credential(dict(scope.get("headers", [])).get(b"authorization", b"").decode())
@@ -38,11 +38,11 @@ class Witness:
             said["http.request"] += message.get("body", b"")
             return message
 
-        async def told(message: Message) -> None:
+        async def send_seen(message: Message) -> None:
             said["http.response.body"] += message.get("body", b"")
             await send(message)
 
-        await app(scope, heard, told)
+        await app(scope, heard, send_seen)
         for body in said.values():
             self._members(body)
 

@@ -69,7 +69,7 @@ class Starter:
         folder.mkdir(exist_ok=True)
         async with connect(self.registry, name) as repository:
             image = await pull(repository, digest, folder / "image.tar")
-        with layer_tree.opened(image) as tree:
+        with layer_tree.open_tree(image) as tree:
             for path in tree:
                 if path.startswith(MODEL) and tree[path].kind == "file":
                     (folder / path.removeprefix(MODEL)).write_bytes(tree[path].content())

@@ -200,7 +200,7 @@ async def test_a_journal_is_kept_to_what_annotations_may_have(lab: ClusterLab) -
         endless = replace(entry, snapshot="x" * 300_000)
         attempt = replace(long, entries=(), attempt=None)
         with pytest.raises(TargetError, match="metadata.annotations: Too long"):
-            await somebody.target.record(seen, attempt.doing(_endless(endless)))
+            await somebody.target.record(seen, attempt.with_attempt(_endless(endless)))
 
 
 def _endless(entry: Entry) -> Attempt:

@@ -1,11 +1,11 @@
-"""From release to release: each step is written to the target's journal before it is taken.
+"""Deployment of one release over another: each step is written to the target's journal before it is taken.
 
     deploy     stage, shift to each share that a target can give, tidy; judged after each; else restore
     rollback   restore
 
-Whoever is killed leaves a journal that says which step was being taken. Steps can be taken twice, so the
-next one takes that step again and goes on. Two are kept apart by the lock in the journal, and by the
-target's own word for its state, without which nothing is changed.
+A killed deployment leaves a journal with the step that it was taking. Steps can be taken twice, so the next
+deployment takes that step again and goes on. A lock in the journal keeps two deployments apart, and so does
+the version of the target's state, which every change names.
 """
 
 import secrets
@@ -44,7 +44,7 @@ def plan(shares: Sequence[int]) -> list[str]:
 
 @dataclass
 class Deployment:
-    """One owner's work at one target; a step is to take no longer than the lease in seconds."""
+    """Deployment by one owner to one target; a step must not take longer than the lease in seconds."""
 
     target: Target
     owner: str
@@ -56,39 +56,39 @@ class Deployment:
     async def deploy(self, release: Release, judge: Judging, *, takeover: bool = False) -> bool:
         """Bring a release to all of the traffic and return True, or False when that is so already.
 
-        Raises RolledBack when it went wrong and was undone, TargetBusy when somebody else is at work.
+        Raises RolledBack when it failed and was rolled back, TargetBusy during another deployment.
         """
         seen = await self.target.look()
         if seen.journal.attempt is None and seen.shares == self._alone(release):
             self.steps.note(f"{self.target.name} runs {release} already; nothing to do")
             return False
-        attempt = await _again(partial(self._begun, release, takeover))
+        attempt = await _again(partial(self._begin, release, takeover))
         if attempt.action == "rollback" or attempt.release != str(release):
-            await self._restored(attempt)
+            await self._restore(attempt)
             return await self.deploy(release, judge)
         if attempt.step == RESTORE:
-            raise await self._undone(attempt)
+            raise await self._roll_back(attempt)
         self.steps.note(f"{self.target.name}: {release} over {short(seen.live) or 'nothing'}")
         try:
             await self._forward(release, attempt, judge)
         except TakenOver:
             raise
         except PipelineError as error:
-            raise await self._undone(replace(attempt, why=str(error))) from error
+            raise await self._roll_back(replace(attempt, why=str(error))) from error
         return True
 
     async def rollback(self, version: str | None = None, *, takeover: bool = False) -> str:
         """Restore what was there before what is under way, else the last good release; return what is live.
 
         A version chooses another good release. A deployment that is under way is taken over. Raises
-        NothingToRestore, or TargetBusy when somebody restores already.
+        NothingToRestore, or TargetBusy during another rollback.
         """
-        attempt = await _again(partial(self._begun_to_restore, version, takeover))
-        await self._restored(attempt)
+        attempt = await _again(partial(self._begin_restore, version, takeover))
+        await self._restore(attempt)
         return (await self.target.look()).live
 
-    async def _begun(self, release: Release, takeover: bool) -> Attempt:
-        """Return what there is to do now that nobody else may do anything."""
+    async def _begin(self, release: Release, takeover: bool) -> Attempt:
+        """Lock the target for this deployment and return the attempt to make."""
         seen = await self.target.look()
         left = seen.journal.attempt
         if left is None:
@@ -103,11 +103,11 @@ class Deployment:
                     attempt, step=RESTORE, why=left.why or f"left at {left.step!r} by {left.lock}"
                 )
             self.steps.note(f"at {left.step!r} of {short(left.release)}, taking over from {left.lock}")
-        journal = seen.journal.doing(attempt)
+        journal = seen.journal.with_attempt(attempt)
         await (self.target.record(seen, journal) if seen.version else self.target.create(release, journal))
         return attempt
 
-    async def _begun_to_restore(self, version: str | None, takeover: bool) -> Attempt:
+    async def _begin_restore(self, version: str | None, takeover: bool) -> Attempt:
         seen = await self.target.look()
         left = seen.journal.attempt
         if left and left.lock.key == self._key:
@@ -119,7 +119,7 @@ class Deployment:
         attempt = Attempt("rollback", seen.live, RESTORE, before, self._lock(), why)
         if left:
             attempt = replace(attempt, action=left.action, release=left.release)
-        await self.target.record(seen, seen.journal.doing(attempt))
+        await self.target.record(seen, seen.journal.with_attempt(attempt))
         return attempt
 
     async def _forward(self, release: Release, attempt: Attempt, judge: Judging) -> None:
@@ -131,11 +131,11 @@ class Deployment:
         begun = steps.index(attempt.step) if attempt.step in steps else 0
         for step in steps[begun:]:
             with self.steps.step(f"{step}: {release.image.tag}"):
-                await self._journaled(replace(attempt, step=step))
-                await self._fenced(self._effect(step, release, attempt.snapshot))
+                await self._write_journal(replace(attempt, step=step))
+                await self._change(self._effect(step, release, attempt.snapshot))
             if step != TIDY:
                 await judge.judge(self.target, release, step)
-        await self._fenced(partial(self._live, release))
+        await self._change(partial(self._record_live, release))
 
     def _effect(self, step: str, release: Release, snapshot: str) -> Effect:
         if step == STAGE:
@@ -145,18 +145,18 @@ class Deployment:
         percent = int(step.removeprefix(SHIFT).removesuffix(" %"))
         return lambda seen: self.target.shift(seen, release, snapshot, percent)
 
-    async def _live(self, release: Release, seen: Seen) -> None:
+    async def _record_live(self, release: Release, seen: Seen) -> None:
         entry = Entry(str(release), "live", stamp(self.now()), snapshot=seen.snapshot)
-        await self.target.record(seen, seen.journal.ended(entry))
+        await self.target.record(seen, seen.journal.with_entry(entry))
 
-    async def _undone(self, attempt: Attempt) -> RolledBack:
-        """Restore what was before, and return what there is to raise then."""
+    async def _roll_back(self, attempt: Attempt) -> RolledBack:
+        """Restore the state before the deployment, and return the error to raise."""
         try:
             most = (
                 f"at most {(await self.target.look()).percent(attempt.release)} % of the traffic went to it"
             )
             self.steps.note(f"{short(attempt.release)} is undone; {most}")
-            await self._restored(attempt)
+            await self._restore(attempt)
         except TakenOver:
             raise
         except PipelineError as error:
@@ -167,36 +167,36 @@ class Deployment:
         live = (await self.target.look()).live or "nothing, as before"
         return RolledBack(f"{attempt.release} was rolled back: {attempt.why}\n{most}\nlive: {live}")
 
-    async def _restored(self, attempt: Attempt) -> None:
+    async def _restore(self, attempt: Attempt) -> None:
         with self.steps.step(f"{RESTORE} what was before {short(attempt.release)}"):
-            await self._journaled(replace(attempt, step=RESTORE))
-            await self._fenced(lambda seen: self.target.restore(seen, attempt.snapshot))
+            await self._write_journal(replace(attempt, step=RESTORE))
+            await self._change(lambda seen: self.target.restore(seen, attempt.snapshot))
             if attempt.snapshot:  # else nothing is left, and no journal
-                await self._fenced(partial(self._noted, attempt))
+                await self._change(partial(self._record_rollback, attempt))
 
-    async def _noted(self, attempt: Attempt, seen: Seen) -> None:
-        await self.target.record(seen, seen.journal.undone(attempt, self.now()))
+    async def _record_rollback(self, attempt: Attempt, seen: Seen) -> None:
+        await self.target.record(seen, seen.journal.with_rollback(attempt, self.now()))
 
-    async def _journaled(self, attempt: Attempt) -> None:
-        """Write down what is to be done next, and hold the lock for as long as that may take."""
+    async def _write_journal(self, attempt: Attempt) -> None:
+        """Write the next step to the journal, and renew the lock for as long as the step may take."""
         attempt = replace(attempt, lock=self._lock(attempt.lock.since))
-        await self._fenced(lambda seen: self.target.record(seen, seen.journal.doing(attempt)))
+        await self._change(lambda seen: self.target.record(seen, seen.journal.with_attempt(attempt)))
 
-    async def _fenced(self, effect: Effect) -> None:
-        """Change the target as it is now, provided that it is ours to change."""
+    async def _change(self, effect: Effect) -> None:
+        """Change the target in its present state, if this deployment still has the lock."""
 
         async def once() -> None:
             seen = await self.target.look()
             attempt = seen.journal.attempt
             if attempt is None or attempt.lock.key != self._key:
-                who = attempt.lock if attempt else "somebody who has finished already"
-                raise TakenOver(f"{self.target.name}: taken over by {who}; `dagger call history` tells more")
+                who = attempt.lock if attempt else "another deployment, which has ended"
+                raise TakenOver(f"{self.target.name}: taken over by {who}; see `dagger call history`")
             await effect(seen)
 
         await _again(once)
 
     def _check_free(self, left: Attempt, takeover: bool) -> None:
-        if left.lock.held(self.now()) and not takeover:
+        if left.lock.is_held(self.now()) and not takeover:
             raise TargetBusy(
                 f"{self.target.name}: a {left.action} of {left.release} is under way, at {left.step!r}, by "
                 f"{left.lock}; wait for it, or give --takeover when its owner is dead"
@@ -221,7 +221,7 @@ class Deployment:
 
 
 async def _again(work: Callable[[], Awaitable[Result]]) -> Result:
-    """Return what comes of looking and changing once nobody else has changed a thing in between."""
+    """Return the result of a read and a change, repeated while others change the target in between."""
     for _ in range(_TRIES):
         try:
             return await work()

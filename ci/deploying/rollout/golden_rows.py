@@ -12,7 +12,7 @@ import anyio
 import httpx
 
 from deploying.rollout.target import Address
-from deploying.rollout.verdict import Asked, identity
+from deploying.rollout.verdict import GoldenResults, identity
 from errors import ReleaseRejected
 from oci.reference import Release
 
@@ -28,7 +28,7 @@ Feature = float | str | bool | None
 
 @dataclass(frozen=True)
 class Row:
-    """A question, and its answer."""
+    """Input of a prediction, and its expected result."""
 
     features: tuple[Feature, ...]
     prediction: float
@@ -45,7 +45,7 @@ class Golden:
     def of(cls, golden: bytes, card: bytes) -> Self:
         """Return what golden.json and card.json say; raises ReleaseRejected when they are not those."""
         try:
-            told: dict[str, Any] = json.loads(card)
+            document: dict[str, Any] = json.loads(card)
             rows = tuple(
                 Row(tuple(map(_feature, row["features"])), float(row["prediction"]))
                 for row in json.loads(golden)["rows"]
@@ -56,7 +56,7 @@ class Golden:
             ) from error
         if not rows:
             raise ReleaseRejected("golden: the release's golden.json has no row; train and release again")
-        return cls(rows, {name: told[name] for name in _HASHES if name in told})
+        return cls(rows, {name: document[name] for name in _HASHES if name in document})
 
     async def differences(self, http: httpx.AsyncClient, address: Address, release: Release) -> list[str]:
         """Return in what the /model at an address is not the release's."""
@@ -64,17 +64,19 @@ class Golden:
             answer = await http.get(f"{address.url}/model", headers=await address.headers())
             model = answer.raise_for_status().json()
         except (httpx.HTTPError, ValueError) as error:
-            return [f"/model: {_told(error)}"]
+            return [f"/model: {_describe(error)}"]
         if not isinstance(model, dict):
             return [f"/model: answered {model!r:.80}"]
         return identity(model, self.hashes, release.image.tag, release.digest)
 
-    async def ask(self, http: httpx.AsyncClient, address: Address, version: str, times: int) -> Asked:
-        """Ask the rows in turn, so many times, some at once, and return what came of it."""
+    async def send(
+        self, http: httpx.AsyncClient, address: Address, version: str, times: int
+    ) -> GoldenResults:
+        """Send the rows in turn, `times` requests in all, some at once; return the results."""
         headers, wrong, seconds = await address.headers(), [], []
         waiting = islice(cycle(self.rows), times)
 
-        async def asking() -> None:
+        async def send_rows() -> None:
             for row in waiting:
                 started = time.monotonic()
                 fault = await _fault(http, address.url, headers, row, version)
@@ -83,8 +85,8 @@ class Golden:
 
         async with anyio.create_task_group() as group:
             for _ in range(_AT_A_TIME):
-                group.start_soon(asking)
-        return Asked(times, wrong, seconds)
+                group.start_soon(send_rows)
+        return GoldenResults(times, wrong, seconds)
 
 
 def _feature(value: object) -> Feature:
@@ -103,13 +105,13 @@ async def _fault(
         content = answer.raise_for_status().json()
         prediction, said = float(content["prediction"]), content["model_version"]
     except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
-        return f"/predict: {_told(error)}"
+        return f"/predict: {_describe(error)}"
     if not math.isclose(prediction, row.prediction, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE):
         return f"predicts {prediction} for {list(row.features)}, where training says {row.prediction}"
     return None if said == version else f"/predict says version {said!r}, not {version!r}"
 
 
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, httpx.HTTPStatusError):
         return f"answered {error.response.status_code}: {error.response.text:.200}"
     return f"no answer that is understood: {error!r:.200}"

@@ -1,4 +1,4 @@
-"""What a target keeps about its deployments, as one line of JSON in an annotation of its own."""
+"""Journal of a target's deployments: one line of JSON in an annotation of the target."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -18,15 +18,15 @@ Outcome = Literal["live", "rolled back"]
 
 @dataclass(frozen=True)
 class Lock:
-    """Who is at work, since when, and until when nobody else may take over; times are ISO 8601."""
+    """Lock of a deployment: its owner, its start, and the end until which others wait; times are ISO 8601."""
 
     owner: str
     key: str
     since: str
     until: str
 
-    def held(self, now: datetime) -> bool:
-        """Whether its time has not run out."""
+    def is_held(self, now: datetime) -> bool:
+        """Return whether the lock has not expired."""
         return now < datetime.fromisoformat(self.until)
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class Lock:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What is under way: a step that is being taken now, or was when its owner was killed.
+    """Deployment or rollback under way, at a step that its owner takes now, or took when it was killed.
 
     `snapshot` is what to go back to when a deployment goes wrong, and what a rollback goes back to.
     """
@@ -61,7 +61,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Journal:
-    """All of it; the newest entry comes first."""
+    """Journal: the attempt under way, if any, and past releases, newest first."""
 
     attempt: Attempt | None = None
     entries: tuple[Entry, ...] = ()
@@ -87,19 +87,19 @@ class Journal:
             return text
         return replace(self, entries=self.entries[:-1]).text()
 
-    def doing(self, attempt: Attempt) -> Self:
+    def with_attempt(self, attempt: Attempt) -> Self:
         """Return the journal with what is under way."""
         return replace(self, attempt=attempt)
 
-    def ended(self, entry: Entry) -> Self:
+    def with_entry(self, entry: Entry) -> Self:
         """Return the journal with nothing under way and one more entry."""
         return replace(self, attempt=None, entries=(entry, *self.entries)[:_KEPT])
 
-    def undone(self, attempt: Attempt, now: datetime) -> Self:
+    def with_rollback(self, attempt: Attempt, now: datetime) -> Self:
         """Return the journal with nothing under way, and a release that is not live, or never was."""
         gone = Entry(attempt.release, "rolled back", stamp(now), attempt.why[:_REASON])
         if attempt.action == "deploy":
-            return self.ended(gone)
+            return self.with_entry(gone)
         entries = (gone if _was(each, attempt) else each for each in self.entries)
         return replace(self, attempt=None, entries=tuple(entries))
 

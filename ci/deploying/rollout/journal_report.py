@@ -1,4 +1,4 @@
-"""What a target's journal says, to be read."""
+"""Report of a target's journal as text."""
 
 from deploying.rollout.journal import Journal
 from deploying.rollout.target import Seen
@@ -22,13 +22,13 @@ def _under_way(journal: Journal) -> list[str]:
 
 def _entries(seen: Seen) -> list[str]:
     return [
-        f"  {entry.at}  {_told(entry.outcome, entry.release, seen):11}  {entry.release}"
+        f"  {entry.at}  {_outcome(entry.outcome, entry.release, seen):11}  {entry.release}"
         + (f": {_first(entry.why)}" if entry.why else "")
         for entry in seen.journal.entries
     ]
 
 
-def _told(outcome: str, release: str, seen: Seen) -> str:
+def _outcome(outcome: str, release: str, seen: Seen) -> str:
     if outcome == "live":
         return "live" if any(share.release == release for share in seen.shares) else "was live"
     return outcome

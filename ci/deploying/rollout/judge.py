@@ -1,4 +1,4 @@
-"""Judges a candidate in each step, by what is counted while it lasts and by golden rows."""
+"""Judge of a candidate: each step is decided by request counts and golden rows."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ import anyio
 import httpx
 
 from deploying.rollout.golden_rows import Golden
-from deploying.rollout.request_counts import Numbers, grown
+from deploying.rollout.request_counts import Numbers, sum_increases
 from deploying.rollout.target import WHOLE, Address, Seen, Target
-from deploying.rollout.verdict import Asked, Limits, Verdict, verdict
+from deploying.rollout.verdict import GoldenResults, Limits, Verdict, verdict
 from errors import ReleaseRejected
 from oci.reference import Release
 from releasing import smoke
@@ -21,15 +21,15 @@ _GLANCES = 5  # in a step, so that what is plainly bad needn't be waited for
 
 
 class Judging(Protocol):
-    """Who says whether a candidate is fit."""
+    """Interface of judges, which accept or reject a candidate."""
 
     async def judge(self, target: Target, release: Release, step: str) -> None:
-        """Return when it is; raises ReleaseRejected, with the figures, when it is not."""
+        """Return when the candidate is fit; raises ReleaseRejected, with the figures, when it is not."""
 
 
 @dataclass
 class Judge:
-    """The one by numbers. A step lasts so many seconds, at least as long as the target's numbers lag."""
+    """Judge by numbers. A step lasts `seconds`, at least as long as the target's numbers lag."""
 
     golden: Golden
     http: httpx.AsyncClient
@@ -40,39 +40,39 @@ class Judge:
     _running: Numbers = field(default_factory=Numbers)
 
     async def judge(self, target: Target, release: Release, step: str) -> None:
-        """Let the verdict on one step fall."""
+        """Decide about one step; raises ReleaseRejected, with the figures, when the candidate is not fit."""
         seen = await target.look()
-        address = _asked_at(seen, target)
+        address = _candidate_address(seen, target)
         if differences := await self.golden.differences(self.http, address, release):
-            self._decide(release, step, Verdict("asked who it is", differences))
+            self._decide(release, step, Verdict("checked its identity", differences))
         if step == STAGE:
             await smoke.contract(self.http, address.url, await address.headers())
         # What has no part of the traffic has nothing to be watched for, but what it will replace at once has.
         idle = step == STAGE and not _switches_at_once(target, seen)
-        candidate = Numbers() if idle else await self._watched(target, seen)
-        asked = await self._asked(address, release, self.limits.requests - candidate.requests)
-        self._decide(release, step, verdict(candidate, self._running, asked, self.limits))
+        candidate = Numbers() if idle else await self._watch(target, seen)
+        answers = await self._send_golden_rows(address, release, self.limits.requests - candidate.requests)
+        self._decide(release, step, verdict(candidate, self._running, answers, self.limits))
 
-    async def _asked(self, address: Address, release: Release, missing: int) -> Asked:
-        """Ask every golden row once and, unless that was bad enough, as many more as are missing."""
+    async def _send_golden_rows(self, address: Address, release: Release, missing: int) -> GoldenResults:
+        """Send every golden row once; if the answers are good, send as many more as are missing."""
         version, rows = release.image.tag, len(self.golden.rows)
-        asked = await self.golden.ask(self.http, address, version, rows)
-        if missing > rows and verdict(Numbers(), Numbers(), asked, self.limits).good:
-            asked += await self.golden.ask(self.http, address, version, missing - rows)
-        return asked
+        answers = await self.golden.send(self.http, address, version, rows)
+        if missing > rows and verdict(Numbers(), Numbers(), answers, self.limits).good:
+            answers += await self.golden.send(self.http, address, version, missing - rows)
+        return answers
 
-    async def _watched(self, target: Target, seen: Seen) -> Numbers:
-        """Wait as long as a step lasts, or until it goes badly; return what the candidate did meanwhile."""
+    async def _watch(self, target: Target, seen: Seen) -> Numbers:
+        """Wait until a step ends or the candidate is clearly bad; return the candidate's numbers."""
         started, candidate = datetime.now(UTC), Numbers()
         before = await target.observe(seen, started)
         for _ in range(_GLANCES):
             await self.sleep(max(self.seconds, target.lag) / _GLANCES)
             now = await target.observe(seen, started)
-            candidate, running = (grown(before[who], now[who]) for who in ("candidate", "running"))
+            candidate, running = (sum_increases(before[who], now[who]) for who in ("candidate", "running"))
             # Where all is switched at once, the running release's numbers are those from before.
             self._running = running if running.requests else self._running
             enough = candidate.requests >= self.limits.requests
-            if enough and not verdict(candidate, running, Asked(), self.limits).good:
+            if enough and not verdict(candidate, running, GoldenResults(), self.limits).good:
                 break
         return candidate
 
@@ -87,7 +87,7 @@ def _switches_at_once(target: Target, seen: Seen) -> bool:
     return attempt is not None and bool(attempt.snapshot) and target.shares(attempt.snapshot) == WHOLE
 
 
-def _asked_at(seen: Seen, target: Target) -> Address:
+def _candidate_address(seen: Seen, target: Target) -> Address:
     if seen.candidate is None:
-        raise ReleaseRejected(f"judge: {target.name} has no candidate to ask; deploy again")
+        raise ReleaseRejected(f"judge: {target.name} has no candidate to judge; deploy again")
     return seen.candidate

@@ -26,7 +26,7 @@ class Numbers:
 
     def __add__(self, other: Self) -> "Numbers":
         return Numbers(
-            self.requests + other.requests, self.errors + other.errors, _added(self.took, other.took)
+            self.requests + other.requests, self.errors + other.errors, _add(self.took, other.took)
         )
 
     def since(self, earlier: "Numbers") -> "Numbers":
@@ -59,8 +59,8 @@ def total(numbers: Iterable[Numbers]) -> Numbers:
     return sum(numbers, Numbers())
 
 
-def grown(before: Mapping[str, Numbers], after: Mapping[str, Numbers]) -> Numbers:
-    """Return what was counted between two looks at the same instances; new ones count from their start."""
+def sum_increases(before: Mapping[str, Numbers], after: Mapping[str, Numbers]) -> Numbers:
+    """Return the numbers counted between two looks at the same instances; new ones count from their start."""
     return total(now.since(before.get(instance, Numbers())) for instance, now in after.items())
 
 
@@ -90,11 +90,11 @@ def of_series(counts: Iterable[Mapping[str, Any]], latencies: Iterable[Mapping[s
     took: Counter[float] = Counter()
     for series in latencies:
         for point in series["points"]:
-            took.update(_distributed(point["value"]["distributionValue"]))
+            took.update(_read_distribution(point["value"]["distributionValue"]))
     return Numbers(requests, errors, dict(took))
 
 
-def _distributed(distribution: Mapping[str, Any]) -> dict[float, int]:
+def _read_distribution(distribution: Mapping[str, Any]) -> dict[float, int]:
     """Return a distribution's counts by upper bound in seconds; its first bucket ends at the scale."""
     buckets = distribution.get("bucketOptions", {}).get("exponentialBuckets")
     counts = [int(count) for count in distribution.get("bucketCounts", ())]
@@ -131,7 +131,7 @@ def _own_counts(reached: Mapping[float, int]) -> dict[float, int]:
     return own
 
 
-def _added(one: Mapping[float, int], other: Mapping[float, int]) -> dict[float, int]:
+def _add(one: Mapping[float, int], other: Mapping[float, int]) -> dict[float, int]:
     sums: defaultdict[float, int] = defaultdict(int, one)
     for bound, count in other.items():
         sums[bound] += count

@@ -1,7 +1,7 @@
 """Targets: the interface of a system that runs releases.
 
-Whatever changes a target is given what was seen of it, and raises TargetChanged when that is not true any
-more; it may be done again without harm, as whoever was killed in the middle of it will do it again.
+Each method that changes a target takes the state that was seen, and raises TargetChanged when the target has
+changed since. Each can be called again without harm, as happens after a deployment was killed.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,17 +25,17 @@ def fingerprint(*parts: object) -> str:
     return digest(canonical(parts)).removeprefix("sha256:")[:8]
 
 
-async def nobody() -> Mapping[str, str]:
-    """Return the headers of who needs not say who they are."""
+async def no_headers() -> Mapping[str, str]:
+    """Return no headers, for a service that needs no authentication."""
     return {}
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a release answers, and the headers that let us in."""
+    """Address of a running release, and the headers that authenticate requests to it."""
 
     url: str
-    headers: Headers = nobody
+    headers: Headers = no_headers
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ Observed = Mapping[str, Mapping[str, Numbers]]
 
 
 class Target(Protocol):
-    """A place where one service runs."""
+    """System that runs one service."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name of the target, for reports."""
 
     @property
     def lag(self) -> float:
@@ -115,4 +115,4 @@ class Target(Protocol):
         """Bring back what a snapshot has, and remove the candidate; the empty one is of nothing at all."""
 
     async def observe(self, seen: Seen, since: datetime) -> Observed:
-        """Return what was counted of `candidate` and `running`, by instance; some count from `since` on."""
+        """Return the numbers of `candidate` and `running`, by instance; some count from `since` on."""

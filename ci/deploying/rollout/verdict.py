@@ -1,4 +1,4 @@
-"""Whether a candidate's numbers let it have more of the traffic: pure functions, with all that they go by."""
+"""Verdict on a candidate: pure functions that decide by its numbers whether it gets more of the traffic."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Golden rows that were asked: how many, what was wrong with the answers, and how long they took."""
+class GoldenResults:
+    """Golden rows that were sent: their number, wrong answers, and the seconds that each took."""
 
     requests: int = 0
     wrong: Sequence[str] = ()
     seconds: Sequence[float] = ()
 
-    def __add__(self, other: "Asked") -> "Asked":
-        return Asked(
+    def __add__(self, other: "GoldenResults") -> "GoldenResults":
+        return GoldenResults(
             self.requests + other.requests, [*self.wrong, *other.wrong], [*self.seconds, *other.seconds]
         )
 
@@ -39,28 +39,28 @@ class Asked:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a candidate, with the figures that say so."""
+    """Verdict on a candidate, with the figures that it is based on."""
 
     figures: str
     faults: Sequence[str] = ()
 
     @property
     def good(self) -> bool:
-        """Whether nothing was found."""
+        """True if no fault was found."""
         return not self.faults
 
     def __str__(self) -> str:
         return f"{self.figures}: {'; '.join(self.faults) or 'fit'}"
 
 
-def verdict(candidate: Numbers, running: Numbers, asked: Asked, limits: Limits) -> Verdict:
+def verdict(candidate: Numbers, running: Numbers, answers: GoldenResults, limits: Limits) -> Verdict:
     """Return the verdict on what was counted of both in one step, and on the golden answers."""
     faults = [
-        *asked.wrong[:1],
-        *_erring(candidate, running, limits),
-        *_slow(candidate, running, asked, limits),
+        *answers.wrong[:1],
+        *_check_errors(candidate, running, limits),
+        *_check_latency(candidate, running, answers, limits),
     ]
-    return Verdict(_figures(candidate, running, asked), faults)
+    return Verdict(_figures(candidate, running, answers), faults)
 
 
 def identity(
@@ -84,7 +84,7 @@ def identity(
     ]
 
 
-def _erring(candidate: Numbers, running: Numbers, limits: Limits) -> list[str]:
+def _check_errors(candidate: Numbers, running: Numbers, limits: Limits) -> list[str]:
     share = candidate.error_share
     if share > limits.error_share:
         return [f"{share:.2%} errors, more than {_percent(limits.error_share)}"]
@@ -93,30 +93,30 @@ def _erring(candidate: Numbers, running: Numbers, limits: Limits) -> list[str]:
     return []
 
 
-def _slow(candidate: Numbers, running: Numbers, asked: Asked, limits: Limits) -> list[str]:
-    if _comparable(candidate, running, limits):
+def _check_latency(candidate: Numbers, running: Numbers, answers: GoldenResults, limits: Limits) -> list[str]:
+    if _is_comparable(candidate, running, limits):
         own, other = candidate.quantile(0.99) or 0.0, running.quantile(0.99) or 0.0
         most = max(other * limits.p99_ratio, other + limits.p99_slack_seconds)
         return [f"p99 {_ms(own)}, more than {_ms(most)}"] if own > most else []
-    slowest = max(candidate.quantile(0.95) or 0.0, asked.quantile(0.95))
+    slowest = max(candidate.quantile(0.95) or 0.0, answers.quantile(0.95))
     return (
         [f"p95 {_ms(slowest)}, more than {_ms(limits.p95_seconds)}"] if slowest > limits.p95_seconds else []
     )
 
 
-def _comparable(candidate: Numbers, running: Numbers, limits: Limits) -> bool:
+def _is_comparable(candidate: Numbers, running: Numbers, limits: Limits) -> bool:
     return min(sum(each.took.values()) for each in (candidate, running)) >= limits.timed_requests
 
 
-def _figures(candidate: Numbers, running: Numbers, asked: Asked) -> str:
-    parts = [f"{_told(candidate)}", f"running {_told(running)}"]
-    if asked.requests:
-        right = asked.requests - len(asked.wrong)
-        parts.append(f"golden {right} of {asked.requests} right, p95 {_ms(asked.quantile(0.95))}")
+def _figures(candidate: Numbers, running: Numbers, answers: GoldenResults) -> str:
+    parts = [f"{_summarize(candidate)}", f"running {_summarize(running)}"]
+    if answers.requests:
+        right = answers.requests - len(answers.wrong)
+        parts.append(f"golden {right} of {answers.requests} right, p95 {_ms(answers.quantile(0.95))}")
     return ", ".join(parts)
 
 
-def _told(numbers: Numbers) -> str:
+def _summarize(numbers: Numbers) -> str:
     text = f"{numbers.requests} requests, {numbers.errors} errors"
     slowest = numbers.quantile(0.99)
     return text if slowest is None else f"{text}, p99 {_ms(slowest)}"

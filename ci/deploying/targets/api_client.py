@@ -8,7 +8,7 @@ import httpx
 
 from advice.known_errors import advice
 from errors import NoAnswer, TargetChanged, TargetError
-from net.http_responses import document, said
+from net.http_responses import describe_response, document
 from net.retry_policy import Retrying
 from net.tokens import Token
 
@@ -59,5 +59,5 @@ class Api:
             raise TargetError(f"{self.name}: {error}") from None
         if answer.is_success or answer.status_code in allowed:
             return answer
-        problem = f"{self.name}: {method} {path} answered {said(answer, token)}"
+        problem = f"{self.name}: {method} {path} answered {describe_response(answer, token)}"
         raise (TargetChanged if self.changed(answer) else TargetError)(problem + advice(problem))

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from advice.known_errors import advice
 from deploying.rollout.journal import FINGERPRINT, KEY, RELEASE, Journal
-from deploying.rollout.target import SHARES, Address, Headers, Observed, Seen, Share, fingerprint, nobody
+from deploying.rollout.target import SHARES, Address, Headers, Observed, Seen, Share, fingerprint, no_headers
 from deploying.targets import traffic_split
 from deploying.targets.api_client import Api
 from deploying.targets.cloud_monitoring import Monitoring
@@ -258,7 +258,7 @@ class CloudRun:
 def letting_in(federation: Federation) -> Callable[[str], Headers]:
     """Return what gives the headers for an audience: an ID token, which only a service account can have."""
     if not federation.identity.service_account:
-        return lambda audience: nobody
+        return lambda audience: no_headers
     kept: dict[str, Kept] = {}
 
     def let_in(audience: str) -> Headers:

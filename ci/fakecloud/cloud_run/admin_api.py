@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from fakecloud.cloud_run import service_validation
 from fakecloud.cloud_run.reconciliation import KIND, Reconciler
-from fakecloud.cloud_run.resources import Message, Operation, Revision, Service, State, told
+from fakecloud.cloud_run.resources import Message, Operation, Revision, Service, State, as_json
 from fakecloud.identity.iam import read_content
 from fakecloud.state.fixtures import World
 from fakecloud.state.ledger import Grant, Ledger
@@ -57,15 +57,15 @@ class Admin:
     async def create(self, request: Request) -> Response:
         """Make a service."""
         name = request.query_params.get("serviceId", "")
-        parent, grant = _parent(request), self._authorized(request, "run.services.create")
-        message = service_validation.parsed(await request.body())
+        parent, grant = _parent(request), self._authorize(request, "run.services.create")
+        message = service_validation.parse_service(await request.body())
         service_validation.check(message, name)
         self._check_account(grant, message.template)
         path = f"{parent}/services/{name}"
         if path in self.state.services:
             raise ApiRefusal("ALREADY_EXISTS", f"Resource '{name}' already exists.")
         kept = run_v2.Service.pb(run_v2.Service(name=path, create_time=datetime.now(UTC)))
-        service = Service(_merged(message, kept, sorted(service_validation.MUTABLE)))
+        service = Service(_merge_fields(message, kept, sorted(service_validation.MUTABLE)))
         self._check_traffic(service)
         self._revise(service)
         self.state.services[path] = service
@@ -73,16 +73,16 @@ class Admin:
 
     async def get(self, request: Request) -> Response:
         """Answer with a service."""
-        return JSONResponse(self._service(request, "run.services.get").told(base(request)))
+        return JSONResponse(self._service(request, "run.services.get").as_json(base(request)))
 
     async def patch(self, request: Request) -> Response:
         """Change a service's fields, those of a mask when there is one."""
-        grant = self._authorized(request, "run.services.update")
+        grant = self._authorize(request, "run.services.update")
         service = self._service(request, "run.services.update")
-        asked = service_validation.parsed(await request.body())
-        _check_etag(service, asked.etag)
-        mask = service_validation.masked(request.query_params.get("updateMask", ""))
-        message = _merged(asked, _copy(service.message), mask)
+        change = service_validation.parse_service(await request.body())
+        _check_etag(service, change.etag)
+        mask = service_validation.parse_mask(request.query_params.get("updateMask", ""))
+        message = _merge_fields(change, _copy(service.message), mask)
         service_validation.check(message, service.name)
         self._check_account(grant, message.template)
         changed = Service(message, dict(service.revisions))
@@ -98,37 +98,37 @@ class Admin:
         _check_etag(service, request.query_params.get("etag", ""))
         del self.state.services[service.message.name]
         operation = self.state.operation(_parent(request))
-        operation.end(response={"@type": KIND, **service.told(base(request))})
-        return JSONResponse(operation.told())
+        operation.end(response={"@type": KIND, **service.as_json(base(request))})
+        return JSONResponse(operation.as_json())
 
     async def list_revisions(self, request: Request) -> Response:
         """Answer with a service's revisions, the newest first."""
         service = self._service(request, "run.revisions.list")
-        listed = [told(each.message) for each in reversed(service.revisions.values())]
+        listed = [as_json(each.message) for each in reversed(service.revisions.values())]
         return JSONResponse({"revisions": listed} if listed else {})
 
     async def get_revision(self, request: Request) -> Response:
         """Answer with a revision."""
         service, name = self._service(request, "run.revisions.get"), request.path_params["revision"]
         if name not in service.revisions:
-            raise _missing(request, name, "REVISION")
-        return JSONResponse(told(service.revisions[name].message))
+            raise _not_found(request, name, "REVISION")
+        return JSONResponse(as_json(service.revisions[name].message))
 
     async def get_operation(self, request: Request) -> Response:
         """Answer with an operation as it is."""
-        return JSONResponse(self._operation(request).told())
+        return JSONResponse(self._operation(request).as_json())
 
     async def wait(self, request: Request) -> Response:
         """Answer with an operation once it is done, or a while has passed."""
         operation = self._operation(request)
-        asked = read_content(await request.body(), {"timeout": str}).get("timeout", f"{_WAIT}s")
-        if not (found := _DURATION.fullmatch(asked)):
+        timeout = read_content(await request.body(), {"timeout": str}).get("timeout", f"{_WAIT}s")
+        if not (found := _DURATION.fullmatch(timeout)):
             raise ApiRefusal("INVALID_ARGUMENT", "Invalid value at 'timeout'")
         with anyio.move_on_after(min(int(found[1]), _WAIT)):
             await operation.ended.wait()
-        return JSONResponse(operation.told())
+        return JSONResponse(operation.as_json())
 
-    def _authorized(self, request: Request, permission: str) -> Grant:
+    def _authorize(self, request: Request, permission: str) -> Grant:
         grant, project = self.ledger.bearer(request.headers), f"projects/{request.path_params['project']}"
         if not grant.unrestricted or not allows(self.world, grant.principal, permission, project):
             name = request.path_params.get("service", "")
@@ -136,25 +136,25 @@ class Admin:
         return grant
 
     def _check_account(self, grant: Grant, template: Message) -> None:
-        """Refuse somebody who may not let a revision run as its service account."""
+        """Refuse a caller who may not let a revision run as its service account."""
         account = template.service_account or self.world.default_account
         if not allows(self.world, grant.principal, ACT_AS, account):
             text = f"Permission 'iam.serviceaccounts.actAs' denied on service account {account}"
             raise ApiRefusal("PERMISSION_DENIED", f"{text} (or it may not exist).")
 
     def _service(self, request: Request, permission: str) -> Service:
-        self._authorized(request, permission)
+        self._authorize(request, permission)
         name = request.path_params["service"]
         service = self.state.services.get(f"{_parent(request)}/services/{name}")
         if service is None:
-            raise _missing(request, name, "SERVICE")
+            raise _not_found(request, name, "SERVICE")
         return service
 
     def _operation(self, request: Request) -> Operation:
-        self._authorized(request, "run.operations.get")
+        self._authorize(request, "run.operations.get")
         name = f"{_parent(request)}/operations/{request.path_params['operation']}"
         if name not in self.state.operations:
-            raise _missing(request, request.path_params["operation"], "OPERATION")
+            raise _not_found(request, request.path_params["operation"], "OPERATION")
         return self.state.operations[name]
 
     def _check_traffic(self, service: Service) -> None:
@@ -181,11 +181,11 @@ class Admin:
         operation = self.state.operation(_parent(request))
         assert self.tasks is not None
         self.tasks.start_soon(self.reconciler.reconcile, service, operation, base(request))
-        return JSONResponse(operation.told())
+        return JSONResponse(operation.as_json())
 
 
 def base(request: Request) -> str:
-    """Return the stand-in's own address, as the caller knows it."""
+    """Return the fake cloud's own address, as the caller knows it."""
     return f"{request.url.scheme}://{request.url.netloc}"
 
 
@@ -194,15 +194,15 @@ def _parent(request: Request) -> str:
     return f"projects/{named['project']}/locations/{named['location']}"
 
 
-def _missing(request: Request, name: str, kind: str) -> ApiRefusal:
+def _not_found(request: Request, name: str, kind: str) -> ApiRefusal:
     where = f"in region '{request.path_params['location']}' in project '{request.path_params['project']}'"
     return ApiRefusal("NOT_FOUND", f"Resource '{name}' of kind '{kind}' {where} does not exist.")
 
 
 def _check_etag(service: Service, etag: str) -> None:
     if etag and etag != service.message.etag:
-        told = f"version '{etag}' was specified but current version is '{service.message.etag}'."
-        raise ApiRefusal("ABORTED", f"Conflict for resource '{service.name}': {told}")
+        conflict = f"version '{etag}' was specified but current version is '{service.message.etag}'."
+        raise ApiRefusal("ABORTED", f"Conflict for resource '{service.name}': {conflict}")
 
 
 def _copy(message: Message) -> Message:
@@ -211,15 +211,15 @@ def _copy(message: Message) -> Message:
     return copied
 
 
-def _merged(asked: Message, kept: Message, paths: list[str]) -> Message:
-    """Return what is kept with the fields of the paths replaced by those that are asked for."""
-    FieldMask(paths=paths).MergeMessage(asked, kept, True, True)
+def _merge_fields(change: Message, kept: Message, paths: list[str]) -> Message:
+    """Return the stored message with the fields of the paths replaced by the requested ones."""
+    FieldMask(paths=paths).MergeMessage(change, kept, True, True)
     return kept
 
 
 def _revision(service: Service, name: str) -> Revision:
     """Return a new revision of a service's template."""
-    configuration = told(service.message.template)
+    configuration = as_json(service.message.template)
     made = {**configuration, "name": f"{service.message.name}/revisions/{name}", "service": service.name}
     message = ParseDict(made, run_v2.Revision.pb(run_v2.Revision()), ignore_unknown_fields=True)
     message.create_time = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Cloud Monitoring, as far as a deployment asks it: what a service's revisions were asked in a time.
+"""Cloud Monitoring, as far as a deployment uses it: requests of a service's revisions in an interval.
 
 Only the aggregation that gives one sum for each series is known here; others are refused.
 """
@@ -44,17 +44,23 @@ class Monitoring:
         grant, project = self.ledger.bearer(request.headers), f"projects/{request.path_params['project']}"
         if not grant.unrestricted or not allows(self.world, grant.principal, TIME_SERIES, project):
             raise permission_denied(TIME_SERIES, project)
-        asked, terms = request.query_params, dict(_TERM.findall(request.query_params.get("filter", "")))
+        parameters, terms = request.query_params, dict(_TERM.findall(request.query_params.get("filter", "")))
         metric = terms.get("metric.type", "")
         if metric not in _METRICS or any(
-            asked.get(f"aggregation.{name}") != value for value, name in _KNOWN.items()
+            parameters.get(f"aggregation.{name}") != value for value, name in _KNOWN.items()
         ):
             raise ApiRefusal("INVALID_ARGUMENT", "The rehearsal does not have this metric or aggregation.")
-        start, end = (_time(asked.get(f"interval.{name}", "")) for name in ("startTime", "endTime"))
+        start, end = (_time(parameters.get(f"interval.{name}", "")) for name in ("startTime", "endTime"))
         revisions = self._revisions(terms)
         until = min(end, self.ledger.clock.google() - self.lag)
         found = [
-            _series(metric, revision, kind, part, (asked["interval.startTime"], asked["interval.endTime"]))
+            _series(
+                metric,
+                revision,
+                kind,
+                part,
+                (parameters["interval.startTime"], parameters["interval.endTime"]),
+            )
             for revision, requests in self.state.counts.between(start, until)
             if revision in revisions
             for kind, part in _classes(requests, metric).items()
@@ -72,7 +78,7 @@ class Monitoring:
 
 
 def _classes(requests: list[Served], metric: str) -> dict[str, list[Served]]:
-    """Return requests by the class of their status, which latencies are not told apart by."""
+    """Return requests by the class of their status, by which latencies are not separated."""
     found: defaultdict[str, list[Served]] = defaultdict(list)
     for request in requests:
         found[f"{request.status // 100}xx" if metric.endswith("count") else ""].append(request)

@@ -18,7 +18,7 @@ class InstanceFailed(Exception):
 
 @dataclass
 class Answer:
-    """What an instance answers."""
+    """Response of an instance."""
 
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
         try:
             return await self._waiting
         except asyncio.CancelledError:
-            self._transport.abort()  # what it would answer is nobody's now
+            self._transport.abort()  # no request waits for its response now
             raise
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,26 +91,24 @@ class Connection(asyncio.Protocol):
 
 @dataclass
 class Upstream:
-    """The connections that nobody uses at the moment, by instance."""
+    """Pool of idle connections, by instance."""
 
     idle: defaultdict[str, list[Connection]] = field(default_factory=lambda: defaultdict(list))
 
     async def ask(self, instance: str, method: str, path: str, headers: Headers, body: bytes) -> Answer:
         """Return an instance's answer; raises InstanceFailed.
 
-        Whoever finds a kept connection ended takes a new one, once, as proxies do.
+        A request that finds a kept connection ended takes a new one, once, as proxies do.
         """
         place = urlsplit(instance)
         head = _head(method, place.path + path, place.netloc, headers, len(body))
-        kept = self._kept(instance)
+        kept = self._take_idle(instance)
         if kept:
             try:
-                return await self._asked(instance, kept, head, body)
+                return await self._send(instance, kept, head, body)
             except InstanceFailed:
                 pass
-        return await self._asked(
-            instance, await _connected(place.hostname or "", place.port or 80), head, body
-        )
+        return await self._send(instance, await _connect(place.hostname or "", place.port or 80), head, body)
 
     def close(self) -> None:
         """Hang up everywhere."""
@@ -118,13 +116,13 @@ class Upstream:
             for connection in connections:
                 connection.close()
 
-    async def _asked(self, instance: str, connection: Connection, head: bytes, body: bytes) -> Answer:
+    async def _send(self, instance: str, connection: Connection, head: bytes, body: bytes) -> Answer:
         answer = await connection.ask(head, body)
         if connection.open:
             self.idle[instance].append(connection)
         return answer
 
-    def _kept(self, instance: str) -> Connection | None:
+    def _take_idle(self, instance: str) -> Connection | None:
         waiting = self.idle[instance]
         while waiting:
             if (connection := waiting.pop()).open:
@@ -132,7 +130,7 @@ class Upstream:
         return None
 
 
-async def _connected(host: str, port: int) -> Connection:
+async def _connect(host: str, port: int) -> Connection:
     try:
         _, connection = await asyncio.get_running_loop().create_connection(Connection, host, port)
     except OSError as error:

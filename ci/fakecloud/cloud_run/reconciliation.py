@@ -1,4 +1,4 @@
-"""Reconciliation: what was asked for becomes so, in a while, or fails.
+"""Reconciliation: a requested change takes effect after a while, or fails.
 
 Error texts are the real service's where reports show them. A revision that failed stays so, and who was
 served stays served when a later revision fails, as the documentation has it. Whether an operation on a
@@ -29,7 +29,7 @@ _BETWEEN_PROBES = 0.1  # seconds; Cloud Run's are the probe's period
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Brings services to what they shall be. A change takes some seconds to reach those who are served."""
+    """Brings services to their requested state. A change takes some seconds to reach the users."""
 
     state: State
     registry: Relay
@@ -45,24 +45,24 @@ class Reconciler:
             await anyio.sleep(self.seconds)
             failed = [
                 each
-                for each in (service.revisions[part.revision] for part in service.wanted())
+                for each in (service.revisions[part.revision] for part in service.traffic_list())
                 if not each.ready
             ]
             if not failed:
-                service.serving, service.turns = service.wanted(), {}
+                service.serving, service.turns = service.traffic_list(), {}
             if latest.ready:
                 service.message.latest_ready_revision = latest.message.name
             else:
                 failed = [latest]
-            self._settled(service, failed)
+            self._end_operation(service, failed)
             if failed:
                 operation.end(
                     error={"code": _INTERNAL, "message": service.message.terminal_condition.message}
                 )
             else:
-                operation.end(response={"@type": KIND, **service.told(base)})
+                operation.end(response={"@type": KIND, **service.as_json(base)})
 
-    def _settled(self, service: Service, failed: list[Revision]) -> None:
+    def _end_operation(self, service: Service, failed: list[Revision]) -> None:
         outcome = condition(STATES.CONDITION_SUCCEEDED)
         if failed:
             text = f"Revision '{failed[0].name}' is not ready and cannot serve traffic. {failed[0].failure}"
@@ -83,13 +83,13 @@ class Reconciler:
         with anyio.move_on_after(float((probe.period_seconds or 10) * (probe.failure_threshold or 3))):
             await revision.arrived.wait()
             if revision.instance:
-                await self._probed(revision, probe)
+                await self._probe(revision, probe)
         if not revision.settled.is_set():
             failure = _FAILED_PROBE if revision.instance else _FAILED_START
             revision.settle(failure, revision_reason=_REASONS.HEALTH_CHECK_CONTAINER_ERROR)
 
-    async def _probed(self, revision: Revision, probe: Message) -> None:
-        """Ask an instance until it answers well."""
+    async def _probe(self, revision: Revision, probe: Message) -> None:
+        """Probe an instance until its response is good."""
         while not revision.settled.is_set():
             try:
                 answer = await self.http.get(f"{revision.instance}{probe.http_get.path or '/'}")

@@ -47,5 +47,5 @@ def distribution(requests: list[Request]) -> dict[str, object]:
     for request in requests:
         counts[bisect.bisect_right(BOUNDS, request.seconds * 1000)] += 1
     mean = sum(request.seconds for request in requests) * 1000 / len(requests)
-    told = {"count": str(len(requests)), "mean": mean, "bucketOptions": OPTIONS}
-    return {**told, "bucketCounts": [str(count) for count in counts]}
+    summary = {"count": str(len(requests)), "mean": mean, "bucketOptions": OPTIONS}
+    return {**summary, "bucketCounts": [str(count) for count in counts]}

@@ -38,7 +38,7 @@ class Revision:
 
     @property
     def ready(self) -> bool:
-        """Whether it can be served."""
+        """True if requests can be sent to it."""
         return self.settled.is_set() and not self.failure
 
     def arrive(self, instance: str) -> None:
@@ -56,8 +56,8 @@ class Revision:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Who is served: a revision, its part of the requests, and a tag for an address of its own."""
+class TrafficShare:
+    """Share of the traffic: a revision, its part of the requests, and a tag for an address of its own."""
 
     revision: str
     percent: int
@@ -70,7 +70,7 @@ class Service:
 
     message: Message
     revisions: dict[str, Revision] = field(default_factory=dict)
-    serving: tuple[Part, ...] = ()
+    serving: tuple[TrafficShare, ...] = ()
     turns: dict[str, int] = field(default_factory=dict)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
 
@@ -84,21 +84,22 @@ class Service:
         """The revision that was made last."""
         return self.revisions[short(self.message.latest_created_revision)]
 
-    def wanted(self) -> tuple[Part, ...]:
+    def traffic_list(self) -> tuple[TrafficShare, ...]:
         """Return the traffic list with names for all; without a list everything goes to the latest."""
         parts = [
-            Part(each.revision or self.latest.name, each.percent, each.tag) for each in self.message.traffic
+            TrafficShare(each.revision or self.latest.name, each.percent, each.tag)
+            for each in self.message.traffic
         ]
-        return tuple(parts) or (Part(self.latest.name, 100, ""),)
+        return tuple(parts) or (TrafficShare(self.latest.name, 100, ""),)
 
     def touch(self) -> None:
         """Give the service another etag, as every change does, be it Google's own."""
         self.message.etag = f'"{secrets.token_urlsafe(12)}"'
         self.message.update_time = datetime.now(UTC)
 
-    def told(self, base: str) -> dict[str, Any]:
+    def as_json(self, base: str) -> dict[str, Any]:
         """Return it as Google's JSON, with its addresses below a base."""
-        content, own = told(self.message), f"{base}{SERVED}"
+        content, own = as_json(self.message), f"{base}{SERVED}"
         content["uri"] = f"{own}/{self.name}"
         content["urls"] = [content["uri"]]
         content["trafficStatuses"] = [
@@ -112,7 +113,7 @@ class Service:
 
 @dataclass
 class Operation:
-    """Something that takes its time."""
+    """Long-running operation."""
 
     name: str
     ended: anyio.Event = field(default_factory=anyio.Event)
@@ -123,14 +124,14 @@ class Operation:
         self.result = result
         self.ended.set()
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return it as JSON; false is left out."""
         return {"name": self.name, **({"done": True, **self.result} if self.ended.is_set() else {})}
 
 
 @dataclass
 class State:
-    """All of it, and the revisions that somebody has to start."""
+    """All services and operations, and the revisions that the rehearsal has to start."""
 
     services: dict[str, Service] = field(default_factory=dict)
     operations: dict[str, Operation] = field(default_factory=dict)
@@ -145,7 +146,7 @@ class State:
         return operation
 
     def announce(self, revision: Revision) -> None:
-        """Tell whoever starts revisions of another one."""
+        """Queue a revision for the rehearsal to start."""
         self.pending.append(revision)
         self.announced.set()
 
@@ -155,7 +156,7 @@ class State:
             yield from service.revisions.values()
 
 
-def told(message: Message) -> dict[str, Any]:
+def as_json(message: Message) -> dict[str, Any]:
     """Return a message as Google's JSON."""
     content: dict[str, Any] = MessageToDict(message)
     return content

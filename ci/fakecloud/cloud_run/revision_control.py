@@ -18,7 +18,7 @@ _WAIT = 5.0  # seconds that a request waits for a revision, at most
 
 @dataclass(frozen=True)
 class Control:
-    """The door; without a key it lets nobody in."""
+    """Control endpoint; without a key it refuses every request."""
 
     state: State
     key: str
@@ -27,13 +27,13 @@ class Control:
     def routes(self) -> list[Route]:
         """Return what is served below /control."""
         return [
-            Route("/pending", self.pending),
+            Route("/pending", self.next_revision),
             Route("/revisions/{name}", self.arrive, methods=["POST"]),
             Route("/requests", self.requests),
         ]
 
-    async def pending(self, request: Request) -> Response:
-        """Answer with a revision that somebody has to start, or with nothing after a while."""
+    async def next_revision(self, request: Request) -> Response:
+        """Respond with a revision that the rehearsal has to start, or with nothing after a while."""
         control_key.check(request, self.key)
         with anyio.move_on_after(min(float(request.query_params.get("seconds", _WAIT)), _WAIT)):
             while not self.state.pending:
@@ -50,15 +50,15 @@ class Control:
     async def arrive(self, request: Request) -> Response:
         """Take where a revision's instance is, or that it has ended."""
         control_key.check(request, self.key)
-        told = read_content(await request.body(), {"instance": str})
+        content = read_content(await request.body(), {"instance": str})
         for revision in self.state.revisions():
             if revision.name == request.path_params["name"]:
-                revision.arrive(told.get("instance", ""))
+                revision.arrive(content.get("instance", ""))
                 return Response(status_code=204)
         raise PlainRefusal(404, "no such revision\n")
 
     async def requests(self, request: Request) -> Response:
-        """Answer how many requests each revision had, by status."""
+        """Respond with the number of requests of each revision, by status."""
         control_key.check(request, self.key)
         served = self.state.counts.served.items()
         return JSONResponse(

@@ -33,7 +33,7 @@ _RESERVED_VARIABLES = ("PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION")
 _ANNOTATIONS = 256 * 1024
 
 
-def parsed(body: bytes) -> Any:
+def parse_service(body: bytes) -> Any:
     """Return the service of a request's JSON; a name, type or enum that there is not is refused."""
     try:
         return ParseDict(json.loads(body or b"{}"), run_v2.Service.pb(run_v2.Service()))
@@ -41,7 +41,7 @@ def parsed(body: bytes) -> Any:
         raise ApiRefusal("INVALID_ARGUMENT", f"Invalid JSON payload received. {error}") from error
 
 
-def masked(text: str) -> list[str]:
+def parse_mask(text: str) -> list[str]:
     """Return the fields that a mask names, all that can be changed when it names none."""
     mask = FieldMask()
     mask.FromJsonString(text)
@@ -90,8 +90,8 @@ def _check_container(container: Any, where: str) -> None:
     reserved = [variable.name for variable in container.env if variable.name in _RESERVED_VARIABLES]
     if reserved:
         names = ", ".join(reserved)
-        told = f"The following reserved env names were provided: {names}. "
-        raise violation(f"{where}.env", f"{told}These values are automatically set by the system.")
+        problem = f"The following reserved env names were provided: {names}. "
+        raise violation(f"{where}.env", f"{problem}These values are automatically set by the system.")
     for kind in ("startup_probe", "liveness_probe"):
         probe = getattr(container, kind)
         if probe.timeout_seconds > (probe.period_seconds or 10):

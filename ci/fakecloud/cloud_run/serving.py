@@ -31,7 +31,7 @@ _KEPT_HERE = frozenset(
 
 @dataclass
 class Serving:
-    """The front end of all services; `verified` has audience, address and end of tokens by their hash."""
+    """Front end of all services; `verified` has audience, address and end of tokens by their hash."""
 
     world: World
     ledger: Ledger
@@ -43,7 +43,7 @@ class Serving:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Have a revision answer at a service's path: Google's have host names of their own.
 
-        It is asked hundreds of times a second, so that no routing and nothing else stands before it.
+        It gets hundreds of requests a second, so that no routing and nothing else stands before it.
         """
         host, _, path = scope["path"].removeprefix(f"{SERVED}/").partition("/")
         tag, _, name = host.rpartition("---")
@@ -70,20 +70,20 @@ class Serving:
         raise _not_found()
 
     def _let_in(self, request: Request, service: Service) -> None:
-        """Refuse whoever has no ID token for this service, or may not invoke it; a public one lets in all."""
+        """Refuse a caller without an ID token for this service, or without the right to invoke it."""
         if service.message.invoker_iam_disabled:
             return
         _, _, token = request.headers.get("authorization", "").partition(" ")
         if not token:
             raise PlainRefusal(403, _FORBIDDEN)
-        audience, email = self._verified(token)
+        audience, email = self._verify_token(token)
         if audience != f"{base(request)}{SERVED}/{service.name}":
-            raise _unauthorized()
+            raise _unauthorized_error()
         project = service.message.name.partition("/locations")[0]
         if not allows(self.world, ServiceAccount(email), INVOKE, project):
             raise PlainRefusal(403, _FORBIDDEN)
 
-    def _verified(self, token: str) -> tuple[str, str]:
+    def _verify_token(self, token: str) -> tuple[str, str]:
         """Return whom a good token is for, and whose it is; refuse any other."""
         key = hashlib.sha256(token.encode()).hexdigest()
         if key not in self.verified:
@@ -92,11 +92,11 @@ class Serving:
                 signed = jwt.PyJWK(keys[jwt.get_unverified_header(token)["kid"]])
                 claims = jwt.decode(token, signed, ["RS256"], options={"verify_aud": False}, issuer=_ISSUER)
             except (jwt.InvalidTokenError, LookupError) as error:
-                raise _unauthorized() from error
+                raise _unauthorized_error() from error
             self.verified[key] = (claims["aud"], claims.get("email", ""), claims["exp"])
         audience, email, expires = self.verified[key]
         if expires < self.ledger.clock.google():
-            raise _unauthorized()
+            raise _unauthorized_error()
         return audience, email
 
     async def _answer(self, request: Request, revision: Revision, path: str) -> Answer:
@@ -107,8 +107,8 @@ class Serving:
         try:
             return await self.upstream.ask(revision.instance, request.method, path + query, headers, body)
         except InstanceFailed as error:
-            told = f"The request failed because the instance failed: {error}\n"
-            return Answer(503, [], bytearray(told.encode()))
+            text = f"The request failed because the instance failed: {error}\n"
+            return Answer(503, [], bytearray(text.encode()))
 
 
 def _not_found() -> PlainRefusal:
@@ -141,6 +141,6 @@ def turn(parts: dict[str, int], turns: dict[str, int]) -> str:
     return chosen
 
 
-def _unauthorized() -> PlainRefusal:
-    told = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
-    return PlainRefusal(401, "Unauthorized\n", {"WWW-Authenticate": told})
+def _unauthorized_error() -> PlainRefusal:
+    text = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
+    return PlainRefusal(401, "Unauthorized\n", {"WWW-Authenticate": text})

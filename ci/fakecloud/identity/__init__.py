@@ -1,4 +1,4 @@
-"""Who a caller is: GitHub's identity tokens, Google's token exchange and service accounts.
+"""Identities of callers: GitHub's identity tokens, Google's token exchange and service accounts.
 
 Imports `fakecloud.state`.
 """

@@ -26,8 +26,8 @@ class Evaluator:
     @classmethod
     def of(cls, provider: Provider) -> "Evaluator":
         """Compile a provider's expressions; raise celpy.CELParseError for what is no CEL."""
-        mapping = {target: _compiled(text) for target, text in provider.mapping.items()}
-        return cls(provider.pool_resource, _compiled(provider.condition), mapping)
+        mapping = {target: _compile(text) for target, text in provider.mapping.items()}
+        return cls(provider.pool_resource, _compile(provider.condition), mapping)
 
     def principal(self, claims: Mapping[str, Any]) -> Federated:
         """Return whom the claims stand for, or refuse them as the Security Token Service does."""
@@ -55,7 +55,7 @@ class Evaluator:
             return False
 
 
-def _compiled(text: str) -> celpy.Runner:
+def _compile(text: str) -> celpy.Runner:
     environment = celpy.Environment()
     return environment.program(environment.compile(text))
 

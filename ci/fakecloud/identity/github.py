@@ -1,4 +1,4 @@
-"""GitHub's part: the endpoint where a job asks who it is, and the keys that prove the answer.
+"""GitHub's part: the endpoint that issues a job's identity token, and the keys that verify it.
 
 The shapes are those of actions/toolkit and of GitHub's OIDC reference. What the real endpoint says in a
 401's body is not documented; clients must not depend on it.
@@ -51,7 +51,7 @@ class GitHub:
         return [Route("/runs", self.start_run, methods=["POST"])]
 
     async def identity(self, request: Request) -> Response:
-        """Answer a job that asks for its identity token."""
+        """Respond to a job's request for its identity token."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         known = secrets.compare_digest(token.encode(), self.world.request_token.encode())
         if scheme.lower() != "bearer" or not known:
@@ -76,7 +76,7 @@ class GitHub:
         return self.ring.sign(claims, now=now, until=times["exp"])
 
     async def discovery(self, request: Request) -> Response:
-        """Answer with the issuer's metadata; the key set is where the stand-in serves it."""
+        """Answer with the issuer's metadata; the key set is at the fake cloud's own address."""
         jwks = str(request.url).removesuffix("openid-configuration") + "jwks"
         return JSONResponse(
             {

@@ -1,4 +1,4 @@
-"""IAM Credentials: a service account's access token or ID token, for somebody who may act as it."""
+"""IAM Credentials: a service account's access token or ID token, for a caller who may act as it."""
 
 import json
 import re
@@ -52,27 +52,27 @@ class Credentials:
 
     async def access_token(self, request: Request) -> Response:
         """Answer generateAccessToken."""
-        email = self._authorized(request, ACCESS_TOKEN)
-        asked = read_content(await request.body(), {"scope": list, "lifetime": str, "delegates": list})
-        scopes = asked.get("scope") or []
+        email = self._authorize(request, ACCESS_TOKEN)
+        parameters = read_content(await request.body(), {"scope": list, "lifetime": str, "delegates": list})
+        scopes = parameters.get("scope") or []
         if not scopes or not all(isinstance(scope, str) and _SCOPE.fullmatch(scope) for scope in scopes):
             raise _invalid()
-        seconds = _lifetime(asked.get("lifetime", "3600s"), email)
+        seconds = _lifetime(parameters.get("lifetime", "3600s"), email)
         token = self.ledger.issue(ServiceAccount(email), seconds, frozenset(scopes))
         expires = datetime.fromtimestamp(self.ledger.clock.google() + seconds, UTC)
         return JSONResponse({"accessToken": token, "expireTime": f"{expires:%Y-%m-%dT%H:%M:%SZ}"})
 
     async def id_token(self, request: Request) -> Response:
         """Answer generateIdToken."""
-        email = self._authorized(request, ID_TOKEN)
+        email = self._authorize(request, ID_TOKEN)
         fields = {"audience": str, "includeEmail": bool, "organizationNumberIncluded": bool}
-        asked = read_content(await request.body(), {**fields, "delegates": list})
-        if not asked.get("audience"):
+        parameters = read_content(await request.body(), {**fields, "delegates": list})
+        if not parameters.get("audience"):
             raise _invalid()
         now = int(self.ledger.clock.google())
-        claims = {"aud": asked["audience"], "azp": _UNIQUE_ID, "sub": _UNIQUE_ID, "iat": now}
+        claims = {"aud": parameters["audience"], "azp": _UNIQUE_ID, "sub": _UNIQUE_ID, "iat": now}
         claims |= {"iss": "https://accounts.google.com", "exp": now + _LONGEST, "jti": secrets.token_hex(16)}
-        if asked.get("includeEmail"):
+        if parameters.get("includeEmail"):
             claims |= {"email": email, "email_verified": True}
         token = await run_in_threadpool(self.ring.sign, claims, now=now, until=now + _LONGEST)
         return JSONResponse({"token": token})
@@ -81,7 +81,7 @@ class Credentials:
         """Answer with the keys of Google's ID tokens."""
         return JSONResponse(self.ring.jwks())
 
-    def _authorized(self, request: Request, permission: str) -> str:
+    def _authorize(self, request: Request, permission: str) -> str:
         """Return the account's address when the caller may have its tokens."""
         grant, email = self.ledger.bearer(request.headers), str(request.path_params["email"])
         if not _EMAIL.fullmatch(email):

@@ -39,7 +39,7 @@ class KeyRing:
 
     def jwks(self) -> dict[str, list[dict[str, Any]]]:
         """Return the published keys as a JSON Web Key Set (RFC 7517)."""
-        return {"keys": [_published(key) for key in self.keys]}
+        return {"keys": [_as_jwk(key) for key in self.keys]}
 
 
 def _new_key() -> _Key:
@@ -47,7 +47,7 @@ def _new_key() -> _Key:
     return _Key(secrets.token_hex(8), private, expires=0)
 
 
-def _published(key: _Key) -> dict[str, Any]:
+def _as_jwk(key: _Key) -> dict[str, Any]:
     numbers: dict[str, Any] = json.loads(RSAAlgorithm.to_jwk(key.private.public_key()))
     return {name: numbers[name] for name in ("kty", "n", "e")} | {
         "use": "sig",

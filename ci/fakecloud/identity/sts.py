@@ -63,11 +63,11 @@ class TokenService:
 
     async def token(self, request: Request) -> Response:
         """Answer an exchange."""
-        asked = _parameters(request.headers.get("content-type", ""), await request.body())
-        _check_kinds(asked)
-        self._check_audience(asked.get("audience", ""))
-        scopes = _scopes(asked.get("scope", ""))
-        claims = self._verified(asked["subject_token"])
+        parameters = _parameters(request.headers.get("content-type", ""), await request.body())
+        _check_kinds(parameters)
+        self._check_audience(parameters.get("audience", ""))
+        scopes = _scopes(parameters.get("scope", ""))
+        claims = self._verify(parameters["subject_token"])
         principal = self.evaluator.principal(claims)
         # A token in its last minute of tolerance got the seconds since it expired.
         seconds = min(abs(int(claims["exp"] - self.ledger.clock.google())), _LONGEST)
@@ -82,12 +82,12 @@ class TokenService:
         if audience != f"//iam.googleapis.com/{provider.resource}" or not provider.enabled:
             raise OAuthRefusal("invalid_target", _NO_PROVIDER)
 
-    def _verified(self, token: str) -> dict[str, Any]:
+    def _verify(self, token: str) -> dict[str, Any]:
         """Return the claims of a token that is the issuer's, for this provider, and of this time."""
-        claims = _unverified(token)
+        claims = _decode_unverified(token)
         issuer, expected = claims.get("iss", "null"), self.world.provider.issuer
         if issuer != expected:
-            raise _ungranted(
+            raise _grant_error(
                 f"The issuer in ID Token {issuer} does not match the expected one in config: {expected}."
             )
         self._check_signature(token)
@@ -99,21 +99,21 @@ class TokenService:
         try:
             header = jwt.get_unverified_header(token)
         except jwt.InvalidTokenError as error:
-            raise _ungranted("Unable to parse the ID Token.") from error
+            raise _grant_error("Unable to parse the ID Token.") from error
         keys = {key["kid"]: key for key in self.issuer.jwks()["keys"]}
         if header.get("alg") != "RS256" or header.get("kid") not in keys:
-            raise _ungranted("Error connecting to the given credential's issuer.")
+            raise _grant_error("Error connecting to the given credential's issuer.")
         try:
             jwt.PyJWS().decode(token, jwt.PyJWK(keys[header["kid"]]), ["RS256"])
         except jwt.InvalidTokenError as error:
-            raise _ungranted("Unable to verify the ID Token signature.") from error
+            raise _grant_error("Unable to verify the ID Token signature.") from error
 
     def _check_token_audience(self, audience: object) -> None:
         given = audience if isinstance(audience, list) else [audience] if audience else []
         accepted = self.world.provider.accepted_audiences
         if not any(isinstance(each, str) and each in accepted for each in given):
             shown = ", ".join(f"{each}"[:_SHOWN] for each in given[:_SHOWN])
-            raise _ungranted(f"The audience in ID Token [{shown}] does not match the expected audience.")
+            raise _grant_error(f"The audience in ID Token [{shown}] does not match the expected audience.")
 
     def _check_times(self, claims: Mapping[str, Any]) -> None:
         issued, expires, begins = claims.get("iat"), claims.get("exp"), claims.get("nbf", 0)
@@ -123,18 +123,18 @@ class TokenService:
             stale |= expires - issued > _LONGEST_TOKEN
         if stale:
             shown = "null" if issued is None else f"{issued}"[:_SHOWN]
-            raise _ungranted(f"ID Token issued at {shown} is stale to sign-in.")
+            raise _grant_error(f"ID Token issued at {shown} is stale to sign-in.")
 
 
-def _ungranted(description: str) -> OAuthRefusal:
+def _grant_error(description: str) -> OAuthRefusal:
     return OAuthRefusal("invalid_grant", description)
 
 
-def _unverified(token: str) -> dict[str, Any]:
+def _decode_unverified(token: str) -> dict[str, Any]:
     try:
         claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
     except (jwt.InvalidTokenError, RecursionError) as error:
-        raise _ungranted("Unable to parse the ID Token.") from error
+        raise _grant_error("Unable to parse the ID Token.") from error
     return claims
 
 
@@ -157,14 +157,14 @@ def _snake_case(name: str) -> str:
     return re.sub("[A-Z]", lambda upper: f"_{upper[0].lower()}", name)
 
 
-def _check_kinds(asked: Mapping[str, str]) -> None:
-    if asked.get("grant_type") != GRANT:
+def _check_kinds(parameters: Mapping[str, str]) -> None:
+    if parameters.get("grant_type") != GRANT:
         raise OAuthRefusal("unsupported_grant_type", f'Invalid value for "grant_type". It must be "{GRANT}".')
-    if asked.get("requested_token_type") != _ACCESS_TOKEN:
+    if parameters.get("requested_token_type") != _ACCESS_TOKEN:
         raise OAuthRefusal("invalid_request", 'Invalid value for "requested_token_type".')
-    if asked.get("subject_token_type") not in _SUBJECT_TYPES:
+    if parameters.get("subject_token_type") not in _SUBJECT_TYPES:
         raise OAuthRefusal("invalid_request", 'Invalid value for "subject_token_type".')
-    if not asked.get("subject_token"):
+    if not parameters.get("subject_token"):
         raise OAuthRefusal("invalid_request", 'Invalid value for "subject_token".')
 
 

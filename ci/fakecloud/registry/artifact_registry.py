@@ -32,7 +32,7 @@ class Artifacts:
         ]
 
     async def settings(self, request: Request) -> Response:
-        """Answer with the repository, to somebody who may see it."""
+        """Respond with the repository if the caller may see it."""
         grant, repository = self.ledger.bearer(request.headers), self.world.repository
         resource = _resource(request)
         if not grant.unrestricted or not allows(self.world, grant.principal, _GET, resource):
@@ -46,10 +46,10 @@ class Artifacts:
     async def permissions(self, request: Request) -> Response:
         """Answer which of the named permissions the caller has; for what does not exist, none."""
         grant, resource = self.ledger.bearer(request.headers), _resource(request)
-        asked = read_content(await request.body(), {"permissions": list}).get("permissions", [])
-        if any(not isinstance(name, str) or "*" in name for name in asked):
+        requested = read_content(await request.body(), {"permissions": list}).get("permissions", [])
+        if any(not isinstance(name, str) or "*" in name for name in requested):
             raise ApiRefusal("INVALID_ARGUMENT", "Request contains an invalid argument.")
-        held = [name for name in asked if allows(self.world, grant.principal, name, resource)]
+        held = [name for name in requested if allows(self.world, grant.principal, name, resource)]
         return JSONResponse({"permissions": held} if held and grant.unrestricted else {})
 
 

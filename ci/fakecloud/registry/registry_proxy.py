@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from fakecloud.registry.token_endpoint import Doorkeeper, Target, full_name
+from fakecloud.registry.token_endpoint import RegistryTarget, TokenEndpoint, full_name
 from fakecloud.registry.upstream_registry import Relay, local
 from fakecloud.state.fixtures import World
 from fakecloud.state.ledger import Grant, Ledger, Upload, handle
@@ -27,13 +27,13 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
 @dataclass(frozen=True)
-class Front:
+class RegistryHost:
     """The registry host of the one repository that exists."""
 
     world: World
     ledger: Ledger
     relay: Relay
-    door: Doorkeeper
+    tokens: TokenEndpoint
     tagging: anyio.Lock = field(default_factory=anyio.Lock)
 
     @property
@@ -41,7 +41,7 @@ class Front:
         """Return what is served at the root."""
         namespace = "/namespaces/{project}/repositories/{repository}"
         return [
-            Route("/v2/token", self.door.token),
+            Route("/v2/token", self.tokens.token),
             Route("/v2/", self.version),
             Route("/v2/{path:path}", self.registry, methods=_METHODS),
             Route(f"/artifacts-uploads{namespace}/uploads/{{handle}}", self.upload, methods=_METHODS),
@@ -49,8 +49,8 @@ class Front:
         ]
 
     async def version(self, request: Request) -> Response:
-        """Answer whether a registry is here; whoever brings any valid token may know."""
-        self.door.caller(request)
+        """Respond that a registry is here, to any caller with a valid token."""
+        self.tokens.caller(request)
         return JSONResponse({}, headers=REGISTRY_VERSION)
 
     async def registry(self, request: Request) -> Response:
@@ -59,10 +59,10 @@ class Front:
         if found is None:
             raise RegistryRefusal(404, "NAME_UNKNOWN", "repository name not known to registry")
         image = full_name(found["image"])
-        target = Target(image, self.door.location(request), found["kind"], found["reference"])
+        target = RegistryTarget(image, self.tokens.location(request), found["kind"], found["reference"])
         actions = "pull" if request.method in ("GET", "HEAD") else "pull,push"
-        caller = self.door.caller(request, f"repository:{image}:{actions}")
-        self.door.authorize(caller, _PERMISSIONS.get(request.method, UPLOAD), target)
+        caller = self.tokens.caller(request, f"repository:{image}:{actions}")
+        self.tokens.authorize(caller, _PERMISSIONS.get(request.method, UPLOAD), target)
         if target.kind == "blobs":
             return await self._blob(request, target, caller)
         if target.tag and request.method in ("PUT", "DELETE"):
@@ -78,7 +78,7 @@ class Front:
         if has_content(request):
             _refuse_chunk(request, upload)
             upload.begun = True
-        answer = await self.relay.forward(request, _merged(upload.url, request.url.query))
+        answer = await self.relay.forward(request, _join_query(upload.url, request.url.query))
         if answer.status_code == 202:
             upload.url = local(answer.headers["location"])
             answer.headers["location"] = request.url.path
@@ -94,7 +94,7 @@ class Front:
             raise RegistryRefusal(404, "BLOB_UNKNOWN", "blob unknown to registry")
         return await self.relay.forward(request, url)
 
-    async def _blob(self, request: Request, target: Target, caller: Grant | None) -> Response:
+    async def _blob(self, request: Request, target: RegistryTarget, caller: Grant | None) -> Response:
         if request.method == "POST":
             return await self._begin(request, target, caller)
         if request.method != "GET":
@@ -103,12 +103,12 @@ class Front:
         self.ledger.downloads[name] = _path(request)
         return RedirectResponse(address, 302, REGISTRY_VERSION)
 
-    async def _begin(self, request: Request, target: Target, caller: Grant | None) -> Response:
+    async def _begin(self, request: Request, target: RegistryTarget, caller: Grant | None) -> Response:
         """Begin an upload, unless the blob can be taken from a repository that the caller may read."""
         query = dict(request.query_params)
         if "from" in query:
-            source = Target(full_name(query["from"]), target.location)
-            query = query if self.door.may(caller, DOWNLOAD, source) else {}
+            source = RegistryTarget(full_name(query["from"]), target.location)
+            query = query if self.tokens.may(caller, DOWNLOAD, source) else {}
         answer = await self.relay.forward(request, f"{request.url.path}?{urlencode(query)}")
         _localize(answer)
         if answer.status_code == 202:
@@ -117,7 +117,7 @@ class Front:
             answer.headers["location"] = address
         return answer
 
-    async def _tag(self, request: Request, target: Target) -> Response:
+    async def _tag(self, request: Request, target: RegistryTarget) -> Response:
         """Let a tag be made, but where tags are immutable not be moved or taken away."""
         body = await request.body()
         async with self.tagging:
@@ -143,8 +143,8 @@ def _refuse_chunk(request: Request, upload: Upload) -> None:
         raise RegistryRefusal(400, "UNSUPPORTED", "chunked uploads are not supported")
 
 
-def _address(target: Target, kind: str) -> tuple[str, str]:
-    """Return an address outside /v2/, and the part of it that nobody guesses."""
+def _address(target: RegistryTarget, kind: str) -> tuple[str, str]:
+    """Return an address outside /v2/, and the part of it that cannot be guessed."""
     project, repository = target.image.split("/")[:2]
     name = handle()
     return f"/artifacts-{kind}/namespaces/{project}/repositories/{repository}/{kind}/{name}", name
@@ -159,6 +159,6 @@ def _path(request: Request) -> str:
     return f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
 
 
-def _merged(url: str, query: str) -> str:
+def _join_query(url: str, query: str) -> str:
     path, _, own = url.partition("?")
     return f"{path}?{urlencode([*parse_qsl(own), *parse_qsl(query)])}"

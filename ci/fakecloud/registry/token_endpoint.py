@@ -23,8 +23,8 @@ _LIFETIME = 43200
 
 
 @dataclass(frozen=True)
-class Target:
-    """What a request is about, and at which location: an image, and a manifest, blob or list of it."""
+class RegistryTarget:
+    """Target of a request and its location: an image, and a manifest, blob or list of it."""
 
     image: str
     location: str
@@ -44,8 +44,8 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Doorkeeper:
-    """The one who asks for tokens; anonymous visitors are None."""
+class TokenEndpoint:
+    """Token endpoint and its checks; anonymous callers are None."""
 
     world: World
     ledger: Ledger
@@ -60,7 +60,7 @@ class Doorkeeper:
             image, _, actions = rest.rpartition(":")
             if kind == "repository":
                 permission = UPLOAD if "push" in actions.split(",") else DOWNLOAD
-                self.authorize(grant, permission, Target(full_name(image), self.location(request)))
+                self.authorize(grant, permission, RegistryTarget(full_name(image), self.location(request)))
         token = secrets.token_urlsafe(300)
         self.visitors[_key(token)] = grant
         return JSONResponse({"token": token, "expires_in": _LIFETIME}, headers=REGISTRY_VERSION)
@@ -79,14 +79,14 @@ class Doorkeeper:
             raise RegistryRefusal(401, "UNAUTHORIZED", "No valid credential was supplied.")
         return grant
 
-    def may(self, grant: Grant | None, permission: str, target: Target) -> bool:
-        """Return whether somebody has a permission on the repository that a target is in."""
+    def may(self, grant: Grant | None, permission: str, target: RegistryTarget) -> bool:
+        """Return whether a caller has a permission on the repository that a target is in."""
         if grant is None or not grant.unrestricted:
             return False
         return allows(self.world, grant.principal, permission, target.resource)
 
-    def authorize(self, grant: Grant | None, permission: str, target: Target) -> None:
-        """Refuse somebody who lacks a permission."""
+    def authorize(self, grant: Grant | None, permission: str, target: RegistryTarget) -> None:
+        """Refuse a caller who lacks a permission."""
         if self.may(grant, permission, target):
             return
         where = f'on resource "{target.resource}" (or it may not exist)'
@@ -104,7 +104,7 @@ class Doorkeeper:
         return self.world.repository.location
 
     def _basic(self, header: str, refusal: str) -> Grant | None:
-        """Return whom a user and password stand for; an empty password is nobody's, so anonymous."""
+        """Return the principal of a user and password; an empty password makes the caller anonymous."""
         scheme, _, encoded = header.partition(" ")
         try:
             user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")

@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from fakecloud.state.refusals import RegistryRefusal
 
-# What concerns one connection only (RFC 9110, 7.6.1), and what is said to the front alone.
+# Headers of one connection only (RFC 9110, 7.6.1), and credentials for the fake registry.
 _KEPT_HERE = frozenset(
     (
         *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection"),
@@ -22,7 +22,7 @@ _KEPT_HERE = frozenset(
 
 @dataclass(frozen=True)
 class Relay:
-    """The real registry behind the front."""
+    """Relay to the real registry behind the fake one."""
 
     http: httpx.AsyncClient
 

@@ -51,7 +51,9 @@ class Authority:
     def of_certificates(cls, name: str) -> "Authority":
         """Make an authority whose issuer signs certificates of code signers."""
         root, key = _root(name), Key()
-        builder = authorized(builder_of(key.private.public_key(), _named(name)), root.key, key_cert_sign=True)
+        builder = add_issuer(
+            builder_of(key.private.public_key(), _make_name(name)), root.key, key_cert_sign=True
+        )
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         builder = builder.add_extension(usage(ExtendedKeyUsageOID.CODE_SIGNING), critical=False)
         return cls(Issuer(key, root.sign(builder)), root)
@@ -60,8 +62,8 @@ class Authority:
     def of_timestamps(cls, name: str) -> "Authority":
         """Make an authority whose issuer signs timestamps (RFC 3161, section 2.3)."""
         root, key = _root(name), Key()
-        builder = builder_of(key.private.public_key(), _named(name))
-        builder = authorized(builder, root.key, digital_signature=True)
+        builder = builder_of(key.private.public_key(), _make_name(name))
+        builder = add_issuer(builder, root.key, digital_signature=True)
         builder = builder.add_extension(usage(ExtendedKeyUsageOID.TIME_STAMPING), critical=True)
         return cls(Issuer(key, root.sign(builder)), root)
 
@@ -76,7 +78,7 @@ def builder_of(
     return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
 
 
-def authorized(builder: x509.CertificateBuilder, issuer: Key, **usages: bool) -> x509.CertificateBuilder:
+def add_issuer(builder: x509.CertificateBuilder, issuer: Key, **usages: bool) -> x509.CertificateBuilder:
     """Return a certificate's builder with its issuer's key and what the certificate's own may do."""
     named = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.private.public_key())
     allowed = x509.KeyUsage(**{name: usages.get(name, False) for name in _USAGES})
@@ -89,12 +91,12 @@ def usage(kind: x509.ObjectIdentifier) -> x509.ExtendedKeyUsage:
 
 
 def _root(name: str) -> Issuer:
-    key, subject = Key(), _named(f"{name} root")
-    builder = authorized(builder_of(key.private.public_key(), subject), key, key_cert_sign=True)
+    key, subject = Key(), _make_name(f"{name} root")
+    builder = add_issuer(builder_of(key.private.public_key(), subject), key, key_cert_sign=True)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
     return Issuer(key, builder.issuer_name(subject).sign(key.private, hashes.SHA256()))
 
 
-def _named(name: str) -> x509.Name:
+def _make_name(name: str) -> x509.Name:
     pairs = ((NameOID.ORGANIZATION_NAME, "fake cloud"), (NameOID.COMMON_NAME, name))
     return x509.Name([x509.NameAttribute(kind, value) for kind, value in pairs])

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fakecloud.identity.keys import KeyRing
-from fakecloud.sigstore.certificate_authority import Authority, authorized, builder_of, usage
+from fakecloud.sigstore.certificate_authority import Authority, add_issuer, builder_of, usage
 from fakecloud.sigstore.certificate_log import SCT_LIST, CertificateLog
 from fakecloud.sigstore.keys import moment
 from fakecloud.sigstore.paths import FULCIO
@@ -70,8 +70,8 @@ class Fulcio:
 
     async def signing_certificate(self, request: Request) -> Response:
         """Answer a signing request with a certificate and those above it."""
-        claims = self._verified(request.headers.get("authorization", ""))
-        key = _requested(await _body(request))
+        claims = self._verify_token(request.headers.get("authorization", ""))
+        key = _parse_signing_request(await _body(request))
         certificate = self.certificate(key, claims)
         above = (self.authority.issuer.pem, self.authority.root.pem)
         chain = [certificate.public_bytes(Encoding.PEM).decode(), *above]
@@ -81,13 +81,13 @@ class Fulcio:
         """Return a key's certificate, with the log's promise as the last extension."""
         start, issuer = moment(self.now()), self.authority.issuer
         builder = builder_of(key, x509.Name([]), start, start + _LIFETIME)
-        builder = authorized(builder, issuer.key, digital_signature=True)
+        builder = add_issuer(builder, issuer.key, digital_signature=True)
         builder = builder.add_extension(usage(ExtendedKeyUsageOID.CODE_SIGNING), critical=False)
-        builder = _claimed(builder, claims)
+        builder = _add_claims(builder, claims)
         promise = self.log.timestamps(issuer.sign(builder), issuer.key, self.now())
         return issuer.sign(builder.add_extension(x509.UnrecognizedExtension(SCT_LIST, promise), False))
 
-    def _verified(self, authorization: str) -> dict[str, Any]:
+    def _verify_token(self, authorization: str) -> dict[str, Any]:
         """Return the claims of an identity token that is the issuer's, for Sigstore, and of this time."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
@@ -120,7 +120,7 @@ async def _body(request: Request) -> bytes:
         raise SigstoreRefusal(400, 3, "The certificate signing request could not be parsed") from error
 
 
-def _requested(pem: bytes) -> ec.EllipticCurvePublicKey:
+def _parse_signing_request(pem: bytes) -> ec.EllipticCurvePublicKey:
     """Return the key of a signing request that proves its possession."""
     try:
         request = x509.load_pem_x509_csr(pem)
@@ -134,7 +134,7 @@ def _requested(pem: bytes) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def _claimed(builder: x509.CertificateBuilder, claims: Mapping[str, Any]) -> x509.CertificateBuilder:
+def _add_claims(builder: x509.CertificateBuilder, claims: Mapping[str, Any]) -> x509.CertificateBuilder:
     """Return a builder with what the token says: the workflow as the name, everything in extensions."""
     try:
         name = x509.UniformResourceIdentifier(f"{_SITE}{claims['job_workflow_ref']}")

@@ -39,12 +39,12 @@ class Key:
 
 def log_instance(key: Key, url: str) -> dict[str, object]:
     """Return a log as a trusted root lists it."""
-    public = {"rawBytes": encoded(key.public), "keyDetails": "PKIX_ECDSA_P256_SHA_256"}
+    public = {"rawBytes": encode_base64(key.public), "keyDetails": "PKIX_ECDSA_P256_SHA_256"}
     return {
         "baseUrl": url,
         "hashAlgorithm": "SHA2_256",
         "publicKey": {**public, "validFor": {"start": _START}},
-        "logId": {"keyId": encoded(key.identifier)},
+        "logId": {"keyId": encode_base64(key.identifier)},
     }
 
 
@@ -53,12 +53,12 @@ def authority(url: str, name: str, *certificates: bytes) -> dict[str, object]:
     return {
         "subject": {"organization": "fake cloud", "commonName": name},
         "uri": url,
-        "certChain": {"certificates": [{"rawBytes": encoded(each)} for each in certificates]},
+        "certChain": {"certificates": [{"rawBytes": encode_base64(each)} for each in certificates]},
         "validFor": {"start": _START},
     }
 
 
-def encoded(content: bytes) -> str:
+def encode_base64(content: bytes) -> str:
     """Return bytes in base64, as JSON holds them."""
     return base64.b64encode(content).decode()
 

@@ -1,4 +1,4 @@
-"""Paths of the fake Sigstore; standard library only, as a rehearsal asks for the trusted root there."""
+"""Paths of the fake Sigstore; standard library only, as a rehearsal fetches the trusted root there."""
 
 # Clients put Fulcio's at the root of its host, whatever its address says.
 FULCIO = "/api/v2/signingCert"

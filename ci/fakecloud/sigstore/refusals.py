@@ -1,4 +1,4 @@
-"""Answers of Sigstore's services that say no."""
+"""Error responses of Sigstore's services."""
 
 from starlette.responses import JSONResponse, Response
 

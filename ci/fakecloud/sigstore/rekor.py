@@ -21,11 +21,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fakecloud.sigstore import merkle_tree
-from fakecloud.sigstore.keys import Key, encoded
+from fakecloud.sigstore.keys import Key, encode_base64
 from fakecloud.sigstore.refusals import SigstoreRefusal
 
 HOST, _TREE = "rekor.fake", 1193050959916656506
-_OTHERS = 5  # entries that somebody else made before
+_OTHERS = 5  # entries of others, made before
 
 
 def _others() -> list[bytes]:
@@ -48,19 +48,19 @@ class Rekor:
 
     async def add(self, request: Request) -> Response:
         """Answer a proposed entry with the entry, or refuse it."""
-        body = _entry(await _proposed(request))
+        body = _entry(await _read_proposal(request))
         if body in self.bodies:
             raise SigstoreRefusal(409, 409, "an equivalent entry already exists in the transparency log")
         self.bodies.append(body)
         self.leaves.append(merkle_tree.leaf_hash(body))
         index = len(self.leaves) - 1
         name = f"{_TREE:016x}{self.leaves[index].hex()}"
-        return JSONResponse({name: self._integrated(body, index)}, 201)
+        return JSONResponse({name: self._integrate(body, index)}, 201)
 
-    def _integrated(self, body: bytes, index: int) -> dict[str, Any]:
+    def _integrate(self, body: bytes, index: int) -> dict[str, Any]:
         """Return an entry with the log's promise and proof."""
         entry: dict[str, Any] = {
-            "body": encoded(body),
+            "body": encode_base64(body),
             "integratedTime": int(self.now()),
             "logID": self.key.identifier.hex(),
             "logIndex": index,
@@ -73,16 +73,19 @@ class Rekor:
             "rootHash": root.hex(),
             "treeSize": len(self.leaves),
         }
-        return {**entry, "verification": {"inclusionProof": proof, "signedEntryTimestamp": encoded(promise)}}
+        return {
+            **entry,
+            "verification": {"inclusionProof": proof, "signedEntryTimestamp": encode_base64(promise)},
+        }
 
     def _checkpoint(self, root: bytes) -> str:
         """Return the signed state of the log, as https://c2sp.org/tlog-checkpoint has it."""
-        note = f"{HOST} - {_TREE}\n{len(self.leaves)}\n{encoded(root)}\n"
-        signature = encoded(self.key.identifier[:4] + self.key.sign(note.encode()))
+        note = f"{HOST} - {_TREE}\n{len(self.leaves)}\n{encode_base64(root)}\n"
+        signature = encode_base64(self.key.identifier[:4] + self.key.sign(note.encode()))
         return f"{note}\n\N{EM DASH} {HOST} {signature}\n"
 
 
-async def _proposed(request: Request) -> dict[str, Any]:
+async def _read_proposal(request: Request) -> dict[str, Any]:
     try:
         given = await request.json()
         content = given["spec"]["proposedContent"]
@@ -98,7 +101,7 @@ def _entry(content: dict[str, Any]) -> bytes:
     try:
         envelope = json.loads(content["envelope"])
         payload = base64.b64decode(envelope["payload"], validate=True)
-        message = authenticated(envelope["payloadType"], payload)
+        message = pre_authentication_encoding(envelope["payloadType"], payload)
         pairs = list(zip(envelope["signatures"], content["verifiers"], strict=True))
         for signature, verifier in pairs:
             _verify(message, base64.b64decode(signature["sig"]), base64.b64decode(verifier))
@@ -106,14 +109,14 @@ def _entry(content: dict[str, Any]) -> bytes:
         raise _invalid("could not verify envelope") from error
     signatures = [{"signature": each["sig"], "verifier": verifier} for each, verifier in pairs]
     spec = {
-        "envelopeHash": _hashed(content["envelope"].encode()),
-        "payloadHash": _hashed(payload),
+        "envelopeHash": _hash_entry(content["envelope"].encode()),
+        "payloadHash": _hash_entry(payload),
         "signatures": signatures,
     }
     return _canonical({"apiVersion": "0.0.1", "kind": "dsse", "spec": spec})
 
 
-def authenticated(kind: str, payload: bytes) -> bytes:
+def pre_authentication_encoding(kind: str, payload: bytes) -> bytes:
     """Return what a DSSE signature covers: https://github.com/secure-systems-lab/dsse (`protocol.md`)."""
     return f"DSSEv1 {len(kind.encode())} {kind} {len(payload)} ".encode() + payload
 
@@ -125,7 +128,7 @@ def _verify(message: bytes, signature: bytes, verifier: bytes) -> None:
     key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
 
 
-def _hashed(content: bytes) -> dict[str, str]:
+def _hash_entry(content: bytes) -> dict[str, str]:
     return {"algorithm": "sha256", "value": hashlib.sha256(content).hexdigest()}
 
 

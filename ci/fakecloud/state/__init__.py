@@ -1,4 +1,4 @@
-"""What exists and happens in the fake cloud: fixtures, ledger and clock, policy, faults, refusals.
+"""State of the fake cloud: fixtures, ledger and clock, policy, faults, refusals.
 
 The lowest room of the fake cloud.
 """

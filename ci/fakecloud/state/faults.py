@@ -1,4 +1,4 @@
-"""What shall go wrong, and how often: `sts:503x2`, `iam:timeout`, `clock:+90s`, `registry:reset`, …
+"""Faults to inject, and how often: `sts:503x2`, `iam:timeout`, `clock:+90s`, `registry:reset`, …
 
     ENDPOINT:STATUS[xCOUNT]     the endpoint answers COUNT times with that status
     ENDPOINT:timeout[xCOUNT]    it takes the request and never answers
@@ -60,7 +60,7 @@ def parse(text: str) -> Fault | ClockSkew:
 
 @dataclass
 class Faults:
-    """Faults that have yet to strike, in the order in which they were asked for."""
+    """Faults that have yet to strike, in the order in which they were given."""
 
     waiting: list[Fault] = field(default_factory=list)
     struck: Counter[Fault] = field(default_factory=Counter)

@@ -50,7 +50,7 @@ class Provider:
 
 @dataclass(frozen=True)
 class Job:
-    """The GitHub job that asks for an identity. Owner and repository have numbers, as GitHub's have."""
+    """GitHub job that requests an identity token. Owner and repository have numbers, as GitHub's have."""
 
     owner: str = "rehearsal"
     owner_id: str = "1001"
@@ -139,7 +139,7 @@ class Binding:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that the stand-in knows before it is asked anything; the issuer is who signs for the job."""
+    """State of the fake cloud before the first request; the issuer signs the job's identity tokens."""
 
     provider: Provider
     repository: ImageRepository
@@ -150,17 +150,17 @@ class World:
     issuer: str = GITHUB
     default_account: str = "123456789012-compute@developer.gserviceaccount.com"
     objects: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # of Cloud Storage: BUCKET/NAME
-    control_key: str = field(default="", repr=False)  # of the rehearsal's own door; nobody's when empty
+    control_key: str = field(default="", repr=False)  # of the rehearsal's control endpoint; closed when empty
     deployers: Mapping[str, str] = field(default_factory=dict)  # accounts by GitHub's environment
 
     @property
     def accounts(self) -> frozenset[str]:
-        """Return the addresses of all service accounts whose tokens somebody may be given."""
+        """Return the addresses of all service accounts whose tokens a binding gives to a member."""
         return frozenset({self.service_account, *self.deployers.values()})
 
 
 def usual_world(request_token: str, job: Job | None = None, control_key: str = "") -> World:
-    """Return a world set up as `setup-google` sets one up, for a job and the token it asks with."""
+    """Return a world set up as `setup-google` sets one up, for a job and its request token."""
     job = job or Job()
     provider = Provider(
         number="123456789012",
@@ -178,7 +178,7 @@ def usual_world(request_token: str, job: Job | None = None, control_key: str = "
         Binding(repository.resource, "roles/artifactregistry.writer", ours),
         Binding(repository.resource, "roles/artifactregistry.writer", f"serviceAccount:{account}"),
         Binding(bucket_resource(BUCKET), "roles/storage.objectViewer", f"serviceAccount:{account}"),
-        *_deploying(repository.project, f"serviceAccount:{account}"),
+        *_deployer_bindings(repository.project, f"serviceAccount:{account}"),
     )
     return World(provider, repository, account, bindings, request_token, job, control_key=control_key)
 
@@ -190,7 +190,7 @@ def with_deployers(world: World) -> World:
     service, which a rehearsal begins without.
     """
     project, repository = world.repository.project, world.repository.resource
-    given_up = _deploying(project, f"serviceAccount:{world.service_account}")
+    given_up = _deployer_bindings(project, f"serviceAccount:{world.service_account}")
     kept = [each for each in world.bindings if each not in given_up]
     members = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}/attribute.environment"
     deployers = {
@@ -202,7 +202,7 @@ def with_deployers(world: World) -> World:
         kept += [
             Binding(account, "roles/iam.workloadIdentityUser", runs),
             Binding(repository, "roles/artifactregistry.reader", member),
-            *_deploying(project, member),
+            *_deployer_bindings(project, member),
         ]
     return replace(world, bindings=tuple(kept), deployers=deployers)
 
@@ -212,7 +212,7 @@ def bucket_resource(bucket: str) -> str:
     return f"projects/_/buckets/{bucket}"
 
 
-def _deploying(project: str, member: str) -> tuple[Binding, ...]:
+def _deployer_bindings(project: str, member: str) -> tuple[Binding, ...]:
     """Return the bindings of who deploys to Cloud Run and judges what runs there."""
     roles = ("roles/run.developer", "roles/run.invoker", "roles/monitoring.viewer")
     account = "roles/iam.serviceAccountUser"

@@ -13,7 +13,7 @@ from fakecloud.state.refusals import credential_invalid, credential_missing
 
 @dataclass
 class Clock:
-    """Google's clock. This machine's, which GitHub's stand-in goes by, is ahead of it by some seconds."""
+    """Google's clock. This machine's, which the fake GitHub uses, is ahead of it by some seconds."""
 
     ahead: float = 0
 
@@ -32,7 +32,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Grant:
-    """What an access token stands for."""
+    """Grant behind an access token."""
 
     principal: Principal
     expires: float
@@ -40,7 +40,7 @@ class Grant:
 
     @property
     def unrestricted(self) -> bool:
-        """Return whether its scope covers the calls that this stand-in answers."""
+        """Return whether its scope covers all calls of the fake cloud."""
         return CLOUD_PLATFORM in self.scopes
 
 
@@ -92,7 +92,7 @@ class Ledger:
 
 
 def handle() -> str:
-    """Return a name for an upload or a download that nobody guesses."""
+    """Return a name for an upload or a download that cannot be guessed."""
     return secrets.token_urlsafe(48)
 
 

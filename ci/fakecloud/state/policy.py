@@ -56,7 +56,7 @@ _ROLES = {
 
 @dataclass(frozen=True)
 class Federated:
-    """Somebody whom a workload identity pool vouches for; attributes by name, without `attribute.`."""
+    """Principal of a workload identity pool; attributes by name, without `attribute.`."""
 
     pool: str
     subject: str

@@ -27,7 +27,7 @@ _CREDENTIAL = (
 
 
 class Refusal(Exception):
-    """What a service answers instead of doing what it was asked."""
+    """Error response of a service."""
 
     def response(self) -> Response:
         """Return the answer."""
@@ -61,7 +61,7 @@ class ApiRefusal(Refusal):
         self.code, self.body = _STATUS[status], {"error": error}
 
     def response(self) -> Response:
-        """Return the answer; who has not said who they are is told how to."""
+        """Return the response; without credentials in the request, it has a challenge."""
         challenge = {"WWW-Authenticate": 'Bearer realm="https://accounts.google.com/"'}
         return JSONResponse(self.body, self.code, headers=challenge if self.code == 401 else None)
 
@@ -81,7 +81,7 @@ class RegistryRefusal(Refusal):
 
 
 class PlainRefusal(Refusal):
-    """A status, and a text that nobody parses."""
+    """A status, and a text that clients do not parse."""
 
     def __init__(self, status: int, text: str = "", headers: Mapping[str, str] | None = None) -> None:
         """Refuse with a status."""
@@ -103,7 +103,7 @@ def violation(field: str, description: str) -> ApiRefusal:
 
 
 def credential_missing() -> ApiRefusal:
-    """Return a Google API's answer to nobody."""
+    """Return a Google API's response to a request without valid credentials."""
     message = f"Request is missing required authentication credential. {_CREDENTIAL}"
     return ApiRefusal("UNAUTHENTICATED", message, "CREDENTIALS_MISSING")
 
@@ -116,7 +116,7 @@ def credential_invalid(reason: str) -> ApiRefusal:
 
 
 def permission_denied(permission: str, resource: str) -> ApiRefusal:
-    """Return a Google API's answer to somebody it knows who may not do this."""
+    """Return a Google API's response to a known caller without the permission."""
     message = f"Permission '{permission}' denied on resource (or it may not exist)."
     if resource:
         message = f"Permission '{permission}' denied on resource '{resource}' (or it may not exist)."

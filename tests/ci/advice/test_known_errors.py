@@ -20,7 +20,7 @@ def wrapped_at_blanks(text: str) -> str:
     return textwrap.fill(text, 60, break_long_words=False, break_on_hyphens=False)
 
 
-def broken(text: str) -> str:
+def break_lines(text: str) -> str:
     """Return a text as a terminal of 70 columns breaks it, also within words."""
     line = " ".join(text.split())
     return "\n".join(line[start : start + 70] for start in range(0, len(line), 70))
@@ -205,7 +205,7 @@ def test_the_catalogue_is_of_many_different_threads() -> None:
         json.dumps,
         lambda text: json.dumps(json.dumps(text)),
         wrapped_at_blanks,
-        broken,
+        break_lines,
     ],
     ids=["as it was", "in JSON", "in JSON in JSON", "wrapped", "broken"],
 )
@@ -214,17 +214,18 @@ def test_what_people_saw_has_one_explanation(seen: dict[str, str], wrapped: Call
 
 
 def test_advice_names_what_is_known() -> None:
-    told = advice("invalid_target", provider="github", pool="releases", number="12")
+    explanation = advice("invalid_target", provider="github", pool="releases", number="12")
     assert (
-        "providers describe github --location=global --workload-identity-pool=releases --project=12 " in told
+        "providers describe github --location=global --workload-identity-pool=releases --project=12 "
+        in explanation
     )
 
 
 def test_advice_shows_the_claims_that_matter_and_no_others() -> None:
-    told = advice(
+    explanation = advice(
         "invalid_grant: ID Token issued at 1 is stale to sign-in.", {"iat": 1, "exp": 2, "sub": "s"}
     )
-    assert told.startswith("\n  claims: iat=1, exp=2\n  cause: ")
+    assert explanation.startswith("\n  claims: iat=1, exp=2\n  cause: ")
     assert "claims" not in advice("CERTIFICATE_VERIFY_FAILED", {"jti": "x"})
 
 
@@ -233,8 +234,8 @@ def test_advice_on_an_unknown_error_is_nothing() -> None:
 
 
 def test_several_errors_of_a_log_are_all_explained() -> None:
-    told = explain("invalid_target\n… denied: Unauthenticated request\n")
-    assert [line for line in told.splitlines() if not line.startswith(" ")] == [
+    explanation = explain("invalid_target\n… denied: Unauthenticated request\n")
+    assert [line for line in explanation.splitlines() if not line.startswith(" ")] == [
         "provider unknown",
         "no password",
     ]

@@ -1,4 +1,4 @@
-"""What Alertmanager is told of deployments, and what becomes of these when it does not listen."""
+"""Alerts about deployments, also with an Alertmanager that does not respond."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ UNDONE = RolledBack("v1.1.0 was rolled back: judge: v1.1.0 is not fit at stage: 
 
 @dataclass
 class Listener:
-    """Alertmanager, which answers as told and keeps what it was sent."""
+    """Alertmanager with given responses, which keeps the requests."""
 
     outcome: Callable[[], httpx.Response] = lambda: httpx.Response(200)
     paths: list[str] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)
 
     def about(self, base: str = "http://alertmanager.test:9093") -> Alerts:
-        """Return what tells it."""
-        return Alerts(Alertmanager(base, self._opened), self.told.append)
+        """Return the alerts that go to it."""
+        return Alerts(Alertmanager(base, self._opened), self.printed.append)
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[Retrying]:
@@ -65,7 +65,7 @@ def _unreachable() -> httpx.Response:
     raise httpx.ConnectError("refused")
 
 
-def _garbled() -> httpx.Response:
+def _garble() -> httpx.Response:
     return httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=b"no gzip")
 
 
@@ -116,7 +116,7 @@ async def test_it_lasts_for_a_day() -> None:
 async def test_one_that_goes_well_ends_whatever_alerts_there_are_of_its_place() -> None:
     listener = Listener()
     await end(listener.about(), UNDONE)
-    await end(listener.about(), TargetError("nobody knows"))
+    await end(listener.about(), TargetError("unknown"))
     await end(listener.about(), None)
     undone, failed, *over = listener.alerts
     labels = [alert["labels"] for alert in over]
@@ -126,13 +126,13 @@ async def test_one_that_goes_well_ends_whatever_alerts_there_are_of_its_place() 
 
 
 @pytest.mark.parametrize("error", [TargetBusy("busy"), TakenOver("taken over"), NothingToRestore("nothing")])
-async def test_who_has_changed_nothing_alerts_nobody(error: PipelineError) -> None:
+async def test_a_deployment_that_changed_nothing_sends_no_alert(error: PipelineError) -> None:
     listener = Listener()
     await end(listener.about(), error)
     assert listener.alerts == []
 
 
-async def test_an_error_that_is_not_ours_is_told_by_its_kind_only() -> None:
+async def test_an_error_that_is_not_ours_is_reported_by_its_kind_only() -> None:
     listener = Listener()
     await end(listener.about(), ValueError("ya29.token"))
     assert listener.alerts[0]["annotations"]["description"] == "ValueError; its log says more"
@@ -147,10 +147,10 @@ async def test_a_long_reason_is_cut() -> None:
 
 @pytest.mark.parametrize("error", [UNDONE, None], ids=["undone", "went well"])
 @pytest.mark.parametrize(
-    ("outcome", "told"),
+    ("outcome", "printed"),
     [
         (_unreachable, "nobody was alerted: alertmanager: alertmanager.test: no answer to POST"),
-        (_garbled, "nobody was alerted: alertmanager: Error -3 while decompressing"),
+        (_garble, "nobody was alerted: alertmanager: Error -3 while decompressing"),
         (lambda: httpx.Response(503), "nobody was alerted: alertmanager: /api/v2/alerts answered 503"),
         (
             lambda: httpx.Response(400, json="bad timestamp"),
@@ -159,27 +159,27 @@ async def test_a_long_reason_is_cut() -> None:
     ],
     ids=["unreachable", "garbled", "out of order", "refuses"],
 )
-async def test_an_alertmanager_that_does_not_listen_changes_nothing_but_is_told_of(
-    outcome: Callable[[], httpx.Response], told: str, error: PipelineError | None
+async def test_an_alertmanager_that_does_not_respond_is_reported_and_changes_nothing(
+    outcome: Callable[[], httpx.Response], printed: str, error: PipelineError | None
 ) -> None:
     listener = Listener(outcome)
     await end(listener.about(), error)
-    assert [line.startswith(told) for line in listener.told] == [True]
+    assert [line.startswith(printed) for line in listener.printed] == [True]
 
 
-async def test_it_is_told_again_after_an_answer_that_may_pass() -> None:
+async def test_an_alert_is_sent_again_after_a_transient_response() -> None:
     answers = [httpx.Response(503), httpx.Response(200)]
     listener = Listener(lambda: answers.pop(0))
     await end(listener.about(), UNDONE)
     assert listener.paths == ["/api/v2/alerts"] * 2
-    assert listener.told == []
+    assert listener.printed == []
 
 
-async def test_without_an_alertmanager_nobody_is_told() -> None:
-    told: list[str] = []
-    await end(Alerts(None, told.append), UNDONE)
-    await end(Alerts(None, told.append), None)
-    assert told == []
+async def test_without_an_alertmanager_no_alert_is_sent() -> None:
+    printed: list[str] = []
+    await end(Alerts(None, printed.append), UNDONE)
+    await end(Alerts(None, printed.append), None)
+    assert printed == []
 
 
 async def test_its_address_may_have_a_path() -> None:
@@ -214,7 +214,7 @@ async def test_operations_tell_of_what_was_undone_and_of_what_went_well_after_it
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listener = Listener()
-    work, lab = operations(fleet, listener.about().alertmanager, listener.told, monkeypatch)
+    work, lab = operations(fleet, listener.about().alertmanager, listener.printed, monkeypatch)
     await work.deploy("production", str(await lab.release("v1.0.0")))
     listener.alerts.clear()
     with pytest.raises(RolledBack, match="answered 500"):
@@ -235,7 +235,7 @@ async def test_an_alertmanager_that_is_not_there_keeps_nothing_from_being_deploy
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listener = Listener(_unreachable)
-    work, lab = operations(fleet, listener.about().alertmanager, listener.told, monkeypatch)
+    work, lab = operations(fleet, listener.about().alertmanager, listener.printed, monkeypatch)
     release = await lab.release("v1.0.0")
     assert await work.deploy("production", str(release)) == f"live: {release}"
-    assert any("nobody was alerted" in line for line in listener.told)
+    assert any("nobody was alerted" in line for line in listener.printed)

@@ -1,4 +1,4 @@
-"""deploy/environments.toml: what it can say, and in which line it is wrong."""
+"""deploy/environments.toml: its settings, and errors with their line."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ service = "model"
 
 def test_the_documented_example_can_be_read_and_shows_every_target() -> None:
     environments = Environments.of(EXAMPLE)
-    found = [environments.named(name) for name in environments.names]
+    found = [environments.find(name) for name in environments.names]
     assert {type(each.settings) for each in found} == set(TARGETS.values())
 
 
 def test_an_environment_has_its_settings_and_defaults_for_the_rest() -> None:
-    found = Environments.of(CLOUD_RUN + 'maximum = 3\nregistry = "a.test/b"\nstep_seconds = 5\n').named(
+    found = Environments.of(CLOUD_RUN + 'maximum = 3\nregistry = "a.test/b"\nstep_seconds = 5\n').find(
         "staging"
     )
     assert found.settings == cloud_run.Settings("my-project", "us-central1", "model", maximum=3)
@@ -42,9 +42,9 @@ def test_an_environment_has_its_settings_and_defaults_for_the_rest() -> None:
 
 def test_an_environment_has_its_limits_and_defaults_for_the_rest() -> None:
     environments = Environments.of(f"{CLOUD_RUN}[staging.limits]\nrequests = 50\np95_seconds = 2\n")
-    assert environments.named("staging").common.limits == Limits(requests=50, p95_seconds=2)
+    assert environments.find("staging").common.limits == Limits(requests=50, p95_seconds=2)
     assert environments.names == ["staging"]
-    assert Environments.of(CLOUD_RUN).named("staging").common.limits == Limits()
+    assert Environments.of(CLOUD_RUN).find("staging").common.limits == Limits()
 
 
 def test_the_documented_limits_are_all_there_are_with_their_defaults() -> None:
@@ -65,7 +65,7 @@ def test_the_documented_limits_are_all_there_are_with_their_defaults() -> None:
     ],
 )
 def test_each_target_has_its_own_settings(text: str, settings: object) -> None:
-    assert Environments.of(text).named("p").settings == settings
+    assert Environments.of(text).find("p").settings == settings
 
 
 def test_without_a_table_no_signature_is_demanded() -> None:
@@ -79,7 +79,7 @@ def test_the_table_of_signatures_is_a_policy_and_no_environment() -> None:
     with pytest.raises(
         InvalidEnvironment, match=r"has no environment 'signature'; there are: staging \(line"
     ):
-        environments.named("signature")
+        environments.find("signature")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_the_documented_policy_can_be_read_once_its_numbers_are_written() -> Non
 )
 def test_what_cannot_be_right_is_named_with_its_line(text: str, line: int, problem: str) -> None:
     with pytest.raises(InvalidEnvironment, match=re.escape(problem)) as raised:
-        Environments.of(text).named("staging")
+        Environments.of(text).find("staging")
     assert str(raised.value).startswith(f"deploy/environments.toml, line {line}: ")
 
 
@@ -166,5 +166,5 @@ def test_an_unfinished_file_is_named_by_its_end() -> None:
 )
 def test_an_environment_that_there_is_not_is_named_beside_those_that_there_are(text: str, known: str) -> None:
     with pytest.raises(InvalidEnvironment) as raised:
-        Environments.of(text).named("production")
+        Environments.of(text).find("production")
     assert str(raised.value).endswith(f": has no environment 'production'; there are: {known}")

@@ -1,4 +1,4 @@
-"""Deploy, promote, roll back, history and smoke, as they are called, on the stand-in's Cloud Run."""
+"""Deploy, promote, roll back, history and smoke, on the fake cloud's Cloud Run."""
 
 from __future__ import annotations
 
@@ -65,26 +65,26 @@ ENVIRONMENTS = "".join(ENVIRONMENT.format(name=name) for name in ("staging", "pr
 
 @dataclass
 class Place:
-    """Where images are published, and operations on two environments."""
+    """Place where images are published, with operations on two environments."""
 
     lab: CloudRunLab
     identity: Identity
     folder: Path
     environments: str = ENVIRONMENTS
     project: str = "milestone2"
-    told: list[str] | None = None
+    printed: list[str] | None = None
     signatures: Signatures = UNSIGNED
     folders: dict[str, Path] = field(default_factory=dict)
 
     def operations(self, **operator: Any) -> Operations:
-        """Return the operations of somebody."""
-        self.told = []
+        """Return the operations of an operator."""
+        self.printed = []
         nothing: Any = None
         who = Operator(
             **{"by": "tester", "takeover": False, "docker": None, "kubernetes_token": None, **operator}
         )
         pipeline = Pipeline(Container(self.folder), Service(lambda: self.lab.registry_url))
-        access, steps = pipeline.access(self.identity), Steps(self.told.append)
+        access, steps = pipeline.access(self.identity), Steps(self.printed.append)
         environments = Environments.of(self.environments)
         reach = Reach(nothing, nothing, self.identity, who)
         return Operations(self.project, environments, access, reach, steps, self.signatures)
@@ -142,10 +142,10 @@ async def place(
 async def test_an_image_is_deployed_by_its_digest_and_a_tag_is_looked_up_once_and_shown(place: Place) -> None:
     release = await place.publish("v1.0.0")
     assert await place.operations().deploy("staging", f"{release.image}") == f"live: {release}"
-    assert f"          {release.image} is {release.digest}" in (place.told or [])
+    assert f"          {release.image} is {release.digest}" in (place.printed or [])
     again = await place.operations().deploy("staging", f"{release}")
     assert again == f"live: {release}"
-    assert any("nothing to do" in line for line in place.told or [])
+    assert any("nothing to do" in line for line in place.printed or [])
 
 
 async def test_a_digest_alone_is_called_by_the_version_that_the_image_has(place: Place) -> None:
@@ -219,26 +219,26 @@ async def test_a_bad_release_is_not_promoted_and_history_says_why(place: Place) 
     await place.operations().deploy("staging", str(first))
     with pytest.raises(RolledBack, match=r"judge: v1.1.0 is not fit at stage"):
         await place.operations().deploy("staging", str(bad))
-    told = (await place.operations().history("staging")).splitlines()
-    assert told[:2] == ["Cloud Run us-central1/staging", f"  100 % {first}"]
-    assert f"rolled back  {bad}: judge: v1.1.0 is not fit at stage" in told[2]
-    assert told[3].endswith(f"live         {first}")
+    printed = (await place.operations().history("staging")).splitlines()
+    assert printed[:2] == ["Cloud Run us-central1/staging", f"  100 % {first}"]
+    assert f"rolled back  {bad}: judge: v1.1.0 is not fit at stage" in printed[2]
+    assert printed[3].endswith(f"live         {first}")
     assert await place.operations().promote("staging", "production") == f"live: {first}"
 
 
-async def test_history_without_a_name_tells_who_is_live_in_every_environment(place: Place) -> None:
+async def test_history_without_a_name_lists_the_live_release_of_every_environment(place: Place) -> None:
     release = await place.publish("v1.0.0")
     await place.operations().deploy("staging", str(release))
-    told = (await place.operations().history()).splitlines()
-    assert told[:2] == ["staging: Cloud Run us-central1/staging", f"  100 % {release}"]
-    assert told[3:] == ["production: Cloud Run us-central1/production", "  nothing is live"]
+    printed = (await place.operations().history()).splitlines()
+    assert printed[:2] == ["staging: Cloud Run us-central1/staging", f"  100 % {release}"]
+    assert printed[3:] == ["production: Cloud Run us-central1/production", "  nothing is live"]
 
 
-async def test_history_fails_with_what_there_is_to_tell_when_an_environment_cannot_be_asked(
+async def test_history_fails_with_the_other_reports_when_an_environment_does_not_respond(
     place: Place,
 ) -> None:
     place.environments += '[nodes]\ntarget = "swarm"\nname = "milestone2"\n'
-    with pytest.raises(TargetError, match="(?s)^staging: .*not every environment .*nodes: swarm: .*--docker"):
+    with pytest.raises(TargetError, match="(?s)^staging: .*could not be read.*nodes: swarm: .*--docker"):
         await place.operations().history()
 
 
@@ -268,7 +268,9 @@ async def test_only_what_is_signed_as_the_policy_demands_is_deployed_promoted_an
     for release in (first, second):
         await place.sign(sigstore, release)
         await place.operations().deploy("staging", str(release))
-        assert any("entry" in line and f"@refs/tags/{release.image.tag}" in line for line in place.told or [])
+        assert any(
+            "entry" in line and f"@refs/tags/{release.image.tag}" in line for line in place.printed or []
+        )
     assert await place.operations().promote("staging", "production") == f"live: {second}"
     assert await place.operations().rollback("staging", None) == f"live: {first}"
     for refused in (
@@ -287,7 +289,7 @@ async def test_an_image_with_documents_of_our_own_program_but_no_ci_identity_is_
     place.signatures = sigstore.signatures
     genuine, forged = await place.publish("v1.0.0"), await place.publish("v1.0.1", Model("v1.0.1", offset=1))
     bundle = await place.sign(sigstore, genuine)
-    await place.attach(forged, bundle)  # a replay: all that somebody without the identity can do
+    await place.attach(forged, bundle)  # a replay: all that an attacker without the identity can do
     with pytest.raises(NotVerified, match="payload: it is not the provenance that is attached to the image"):
         await place.operations().deploy("staging", str(forged))
     await place.sign(sigstore, forged, replace(JOB, repository_id="7"))
@@ -323,9 +325,9 @@ async def test_who_deploys_is_called_as_they_say_or_as_their_identity_does(place
         operations = place.operations(by=given)
         async with patient() as client:
             assert await operations.reach.owner(client) == said
-    nobody = replace(place.operations(by=None).reach, identity=None)
+    anonymous = replace(place.operations(by=None).reach, identity=None)
     async with patient() as client:
-        assert await nobody.owner(client) == "somebody who gave no --by"
+        assert await anonymous.owner(client) == "an operator without --by"
     assert release
 
 
@@ -333,8 +335,8 @@ async def test_another_s_deployment_is_not_disturbed_unless_taken_over(place: Pl
     release = await place.publish("v1.0.0")
     lock = Lock("the other", "key", "2026-07-01T00:00:00+00:00", "2126-07-01T00:00:00+00:00")
     operations = place.operations()
-    environment = operations.environments.named("staging")
-    async with operations.reach.opened(environment) as (target, _):
+    environment = operations.environments.find("staging")
+    async with operations.reach.open_target(environment) as (target, _):
         await target.create(release, Journal(Attempt("deploy", str(release), "stage", "", lock)))
     with pytest.raises(TargetBusy, match="by the other since"):
         await operations.deploy("staging", str(release))
@@ -343,9 +345,9 @@ async def test_another_s_deployment_is_not_disturbed_unless_taken_over(place: Pl
 
 async def test_google_has_to_know_who_deploys(place: Place) -> None:
     operations = place.operations()
-    nobody = replace(operations, reach=replace(operations.reach, identity=None))
+    anonymous = replace(operations, reach=replace(operations.reach, identity=None))
     with pytest.raises(InvalidIdentity, match="cloud run: Google has to know who deploys"):
-        await nobody.history("staging")
+        await anonymous.history("staging")
 
 
 ENTRY = Entry("r.test/m:v1.0.0@sha256:" + "a" * 64, "live", "2026-07-01")
@@ -374,13 +376,13 @@ def test_only_what_was_judged_and_has_all_traffic_is_healthy(seen: Seen, why: st
         healthy(seen, "there")
 
 
-async def test_a_service_anywhere_is_asked_and_a_private_one_is_told_who_we_are(place: Place) -> None:
+async def test_smoke_tests_a_service_anywhere_and_authenticates_to_a_private_one(place: Place) -> None:
     release = await place.publish("v1.0.0")
     await place.operations().deploy("staging", str(release))
     url = f"{place.lab.base}/run.app/staging"
-    told = (await smoke_test(f"{url}/", place.identity)).splitlines()
-    assert told[0] == "POST /predict answers 2.0 as version v1.0.0"
-    assert told[1:] == [
+    printed = (await smoke_test(f"{url}/", place.identity)).splitlines()
+    assert printed[0] == "POST /predict answers 2.0 as version v1.0.0"
+    assert printed[1:] == [
         "POST /predict with {} answers 400 invalid_input",
         "POST /predict with {'features': 'none'} answers 400 invalid_input",
         "GET /predict with None answers 405 method_not_allowed",

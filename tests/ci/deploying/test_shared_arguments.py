@@ -1,4 +1,4 @@
-"""The arguments that every function that talks to Google takes."""
+"""Arguments of every function that sends requests to Google."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ async def test_a_function_gets_who_deploys_beside_the_identity() -> None:
 
 @pytest.mark.anyio
 async def test_a_function_gets_the_identity_that_its_arguments_describe() -> None:
-    told = await Pipeline().publish("v1.0.0", workload_identity_provider=PROVIDER, service_account=ACCOUNT)
-    assert told == f"v1.0.0 1 {ACCOUNT}"
+    printed = await Pipeline().publish("v1.0.0", workload_identity_provider=PROVIDER, service_account=ACCOUNT)
+    assert printed == f"v1.0.0 1 {ACCOUNT}"
 
 
 @pytest.mark.anyio

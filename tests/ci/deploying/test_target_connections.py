@@ -1,4 +1,4 @@
-"""How targets are reached: a cluster with a token or Google's, a swarm through a relay in a container."""
+"""Connections to targets: a cluster with a token or Google's, a swarm through a relay in a container."""
 
 from __future__ import annotations
 
@@ -78,34 +78,36 @@ class Secret:
         return "the-cluster-s-token\n"
 
 
-def reaching(base: Any = None, who: Any = None, **operator: Any) -> Reach:
-    """Return how somebody reaches targets."""
+def make_reach(base: Any = None, who: Any = None, **operator: Any) -> Reach:
+    """Return an operator's connections to targets."""
     files: Any = Files({path: (ROOT / path).read_text() for path in PATHS})
     given: Any = {"by": None, "takeover": False, "docker": None, "kubernetes_token": None, **operator}
     return Reach(files, base, who, Operator(**given))
 
 
-async def test_a_cluster_is_asked_with_the_token_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with reaching(kubernetes_token=Secret()).opened(CLUSTER) as (target, _):
+async def test_requests_to_a_cluster_have_the_given_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with make_reach(kubernetes_token=Secret()).open_target(CLUSTER) as (target, _):
         assert isinstance(target, kubernetes.Kubernetes)
         assert target.api.base == "https://cluster.test"
         assert target.api.mint
         assert (await target.api.mint()).reveal() == "the-cluster-s-token"
 
 
-async def test_a_cluster_of_google_s_is_asked_as_who_google_knows() -> None:
-    async with reaching(who=identity("releaser@my-project.iam.gserviceaccount.com")).opened(CLUSTER) as (
+async def test_requests_to_a_cluster_of_google_s_have_google_s_token() -> None:
+    async with make_reach(who=identity("releaser@my-project.iam.gserviceaccount.com")).open_target(
+        CLUSTER
+    ) as (
         target,
         _,
     ):
         assert isinstance(target, kubernetes.Kubernetes)
         assert "access_token" in repr(target.api.mint)
     with pytest.raises(InvalidIdentity, match="kubernetes: Google has to know who deploys"):
-        async with reaching().opened(CLUSTER):
+        async with make_reach().open_target(CLUSTER):
             pass
 
 
-async def test_a_swarm_is_asked_through_a_socket_that_only_the_relay_has(
+async def test_requests_to_a_swarm_go_through_a_socket_that_only_the_relay_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Engine:
@@ -116,7 +118,7 @@ async def test_a_swarm_is_asked_through_a_socket_that_only_the_relay_has(
     secrets: list[str] = []
     monkeypatch.setattr(target_connections, "dag", Engine())
     relay = Relay()
-    async with reaching(relay, docker="the-socket").opened(NODES) as (target, _):
+    async with make_reach(relay, docker="the-socket").open_target(NODES) as (target, _):
         assert isinstance(target, swarm.Swarm)
         assert relay.running
         assert target.api.base == "http://relay:2375"
@@ -130,5 +132,5 @@ async def test_a_swarm_is_asked_through_a_socket_that_only_the_relay_has(
 
 async def test_a_swarm_without_a_socket_is_refused_with_the_flag_that_gives_one() -> None:
     with pytest.raises(InvalidIdentity, match="give --docker unix:///var/run/docker.sock"):
-        async with reaching().opened(NODES):
+        async with make_reach().open_target(NODES):
             pass

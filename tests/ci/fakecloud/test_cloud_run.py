@@ -1,4 +1,4 @@
-"""The stand-in's Cloud Run: what it refuses, how it splits, whom it lets in; all as Google describes it."""
+"""The fake cloud's Cloud Run: refusals, traffic splits and access, as Google describes them."""
 
 from __future__ import annotations
 
@@ -322,7 +322,7 @@ async def test_a_service_is_deleted_with_its_addresses(run: Run) -> None:
 
 
 @pytest.mark.anyio
-async def test_an_operation_is_waited_for_as_long_as_asked(run: Run) -> None:
+async def test_a_wait_for_an_operation_lasts_as_long_as_requested(run: Run) -> None:
     operation = run.ask("POST", SERVICES, {"template": run.template()}, serviceId="slow").json()
     assert "done" not in operation
     assert run.ask("GET", f"v2/{operation['name']}").json()["name"] == operation["name"]
@@ -339,15 +339,15 @@ async def test_a_private_service_lets_in_who_has_an_id_token_for_it_and_may(run:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return run.http.get(f"{uri}/readyz", headers=headers).status_code
 
-    def minted(audience: str, **also: bool) -> str:
+    def mint(audience: str, **also: bool) -> str:
         return str(run.act("generateIdToken", federated, account, audience=audience, **also).json()["token"])
 
-    assert ask(minted(uri, includeEmail=True)) == 200
+    assert ask(mint(uri, includeEmail=True)) == 200
     assert ask("") == 403
     assert ask(run.impersonated()) == 401
-    assert ask(minted(f"{uri}x", includeEmail=True)) == 401
-    assert ask(minted(uri)) == 403  # whose it is, is not in it
-    assert ask(minted(uri, includeEmail=True)[:-4] + "AAAA") == 401
+    assert ask(mint(f"{uri}x", includeEmail=True)) == 401
+    assert ask(mint(uri)) == 403  # whose it is, is not in it
+    assert ask(mint(uri, includeEmail=True)[:-4] + "AAAA") == 401
 
 
 @pytest.mark.anyio
@@ -411,7 +411,7 @@ async def test_the_door_says_when_nothing_is_to_be_started_and_what_it_does_not_
 async def test_monitoring_counts_by_revision_and_class_and_knows_no_other_question(run: Run) -> None:
     uri = run.create("counted", template=run.template("counted-a"))["response"]["uri"]
     run.users(uri, 6)
-    asked = {
+    parameters = {
         "filter": 'metric.type="run.googleapis.com/request_count" AND resource.labels.service_name="counted" '
         'AND resource.labels.location="us-central1"',
         "interval.startTime": "2020-01-01T00:00:00Z",
@@ -422,7 +422,7 @@ async def test_monitoring_counts_by_revision_and_class_and_knows_no_other_questi
     }
 
     def series(**changes: str) -> httpx.Response:
-        query = httpx.QueryParams(asked | changes)
+        query = httpx.QueryParams(parameters | changes)
         return run.call(
             "GET", "monitoring", f"v3/projects/rehearsal-project/timeSeries?{query}", run.impersonated()
         )
@@ -431,7 +431,7 @@ async def test_monitoring_counts_by_revision_and_class_and_knows_no_other_questi
     assert [(each["resource"]["labels"]["revision_name"], each["points"][0]["value"]) for each in found] == [
         ("counted-a", {"int64Value": "6"})
     ]
-    latencies = series(filter=asked["filter"].replace("count", "latencies", 1)).json()["timeSeries"][0]
+    latencies = series(filter=parameters["filter"].replace("count", "latencies", 1)).json()["timeSeries"][0]
     distribution = latencies["points"][0]["value"]["distributionValue"]
     assert sum(map(int, distribution["bucketCounts"])) == int(distribution["count"]) == 6
     assert series(**{"interval.endTime": "2020-01-01T00:00:01Z"}).json() == {}

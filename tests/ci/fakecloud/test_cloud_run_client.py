@@ -1,4 +1,4 @@
-"""Google's own client of Cloud Run, unmodified, against the stand-in: it succeeds and fails as ours does."""
+"""Google's own client of Cloud Run, against the fake cloud: it succeeds and fails as ours does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stand-in as a whole: GitHub's part, faults, Google's clock, a log that knows no token, the program."""
+"""The fake cloud as a whole: GitHub's part, faults, Google's clock, a log without tokens, the program."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_without_an_audience_the_owner_is_it(releaser: Releaser) -> None:
 
 
 @pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer guessed"}, {"Authorization": "Basic x"}])
-def test_whoever_has_no_request_token_has_no_identity(releaser: Releaser, header: dict[str, str]) -> None:
+def test_a_caller_without_a_request_token_has_no_identity(releaser: Releaser, header: dict[str, str]) -> None:
     answer = releaser.http.get("/github/idtoken", headers=header)
     assert (answer.status_code, b"value" in answer.content) == (401, False)
 
@@ -55,7 +55,7 @@ def test_the_issuer_s_metadata_names_it_and_its_keys(releaser: Releaser) -> None
 
 
 @pytest.mark.parametrize(("fault", "statuses"), [("sts:503x2", [503, 503, 200]), ("sts:500", [500, 200])])
-def test_a_status_comes_as_often_as_asked(
+def test_a_status_comes_as_often_as_given(
     release_in: Callable[..., Releaser], world: World, fault: str, statuses: list[int]
 ) -> None:
     releaser = release_in(world, fault)
@@ -130,7 +130,7 @@ def test_what_is_served_nowhere_is_not_found(releaser: Releaser) -> None:
     assert releaser.http.get("/sts/v2/token").status_code == 404
 
 
-def test_the_log_tells_every_request_and_no_token(
+def test_the_log_has_every_request_and_no_token(
     release_in: Callable[..., Releaser], world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -160,7 +160,7 @@ def test_the_endpoints_file_is_one_that_the_pipeline_reads(world: World) -> None
     assert endpoints.registry("us-central1-docker.pkg.dev") == "http://google:8080"
 
 
-def test_the_program_serves_until_it_is_told_to_stop(tmp_path: Path, unmeasured: dict[str, str]) -> None:
+def test_the_program_serves_until_a_signal(tmp_path: Path, unmeasured: dict[str, str]) -> None:
     token = tmp_path / "token"
     token.write_text("the-request-token\n")
     command = [sys.executable, "-m", "fakecloud", "--host", "127.0.0.1", "--port", "0", "--tag", "v2.0.0"]

@@ -1,4 +1,4 @@
-"""What may go wrong on request, and how often it does."""
+"""Faults of the fake cloud: their syntax, and how often each strikes."""
 
 import subprocess
 import sys
@@ -45,7 +45,7 @@ def test_an_unknown_endpoint_is_refused_with_those_that_there_are() -> None:
         parse("clock:503")
 
 
-def test_a_fault_strikes_its_endpoint_as_often_as_asked() -> None:
+def test_a_fault_strikes_its_endpoint_as_often_as_given() -> None:
     faults = Faults.of([parse("sts:503x2"), parse("clock:+90s")])
     struck = [faults.strike(endpoint, body=True) for endpoint in ("iam", "sts", "sts", "sts")]
     assert [fault is not None for fault in struck] == [False, True, True, False]

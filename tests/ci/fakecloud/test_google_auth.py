@@ -1,4 +1,4 @@
-"""Google's own libraries, unmodified, against the stand-in: they succeed and fail as our client does."""
+"""Google's own libraries, unmodified, against the fake cloud: they succeed and fail as our client does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IAM Credentials' and the Artifact Registry API's stand-ins: who gets a token, and each refusal."""
+"""The fake IAM Credentials and Artifact Registry APIs: access to tokens, and each refusal."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_an_account_for_production_takes_jobs_of_that_environment_only(
         assert error(answer)[2] == DENIED.format("getAccessToken")
 
 
-def test_a_service_accounts_token_lasts_an_hour_or_as_asked(releaser: Releaser) -> None:
+def test_a_service_accounts_token_lasts_an_hour_or_as_requested(releaser: Releaser) -> None:
     answer = releaser.act("generateAccessToken", releaser.federated(), scope=[CLOUD_PLATFORM])
     expires = datetime.strptime(answer.json()["expireTime"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     assert 3590 <= expires.timestamp() - time.time() <= 3600
@@ -74,8 +74,8 @@ def test_a_service_accounts_token_lasts_an_hour_or_as_asked(releaser: Releaser) 
 
 
 def test_an_id_token_is_google_s_for_the_audience(releaser: Releaser) -> None:
-    asked: dict[str, Any] = {"audience": "https://model.run.app", "includeEmail": True}
-    token = releaser.act("generateIdToken", releaser.federated(), **asked).json()["token"]
+    arguments: dict[str, Any] = {"audience": "https://model.run.app", "includeEmail": True}
+    token = releaser.act("generateIdToken", releaser.federated(), **arguments).json()["token"]
     keys = jwt.PyJWKSet.from_dict(releaser.http.get("/iamcredentials/oauth2/v3/certs").json())
     key = keys[jwt.get_unverified_header(token)["kid"]]
     claims = jwt.decode(token, key, ["RS256"], audience="https://model.run.app")
@@ -125,12 +125,12 @@ def test_a_malformed_request_is_an_invalid_argument(releaser: Releaser, body: st
     ],
 )
 @pytest.mark.parametrize("api", ["iamcredentials", "artifactregistry"])
-def test_nobody_and_strangers_are_unauthenticated(
+def test_missing_and_unknown_tokens_are_unauthenticated(
     releaser: Releaser, api: str, token: str | None, message: str, why: str
 ) -> None:
     path = f"v1/projects/-/serviceAccounts/{releaser.world.service_account}:generateAccessToken"
-    asked = ("POST", api, path, token) if api == "iamcredentials" else ("GET", api, REPOSITORY, token)
-    answer = releaser.call(*asked)
+    arguments = ("POST", api, path, token) if api == "iamcredentials" else ("GET", api, REPOSITORY, token)
+    answer = releaser.call(*arguments)
     code, status, said = error(answer)
     assert (code, status, said.partition(" Expected")[0], reason(answer)) == (
         401,
@@ -181,7 +181,7 @@ def test_a_project_in_the_place_of_the_dash_is_an_invalid_argument(releaser: Rel
     assert error(answer) == (400, "INVALID_ARGUMENT", INVALID)
 
 
-def bound(world: World, role: str, member: str) -> World:
+def bind(world: World, role: str, member: str) -> World:
     """Return the world with one binding on the service account."""
     pool = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}"
     return replace(world, bindings=(Binding(world.service_account, role, member.replace("POOL", pool)),))
@@ -214,7 +214,7 @@ def test_without_the_right_binding_permission_is_denied(
     permission: str,
     content: dict[str, Any],
 ) -> None:
-    releaser = release_in(bound(world, role, member))
+    releaser = release_in(bind(world, role, member))
     answer = releaser.act(verb, releaser.federated(), **content)
     assert error(answer) == (403, "PERMISSION_DENIED", DENIED.format(permission))
     assert answer.json()["error"]["details"] == [
@@ -231,11 +231,11 @@ def test_without_the_right_binding_permission_is_denied(
 def test_a_binding_on_any_mapped_attribute_or_the_whole_pool_is_one(
     release_in: Callable[..., Releaser], world: World, member: str
 ) -> None:
-    other = bound(world, "roles/iam.workloadIdentityUser", member)
+    other = bind(world, "roles/iam.workloadIdentityUser", member)
     assert release_in(other).impersonated()
 
 
-def test_the_repository_s_settings_are_told(releaser: Releaser) -> None:
+def test_the_repository_s_settings_are_returned(releaser: Releaser) -> None:
     answer = releaser.call("GET", "artifactregistry", REPOSITORY, releaser.federated())
     assert answer.json()["dockerConfig"] == {"immutableTags": True}
     assert answer.json()["registryUri"] == "us-central1-docker.pkg.dev/rehearsal-project/models"

@@ -1,4 +1,4 @@
-"""The keys of the stand-in for GitHub: what is signed can be verified at any moment."""
+"""Keys of the fake GitHub: every signature can be verified at any moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Artifact Registry's stand-in in front of a real registry: who is let in, and what may be pushed."""
+"""The fake Artifact Registry in front of a real registry: authentication, and permissions to push."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESOURCE = "projects/rehearsal-project/locations/us-central1/repositories/models
 UPLOAD = "artifactregistry.repositories.uploadArtifacts"
 DOWNLOAD = "artifactregistry.repositories.downloadArtifacts"
 DELETE = "artifactregistry.repositories.deleteArtifacts"
-NOBODY = "Unauthenticated request. Unauthenticated requests do not have permission"
+UNAUTHENTICATED = "Unauthenticated request. Unauthenticated requests do not have permission"
 
 
 def error(answer: httpx.Response) -> tuple[int, str, str]:
@@ -30,8 +30,8 @@ def error(answer: httpx.Response) -> tuple[int, str, str]:
     return answer.status_code, found["code"], found["message"]
 
 
-def denied(permission: str, resource: str = RESOURCE) -> tuple[int, str, str]:
-    """Return the refusal of somebody who is known."""
+def denial(permission: str, resource: str = RESOURCE) -> tuple[int, str, str]:
+    """Return the refusal of an authenticated caller."""
     message = f'Permission "{permission}" denied on resource "{resource}" (or it may not exist)'
     return 403, "DENIED", message
 
@@ -74,7 +74,7 @@ def tag() -> str:
     return f"v1.0.0-{secrets.token_hex(8)}"
 
 
-def test_whoever_brings_no_token_is_told_where_to_get_one(releaser: Releaser, google: str) -> None:
+def test_a_request_without_a_token_gets_a_challenge(releaser: Releaser, google: str) -> None:
     answer = releaser.registry("GET", "/v2/")
     assert error(answer) == (401, "UNAUTHORIZED", "not authenticated: No credential was supplied.")
     assert realm(answer) == {"realm": f"{google}/v2/token"}
@@ -116,18 +116,18 @@ def test_the_token_endpoint_refuses_wrong_credentials(releaser: Releaser, user: 
 
 
 @pytest.mark.parametrize("actions", ["pull,push", "pull"])
-def test_an_empty_password_is_nobody_s(releaser: Releaser, actions: str) -> None:
+def test_an_empty_password_makes_the_caller_anonymous(releaser: Releaser, actions: str) -> None:
     permission = UPLOAD if "push" in actions else DOWNLOAD
     status, code, message = error(releaser.registry_token("", f"repository:{IMAGE}:{actions}"))
     assert (status, code) == (403, "DENIED")
-    assert message == f'{NOBODY} "{permission}" on resource "{RESOURCE}" (or it may not exist)'
+    assert message == f'{UNAUTHENTICATED} "{permission}" on resource "{RESOURCE}" (or it may not exist)'
 
 
 def test_anonymous_tokens_are_given_out_but_open_nothing(releaser: Releaser) -> None:
     token = releaser.registry("GET", "/v2/token").json()["token"]
     assert releaser.registry("GET", "/v2/", token).status_code == 200
     status, code, message = error(releaser.registry("GET", f"/v2/{IMAGE}/tags/list", token))
-    assert (status, code, message[: len(NOBODY)]) == (403, "DENIED", NOBODY)
+    assert (status, code, message[: len(UNAUTHENTICATED)]) == (403, "DENIED", UNAUTHENTICATED)
 
 
 @pytest.mark.parametrize(
@@ -162,15 +162,15 @@ def test_another_repository_is_denied_at_the_token_and_at_the_push(
     releaser: Releaser, image: str, resource: str
 ) -> None:
     scope = f"repository:{image}:pull,push"
-    assert error(releaser.registry_token(releaser.federated(), scope)) == denied(UPLOAD, resource)
+    assert error(releaser.registry_token(releaser.federated(), scope)) == denial(UPLOAD, resource)
     answer = releaser.registry("POST", f"/v2/{image}/blobs/uploads/", releaser.visitor())
-    assert error(answer) == denied(UPLOAD, resource)
+    assert error(answer) == denial(UPLOAD, resource)
 
 
 def test_another_region_s_host_is_denied(releaser: Releaser) -> None:
     headers = {"Host": "europe-west1-docker.pkg.dev"}
     answer = releaser.registry("GET", f"/v2/{IMAGE}/tags/list", releaser.visitor(), headers=headers)
-    assert error(answer) == denied(DOWNLOAD, RESOURCE.replace("us-central1", "europe-west1"))
+    assert error(answer) == denial(DOWNLOAD, RESOURCE.replace("us-central1", "europe-west1"))
 
 
 def test_a_reader_may_not_push(release_in: Callable[..., Releaser], world: World) -> None:
@@ -178,12 +178,12 @@ def test_a_reader_may_not_push(release_in: Callable[..., Releaser], world: World
     reader = Binding(RESOURCE, "roles/artifactregistry.reader", member)
     releaser = release_in(replace(world, bindings=(reader,)))
     token = releaser.registry_token(releaser.federated(), f"repository:{IMAGE}:pull").json()["token"]
-    assert error(begin(releaser, token)) == denied(UPLOAD)
+    assert error(begin(releaser, token)) == denial(UPLOAD)
 
 
 def test_a_token_of_another_scope_may_nothing(releaser: Releaser) -> None:
     token = releaser.federated("https://www.googleapis.com/auth/devstorage.read_write")
-    assert error(begin(releaser, token)) == denied(UPLOAD)
+    assert error(begin(releaser, token)) == denial(UPLOAD)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_tags_of_a_mutable_repository_can_be_moved(
 @pytest.mark.parametrize(
     ("role", "refusal"),
     [
-        ("writer", denied(DELETE)),
+        ("writer", denial(DELETE)),
         (
             "repoAdmin",
             (400, "MANIFEST_INVALID", "cannot delete tag %s. The repository has enabled tag immutability"),

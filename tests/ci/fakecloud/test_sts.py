@@ -1,4 +1,4 @@
-"""The Security Token Service's stand-in: what it takes, and every refusal in Google's words."""
+"""The fake Security Token Service: token exchange, and every refusal in Google's words."""
 
 import base64
 import json
@@ -61,7 +61,7 @@ class Exchange:
             "subject_token": token or self.github.token(self.audience),
         }
 
-    def signed(self, change: Change) -> str:
+    def sign_changed(self, change: Change) -> str:
         """Return a token that the issuer signed though its claims are changed."""
         claims = jwt.decode(self.github.token(self.audience), options={"verify_signature": False})
         change(claims)
@@ -125,7 +125,7 @@ async def test_json_is_taken_as_well_as_a_form(exchange: Exchange) -> None:
 
 
 async def test_an_hour_is_the_longest(exchange: Exchange) -> None:
-    token = exchange.signed(lambda claims: claims.update(exp=claims["iat"] + 86400))
+    token = exchange.sign_changed(lambda claims: claims.update(exp=claims["iat"] + 86400))
     assert (await exchange.post(exchange.request(token))).json()["expires_in"] == 3600
 
 
@@ -298,7 +298,7 @@ async def test_a_token_out_of_its_time_is_stale(world: World, ahead: float) -> N
 async def test_a_claim_that_is_missing_or_wrong_is_refused(
     exchange: Exchange, claim: str, value: object, error: str, description: str
 ) -> None:
-    token = exchange.signed(lambda claims: claims.update({claim: value}))
+    token = exchange.sign_changed(lambda claims: claims.update({claim: value}))
     found = await exchange.refusal(exchange.request(token))
     assert (found[0], found[1][: len(description)]) == (error, description)
 
@@ -306,25 +306,25 @@ async def test_a_claim_that_is_missing_or_wrong_is_refused(
 @pytest.mark.parametrize("header", [{"alg": "RS256", "kid": ["x"]}, {"alg": ["RS256"]}, []], ids=str)
 async def test_a_header_of_other_kinds_is_refused(exchange: Exchange, header: object) -> None:
     _, payload, signature = exchange.github.token(exchange.audience).split(".")
-    token = f"{encoded(json.dumps(header).encode())}.{payload}.{signature}"
+    token = f"{encode(json.dumps(header).encode())}.{payload}.{signature}"
     assert (await exchange.refusal(exchange.request(token)))[0] == "invalid_grant"
 
 
 async def test_claims_nested_without_end_are_refused(exchange: Exchange) -> None:
     header, _, signature = exchange.github.token(exchange.audience).split(".")
-    token = f"{header}.{encoded(b'[' * 100_000)}.{signature}"
+    token = f"{header}.{encode(b'[' * 100_000)}.{signature}"
     assert await exchange.refusal(exchange.request(token)) == (
         "invalid_grant",
         "Unable to parse the ID Token.",
     )
 
 
-def encoded(content: bytes) -> str:
+def encode(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
 async def test_a_subject_of_127_bytes_is_taken(exchange: Exchange) -> None:
-    token = exchange.signed(lambda claims: claims.update(run_id="1" * (127 - len("2002:"))))
+    token = exchange.sign_changed(lambda claims: claims.update(run_id="1" * (127 - len("2002:"))))
     assert (await exchange.post(exchange.request(token))).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""What is read from an image archive, and which archives are refused."""
+"""Reader of image archives, and archives that it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Equal content gets one digest, whatever engine wrote it, when, and with which rights."""
+"""Canonical form: equal content gets one digest for any engine, time and file modes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write(archive: Archive, tmp_path: Path) -> Write:
 
     def write(*layers: bytes, origin: canonical.Origin = ORIGIN, **how: Any) -> Layout:
         image = archive_reader.read(built(archive, *layers, **how))
-        with layer_tree.opened(image) as tree:
+        with layer_tree.open_tree(image) as tree:
             return canonical.write(image, tree, origin, tmp_path / f"{len(list(tmp_path.iterdir()))}.tar")
 
     return write
@@ -60,7 +60,7 @@ def test_the_archive_itself_is_the_same_whenever_it_is_written(write: Write) -> 
 
 
 def test_the_rule_is_the_one_by_which_all_releases_were_made(write: Write) -> None:
-    """Uncompressed, as zlib's versions differ; whoever changes the rule gives every release a new digest."""
+    """Uncompressed, as zlib's versions differ; a change of the rule gives every release a new digest."""
     diff_ids = write().config["rootfs"]["diff_ids"]
     assert [digest.removeprefix("sha256:")[:16] for digest in diff_ids] == [
         "292e5e1f0fb0abc7",

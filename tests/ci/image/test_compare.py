@@ -1,4 +1,4 @@
-"""How two images differ, told by layer, file and byte."""
+"""Differences of two images, by layer, file and byte."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_images_of_one_digest_do_not_differ(differ: Differ) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "without", "told"),
+    ("changed", "without", "printed"),
     [
         ({SOURCE: b"past\n"}, (), f"dependencies: {SOURCE}: other content from byte 3 of 5 bytes on"),
         ({SOURCE: b"pass\n# more\n"}, (), f"{SOURCE}: other content from byte 5 of 5 and 12 bytes on"),
@@ -57,11 +57,11 @@ def test_images_of_one_digest_do_not_differ(differ: Differ) -> None:
         ({"usr/lib/libz.so.1": b""}, (), "interpreter: usr/lib/libz.so.1: a link here, a file there"),
     ],
 )
-def test_a_difference_is_told_by_layer_file_and_byte(
-    differ: Differ, changed: dict[str, bytes | str], without: tuple[str, ...], told: str
+def test_a_difference_is_reported_by_layer_file_and_byte(
+    differ: Differ, changed: dict[str, bytes | str], without: tuple[str, ...], printed: str
 ) -> None:
     (found,) = differ(changed, *without)
-    assert found.endswith(told)
+    assert found.endswith(printed)
 
 
 def test_a_difference_far_into_a_large_file_is_found(write: Callable[..., Path]) -> None:
@@ -81,7 +81,7 @@ def test_a_right_to_execute_is_a_difference(write: Callable[..., Path]) -> None:
     assert compare.differences(*map(archive_reader.read, images)) == ["interpreter: a: executable only here"]
 
 
-def test_a_difference_in_the_configuration_is_told_by_its_place(differ: Differ) -> None:
+def test_a_difference_in_the_configuration_is_reported_by_its_place(differ: Differ) -> None:
     assert differ(version="v1.0.1", User="0", StopSignal="SIGINT") == [
         "configuration.config.Env[3]: 'MODEL_VERSION=v1.0.0' here, 'MODEL_VERSION=v1.0.1' there",
         "configuration.config.Labels.org.opencontainers.image.version: 'v1.0.0' here, 'v1.0.1' there",
@@ -90,12 +90,12 @@ def test_a_difference_in_the_configuration_is_told_by_its_place(differ: Differ) 
     ]
 
 
-def test_what_only_packing_makes_is_told_as_that(differ: Differ) -> None:
+def test_differences_of_packing_are_reported_as_such(differ: Differ) -> None:
     (found,) = differ(as_={"time": 1})
     assert found.startswith("packing: the same files and settings")
 
 
-def test_the_command_tells_and_ends_with_1_when_images_differ(
+def test_the_command_reports_and_ends_with_1_when_images_differ(
     write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(compare, "SHOWN", 2)
@@ -103,9 +103,9 @@ def test_the_command_tells_and_ends_with_1_when_images_differ(
     ours, theirs = write("ours.tar"), write("theirs.tar", layer({**FILES, **more}))
     monkeypatch.setattr(sys, "argv", ["compare", str(ours), str(theirs)])
     assert compare.main() == 1
-    digests, *told = capsys.readouterr().out.splitlines()
+    digests, *printed = capsys.readouterr().out.splitlines()
     assert digests == f"{archive_reader.read(ours).digest} here, {archive_reader.read(theirs).digest} there"
-    assert told == [
+    assert printed == [
         "service and model: app/1: only there",
         "service and model: app/2: only there",
         "and 1 more",

@@ -1,4 +1,4 @@
-"""Layers that somebody made to exhaust whoever reads them: each is refused within 400 MB and a few seconds.
+"""Layers made to exhaust their reader: each is refused within 400 MB and a few seconds.
 
 Each is read by a process of its own, whose memory and processor time the system limits.
 """
@@ -31,7 +31,7 @@ from pathlib import Path
 from errors import InvalidLayout
 from image import archive_reader, layer_tree
 try:
-    with layer_tree.opened(archive_reader.read(Path(sys.argv[1]))) as tree:
+    with layer_tree.open_tree(archive_reader.read(Path(sys.argv[1]))) as tree:
         print(f"{len(tree)} paths")
 except InvalidLayout as error:
     print(error)
@@ -45,7 +45,7 @@ def header(name: str, kind: bytes, size: int = 0, **pax: str) -> bytes:
     return member.tobuf(tarfile.PAX_FORMAT)
 
 
-def padded(content: bytes) -> bytes:
+def pad(content: bytes) -> bytes:
     return content + b"\0" * (-len(content) % tarfile.BLOCKSIZE)
 
 
@@ -54,10 +54,10 @@ def large(kind: bytes) -> bytes:
     return header("x", kind, 2 * 1024**3) + b"\0" * 1024**2
 
 
-def nested() -> bytes:
+def nest() -> bytes:
     """Return five thousand extending headers, each about the next."""
     record = b"20 mtime=1234567890\n"
-    return (header("x", tarfile.XHDTYPE, len(record)) + padded(record)) * 5000
+    return (header("x", tarfile.XHDTYPE, len(record)) + pad(record)) * 5000
 
 
 def negative() -> bytes:
@@ -72,7 +72,7 @@ def negative() -> bytes:
 def sparse() -> bytes:
     """Return a sparse file whose map has a thousand million entries."""
     said = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"}
-    return header("a", tarfile.REGTYPE, 2048, **said) + padded(b"1000000000\n" + b"0\n" * 500) + b"0\n" * 512
+    return header("a", tarfile.REGTYPE, 2048, **said) + pad(b"1000000000\n" + b"0\n" * 500) + b"0\n" * 512
 
 
 def entries(paths: Iterator[str]) -> bytes:
@@ -87,7 +87,7 @@ CORPUS: dict[str, tuple[Callable[[], bytes], str]] = {
     "long name": (lambda: large(tarfile.GNUTYPE_LONGNAME), "a header of 2147483648 bytes"),
     "long link": (lambda: large(tarfile.GNUTYPE_LONGLINK), "a header of 2147483648 bytes"),
     "global header": (lambda: header("g", tarfile.XGLTYPE), "a header that is about all entries after it"),
-    "nested headers": (nested, "RecursionError"),
+    "nested headers": (nest, "RecursionError"),
     "negative size": (negative, "has a size of -"),
     "sparse map": (sparse, "is a sparse file"),
     "old sparse": (lambda: header("a", tarfile.GNUTYPE_SPARSE), "is a sparse file"),
@@ -119,8 +119,8 @@ def test_a_hostile_layer_is_refused_in_little_memory_and_time(archive: Archive, 
     make, expected = CORPUS[name]
     lower = {f"f{number % 4000}/{number}": b"" for number in range(20_000 * (name == "whiteouts"))}
     archive.index(archive.add_manifest(gzip.compress(layer(lower), 1), gzip.compress(make(), 1)))
-    told = read(archive.write())
-    assert any(each in told for each in expected.split("|")), told
+    message = read(archive.write())
+    assert any(each in message for each in expected.split("|")), message
 
 
 def read(archive: Path) -> str:

@@ -1,4 +1,4 @@
-"""What layers show when one lies on the other, as OCI's image specification says."""
+"""Tree of several layers, as OCI's image specification defines it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def show(archive: Archive) -> Show:
     def show(*layers: bytes) -> Shown:
         archive.files.clear()
         archive.index(archive.add_manifest(*layers))
-        with layer_tree.opened(archive_reader.read(archive.write())) as tree:
-            return {path: shown(entry) for path, entry in tree.items()}
+        with layer_tree.open_tree(archive_reader.read(archive.write())) as tree:
+            return {path: show_entry(entry) for path, entry in tree.items()}
 
     return show
 
 
-def shown(entry: layer_tree.Entry) -> bytes | str | None:
+def show_entry(entry: layer_tree.Entry) -> bytes | str | None:
     return {"file": entry.content(), "link": entry.target, "folder": None}[entry.kind]
 
 
@@ -96,7 +96,7 @@ def test_compressed_layers_show_what_plain_ones_do(show: Show) -> None:
 
 def test_only_its_owner_s_right_to_execute_is_kept_of_a_mode(archive: Archive) -> None:
     archive.index(archive.add_manifest(layer({"a": b""}, mode=0o700), layer({"b": b""}, mode=0o677)))
-    with layer_tree.opened(archive_reader.read(archive.write())) as tree:
+    with layer_tree.open_tree(archive_reader.read(archive.write())) as tree:
         assert {path: entry.executable for path, entry in tree.items()} == {"a": True, "b": False}
 
 

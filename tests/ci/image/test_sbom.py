@@ -35,7 +35,7 @@ def described(archive: Archive, tmp_path: Path) -> Describe:
         origin = how.pop("origin", ORIGIN)
         contents = {path: each for path, each in {**FILES, **(changed or {})}.items() if each is not None}
         image = archive_reader.read(built(archive, layer(contents), **how))
-        with layer_tree.opened(image) as tree:
+        with layer_tree.open_tree(image) as tree:
             written = canonical.write(image, tree, origin, tmp_path / "canonical.tar")
             bill = sbom.document(written, tree)
             statement = provenance.statement(written, tree, bill)
@@ -170,7 +170,7 @@ def test_the_provenance_binds_commit_base_requirements_data_and_model(described:
     assert details["byproducts"][2]["digest"] == {"sha256": CARD["artifact_sha256"]}
 
 
-def test_the_provenance_holds_what_tells_of_the_model(described: Describe) -> None:
+def test_the_provenance_holds_the_files_that_describe_the_model(described: Describe) -> None:
     golden = b'{"rows": []}'
     _, statement = described({provenance.GOLDEN: golden})
     assert provenance.content(statement, provenance.GOLDEN) == golden
@@ -185,7 +185,7 @@ def test_the_provenance_names_the_address_of_data_that_is_not_in_git(described: 
     assert data == {"digest": {"sha256": "d" * 64}, "name": "data", "uri": "gs://a-bucket/rows.csv"}
 
 
-def test_the_provenance_tells_of_changes_and_of_a_stand_in(described: Describe) -> None:
+def test_the_provenance_records_changes_and_a_stand_in(described: Describe) -> None:
     dirty = replace(ORIGIN, revision=f"{'c' * 40}-dirty")
     _, statement = described(origin=dirty, labels={STAND_IN_LABEL: "python:3.11-slim"})
     commit, base, *_ = statement["predicate"]["buildDefinition"]["resolvedDependencies"]

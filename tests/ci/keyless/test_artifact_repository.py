@@ -1,4 +1,4 @@
-"""Which addresses are repositories of Artifact Registry."""
+"""Addresses of repositories of Artifact Registry."""
 
 import pytest
 

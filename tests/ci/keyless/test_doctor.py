@@ -1,4 +1,4 @@
-"""What doctor finds: each check well, and each way in which a release would fail."""
+"""Doctor: each check passing, and each way in which a release would fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from errors import InvalidCondition, NotReady
-from keyless.doctor import Doctor, Finding, Signer, report
+from keyless.doctor import CheckResult, Doctor, Signer, report
 from keyless.oidc_sources import Given
 from net.tokens import Token
 from tests.ci.google_answers import ACCOUNT, AUDIENCE, Google, described, identity, jwt, refused, well
@@ -52,7 +52,7 @@ async def examine(
     given: Given | None = None,
     condition: str | None = None,
     signer: Signer | None = None,
-) -> dict[str, Finding]:
+) -> dict[str, CheckResult]:
     world.answers.setdefault("github.test", github())
     doctor = Doctor(identity(account, given), registry, world.client(), condition, signer=signer)
     return {finding.check: finding for finding in await doctor.examine()}
@@ -98,7 +98,7 @@ FOUND: list[tuple[str, dict[str, httpx.Response | httpx.TransportError], str, st
     (
         "registry",
         {"registry": httpx.Response(200)},
-        "answered 200 where a registry asks",
+        "answered 200 where a registry requires",
         "fix: pass --registry=",
     ),
     (
@@ -165,7 +165,7 @@ async def test_a_release_that_has_to_be_signed_can_be() -> None:
     assert str(found["Sigstore"]).startswith("ok  Sigstore: https://fulcio.sigstore.dev, https://rekor")
 
 
-async def test_a_missing_policy_is_told_and_keeps_nothing_from_working() -> None:
+async def test_a_missing_policy_is_reported_and_fails_no_other_check() -> None:
     found = await examine(healthy())
     assert str(found["signer"]).startswith("--  signer: deploy/environments.toml has no table [signature]")
     assert "fix: dagger call setup-google" in found["signer"].came
@@ -201,7 +201,7 @@ async def test_a_service_of_sigstore_s_that_does_not_answer_is_found(
     assert f"fix: curl -sSI https:{fix}" in found.came
 
 
-async def test_a_ci_system_that_issues_no_token_for_sigstore_is_told() -> None:
+async def test_a_ci_system_that_issues_no_token_for_sigstore_is_reported() -> None:
     given = Given(None, Token(jwt(exp=now(minutes=5))))
     found = (await examine(healthy(), given=given, signer=SIGNER))["Sigstore"]
     assert found.good is None
@@ -211,7 +211,7 @@ async def test_a_ci_system_that_issues_no_token_for_sigstore_is_told() -> None:
 async def test_checks_that_build_on_a_failed_one_are_not_made() -> None:
     world = healthy(sts=REJECTED)
     findings = await examine(world)
-    assert str(findings["impersonation"]) == "--  impersonation: not checked, for want of token exchange"
+    assert str(findings["impersonation"]) == "--  impersonation: skipped: requires token exchange"
     assert findings["permissions"].good is None
     assert findings["registry"].good
     assert world.called == ["sts.token"]
@@ -246,7 +246,7 @@ async def test_a_condition_that_google_found_true_is_well_but_compared() -> None
     )
 
 
-async def test_an_issuer_s_condition_that_cannot_be_known_is_asked_for() -> None:
+async def test_an_issuer_s_condition_that_cannot_be_known_is_requested() -> None:
     findings = await examine(healthy(github=github(repository_id=None)))
     assert (
         findings["condition"].came
@@ -270,7 +270,7 @@ async def test_no_identity_is_found() -> None:
     assert [findings[check].good for check in CHECKS[1:6]] == [None] * 5
 
 
-async def test_a_token_given_as_it_is_is_examined_like_one_asked_for() -> None:
+async def test_a_given_token_is_examined_like_a_requested_one() -> None:
     given = Given(None, Token(jwt(exp=now(minutes=5))))
     assert report(list((await examine(healthy(), given=given)).values()))
 
@@ -295,7 +295,7 @@ async def test_clocks_that_differ_are_found() -> None:
     assert found.came.endswith("s from this machine's clock\n  fix: timedatectl set-ntp true")
 
 
-async def test_clocks_of_nobody_cannot_differ() -> None:
+async def test_without_responses_no_clock_differs() -> None:
     lost = httpx.ConnectError("refused")
     found = (await examine(healthy(github=lost, registry=lost)))["clock"]
-    assert found.came == "within 60 s of nobody: none answered"
+    assert found.came == "within 60 s of no server: none responded"

@@ -1,4 +1,4 @@
-"""Which addresses are asked, in production and in a rehearsal."""
+"""Addresses of services, in production and in a rehearsal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Minting tokens: what is asked, what becomes of refusals, and that no token ever shows."""
+"""Minting of tokens: requests, refusals, and that no token ever shows."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def date(**ahead: float) -> dict[str, str]:
 
 
 @pytest.mark.anyio
-async def test_direct_federation_asks_twice_and_as_google_describes() -> None:
+async def test_direct_federation_sends_two_requests_as_google_describes() -> None:
     world = well()
     token = await world.federation().access_token()
     assert token.reveal() == "ya29.federated"
     assert world.called == ["sts.token"]
-    assert len(world.asked) == 2
-    assert json.loads(world.asked[1].content) == {
+    assert len(world.requests) == 2
+    assert json.loads(world.requests[1].content) == {
         "grantType": "urn:ietf:params:oauth:grant-type:token-exchange",
         "audience": f"//iam.googleapis.com/{PROVIDER}",
         "scope": "https://www.googleapis.com/auth/cloud-platform",
@@ -82,18 +82,18 @@ async def test_direct_federation_asks_twice_and_as_google_describes() -> None:
         "subjectTokenType": "urn:ietf:params:oauth:token-type:jwt",
         "subjectToken": jwt(),
     }
-    assert "Authorization" not in world.asked[1].headers
+    assert "Authorization" not in world.requests[1].headers
 
 
 @pytest.mark.anyio
-async def test_impersonation_asks_three_times_and_as_google_describes() -> None:
+async def test_impersonation_sends_three_requests_as_google_describes() -> None:
     world = well()
     token = await world.federation(ACCOUNT).access_token()
     assert token.reveal() == "ya29.impersonated"
     assert world.called == ["sts.token", "iamcredentials.projects.serviceAccounts.generateAccessToken"]
-    assert len(world.asked) == 3
-    assert world.asked[2].headers["Authorization"] == "Bearer ya29.federated"
-    assert f"/serviceAccounts/{ACCOUNT}:" in world.asked[2].url.path
+    assert len(world.requests) == 3
+    assert world.requests[2].headers["Authorization"] == "Bearer ya29.federated"
+    assert f"/serviceAccounts/{ACCOUNT}:" in world.requests[2].url.path
 
 
 @pytest.mark.anyio
@@ -101,7 +101,7 @@ async def test_a_token_is_minted_once_while_it_lasts() -> None:
     world = well()
     federation = world.federation(ACCOUNT)
     assert await federation.access_token() is await federation.access_token()
-    assert len(world.asked) == 3
+    assert len(world.requests) == 3
 
 
 @pytest.mark.anyio
@@ -129,7 +129,10 @@ async def test_an_id_token_names_the_service_account_to_a_service() -> None:
     token = await world.federation(ACCOUNT).id_token("https://service.test")
     assert token.claims()["aud"] == "https://service.test"
     assert world.called[-1] == "iamcredentials.projects.serviceAccounts.generateIdToken"
-    assert json.loads(world.asked[-1].content) == {"audience": "https://service.test", "includeEmail": True}
+    assert json.loads(world.requests[-1].content) == {
+        "audience": "https://service.test",
+        "includeEmail": True,
+    }
 
 
 @pytest.mark.anyio
@@ -150,7 +153,7 @@ async def test_no_identity_says_what_a_job_lacks() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("code", "message", "told"),
+    ("code", "message", "explanation"),
     [
         ("invalid_target", "The target service …", "providers describe github --location=global"),
         ("invalid_request", 'Invalid value for "audience".', "providers list --location=global"),
@@ -176,19 +179,19 @@ async def test_no_identity_says_what_a_job_lacks() -> None:
         ("invalid_grant", "Unable to verify the ID Token signature.", "publishes, or the JWKS"),
     ],
 )
-async def test_an_exchange_that_is_refused_is_explained(code: str, message: str, told: str) -> None:
+async def test_an_exchange_that_is_refused_is_explained(code: str, message: str, explanation: str) -> None:
     with pytest.raises(ExchangeRefused) as caught:
         await well(sts=refused(code, message)).federation().access_token()
     error = str(caught.value)
     start = f"sts: exchanging the identity at //iam.googleapis.com/{PROVIDER} answered 400 Bad Request: "
     assert error.startswith(f"{start}{code}: {message}\n")
-    assert told in error
+    assert explanation in error
     assert "\n  fix: " in error
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("claims", "told"),
+    ("claims", "explanation"),
     [
         ({"ref_type": "branch"}, "condition: assertion.ref_type=='tag' fails on 'branch'\n"),
         ({"runner_environment": None}, "assertion.runner_environment=='github-hosted' fails on None\n"),
@@ -202,15 +205,17 @@ async def test_an_exchange_that_is_refused_is_explained(code: str, message: str,
         ({"repository_id": None}, "condition: the token names no repository by number, as GitHub's do\n"),
     ],
 )
-async def test_a_false_condition_is_told_clause_by_clause(claims: dict[str, object], told: str) -> None:
+async def test_a_false_condition_is_reported_clause_by_clause(
+    claims: dict[str, object], explanation: str
+) -> None:
     rejected = refused("unauthorized_client", "The given credential is rejected by the attribute condition.")
     with pytest.raises(ExchangeRefused) as caught:
         await well(github=github(**claims), sts=rejected).federation().access_token()
-    assert told in str(caught.value)
+    assert explanation in str(caught.value)
 
 
 @pytest.mark.anyio
-async def test_a_missing_binding_is_told_with_the_command_that_binds() -> None:
+async def test_a_missing_binding_is_reported_with_the_command_that_binds() -> None:
     with pytest.raises(ImpersonationRefused) as caught:
         await well(iam=described(403, "PERMISSION_DENIED", DENIED)).federation(ACCOUNT).access_token()
     error = str(caught.value)
@@ -225,7 +230,7 @@ async def test_a_missing_binding_is_told_with_the_command_that_binds() -> None:
 
 
 @pytest.mark.anyio
-async def test_an_unknown_service_account_is_told_from_its_empty_answer() -> None:
+async def test_an_unknown_service_account_is_recognised_by_an_empty_answer() -> None:
     with pytest.raises(
         ImpersonationRefused, match=r"404 Not Found with an empty body\n(.*\n)*  cause: there is no"
     ):

@@ -1,4 +1,4 @@
-"""Our client against the strict stand-in: what it survives, what it ends with, and what doctor says of it."""
+"""Our client against the strict fake cloud: faults that it survives, its errors, and doctor's findings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from advice.attribute_condition import MAPPING
 from errors import GoogleError, NotReady
 from fakecloud.addresses import endpoints
 from fakecloud.state.fixtures import Binding, Job, Provider, World, usual_world
-from keyless.doctor import Doctor, Finding, report
+from keyless.doctor import CheckResult, Doctor, report
 from keyless.endpoints import Endpoints
 from keyless.federation import Federation
 from keyless.google_identity import Identity
@@ -47,19 +47,19 @@ def identity(base: str, world: World, *, direct: bool = False, account: str | No
     return Identity(Named.of(world.provider.resource), account, given, Endpoints.of(endpoints(base, world)))
 
 
-async def minted(identity: Identity, fault: str = "") -> tuple[Token, int]:
+async def mint(identity: Identity, fault: str = "") -> tuple[Token, int]:
     """Return an access token and how many requests it took."""
-    asked: list[httpx.Request] = []
+    sent: list[httpx.Request] = []
 
     async def note(request: httpx.Request) -> None:
-        asked.append(request)
+        sent.append(request)
 
     async with client(fault) as retrying:
         retrying.http.event_hooks = {"request": [note]}
-        return await Federation(identity, retrying).access_token(), len(asked)
+        return await Federation(identity, retrying).access_token(), len(sent)
 
 
-async def findings(identity: Identity, registry: str = REGISTRY, fault: str = "") -> dict[str, Finding]:
+async def findings(identity: Identity, registry: str = REGISTRY, fault: str = "") -> dict[str, CheckResult]:
     async with client(fault) as retrying:
         doctor = Doctor(identity, registry, retrying)
         return {finding.check: finding for finding in await doctor.examine()}
@@ -74,12 +74,12 @@ def first_line(text: str) -> str:
 async def test_minting_takes_no_more_requests_than_it_has_steps(
     google: str, world: World, direct: bool, requests: int
 ) -> None:
-    token, asked = await minted(identity(google, world, direct=direct))
+    token, sent = await mint(identity(google, world, direct=direct))
     assert token.expires
-    assert asked == requests
+    assert sent == requests
 
 
-async def test_an_id_token_is_for_the_service_that_it_is_asked_for(google: str, world: World) -> None:
+async def test_an_id_token_has_the_requested_audience(google: str, world: World) -> None:
     async with client() as retrying:
         token = await Federation(identity(google, world), retrying).id_token("https://service.test")
     assert (token.claims()["aud"], token.claims()["email"]) == ("https://service.test", world.service_account)
@@ -89,14 +89,14 @@ async def test_an_id_token_is_for_the_service_that_it_is_asked_for(google: str, 
     "fault", ["oidc:503", "oidc:reset", "sts:503x2", "sts:429", "iam:timeout", "iam:reset"]
 )
 async def test_what_passes_is_survived(start_google: Start, world: World, fault: str) -> None:
-    _, asked = await minted(identity(start_google(world, fault), world), fault)
+    _, sent = await mint(identity(start_google(world, fault), world), fault)
     injected = int(fault.partition("x")[2] or 1)
     # On a busy machine a timeout's other requests may be late too; the service's count is exact otherwise.
-    assert asked >= 3 + injected if "timeout" in fault else asked == 3 + injected
+    assert sent >= 3 + injected if "timeout" in fault else sent == 3 + injected
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "explanation"),
     [
         (
             "oidc:401",
@@ -114,10 +114,10 @@ async def test_what_passes_is_survived(start_google: Start, world: World, fault:
     ],
 )
 async def test_what_does_not_pass_is_explained_as_doctor_explains_it(
-    start_google: Start, world: World, fault: str, told: str
+    start_google: Start, world: World, fault: str, explanation: str
 ) -> None:
-    with pytest.raises(GoogleError, match=told) as caught:
-        await minted(identity(start_google(world, fault), world), fault)
+    with pytest.raises(GoogleError, match=explanation) as caught:
+        await mint(identity(start_google(world, fault), world), fault)
     found = await findings(identity(start_google(world, fault), world), fault=fault)
     bad = [first_line(finding.came) for finding in found.values() if finding.good is False]
     assert first_line(str(caught.value)) in bad
@@ -136,21 +136,21 @@ async def test_what_does_not_pass_is_explained_as_doctor_explains_it(
     ],
     ids=["ref_type", "ref", "runner_environment", "repository_id", "repository_owner_id"],
 )
-async def test_a_job_that_the_condition_keeps_out_is_told_why(
+async def test_a_job_that_the_condition_refuses_gets_the_reason(
     start_google: Start, job: Job, clause: str
 ) -> None:
     world = replace(usual_world(REQUEST_TOKEN), job=job)
     with pytest.raises(GoogleError, match="rejected by the attribute condition") as caught:
-        await minted(identity(start_google(world), world))
+        await mint(identity(start_google(world), world))
     assert clause in str(caught.value)
 
 
-def altered(world: World, **changes: object) -> World:
+def alter(world: World, **changes: object) -> World:
     """Return a world whose provider is another."""
     return replace(world, provider=replace(world.provider, **changes))  # type: ignore[arg-type]
 
 
-def unbound(world: World, role: str) -> World:
+def unbind(world: World, role: str) -> World:
     """Return a world without the bindings of a role."""
     kept: tuple[Binding, ...] = tuple(each for each in world.bindings if each.role != role)
     return replace(world, bindings=kept)
@@ -158,39 +158,39 @@ def unbound(world: World, role: str) -> World:
 
 USUAL = usual_world(REQUEST_TOKEN)
 WORLDS: dict[str, tuple[World, str, str, str]] = {
-    "disabled": (altered(USUAL, enabled=False), "token exchange", "invalid_target", "providers describe"),
+    "disabled": (alter(USUAL, enabled=False), "token exchange", "invalid_target", "providers describe"),
     "issuer": (
-        altered(USUAL, issuer="https://gitlab.com"),
+        alter(USUAL, issuer="https://gitlab.com"),
         "token exchange",
         "issuer in ID",
         "--issuer-uri=",
     ),
     "audience": (
-        altered(USUAL, audiences=("acme",)),
+        alter(USUAL, audiences=("acme",)),
         "token exchange",
         "audience in ID",
         "--allowed-audiences",
     ),
     "subject": (
-        altered(USUAL, mapping={"google.subject": "assertion.no"}),
+        alter(USUAL, mapping={"google.subject": "assertion.no"}),
         "token exchange",
         "google.subject",
         "--attribute-mapping=",
     ),
     "unmapped": (
-        altered(USUAL, mapping={"google.subject": MAPPING["google.subject"]}),
+        alter(USUAL, mapping={"google.subject": MAPPING["google.subject"]}),
         "impersonation",
         "iam.serviceAccounts.getAccessToken",
         "add-iam-policy-binding publisher@",
     ),
     "unbound": (
-        unbound(USUAL, "roles/iam.workloadIdentityUser"),
+        unbind(USUAL, "roles/iam.workloadIdentityUser"),
         "impersonation",
         "iam.serviceAccounts.getAccessToken",
         'attribute.repository_id/2002"',
     ),
     "reader": (
-        unbound(USUAL, "roles/artifactregistry.writer"),
+        unbind(USUAL, "roles/artifactregistry.writer"),
         "permissions",
         "artifactregistry.repositories.uploadArtifacts",
         "--role=roles/artifactregistry.writer",

@@ -1,4 +1,4 @@
-"""Where identity tokens come from: absent is None, present but broken raises."""
+"""Sources of identity tokens: absent is None, present but broken raises."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from errors import IdentityError
-from keyless.oidc_sources import Given, buildkite, github, identity_token, presented
+from keyless.oidc_sources import Given, buildkite, github, identity_token, take_given_token
 from net.tokens import Token
 from tests.ci.google_answers import AUDIENCE, GITHUB, Google, jwt
 
@@ -22,29 +22,29 @@ KUBERNETES = jwt(
 )
 
 
-def issuing(answer: httpx.Response) -> Google:
-    """Return CI systems that answer as told."""
+def issue(answer: httpx.Response) -> Google:
+    """Return CI systems with given responses."""
     return Google(dict.fromkeys(("github.test", "agent.buildkite.test"), answer))
 
 
-async def test_github_is_asked_for_the_audience_with_the_job_s_own_token() -> None:
-    world = issuing(httpx.Response(200, json={"count": 1, "value": jwt()}))
+async def test_a_request_to_github_has_the_audience_and_the_job_s_own_token() -> None:
+    world = issue(httpx.Response(200, json={"count": 1, "value": jwt()}))
     token = await identity_token(Given(GITHUB, TICKET), AUDIENCE, world.client())
     assert token
     assert token.reveal() == jwt()
-    (asked,) = world.asked
-    assert (asked.method, asked.headers["Authorization"]) == ("GET", "Bearer request-token")
-    assert dict(asked.url.params) == {"api-version": "2.0", "audience": AUDIENCE}
+    (request,) = world.requests
+    assert (request.method, request.headers["Authorization"]) == ("GET", "Bearer request-token")
+    assert dict(request.url.params) == {"api-version": "2.0", "audience": AUDIENCE}
 
 
-async def test_buildkite_s_agent_api_is_asked_as_its_agent_asks() -> None:
-    world = issuing(httpx.Response(200, json={"token": jwt()}))
+async def test_a_request_to_buildkite_s_agent_api_is_as_its_agent_sends_it() -> None:
+    world = issue(httpx.Response(200, json={"token": jwt()}))
     token = await identity_token(Given(BUILDKITE, TICKET), AUDIENCE, world.client())
     assert token
     assert token.reveal() == jwt()
-    (asked,) = world.asked
-    assert (asked.method, asked.headers["Authorization"]) == ("POST", "Token request-token")
-    assert asked.content == f'{{"audience":"{AUDIENCE}"}}'.encode()
+    (request,) = world.requests
+    assert (request.method, request.headers["Authorization"]) == ("POST", "Token request-token")
+    assert request.content == f'{{"audience":"{AUDIENCE}"}}'.encode()
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ async def test_a_token_that_is_given_is_taken_without_asking_anyone(text: str) -
     token = await identity_token(Given(None, Token(text)), AUDIENCE, world.client())
     assert token
     assert token.reveal() == text.strip()
-    assert world.asked == []
+    assert world.requests == []
 
 
-@pytest.mark.parametrize("source", [github, buildkite, presented])
+@pytest.mark.parametrize("source", [github, buildkite, take_given_token])
 async def test_a_source_that_is_not_given_has_no_token(source: object) -> None:
     assert callable(source)
     assert await source(Given(), AUDIENCE, Google({}).client()) is None
@@ -78,8 +78,8 @@ async def test_an_address_that_is_none_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", [GITHUB, BUILDKITE])
-async def test_a_refusal_is_told_with_the_fix_and_without_the_token(url: str) -> None:
-    world = issuing(httpx.Response(401, text="who is request-token?"))
+async def test_a_refusal_is_reported_with_the_fix_and_without_the_token(url: str) -> None:
+    world = issue(httpx.Response(401, text="who is request-token?"))
     with pytest.raises(
         IdentityError, match=r"answered 401 Unauthorized: who is <token>\?\n  cause: .*\n  fix: pass "
     ):
@@ -99,7 +99,7 @@ async def test_a_refusal_is_told_with_the_fix_and_without_the_token(url: str) ->
 )
 async def test_an_answer_that_is_no_token_is_refused(answer: httpx.Response, message: str) -> None:
     with pytest.raises(IdentityError, match=message):
-        await identity_token(Given(GITHUB, TICKET), AUDIENCE, issuing(answer).client())
+        await identity_token(Given(GITHUB, TICKET), AUDIENCE, issue(answer).client())
 
 
 async def test_a_given_token_that_is_no_jwt_is_refused() -> None:
@@ -107,6 +107,6 @@ async def test_a_given_token_that_is_no_jwt_is_refused() -> None:
         await identity_token(Given(None, Token("opaque")), AUDIENCE, Google({}).client())
 
 
-async def test_a_given_token_that_names_nobody_is_refused() -> None:
+async def test_a_given_token_without_a_subject_is_refused() -> None:
     with pytest.raises(IdentityError, match="the token of --oidc-token has no aud, sub claim"):
         await identity_token(Given(None, Token("e30.eyJpc3MiOiJ4In0.c2ln")), AUDIENCE, Google({}).client())

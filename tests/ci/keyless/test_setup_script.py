@@ -1,4 +1,4 @@
-"""The set-up script: what it calls things, and that running it again changes nothing."""
+"""Set-up script: names of resources, and that a second run changes nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ esac
 
 
 class Cloud:
-    """A gcloud that keeps what it was told, and runs a script."""
+    """A gcloud that keeps its command lines, and runs a script."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -283,7 +283,7 @@ async def test_ids_come_from_github() -> None:
 @pytest.mark.parametrize(
     "answer", [httpx.Response(404, json={"message": "Not Found"}), httpx.Response(200, json={})]
 )
-async def test_ids_that_github_does_not_tell_are_asked_for(answer: httpx.Response) -> None:
+async def test_ids_that_github_does_not_return_are_required(answer: httpx.Response) -> None:
     with pytest.raises(
         InvalidSetup, match="private or misspelt; pass --repository-id and --owner-id, which `gh api"
     ):

@@ -1,4 +1,4 @@
-"""What is sent again, when, and how often."""
+"""Retry policy: requests that are sent again, the waits, and their limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Outcome = httpx.Response | Exception
 
 @dataclass
 class World:
-    """A server that answers as told, and time that passes only while somebody waits for it."""
+    """A server with given responses, and time that passes only in waits."""
 
     outcomes: list[Outcome]
     now: float = 0
@@ -112,16 +112,16 @@ async def test_waits_double_and_attempts_end() -> None:
 
 
 async def test_waits_are_anything_between_nothing_and_the_bound() -> None:
-    asked: list[tuple[float, float]] = []
+    bounds: list[tuple[float, float]] = []
 
     def jitter(low: float, high: float) -> float:
-        asked.append((low, high))
+        bounds.append((low, high))
         return 0.25
 
     world = World([httpx.Response(503), httpx.Response(503), httpx.Response(200)])
     client = world.client(jitter)
     await client.send(request(client))
-    assert (asked, world.waits) == ([(0, 0.5), (0, 1)], [0.25, 0.25])
+    assert (bounds, world.waits) == ([(0, 0.5), (0, 1)], [0.25, 0.25])
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ async def test_no_answer_holds_nothing_that_was_sent_not_even_in_its_traceback_s
     assert caught.value.__context__ is None
 
 
-async def test_each_attempt_that_fails_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_each_attempt_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     world = World([httpx.Response(503), httpx.ReadError("reset"), httpx.Response(200)])
     client = world.client()
     await client.send(request(client))
@@ -183,11 +183,11 @@ async def test_servers_are_verified_against_this_machine_s_own_store(monkeypatch
     made: list[ssl.SSLContext] = []
     create = ssl.create_default_context
 
-    def created() -> ssl.SSLContext:
+    def created_at() -> ssl.SSLContext:
         made.append(create())
         return made[0]
 
-    monkeypatch.setattr(ssl, "create_default_context", created)
+    monkeypatch.setattr(ssl, "create_default_context", created_at)
     async with patient() as client:
         assert client.http.timeout == httpx.Timeout(10)
     assert made[0].verify_mode == ssl.CERT_REQUIRED
@@ -201,17 +201,17 @@ async def test_an_authority_of_one_s_own_takes_the_place_of_the_store() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ahead", "told"), [(90, "90 s behind"), (-90, "90 s ahead of"), (0, None), (9, None)]
+    ("ahead", "difference"), [(90, "90 s behind"), (-90, "90 s ahead of"), (0, None), (9, None)]
 )
-def test_a_difference_of_clocks_is_named_when_it_matters(ahead: float, told: str | None) -> None:
+def test_a_difference_of_clocks_is_named_when_it_matters(ahead: float, difference: str | None) -> None:
     answer = httpx.Response(400, headers={"Date": DATE}, request=httpx.Request("GET", URL))
     assert skew(answer, lambda: EPOCH - ahead) == ahead
     sentence = named_skew(answer, lambda: EPOCH - ahead)
-    assert sentence == (f"this machine's clock is {told} that of google.test" if told else "")
+    assert sentence == (f"this machine's clock is {difference} that of google.test" if difference else "")
 
 
 @pytest.mark.parametrize("date", [None, "soon", "Tue, 99 Nov 2026 03:00:00 GMT"])
-def test_a_server_that_tells_no_time_has_no_clock_to_compare(date: str | None) -> None:
+def test_a_server_without_a_date_has_no_clock_to_compare(date: str | None) -> None:
     answer = httpx.Response(400, headers={"Date": date} if date else {})
     assert skew(answer) is None
     assert named_skew(answer) == ""

@@ -110,7 +110,7 @@ async def test_a_kept_token_is_minted_anew_when_less_than_a_minute_is_left() -> 
 
 
 @pytest.mark.anyio
-async def test_who_asks_at_the_same_time_gets_one_token() -> None:
+async def test_simultaneous_calls_get_one_token() -> None:
     minted: list[Token] = []
 
     async def mint() -> Token:

@@ -1,4 +1,4 @@
-"""How a registry learns who asks, and who never learns it."""
+"""Authentication at registries, and hosts that never see credentials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from image import canonical_json
 from net.concurrency import together
 from net.retry_policy import Retrying
 from net.tokens import Token
-from oci.repository import Repository, opened
+from oci.repository import Repository, open_with
 
 pytestmark = pytest.mark.anyio
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -27,7 +27,7 @@ BLOB = b"a blob"
 DIGEST = canonical_json.digest(BLOB)
 
 
-async def minted() -> Token:
+async def mint() -> Token:
     return Token("access")
 
 
@@ -36,11 +36,11 @@ async def no_wait(seconds: float) -> None:
 
 
 @asynccontextmanager
-async def registry(handler: Handler, *, nobody: bool = False) -> AsyncIterator[Repository]:
-    """Open a repository whose registry, and every other host, answers as told."""
+async def registry(handler: Handler, *, anonymous: bool = False) -> AsyncIterator[Repository]:
+    """Open a repository whose registry, and every other host, has given responses."""
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
-        token = None if nobody else minted
-        yield opened(Retrying(http, sleep=no_wait), BASE, "m", token=token)
+        token = None if anonymous else mint
+        yield open_with(Retrying(http, sleep=no_wait), BASE, "m", token=token)
 
 
 class Guarded:
@@ -77,9 +77,9 @@ async def test_a_challenge_is_answered_with_docker_s_user_and_the_access_token()
     ]
 
 
-async def test_nobody_gets_a_token_without_showing_anything() -> None:
+async def test_an_anonymous_client_gets_a_token_without_credentials() -> None:
     guarded = Guarded()
-    async with registry(guarded, nobody=True) as repository:
+    async with registry(guarded, anonymous=True) as repository:
         assert await repository.tags() == []
     assert guarded.seen[1] == ("registry.test/v2/token", "")
 
@@ -251,7 +251,7 @@ async def test_a_blob_that_breaks_off_is_unreachable() -> None:
             [piece async for piece in repository.blob(DIGEST, 100)]
 
 
-async def test_a_blob_s_refusal_is_told_with_the_registry_s_words() -> None:
+async def test_a_blob_s_refusal_is_reported_with_the_registry_s_words() -> None:
     error = {"errors": [{"code": "BLOB_UNKNOWN", "message": "unknown"}]}
     async with registry(lambda request: httpx.Response(404, json=error)) as repository:
         with pytest.raises(RegistryError, match="answered 404: BLOB_UNKNOWN: unknown"):

@@ -1,4 +1,4 @@
-"""A registry that says whatever it wants: nothing fills memory, lasts for ever, or ends in a traceback."""
+"""A hostile registry: no response fills memory, lasts for ever, or ends in a traceback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from net import bounded_reading
 from net.retry_policy import Retrying
 from oci import registry_listing
 from oci.image_download import pull
-from oci.repository import Repository, opened
+from oci.repository import Repository, open_with
 
 pytestmark = pytest.mark.anyio
 CI = Path(__file__).parents[3] / "ci"
@@ -36,13 +36,13 @@ from dataclasses import replace
 import anyio
 from errors import RegistryError
 from net.retry_policy import patient
-from oci.repository import opened
+from oci.repository import open_with
 
 async def main():
     async with patient() as client:
         client = replace(client, attempts=1)
         for name in sys.argv[2:]:
-            repository = opened(client, sys.argv[1], name)
+            repository = open_with(client, sys.argv[1], name)
             try:
                 if name == "blob":
                     async for piece in repository.blob("sha256:" + "a" * 64, 1000):
@@ -136,7 +136,7 @@ def test_endless_responses_of_every_kind_end_in_little_memory_and_time() -> None
 
 def repository(handler: Handler) -> Repository:
     client = Retrying(httpx.AsyncClient(transport=httpx.MockTransport(handler)), attempts=1)
-    return opened(client, "https://registry.test", "m")
+    return open_with(client, "https://registry.test", "m")
 
 
 def digest(content: bytes) -> str:
@@ -210,7 +210,7 @@ async def test_malformed_json_of_any_shape_is_a_registry_error(
         lambda: place.referrers(DIGEST),
         lambda: place.document(digest(body)),
         lambda: pull(place, digest(body), tmp_path / "pulled.tar"),
-        lambda: registry_listing.listed(place),
+        lambda: registry_listing.list_releases(place),
         lambda: place.copy(place, digest(body), "v1.0.0", [DIGEST]),
         lambda: place.check(),
     ):

@@ -1,4 +1,4 @@
-"""What a registry gives back: manifests, referrers, copies, and none of it unverified."""
+"""Manifests, referrers and copies from a registry, all of them verified."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from image import archive_reader, canonical_json
 from image.archive_reader import INDEX, MANIFEST, Layout
 from net.retry_policy import Retrying
 from oci.manifests import Manifest, Referrer
-from oci.repository import Repository, connect, opened
+from oci.repository import Repository, connect, open_with
 
 if TYPE_CHECKING:
     from tests.ci.conftest import Archive
@@ -36,14 +36,16 @@ def image(archive: Archive) -> Layout:
 
 
 @asynccontextmanager
-async def answering(handler: Callable[[httpx.Request], httpx.Response]) -> AsyncIterator[Repository]:
-    """Open a repository whose registry answers as told."""
+async def open_with_responses(
+    handler: Callable[[httpx.Request], httpx.Response],
+) -> AsyncIterator[Repository]:
+    """Open a repository whose registry has given responses."""
 
     async def no_wait(seconds: float) -> None:
         await anyio.lowlevel.checkpoint()
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
-        yield opened(Retrying(http, sleep=no_wait), "https://registry.test", "m")
+        yield open_with(Retrying(http, sleep=no_wait), "https://registry.test", "m")
 
 
 async def put(repository: Repository, reference: str, kind: str, document: dict[str, object]) -> str:
@@ -68,7 +70,7 @@ async def test_a_manifest_that_is_not_there_is_named(repository: Repository, ref
 @pytest.mark.parametrize(("reference", "headers"), [(OTHER, {}), ("v1", {"Docker-Content-Digest": OTHER})])
 async def test_a_manifest_of_another_digest_is_refused(reference: str, headers: dict[str, str]) -> None:
     answer = httpx.Response(200, content=b"{}", headers=headers)
-    async with answering(lambda request: answer) as repository:
+    async with open_with_responses(lambda request: answer) as repository:
         with pytest.raises(
             RegistryError, match=f"{OTHER} has the content of {canonical_json.digest(b'{}')}; don't use it"
         ):
@@ -77,7 +79,7 @@ async def test_a_manifest_of_another_digest_is_refused(reference: str, headers: 
 
 async def test_a_manifest_that_is_too_large_is_refused() -> None:
     answer = httpx.Response(200, content=b" " * (archive_reader.MAX_DOCUMENT + 1))
-    async with answering(lambda request: answer) as repository:
+    async with open_with_responses(lambda request: answer) as repository:
         with pytest.raises(RegistryError, match="has 4194305 bytes; 4194304 are the most"):
             await repository.manifest("v1")
 
@@ -104,12 +106,14 @@ async def test_referrers_are_read_from_the_registry_s_list_page_by_page() -> Non
         more = {} if request.url.query else {"Link": f'<{request.url.path}?page=2>; rel="next"'}
         return httpx.Response(200, json={"manifests": [described]}, headers=more)
 
-    async with answering(handler) as repository:
+    async with open_with_responses(handler) as repository:
         assert await repository.referrers(OTHER) == [Referrer(OTHER, MANIFEST, 7)] * 2
 
 
 async def test_malformed_referrers_are_refused() -> None:
-    async with answering(lambda request: httpx.Response(200, json={"manifests": [1]})) as repository:
+    async with open_with_responses(
+        lambda request: httpx.Response(200, json={"manifests": [1]})
+    ) as repository:
         with pytest.raises(RegistryError, match="list of referrers is malformed"):
             await repository.referrers(OTHER)
 
@@ -148,18 +152,18 @@ async def test_a_copy_of_a_blob_that_is_damaged_is_refused(
 ) -> None:
     blobs = {blob.digest: b"".join(image.chunks(blob)) for blob in image.blobs}
 
-    def damaged(request: httpx.Request) -> httpx.Response:
+    def respond_damaged(request: httpx.Request) -> httpx.Response:
         if "/manifests/" in request.url.path:
             return httpx.Response(200, content=image.manifest, headers={"Content-Type": MANIFEST})
         return httpx.Response(200, content=damage(blobs[request.url.path.rpartition("/")[2]]))
 
-    async with answering(damaged) as source:
+    async with open_with_responses(respond_damaged) as source:
         with pytest.raises(RegistryError, match=complaint):
             await repository.copy(source, image.digest, "v1.0.0")
     assert await repository.digest("v1.0.0") is None
 
 
-def labelled(archive: Archive, config: bytes) -> Layout:
+def label(archive: Archive, config: bytes) -> Layout:
     """Return an image without layers and with a configuration."""
     document = {
         "schemaVersion": 2,
@@ -173,7 +177,7 @@ def labelled(archive: Archive, config: bytes) -> Layout:
 
 def test_an_image_from_stand_ins_is_refused_with_their_names(archive: Archive) -> None:
     labels = {archive_reader.STAND_IN_LABEL: "python:3.11 registry:3"}
-    image = labelled(archive, json.dumps({"config": {"Labels": labels}}).encode())
+    image = label(archive, json.dumps({"config": {"Labels": labels}}).encode())
     with pytest.raises(StandInRefused, match=r"stand-in for python:3.11, registry:3, .* --allow-stand-in"):
         archive_reader.check_base(image, allow_stand_in=False)
     archive_reader.check_base(image, allow_stand_in=True)
@@ -181,13 +185,13 @@ def test_an_image_from_stand_ins_is_refused_with_their_names(archive: Archive) -
 
 @pytest.mark.parametrize("config", [b"{}", b'{"config": null}', b'{"config": {"Labels": {"a": "b"}}}'])
 def test_an_image_from_genuine_bases_may_go_anywhere(archive: Archive, config: bytes) -> None:
-    archive_reader.check_base(labelled(archive, config), allow_stand_in=False)
+    archive_reader.check_base(label(archive, config), allow_stand_in=False)
 
 
 @pytest.mark.parametrize("config", [b"", b"[]", b'{"config": {"Labels": [1]}}'])
 def test_an_image_whose_labels_cannot_be_read_is_refused(archive: Archive, config: bytes) -> None:
     with pytest.raises(InvalidLayout, match="is no configuration"):
-        archive_reader.check_base(labelled(archive, config), allow_stand_in=False)
+        archive_reader.check_base(label(archive, config), allow_stand_in=False)
 
 
 def test_the_label_of_stand_ins_is_the_embedded_engine_s() -> None:

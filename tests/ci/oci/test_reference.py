@@ -1,4 +1,4 @@
-"""What can be published, and under which name."""
+"""Names of releases: valid ones, and refusals."""
 
 from __future__ import annotations
 
@@ -161,19 +161,19 @@ def test_next_free_counts_up_to_a_version_that_is_not_taken(tag: str, taken: lis
 
 @pytest.mark.parametrize("text", ["localhost:5000/m:v1.0.0", "r.test/a/b:v1.0.0-rc.1"])
 def test_tagged_returns_the_image_of_a_name_with_a_tag(text: str) -> None:
-    assert str(reference.tagged(text)) == text
+    assert str(reference.parse_image(text)) == text
 
 
 @pytest.mark.parametrize(
     "text", ["m", "r.test/m", f"r.test/m:v1.0.0@sha256:{'a' * 64}", f"r.test/m@sha256:{'a' * 64}"]
 )
 def test_tagged_returns_nothing_for_what_is_no_name_with_a_tag_alone(text: str) -> None:
-    assert reference.tagged(text) is None
+    assert reference.parse_image(text) is None
 
 
 def test_tagged_refuses_a_tag_that_is_no_version() -> None:
     with pytest.raises(InvalidReference, match="'latest' moves"):
-        reference.tagged("r.test/m:latest")
+        reference.parse_image("r.test/m:latest")
 
 
 @pytest.mark.parametrize(

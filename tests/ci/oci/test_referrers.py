@@ -14,7 +14,7 @@ from image import archive_reader
 from image.archive_reader import INDEX, MANIFEST, Layout
 from net.retry_policy import Retrying
 from oci.manifests import EMPTY, Parcel, Referrer
-from oci.repository import Repository, connect, opened
+from oci.repository import Repository, connect, open_with
 from tests.ci.oci.test_repository_fakecloud import client
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ async def test_nothing_shows_before_everything_is_there(image: Layout, about: li
         return httpx.Response(status)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
-        await opened(Retrying(http), "https://registry.test", "m").publish(image, "v1.0.0", about)
+        await open_with(Retrying(http), "https://registry.test", "m").publish(image, "v1.0.0", about)
     digests = [each.manifest.digest for each in about]
     assert put == [image.digest, *digests, image.digest.replace(":", "-"), "v1.0.0"]
 
@@ -133,7 +133,7 @@ async def test_a_registry_that_keeps_the_list_itself_is_given_none(
         return httpx.Response(status, headers={"OCI-Subject": image.digest})
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
-        await opened(Retrying(http), "https://registry.test", "m").publish(image, "v1.0.0", about)
+        await open_with(Retrying(http), "https://registry.test", "m").publish(image, "v1.0.0", about)
     assert put == [image.digest, *(each.manifest.digest for each in about), "v1.0.0"]
 
 

@@ -1,4 +1,4 @@
-"""Publishing to a real registry, and what becomes of a registry's failures."""
+"""Publishing to a real registry, and a registry's failures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from errors import RegistryDenied, RegistryError, RegistryUnreachable, TagTaken
 from image import archive_reader
 from image.archive_reader import Layout
 from net.retry_policy import Retrying
-from oci.repository import Repository, opened
+from oci.repository import Repository, open_with
 
 if TYPE_CHECKING:
     from tests.ci.conftest import Archive
@@ -45,9 +45,9 @@ async def no_wait(seconds: float) -> None:
 
 @asynccontextmanager
 async def failing(handler: Handler) -> AsyncIterator[Repository]:
-    """Open a repository whose registry answers as told."""
+    """Open a repository whose registry has given responses."""
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
-        yield opened(Retrying(http, sleep=no_wait), "https://registry.test", "m")
+        yield open_with(Retrying(http, sleep=no_wait), "https://registry.test", "m")
 
 
 def answers(*responses: httpx.Response) -> Handler:
@@ -132,7 +132,7 @@ async def test_tags_refuses_what_is_no_list_of_tags(body: str, complaint: str) -
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_registry_that_asks_for_credentials_is_refused_with_what_to_do(status: int) -> None:
+async def test_a_registry_that_requires_credentials_fails_with_what_to_do(status: int) -> None:
     error = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
     async with failing(answers(httpx.Response(status, json=error))) as repository:
         with pytest.raises(
@@ -144,7 +144,7 @@ async def test_a_registry_that_asks_for_credentials_is_refused_with_what_to_do(s
 @pytest.mark.parametrize(
     "body", ["", "<html>", "[]", "{}", '{"errors": []}', '{"errors": [1]}', '{"errors": [{}]}']
 )
-async def test_a_failure_without_the_protocol_s_words_is_told_by_its_status(body: str) -> None:
+async def test_a_failure_without_the_protocol_s_words_is_reported_by_its_status(body: str) -> None:
     async with failing(lambda request: httpx.Response(503, text=body)) as repository:
         with pytest.raises(RegistryError, match=r"GET /v2/ answered 503\n  cause"):
             await repository.check()
@@ -152,7 +152,7 @@ async def test_a_failure_without_the_protocol_s_words_is_told_by_its_status(body
 
 async def test_a_registry_that_does_not_answer_is_unreachable() -> None:
     async with httpx.AsyncClient() as http:
-        repository = opened(Retrying(http, sleep=no_wait), "http://127.0.0.1:1", "m")
+        repository = open_with(Retrying(http, sleep=no_wait), "http://127.0.0.1:1", "m")
         with pytest.raises(
             RegistryUnreachable,
             match=r"registry 127.0.0.1: no answer to GET /v2/ in 5.*ConnectError",
@@ -219,7 +219,7 @@ async def test_publish_announces_each_blob_s_length(image: Layout) -> None:
         return httpx.Response(status, headers={"Location": "/upload"})
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
-        await opened(Retrying(http), "https://r.test", "m").publish(image, "v1.0.0")
+        await open_with(Retrying(http), "https://r.test", "m").publish(image, "v1.0.0")
     assert all(int(announced) == length for announced, length in sent)
     assert len(sent) == len(image.blobs) + 2  # the manifest goes by its digest, then by its tag
 

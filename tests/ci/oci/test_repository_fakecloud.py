@@ -1,4 +1,4 @@
-"""The client against the strict stand-in for Artifact Registry: what it is let do, survives and ends with."""
+"""The client against the strict fake Artifact Registry: permissions, faults that it survives, errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from keyless.oidc_sources import Given
 from net.retry_policy import Retrying
 from net.tokens import Token
 from oci.authentication import Mint
-from oci.repository import Repository, opened
+from oci.repository import Repository, open_with
 
 if TYPE_CHECKING:
     from tests.ci.conftest import Archive
@@ -40,7 +40,7 @@ Start = Callable[..., str]
 
 @dataclass
 class Client:
-    """Repositories of one registry, asked through one client that notes what it sends."""
+    """Repositories of one registry, with one client that keeps its requests."""
 
     retrying: Retrying
     base: str
@@ -51,10 +51,10 @@ class Client:
     def repository(self, name: str = "") -> Repository:
         """Open a repository, an empty one of the world's unless it is named."""
         name = name or f"{REPOSITORY}/{uuid.uuid4()}"
-        there = opened(self.retrying, self.base, name, token=self.token, names=NAMES)
+        there = open_with(self.retrying, self.base, name, token=self.token, names=NAMES)
         return replace(there, say=self.said.append)
 
-    def asked(self, method: str, part: str = "") -> list[str]:
+    def requests_of(self, method: str, part: str = "") -> list[str]:
         """Return the paths of the requests of a method."""
         return [each.url.path for each in self.sent if each.method == method and part in each.url.path]
 
@@ -64,14 +64,14 @@ async def no_wait(seconds: float) -> None:
 
 
 @asynccontextmanager
-async def client(base: str, world: World, *, nobody: bool = False) -> AsyncIterator[Client]:
-    """Open a client that mints its tokens at the stand-in, or stays nobody."""
+async def client(base: str, world: World, *, anonymous: bool = False) -> AsyncIterator[Client]:
+    """Open a client that mints its tokens at the fake cloud, or stays anonymous."""
     async with httpx.AsyncClient(timeout=5) as http:
         retrying = Retrying(http, sleep=no_wait)
         given = Given(request_url(base), Token(world.request_token))
         addresses = Endpoints.of(endpoints(base, world))
         identity = Identity(Provider.of(world.provider.resource), world.service_account, given, addresses)
-        made = Client(retrying, base, None if nobody else Federation(identity, retrying).access_token)
+        made = Client(retrying, base, None if anonymous else Federation(identity, retrying).access_token)
 
         async def note(request: httpx.Request) -> None:
             made.sent.append(request)
@@ -99,9 +99,9 @@ async def test_publish_follows_the_challenge_with_a_minted_token(ours: Client, i
     await repository.check()
     assert await repository.publish(image, "v1.0.0")
     assert await repository.digest("v1.0.0") == image.digest
-    assert len(ours.asked("GET", "/v2/token")) == 1
-    asked = next(each for each in ours.sent if each.url.path == "/v2/token").url.params
-    assert asked["scope"] == f"repository:{repository.name}:pull,push"
+    assert len(ours.requests_of("GET", "/v2/token")) == 1
+    requests_of = next(each for each in ours.sent if each.url.path == "/v2/token").url.params
+    assert requests_of["scope"] == f"repository:{repository.name}:pull,push"
 
 
 async def test_minting_adds_three_requests_to_a_release_and_the_registry_s_token_one(
@@ -110,10 +110,10 @@ async def test_minting_adds_three_requests_to_a_release_and_the_registry_s_token
     await ours.repository().publish(image, "v1.0.0")
     google = [each for each in ours.sent if not each.url.path.startswith(("/v2/", "/artifacts-"))]
     assert len(google) == 3
-    assert len(ours.asked("GET", "/v2/token")) <= 2
+    assert len(ours.requests_of("GET", "/v2/token")) <= 2
 
 
-async def test_who_may_not_push_is_told_so_before_anything_is_built(google: str, world: World) -> None:
+async def test_a_missing_permission_to_push_fails_before_anything_is_built(google: str, world: World) -> None:
     async with client(google, world) as ours:
         with pytest.raises(
             RegistryDenied,
@@ -135,10 +135,10 @@ async def test_a_reader_may_look_but_not_push(start_google: Start, world: World,
             await repository.publish(image, "v1.0.0")
 
 
-async def test_nobody_is_told_to_bring_an_identity(google: str, world: World) -> None:
-    async with client(google, world, nobody=True) as nobody:
+async def test_an_anonymous_client_is_advised_to_give_an_identity(google: str, world: World) -> None:
+    async with client(google, world, anonymous=True) as anonymous:
         with pytest.raises(RegistryDenied, match=r"(?s)Unauthenticated request.*cause: "):
-            await nobody.repository().check()
+            await anonymous.repository().check()
 
 
 async def test_a_token_that_google_does_not_know_is_refused_without_being_shown(
@@ -148,7 +148,7 @@ async def test_a_token_that_google_does_not_know_is_refused_without_being_shown(
         return Token("a-wrong-token")
 
     async with httpx.AsyncClient() as http:
-        repository = opened(Retrying(http), google, f"{REPOSITORY}/m", token=wrong)
+        repository = open_with(Retrying(http), google, f"{REPOSITORY}/m", token=wrong)
         with pytest.raises(RegistryDenied, match="401: UNAUTHORIZED: authentication failed") as refused:
             await repository.check()
     assert "a-wrong-token" not in str(refused.value)
@@ -161,9 +161,9 @@ async def test_an_unchanged_push_moves_no_blob(ours: Client, image: Layout) -> N
     assert not await repository.publish(image, "v1.0.0")
     assert [each.method for each in ours.sent] == ["GET"]
     assert await repository.publish(image, "v1.0.1")
-    assert ours.asked("POST") == []
-    assert len(ours.asked("PUT")) == 2  # the manifest by its digest, then by its tag
-    assert len(ours.asked("HEAD")) == len(image.blobs)
+    assert ours.requests_of("POST") == []
+    assert len(ours.requests_of("PUT")) == 2  # the manifest by its digest, then by its tag
+    assert len(ours.requests_of("HEAD")) == len(image.blobs)
 
 
 async def test_an_upload_whose_connection_is_lost_is_begun_again(
@@ -175,7 +175,7 @@ async def test_an_upload_whose_connection_is_lost_is_begun_again(
         for blob in image.blobs:
             content = b"".join([piece async for piece in repository.blob(blob.digest, blob.size)])
             assert content == b"".join(image.chunks(blob))
-    assert len(ours.asked("POST", "/blobs/uploads/")) == len(image.blobs) + 3
+    assert len(ours.requests_of("POST", "/blobs/uploads/")) == len(image.blobs) + 3
     assert len([line for line in ours.said if "broken off, beginning again: registry 127.0.0.1" in line]) == 3
 
 
@@ -188,8 +188,8 @@ async def test_uploads_that_are_always_lost_end_after_some_attempts(
         with pytest.raises(RegistryUnreachable, match=r"no answer to PUT /artifacts-uploads/") as lost:
             await ours.repository().publish(image, "v1.0.0")
         assert "the release again" in str(lost.value)
-    assert 5 <= len(ours.asked("PUT", "/artifacts-uploads/")) <= 10
-    assert not ours.asked("PUT", "/manifests/")
+    assert 5 <= len(ours.requests_of("PUT", "/artifacts-uploads/")) <= 10
+    assert not ours.requests_of("PUT", "/manifests/")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ async def test_what_passes_is_survived(start_google: Start, world: World, image:
         ("token:resetx99", r"registry 127.0.0.1: no answer to GET /v2/token in 5 attempts"),
     ],
 )
-async def test_what_does_not_pass_is_told_with_its_cause(
+async def test_a_lasting_failure_is_reported_with_its_cause(
     start_google: Start, world: World, fault: str, complaint: str
 ) -> None:
     async with client(start_google(world, fault), world) as ours:
@@ -249,13 +249,13 @@ async def test_a_copy_within_the_registry_mounts_its_blobs(ours: Client, image: 
     assert await target.copy(source, image.digest, "v1.0.0")
     assert not await target.copy(source, image.digest, "v1.0.0")
     assert await target.digest("v1.0.0") == image.digest
-    assert ours.asked("PUT", "/artifacts-uploads/") == []
+    assert ours.requests_of("PUT", "/artifacts-uploads/") == []
     assert len([line for line in ours.said if "mounted from" in line]) == len(image.blobs)
 
 
 async def test_a_copy_from_elsewhere_is_streamed(ours: Client, registry_url: str, image: Layout) -> None:
     async with httpx.AsyncClient() as http:
-        source = opened(Retrying(http), registry_url, f"tests/{uuid.uuid4()}")
+        source = open_with(Retrying(http), registry_url, f"tests/{uuid.uuid4()}")
         await source.publish(image, "v1.0.0")
         target = ours.repository()
         assert await target.copy(source, image.digest, "v1.0.0")
@@ -281,7 +281,7 @@ async def test_a_tag_that_others_took_meanwhile_is_explained(
 async def test_no_token_is_in_errors_or_reprs(ours: Client, image: Layout) -> None:
     repository = ours.repository()
     await repository.publish(image, "v1.0.0")
-    shown = repr(repository) + repr(vars(repository.wire.door)) + "".join(ours.said)
+    shown = repr(repository) + repr(vars(repository.wire.authenticator)) + "".join(ours.said)
     secrets = [
         each.headers["Authorization"].split(" ")[1] for each in ours.sent if "Authorization" in each.headers
     ]

@@ -59,18 +59,18 @@ Rehearse = Callable[..., Any]
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """Return the tags that an image was asked for; each answers. The module has a folder of its own."""
-    asked: list[str] = []
+def predictions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Return the tags whose images were sent a prediction request; each succeeds, in a folder of its own."""
+    predictions: list[str] = []
 
     async def predict(url: str, tag: str) -> float:
-        asked.append(tag)
+        predictions.append(tag)
         return 0.5
 
     monkeypatch.setattr(smoke, "predict", predict)
     monkeypatch.setattr("releasing.publishing.dag", Engine(lambda world: "", "v1.0.0"))
     monkeypatch.chdir(tmp_path)
-    return asked
+    return predictions
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def pipeline(archive: Archive, registry_url: str, tmp_path: Path) -> Pipeline:
 @pytest.fixture
 def rehearsed(
     pipeline: Pipeline,
-    asked: list[str],
+    predictions: list[str],
     start_google: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -110,14 +110,14 @@ async def release(
     pipeline: Pipeline,
     target: reference.Image,
     identity: Identity | None = None,
-    told: Callable[[str], None] = print,
+    printed: Callable[[str], None] = print,
     *,
     commit: Commit = COMMIT,
     **allowed: bool,
 ) -> reference.Release:
     """Release from a pipeline that has no engine."""
     draft, access = pipeline.draft(target.tag, commit), pipeline.access(identity)
-    return await made_release(draft, target, access, Steps(told), Allowed(**allowed), Signing(UNSIGNED))
+    return await made_release(draft, target, access, Steps(printed), Allowed(**allowed), Signing(UNSIGNED))
 
 
 def job(google: str, world: World) -> Identity:
@@ -140,7 +140,7 @@ def image(registry: str, tag: str) -> reference.Image:
 
 
 async def test_a_rehearsal_ends_with_what_it_released(
-    rehearsed: Rehearse, pipeline: Pipeline, asked: list[str], tmp_path: Path
+    rehearsed: Rehearse, pipeline: Pipeline, predictions: list[str], tmp_path: Path
 ) -> None:
     tag = tag_of(tmp_path)
     report, engine = await rehearsed(tag)
@@ -167,10 +167,10 @@ async def test_a_rehearsal_ends_with_what_it_released(
         "          refused: a branch: assertion.ref.startsWith('refs/tags/v') fails on 'refs/heads/main'",
         "          refused: production without its environment: attribute.environment/2002:none",
         "          refused: production from staging: attribute.environment/2002:staging",
-        "let runs ask that may not release or deploy",
+        "check that other runs are refused",
     ]
     assert (pipeline.made, pipeline.checked) == (["train", f"build {tag}"], ["lint", "test"])
-    assert asked == [tag, tag]
+    assert predictions == [tag, tag]
     assert [file.name for file in engine.imported] == ["image.tar", "verified.tar"]
 
 
@@ -187,11 +187,11 @@ async def test_a_rehearsal_shows_no_token_however_loud_its_logs_are(
     )
     caplog.set_level(logging.DEBUG)
     report, engine = await rehearsed(tag_of(tmp_path), "sts:503")
-    told = (report + caplog.text + "".join(capfd.readouterr())).encode()
-    assert b"trying again in" in told
+    printed = (report + caplog.text + "".join(capfd.readouterr())).encode()
+    assert b"trying again in" in printed
     assert engine.ticket in witness.tokens
     assert len(witness.tokens) >= 5  # the job's, its identity, the federated, the account's, the registry's
-    assert not [token for token in witness.tokens for shape in shapes(token) if shape in told]
+    assert not [token for token in witness.tokens for shape in shapes(token) if shape in printed]
     pushed = (tmp_path / "verified.tar").read_bytes()
     assert not [token for token in witness.tokens for shape in shapes(token) if shape in pushed]
 
@@ -220,10 +220,10 @@ async def test_a_rehearsal_ends_with_the_explanation_of_what_does_not_pass(
     monkeypatch.setattr("net.retry_policy._FIRST_WAIT", 0.01)
     with pytest.raises(RehearsalFailed) as raised:
         await rehearsed(tag_of(tmp_path), fault)
-    steps, _, told = TIMES.sub("", str(raised.value)).partition(": failed\n")
+    steps, _, printed = TIMES.sub("", str(raised.value)).partition(": failed\n")
     assert steps.splitlines()[-1] == "mint a token for us-central1-docker.pkg.dev"
-    assert explanation in told
-    assert "  fix: " in told
+    assert explanation in printed
+    assert "  fix: " in printed
 
 
 async def test_a_rehearsal_refuses_a_misspelt_fault_and_a_tag_that_is_no_version() -> None:
@@ -234,36 +234,36 @@ async def test_a_rehearsal_refuses_a_misspelt_fault_and_a_tag_that_is_no_version
 
 
 async def test_a_second_release_of_other_content_is_refused(
-    pipeline: Pipeline, asked: list[str], archive: Archive, tmp_path: Path
+    pipeline: Pipeline, predictions: list[str], archive: Archive, tmp_path: Path
 ) -> None:
     target = image("localhost:5000/again", tag_of(tmp_path))
-    told: list[str] = []
+    printed: list[str] = []
     first = await release(pipeline, target)
-    assert await release(pipeline, target, None, told.append) == first
-    assert any(line.endswith(f"is {first.digest} already; nothing to push") for line in told)
+    assert await release(pipeline, target, None, printed.append) == first
+    assert any(line.endswith(f"is {first.digest} already; nothing to push") for line in printed)
     built(archive, layer({**FILES, "app/another": b""}))
     with pytest.raises(TagTaken, match="publish it as"):
         await release(pipeline, target)
 
 
 async def test_an_identity_is_of_no_use_to_the_local_registry(pipeline: Pipeline) -> None:
-    somebody: Any = object()
+    identity: Any = object()
     with pytest.raises(InvalidIdentity, match="give --registry, too"):
-        await release(pipeline, image("localhost:5000", "v1.0.0"), somebody, stand_in=True)
+        await release(pipeline, image("localhost:5000", "v1.0.0"), identity, stand_in=True)
 
 
 async def test_a_release_without_the_identity_that_it_speaks_of_ends_before_anything_is_made(
     pipeline: Pipeline, world: World
 ) -> None:
-    nobody = Identity(Provider.of(world.provider.resource), None, Given(), Endpoints())
+    without_source = Identity(Provider.of(world.provider.resource), None, Given(), Endpoints())
     target = image(world.repository.uri, "v1.0.0")
     with pytest.raises(IdentityError, match=r"no identity is given[^$]*id-token: write"):
-        await release(pipeline, target, nobody)
+        await release(pipeline, target, without_source)
     assert not pipeline.made
 
 
 async def test_what_is_pulled_is_what_the_digest_names(
-    pipeline: Pipeline, asked: list[str], registry_url: str, tmp_path: Path
+    pipeline: Pipeline, predictions: list[str], registry_url: str, tmp_path: Path
 ) -> None:
     target = image("localhost:5000", tag_of(tmp_path))
     released = await release(pipeline, target)
@@ -272,30 +272,30 @@ async def test_what_is_pulled_is_what_the_digest_names(
         assert (pulled.digest, len(pulled.blobs)) == (released.digest, 4)
 
 
-async def test_what_is_made_from_a_stand_in_goes_to_no_remote_registry_unless_told_to(
-    pipeline: Pipeline, asked: list[str], archive: Archive, google: str, world: World, tmp_path: Path
+async def test_what_is_made_from_a_stand_in_goes_to_a_remote_registry_only_if_allowed(
+    pipeline: Pipeline, predictions: list[str], archive: Archive, google: str, world: World, tmp_path: Path
 ) -> None:
     built(archive, version=tag_of(tmp_path), labels={archive_reader.STAND_IN_LABEL: "python:3.11"})
-    target, somebody = image(world.repository.uri, tag_of(tmp_path)), job(google, world)
-    told: list[str] = []
+    target, identity = image(world.repository.uri, tag_of(tmp_path)), job(google, world)
+    printed: list[str] = []
     with pytest.raises(StandInRefused, match="--allow-stand-in"):
-        await release(pipeline, target, somebody)
-    await release(pipeline, target, somebody, told.append, stand_in=True)
-    assert "          allowed here: it is made from a stand-in for python:3.11" in told
+        await release(pipeline, target, identity)
+    await release(pipeline, target, identity, printed.append, stand_in=True)
+    assert "          allowed here: it is made from a stand-in for python:3.11" in printed
     assert await release(pipeline, image("localhost:5000", target.tag))
 
 
 async def test_what_is_more_than_a_commit_goes_to_no_remote_registry_unless_rehearsed(
-    pipeline: Pipeline, asked: list[str], google: str, world: World, tmp_path: Path
+    pipeline: Pipeline, predictions: list[str], google: str, world: World, tmp_path: Path
 ) -> None:
-    target, somebody = image(world.repository.uri, tag_of(tmp_path)), job(google, world)
+    target, identity = image(world.repository.uri, tag_of(tmp_path)), job(google, world)
     dirty = replace(COMMIT, dirty=True)
     with pytest.raises(DirtyRefused, match="changes that commit cccccccccccc has not, which only the local"):
-        await release(pipeline, target, somebody, commit=dirty)
+        await release(pipeline, target, identity, commit=dirty)
     assert not pipeline.made
-    told: list[str] = []
-    await release(pipeline, target, somebody, told.append, commit=dirty, dirty=True)
-    assert told[0] == "          allowed here: the work tree has changes that commit cccccccccccc has not"
+    printed: list[str] = []
+    await release(pipeline, target, identity, printed.append, commit=dirty, dirty=True)
+    assert printed[0] == "          allowed here: the work tree has changes that commit cccccccccccc has not"
     local = await release(pipeline, image("localhost:5000", target.tag), commit=dirty)
     async with connect(pipeline.local.address, local.image.repository) as repository:
         pulled = await pull(repository, local.digest, tmp_path / "dirty.tar")
@@ -303,13 +303,13 @@ async def test_what_is_more_than_a_commit_goes_to_no_remote_registry_unless_rehe
 
 
 async def test_a_release_is_published_with_what_proves_where_it_comes_from(
-    pipeline: Pipeline, asked: list[str], registry_url: str, tmp_path: Path
+    pipeline: Pipeline, predictions: list[str], registry_url: str, tmp_path: Path
 ) -> None:
     released = await release(pipeline, image("localhost:5000", tag_of(tmp_path)))
     async with connect(registry_url, released.image.repository) as repository:
         kinds = {each.kind for each in await repository.referrers(released.digest)}
         assert kinds == set(release_files.KINDS.values())
-        assert str(released) in str(await verify.verified(repository, released, UNSIGNED))
+        assert str(released) in str(await verify.verify_release(repository, released, UNSIGNED))
 
 
 async def test_images_are_listed_with_the_newest_first(
@@ -318,14 +318,14 @@ async def test_images_are_listed_with_the_newest_first(
     now = datetime(2026, 7, 1, tzinfo=UTC)
     ages = {"v1.0.0": timedelta(days=2, hours=5), "v1.0.1": timedelta(minutes=90), "v1.0.2": timedelta(0)}
     async with connect(registry_url, f"listed/{tag_of(tmp_path)}") as repository:
-        assert await registry_listing.listed(repository) == f"{repository.name}: no images"
+        assert await registry_listing.list_releases(repository) == f"{repository.name}: no images"
         digests = {}
         for tag, age in ages.items():
             configuration = json.dumps({"created": (now - age).isoformat()}).encode()
             archive.index(archive.add_manifest(b"0" * 1_200_000, configuration=configuration))
             await repository.publish(built := archive_reader.read(archive.write()), tag)
             digests[tag] = built.digest
-        assert (await registry_listing.listed(repository, now)).splitlines() == [
+        assert (await registry_listing.list_releases(repository, now)).splitlines() == [
             f"v1.0.2  {digests['v1.0.2']}  0 s  1.2 MB",
             f"v1.0.1  {digests['v1.0.1']}  1 h  1.2 MB",
             f"v1.0.0  {digests['v1.0.0']}  2 d  1.2 MB",
@@ -339,4 +339,4 @@ async def test_an_image_that_does_not_say_when_it_was_made_is_not_listed(
     async with connect(registry_url, f"dateless/{tag_of(tmp_path)}") as repository:
         await repository.publish(archive_reader.read(archive.write()), "v1.0.0")
         with pytest.raises(RegistryError, match=r"v1.0.0 is no plain image: KeyError\('created'\)"):
-            await registry_listing.listed(repository)
+            await registry_listing.list_releases(repository)

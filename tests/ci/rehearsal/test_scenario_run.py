@@ -86,7 +86,7 @@ class Instance:
 
 
 class FleetIngredients(Ingredients):
-    """What bad releases of a fleet are made with."""
+    """Ingredients of bad releases of a fleet."""
 
     async def another_model(self) -> Any:
         return "another"
@@ -125,17 +125,17 @@ def fleet() -> Iterator[Fleet]:
         yield fleet
 
 
-Play = Callable[..., Any]
+RunScenario = Callable[..., Any]
 
 
 @pytest.fixture
-def play(
+def run_scenario(
     fleet: Fleet,
     start_google: Callable[..., str],
     registry_url: str,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-) -> Play:
+) -> RunScenario:
     """Return what rehearses a scenario, and returns its report."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("rehearsal.scenario_run._STEP_SECONDS", 0.05)
@@ -148,7 +148,7 @@ def play(
 
     monkeypatch.setattr(smoke, "predict", predict)
 
-    async def play(name: str, judging: Callable[[Judging], Judging] = lambda judge: judge) -> str:
+    async def run_scenario(name: str, judging: Callable[[Judging], Judging] = lambda judge: judge) -> str:
         tag = f"v1.0.0-{tmp_path.name.replace('_', '-')}.1"
         engine = Engines(start_google, tag)
         engine.fleet = fleet
@@ -162,14 +162,14 @@ def play(
         made: Any = (drafts, engine.programs, nothing, ingredients, lambda line: None)
         return await rehearsal.run("rehearsed", *made)
 
-    return play
+    return run_scenario
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_a_scenario_ends_with_the_good_release_live_and_no_user_lost_anything(
-    play: Play, name: str
+    run_scenario: RunScenario, name: str
 ) -> None:
-    *steps, last = (await play(name)).splitlines()
+    *steps, last = (await run_scenario(name)).splitlines()
     released = re.search(r"over nothing$", "\n".join(steps), re.MULTILINE)
     assert released
     good = ".2" if SCENARIOS[name].goes_live else ".1"
@@ -177,36 +177,38 @@ async def test_a_scenario_ends_with_the_good_release_live_and_no_user_lost_anyth
         rf"live: us-central1-docker\.pkg\.dev/\S+{re.escape(good)}@sha256:[0-9a-f]{{64}}", last
     )
     assert any(line.endswith(", 0 lost") for line in steps)
-    told = "\n".join(steps)
-    assert ("was rolled back" in told) == (not SCENARIOS[name].goes_live)
-    assert ("killed; another machine goes on" in told) == (name == "killed")
+    printed = "\n".join(steps)
+    assert ("was rolled back" in printed) == (not SCENARIOS[name].goes_live)
+    assert ("killed; another machine goes on" in printed) == (name == "killed")
     assert any("100 % us-central1" in line for line in steps)
 
 
 @pytest.mark.parametrize("name", ["wrong-model", "slow"])
 async def test_with_the_judge_switched_off_the_bad_release_goes_live_and_the_rehearsal_fails(
-    play: Play, name: str
+    run_scenario: RunScenario, name: str
 ) -> None:
     with pytest.raises(RehearsalFailed, match=r"live: \S+\.2@sha256:\S+\n\S+\.1@sha256:\S+ was to be live"):
-        await play(name, lambda judge: Lenient())
+        await run_scenario(name, lambda judge: Lenient())
 
 
-async def test_what_does_not_start_goes_live_for_no_judge_at_all(play: Play) -> None:
-    told = await play("no-start", lambda judge: Lenient())
-    assert re.search(r"\nlive: \S+\.1@sha256:\S+$", told)
+async def test_what_does_not_start_goes_live_for_no_judge_at_all(run_scenario: RunScenario) -> None:
+    printed = await run_scenario("no-start", lambda judge: Lenient())
+    assert re.search(r"\nlive: \S+\.1@sha256:\S+$", printed)
 
 
-async def test_a_judge_who_finds_fault_with_everything_fails_the_good_scenario(play: Play) -> None:
+async def test_a_judge_who_finds_fault_with_everything_fails_the_good_scenario(
+    run_scenario: RunScenario,
+) -> None:
     class Strict:
         async def judge(self, target: object, release: Any, step: str) -> None:
             if release.image.tag.endswith(".2"):
                 raise PipelineError("judge: no")
 
     with pytest.raises(RehearsalFailed, match=r"live: \S+\.1@"):
-        await play("good", lambda judge: Strict())
+        await run_scenario("good", lambda judge: Strict())
 
 
-async def test_requests_that_users_lose_fail_the_rehearsal(play: Play, fleet: Fleet) -> None:
+async def test_requests_that_users_lose_fail_the_rehearsal(run_scenario: RunScenario, fleet: Fleet) -> None:
     class Careless:
         async def judge(self, target: object, release: Any, step: str) -> None:
             if step == "shift to 50 %":
@@ -217,7 +219,7 @@ async def test_requests_that_users_lose_fail_the_rehearsal(play: Play, fleet: Fl
                 await anyio.sleep(0.2)
 
     with pytest.raises(RehearsalFailed, match="requests of users were lost: HTTPStatusError"):
-        await play("good", lambda judge: Careless())
+        await run_scenario("good", lambda judge: Careless())
 
 
 def test_what_is_late_is_later_than_the_rehearsal_allows() -> None:

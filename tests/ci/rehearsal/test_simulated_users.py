@@ -1,4 +1,4 @@
-"""Users who ask steadily while something else happens."""
+"""Simulated users: requests at a fixed rate beside other work."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ GOLDEN = Golden((Row((1.0,), 1.0), Row((2.0,), 2.0)))
 
 
 async def test_users_ask_in_their_own_time_and_count_what_comes_back() -> None:
-    asked = anyio.Event()
+    finished = anyio.Event()
     versions = iter(["v1", "v2", "v1"])
 
     def answer(request: httpx.Request) -> httpx.Response:
         version = next(versions, None)
         if version is None:
-            asked.set()
+            finished.set()
             return httpx.Response(503)
         return httpx.Response(200, json={"model_version": version})
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
         users = Users(GOLDEN, http, Address("http://service.test"), rate=1000)
-        await beside(users.run, asked.wait)
+        await beside(users.run, finished.wait)
     assert users.answered == {"v1": 2, "v2": 1}
     assert "503" in users.lost[0]
     assert str(users).startswith("3 users' requests answered (2 by v1, 1 by v2), ")

@@ -1,4 +1,4 @@
-"""What is known against the parts of a release, by the OSV schema's own rules."""
+"""Advisories against the parts of a release, by the OSV schema's own rules."""
 
 from __future__ import annotations
 

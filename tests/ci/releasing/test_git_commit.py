@@ -1,4 +1,4 @@
-"""Which commit is released: its hash, its time, and whether more than it is built."""
+"""Commit that is released: its hash, its time, and changes beside it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TWO_O_CLOCK_IN_BERLIN = 1_782_907_200, 2 * 3600  # seconds
 
 @dataclass
 class Repository:
-    """Dagger's GitRepository, GitRef and Changeset, as far as a commit is asked for, for a folder."""
+    """Dagger's GitRepository, GitRef and Changeset for a folder, as far as a commit needs them."""
 
     folder: Path
     digest: str
@@ -50,7 +50,7 @@ class Repository:
     async def export(self, path: str) -> None:
         shutil.copytree(self.folder / ".git", path)
 
-    async def asked(self) -> Commit:
+    async def read_commit(self) -> Commit:
         return await Commit.of(cast("dagger.GitRepository", self))
 
 
@@ -69,15 +69,15 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repo
         yield Repository(tmp_path / "repository", commit.id.decode())
 
 
-async def test_a_commit_is_told_with_its_time_in_utc(repository: Repository) -> None:
-    commit = await repository.asked()
+async def test_a_commit_has_its_time_in_utc(repository: Repository) -> None:
+    commit = await repository.read_commit()
     assert commit == Commit(repository.digest, "2026-07-01T12:00:00Z", dirty=False)
     assert commit.revision == repository.digest
 
 
 async def test_what_is_more_than_a_commit_is_called_dirty(repository: Repository) -> None:
     repository.clean = False
-    assert (await repository.asked()).revision == f"{repository.digest}-dirty"
+    assert (await repository.read_commit()).revision == f"{repository.digest}-dirty"
 
 
 async def test_what_is_no_repository_is_refused_with_what_to_do(
@@ -88,7 +88,7 @@ async def test_what_is_no_repository_is_refused_with_what_to_do(
 
     monkeypatch.setattr(Repository, "commit", refuse)
     with pytest.raises(InvalidRevision, match="a release is made from a commit: clone the repository"):
-        await repository.asked()
+        await repository.read_commit()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What of a model decides how its image is built."""
+"""Model cards, and the image that each needs."""
 
 from __future__ import annotations
 

@@ -69,38 +69,38 @@ async def test_a_tag_whose_digest_moved_is_found(
         await repository.publish(archive_reader.read(archive.write()), "1.0")
         now = await repository.digest("1.0")
     monkeypatch.setattr(pins, "connect", lambda url, name: connect(registry_url, name))
-    assert await pins.moved([f"base:1.0@{OLD}", f"base:1.0@{now}"]) == [Moved("base:1.0", OLD, str(now))]
+    assert await pins.find_moved([f"base:1.0@{OLD}", f"base:1.0@{now}"]) == [Moved("base:1.0", OLD, str(now))]
     assert str(Moved("base:1.0", OLD, str(now))) == f"base:1.0: {OLD} is {now} now"
     with pytest.raises(InvalidReference, match="has no library/base:2.0 any more"):
-        await pins.moved([f"base:2.0@{OLD}"])
+        await pins.find_moved([f"base:2.0@{OLD}"])
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("image", ["python", "python:3", f"python@{OLD}"])
 async def test_an_image_that_is_not_pinned_is_refused(image: str) -> None:
     with pytest.raises(InvalidReference, match=r"is not NAME:TAG@sha256:"):
-        await pins.moved([image])
+        await pins.find_moved([image])
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("image", "asked"),
+    ("image", "expected"),
     [
         ("python:3", ("https://registry-1.docker.io", "library/python")),
         ("some/body:3", ("https://registry-1.docker.io", "some/body")),
         ("ghcr.io/some/body:3", ("https://ghcr.io", "some/body")),
     ],
 )
-async def test_an_image_is_asked_of_its_own_registry(
-    image: str, asked: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+async def test_an_image_is_looked_up_at_its_own_registry(
+    image: str, expected: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*to: str) -> object:
         raise RegistryUnreachable(json.dumps(to))
 
     monkeypatch.setattr(pins, "connect", refuse)
     with pytest.raises(RegistryUnreachable) as raised:
-        await pins.moved([f"{image}@{OLD}"])
-    assert tuple(json.loads(str(raised.value))) == asked
+        await pins.find_moved([f"{image}@{OLD}"])
+    assert tuple(json.loads(str(raised.value))) == expected
 
 
 @dataclass
@@ -123,7 +123,7 @@ class Source:
 @pytest.mark.anyio
 async def test_a_file_is_rewritten_where_it_pins_what_moved() -> None:
     source = Source(dict.fromkeys(pins.PINNING, f"FROM base:1@{OLD} AS a\nFROM other@sha256:1"))
-    found = await pins.repinned(cast("dagger.Directory", source), [Moved("base:1", OLD, "sha256:new")])
+    found = await pins.repin(cast("dagger.Directory", source), [Moved("base:1", OLD, "sha256:new")])
     assert cast("Source", found).texts == dict.fromkeys(
         pins.PINNING, "FROM base:1@sha256:new AS a\nFROM other@sha256:1"
     )

@@ -1,4 +1,4 @@
-"""The project's settings, and which are refused."""
+"""Project settings, and refusals of wrong ones."""
 
 import pytest
 

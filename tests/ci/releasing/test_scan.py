@@ -1,4 +1,4 @@
-"""What the scan takes for a source, and how what it finds reaches the user."""
+"""Scan for vulnerabilities: its sources, and its report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 @dataclass
 class Programs:
-    """A container with the scanner, which ends as told."""
+    """A container with the scanner, which ends with a given status."""
 
     status: int = 0
     mounted: dict[str, object] = field(default_factory=dict)
@@ -57,10 +57,10 @@ class Engine:
         return scan._FOLDER / name
 
 
-async def scanned(
+async def run_scan(
     programs: Programs, *sources: Any, urls: list[str] | None = None, fail_on: str = "high"
 ) -> str:
-    return await scan.scanned(cast("Any", programs), cast("Any", "bill"), sources, urls or [], fail_on)
+    return await scan.scan(cast("Any", programs), cast("Any", "bill"), sources, urls or [], fail_on)
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def _engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Handler], None]:
-    """Return what lets a server answer as told."""
+    """Return a function that gives a server its responses."""
 
     def answer(handler: Handler) -> None:
         class Patient:
@@ -89,19 +89,19 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Handler], None]:
 
 async def test_without_a_source_it_fails_and_says_where_to_get_one() -> None:
     with pytest.raises(NoAdvisories, match=r"no advisories are given[^$]*all\.zip of PyPI and of Debian:12"):
-        await scanned(Programs())
+        await run_scan(Programs())
 
 
 async def test_an_unknown_severity_is_refused() -> None:
     with pytest.raises(NoAdvisories, match="'grave' is no severity; there are low, medium, high, critical"):
-        await scanned(Programs(), "a file", fail_on="grave")
+        await run_scan(Programs(), "a file", fail_on="grave")
     assert set(scan.SEVERITIES) < set(advisories.SEVERITIES)
 
 
 async def test_all_sources_are_held_against_the_bill_of_materials(answer: Callable[[Handler], None]) -> None:
     answer(lambda request: httpx.Response(200, content=b"from afar"))
     programs = Programs()
-    assert await scanned(programs, "a file", urls=["https://osv.test/PyPI/all.zip"]) == "findings"
+    assert await run_scan(programs, "a file", urls=["https://osv.test/PyPI/all.zip"]) == "findings"
     assert programs.command == [
         *(
             "python",
@@ -123,21 +123,21 @@ async def test_all_sources_are_held_against_the_bill_of_materials(answer: Callab
 
 async def test_what_is_grave_is_a_failure_with_the_findings() -> None:
     with pytest.raises(Vulnerable, match=r"scan:\nfindings"):
-        await scanned(Programs(status=1), "a file")
+        await run_scan(Programs(status=1), "a file")
 
 
 async def test_what_could_not_be_looked_up_is_a_failure_too() -> None:
     with pytest.raises(NoAdvisories, match="scan: advisories: the sources say nothing"):
-        await scanned(Programs(status=2), "a file")
+        await run_scan(Programs(status=2), "a file")
 
 
 async def test_an_address_without_advisories_is_named(answer: Callable[[Handler], None]) -> None:
     answer(lambda request: httpx.Response(404))
     with pytest.raises(NoAdvisories, match=r"https://osv\.test/x answered 404; check the address"):
-        await scanned(Programs(), urls=["https://osv.test/x"])
+        await run_scan(Programs(), urls=["https://osv.test/x"])
 
 
-async def test_a_download_that_breaks_off_is_told(answer: Callable[[Handler], None]) -> None:
+async def test_a_download_that_breaks_off_is_reported(answer: Callable[[Handler], None]) -> None:
     class Broken(httpx.AsyncByteStream):
         async def __aiter__(self) -> Any:
             yield b"some"
@@ -145,4 +145,4 @@ async def test_a_download_that_breaks_off_is_told(answer: Callable[[Handler], No
 
     answer(lambda request: httpx.Response(200, stream=Broken()))
     with pytest.raises(NoAdvisories, match="broke off"):
-        await scanned(Programs(), urls=["https://osv.test/all.zip"])
+        await run_scan(Programs(), urls=["https://osv.test/all.zip"])

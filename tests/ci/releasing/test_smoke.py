@@ -1,4 +1,4 @@
-"""What a built image has to answer before it is released."""
+"""Smoke tests: responses that a built image must give before its release."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ def service() -> Iterator[Service]:
     servers: list[http.server.HTTPServer] = []
 
     def serve(
-        card: object = CARD, answer: object = ANSWER, status: int = 200, asked: Sequence[object] = (1.5, 2.5)
+        card: object = CARD,
+        answer: object = ANSWER,
+        status: int = 200,
+        expected: Sequence[object] = (1.5, 2.5),
     ) -> str:
         class Handler(_Answers):
             content: ClassVar[dict[str, object]] = {"/model": card, "/predict": answer}
             code = status
-            row: ClassVar[list[object]] = list(asked)
+            row: ClassVar[list[object]] = list(expected)
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         servers.append(server)
@@ -72,14 +75,14 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-async def test_predict_asks_for_the_medians_and_returns_the_prediction(service: Service) -> None:
+async def test_predict_sends_the_medians_and_returns_the_prediction(service: Service) -> None:
     assert await smoke.predict(service(), "v1.0.0") == 0.5
 
 
-async def test_predict_asks_for_the_first_category_and_an_empty_text_too(service: Service) -> None:
+async def test_predict_sends_the_first_category_and_an_empty_text_too(service: Service) -> None:
     known = {"kind": "boolean", "quantiles": {"0.5": 1.0}}, {"kind": "category", "categories": ["a", "b"]}
     card = {"features": [*known, {"kind": "text"}]}
-    assert await smoke.predict(service(card=card, asked=[True, "a", ""]), "v1.0.0") == 0.5
+    assert await smoke.predict(service(card=card, expected=[True, "a", ""]), "v1.0.0") == 0.5
 
 
 async def test_predict_refuses_an_image_of_another_version(service: Service) -> None:
@@ -99,7 +102,7 @@ async def test_predict_refuses_a_card_without_medians(service: Service, card: ob
         await smoke.predict(service(card=card), "v1.0.0")
 
 
-async def test_predict_tells_what_a_failing_service_says(service: Service) -> None:
+async def test_predict_reports_the_response_of_a_failing_service(service: Service) -> None:
     with pytest.raises(SmokeError, match=r'GET /model answered 500: \{"error": "no model"\}'):
         await smoke.predict(service(card={"error": "no model"}, status=500), "v1.0.0")
 
@@ -121,8 +124,8 @@ PROBLEM = {"error": {"code": "invalid_input", "message": "wrong"}}
 REFUSALS = {"/predict": (405, "method_not_allowed"), "/nowhere": (404, "not_found")}
 
 
-def contracted(request: httpx.Request) -> httpx.Response:
-    """Answer as the contract says, to whoever shows the token."""
+def respond_by_contract(request: httpx.Request) -> httpx.Response:
+    """Respond as the contract says to requests with the token."""
     assert request.headers["Authorization"] == "Bearer token"
     if request.method == "POST":
         features = json.loads(request.content).get("features")
@@ -137,14 +140,14 @@ def contracted(request: httpx.Request) -> httpx.Response:
     return httpx.Response(status, json={"error": {"code": code, "message": "wrong"}})
 
 
-async def asked(answer: Callable[[httpx.Request], httpx.Response]) -> list[str]:
+async def check_contract(answer: Callable[[httpx.Request], httpx.Response]) -> list[str]:
     """Return what a contract's questions came to."""
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
         return await smoke.contract(http, "http://service.test", {"Authorization": "Bearer token"})
 
 
-async def test_a_contract_is_asked_question_by_question() -> None:
-    assert await asked(contracted) == [
+async def test_a_contract_is_checked_request_by_request() -> None:
+    assert await check_contract(respond_by_contract) == [
         "POST /predict answers 0.5 as version v1.0.0",
         "POST /predict with {} answers 400 invalid_input",
         "POST /predict with {'features': 'none'} answers 400 invalid_input",
@@ -178,7 +181,7 @@ async def test_an_answer_that_the_contract_does_not_have_is_refused(
     path: str, answer: httpx.Response, complaint: str
 ) -> None:
     def other(request: httpx.Request) -> httpx.Response:
-        return answer if (request.method, request.url.path) == ("GET", path) else contracted(request)
+        return answer if (request.method, request.url.path) == ("GET", path) else respond_by_contract(request)
 
     with pytest.raises(SmokeError, match=complaint):
-        await asked(other)
+        await check_contract(other)

@@ -1,4 +1,4 @@
-"""Whatever is not as it is said to be of a published image is found and named."""
+"""Verification of published images: every difference is found and named."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from image.archive_reader import Layout
 from net.retry_policy import Retrying
 from oci.manifests import Parcel
 from oci.reference import Image, Release
-from oci.repository import Repository, connect, opened
+from oci.repository import Repository, connect, open_with
 from releasing import publishing, verify
 from tests.ci.sample_image import CARD, FILES, ORIGIN, VARIABLES, built, layer
 from tests.ci.sigstore_lab import UNSIGNED
@@ -63,10 +63,8 @@ def publish(repository: Repository, archive: Archive, tmp_path: Path) -> Publish
     return publish
 
 
-def rewritten(
-    name: str, change: Callable[[dict[str, Any]], object]
-) -> Callable[[Layout, Path], list[Parcel]]:
-    """Return what attaches a release's documents, one of them changed by somebody who attaches it rightly."""
+def rewrite(name: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Layout, Path], list[Parcel]]:
+    """Return a function that attaches a release's documents, one of them changed, with correct digests."""
 
     def attach(image: Layout, folder: Path) -> list[Parcel]:
         document = json.loads((folder / name).read_bytes())
@@ -77,17 +75,17 @@ def rewritten(
     return attach
 
 
-async def told(repository: Repository, release: Release) -> str:
+async def refusal(repository: Repository, release: Release) -> str:
     """Return why a release is not verified."""
     with pytest.raises(NotVerified) as raised:
-        await verify.verified(repository, release, UNSIGNED)
+        await verify.verify_release(repository, release, UNSIGNED)
     assert str(raised.value).startswith(f"verify: {release}:")
     return str(raised.value).partition(f"{release}:")[2]
 
 
 async def test_what_was_published_is_verified(repository: Repository, publish: Publish) -> None:
     released = await publish()
-    assert str(await verify.verified(repository, released, UNSIGNED)).splitlines() == [
+    assert str(await verify.verify_release(repository, released, UNSIGNED)).splitlines() == [
         str(released),
         "  image: 3 layers of 0.0 MB, the same when made anew",
         "  sbom.cdx.json: 5 components, as in the image",
@@ -121,7 +119,7 @@ class Changed(httpx.AsyncHTTPTransport):
 @asynccontextmanager
 async def through(transport: httpx.AsyncBaseTransport, repository: Repository) -> AsyncIterator[Repository]:
     async with httpx.AsyncClient(transport=transport) as http:
-        yield opened(Retrying(http), str(repository.wire.base), repository.name)
+        yield open_with(Retrying(http), str(repository.wire.base), repository.name)
 
 
 async def test_one_changed_byte_is_found_and_named_at_a_hundred_places(
@@ -129,7 +127,7 @@ async def test_one_changed_byte_is_found_and_named_at_a_hundred_places(
 ) -> None:
     released, transport, chance = await publish(), Changed(), random.Random(6)
     async with through(transport, repository) as changed:
-        await verify.verified(changed, released, UNSIGNED)
+        await verify.verify_release(changed, released, UNSIGNED)
         # Two manifests, a list of referrers, the image by digest and by tag; four blobs of it, two documents.
         contents = dict(transport.contents)
         assert len(contents) == 11
@@ -138,7 +136,7 @@ async def test_one_changed_byte_is_found_and_named_at_a_hundred_places(
             *chance.choices(list(contents.items()), k=PLACES - len(contents)),
         ]:
             transport.place = path, chance.randrange(size)
-            complaint = await told(changed, released)
+            complaint = await refusal(changed, released)
             assert "has the content of sha256:" in complaint
             reference = path.rpartition("/")[2]
             assert reference in complaint or reference in ("v1.0.0", released.digest.replace(":", "-"))
@@ -191,18 +189,18 @@ async def test_a_document_that_says_something_else_than_the_image_is_found(
     change: Callable[[dict[str, Any]], object],
     complaint: str,
 ) -> None:
-    released = await publish(documents=rewritten(name, change))
-    assert re.search(complaint, await told(repository, released))
+    released = await publish(documents=rewrite(name, change))
+    assert re.search(complaint, await refusal(repository, released))
 
 
-async def test_a_release_of_an_earlier_pipeline_is_told_by_its_bill_without_files(
+async def test_a_release_of_an_earlier_pipeline_is_recognised_by_its_bill_without_files(
     repository: Repository, publish: Publish
 ) -> None:
     def without_files(bill: dict[str, Any]) -> None:
         for each in (bill["metadata"]["component"], *bill["components"]):
             each.pop("components", None)
 
-    found = await told(repository, await publish(documents=rewritten(release_files.SBOM, without_files)))
+    found = await refusal(repository, await publish(documents=rewrite(release_files.SBOM, without_files)))
     assert found.count("sbom.cdx.json") == 1
     assert "it lists no files: an earlier version of this pipeline published the release" in found
     assert "publish the model again as the next version" in found
@@ -213,7 +211,7 @@ async def test_a_document_that_is_no_json_is_found(repository: Repository, publi
         (folder / release_files.PROVENANCE).write_bytes(b"{")
         return publishing.attachments(image, folder)
 
-    assert "provenance.intoto.json: 'no JSON: " in await told(repository, await publish(documents=attach))
+    assert "provenance.intoto.json: 'no JSON: " in await refusal(repository, await publish(documents=attach))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +222,7 @@ async def test_a_document_that_is_not_there_is_named(
     repository: Repository, publish: Publish, count: int, said: str
 ) -> None:
     released = await publish(documents=lambda *given: publishing.attachments(*given)[:count])
-    assert said in await told(repository, released)
+    assert said in await refusal(repository, released)
 
 
 @pytest.mark.parametrize("name", list(release_files.KINDS))
@@ -237,7 +235,7 @@ async def test_foreign_documents_make_nothing_fail(
         others = [Parcel.about(image.manifest, kind, name, each) for each in foreign]
         return [*others, *publishing.attachments(image, folder)]
 
-    assert await verify.verified(repository, await publish(documents=attach), UNSIGNED)
+    assert await verify.verify_release(repository, await publish(documents=attach), UNSIGNED)
 
 
 async def test_foreign_documents_alone_are_compared_with_the_closest_named(
@@ -252,7 +250,7 @@ async def test_foreign_documents_alone_are_compared_with_the_closest_named(
         others = [Parcel.about(image.manifest, kind, "p", each) for each in foreign]
         return [*others, *publishing.attachments(image, folder)[:1]]
 
-    found = await told(repository, await publish(documents=attach))
+    found = await refusal(repository, await publish(documents=attach))
     assert "provenance.intoto.json: 1 more are attached, not compared" in found
 
 
@@ -262,12 +260,12 @@ async def test_a_document_about_another_image_is_refused(
     release_files.write(built(archive, version="v2.0.0"), ORIGIN, tmp_path / "other")
     other = archive_reader.read(tmp_path / "other" / release_files.IMAGE)
     released = await publish(documents=lambda image, folder: publishing.attachments(other, folder))
-    assert "is not about this image" in await told(repository, released)
+    assert "is not about this image" in await refusal(repository, released)
 
 
 async def test_a_model_that_is_not_its_card_s_is_found(repository: Repository, publish: Publish) -> None:
     released = await publish({"app/model/model.joblib": b"another"})
-    found = await told(repository, released)
+    found = await refusal(repository, released)
     another = canonical_json.digest(b"another")[7:]
     assert f"app/model/model.joblib: {another}, its card says {CARD['artifact_sha256']}" in found
 
@@ -286,7 +284,7 @@ async def test_a_portable_model_and_golden_rows_are_held_against_the_card(
     released = await publish(
         {f"app/model/{each}": content for each, content in {**files, name: altered}.items()}
     )
-    assert f"app/model/{name}: {canonical_json.digest(altered)[7:]}, its card says {sha256}" in await told(
+    assert f"app/model/{name}: {canonical_json.digest(altered)[7:]}, its card says {sha256}" in await refusal(
         repository, released
     )
 
@@ -302,36 +300,36 @@ async def test_a_portable_model_is_verified_without_its_pickle(
     }
     files = {"app/model/card.json": json.dumps(card).encode(), f"app/model/{name}": b"plain"}
     assert "  model: as its card says" in str(
-        await verify.verified(repository, await publish(files), UNSIGNED)
+        await verify.verify_release(repository, await publish(files), UNSIGNED)
     )
 
 
 async def test_a_version_that_is_not_the_label_s_is_found(repository: Repository, publish: Publish) -> None:
     released = await publish(Env=[*VARIABLES, "MODEL_VERSION=v0.9.0"])
     expected = "variable.MODEL_VERSION: 'v0.9.0' in the registry, 'v1.0.0' by the rule"
-    assert expected in await told(repository, released)
+    assert expected in await refusal(repository, released)
 
 
 async def test_a_tag_that_leads_elsewhere_is_found(repository: Repository, publish: Publish) -> None:
     first = await publish()
     second = Release(Image("localhost:5000", repository.name, "v1.0.1"), first.digest)
-    found = await told(repository, second)
+    found = await refusal(repository, second)
     assert "tag: v1.0.1 names nothing" in found
     assert "tag: v1.0.1, the label says 'v1.0.0'" in found
     untagged = Release(Image("localhost:5000", repository.name, ""), first.digest)
-    assert await verify.verified(repository, untagged, UNSIGNED)
+    assert await verify.verify_release(repository, untagged, UNSIGNED)
 
 
 async def test_an_image_that_is_not_there_is_named(repository: Repository) -> None:
     nowhere = Release(Image("localhost:5000", repository.name, ""), f"sha256:{'0' * 64}")
-    assert f"{repository.name} has no sha256:0000" in await told(repository, nowhere)
+    assert f"{repository.name} has no sha256:0000" in await refusal(repository, nowhere)
 
 
-async def test_many_differences_are_told_as_a_few(
+async def test_many_differences_are_reported_as_a_few(
     repository: Repository, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify, "_SHOWN", 1)
     released = await publish(
-        documents=rewritten(release_files.SBOM, lambda bill: bill.update(version=2, specVersion="1.5"))
+        documents=rewrite(release_files.SBOM, lambda bill: bill.update(version=2, specVersion="1.5"))
     )
-    assert "and 1 more" in await told(repository, released)
+    assert "and 1 more" in await refusal(repository, released)

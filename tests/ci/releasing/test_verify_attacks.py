@@ -1,4 +1,4 @@
-"""What somebody with write access to the registry, but no identity of ours, can push: each is found by name.
+"""Attacks by a writer to the registry without our identity: each is found by name.
 
 An attacker changes an image that was released, and makes its documents anew with our own program, so that
 digests and documents fit each other.
@@ -86,7 +86,7 @@ class Attacker:
         if documents is None:
             documents = self.folder / "forged"
             documents.mkdir()
-            with layer_tree.opened(image) as tree:
+            with layer_tree.open_tree(image) as tree:
                 bill = sbom.document(image, tree)
                 (documents / release_files.SBOM).write_bytes(bill)
                 statement = provenance.statement(image, tree, bill)
@@ -111,12 +111,12 @@ async def found(attacker: Attacker, **how: Any) -> str:
     """Return why what an attacker pushed is not verified."""
     released = await attacker.push(**how)
     with pytest.raises(NotVerified) as raised:
-        await verify.verified(attacker.repository, released, UNSIGNED)
+        await verify.verify_release(attacker.repository, released, UNSIGNED)
     return str(raised.value)
 
 
 async def test_what_another_zlib_compressed_is_verified(attacker: Attacker) -> None:
-    assert await verify.verified(attacker.repository, await attacker.push(), UNSIGNED)
+    assert await verify.verify_release(attacker.repository, await attacker.push(), UNSIGNED)
 
 
 async def test_a_changed_file_is_named_though_the_documents_are_about_the_changed_image(

@@ -45,7 +45,7 @@ async def publish(lab: Lab, registry: str, folder: Path) -> Release:
 
 
 def verifies(cosign: str, root: Path, release: Release, signer: str = SIGNER) -> bool:
-    """Whether cosign accepts a release by a trusted root and as of a signer; it prints why not."""
+    """Return whether cosign accepts a release by a trusted root and as of a signer; it prints why not."""
     command = [cosign, "verify-attestation", "--type", "slsaprovenance1", "--allow-http-registry"]
     command += ["--trusted-root", str(root), "--use-signed-timestamps"]
     command += ["--certificate-oidc-issuer", GITHUB, "--certificate-identity", signer]

@@ -1,4 +1,4 @@
-"""The signature of a release that is published: when there is one, and when it is made anew."""
+"""Signature of a published release: conditions for signing and for signing again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from net.retry_policy import Retrying, patient
 from net.tokens import Token
 from oci.manifests import Manifest
 from oci.reference import Image, Release
-from oci.repository import Repository, opened
+from oci.repository import Repository, open_with
 from signing import bundles
 from signing.policy import Policy
 from signing.release_signature import Consent, Signing, refusal
@@ -39,12 +39,12 @@ NO_CONSENT = Consent()
 
 @dataclass
 class Publisher:
-    """A job that signs an image in a registry, and what it is told."""
+    """A job that signs an image in a registry, and its printed lines."""
 
     google: Releaser
     repository: Repository
     image: Layout
-    told: list[str] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)
 
     @property
     def release(self) -> Release:
@@ -72,7 +72,7 @@ class Publisher:
         """Return what the job would attach."""
         async with patient() as client:
             about = (self.repository, release or self.release, self.statement)
-            return await signing.bundle(*about, given or self.given(), client, self.told.append)
+            return await signing.bundle(*about, given or self.given(), client, self.printed.append)
 
     async def attach(self, bundle: bytes) -> None:
         """Publish the image with a bundle."""
@@ -95,14 +95,14 @@ async def test_a_public_repository_signs_and_keeps_its_signature(
     publisher = publish_as(JOB)
     bundle = await publisher.bundle(publisher.signing())
     assert bundle
-    assert publisher.told.pop().startswith("signature: https://github.com/rehearsal/milestone2/")
+    assert publisher.printed.pop().startswith("signature: https://github.com/rehearsal/milestone2/")
     await publisher.attach(bundle)
     for policy in (POLICY, None):  # without one it is held against the job's own token
         assert await publisher.bundle(publisher.signing(policy)) is None
-        assert publisher.told.pop() == "signed already"
+        assert publisher.printed.pop() == "signed already"
 
 
-async def test_a_signature_of_somebody_else_is_no_reason_not_to_sign(
+async def test_a_signature_of_another_signer_is_no_reason_not_to_sign(
     publish_as: Callable[[Job], Publisher],
 ) -> None:
     stranger = publish_as(replace(JOB, repository_id="7"))
@@ -112,7 +112,7 @@ async def test_a_signature_of_somebody_else_is_no_reason_not_to_sign(
     assert await stranger.bundle(stranger.signing(None)) is None
     with pytest.raises(NotVerified, match="repository id: the certificate says '7'"):
         await stranger.bundle(stranger.signing())
-    publisher = replace(publish_as(JOB), told=[])
+    publisher = replace(publish_as(JOB), printed=[])
     assert await publisher.bundle(publisher.signing())
 
 
@@ -126,7 +126,7 @@ async def test_a_private_repository_signs_when_it_agrees_to(publish_as: Callable
     publisher = publish_as(replace(JOB, visibility="private"))
     assert await publisher.bundle(publisher.signing()) is None
     why = "the repository is private, the public log would show its name; give --sign-private to agree"
-    assert publisher.told == [f"not signed: {why}"]
+    assert publisher.printed == [f"not signed: {why}"]
     assert await publisher.bundle(publisher.signing(consent=Consent(private=True)))
 
 
@@ -142,14 +142,14 @@ async def test_who_has_no_token_for_sigstore_does_not_sign(publish_as: Callable[
     for given in (Given(), Given(None, google)):
         assert await publisher.bundle(publisher.signing(), given) is None
         why = "not signed: the CI system issues no token for Sigstore; give --sigstore-token"
-        assert publisher.told.pop() == why
+        assert publisher.printed.pop() == why
 
 
 async def test_nothing_is_signed_for_the_local_registry(publish_as: Callable[[Job], Publisher]) -> None:
     publisher = publish_as(JOB)
     local = replace(publisher.release, image=Image("localhost:5000", "m", TAG))
     assert await publisher.bundle(publisher.signing(), release=local) is None
-    assert publisher.told == ["not signed: this is the local registry"]
+    assert publisher.printed == ["not signed: this is the local registry"]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ async def test_a_bundle_is_attached_as_cosign_attaches_it(publish_as: Callable[[
 
 
 def foreign(bundle: bytes, count: int) -> list[bytes]:
-    """Return bundles that nobody has signed, of the size of a real one."""
+    """Return bundles without a signature, of the size of a real one."""
     return [bundle.replace(b'"signature', b'"%d", "signature' % number, 1) for number in range(count)]
 
 
@@ -272,7 +272,7 @@ async def test_a_bundle_that_cannot_be_read_makes_no_valid_one_fail(
         lying = Lying(real, json.dumps(manifest).encode())
         async with httpx.AsyncClient(transport=httpx.MockTransport(lying.answer)) as http:
             wire = publisher.repository.wire
-            repository = opened(Retrying(http), str(wire.base), publisher.repository.name)
+            repository = open_with(Retrying(http), str(wire.base), publisher.repository.name)
             assert len(await repository.referrers(publisher.image.digest)) == 2
             about = (repository, publisher.release, publisher.statement)
             assert "entry" in await publisher.signing().signatures.check(*about)

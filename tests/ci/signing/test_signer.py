@@ -1,4 +1,4 @@
-"""Signing: what is tried again, what is not, and what is told of either."""
+"""Signer: requests that are sent again, requests that are not, and the messages about both."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from net.tokens import Token
 from signing import signer
 from signing.signer import sign
 from signing.trust import Trust
-from tests.ci.sigstore_lab import RELEASE, Lab, provenance, served, sigstore_lab
+from tests.ci.sigstore_lab import RELEASE, Lab, provenance, serve, sigstore_lab
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ async def signed(trust: Trust, token: Token, statement: bytes = provenance()) ->
         return await sign(trust, token, statement, Retrying(http, sleep=no_wait))
 
 
-def redirected(trust: Trust, name: str, url: str) -> Trust:
+def redirect(trust: Trust, name: str, url: str) -> Trust:
     """Return trust whose services of a name are elsewhere."""
     config = json.loads(trust.config)
     config[name][0]["url"] = url
@@ -49,13 +49,13 @@ class Answering:
 
     def __init__(self, path: str, statuses: Sequence[int], text: str = "no") -> None:
         """Answer on a path."""
-        self.statuses, self.asked = list(statuses), 0
+        self.statuses, self.requests = list(statuses), 0
         self.text = text
         self.app = Starlette(routes=[Route(path, self.answer, methods=["POST"])])
 
     async def answer(self, request: Request) -> Response:
-        status = self.statuses[min(self.asked, len(self.statuses) - 1)]
-        self.asked += 1
+        status = self.statuses[min(self.requests, len(self.statuses) - 1)]
+        self.requests += 1
         return JSONResponse({"code": status, "message": self.text}, status)
 
 
@@ -63,24 +63,24 @@ class Answering:
     ("name", "path"), [("caUrls", FULCIO), ("rekorTlogUrls", "/api/v1/log/entries")], ids=["fulcio", "rekor"]
 )
 @pytest.mark.parametrize(("status", "attempts"), [(503, 3), (429, 3), (400, 1), (401, 1), (409, 1)])
-async def test_only_what_may_pass_is_tried_again_and_the_last_refusal_is_told(
+async def test_only_what_may_pass_is_tried_again_and_the_last_refusal_is_reported(
     name: str, path: str, status: int, attempts: int
 ) -> None:
     service = Answering(path, [status], "the reason")
     refused = pytest.raises(SigningFailed, match=rf"{status}.*the reason")
-    with sigstore_lab() as lab, served(service.app) as address, refused:
-        await signed(redirected(lab.trust(), name, address), lab.token())
-    assert service.asked == attempts
+    with sigstore_lab() as lab, serve(service.app) as address, refused:
+        await signed(redirect(lab.trust(), name, address), lab.token())
+    assert service.requests == attempts
 
 
 async def test_a_service_that_is_not_there_is_tried_again_and_named() -> None:
     with ExitStack() as gone:
-        address = gone.enter_context(served(Starlette()))
+        address = gone.enter_context(serve(Starlette()))
     with (
         sigstore_lab() as lab,
         pytest.raises(SigningFailed, match=address.removeprefix("http://").split(":")[0]),
     ):
-        await signed(redirected(lab.trust(), "caUrls", address), lab.token())
+        await signed(redirect(lab.trust(), "caUrls", address), lab.token())
 
 
 async def test_a_service_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,15 +94,15 @@ async def test_a_service_that_never_answers_is_given_up(monkeypatch: pytest.Monk
     app = Starlette(routes=[Route(FULCIO, never, methods=["POST"])])
     with (
         sigstore_lab() as lab,
-        served(app) as address,
+        serve(app) as address,
         pytest.raises(SigningFailed, match="there is none after 0.2 s"),
     ):
-        await signed(redirected(lab.trust(), "caUrls", address), lab.token())
+        await signed(redirect(lab.trust(), "caUrls", address), lab.token())
 
 
 async def test_without_a_timestamp_authority_a_signature_has_the_log_s_time() -> None:
     with sigstore_lab() as lab:
-        bundle = await signed(redirected(lab.trust(), "tsaUrls", f"{lab.base}/nowhere"), lab.token())
+        bundle = await signed(redirect(lab.trust(), "tsaUrls", f"{lab.base}/nowhere"), lab.token())
         assert lab.signatures.policy
         assert await lab.signatures.verify(bundle, RELEASE, provenance(), lab.signatures.policy)
         times = json.loads(bundle)["verificationMaterial"]["timestampVerificationData"]
@@ -116,7 +116,7 @@ async def test_a_certificate_of_a_foreign_log_is_not_signed_with() -> None:
             await signed(trust, lab.token())
 
 
-async def test_a_token_for_somebody_else_is_not_shown_to_sigstore_and_never_told() -> None:
+async def test_a_token_for_another_audience_is_not_sent_to_sigstore_and_never_printed() -> None:
     with sigstore_lab() as lab:
         token = lab.token("https://iam.googleapis.com/projects/1")
         with pytest.raises(SigningFailed, match="Audience doesn't match") as raised:
@@ -133,8 +133,8 @@ async def test_a_token_that_a_service_repeats_is_hidden() -> None:
     with sigstore_lab() as lab:
         token = lab.token()
         echo = Answering(FULCIO, [400], f"not {token.reveal()}")
-        with served(echo.app) as address, pytest.raises(SigningFailed, match="not <token>"):
-            await signed(redirected(lab.trust(), "caUrls", address), token)
+        with serve(echo.app) as address, pytest.raises(SigningFailed, match="not <token>"):
+            await signed(redirect(lab.trust(), "caUrls", address), token)
 
 
 async def test_what_is_no_statement_is_not_signed(lab: Lab) -> None:

@@ -87,27 +87,30 @@ async def test_a_signature_of_another_job_is_refused_by_the_clause(lab: Lab, job
 
 async def test_a_signature_by_another_issuer_s_token_is_refused_by_the_clause(lab: Lab) -> None:
     elsewhere = Signatures(lab.trust(), replace(POLICY, issuer="https://gitlab.com"))
-    told = await refusal(elsewhere, await lab.sign())
-    assert "issuer: the certificate says 'https://token.actions.githubusercontent.com'" in told
+    message = await refusal(elsewhere, await lab.sign())
+    assert "issuer: the certificate says 'https://token.actions.githubusercontent.com'" in message
 
 
-async def test_all_clauses_that_fail_are_told(lab: Lab) -> None:
-    told = await refusal(Signatures(lab.trust(), Policy("7", "8")), await lab.sign())
-    assert [line.partition(":")[0].strip() for line in told.splitlines()[1:]] == ["repository id", "owner id"]
+async def test_all_clauses_that_fail_are_reported(lab: Lab) -> None:
+    message = await refusal(Signatures(lab.trust(), Policy("7", "8")), await lab.sign())
+    assert [line.partition(":")[0].strip() for line in message.splitlines()[1:]] == [
+        "repository id",
+        "owner id",
+    ]
 
 
 async def test_a_replayed_bundle_is_refused_as_of_another_image_and_statement(lab: Lab) -> None:
     other = provenance(f"sha256:{'b' * 64}")
     replayed = await lab.sign(other)
-    told = await refusal(lab.signatures, replayed)
-    assert f"subject: it is sha256:{'b' * 64}, not {RELEASE.digest}" in told
-    assert "payload: it is not the provenance that is attached to the image" in told
+    message = await refusal(lab.signatures, replayed)
+    assert f"subject: it is sha256:{'b' * 64}, not {RELEASE.digest}" in message
+    assert "payload: it is not the provenance that is attached to the image" in message
     with_its_own = await refusal(lab.signatures, replayed, other)
     assert "payload:" not in with_its_own
     assert "subject: it is sha256:bbb" in with_its_own
 
 
-def changed(bundle: bytes, change: Callable[[Document], object]) -> bytes:
+def change_bundle(bundle: bytes, change: Callable[[Document], object]) -> bytes:
     """Return a bundle after a change."""
     document = json.loads(bundle)
     change(document)
@@ -119,7 +122,7 @@ def entry(bundle: Document) -> Document:
     return found
 
 
-def flipped(text: str) -> str:
+def flip_text(text: str) -> str:
     """Return bytes in base64 with another last bit."""
     content = bytearray(base64.b64decode(text))
     content[-1] ^= 1
@@ -127,7 +130,7 @@ def flipped(text: str) -> str:
 
 
 def flip(document: Document, name: str) -> None:
-    document[name] = flipped(document[name])
+    document[name] = flip_text(document[name])
 
 
 def without_time(bundle: Document) -> None:
@@ -168,7 +171,7 @@ def without_time(bundle: Document) -> None:
 async def test_a_bundle_that_was_changed_is_refused(
     lab: Lab, change: Callable[[Document], object], why: str
 ) -> None:
-    assert why.lower() in (await refusal(lab.signatures, changed(await lab.sign(), change))).lower()
+    assert why.lower() in (await refusal(lab.signatures, change_bundle(await lab.sign(), change))).lower()
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"no JSON", b"\xff", b"[" * 100_000, b'{"a": 1e999}'])
@@ -182,7 +185,7 @@ async def test_the_log_entry_of_another_signature_is_refused(lab: Lab) -> None:
     def swap(bundle: Document) -> None:
         entry(bundle).update(entry(later))
 
-    assert "log entry" in await refusal(lab.signatures, changed(signed, swap))
+    assert "log entry" in await refusal(lab.signatures, change_bundle(signed, swap))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +214,7 @@ def chain(found: Authority) -> tuple[bytes, bytes]:
 async def test_a_foreign_timestamp_alone_is_no_time(lab: Lab) -> None:
     foreign = authority("http://tsa", "timestamps", *chain(Authority.of_timestamps("timestamps")))
     signatures = Signatures(lab.trust(timestampAuthorities=[foreign]), POLICY)
-    bundle = changed(await lab.sign(), lambda it: entry(it).pop("inclusionPromise"))
+    bundle = change_bundle(await lab.sign(), lambda it: entry(it).pop("inclusionPromise"))
     assert "not enough sources of verified time" in await refusal(signatures, bundle)
 
 

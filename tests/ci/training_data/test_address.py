@@ -1,4 +1,4 @@
-"""Which settings name a table that is not in Git."""
+"""Settings that name a table that is not in Git."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 from errors import InvalidData
 from training.reading import fetched
 from training.settings import read_settings
-from training_data.address import FOLDER, Address
+from training_data.address import FOLDER, TableAddress
 
 SHA256 = "0123456789abcdef" * 4
 
 
 @pytest.mark.parametrize("data", ["breast-cancer", "data/rows.csv", "https.csv"])
 def test_a_file_of_the_repository_has_no_address(data: str) -> None:
-    assert Address.of({"data": data, "sha256": SHA256}) is None
+    assert TableAddress.of({"data": data, "sha256": SHA256}) is None
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_file_of_the_repository_has_no_address(data: str) -> None:
     ],
 )
 def test_a_table_lies_where_training_looks_for_it(data: str, suffix: str, tmp_path: Path) -> None:
-    table = Address.of({"data": data, "sha256": SHA256})
+    table = TableAddress.of({"data": data, "sha256": SHA256})
     assert table
     assert table.path == f"{FOLDER}/{SHA256}{suffix}"
     (tmp_path / FOLDER).mkdir(parents=True)
@@ -41,7 +41,7 @@ def test_a_table_lies_where_training_looks_for_it(data: str, suffix: str, tmp_pa
 
 
 def test_an_object_s_name_is_escaped_as_google_wants_it() -> None:
-    table = Address("gs://a-bucket/2026/rows%20of a.csv", SHA256)
+    table = TableAddress("gs://a-bucket/2026/rows%20of a.csv", SHA256)
     assert table.object == ("a-bucket", "2026/rows of a.csv")
     assert table.storage_path() == "/storage/v1/b/a-bucket/o/2026%2Frows%20of%20a.csv"
 
@@ -65,4 +65,4 @@ def test_other_addresses_are_refused_before_anything_starts(
     data: str, sha256: str | None, message: str
 ) -> None:
     with pytest.raises(InvalidData, match=message):
-        Address.of({"data": data, "sha256": sha256})
+        TableAddress.of({"data": data, "sha256": sha256})

@@ -21,7 +21,7 @@ from net.retry_policy import Retrying
 from net.tokens import Token
 from tests.host import download_site
 from tests.host.download_site import Site
-from training_data.address import Address
+from training_data.address import TableAddress
 from training_data.download import ATTEMPTS, download
 
 pytestmark = pytest.mark.anyio
@@ -51,8 +51,8 @@ async def client(site: Site) -> AsyncIterator[Retrying]:
         yield Retrying(http, sleep=waiting)
 
 
-def at(site: Site, name: str = "rows.csv", sha256: str = SHA256) -> Address:
-    return Address(f"https://127.0.0.1:{site.port}/{name}", sha256)
+def at(site: Site, name: str = "rows.csv", sha256: str = SHA256) -> TableAddress:
+    return TableAddress(f"https://127.0.0.1:{site.port}/{name}", sha256)
 
 
 async def test_a_table_is_written_as_it_is(site: Site, client: Retrying, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ async def test_a_redirection_to_an_open_connection_is_refused(tmp_path: Path) ->
         return httpx.Response(200, content=TABLE)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        table = Address("https://example.com/rows.csv", SHA256)
+        table = TableAddress("https://example.com/rows.csv", SHA256)
         with pytest.raises(DataUnavailable, match="leads to http://example.com"):
             await download(table, None, Retrying(http, sleep=waiting), tmp_path / "table")
 
@@ -105,7 +105,7 @@ async def test_a_download_that_breaks_off_is_begun_again_some_times(breaks: int,
     async with httpx.AsyncClient(
         transport=httpx.MockTransport(lambda request: httpx.Response(200, content=half()))
     ) as http:
-        table, client = Address("https://example.com/rows.csv", SHA256), Retrying(http, sleep=waiting)
+        table, client = TableAddress("https://example.com/rows.csv", SHA256), Retrying(http, sleep=waiting)
         if breaks < ATTEMPTS:
             await download(table, None, client, tmp_path / "table")
             assert (tmp_path / "table").read_bytes() == TABLE
@@ -114,7 +114,7 @@ async def test_a_download_that_breaks_off_is_begun_again_some_times(breaks: int,
                 await download(table, None, client, tmp_path / "table")
 
 
-OBJECT = Address(f"gs://{BUCKET}/2026/rows.csv", SHA256)
+OBJECT = TableAddress(f"gs://{BUCKET}/2026/rows.csv", SHA256)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def stored(world: World, start_google: Callable[..., str]) -> Identity:
     return Identity(Provider.of(world.provider.resource), world.service_account, given, elsewhere)
 
 
-async def fetch(table: Address, identity: Identity | None, path: Path) -> None:
+async def fetch(table: TableAddress, identity: Identity | None, path: Path) -> None:
     async with httpx.AsyncClient() as http:
         await download(table, identity, Retrying(http, sleep=waiting), path)
 
@@ -141,7 +141,9 @@ async def test_an_object_needs_an_identity(tmp_path: Path) -> None:
         await fetch(OBJECT, None, tmp_path / "table")
 
 
-async def test_who_may_not_read_the_bucket_is_told_the_command(stored: Identity, tmp_path: Path) -> None:
+async def test_a_missing_permission_to_read_the_bucket_is_reported_with_the_command(
+    stored: Identity, tmp_path: Path
+) -> None:
     elsewhere = replace(OBJECT, url="gs://another-bucket/rows.csv")
     fix = r"add-iam-policy-binding gs://another-bucket .*serviceAccount:publisher@"
     with pytest.raises(DataUnavailable, match=rf"(?s)403 Forbidden: publisher@.*storage.objects.get.*{fix}"):

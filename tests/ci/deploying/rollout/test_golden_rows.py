@@ -1,4 +1,4 @@
-"""Golden rows: how they are read, and what is wrong with an answer."""
+"""Golden rows: reading, and faults of answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RELEASE = Release(Image("registry.test", "m", "v1.0.0"), f"sha256:{'a' * 64}")
 GOLDEN = Golden((Row((1.0, 2.0), 3.0), Row((0.0, 0.0), 0.0)))
 
 
-def answering(*answers: httpx.Response) -> httpx.AsyncClient:
+def client_with(*answers: httpx.Response) -> httpx.AsyncClient:
     """Return a client that gets these answers, the last of them again and again."""
     left = list(answers)
 
@@ -28,7 +28,7 @@ def answering(*answers: httpx.Response) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.MockTransport(answer))
 
 
-def predicting(prediction: object, version: str = "v1.0.0") -> httpx.Response:
+def predict_response(prediction: object, version: str = "v1.0.0") -> httpx.Response:
     return httpx.Response(200, json={"prediction": prediction, "model_version": version})
 
 
@@ -54,36 +54,36 @@ def test_a_release_without_golden_rows_is_refused() -> None:
 
 
 async def test_right_answers_may_differ_in_the_last_bits() -> None:
-    nearly = [predicting(3.0 * (1 + 1e-12)), predicting(1e-13)]
-    asked = await GOLDEN.ask(answering(*nearly), ADDRESS, "v1.0.0", 2)
-    assert (asked.requests, list(asked.wrong), len(asked.seconds)) == (2, [], 2)
+    nearly = [predict_response(3.0 * (1 + 1e-12)), predict_response(1e-13)]
+    answers = await GOLDEN.send(client_with(*nearly), ADDRESS, "v1.0.0", 2)
+    assert (answers.requests, list(answers.wrong), len(answers.seconds)) == (2, [], 2)
 
 
 @pytest.mark.parametrize(
     ("answer", "fault"),
     [
-        (predicting(3.1), r"predicts 3\.1 for \[1\.0, 2\.0\], where training says 3\.0"),
-        (predicting(3.0, "v0.9.0"), r"/predict says version 'v0\.9\.0', not 'v1\.0\.0'"),
-        (predicting(None), r"no answer that is understood: TypeError"),
+        (predict_response(3.1), r"predicts 3\.1 for \[1\.0, 2\.0\], where training says 3\.0"),
+        (predict_response(3.0, "v0.9.0"), r"/predict says version 'v0\.9\.0', not 'v1\.0\.0'"),
+        (predict_response(None), r"no answer that is understood: TypeError"),
         (httpx.Response(200, json=[]), "no answer that is understood: TypeError"),
         (httpx.Response(200, json={}), "no answer that is understood: KeyError"),
         (httpx.Response(200, text="<html>"), "no answer that is understood: JSONDecodeError"),
         (httpx.Response(503, text="overloaded"), "answered 503: overloaded"),
     ],
 )
-async def test_a_wrong_answer_is_told(answer: httpx.Response, fault: str) -> None:
-    asked = await GOLDEN.ask(answering(answer), ADDRESS, "v1.0.0", 1)
+async def test_a_wrong_answer_is_reported(answer: httpx.Response, fault: str) -> None:
+    answers = await GOLDEN.send(client_with(answer), ADDRESS, "v1.0.0", 1)
     with pytest.raises(AssertionError, match=fault):
-        raise AssertionError(asked.wrong[0])
+        raise AssertionError(answers.wrong[0])
 
 
 async def test_no_answer_is_a_wrong_one() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("nobody listens")
+        raise httpx.ConnectError("connection refused")
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(refuse))
-    assert "nobody listens" in (await GOLDEN.ask(http, ADDRESS, "v1.0.0", 1)).wrong[0]
-    assert "nobody listens" in (await GOLDEN.differences(http, ADDRESS, RELEASE))[0]
+    assert "connection refused" in (await GOLDEN.send(http, ADDRESS, "v1.0.0", 1)).wrong[0]
+    assert "connection refused" in (await GOLDEN.differences(http, ADDRESS, RELEASE))[0]
 
 
 @pytest.mark.parametrize(
@@ -95,5 +95,5 @@ async def test_no_answer_is_a_wrong_one() -> None:
     ],
 )
 async def test_a_model_that_does_not_say_who_it_is_differs(answer: httpx.Response, difference: str) -> None:
-    found = await GOLDEN.differences(answering(answer), ADDRESS, RELEASE)
+    found = await GOLDEN.differences(client_with(answer), ADDRESS, RELEASE)
     assert found[0].startswith(difference)

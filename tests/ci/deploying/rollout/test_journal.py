@@ -1,4 +1,4 @@
-"""What a target keeps about its deployments, and how it is read."""
+"""Journal of a target: reading, writing, and its report."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def test_what_was_not_written_here_is_refused(text: str) -> None:
 
 
 def test_a_lock_is_held_until_its_time_is_up_wherever_the_clock_stands() -> None:
-    assert LOCK.held(NOW.astimezone(timezone(timedelta(hours=9))))
-    assert not LOCK.held(NOW + timedelta(seconds=900))
+    assert LOCK.is_held(NOW.astimezone(timezone(timedelta(hours=9))))
+    assert not LOCK.is_held(NOW + timedelta(seconds=900))
 
 
 def test_an_undone_deployment_is_one_more_entry_and_old_ones_go() -> None:
     why = replace(ATTEMPT, why="w" * 5000)
-    undone = Journal(ATTEMPT, ENTRIES * 6).undone(why, NOW)
+    undone = Journal(ATTEMPT, ENTRIES * 6).with_rollback(why, NOW)
     assert undone.attempt is None
     assert (undone.entries[0].release, undone.entries[0].outcome) == (V3, "rolled back")
     assert (len(undone.entries), len(undone.entries[0].why)) == (10, 1000)
@@ -57,14 +57,14 @@ def test_an_undone_deployment_is_one_more_entry_and_old_ones_go() -> None:
 
 def test_a_rollback_marks_what_was_live() -> None:
     attempt = Attempt("rollback", V2, "restore", "one", LOCK, "rolled back by me")
-    undone = Journal(attempt, ENTRIES).undone(attempt, NOW)
+    undone = Journal(attempt, ENTRIES).with_rollback(attempt, NOW)
     assert [(each.release, each.outcome, each.why) for each in undone.entries] == [
         (V2, "rolled back", "rolled back by me"),
         (V1, "live", ""),
     ]
 
 
-def test_the_good_release_is_the_newest_that_is_not_live_or_of_the_version_asked_for() -> None:
+def test_the_good_release_is_the_newest_that_is_not_live_or_of_a_given_version() -> None:
     journal = Journal(None, (Entry(V3, "rolled back", ""), *ENTRIES))
     assert [journal.good(live) for live in (V3, V2, V1)] == [ENTRIES[0], ENTRIES[1], ENTRIES[0]]
     assert journal.good(V2, "v1.0.0") == ENTRIES[1]
@@ -75,8 +75,8 @@ def test_the_good_release_is_the_newest_that_is_not_live_or_of_the_version_asked
 def test_a_report_says_who_is_live_what_is_under_way_and_why_what_was_rolled_back() -> None:
     gone = Entry(V3, "rolled back", stamp(NOW), "judge: v1.2.0 is not fit\nand more")
     shares = (Share(V2, "", 75), Share(V3, "", 25))
-    told = report("Cloud Run", Seen("1", Journal(replace(ATTEMPT, why="late"), (gone, *ENTRIES)), shares))
-    assert told.splitlines() == [
+    printed = report("Cloud Run", Seen("1", Journal(replace(ATTEMPT, why="late"), (gone, *ENTRIES)), shares))
+    assert printed.splitlines() == [
         "Cloud Run",
         f"   75 % {V2}",
         f"   25 % {V3}",

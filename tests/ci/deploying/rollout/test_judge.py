@@ -1,4 +1,4 @@
-"""How long a judge looks, whom they ask how often, and what they compare with."""
+"""Judge: duration of a step, number of golden rows sent, and the comparison with the running release."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def many(requests: int, errors: int = 0, seconds: float = 0.01) -> Numbers:
 
 @dataclass
 class Watched:
-    """A target whose numbers are told beforehand, one look after another."""
+    """A target whose numbers are given beforehand, one look after another."""
 
     looks: list[tuple[Numbers, Numbers]]
     whole: bool = False
@@ -60,50 +60,52 @@ def fleet() -> Fleet:
     return fleet
 
 
-def judge(fleet: Fleet, target: Watched, told: list[str], **limits: Any) -> Judge:
+def judge(fleet: Fleet, target: Watched, printed: list[str], **limits: Any) -> Judge:
     """Return a judge of the candidate."""
     http = httpx.AsyncClient(transport=httpx.ASGITransport(fleet.app()))
     chosen = Limits(**{"requests": 10, "timed_requests": 100, "p95_seconds": 60, **limits})
-    return Judge(GOLDEN, http, told.append, 5, chosen, target.sleep)
+    return Judge(GOLDEN, http, printed.append, 5, chosen, target.sleep)
 
 
-async def asked(
+async def judge_step(
     fleet: Fleet, target: Any, step: str = "shift to 5 %", **limits: Any
 ) -> tuple[int, list[str]]:
-    """Return how many golden rows were asked, and what was told."""
-    told: list[str] = []
+    """Return how many golden rows were sent, and the printed lines."""
+    printed: list[str] = []
     before = fleet.running["candidate"].asked
-    await judge(fleet, target, told, **limits).judge(target, RELEASE, step)
-    return fleet.running["candidate"].asked - before, told
+    await judge(fleet, target, printed, **limits).judge(target, RELEASE, step)
+    return fleet.running["candidate"].asked - before, printed
 
 
-async def test_what_is_missing_is_asked_with_golden_rows_but_each_row_at_least_once(fleet: Fleet) -> None:
+async def test_golden_rows_make_up_for_missing_requests_each_row_at_least_once(fleet: Fleet) -> None:
     for requests, golden in ((0, 10), (3, 7), (9, 4), (500, 4)):
         target = Watched([(Numbers(), Numbers()), (many(requests), many(100))])
-        assert (await asked(fleet, target))[0] == golden
+        assert (await judge_step(fleet, target))[0] == golden
 
 
-async def test_a_step_lasts_as_long_as_it_is_told_or_as_the_numbers_lag(fleet: Fleet) -> None:
+async def test_a_step_lasts_as_long_as_configured_or_as_the_numbers_lag(fleet: Fleet) -> None:
     for lag, length in ((0, 5), (240, 240)):
         target = Watched([(Numbers(), Numbers())], lag=lag)
-        await asked(fleet, target)
+        await judge_step(fleet, target)
         assert sum(target.slept) == pytest.approx(length)
 
 
-async def test_a_candidate_without_traffic_is_asked_as_users_ask_and_not_watched(fleet: Fleet) -> None:
+async def test_a_candidate_without_traffic_gets_requests_as_from_users_and_is_not_watched(
+    fleet: Fleet,
+) -> None:
     target = Watched([(Numbers(), Numbers())])
-    golden, told = await asked(fleet, target, STAGE)
+    golden, printed = await judge_step(fleet, target, STAGE)
     assert (golden, target.slept) == (11, [])  # one of them for the contract
     figures = "judge, stage: 0 requests, 0 errors, running 0 requests, 0 errors, golden 10 of 10 right, p95 "
-    assert told[0].startswith(figures)
+    assert printed[0].startswith(figures)
 
 
 async def test_where_traffic_is_not_split_the_running_release_is_watched_before_it_is_over(
     fleet: Fleet,
 ) -> None:
     target = Watched([(Numbers(), Numbers()), (Numbers(), many(1000))], whole=True)
-    told: list[str] = []
-    one = judge(fleet, target, told)
+    printed: list[str] = []
+    one = judge(fleet, target, printed)
     await one.judge(target, RELEASE, STAGE)  # type: ignore[arg-type]
     assert len(target.slept) == 5
     target.looks = [(Numbers(), Numbers()), (many(1000, 0, 0.5), Numbers())]
@@ -114,32 +116,32 @@ async def test_where_traffic_is_not_split_the_running_release_is_watched_before_
 async def test_what_plainly_goes_badly_is_not_waited_for(fleet: Fleet) -> None:
     target = Watched([(Numbers(), Numbers()), (many(50, 25), many(100))])
     with pytest.raises(ReleaseRejected, match=r"50 requests, 25 errors.*: 50\.00% errors, more than 1%"):
-        await asked(fleet, target)
+        await judge_step(fleet, target)
     assert len(target.slept) == 1
 
 
 async def test_a_few_errors_in_the_beginning_are_waited_for(fleet: Fleet) -> None:
     target = Watched([(Numbers(), Numbers()), (many(5, 1), many(100)), (many(1000, 1), many(1000))])
-    _, told = await asked(fleet, target)
+    _, printed = await judge_step(fleet, target)
     assert len(target.slept) == 5
-    assert told[0].startswith("judge, shift to 5 %: 1000 requests, 1 errors, p99")
-    assert told[0].endswith(": fit")
+    assert printed[0].startswith("judge, shift to 5 %: 1000 requests, 1 errors, p99")
+    assert printed[0].endswith(": fit")
 
 
-async def test_a_slow_candidate_is_asked_no_more_than_it_takes_to_see_that(fleet: Fleet) -> None:
+async def test_a_slow_candidate_gets_no_more_requests_than_the_verdict_needs(fleet: Fleet) -> None:
     fleet.running["candidate"].delay = 0.05
     target = Watched([(Numbers(), Numbers())])
     with pytest.raises(
         ReleaseRejected, match=r"golden 4 of 4 right, p95 \d+\.\d ms: p95 .* more than 10\.0 ms"
     ):
-        await asked(fleet, target, requests=1000, p95_seconds=0.01)
+        await judge_step(fleet, target, requests=1000, p95_seconds=0.01)
     assert fleet.running["candidate"].asked == 4
 
 
-async def test_who_is_somebody_else_is_asked_nothing_more(fleet: Fleet) -> None:
+async def test_a_service_with_another_identity_gets_no_more_requests(fleet: Fleet) -> None:
     fleet.running["candidate"].sha256 = "another"
-    with pytest.raises(ReleaseRejected, match="asked who it is: /model says artifact_sha256 'another'"):
-        await asked(fleet, Watched([(Numbers(), Numbers())]))
+    with pytest.raises(ReleaseRejected, match="checked its identity: /model says artifact_sha256 'another'"):
+        await judge_step(fleet, Watched([(Numbers(), Numbers())]))
     assert fleet.running["candidate"].asked == 0
 
 
@@ -152,4 +154,4 @@ async def test_a_candidate_that_breaks_the_contract_is_refused(fleet: Fleet) -> 
 
     careless = Careless(running=fleet.running)
     with pytest.raises(SmokeError, match="the model's card has no median for each feature"):
-        await asked(careless, Watched([(Numbers(), Numbers())]), STAGE)
+        await judge_step(careless, Watched([(Numbers(), Numbers())]), STAGE)

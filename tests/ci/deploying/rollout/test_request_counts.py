@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploying.rollout.request_counts import Numbers, grown, of_metrics, of_series, total
+from deploying.rollout.request_counts import Numbers, of_metrics, of_series, sum_increases, total
 from errors import TargetError
 
 METRICS = """
@@ -59,7 +59,7 @@ def test_a_quantile_lies_within_its_bucket(
 def test_what_grew_is_counted_by_instance_and_new_or_restarted_ones_from_their_start() -> None:
     before = {"kept": Numbers(10, 1, {1.0: 10}), "restarted": Numbers(50, 0), "gone": Numbers(7, 7)}
     after = {"kept": Numbers(30, 2, {1.0: 25, 2.0: 5}), "restarted": Numbers(5, 1), "new": Numbers(1, 0)}
-    assert grown(before, after) == Numbers(26, 2, {1.0: 15, 2.0: 5})
+    assert sum_increases(before, after) == Numbers(26, 2, {1.0: 15, 2.0: 5})
 
 
 def test_numbers_are_added_and_nothing_is_nothing() -> None:
@@ -69,7 +69,7 @@ def test_numbers_are_added_and_nothing_is_nothing() -> None:
     assert Numbers(4, 1).error_share == 0.25
 
 
-def counted(kind: str, number: str) -> dict[str, Any]:
+def count_series(kind: str, number: str) -> dict[str, Any]:
     """Return a series of request_count."""
     return {
         "metric": {"labels": {"response_code_class": kind}},
@@ -77,7 +77,7 @@ def counted(kind: str, number: str) -> dict[str, Any]:
     }
 
 
-def timed(**distribution: Any) -> dict[str, Any]:
+def time_series(**distribution: Any) -> dict[str, Any]:
     """Return a series of request_latencies."""
     return {"points": [{"value": {"distributionValue": distribution}}]}
 
@@ -85,14 +85,14 @@ def timed(**distribution: Any) -> dict[str, Any]:
 def test_series_are_added_up_and_their_buckets_end_where_google_says() -> None:
     options = {"exponentialBuckets": {"numFiniteBuckets": 2, "growthFactor": 2, "scale": 100}}
     latencies = [
-        timed(bucketOptions=options, bucketCounts=["1", "2", "3", "4"]),
-        timed(bucketOptions=options),
+        time_series(bucketOptions=options, bucketCounts=["1", "2", "3", "4"]),
+        time_series(bucketOptions=options),
     ]
-    counts = [counted("2xx", "9"), counted("5xx", "1")]
+    counts = [count_series("2xx", "9"), count_series("5xx", "1")]
     assert of_series(counts, latencies) == Numbers(10, 1, {0.1: 1, 0.2: 2, 0.4: 3, math.inf: 4})
-    assert of_series([], [timed()]) == Numbers()
+    assert of_series([], [time_series()]) == Numbers()
 
 
 def test_latencies_in_buckets_that_are_not_understood_are_refused() -> None:
     with pytest.raises(TargetError, match="not understood"):
-        of_series([], [timed(bucketOptions={"explicitBuckets": {"bounds": [1]}}, bucketCounts=["1"])])
+        of_series([], [time_series(bucketOptions={"explicitBuckets": {"bounds": [1]}}, bucketCounts=["1"])])

@@ -1,4 +1,4 @@
-"""When a candidate gets more of the traffic, as a table."""
+"""Verdicts on candidates, as a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from deploying.rollout.request_counts import Numbers
-from deploying.rollout.verdict import Asked, Limits, identity, verdict
+from deploying.rollout.verdict import GoldenResults, Limits, identity, verdict
 
 DIGEST = f"sha256:{'a' * 64}"
 
@@ -20,46 +20,58 @@ def numbers(requests: int, errors: int = 0, milliseconds: float = 10) -> Numbers
 
 
 @pytest.mark.parametrize(
-    ("candidate", "running", "asked", "fault"),
+    ("candidate", "running", "answers", "fault"),
     [
-        # nobody came: the golden rows decide
-        (Numbers(), Numbers(), Asked(200, (), [0.01] * 200), None),
-        (Numbers(), Numbers(), Asked(200, ["predicts 1"], [0.01] * 200), "predicts 1"),
-        (Numbers(), Numbers(), Asked(200, (), [0.01] * 180 + [0.9] * 20), "p95 900.0 ms, more than 500.0 ms"),
-        (Numbers(), Numbers(), Asked(200, (), [0.01] * 195 + [0.9] * 5), None),
+        # no traffic: the golden rows decide
+        (Numbers(), Numbers(), GoldenResults(200, (), [0.01] * 200), None),
+        (Numbers(), Numbers(), GoldenResults(200, ["predicts 1"], [0.01] * 200), "predicts 1"),
+        (
+            Numbers(),
+            Numbers(),
+            GoldenResults(200, (), [0.01] * 180 + [0.9] * 20),
+            "p95 900.0 ms, more than 500.0 ms",
+        ),
+        (Numbers(), Numbers(), GoldenResults(200, (), [0.01] * 195 + [0.9] * 5), None),
         # errors
-        (numbers(200, 2), Numbers(), Asked(), None),
-        (numbers(200, 3), Numbers(), Asked(), "1.50% errors, more than 1%"),
-        (numbers(1000, 8), numbers(1000, 4), Asked(), None),
-        (numbers(1000, 10), numbers(1000, 4), Asked(), "1.00% errors, 0.5% more than the running release's"),
-        (numbers(1000, 10), numbers(100, 0), Asked(), None),  # too few to compare with
+        (numbers(200, 2), Numbers(), GoldenResults(), None),
+        (numbers(200, 3), Numbers(), GoldenResults(), "1.50% errors, more than 1%"),
+        (numbers(1000, 8), numbers(1000, 4), GoldenResults(), None),
+        (
+            numbers(1000, 10),
+            numbers(1000, 4),
+            GoldenResults(),
+            "1.00% errors, 0.5% more than the running release's",
+        ),
+        (numbers(1000, 10), numbers(100, 0), GoldenResults(), None),  # too few to compare with
         # latencies: from 1,000 samples of both the 99th percentile against the running release's
-        (numbers(1000, 0, 14), numbers(1000, 0, 10), Asked(), None),
-        (numbers(1000, 0, 20), numbers(1000, 0, 10), Asked(), None),  # 10 ms of slack
-        (numbers(1000, 0, 21), numbers(1000, 0, 10), Asked(), "p99 21.0 ms, more than 20.0 ms"),
-        (numbers(1000, 0, 151), numbers(1000, 0, 100), Asked(), "p99 151.0 ms, more than 150.0 ms"),
-        (numbers(1000, 0, 900), numbers(1000, 0, 800), Asked(), None),  # no ceiling then
+        (numbers(1000, 0, 14), numbers(1000, 0, 10), GoldenResults(), None),
+        (numbers(1000, 0, 20), numbers(1000, 0, 10), GoldenResults(), None),  # 10 ms of slack
+        (numbers(1000, 0, 21), numbers(1000, 0, 10), GoldenResults(), "p99 21.0 ms, more than 20.0 ms"),
+        (numbers(1000, 0, 151), numbers(1000, 0, 100), GoldenResults(), "p99 151.0 ms, more than 150.0 ms"),
+        (numbers(1000, 0, 900), numbers(1000, 0, 800), GoldenResults(), None),  # no ceiling then
         # fewer: the ceiling
-        (numbers(999, 0, 100), numbers(1000, 0, 10), Asked(), None),
-        (numbers(999, 0, 600), numbers(1000, 0, 10), Asked(), "p95 600.0 ms, more than 500.0 ms"),
-        (numbers(1000, 0, 600), numbers(999, 0, 600), Asked(), "p95 600.0 ms, more than 500.0 ms"),
+        (numbers(999, 0, 100), numbers(1000, 0, 10), GoldenResults(), None),
+        (numbers(999, 0, 600), numbers(1000, 0, 10), GoldenResults(), "p95 600.0 ms, more than 500.0 ms"),
+        (numbers(1000, 0, 600), numbers(999, 0, 600), GoldenResults(), "p95 600.0 ms, more than 500.0 ms"),
     ],
 )
 def test_a_candidate_s_numbers_decide(
-    candidate: Numbers, running: Numbers, asked: Asked, fault: str | None
+    candidate: Numbers, running: Numbers, answers: GoldenResults, fault: str | None
 ) -> None:
-    fallen = verdict(candidate, running, asked, Limits())
+    fallen = verdict(candidate, running, answers, Limits())
     assert (fallen.good, list(fallen.faults)) == (fault is None, [fault] if fault else [])
 
 
 def test_a_verdict_says_its_figures() -> None:
-    asked = Asked(150, ["wrong"], [0.001] * 150)
-    fallen = verdict(numbers(50, 0, 10), numbers(950, 2, 10), asked, Limits())
+    answers = GoldenResults(150, ["wrong"], [0.001] * 150)
+    fallen = verdict(numbers(50, 0, 10), numbers(950, 2, 10), answers, Limits())
     assert str(fallen) == (
         "50 requests, 0 errors, p99 10.0 ms, running 950 requests, 2 errors, p99 10.0 ms, "
         "golden 149 of 150 right, p95 1.0 ms: wrong"
     )
-    assert str(verdict(Numbers(), Numbers(), Asked(), Limits())).endswith("running 0 requests, 0 errors: fit")
+    assert str(verdict(Numbers(), Numbers(), GoldenResults(), Limits())).endswith(
+        "running 0 requests, 0 errors: fit"
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,13 +89,13 @@ def test_a_verdict_says_its_figures() -> None:
         ),
     ],
 )
-def test_a_service_is_told_from_another_by_version_digest_and_hashes(
+def test_a_service_is_identified_by_version_digest_and_hashes(
     model: Mapping[str, object], differences: list[str]
 ) -> None:
     assert identity(model, {"artifact_sha256": "x"}, "v1.0.0", DIGEST) == differences
 
 
 def test_golden_answers_are_added_up() -> None:
-    both = Asked(1, ["a"], [0.1]) + Asked(2, (), [0.2, 0.3])
-    assert both == Asked(3, ["a"], [0.1, 0.2, 0.3])
-    assert (both.quantile(0), both.quantile(1), Asked().quantile(0.5)) == (0.1, 0.3, 0.0)
+    both = GoldenResults(1, ["a"], [0.1]) + GoldenResults(2, (), [0.2, 0.3])
+    assert both == GoldenResults(3, ["a"], [0.1, 0.2, 0.3])
+    assert (both.quantile(0), both.quantile(1), GoldenResults().quantile(0.5)) == (0.1, 0.3, 0.0)

@@ -44,7 +44,7 @@ def test_an_alert_of_a_deployment_leads_to_its_entry() -> None:
 
 def test_a_deployment_that_failed_holds_back_no_alert_of_another_environment() -> None:
     place = alerts.Place("production", "Swarm milestone2")
-    alert = alerts.failed("the deployment", place, ValueError(), datetime.now(UTC))
+    alert = alerts.alert_failure("the deployment", place, ValueError(), datetime.now(UTC))
     (rule,) = yaml.safe_load((MONITORING / "alertmanager.yml").read_text())["inhibit_rules"]
     assert set(alert.labels) - {"severity"} <= set(rule["equal"])
 

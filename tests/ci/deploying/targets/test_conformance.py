@@ -167,7 +167,7 @@ async def test_a_rollback_takes_a_running_deployment_over_which_then_stops(lab: 
     first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
     async with worker(lab, "the one") as one:
         await one.deploy(first)
-        with pytest.raises(TakenOver, match="taken over by somebody who has finished"):
+        with pytest.raises(TakenOver, match="taken over by another deployment, which has ended"):
             await one.deployment.deploy(second, Interrupted("rollback", lab, second))
         seen = await one.target.look()
         assert (seen.live, seen.candidate) == (str(first), None)
@@ -220,5 +220,5 @@ async def test_a_judge_has_somebody_to_ask(lab: Lab) -> None:
     release = await lab.release("v1.0.0")
     async with worker(lab) as somebody:
         await somebody.deploy(release)
-        with pytest.raises(ReleaseRejected, match="has no candidate to ask"):
+        with pytest.raises(ReleaseRejected, match="has no candidate to judge"):
             await somebody.judge.judge(somebody.target, release, "stage")

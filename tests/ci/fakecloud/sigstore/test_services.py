@@ -52,7 +52,7 @@ def ask(lab: Lab, token: str | None, request: bytes | None = None) -> httpx.Resp
     return httpx.post(f"{lab.base}{FULCIO}", json={"certificateSigningRequest": pem}, headers=headers)
 
 
-def forged(lab: Lab, ring: KeyRing | None = None, changed: Mapping[str, object] | None = None) -> str:
+def forge(lab: Lab, ring: KeyRing | None = None, changed: Mapping[str, object] | None = None) -> str:
     """Return a token with some of its claims changed."""
     claims = {**jwt.decode(lab.token().reveal(), options={"verify_signature": False}), **(changed or {})}
     now = time.time()
@@ -92,7 +92,7 @@ def test_a_certificate_says_what_the_token_says_and_lasts_ten_minutes(lab: Lab) 
     ],
 )
 def test_a_token_that_is_not_for_sigstore_has_no_certificate(lab: Lab, changed: dict[str, object]) -> None:
-    answer = ask(lab, forged(lab, changed=changed))
+    answer = ask(lab, forge(lab, changed=changed))
     assert (answer.status_code, answer.json()["message"]) == (401, IDENTITY)
 
 
@@ -105,7 +105,7 @@ def test_a_token_of_another_provider_s_has_no_certificate(lab: Lab) -> None:
 
 
 def test_a_token_of_a_foreign_key_or_none_has_no_certificate(lab: Lab) -> None:
-    for token, why in ((forged(lab, KeyRing()), IDENTITY), ("a.b.c", IDENTITY), (None, CREDENTIALS)):
+    for token, why in ((forge(lab, KeyRing()), IDENTITY), ("a.b.c", IDENTITY), (None, CREDENTIALS)):
         answer = ask(lab, token)
         assert (answer.status_code, answer.json()) == (401, {"code": 16, "message": why})
 
@@ -139,7 +139,7 @@ def test_a_body_that_is_no_request_is_refused(lab: Lab) -> None:
         assert (answer.status_code, answer.json()["message"]) == (400, UNPARSED)
 
 
-def proposed(lab: Lab, **changed: object) -> dict[str, Any]:
+def make_proposal(lab: Lab, **changed: object) -> dict[str, Any]:
     """Return an entry as clients propose it, with parts of its content changed."""
     key = ec.generate_private_key(ec.SECP256R1())
     fulcio: Fulcio = lab.sigstore.fulcio
@@ -159,7 +159,7 @@ def add(lab: Lab, entry: object) -> httpx.Response:
 
 
 def test_an_entry_is_taken_once(lab: Lab) -> None:
-    entry = proposed(lab)
+    entry = make_proposal(lab)
     [(name, taken)] = add(lab, entry).raise_for_status().json().items()
     body = json.loads(base64.b64decode(taken["body"]))
     assert body["spec"]["payloadHash"]["value"] == hashlib.sha256(STATEMENT).hexdigest()
@@ -169,7 +169,7 @@ def test_an_entry_is_taken_once(lab: Lab) -> None:
 
 
 def test_an_entry_whose_signature_is_not_its_verifier_s_is_refused(lab: Lab) -> None:
-    other = proposed(lab)["spec"]["proposedContent"]["verifiers"]
+    other = make_proposal(lab)["spec"]["proposedContent"]["verifiers"]
     changes: list[dict[str, object]] = [
         {"verifiers": other},
         {"verifiers": []},
@@ -177,7 +177,7 @@ def test_an_entry_whose_signature_is_not_its_verifier_s_is_refused(lab: Lab) -> 
         {"envelope": "no JSON"},
     ]
     for changed in changes:
-        answer = add(lab, proposed(lab, **changed))
+        answer = add(lab, make_proposal(lab, **changed))
         assert answer.status_code == 400
         assert answer.json()["message"] == "error processing entry: could not verify envelope"
 
@@ -188,7 +188,7 @@ def test_what_is_no_entry_is_refused(lab: Lab, entry: object) -> None:
 
 
 def test_an_entry_of_another_kind_is_refused(lab: Lab) -> None:
-    answer = add(lab, {**proposed(lab), "kind": "hashedrekord"})
+    answer = add(lab, {**make_proposal(lab), "kind": "hashedrekord"})
     assert answer.json()["message"] == "error processing entry: entry kind 'hashedrekord' is not supported"
 
 
