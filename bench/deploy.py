@@ -46,7 +46,7 @@ from rehearsal.simulated_users import Users
 class Lean(Users):
     upstream = Upstream()  # httpx takes more of the machine than all that is measured
 
-    async def _ask(self, question):
+    async def _send(self, question):
         body, url = json.dumps(question).encode(), self.address.url
         try:
             answer = await self.upstream.ask(url, 'POST', '/predict', HEADERS, body)

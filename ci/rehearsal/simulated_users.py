@@ -36,18 +36,22 @@ class Users:
             for row in cycle(self.golden.rows):
                 await anyio.sleep_until(due)
                 await free.acquire()
-                group.start_soon(self._ask, {"features": row.features}, free)
+                group.start_soon(self._send_and_release, {"features": row.features}, free)
                 due = max(due + 1 / self.rate, anyio.current_time())
 
-    async def _ask(self, question: dict[str, Any], free: anyio.Semaphore) -> None:
+    async def _send_and_release(self, question: dict[str, Any], free: anyio.Semaphore) -> None:
+        try:
+            await self._send(question)
+        finally:
+            free.release()
+
+    async def _send(self, question: dict[str, Any]) -> None:
         url, headers = f"{self.address.url}/predict", await self.address.headers()
         try:
             answer = await self.http.post(url, json=question, headers=headers)
             self.answered[answer.raise_for_status().json()["model_version"]] += 1
         except (httpx.HTTPError, ValueError, LookupError) as error:
             self.lost.append(f"{error!r}")
-        finally:
-            free.release()
 
     def __str__(self) -> str:
         shares = ", ".join(f"{number} by {version}" for version, number in sorted(self.answered.items()))
