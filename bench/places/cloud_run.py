@@ -18,7 +18,7 @@ from bench.places.place import ROOT, Place, started, train_model
 from deploying.rollout.target import Address, Target
 from deploying.targets.cloud_run import CloudRun, Settings
 from fakecloud import addresses
-from fakecloud.state.fixtures import World, usual_world
+from fakecloud.state.fixtures import World, usual_world, with_deployers
 from image import archive_reader
 from keyless.endpoints import Endpoints
 from keyless.federation import Federation
@@ -29,6 +29,8 @@ from net.tokens import Token
 from oci.reference import Image, Release
 from oci.repository import connect
 from tests.ci.conftest import Archive, serving_registry
+
+ENVIRONMENT = "production"  # of GitHub's, whose jobs may deploy
 
 
 @dataclass
@@ -46,12 +48,12 @@ class CloudRunPlace:
 
     @asynccontextmanager
     async def open_target(self) -> AsyncIterator[tuple[Target, Retrying]]:
-        """Open the driver, with the job's identity."""
+        """Open the driver, as the account that deploys to production."""
         world = self.world
         given = Given(addresses.request_url(self.base), Token(world.request_token))
         endpoints = Endpoints.of(addresses.endpoints(self.base, world))
         provider = Provider.of(world.provider.resource)
-        identity = Identity(provider, world.service_account, given, endpoints)
+        identity = Identity(provider, world.deployers[ENVIRONMENT], given, endpoints)
         settings = Settings(world.repository.project, world.repository.location, "bench", lag=0)
         async with patient(30) as client:
             yield CloudRun.of(settings, Federation(identity, client), client), client
@@ -112,7 +114,10 @@ def cloud_run(folder: Path) -> Iterator[Place]:
         process = stack.enter_context(started(*words, environment=environment, stdout=subprocess.PIPE))
         assert process.stdout
         base = process.stdout.readline().decode().rpartition(" ")[2].strip()
-        world = usual_world(ticket, control_key=key)
+        world = with_deployers(usual_world(ticket, control_key=key))
+        run = {"ref": "refs/tags/v1.0.0", "environment": ENVIRONMENT}
+        headers = {"Authorization": f"Bearer {key}"}
+        httpx.post(f"{base}{addresses.CONTROL}/runs", json=run, headers=headers).raise_for_status()
         place = CloudRunPlace(base, world, key, registry_url, folder, model, stack)
         threading.Thread(target=place.start_revisions, daemon=True).start()
         yield place
