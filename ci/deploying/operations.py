@@ -87,7 +87,7 @@ class Operations:
             try:
                 told.append(f"{each}: {await self._told(self.environments.named(each))}")
             except PipelineError as error:
-                failed.append(f"{each}: {error}")
+                failed.append(f"{each}: {error.message}")
         if failed:
             raise TargetError("\n".join([*told, "history: not every environment can be asked", *failed]))
         return "\n".join(told)

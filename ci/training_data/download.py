@@ -6,7 +6,6 @@ from pathlib import Path
 
 import httpx
 
-from advice.known_errors import advice
 from errors import DataUnavailable, NoAnswer
 from keyless.federation import Federation
 from keyless.google_identity import Identity, known
@@ -61,7 +60,7 @@ async def _fetch(table: Address, identity: Identity | None, client: Retrying, pa
         finally:
             await answer.aclose()
     except NoAnswer as error:
-        raise DataUnavailable(f"data: {table.url}: {error}") from error
+        raise DataUnavailable(f"data: {table.url}: {error.message}") from error
     return sha256.hexdigest()
 
 
@@ -98,4 +97,4 @@ async def _check(
         return
     problem = f"data: {table.url} answered {said(await whole(answer), token)}"
     names = known(identity, {}) | {"bucket": table.object[0]} if identity else {}
-    raise DataUnavailable(problem + advice(problem, {}, **names))
+    raise DataUnavailable(problem, **names)
