@@ -1,245 +1,369 @@
-"""What can go wrong in the pipeline, outside the containers that it runs.
+"""Errors of the pipeline, as a tree.
 
     PipelineError
-    ├── InvalidReference       a tag, registry or name that nothing can be published under
-    ├── InvalidLayout          an image archive that is damaged, ambiguous or too large
-    ├── InvalidData            an address of the table to train on that nothing can be fetched from
-    ├── DataUnavailable        the table to train on could not be fetched, or is another one
-    ├── InvalidCard            a trained model's card that does not say what it has to
-    ├── InvalidRevision        no commit that could be released
-    ├── ImagesDiffer           two images that should be one and the same
-    ├── NotVerified            an image, or what is published about it, is not what it is said to be
-    ├── SigningFailed          Sigstore gave no signature for a release
-    ├── InvalidTrust           the pinned files of Sigstore are not what its clients take
-    ├── PlatformRefused        an image, or a machine, of another platform than releases have
-    ├── StandInRefused         an image from a stand-in base was to leave this machine
-    ├── DirtyRefused           an image of more than a commit was to leave this machine
-    ├── NoAdvisories           nothing to look the parts of a release up in
-    ├── Vulnerable             something grave is known against a part of a release
-    ├── InvalidFault           a fault that the rehearsal does not have
-    ├── InvalidScenario        a scenario that the rehearsal does not have
-    ├── RegistryError          the registry did not do what it was asked
-    │   ├── RegistryUnreachable    no answer, or for now only that it cannot
-    │   ├── RegistryDenied         it asks for credentials, or they do not suffice
-    │   └── TagTaken               the tag names other content already
-    ├── GoogleError            Google, or whoever vouches for us to it, was asked in vain
-    │   ├── InvalidIdentity        the name of a workload identity provider or service account is not one
-    │   ├── InvalidEndpoints       the file of --google-endpoints is not one
-    │   ├── InvalidCondition       an attribute condition that is malformed or beyond what is understood
-    │   ├── InvalidSetup           a name that nothing can be set up for at Google
-    │   ├── NoAnswer               no answer, or none in the time that there is
-    │   │   └── UnusableAnswer         a response that is too large, too slow or compressed unasked
-    │   ├── IdentityError          no identity token, or one that is broken
-    │   ├── ExchangeRefused        the Security Token Service took no identity token for an access token
-    │   ├── ImpersonationRefused   IAM gave no token of the service account
-    │   ├── Unexplained            a text in which no known error is found
-    │   └── NotReady               doctor found what would keep a release from working
-    ├── SmokeError             the built image does not answer as the release has to
-    ├── InvalidEnvironment     deploy/environments.toml says something that nothing can be deployed by
-    ├── TargetError            a place where releases run did not do what it was asked
-    │   ├── TargetChanged          somebody changed it since it was looked at
-    │   ├── TargetBusy             a deployment of somebody else's is under way there
-    │   ├── TakenOver              somebody has taken this deployment over
-    │   ├── NotStarted             a release does not become ready there
-    │   └── InvalidJournal         its journal is not one
-    ├── ReleaseRejected        a release was judged not to be fit
-    ├── RolledBack             a release went wrong, and what was there before is there again
-    ├── NothingToRestore       there is no good release to go back to, or to go on with
-    ├── InvalidAlertmanager    an address that Alertmanager cannot be at
-    ├── NotAlerted             Alertmanager did not take what it was told of a deployment
-    └── RehearsalFailed        a rehearsed release ended before it was done
+    ├── InvalidReference         release.invalid_reference
+    ├── InvalidCard              release.invalid_card
+    ├── InvalidRevision          release.no_commit
+    ├── DirtyRefused             release.uncommitted_changes
+    ├── StandInRefused           release.stand_in_base
+    ├── PlatformRefused          release.wrong_platform
+    ├── SmokeError               release.smoke_test_failed
+    ├── NotVerified              release.not_verified
+    ├── InvalidLayout            image.invalid_layout
+    ├── ImagesDiffer             image.not_identical
+    ├── InvalidData              data.invalid_address
+    ├── DataUnavailable          data.unavailable
+    ├── SigningFailed            signing.failed
+    ├── InvalidTrust             signing.invalid_trust
+    ├── NoAdvisories             scan.no_advisories
+    ├── Vulnerable               scan.vulnerable
+    ├── RegistryError            registry.failed
+    │   ├── RegistryUnreachable  registry.unreachable
+    │   ├── RegistryDenied       registry.denied
+    │   └── TagTaken             registry.tag_taken
+    ├── GoogleError              (raised only as one of these)
+    │   ├── InvalidIdentity      google.invalid_identity
+    │   ├── InvalidEndpoints     google.invalid_endpoints
+    │   ├── InvalidCondition     google.invalid_condition
+    │   ├── InvalidSetup         google.invalid_setup
+    │   ├── NoAnswer             http.no_response
+    │   │   └── UnusableAnswer   http.unusable_response
+    │   ├── IdentityError        google.no_identity_token
+    │   ├── ExchangeRefused      google.exchange_refused
+    │   ├── ImpersonationRefused google.impersonation_refused
+    │   ├── Unexplained          explain.unknown_error
+    │   └── NotReady             doctor.not_ready
+    ├── InvalidEnvironment       deployment.invalid_environment
+    ├── TargetError              deployment.target_failed
+    │   ├── TargetChanged        deployment.target_changed
+    │   ├── TargetBusy           deployment.target_busy
+    │   ├── TakenOver            deployment.taken_over
+    │   ├── NotStarted           deployment.not_started
+    │   └── InvalidJournal       deployment.invalid_journal
+    ├── ReleaseRejected          deployment.release_rejected
+    ├── RolledBack               deployment.rolled_back
+    ├── NothingToRestore         deployment.nothing_to_restore
+    ├── InvalidAlertmanager      alerting.invalid_address
+    ├── NotAlerted               alerting.not_delivered
+    ├── InvalidFault             rehearsal.unknown_fault
+    ├── InvalidScenario          rehearsal.unknown_scenario
+    └── RehearsalFailed          rehearsal.failed
 
-Every message says which subsystem speaks, which value it is about, and what to do next.
+A code is stable: docs/runbook.md has an entry for each, and tests match it. A message may be reworded; it
+names the subsystem, the value at fault and, where there is one, the command that fixes the problem.
 """
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from advice.known_errors import advice
+
+# A message that has a fix already gets no other one.
+_FIX = "\n  fix: "
 
 
 class PipelineError(Exception):
-    """Anything that the pipeline itself refuses or fails at."""
+    """A refusal or failure of the pipeline.
+
+    `problem` says what failed. `claims` are those of the identity token that was used, and `names` are
+    resources of the caller's; the cause and fix of a known error mention both. Printed is the message and
+    the line `runbook: CODE`; text that goes into other text, such as a journal or an alert, is `message`.
+    """
+
+    code: ClassVar[str] = "pipeline.failed"
+
+    def __init__(self, problem: str, claims: Mapping[str, object] | None = None, /, **names: str) -> None:
+        super().__init__(problem)
+        self.problem, self.claims, self.names = problem, claims, names
+
+    @property
+    def message(self) -> str:
+        """The problem, with cause and fix when the error is known."""
+        if _FIX in self.problem:
+            return self.problem
+        return self.problem + advice(self.problem, self.claims, **self.names)
+
+    def __str__(self) -> str:
+        return f"{self.message}\nrunbook: {self.code}"
 
 
 class InvalidReference(PipelineError):
-    """A tag, registry or name that nothing can be published under."""
+    """A version, registry or image name is malformed."""
 
-
-class InvalidLayout(PipelineError):
-    """An image archive that is damaged, ambiguous or too large."""
-
-
-class InvalidData(PipelineError):
-    """An address of the table to train on is one that nothing can be fetched from."""
-
-
-class DataUnavailable(PipelineError):
-    """The table to train on could not be fetched, or is another one."""
+    code = "release.invalid_reference"
 
 
 class InvalidCard(PipelineError):
-    """A trained model's card does not say what it has to."""
+    """A trained model's card lacks a required value."""
+
+    code = "release.invalid_card"
 
 
 class InvalidRevision(PipelineError):
-    """There is no commit that could be released."""
+    """The project has no commit to release."""
 
-
-class ImagesDiffer(PipelineError):
-    """Two images that should be one and the same are not."""
-
-
-class NotVerified(PipelineError):
-    """An image, or what is published about it, is not what it is said to be."""
-
-
-class SigningFailed(PipelineError):
-    """Sigstore gave no signature for a release."""
-
-
-class InvalidTrust(PipelineError):
-    """The pinned files of Sigstore are not what its clients take."""
-
-
-class PlatformRefused(PipelineError):
-    """An image is for another platform than releases are, or is made on a machine of another one."""
-
-
-class StandInRefused(PipelineError):
-    """An image from a stand-in base was to leave this machine."""
+    code = "release.no_commit"
 
 
 class DirtyRefused(PipelineError):
-    """An image of more than a commit was to leave this machine."""
+    """An image with uncommitted changes must not leave this machine."""
+
+    code = "release.uncommitted_changes"
 
 
-class NoAdvisories(PipelineError):
-    """There is nothing to look the parts of a release up in."""
+class StandInRefused(PipelineError):
+    """An image with a stand-in base must not leave this machine."""
+
+    code = "release.stand_in_base"
 
 
-class Vulnerable(PipelineError):
-    """Something grave is known against a part of a release."""
+class PlatformRefused(PipelineError):
+    """An image, or the machine that builds it, has another platform than releases have."""
 
-
-class InvalidFault(PipelineError):
-    """A fault that the rehearsal does not have."""
-
-
-class InvalidScenario(PipelineError):
-    """A scenario that the rehearsal does not have."""
-
-
-class RegistryError(PipelineError):
-    """The registry did not do what it was asked."""
-
-
-class RegistryUnreachable(RegistryError):
-    """The registry gave no answer, or for now only that it cannot."""
-
-
-class RegistryDenied(RegistryError):
-    """The registry asks for credentials, or they do not suffice."""
-
-
-class TagTaken(RegistryError):
-    """The tag names other content already."""
-
-
-class GoogleError(PipelineError):
-    """Google, or whoever vouches for us to it, was asked in vain."""
-
-
-class InvalidIdentity(GoogleError):
-    """The name of a workload identity provider or service account is not one."""
-
-
-class InvalidEndpoints(GoogleError):
-    """The file of --google-endpoints is not one."""
-
-
-class InvalidCondition(GoogleError):
-    """An attribute condition is malformed, or beyond what is understood here."""
-
-
-class InvalidSetup(GoogleError):
-    """A name that nothing can be set up for at Google."""
-
-
-class NoAnswer(GoogleError):
-    """There was no answer, or none in the time that there is."""
-
-
-class UnusableAnswer(NoAnswer):
-    """A response is too large, comes too slowly, or is compressed though that was not requested."""
-
-
-class IdentityError(GoogleError):
-    """There is no identity token, or it is broken."""
-
-
-class ExchangeRefused(GoogleError):
-    """The Security Token Service took no identity token for an access token."""
-
-
-class ImpersonationRefused(GoogleError):
-    """IAM gave no token of the service account."""
-
-
-class Unexplained(GoogleError):
-    """No known error is found in a text."""
-
-
-class NotReady(GoogleError):
-    """Doctor found what would keep a release from working."""
+    code = "release.wrong_platform"
 
 
 class SmokeError(PipelineError):
-    """The built image does not answer as the release has to."""
+    """A service does not respond as the release has to."""
+
+    code = "release.smoke_test_failed"
+
+
+class NotVerified(PipelineError):
+    """A published image, or a document attached to it, fails verification."""
+
+    code = "release.not_verified"
+
+
+class InvalidLayout(PipelineError):
+    """An image archive is damaged, ambiguous or too large."""
+
+    code = "image.invalid_layout"
+
+
+class ImagesDiffer(PipelineError):
+    """Two builds that have to be identical differ."""
+
+    code = "image.not_identical"
+
+
+class InvalidData(PipelineError):
+    """The address of the training data is malformed or lacks a SHA-256."""
+
+    code = "data.invalid_address"
+
+
+class DataUnavailable(PipelineError):
+    """The training data cannot be fetched, or has another SHA-256."""
+
+    code = "data.unavailable"
+
+
+class SigningFailed(PipelineError):
+    """Sigstore issued no signature for a release."""
+
+    code = "signing.failed"
+
+
+class InvalidTrust(PipelineError):
+    """Sigstore's client cannot read its pinned files."""
+
+    code = "signing.invalid_trust"
+
+
+class NoAdvisories(PipelineError):
+    """There is no usable source of advisories."""
+
+    code = "scan.no_advisories"
+
+
+class Vulnerable(PipelineError):
+    """A part of a release has a known vulnerability at or above the severity given."""
+
+    code = "scan.vulnerable"
+
+
+class RegistryError(PipelineError):
+    """A request to a registry failed."""
+
+    code = "registry.failed"
+
+
+class RegistryUnreachable(RegistryError):
+    """The registry does not respond, or cannot for now."""
+
+    code = "registry.unreachable"
+
+
+class RegistryDenied(RegistryError):
+    """The registry requires credentials, or those given lack a permission."""
+
+    code = "registry.denied"
+
+
+class TagTaken(RegistryError):
+    """The tag already names an image with other content."""
+
+    code = "registry.tag_taken"
+
+
+class GoogleError(PipelineError):
+    """A request to Google or to the identity provider failed, or a value for one is invalid."""
+
+    code = "google.failed"
+
+
+class InvalidIdentity(GoogleError):
+    """The name of a workload identity provider or service account is malformed or missing."""
+
+    code = "google.invalid_identity"
+
+
+class InvalidEndpoints(GoogleError):
+    """The file of --google-endpoints is invalid."""
+
+    code = "google.invalid_endpoints"
+
+
+class InvalidCondition(GoogleError):
+    """An attribute condition is malformed, or uses more of CEL than is supported."""
+
+    code = "google.invalid_condition"
+
+
+class InvalidSetup(GoogleError):
+    """A name that Google would refuse, or a repository that does not exist."""
+
+    code = "google.invalid_setup"
+
+
+class NoAnswer(GoogleError):
+    """A server sent no response in time."""
+
+    code = "http.no_response"
+
+
+class UnusableAnswer(NoAnswer):
+    """A response is too large, too slow, or compressed although that was not requested."""
+
+    code = "http.unusable_response"
+
+
+class IdentityError(GoogleError):
+    """There is no identity token, or it is malformed."""
+
+    code = "google.no_identity_token"
+
+
+class ExchangeRefused(GoogleError):
+    """The Security Token Service refused to exchange the identity token."""
+
+    code = "google.exchange_refused"
+
+
+class ImpersonationRefused(GoogleError):
+    """IAM refused a token of the service account."""
+
+    code = "google.impersonation_refused"
+
+
+class Unexplained(GoogleError):
+    """A text contains no known error."""
+
+    code = "explain.unknown_error"
+
+
+class NotReady(GoogleError):
+    """A check of doctor failed, so a release would fail."""
+
+    code = "doctor.not_ready"
 
 
 class InvalidEnvironment(PipelineError):
-    """deploy/environments.toml says something that nothing can be deployed by."""
+    """A setting in deploy/environments.toml is missing or invalid."""
+
+    code = "deployment.invalid_environment"
 
 
 class TargetError(PipelineError):
-    """A place where releases run did not do what it was asked."""
+    """A deployment target refused a request or did not respond."""
+
+    code = "deployment.target_failed"
 
 
 class TargetChanged(TargetError):
-    """Somebody changed a target since it was looked at."""
+    """The service has changed since its state was read."""
+
+    code = "deployment.target_changed"
 
 
 class TargetBusy(TargetError):
-    """A deployment of somebody else's is under way."""
+    """Another deployment to the target is under way."""
+
+    code = "deployment.target_busy"
 
 
 class TakenOver(TargetError):
-    """Somebody has taken this deployment over."""
+    """Another operator has taken this deployment over."""
+
+    code = "deployment.taken_over"
 
 
 class NotStarted(TargetError):
     """A release does not become ready."""
 
+    code = "deployment.not_started"
+
 
 class InvalidJournal(TargetError):
-    """A target's journal is not one."""
+    """The journal of a target is malformed."""
+
+    code = "deployment.invalid_journal"
 
 
 class ReleaseRejected(PipelineError):
-    """A release was judged not to be fit."""
+    """A candidate failed its trial."""
+
+    code = "deployment.release_rejected"
 
 
 class RolledBack(PipelineError):
-    """A release went wrong, and what was there before is there again."""
+    """A deployment failed, and the release before it is live again."""
+
+    code = "deployment.rolled_back"
 
 
 class NothingToRestore(PipelineError):
-    """There is no good release to go back to, or to go on with."""
+    """There is no good release to restore or to promote."""
+
+    code = "deployment.nothing_to_restore"
 
 
 class InvalidAlertmanager(PipelineError):
-    """An address is one that Alertmanager cannot be at."""
+    """The address of Alertmanager is malformed."""
+
+    code = "alerting.invalid_address"
 
 
 class NotAlerted(PipelineError):
-    """Alertmanager did not take what it was told of a deployment."""
+    """Alertmanager did not accept an alert about a deployment."""
+
+    code = "alerting.not_delivered"
+
+
+class InvalidFault(PipelineError):
+    """The rehearsal has no such fault."""
+
+    code = "rehearsal.unknown_fault"
+
+
+class InvalidScenario(PipelineError):
+    """The rehearsal has no such scenario."""
+
+    code = "rehearsal.unknown_scenario"
 
 
 class RehearsalFailed(PipelineError):
-    """A rehearsed release ended before it was done."""
+    """A rehearsed release failed."""
+
+    code = "rehearsal.failed"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import dagger
 from dagger import BuildArg, DefaultPath, Doc, Ignore, Name, dag, object_type
 
-from advice import known_errors
+from advice import explanation
 from deploying.environments import FILE as ENVIRONMENTS
 from deploying.environments import Environments
 from deploying.operations import Operations, smoke_test
@@ -417,7 +417,7 @@ class Ci:
     @function()
     def explain(self, text: Annotated[str, Doc("An error, or a log with one in it")]) -> str:
         """Explain the known errors of releases in a text: why they come and what ends them."""
-        return known_errors.explain(text)
+        return explanation.explain(text)
 
     @function(cache="never")
     async def setup_google(

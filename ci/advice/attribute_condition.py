@@ -1,5 +1,5 @@
-"""The attribute condition and mapping of the workload identity provider: what setup-google prints, the
-rehearsal enforces and doctor checks a token's claims against.
+"""Attribute condition of the workload identity provider: setup-google prints it, the rehearsal enforces it,
+and doctor checks a token's claims against it.
 
 The condition is a small part of CEL: clauses on one claim each, joined by &&.
 https://docs.github.com/en/actions/reference/security/oidc lists the claims of GitHub's tokens.
@@ -10,20 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from advice.attribute_mapping import WORKFLOW
 from errors import InvalidCondition
-
-# Numeric ids outlive renames, and nobody can register them anew. The subject stays below Google's 127 bytes
-# however long the names of owner and repository are, and leads from an audit log to the run.
-MAPPING = {
-    "google.subject": "assertion.repository_id + ':' + assertion.run_id",
-    "attribute.repository_id": "assertion.repository_id",
-    "attribute.repository_owner_id": "assertion.repository_owner_id",
-    "attribute.ref": "assertion.ref",
-    # What a binding of production's account demands: the repository's job in that environment of GitHub's.
-    "attribute.environment": "assertion.repository_id + ':' + "
-    "(has(assertion.environment) ? assertion.environment : 'none')",
-}
-WORKFLOW = ".github/workflows/milestone2-ci.yml"
 
 _CLAUSE = re.compile(
     r"""\s*assertion\.(\w+)(?:\s*(==|!=)\s*|\.(startsWith|contains)\(\s*)(['"])([^'"\\]*)\4(\)?)\s*"""

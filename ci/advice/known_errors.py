@@ -1,4 +1,4 @@
-"""Explanation of known errors in a text: the most special of those that show."""
+"""Known errors in a text, and the advice of the most specific one."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,6 @@ from advice.identity_signals import IDENTITY_SIGNALS
 from advice.resource_signals import RESOURCE_SIGNALS
 from advice.signals import NAMES, Signal
 from advice.signature_signals import SIGNATURE_SIGNALS
-from errors import Unexplained
 
 # The more special comes first: of several that show, an error message has the first.
 SIGNALS = (*SIGNATURE_SIGNALS, *IDENTITY_SIGNALS, *RESOURCE_SIGNALS)
@@ -51,20 +50,10 @@ def advice(text: str, claims: Mapping[str, object] | None = None, **known: str) 
         [f"{name}={claims[name]!r}" for name in found.claims if name in claims] if found and claims else []
     )
     lines = [f"  claims: {', '.join(shown)}"] if shown else []
-    return "".join(f"\n{line}" for line in [*lines, *([_told(found, known)] if found else [])])
+    return "".join(f"\n{line}" for line in [*lines, *([solution(found, known)] if found else [])])
 
 
-def explain(text: str) -> str:
-    """Return every known error that a text shows; raises Unexplained when there is none."""
-    found = find_signals(text)
-    if not found:
-        raise Unexplained(
-            f"explain: none of the {len(SIGNALS)} known errors is in this text; `dagger call doctor` with "
-            "publish's arguments tries each step of a release by itself"
-        )
-    return "\n".join(f"{signal.name}\n{_told(signal, {})}" for signal in found)
-
-
-def _told(signal: Signal, known: dict[str, str]) -> str:
-    names = NAMES | known
+def solution(signal: Signal, known: Mapping[str, str]) -> str:
+    """Return the cause and the fix of a known error, two lines, with the names that are known."""
+    names = {**NAMES, **known}
     return f"  cause: {signal.cause.format_map(names)}\n  fix: {signal.fix.format_map(names)}"

@@ -6,7 +6,7 @@ white space is one blank. `tests/ci/advice/seen_errors.toml` has what people rea
 
 from dataclasses import dataclass
 
-from advice import attribute_condition
+from advice import attribute_mapping
 
 # What stands in a command whose value is not known.
 NAMES = {
@@ -29,7 +29,7 @@ NAMES = {
     "repository": "REPOSITORY",
 }
 _PROVIDER = "{provider} --location=global --workload-identity-pool={pool} --project={number}"
-MAPPING = ",".join(f"{target}={source}" for target, source in attribute_condition.MAPPING.items())
+MAPPING = ",".join(f"{target}={source}" for target, source in attribute_mapping.MAPPING.items())
 UPDATE = f"gcloud iam workload-identity-pools providers update-oidc {_PROVIDER}"
 DESCRIBE = f"gcloud iam workload-identity-pools providers describe {_PROVIDER}"
 IN_REPOSITORY = "{repository} --location={location} --project={project}"

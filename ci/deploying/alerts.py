@@ -82,7 +82,9 @@ class Alertmanager:
             )
             try:
                 answer = await client.send(request)
-            except (NoAnswer, httpx.HTTPError) as error:
+            except NoAnswer as error:
+                raise NotAlerted(f"alertmanager: {error.message}") from None
+            except httpx.HTTPError as error:
                 raise NotAlerted(f"alertmanager: {error}") from None
         if not answer.is_success:
             raise NotAlerted(f"alertmanager: {request.url.path} answered {describe_response(answer, None)}")
@@ -113,14 +115,14 @@ class Alerts:
         try:
             await self.alertmanager.post(alerts)
         except NotAlerted as error:
-            self.tell(f"nobody was alerted: {error}")
+            self.tell(f"nobody was alerted: {error.message}")
 
 
 def alert_failure(what: str, place: Place, error: Exception, now: datetime) -> Alert:
     """Return the alert for a failure: only a warning after a rollback, as users are served then."""
     undone = isinstance(error, RolledBack)
     # What is not ours may have anything in it, tokens too.
-    why = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}; its log says more"
+    why = error.message if isinstance(error, PipelineError) else f"{type(error).__name__}; its log says more"
     end = "was undone" if undone else "failed and was not undone"
     annotations = {
         "summary": f"{place.environment}: {what} {end}",

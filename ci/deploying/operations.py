@@ -87,7 +87,7 @@ class Operations:
             try:
                 reports.append(f"{each}: {await self._report(self.environments.find(each))}")
             except PipelineError as error:
-                failed.append(f"{each}: {error}")
+                failed.append(f"{each}: {error.message}")
         if failed:
             raise TargetError("\n".join([*reports, "history: some environments could not be read", *failed]))
         return "\n".join(reports)

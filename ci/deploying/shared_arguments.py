@@ -15,7 +15,6 @@ from typing import Annotated, Any, Protocol, TypeVar, get_type_hints
 import dagger
 from dagger import Doc
 
-from advice.known_errors import advice
 from deploying.alerts import Alertmanager
 from deploying.target_connections import Operator
 from errors import IdentityError, InvalidIdentity
@@ -68,7 +67,7 @@ async def identity(
     try:
         return await Identity.of(workload_identity_provider, *others)
     except dagger.QueryError as error:
-        raise IdentityError(f"identity: {error}{advice(str(error))}") from error
+        raise IdentityError(f"identity: {error}") from error
 
 
 async def operator(

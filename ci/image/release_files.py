@@ -20,7 +20,7 @@ KINDS = {SBOM: sbom.KIND, PROVENANCE: provenance.KIND}
 PROGRAM = "image.release_files"
 FOLDER = "/release"
 # What runs there.
-FILES = ["ci/errors.py", "ci/image/*.py"]
+FILES = ["ci/errors.py", "ci/advice/*.py", "ci/image/*.py"]
 
 
 def write(image: Path, origin: Origin, folder: Path) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 
 from advice.attribute_condition import Condition
-from advice.known_errors import advice
 from errors import GoogleError, InvalidCondition, NoAnswer, NotReady, PlatformRefused
 from image.conformance import PLATFORM, check_machine
 from keyless.artifact_repository import ArtifactRepository
@@ -124,7 +123,7 @@ class Doctor:
         expires = self._claims.get("exp")
         if isinstance(expires, int) and expires < time.time():
             problem = f"{shown}: the ID Token expired {time.time() - max(expires, 0):.0f} s ago"
-            raise NotReady(problem + self._advice(problem))
+            raise self._not_ready(problem)
         return shown
 
     async def exchange(self) -> str:
@@ -139,7 +138,7 @@ class Doctor:
         if self._accepted or expected in (given if isinstance(given, list) else [given]):
             return f"{given}"
         problem = f"the audience in ID Token is {given!r}, not {expected!r}"
-        raise NotReady(problem + self._advice(problem))
+        raise self._not_ready(problem)
 
     async def condition(self) -> str:
         """Check which clause of the condition fails, which none does if the token was accepted."""
@@ -153,7 +152,7 @@ class Doctor:
         if self._accepted:
             return f"the provider's is true, though not all of setup-google's would be: {failing}"
         problem = f"{failing}; Google answers: rejected by the attribute condition"
-        raise NotReady(problem + self._advice(problem))
+        raise self._not_ready(problem)
 
     async def impersonation(self) -> str:
         """Check that IAM gives the service account's token, when there is a service account."""
@@ -180,7 +179,7 @@ class Doctor:
         missing = _NEEDED - set(answer.get("permissions", []))
         if missing:
             problem = f"{self._place} denies {', '.join(sorted(missing))}"
-            raise NotReady(problem + self._advice(problem, **self._place.names))
+            raise self._not_ready(problem, **self._place.names)
         return f"may push to and pull from {self._place}"
 
     async def immutable_tags(self) -> str:
@@ -221,7 +220,7 @@ class Doctor:
             return CheckResult("Sigstore", None, "not checked: this repository need not sign")
         if not self._identity.given.url:
             problem = "the CI system issues no token for Sigstore on request"
-            return CheckResult("Sigstore", None, problem + self._advice(problem))
+            return CheckResult("Sigstore", None, self._not_ready(problem).message)
         for url in self._signer.services:
             await self._reach(url)
         return f"{', '.join(self._signer.services)} answer"
@@ -231,16 +230,16 @@ class Doctor:
             answer = await self._client.send(self._client.http.build_request("GET", url))
             problem = f"{url} answered {answer.status_code}" if answer.is_server_error else ""
         except NoAnswer as error:
-            problem = f"{url} is unreachable: {str(error).splitlines()[0]}"
+            problem = f"{url} is unreachable: {error.problem}"
         if problem:
-            raise NotReady(problem + self._advice(problem))
+            raise self._not_ready(problem)
 
     async def platform(self) -> str:
         """Check that the engine runs on the platform that releases are for."""
         try:
             check_machine(self._machine)
         except PlatformRefused as error:
-            raise NotReady(str(error)) from error
+            raise NotReady(error.message) from error
         return f"{self._machine}, without emulation"
 
     async def clock(self) -> str:
@@ -264,11 +263,11 @@ class Doctor:
         answer = await self._client.send(request)
         if answer.status_code != 200:
             problem = f"artifactregistry: {method} {path} answered {describe_response(answer, token)}"
-            raise NotReady(problem + self._advice(problem, **self._place.names))
+            raise self._not_ready(problem, **self._place.names)
         return document(answer)
 
-    def _advice(self, problem: str, **names: str) -> str:
-        return advice(problem, self._claims, **advice_names(self._identity, self._claims) | names)
+    def _not_ready(self, problem: str, **names: str) -> NotReady:
+        return NotReady(problem, self._claims, **advice_names(self._identity, self._claims) | names)
 
     async def _note_clock(self, answer: httpx.Response) -> None:
         if (seconds := skew(answer)) is not None:
@@ -280,7 +279,7 @@ async def _run_check(check: str, step: Callable[[], Awaitable[str | CheckResult]
         came = await step()
         return came if isinstance(came, CheckResult) else CheckResult(check, True, came)
     except GoogleError as error:
-        return CheckResult(check, False, str(error))
+        return CheckResult(check, False, error.message)
 
 
 def report(findings: list[CheckResult]) -> str:

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 import httpx
 
-from advice.known_errors import advice
 from errors import ExchangeRefused, IdentityError, ImpersonationRefused, InvalidIdentity
 from keyless.google_identity import Identity, advice_names, map_attributes, verdict
 from keyless.oidc_sources import identity_token
@@ -36,10 +35,9 @@ class Federation:
         """Return a new token that says who runs this; raises IdentityError when there is none."""
         token = await identity_token(self.identity.given, self.identity.provider.audience, self._client)
         if token is None:
-            problem = (
+            raise IdentityError(
                 "identity: no identity is given, as by ACTIONS_ID_TOKEN_REQUEST_URL and _TOKEN on GitHub"
             )
-            raise IdentityError(problem + advice(problem))
         self._claims = token.claims()
         return token
 
@@ -77,7 +75,8 @@ class Federation:
         answer = await self._client.send(request)
         if answer.status_code != 200:
             step = f"sts: exchanging the identity at {self.identity.provider.resource}"
-            raise ExchangeRefused(self._describe_refusal(step, answer, subject))
+            problem = self._describe_refusal(step, answer, subject)
+            raise ExchangeRefused(problem, self._claims, **advice_names(self.identity, self._claims))
         return Token(member(answer, "access_token", ExchangeRefused), _lifetime(answer))
 
     async def _impersonate(self) -> Token:
@@ -100,9 +99,8 @@ class Federation:
         answer = await self._client.send(request)
         if answer.status_code != 200:
             step = f"iam: {method} of {account}"
-            raise ImpersonationRefused(
-                self._describe_refusal(step, answer, federated, map_attributes(self._claims))
-            )
+            problem = self._describe_refusal(step, answer, federated, map_attributes(self._claims))
+            raise ImpersonationRefused(problem, self._claims, **advice_names(self.identity, self._claims))
         return answer
 
     def _describe_refusal(self, step: str, answer: httpx.Response, sent: Token, principal: str = "") -> str:
@@ -111,8 +109,7 @@ class Federation:
         notes = [named_skew(answer), principal if answer.status_code == 403 else ""]
         if "attribute condition" in problem:
             notes.append(verdict(self._claims))
-        problem += "".join(f"\n  {note}" for note in notes if note)
-        return problem + advice(problem, self._claims, **advice_names(self.identity, self._claims))
+        return problem + "".join(f"\n  {note}" for note in notes if note)
 
 
 def _lifetime(answer: httpx.Response) -> float:

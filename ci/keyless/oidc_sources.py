@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import httpx
 
-from advice.known_errors import advice
 from errors import IdentityError
 from net.http_responses import describe_response, member
 from net.retry_policy import Retrying
@@ -99,7 +98,7 @@ def _require_request(given: Given) -> tuple[httpx.URL, Token]:
 def _read_token(answer: httpx.Response, name: str, ticket: Token) -> Token:
     if answer.status_code != 200:
         problem = f"identity: {answer.url.host} answered {describe_response(answer, ticket)}"
-        raise IdentityError(problem + advice(problem, host=answer.url.host))
+        raise IdentityError(problem, host=answer.url.host)
     token = Token(member(answer, name, IdentityError))
     token.claims()
     return token

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from shlex import quote
 
-from advice.attribute_condition import MAPPING, WORKFLOW, Condition
+from advice.attribute_condition import Condition
+from advice.attribute_mapping import MAPPING, WORKFLOW
 from errors import InvalidSetup
 from net.http_responses import document
 from net.retry_policy import Retrying

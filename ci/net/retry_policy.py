@@ -17,7 +17,6 @@ from email.utils import parsedate_to_datetime
 import anyio
 import httpx
 
-from advice.known_errors import advice
 from errors import NoAnswer, UnusableAnswer
 from net.bounded_reading import MAX_ANSWER, whole
 
@@ -75,7 +74,7 @@ class Retrying:
         problem = (
             f"{request.url.host}: no answer to {request.method} {request.url.path} in {tried}: {outcome}"
         )
-        raise outcome.failure(problem + advice(problem, host=request.url.host))
+        raise outcome.failure(problem, host=request.url.host)
 
     async def _attempt(
         self, request: httpx.Request, follow_redirects: bool, limit: int | None
@@ -91,7 +90,7 @@ class Retrying:
                 answer = await self.http.send(answer.next_request, stream=True)
             return answer if limit is None else await whole(answer, limit)
         except UnusableAnswer as error:
-            return _Lost(str(error), passing=False, failure=UnusableAnswer)
+            return _Lost(error.problem, passing=False, failure=UnusableAnswer)
         except httpx.TransportError as error:
             # httpx's own error would bring its frames along, whose variables hold what was sent.
             return _Lost(f"{type(error).__name__}: {error}".rstrip(": "), _is_transient(error))

@@ -143,5 +143,5 @@ def _read_token(challenge: Challenge, answer: httpx.Response) -> Token:
             try:
                 return Token(content[name], expires)
             except IdentityError as error:
-                raise RegistryError(f"token endpoint {challenge.realm}: {error}") from None
+                raise RegistryError(f"token endpoint {challenge.realm}: {error.problem}") from None
     raise RegistryError(f"token endpoint {challenge.realm}: answered 200 without a token")

@@ -254,7 +254,7 @@ class Repository:
                 except RegistryUnreachable as error:
                     if attempt == _ATTEMPTS:
                         raise
-                    why = str(error).splitlines()[0]
+                    why = error.problem.splitlines()[0]
                 self.say(f"{blob.digest:.19}: broken off, beginning again: {why}")
                 await self.wire.client.pause(attempt)
 

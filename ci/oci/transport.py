@@ -10,7 +10,6 @@ from functools import partial
 
 import httpx
 
-from advice.known_errors import advice
 from errors import NoAnswer, RegistryDenied, RegistryError, RegistryUnreachable, UnusableAnswer
 from net.bounded_reading import MAX_ANSWER, pieces, seconds_for
 from net.retry_policy import Retrying
@@ -102,7 +101,7 @@ class Wire:
         try:
             return await self.client.send(request, follow_redirects=follow, stream=stream)
         except UnusableAnswer as error:
-            why, failure = str(error), RegistryError
+            why, failure = error.message, RegistryError
         except (NoAnswer, httpx.RequestError) as error:
             why, failure = _describe(request, error), RegistryUnreachable
         raise failure(f"registry {why}")
@@ -111,10 +110,9 @@ class Wire:
         try:
             return await self.authenticator.admit(answer, f"repository:{self.repository}:{scope}")
         except NoAnswer as error:
-            why = str(error)
+            why = error.message
         except RegistryError as error:
-            message = f"registry {self.host}: {error}"
-            raise type(error)(message + self._advice(message)) from None
+            raise type(error)(f"registry {self.host}: {error.problem}", **self._names) from None
         raise RegistryUnreachable(f"registry {why}")
 
     async def _read(self, answer: httpx.Response) -> httpx.Response:
@@ -129,7 +127,7 @@ class Wire:
             async for piece in pieces(answer, limit, seconds_for(limit)):
                 yield piece
         except UnusableAnswer as error:
-            why, failure = str(error), RegistryError
+            why, failure = error.message, RegistryError
         except httpx.RequestError as error:
             why = _describe(answer.request, error)
         else:
@@ -159,17 +157,17 @@ class Wire:
                 f"{summary}\n  cause: it requires credentials, and none are given\n"
                 "  fix: give --workload-identity-provider, or leave --registry out for the local registry"
             )
-        problem = summary + self._advice(summary)
         if status in (401, 403):
-            return RegistryDenied(problem)
+            return RegistryDenied(summary, **self._names)
         passing = status == 429 or status >= 500 or any(code in message for code in _PASSING)
-        return (RegistryUnreachable if passing else RegistryError)(problem)
+        return (RegistryUnreachable if passing else RegistryError)(summary, **self._names)
 
-    def _advice(self, problem: str) -> str:
-        return advice(problem, None, **{"host": self.host, **self.names})
+    @property
+    def _names(self) -> dict[str, str]:
+        return {"host": self.host, **self.names}
 
 
 def _describe(request: httpx.Request, error: Exception) -> str:
     if isinstance(error, NoAnswer):
-        return str(error)
+        return error.message
     return f"{request.url.host}: no answer to {request.method} {request.url.path}: {error!r}"

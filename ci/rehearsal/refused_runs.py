@@ -42,8 +42,8 @@ async def _refusal(cloud: FakeCloud, name: str, run: Run) -> str:
         try:
             await federation.access_token()
         except (ExchangeRefused, ImpersonationRefused) as error:
-            _, clause, rest = str(error).partition(run.clause)
+            _, clause, rest = error.message.partition(run.clause)
             if clause:
                 return re.split(r"; |\n", clause + rest)[0]
-            raise RehearsalFailed(f"{name}: {run.clause} was to refuse it: {error}") from error
+            raise RehearsalFailed(f"{name}: {run.clause} was to refuse it: {error.message}") from error
     raise RehearsalFailed(f"{name}: {run.clause} was to refuse it, and it was given a token")

@@ -91,7 +91,7 @@ class Rehearsal:
                 last = await self._run(ScenarioRun(ingredients, steps, cloud), drafts, targets)
         except PipelineError as error:
             failed = f"rehearsal: {self.tag} would not be released"
-            raise RehearsalFailed("\n".join([failed, *report, str(error)])) from error
+            raise RehearsalFailed("\n".join([failed, *report, error.message])) from error
         return "\n".join([*report, last])
 
     async def _run(

@@ -132,7 +132,7 @@ class Deployments:
         try:
             await self._one(target, release, killed=scenario.killed)
         except RolledBack as error:
-            self.run.steps.note(str(error).splitlines()[0])
+            self.run.steps.note(error.problem.splitlines()[0])
 
     async def _golden(self, release: Release) -> Golden:
         """Return the golden rows of a release, which is verified first."""

@@ -56,7 +56,7 @@ async def _compare(repository: Repository, image: bytes, name: str, digest: str,
             return [f"{name}: {digest} has no content"]
         content = await repository.document(manifest.blobs[-1].digest)
     except RegistryError as error:
-        return [f"{name}: {error}"]
+        return [f"{name}: {error.message}"]
     if document(image, name, content).manifest != manifest:
         return [f"{name}: {digest} is not about this image"]
     if name == release_files.SBOM and _lists_no_files(content):

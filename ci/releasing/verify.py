@@ -57,7 +57,7 @@ async def verify_release(
             wrong += await differences(repository, image.manifest, name, content)
         signature = await _signature(repository, release, signatures, origin, wrong)
     except (RegistryError, InvalidLayout) as error:
-        raise NotVerified(f"verify: {release}: {error}") from error
+        raise NotVerified(f"verify: {release}: {error.message}") from error
     if tagged != release.digest:
         wrong.insert(0, f"tag: {release.image.tag} names {tagged or 'nothing'}")
     if wrong:
@@ -74,7 +74,7 @@ async def _signature(
     try:
         return await signatures.check(repository, release, origin)
     except NotVerified as error:
-        wrong.insert(0, str(error))
+        wrong.insert(0, error.message)
         return ""
 
 

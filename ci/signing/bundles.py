@@ -70,4 +70,4 @@ async def _read(repository: Repository, digest: str, largest: int) -> Bundle:
     except RegistryUnreachable:
         raise
     except RegistryError as error:
-        return Bundle(digest, problem=str(error))
+        return Bundle(digest, problem=error.message)

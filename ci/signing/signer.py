@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from advice.known_errors import advice
 from errors import IdentityError, SigningFailed
 from net.retry_policy import Retrying
 from net.tokens import Token
@@ -37,7 +36,7 @@ async def sign(trust: Trust, token: Token, statement: bytes, client: Retrying) -
     if isinstance(outcome, Exception):
         # Not from the library's own error, whose frames would bring variables along that hold the token.
         problem = f"signature: {_describe(outcome, token)}"
-        raise SigningFailed(problem + advice(problem, _claims(token)))
+        raise SigningFailed(problem, _claims(token))
     return outcome
 
 

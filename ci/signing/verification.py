@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
-from advice.known_errors import advice
 from errors import NotVerified
 from image import provenance
 from oci.reference import Release
@@ -74,7 +73,7 @@ class Signatures:
             try:
                 said = await self.verify(bundle.content, release, statement, policy)
             except NotVerified as error:
-                problems.append(str(error))
+                problems.append(error.problem)
             else:
                 yield bundle.digest, said
 
@@ -151,8 +150,7 @@ def _describe(error: Exception) -> str:
 def _refusal(problems: list[str]) -> str:
     """Return why no bundle was accepted, by the first of them."""
     more = [f"and {len(problems) - _SHOWN} more bundles"] if len(problems) > _SHOWN else []
-    text = "\n".join([*problems[:_SHOWN], *more])
-    return text + advice(text)
+    return "\n".join([*problems[:_SHOWN], *more])
 
 
 def _explain_missing(release: Release) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import httpx
 
-from advice.known_errors import advice
 from errors import DataUnavailable, NoAnswer
 from keyless.federation import Federation
 from keyless.google_identity import Identity, advice_names
@@ -65,7 +64,7 @@ async def _fetch(
         finally:
             await answer.aclose()
     except NoAnswer as error:
-        raise DataUnavailable(f"data: {table.url}: {error}") from error
+        raise DataUnavailable(f"data: {table.url}: {error.message}") from error
     return sha256.hexdigest()
 
 
@@ -102,4 +101,4 @@ async def _check(
         return
     problem = f"data: {table.url} answered {describe_response(await whole(answer), token)}"
     names = advice_names(identity, {}) | {"bucket": table.object[0]} if identity else {}
-    raise DataUnavailable(problem + advice(problem, {}, **names))
+    raise DataUnavailable(problem, **names)

@@ -1,17 +1,20 @@
-"""Errors of the embedded engine.
+"""Errors of the embedded engine, as a tree.
 
-EngineError
-├── ApiError            a query's answer holds errors (the client's side of all below)
-├── ExecError           a container's command ended with an unexpected status
-├── NotOfferedError     a part of Dagger's API that only the Dagger engine has
-├── PathError           a path is missing, of another kind, or leaves its root
-├── ImageError          an image can't be had, neither from its registry nor as a stand-in
-├── StoreError          Buildah or the disk refused
-│   └── CacheInUseError another session uses the cache
-├── NetworkError        the session's private network can't be made, or a host port is taken
-├── ServiceError        a service ended, or never listened
-├── ModuleError         the module isn't there, can't be read, or its process broke
-└── UsageError          a command line that can't be meant
+EngineError             engine.failed
+├── ApiError            engine.api_error
+├── ExecError           engine.command_failed
+├── NotOfferedError     engine.not_supported
+├── PathError           engine.path
+├── ImageError          engine.image_unavailable
+├── StoreError          engine.store
+│   └── CacheInUseError engine.cache_in_use
+├── NetworkError        engine.network
+├── ServiceError        engine.service_failed
+├── ModuleError         engine.module
+└── UsageError          engine.usage
+
+A code is stable: docs/runbook.md has an entry for each, and tests match it. Messages may be reworded. The
+code of an error goes with a GraphQL response as the extension `code`.
 """
 
 from __future__ import annotations
@@ -20,21 +23,26 @@ import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class EngineError(Exception):
-    """Base of everything that the engine reports; its text is for the user."""
+    """A failure that the engine reports to its user, or to a program that uses its API."""
+
+    code: ClassVar[str] = "engine.failed"
 
     @property
     def extensions(self) -> dict[str, object]:
         """Extensions of the GraphQL error, besides its message."""
-        return {}
+        return {"code": self.code}
 
 
 class ApiError(EngineError):
-    """An answer with errors: the first message, and the extensions that came with it."""
+    """A GraphQL response with errors: the first message and its extensions."""
+
+    code = "engine.api_error"
 
     def __init__(self, message: str, extensions: Mapping[str, object] | None = None) -> None:
         super().__init__(message)
@@ -47,7 +55,9 @@ class ApiError(EngineError):
 
 @dataclass
 class ExecError(EngineError):
-    """A command's status wasn't the expected one; both streams are whole."""
+    """A command ended with an unexpected status; both streams are complete."""
+
+    code = "engine.command_failed"
 
     command: tuple[str, ...]
     exit_code: int
@@ -63,6 +73,7 @@ class ExecError(EngineError):
     def extensions(self) -> dict[str, object]:
         """The shape from which Dagger's SDKs make their own ExecError."""
         return {
+            **super().extensions,
             "_type": "EXEC_ERROR",
             "cmd": list(self.command),
             "exitCode": self.exit_code,
@@ -72,7 +83,9 @@ class ExecError(EngineError):
 
 
 class NotOfferedError(EngineError):
-    """A field or argument of Dagger's API that this engine doesn't have."""
+    """A field or argument of Dagger's API that only the Dagger engine supports."""
+
+    code = "engine.not_supported"
 
     def __init__(self, what: str) -> None:
         super().__init__(
@@ -81,31 +94,39 @@ class NotOfferedError(EngineError):
 
 
 class PathError(EngineError):
-    """A path that is missing, of another kind, or outside its root."""
+    """A path is missing, of another kind, or outside its root."""
+
+    code = "engine.path"
 
 
 class ImageError(EngineError):
-    """An image that can't be had."""
+    """An image can't be pulled and has no stand-in."""
+
+    code = "engine.image_unavailable"
 
 
 class StoreError(EngineError):
-    """Buildah, or the disk under it, refused."""
+    """Buildah or the file system failed."""
+
+    code = "engine.store"
 
     @classmethod
     def full(cls, what: str) -> StoreError:
-        """Say that the disk is full, what met that, and what to do."""
+        """Return the error of a full disk; `what` is the operation that failed."""
         return cls(
             f"the disk is full ({what}): free some space, or call `daggerw cache clear`, and call again"
         )
 
 
 class CacheInUseError(StoreError):
-    """Something is to be removed from the cache while a session uses it."""
+    """The cache can't be cleared while another session uses it."""
+
+    code = "engine.cache_in_use"
 
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Make what the operating system refuses inside the block a StoreError."""
+    """Turn an OSError of the block into a StoreError."""
     try:
         yield
     except OSError as refused:
@@ -118,19 +139,27 @@ def disk_errors() -> Iterator[None]:
 
 
 class NetworkError(EngineError):
-    """The private network can't be made, or a port of the host is taken."""
+    """The private network can't be created, or a port of the host is taken."""
+
+    code = "engine.network"
 
 
 class ServiceError(EngineError):
-    """A service that ended or never listened."""
+    """A service ended early, never listened, or exposes no port."""
+
+    code = "engine.service_failed"
 
 
 class ModuleError(EngineError):
-    """A module that isn't there, can't be read, or whose process broke."""
+    """A module is missing, can't be loaded, or its process ended."""
+
+    code = "engine.module"
 
 
 class UsageError(EngineError):
-    """A command line that can't be meant; `command` is the one whose --help tells more."""
+    """A command line is invalid; `command` is the one whose --help explains it."""
+
+    code = "engine.usage"
 
     def __init__(self, message: str, command: str = "") -> None:
         super().__init__(message)

@@ -144,4 +144,6 @@ def test_module_code_has_no_secrets_but_those_it_is_given(uri: str, run: Run) ->
 def test_a_failed_commands_status_and_output_are_the_callers(words: list[str], run: Run, root: Path) -> None:
     done = run("call", words[0], "--root", str(root), *words[1:])
     assert (done.returncode, done.stdout) == (42, "")
-    assert done.stderr.endswith("exit code: 42\nStdout:\nout\nStderr:\nerr\n"), done.stderr
+    assert done.stderr.endswith(
+        "exit code: 42\nrunbook: engine.command_failed\nStdout:\nout\nStderr:\nerr\n"
+    ), done.stderr

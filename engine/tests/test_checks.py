@@ -72,5 +72,5 @@ def test_a_failed_check_is_told_and_the_others_run(run: Run) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "breaks: FunctionError: it broke\n" in done.stderr
     assert "check holds\n" in done.stderr
-    assert done.stderr.endswith("Error: 1 of 2 checks failed\n")
+    assert done.stderr.endswith("Error: 1 of 2 checks failed\nrunbook: engine.failed\n")
     assert run("check", "holds").returncode == 0

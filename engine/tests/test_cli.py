@@ -87,7 +87,7 @@ def test_another_folders_module_is_named_with_mod(run: Run, example: Path, tmp_p
         (
             "query",
             "Error: command 'query' isn't offered by the embedded engine; "
-            "the Dagger engine has it (DAGGERW_ENGINE=dagger)\n",
+            "the Dagger engine has it (DAGGERW_ENGINE=dagger)\nrunbook: engine.not_supported\n",
         ),
     ],
 )
@@ -165,7 +165,9 @@ def test_an_exception_is_one_line_and_its_traceback_only_shows_when_asked_for(ru
 def test_a_module_that_ends_is_told(run: Run) -> None:
     done = run("call", "vanish")
     assert done.returncode == 1
-    assert done.stderr == "Error: module: its process ended with status 3 before it answered\n"
+    assert done.stderr == (
+        "Error: module: its process ended with status 3 before it answered\nrunbook: engine.module\n"
+    )
 
 
 @contextmanager

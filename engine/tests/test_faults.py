@@ -168,7 +168,9 @@ def test_a_full_disk_is_told_when_the_engine_opens(tmp_path: Path) -> None:
     status, told = engine.end()
     assert status == 1
     assert re.fullmatch(
-        r"Error: the disk is full \(writing.*\): free some .* `daggerw cache clear`.*\n", told
+        r"Error: the disk is full \(writing.*\): free some .* `daggerw cache clear`.*\n"
+        r"runbook: engine.store\n",
+        told,
     )
     assert engine.left() == []
 
@@ -227,10 +229,13 @@ def test_a_taken_port_is_refused_before_anything_starts(home: Path, tmp_path: Pa
         words = ("call", "sources", "docker-build", "as-service", "up", "--ports", f"{port}:80")
         engine = Engine(home, words, cwd=tmp_path / "example").start()
         status, told = engine.end()
-    assert (status, "\n".join(told.splitlines()[-1:])) == (
+    assert (status, told.splitlines()[-2:]) == (
         1,
-        f"Error: port {port} of this host can't be had (Address already in use): "
-        "choose another one with --ports PORT:80",
+        [
+            f"Error: port {port} of this host can't be had (Address already in use): "
+            "choose another one with --ports PORT:80",
+            "runbook: engine.network",
+        ],
     )
 
 

@@ -39,6 +39,7 @@ def test_missing_programs_are_named_by_their_packages(tmp_path: Path) -> None:
     assert done.stderr == (
         "Error: the embedded engine needs the Debian packages iproute2 slirp4netns tini; run as root: "
         "apt-get update && apt-get install --yes --no-install-recommends iproute2 slirp4netns tini\n"
+        "runbook: engine.failed\n"
     )
 
 

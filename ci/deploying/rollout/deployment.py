@@ -74,7 +74,7 @@ class Deployment:
         except TakenOver:
             raise
         except PipelineError as error:
-            raise await self._roll_back(replace(attempt, why=str(error))) from error
+            raise await self._roll_back(replace(attempt, why=error.message)) from error
         return True
 
     async def rollback(self, version: str | None = None, *, takeover: bool = False) -> str:
@@ -161,7 +161,7 @@ class Deployment:
             raise
         except PipelineError as error:
             raise TargetError(
-                f"{attempt.why}\n{self.target.name}: and undoing it failed: {error}\n"
+                f"{attempt.why}\n{self.target.name}: and undoing it failed: {error.message}\n"
                 "  fix: dagger call rollback --environment=…"
             ) from error
         live = (await self.target.look()).live or "nothing, as before"

@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 
-from advice.known_errors import advice
 from errors import NoAnswer, TargetChanged, TargetError
 from net.http_responses import describe_response, document
 from net.retry_policy import Retrying
@@ -56,8 +55,8 @@ class Api:
         try:
             answer = await self.client.send(request)
         except NoAnswer as error:
-            raise TargetError(f"{self.name}: {error}") from None
+            raise TargetError(f"{self.name}: {error.message}") from None
         if answer.is_success or answer.status_code in allowed:
             return answer
         problem = f"{self.name}: {method} {path} answered {describe_response(answer, token)}"
-        raise (TargetChanged if self.changed(answer) else TargetError)(problem + advice(problem))
+        raise (TargetChanged if self.changed(answer) else TargetError)(problem)

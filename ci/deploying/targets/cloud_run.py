@@ -13,7 +13,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Self
 
-from advice.known_errors import advice
 from deploying.rollout.journal import FINGERPRINT, KEY, RELEASE, Journal
 from deploying.rollout.target import SHARES, Address, Headers, Observed, Seen, Share, fingerprint, no_headers
 from deploying.targets import traffic_split
@@ -242,8 +241,7 @@ class CloudRun:
 
     def _check(self, ended: Mapping[str, Any]) -> None:
         if error := ended.get("error"):
-            problem = f"{self.name}: {error.get('message', error)}"
-            raise NotStarted(problem + advice(problem))
+            raise NotStarted(f"{self.name}: {error.get('message', error)}")
 
     async def _ended(self, operation: Mapping[str, Any]) -> Mapping[str, Any]:
         until = time.monotonic() + self.settings.deadline

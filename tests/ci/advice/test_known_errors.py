@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from advice.known_errors import SIGNALS, advice, explain, find_signals
+from advice.explanation import explain
+from advice.known_errors import SIGNALS, advice, find_signals
 from errors import Unexplained
 
 

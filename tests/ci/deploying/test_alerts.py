@@ -101,7 +101,7 @@ async def test_a_deployment_that_fails_is_an_alert_with_the_reason(
         "target": "Swarm milestone2",
     }
     assert alert["annotations"]["summary"].startswith(summary)
-    assert alert["annotations"]["description"] == str(error)
+    assert alert["annotations"]["description"] == error.message
     assert alert["annotations"]["runbook_url"].endswith("/docs/runbook.md#deploymentfailed")
 
 

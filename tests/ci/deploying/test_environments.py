@@ -167,4 +167,4 @@ def test_an_unfinished_file_is_named_by_its_end() -> None:
 def test_an_environment_that_there_is_not_is_named_beside_those_that_there_are(text: str, known: str) -> None:
     with pytest.raises(InvalidEnvironment) as raised:
         Environments.of(text).find("production")
-    assert str(raised.value).endswith(f": has no environment 'production'; there are: {known}")
+    assert raised.value.message.endswith(f": has no environment 'production'; there are: {known}")

@@ -11,7 +11,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from advice.attribute_condition import MAPPING
+from advice.attribute_mapping import MAPPING
 from errors import GoogleError, NotReady
 from fakecloud.addresses import endpoints
 from fakecloud.state.fixtures import Binding, Job, Provider, World, usual_world

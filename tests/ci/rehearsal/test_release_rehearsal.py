@@ -220,7 +220,7 @@ async def test_a_rehearsal_ends_with_the_explanation_of_what_does_not_pass(
     monkeypatch.setattr("net.retry_policy._FIRST_WAIT", 0.01)
     with pytest.raises(RehearsalFailed) as raised:
         await rehearsed(tag_of(tmp_path), fault)
-    steps, _, printed = TIMES.sub("", str(raised.value)).partition(": failed\n")
+    steps, _, printed = TIMES.sub("", raised.value.message).partition(": failed\n")
     assert steps.splitlines()[-1] == "mint a token for us-central1-docker.pkg.dev"
     assert explanation in printed
     assert "  fix: " in printed

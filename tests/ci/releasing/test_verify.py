@@ -80,7 +80,7 @@ async def refusal(repository: Repository, release: Release) -> str:
     with pytest.raises(NotVerified) as raised:
         await verify.verify_release(repository, release, UNSIGNED)
     assert str(raised.value).startswith(f"verify: {release}:")
-    return str(raised.value).partition(f"{release}:")[2]
+    return raised.value.message.partition(f"{release}:")[2]
 
 
 async def test_what_was_published_is_verified(repository: Repository, publish: Publish) -> None:

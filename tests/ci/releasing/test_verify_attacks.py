@@ -112,7 +112,7 @@ async def found(attacker: Attacker, **how: Any) -> str:
     released = await attacker.push(**how)
     with pytest.raises(NotVerified) as raised:
         await verify.verify_release(attacker.repository, released, UNSIGNED)
-    return str(raised.value)
+    return raised.value.message
 
 
 async def test_what_another_zlib_compressed_is_verified(attacker: Attacker) -> None:

@@ -33,7 +33,7 @@ async def refusal(signatures: Signatures, bundle: bytes, statement: bytes = prov
     """Return why a bundle of the usual release is refused."""
     with pytest.raises(NotVerified, match=r"^signature: us-central1-docker.pkg.dev/") as raised:
         await signatures.verify(bundle, RELEASE, statement, signatures.policy)
-    return str(raised.value)
+    return raised.value.problem
 
 
 async def test_a_signature_says_who_signed_and_where_the_log_has_it(lab: Lab) -> None:

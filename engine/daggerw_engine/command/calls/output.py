@@ -65,9 +65,11 @@ def say(text: str, status: int) -> int:
 
 
 def report(error: EngineError, scrub: Callable[[str], str] = str) -> int:
-    """Print an error; a failed command's whole output with it, whose status becomes ours."""
+    """Print an error and its code; of a failed command also the output, and return its status."""
     say(scrub(f"Error: {error}"), FAILED)
     extensions = error.extensions
+    if code := extensions.get("code"):  # an error of the module's has its own line of this kind
+        say(f"runbook: {code}", FAILED)
     if extensions.get("_type") != "EXEC_ERROR":
         return FAILED
     for title, key in (("Stdout:", "stdout"), ("Stderr:", "stderr")):

@@ -75,7 +75,7 @@ async def test_a_bad_release_undoes_itself_and_the_journal_says_why(lab: Lab, fa
     ) as somebody:
         with pytest.raises(RolledBack, match=why) as raised:
             await somebody.deploy(bad)
-        assert str(raised.value).endswith(f"\nlive: {first}")
+        assert raised.value.message.endswith(f"\nlive: {first}")
         seen = await somebody.target.look()
         assert (seen.live, seen.candidate, seen.journal.attempt) == (str(first), None, None)
         assert outcomes(seen.journal) == [("v1.1.0", "rolled back"), ("v1.0.0", "live")]
