@@ -15,7 +15,7 @@ Hear = Callable[[int, bytes], None]
 CONTAINED = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 
 
-def tied() -> tuple[str, ...]:
+def tied_prefix() -> tuple[str, ...]:
     """Return the words before a command that end it when the engine, its parent, ends, however it does.
 
     The shell looks whether the engine has ended before the kernel was told to tie them.
@@ -65,10 +65,10 @@ async def run(
 ) -> Completed:
     """Run `command` to its end; killed, with all of its group, when the caller is cancelled."""
     process = await start(command, env=env, stdin=asyncio.subprocess.PIPE if stdin else None, cwd=cwd)
-    return await completed(process, stdin, hear)
+    return await wait_until_done(process, stdin, hear)
 
 
-async def completed(
+async def wait_until_done(
     process: asyncio.subprocess.Process,
     stdin: str = "",
     hear: Hear = lambda stream, chunk: None,
@@ -105,7 +105,7 @@ async def run_contained(
 ) -> Completed:
     """Run a command that CONTAINED begins, as `run` does; all that it started is dead afterwards."""
     process = await start(command, env=env, stdin=asyncio.subprocess.PIPE if stdin else None)
-    return await completed(process, stdin, hear, lambda: kill_contained(process))
+    return await wait_until_done(process, stdin, hear, lambda: kill_contained(process))
 
 
 async def _feed(process: asyncio.subprocess.Process, text: str) -> None:

@@ -19,7 +19,7 @@ Mode = Literal["auto", "plain", "quiet", "silent"]
 COLOURS = {"done": 32, "cached": 36, "failed": 31, "stopped": 31, "running": 33, "queued": 90}
 MOST_RUNNING = 8
 TICK_SECONDS = 0.2
-TELL_SECONDS = 4.0  # between lines about what runs, where there is no terminal
+REPORT_SECONDS = 4.0  # between lines about what runs, where there is no terminal
 WIDTH = 160  # of what is no terminal
 
 
@@ -27,7 +27,7 @@ class Progress:
     """Prints each step when it ends, and what runs meanwhile.
 
     On a terminal that goes away again; elsewhere a step whose command says something new has a line every
-    TELL_SECONDS.
+    REPORT_SECONDS.
     """
 
     def __init__(self, stream: TextIO = sys.stderr, mode: Mode = "auto") -> None:
@@ -51,10 +51,10 @@ class Progress:
         try:
             yield step
         except (asyncio.CancelledError, KeyboardInterrupt):
-            step.stopped()
+            step.mark_stopped()
             raise
         except BaseException:
-            step.failed()
+            step.mark_failed()
             raise
         finally:
             self._end(step)
@@ -92,7 +92,7 @@ class Progress:
 
     def _tick(self) -> None:
         while self._busy.wait():
-            time.sleep(TICK_SECONDS if self._live else TELL_SECONDS)
+            time.sleep(TICK_SECONDS if self._live else REPORT_SECONDS)
             self.show("" if self._live else "".join(map(self._news, self._running[:])))
 
     def _news(self, step: Step) -> str:

@@ -22,19 +22,19 @@ class Step:
         self._lines: dict[int, str] = {}
         self._parts: dict[int, str] = {}
 
-    def begin(self) -> None:
+    def mark_running(self) -> None:
         """Say that it isn't queued any more."""
         self.state, self._since = "running", time.monotonic()
 
-    def cached(self) -> None:
+    def mark_cached(self) -> None:
         """Say that nothing had to run."""
         self.state = "cached"
 
-    def failed(self) -> None:
+    def mark_failed(self) -> None:
         """Say that it failed, though the block goes on."""
         self.state = "failed"
 
-    def stopped(self) -> None:
+    def mark_stopped(self) -> None:
         """Say that it was ended before its time."""
         self.state = "stopped"
 

@@ -104,8 +104,8 @@ def address(command: Callable[..., tuple[list[str], dict[str, str]]]) -> Iterato
     words, environment = command("session")
     with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-        yield {"DAGGER_SESSION_PORT": str(told["port"]), "DAGGER_SESSION_TOKEN": told["session_token"]}
+        address = json.loads(process.stdout.readline())
+        yield {"DAGGER_SESSION_PORT": str(address["port"]), "DAGGER_SESSION_TOKEN": address["session_token"]}
     assert process.returncode == 0
 
 
@@ -119,14 +119,14 @@ def documents() -> list[graphql.DocumentNode]:
 async def dag(
     anyio_backend: str, address: dict[str, str], documents: list[graphql.DocumentNode]
 ) -> AsyncIterator[dagger.Client]:
-    ask = AsyncClientSession.execute
+    execute = AsyncClientSession.execute
 
-    async def noted(session: AsyncClientSession, request: GraphQLRequest, **how: object) -> object:
+    async def record(session: AsyncClientSession, request: GraphQLRequest, **how: object) -> object:
         documents.append(request.document)
-        return await ask(session, request, **how)  # type: ignore[call-overload]
+        return await execute(session, request, **how)  # type: ignore[call-overload]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(AsyncClientSession, "execute", noted)
+        patched.setattr(AsyncClientSession, "execute", record)
         for name, value in address.items():
             patched.setenv(name, value)
         async with dagger.connection(dagger.Config(timeout=dagger.Timeout(600))):

@@ -33,8 +33,8 @@ def small_root(folder: Path) -> Path:
     for name in PROGRAMS:
         program = Path(shutil.which(name) or name).resolve()
         _copy(program, folder / "bin" / name)
-        told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-        for library in (Path(word) for word in told.split() if word.startswith("/")):
+        output = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        for library in (Path(word) for word in output.split() if word.startswith("/")):
             _copy(library.resolve(), folder / library.relative_to("/"))
     modules = next(Path("/usr/lib").glob("*/perl-base"))
     shutil.copytree(modules, folder / modules.relative_to("/"), symlinks=True)
@@ -115,16 +115,16 @@ class Engine:
         """The folder that it keeps everything in."""
         return self.home / "daggerw"
 
-    def opened(self) -> Engine:
+    def wait_until_open(self) -> Engine:
         """Wait until it serves its API; returns itself."""
         assert self.process.stdout is not None
-        told = self.process.stdout.readline()
-        if not told:
+        line = self.process.stdout.readline()
+        if not line:
             raise AssertionError(f"the engine ended: {self.end()}")
-        self.address: dict[str, Any] = json.loads(told)
+        self.address: dict[str, Any] = json.loads(line)
         return self
 
-    def ask(self, query: str) -> dict[str, Any]:
+    def query(self, query: str) -> dict[str, Any]:
         """Return its answer to a query, data and errors; asked from the network that it lives in."""
         with ThreadPoolExecutor(
             1, initializer=join, initargs=(f"/proc/{self.process.pid}/ns/net",)
@@ -139,26 +139,26 @@ class Engine:
             timeout=2 * PATIENCE,
             trust_env=False,
         )
-        told: dict[str, Any] = answer.json()
-        return told
+        result: dict[str, Any] = answer.json()
+        return result
 
     def container(self, root: Path, chain: str) -> dict[str, Any]:
         """Return its answer to a chain on a container with the file system in `root`."""
-        found = self.ask(f'{{host{{directory(path:"{root}"){{id}}}}}}')
+        found = self.query(f'{{host{{directory(path:"{root}"){{id}}}}}}')
         if "errors" in found:
             return found
         source = found["data"]["host"]["directory"]["id"]
-        return self.ask(f'{{container{{withDirectory(path:"/",source:"{source}"){{{chain}}}}}}}')
+        return self.query(f'{{container{{withDirectory(path:"/",source:"{source}"){{{chain}}}}}}}')
 
     def build(self, root: Path, *lines: str) -> dict[str, Any]:
         """Return its answer to a Dockerfile that begins with the file system in `root`."""
-        found = self.ask(f'{{host{{directory(path:"{root}"){{id}}}}}}')
+        found = self.query(f'{{host{{directory(path:"{root}"){{id}}}}}}')
         if "errors" in found:
             return found
         source = found["data"]["host"]["directory"]["id"]
         text = json.dumps("\n".join(("FROM scratch", "COPY root /", *lines, "")))
         built = f'withNewFile(path:"Dockerfile",contents:{text}){{dockerBuild{{sync}}}}'
-        return self.ask(f'{{directory{{withDirectory(path:"/root",source:"{source}"){{{built}}}}}}}')
+        return self.query(f'{{directory{{withDirectory(path:"/root",source:"{source}"){{{built}}}}}}}')
 
     def runs(self, *signs: str) -> bool:
         """Return whether a process below it has all of these words in its command line."""
@@ -169,8 +169,8 @@ class Engine:
         """Send a signal to its process group, as a terminal does; returns its status and standard error."""
         if number is not None:
             os.killpg(self.process.pid, number)
-        _, told = self.process.communicate(timeout=patience)
-        return self.process.returncode, told
+        _, stderr = self.process.communicate(timeout=patience)
+        return self.process.returncode, stderr
 
     def kill(self) -> None:
         """Kill the engine itself, and nothing else, so that it can put nothing away."""
@@ -208,9 +208,11 @@ def _wait_for_end(pid: int, deadline: float) -> None:
 
 
 @contextmanager
-def running(home: Path, *before: str, python: str = sys.executable, **environment: str) -> Iterator[Engine]:
+def run_engine(
+    home: Path, *before: str, python: str = sys.executable, **environment: str
+) -> Iterator[Engine]:
     """Serve the API on a cache folder while the block runs."""
-    engine = Engine(home, before=before, environment=environment, python=python).start().opened()
+    engine = Engine(home, before=before, environment=environment, python=python).start().wait_until_open()
     try:
         yield engine
     finally:

@@ -63,7 +63,7 @@ async def fetch(container: dagger.Container, url: str) -> str:
     return await container.with_exec(["python", "-c", FETCH, url]).stdout()
 
 
-def serving(container: dagger.Container, text: str, port: int = 8000) -> dagger.Container:
+def serve_text(container: dagger.Container, text: str, port: int = 8000) -> dagger.Container:
     """Return a container whose default arguments serve a text at /it.txt."""
     served = container.with_workdir("/served").with_new_file("it.txt", text).with_exposed_port(port)
     return served.with_default_args(["python", "-m", "http.server", str(port)])
@@ -602,7 +602,7 @@ async def test_a_socket_of_the_host_reaches_commands(
 
 
 async def test_a_bound_service_is_reached_by_its_name(base: dagger.Container) -> None:
-    service = serving(base, "served").as_service()
+    service = serve_text(base, "served").as_service()
     assert (
         await fetch(base.with_service_binding("files.test", service), "http://files.test:8000/it.txt")
         == "served"
@@ -610,7 +610,7 @@ async def test_a_bound_service_is_reached_by_its_name(base: dagger.Container) ->
 
 
 async def test_a_service_runs_the_command_that_it_is_given(base: dagger.Container) -> None:
-    container = serving(base, "served").with_entrypoint(["sh", "-c", '"$@"', "sh"], keep_default_args=True)
+    container = serve_text(base, "served").with_entrypoint(["sh", "-c", '"$@"', "sh"], keep_default_args=True)
     command = ["$WHAT", "-m", "http.server", "8000"]
     container = container.with_env_variable("WHAT", "python")
     for service in (
@@ -624,14 +624,14 @@ async def test_a_service_runs_the_command_that_it_is_given(base: dagger.Containe
 
 
 async def test_two_services_have_the_same_port_and_answer_for_themselves(base: dagger.Container) -> None:
-    bound = base.with_service_binding("a", serving(base, "1").as_service())
-    bound = bound.with_service_binding("b", serving(base, "2").as_service())
+    bound = base.with_service_binding("a", serve_text(base, "1").as_service())
+    bound = bound.with_service_binding("b", serve_text(base, "2").as_service())
     assert await fetch(bound, "http://a:8000/it.txt") + await fetch(bound, "http://b:8000/it.txt") == "12"
 
 
 async def test_a_service_tells_where_it_is(base: dagger.Container) -> None:
     service = (
-        await serving(base, "served")
+        await serve_text(base, "served")
         .with_exposed_port(9000, experimental_skip_healthcheck=True)
         .as_service()
         .start()
@@ -646,7 +646,7 @@ async def test_a_service_tells_where_it_is(base: dagger.Container) -> None:
 
 async def test_a_started_service_serves_until_it_is_stopped(base: dagger.Container, free_port: int) -> None:
     fresh = base.with_env_variable("WHICH", str(free_port))  # so that nothing is cached
-    service = await (await serving(fresh, "served").as_service().sync()).start()
+    service = await (await serve_text(fresh, "served").as_service().sync()).start()
     url = await service.endpoint(scheme="http")
     assert await fetch(fresh.with_service_binding("it", service), f"{url}/it.txt") == "served"
     await service.stop()
@@ -661,7 +661,7 @@ async def test_a_service_that_ends_at_once_says_so(base: dagger.Container) -> No
         await failing.start()
 
 
-async def reached(port: int) -> str:
+async def fetch_from_host(port: int) -> str:
     """Return what is served at a port of the host, as soon as it is."""
     async with httpx.AsyncClient(trust_env=False) as client:
         for _ in range(600):
@@ -672,7 +672,7 @@ async def reached(port: int) -> str:
     raise AssertionError(f"nothing is served at port {port}")
 
 
-def listening() -> set[int]:
+def listening_ports() -> set[int]:
     """Return the TCP ports of this host that something listens on."""
     lines = [
         line.split()
@@ -697,32 +697,32 @@ async def test_ports_of_the_host_lead_to_a_service_while_it_is_up(
     base: dagger.Container, free_port: int
 ) -> None:
     ports = [dagger.PortForward(backend=8000, frontend=free_port)]
-    async with up(serving(base, "service").as_service().up(ports=ports)):
-        assert await reached(free_port) == "service"
+    async with up(serve_text(base, "service").as_service().up(ports=ports)):
+        assert await fetch_from_host(free_port) == "service"
 
 
 async def test_ports_of_the_host_lead_to_a_container_while_it_is_up(
     base: dagger.Container, free_port: int
 ) -> None:
     ports = [dagger.PortForward(backend=8000, frontend=free_port)]
-    container = serving(base, "container").with_entrypoint(["sh", "-c", '"$@"', "sh"])
+    container = serve_text(base, "container").with_entrypoint(["sh", "-c", '"$@"', "sh"])
     command = ["${WHAT}", "-m", "http.server", "8000"]
     container = container.with_env_variable("WHAT", "python")
     async with up(container.up(ports=ports, args=command, expand=True, use_entrypoint=True)):
-        assert await reached(free_port) == "container"
+        assert await fetch_from_host(free_port) == "container"
 
 
 @pytest.mark.parametrize("kind", ["service", "container"])
 async def test_a_random_port_of_the_host_leads_to_what_is_up(base: dagger.Container, kind: str) -> None:
-    before = listening()
-    container = serving(base, f"random {kind}")
+    before = listening_ports()
+    container = serve_text(base, f"random {kind}")
     running = container.up(random=True) if kind == "container" else container.as_service().up(random=True)
     async with up(running):
         for _ in range(600):
-            if found := listening() - before:
+            if found := listening_ports() - before:
                 break
             await asyncio.sleep(0.05)
-        assert f"random {kind}" in [await reached(port) for port in found]
+        assert f"random {kind}" in [await fetch_from_host(port) for port in found]
 
 
 async def test_a_service_of_the_host_is_reached_by_containers(

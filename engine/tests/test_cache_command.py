@@ -60,7 +60,7 @@ def test_nothing_is_removed_while_a_session_uses_it(run: Run, home: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("words", "bytes_", "told"),
+    ("words", "bytes_", "message"),
     [
         (["clean"], "", "Error: cache: 'clean' is not among what it can do\n"),
         (["prune", "--volumes"], "", "Error: cache: 'prune --volumes' is not among what it can do\n"),
@@ -68,11 +68,11 @@ def test_nothing_is_removed_while_a_session_uses_it(run: Run, home: Path) -> Non
     ],
 )
 def test_what_cannot_be_meant_is_refused(
-    words: list[str], bytes_: str, told: str, run: Run, home: Path
+    words: list[str], bytes_: str, message: str, run: Run, home: Path
 ) -> None:
     done = run("cache", *words, XDG_CACHE_HOME=str(home), DAGGERW_CACHE_BYTES=bytes_)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(told)
+    assert done.stderr.startswith(message)
 
 
 @pytest.mark.parametrize("words", [["cache", "--help"], ["help", "cache"]])

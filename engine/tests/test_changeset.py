@@ -20,7 +20,7 @@ PATIENCE = 60.0
 CHANGED = "source/pyproject.toml"
 
 
-def asked(start: Start, example: Path, folder: Path, answer: str) -> tuple[int, str]:
+def answer_prompt(start: Start, example: Path, folder: Path, answer: str) -> tuple[int, str]:
     """Answer the question on a terminal that the command controls; returns its status and what was shown."""
     command, environment = start("call", "-m", str(example), "change", "--text", "new")
     child, terminal = pty.fork()
@@ -30,7 +30,7 @@ def asked(start: Start, example: Path, folder: Path, answer: str) -> tuple[int, 
     shown = b""
     answered = False
 
-    def ended() -> bool:
+    def has_ended() -> bool:
         nonlocal shown, answered
         try:
             shown += os.read(terminal, 4096)
@@ -41,7 +41,7 @@ def asked(start: Start, example: Path, folder: Path, answer: str) -> tuple[int, 
             answered = True
         return False
 
-    until(ended, "the command ends", PATIENCE)
+    until(has_ended, "the command ends", PATIENCE)
     _, status = os.waitpid(child, 0)
     os.close(terminal)
     return os.waitstatus_to_exitcode(status), shown.decode()
@@ -51,14 +51,14 @@ def asked(start: Start, example: Path, folder: Path, answer: str) -> tuple[int, 
 def test_changes_are_applied_to_the_current_folder_when_the_user_says_so(
     command: Start, example: Path, tmp_path: Path, answer: str, applied: bool
 ) -> None:
-    status, shown = asked(command, example, tmp_path, answer)
+    status, shown = answer_prompt(command, example, tmp_path, answer)
     assert status == 0, shown
     assert f"~ {CHANGED}" in shown
     assert (tmp_path / CHANGED).exists() == applied
 
 
 def test_an_interrupted_question_applies_nothing(command: Start, example: Path, tmp_path: Path) -> None:
-    status, shown = asked(command, example, tmp_path, "\x03")
+    status, shown = answer_prompt(command, example, tmp_path, "\x03")
     assert status == 130, shown
     assert not (tmp_path / CHANGED).exists()
 

@@ -55,7 +55,7 @@ def test_another_folders_module_is_named_with_mod(run: Run, example: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (
             "cal",
@@ -91,9 +91,9 @@ def test_another_folders_module_is_named_with_mod(run: Run, example: Path, tmp_p
         ),
     ],
 )
-def test_wrong_usage_ends_with_one_and_a_hint(words: str, told: str, run: Run) -> None:
+def test_wrong_usage_ends_with_one_and_a_hint(words: str, message: str, run: Run) -> None:
     done = run(*words.split())
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
 
 
 @needs_root
@@ -169,7 +169,7 @@ def test_a_module_that_ends_is_told(run: Run) -> None:
 
 
 @contextmanager
-def waiting(command: Start, example: Path) -> Iterator[subprocess.Popen[str]]:
+def start_waiting_call(command: Start, example: Path) -> Iterator[subprocess.Popen[str]]:
     """Run a call that never ends, until it is well inside of the module's function."""
     words, environment = command("call", "wait")
     with subprocess.Popen(
@@ -192,19 +192,19 @@ def descendants(pid: int) -> set[int]:
 
 @needs_root
 @pytest.mark.parametrize(
-    ("sent", "status", "told"),
+    ("sent", "status", "message"),
     [(signal.SIGINT, 130, "Canceled.\n"), (signal.SIGTERM, 143, "Terminated.\n"), (signal.SIGKILL, -9, "")],
 )
 def test_a_signal_ends_everything_with_one_line(
-    sent: signal.Signals, status: int, told: str, command: Start, example: Path
+    sent: signal.Signals, status: int, message: str, command: Start, example: Path
 ) -> None:
-    with waiting(command, example) as process:
+    with start_waiting_call(command, example) as process:
         below = descendants(process.pid)
         assert below
         ends = [os.pidfd_open(pid) for pid in below]
         process.send_signal(sent)
         _, stderr = process.communicate(timeout=30)
-    assert (process.returncode, stderr) == (status, told)
+    assert (process.returncode, stderr) == (status, message)
     for end in ends:
         assert select.select([end], [], [], 10)[0], "a process is left"
         os.close(end)

@@ -18,8 +18,8 @@ AUTHOR = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for wh
 
 def git(folder: Path, *words: str) -> str:
     alone = {"GIT_CONFIG_GLOBAL": os.devnull, "PATH": os.environ["PATH"], **AUTHOR}
-    told = subprocess.run(["git", *words], cwd=folder, env=alone, check=True, capture_output=True, text=True)
-    return told.stdout.strip()
+    done = subprocess.run(["git", *words], cwd=folder, env=alone, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 @pytest.fixture

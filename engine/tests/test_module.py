@@ -142,10 +142,10 @@ def test_the_description_holds_what_the_code_says(catalogue: Catalogue) -> None:
 def test_the_code_is_only_asked_again_when_it_has_changed(copy: Path, tmp_path: Path) -> None:
     code = copy / "source/example.py"
     described = describe(copy, tmp_path)
-    asked = next((tmp_path / "types").iterdir())
-    before = asked.stat().st_mtime_ns
+    kept_types = next((tmp_path / "types").iterdir())
+    before = kept_types.stat().st_mtime_ns
     assert describe(copy, tmp_path) == described
-    assert asked.stat().st_mtime_ns == before
+    assert kept_types.stat().st_mtime_ns == before
     code.write_text(code.read_text().replace("Do nothing.", "Do very little."))
     assert describe(copy, tmp_path).objects["Example"].functions["nothing"].doc == "Do very little."
 

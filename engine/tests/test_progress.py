@@ -54,7 +54,7 @@ def test_through_a_pipe_each_step_is_one_line_when_it_ends() -> None:
     with progress.step("upload  a\n folder"):
         assert stream.getvalue() == ""
     with progress.step("exec make") as step:
-        step.cached()
+        step.mark_cached()
     assert [shown(line) for line in stream.getvalue().splitlines()] == [
         "done       0.0s  upload a folder",
         "cached     0.0s  exec make",
@@ -143,7 +143,7 @@ def test_secrets_are_never_shown() -> None:
     progress.scrub.hide("hunter2\n")
     with progress.step("exec login hunter2"):
         progress.note("for hunter2")
-        progress.show("told hunter2\n")
+        progress.show("printed hunter2\n")
     assert "hunter2" not in stream.getvalue()
     assert stream.getvalue().count("***") == 3
 
@@ -154,7 +154,7 @@ def test_a_step_that_waits_for_its_turn_is_queued_and_its_seconds_begin_with_it(
     with progress.step("exec make", "queued") as step:
         progress.note("a note")
         assert screen(terminal.getvalue())[-1].startswith("queued ")
-        step.begin()
+        step.mark_running()
         progress.note("a note")
         assert shown(screen(terminal.getvalue())[-1]) == "running    0.0s  exec make"
     assert shown(screen(terminal.getvalue())[-1]) == "done       0.0s  exec make"
@@ -191,7 +191,7 @@ class Pipe(io.StringIO):
 def test_through_a_pipe_a_running_step_has_a_line_whenever_its_command_says_something_new(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(progress_module, "TELL_SECONDS", 0.01)
+    monkeypatch.setattr(progress_module, "REPORT_SECONDS", 0.01)
     pipe = Pipe()
     with Progress(pipe).step("exec pytest") as step:
         for line in ("1/9, 0 failed", "2/9, 1 failed"):

@@ -76,6 +76,6 @@ def test_a_result_is_gone_after_its_time(catalogue: Catalogue, copy: Path, tmp_p
     asyncio.run(place.keep(None, BOUND))
     assert look(tmp_path / "cache", copy, catalogue, given).value == (None,)
     kept = tmp_path / "cache/results" / f"{place.key}.json"
-    told = json.loads(kept.read_text())
-    kept.write_text(json.dumps({**told, "time": told["time"] - 3601}))
+    result = json.loads(kept.read_text())
+    kept.write_text(json.dumps({**result, "time": result["time"] - 3601}))
     assert look(tmp_path / "cache", copy, catalogue, given).value == ()

@@ -37,8 +37,8 @@ def imports(name: str) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
-            told = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {each if each in MODULES else str(node.module) for each in told}
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {each if each in MODULES else str(node.module) for each in names}
     return found
 
 

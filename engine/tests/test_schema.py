@@ -55,7 +55,7 @@ def python_type(type_: Any, expected: str = "") -> Any:
     return SCALARS.get(inner.name) or in_client(inner.name)
 
 
-def written(hint: Any) -> str:
+def format_hint(hint: Any) -> str:
     """Return a hint as text in which a class is its name, whether it is known already or not."""
     text = f"<class '{hint.__name__}'>" if isinstance(hint, type) and not get_args(hint) else str(hint)
     return re.sub(r"(?:dagger\.(?:client\.\w+\.)?)", "", FORWARD.sub(lambda m: m[1] or m[2], text))
@@ -94,7 +94,7 @@ def test_a_field_is_as_dagger_has_it(type_name: str, name: str, field: graphql.G
     returned = field.type
     if isinstance(returned, graphql.GraphQLObjectType):  # of which the client only finds out later
         returned = graphql.GraphQLNonNull(returned)
-    assert written(hints["return"]) == written(python_type(returned, expected_type(field.ast_node)))
+    assert format_hint(hints["return"]) == format_hint(python_type(returned, expected_type(field.ast_node)))
     inspected = inspect.signature(method).parameters
     theirs = {words[0]: words[2] for words in ARGUMENT.findall(inspect.getsource(method))}
     for argument_name, argument in field.args.items():
@@ -102,7 +102,7 @@ def test_a_field_is_as_dagger_has_it(type_name: str, name: str, field: graphql.G
         wanted = python_type(argument.type, expected_type(argument.ast_node))
         if default(argument) is not inspect.Parameter.empty:
             wanted |= None
-        assert written(hints[parameter.name]) == written(wanted), argument_name
+        assert format_hint(hints[parameter.name]) == format_hint(wanted), argument_name
         assert parameter.default == default(argument), argument_name
     required = {
         name for name, python in theirs.items() if inspected[python].default is inspect.Parameter.empty
@@ -138,7 +138,7 @@ def test_an_object_promises_what_its_interfaces_do() -> None:
         assert promised <= set(type_.fields), name
 
 
-def offered(attribute: str) -> list[str]:
+def offered_names(attribute: str) -> list[str]:
     """Return the names of what is offered and has fields, or values."""
     return [
         name
@@ -147,7 +147,7 @@ def offered(attribute: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", offered("fields"))
+@pytest.mark.parametrize("name", offered_names("fields"))
 def test_what_is_offered_is_part_of_the_whole(name: str) -> None:
     ours: Any = OFFERED.type_map[name]
     whole: Any = SCHEMA.type_map[name]
@@ -159,6 +159,6 @@ def test_what_is_offered_is_part_of_the_whole(name: str) -> None:
             assert (str(argument.type), default(argument)) == (str(theirs.type), default(theirs)), field_name
 
 
-@pytest.mark.parametrize("name", offered("values"))
+@pytest.mark.parametrize("name", offered_names("values"))
 def test_an_offered_enum_has_no_other_values(name: str) -> None:
     assert set(OFFERED.type_map[name].values) <= set(SCHEMA.type_map[name].values)  # type: ignore[attr-defined]

@@ -233,15 +233,15 @@ def test_folders_that_a_filter_empties_go(trees: Trees, source: Path) -> None:
 
 def test_forced_times_count(trees: Trees, source: Path) -> None:
     plain = trees.upload(source)
-    timed = trees.timed(plain, 7)
-    assert timed.digest != plain.digest != trees.timed(plain, 8).digest
-    assert timed.listing.untimed == plain.listing
+    timed = trees.force_time(plain, 7)
+    assert timed.digest != plain.digest != trees.force_time(plain, 8).digest
+    assert timed.listing.without_times == plain.listing
     assert {file.lstat().st_mtime for file in timed.on_disk.rglob("*")} == {7}
     assert (plain.on_disk / "a.txt").stat().st_mtime != 7
 
 
 def test_forced_times_still_count_after_a_change(trees: Trees, source: Path) -> None:
-    folder = trees.copy(trees.timed(trees.upload(source), 7))
+    folder = trees.copy(trees.force_time(trees.upload(source), 7))
     write_new(folder / "sub/b.txt", "B", 0o644)
     heads = trees.adopt(folder).listing.heads
     assert (heads["sub"][:3], heads["a.txt"][:3], heads["sub/b.txt"][:2]) == ("d@7", "f@7", "f ")
@@ -249,7 +249,7 @@ def test_forced_times_still_count_after_a_change(trees: Trees, source: Path) -> 
 
 def test_a_files_forced_time_counts(trees: Trees, source: Path) -> None:
     file = trees.upload(source).below("a.txt")
-    timed = trees.timed(file, 7)
+    timed = trees.force_time(file, 7)
     assert (timed.on_disk.stat().st_mtime, timed.on_disk.name) == (7, "a.txt")
     assert timed.key != file.key
 
@@ -335,10 +335,10 @@ def test_many_files_are_linked_each_to_its_own(trees: Trees, tmp_path: Path, tak
 
 
 @pytest.fixture
-def merged(tmp_path: Path) -> Callable[[Path, str], tuple[Path, Path]]:
+def run_in_overlay(tmp_path: Path) -> Callable[[Path, str], tuple[Path, Path]]:
     """Run a script in an overlay on a folder; returns what the overlay shows, as a copy, and what changed."""
 
-    def merged(lower: Path, script: str) -> tuple[Path, Path]:
+    def run_in_overlay(lower: Path, script: str) -> tuple[Path, Path]:
         shown, changed, work, root = (tmp_path / name for name in ("shown", "changed", "work", "root"))
         for folder in (changed, work, root):
             folder.mkdir()
@@ -347,16 +347,16 @@ def merged(tmp_path: Path) -> Callable[[Path, str], tuple[Path, Path]]:
         subprocess.run(["unshare", "--mount", "sh", "-ec", steps], check=True)
         return shown, changed
 
-    return merged
+    return run_in_overlay
 
 
 def test_what_an_overlay_left_shares_the_files_that_it_did_not_change(
-    trees: Trees, source: Path, merged: Callable[[Path, str], tuple[Path, Path]]
+    trees: Trees, source: Path, run_in_overlay: Callable[[Path, str], tuple[Path, Path]]
 ) -> None:
     base = trees.upload(source)
     script = "echo b > sub/b.txt; rm a.txt; mv sub/deep sub/moved; chmod 600 other/empty; echo n > new"
-    shown, changed = merged(base.on_disk, script)
-    left = trees.merged(base, shown, changed)
+    shown, changed = run_in_overlay(base.on_disk, script)
+    left = trees.merge_overlay(base, shown, changed)
     assert left.listing == listing_of(shown)
     assert contents(left.on_disk) == contents(shown)
     assert contents(base.on_disk) == FILES

@@ -25,7 +25,7 @@ CLOSE_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def serving(answer: Answer, listening: socket.socket, token: str) -> AsyncIterator[None]:
+async def serve_api(answer: Answer, listening: socket.socket, token: str) -> AsyncIterator[None]:
     """Answer requests on a listening socket while the block runs."""
     application, state = _Application(answer, token, listening.getsockname()[1]), ServerState()
     config = uvicorn.Config(application, log_level="error", lifespan="off", ws="none", http="h11")

@@ -24,7 +24,7 @@ from daggerw_engine.api.fields.root import CurrentModuleFields, HostFields, Quer
 from daggerw_engine.api.queries.evaluation import Evaluation, Items
 from daggerw_engine.api.queries.object_ids import ObjectIds
 from daggerw_engine.api.queries.resolver import Api, data_of
-from daggerw_engine.api.server import serving
+from daggerw_engine.api.server import serve_api
 from daggerw_engine.errors import disk_errors
 from daggerw_engine.files.trees import Trees
 from daggerw_engine.progress import Progress
@@ -143,7 +143,7 @@ class Session:
             )
 
         token, port = random.token_urlsafe(32), listening.getsockname()[1]
-        async with serving(answer, listening, token):
+        async with serve_api(answer, listening, token):
             yield {"DAGGER_SESSION_PORT": str(port), "DAGGER_SESSION_TOKEN": token}
 
 

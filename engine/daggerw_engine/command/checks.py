@@ -10,7 +10,7 @@ from daggerw_engine.command.arguments import usage
 from daggerw_engine.command.arguments.caller import NAME, Caller
 from daggerw_engine.command.arguments.parsing import OPTIONS, Call, Parsed, check, parse, split, suggestion
 from daggerw_engine.command.arguments.values import Host
-from daggerw_engine.command.calls.chain import Chain, completed
+from daggerw_engine.command.calls.chain import Chain, complete_chain
 from daggerw_engine.command.calls.module_session import evaluate, run_until_signal
 from daggerw_engine.command.calls.output import write
 from daggerw_engine.command.function_commands import find_module, load_catalogue
@@ -42,12 +42,12 @@ def run_command(caller: Caller, words: Sequence[str], options: Mapping[str, list
     catalogue = load_catalogue(caller, found)
     chosen = choose(find_checks(catalogue), patterns)
     if LIST.name in given:
-        return write(usage.listing({each: functions[-1] for each, functions in chosen.items()}))
+        return write(usage.format_list({each: functions[-1] for each, functions in chosen.items()}))
     host = Host(caller.folder, caller.environment)
     checks = {}
     for each, functions in chosen.items():
         command = parse([function.name for function in functions], catalogue, given, name)
-        checks[each] = completed(check(command, found, catalogue, host), catalogue, None, name)
+        checks[each] = complete_chain(check(command, found, catalogue, host), catalogue, None, name)
     progress = Progress(mode=caller.progress_mode(Parsed(name, dict(given))))
 
     async def work(_: Session, chain: Chain) -> None:
@@ -124,5 +124,5 @@ async def run_checks(chain: Chain, checks: Mapping[str, Sequence[Call]], progres
 
 def _output(error: EngineError) -> str:
     """Return what a failed command wrote."""
-    told = error.extensions
-    return "".join(f"{told[name]}\n" for name in ("stdout", "stderr") if told.get(name))
+    details = error.extensions
+    return "".join(f"{details[name]}\n" for name in ("stdout", "stderr") if details.get(name))

@@ -10,7 +10,7 @@ from daggerw_engine.command.arguments import usage
 from daggerw_engine.command.arguments.caller import NAME, Caller
 from daggerw_engine.command.arguments.parsing import Call, Parsed, check, functions, parse, peek
 from daggerw_engine.command.arguments.values import Host
-from daggerw_engine.command.calls.chain import Chain, completed
+from daggerw_engine.command.calls.chain import Chain, complete_chain
 from daggerw_engine.command.calls.changeset_prompt import offer
 from daggerw_engine.command.calls.module_session import evaluate, run_until_signal
 from daggerw_engine.command.calls.output import identities, report, save, say, text_of, write
@@ -37,7 +37,7 @@ def run_command(caller: Caller, command: str, words: Sequence[str], options: Map
     if command == "functions" and not wants_help:
         return _list(parsed, catalogue)
     if wants_help or len(parsed.levels) == 1:
-        return write(usage.page(parsed, catalogue))
+        return write(usage.format_page(parsed, catalogue))
     return _call(caller, found, catalogue, parsed)
 
 
@@ -60,7 +60,7 @@ def _list(parsed: Parsed, catalogue: Catalogue) -> int:
     owner = catalogue.object(parsed.last.returns.name)
     if owner is None:
         raise UsageError(f"{parsed.command!r} gives no object with functions", parsed.command)
-    return write(usage.listing(functions(owner, catalogue)))
+    return write(usage.format_list(functions(owner, catalogue)))
 
 
 def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -> int:
@@ -70,7 +70,7 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
     returns = parsed.last.returns
     is_object = catalogue.object(returns.name) is not None
     if is_object:
-        calls = completed(calls, catalogue, output, parsed.command)
+        calls = complete_chain(calls, catalogue, output, parsed.command)
     _refuse_taken_ports(calls[-1])
 
     async def work(session: Session, chain: Chain) -> object:
@@ -79,20 +79,20 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
             await offer(session, str(result), apply="auto-apply" in parsed.options, show=progress.show)
         return result
 
-    async def remembered() -> object:
-        place = await look_up(caller.cache, caller.bound, found, catalogue, calls)
+    async def run_or_look_up() -> object:
+        place = await look_up(caller.cache, caller.max_cache_bytes, found, catalogue, calls)
         if place and place.value:
             with progress.step(parsed.command.removeprefix(f"{NAME} ")) as step:
-                step.cached()
+                step.mark_cached()
             return place.value[0]
         verbose = "verbose" in parsed.options
         result = await evaluate(caller, found, catalogue, progress, work, verbose=verbose)
         if place:
-            await place.keep(result, caller.bound)
+            await place.keep(result, caller.max_cache_bytes)
         return result
 
     try:
-        result = run_until_signal(remembered())
+        result = run_until_signal(run_or_look_up())
     except EngineError as error:
         return report(error, progress.scrub)
     if is_object and output is not None:

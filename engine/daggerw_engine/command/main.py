@@ -73,7 +73,7 @@ def _run(caller: Caller) -> int:
     if command == "version":
         return write(f"{NAME} v{sdk_version()} (embedded engine)\n")
     if command == "help":
-        return write(usage.overview())
+        return write(usage.format_overview())
     if command == "cache":
         return _cache(caller, rest, wants_help="help" in options or not {"-h", "--help"}.isdisjoint(rest))
     if command in {"check", "checks"}:
@@ -93,7 +93,7 @@ def _cache(caller: Caller, words: Sequence[str], *, wants_help: bool) -> int:
     if wants_help:
         return write(cache_command.PAGE)
     require_programs(caller.packages_lock)
-    return write(cache_command.tend(words, caller.cache, caller.bound))
+    return write(cache_command.tend(words, caller.cache, caller.max_cache_bytes))
 
 
 def _session(caller: Caller) -> int:
@@ -102,5 +102,5 @@ def _session(caller: Caller) -> int:
 
     require_programs(caller.packages_lock)
     user = Client(caller.folder, confined=False, privileges=caller.privileges)
-    run_until_signal(serve(caller.cache, caller.bound, user, proxies_of(caller.environment)))
+    run_until_signal(serve(caller.cache, caller.max_cache_bytes, user, proxies_of(caller.environment)))
     return 0

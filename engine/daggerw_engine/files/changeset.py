@@ -35,19 +35,19 @@ class Changes:
     after: Place
 
     @property
-    def added(self) -> list[str]:
+    def added_paths(self) -> list[str]:
         """Paths that only the newer one has."""
         return [_name_in_patch(path, head) for path, head in self._only(self.after, self.before)]
 
     @property
-    def modified(self) -> list[str]:
+    def modified_paths(self) -> list[str]:
         """The files of both that differ."""
         older = self.before.listing.heads
         newer = self.after.listing.heads.items()
         return [path for path, head in newer if head[0] != "d" and older.get(path, head) != head]
 
     @property
-    def removed(self) -> list[str]:
+    def removed_paths(self) -> list[str]:
         """Paths that only the older one has; of a folder that is gone nothing but itself."""
         gone = dict(self._only(self.before, self.after))
         return [
@@ -57,21 +57,21 @@ class Changes:
     @property
     def is_empty(self) -> bool:
         """Return whether nothing differs."""
-        return not (self.added or self.modified or self.removed)
+        return not (self.added_paths or self.modified_paths or self.removed_paths)
 
     def layer(self, trees: Trees) -> Place:
         """Return the newer directory without what did not change."""
         folder, source = trees.new_folder(), self.after.on_disk
-        for path in (*self.added, *self.modified):
+        for path in (*self.added_paths, *self.modified_paths):
             copy_entry(source / path, folder / path)
         return trees.adopt(folder)
 
     def apply(self, target: Path) -> None:
         """Make the changes in a folder of the caller's; PathError when a path there leads out of it."""
         owner = (os.getuid(), os.getgid())
-        for path in self.removed:
+        for path in self.removed_paths:
             clear(_inside(target, path))
-        for path in (*self.added, *self.modified):
+        for path in (*self.added_paths, *self.modified_paths):
             copy_entry(self.after.on_disk / path, _inside(target, path), owner, privileges=False)
 
     async def patch(self, trees: Trees) -> Place:

@@ -93,17 +93,17 @@ class Repository:
 
     async def _filters_off(self) -> Mapping[str, str]:
         """Return settings that keep every filter of the repository from running."""
-        told = await self._git("config", "-z", "--name-only", "--get-regexp", FILTERS, status=1)
-        filters = filter(None, told.split("\0"))
+        output = await self._git("config", "-z", "--name-only", "--get-regexp", FILTERS, status=1)
+        filters = filter(None, output.split("\0"))
         return {name: "false" if name.endswith(".required") else "" for name in filters}
 
     async def _branch(self) -> str:
         return (await self._git("symbolic-ref", "--quiet", "HEAD", status=1)).strip()
 
     async def _refs(self) -> Mapping[str, str]:
-        told = await self._git("for-each-ref", REFS)
+        output = await self._git("for-each-ref", REFS)
         head = (await self._git("rev-parse", "--quiet", "--verify", "HEAD^{commit}", status=1)).strip()
-        named = dict(line.rsplit(" ", 1) for line in told.splitlines())
+        named = dict(line.rsplit(" ", 1) for line in output.splitlines())
         return {"HEAD": head, **named} if head else named
 
     async def _git(

@@ -62,10 +62,10 @@ class Listing:
     @property
     def digest(self) -> str:
         """The SHA-256 in hex."""
-        return hashlib.sha256(self.encoded).hexdigest()
+        return hashlib.sha256(self.file_bytes).hexdigest()
 
     @property
-    def encoded(self) -> bytes:
+    def file_bytes(self) -> bytes:
         """The list as it is on disk."""
         return self.text.encode(errors="surrogateescape")
 
@@ -76,7 +76,7 @@ class Listing:
         return dict(zip(fields[1::2], fields[::2], strict=False))
 
     @property
-    def untimed(self) -> Listing:
+    def without_times(self) -> Listing:
         """The list without forced times."""
         return self.of((f"{head[0]} {head.partition(' ')[2]}", path) for path, head in self.heads.items())
 
@@ -100,7 +100,7 @@ def head_of(entry: Entry, digest: Callable[[str], str], owner: Owner | None = No
     return f"f {mode} {digest(entry.path)}"
 
 
-def timed(head: str, seconds: int | str) -> str:
+def force_time(head: str, seconds: int | str) -> str:
     """Return a head with a forced time."""
     return f"{head[0]}@{seconds}{head[1:]}"
 

@@ -34,7 +34,7 @@ def resolve_in(root: Path, path: str) -> Path:
     return current
 
 
-def existing(root: Path, path: str) -> Path:
+def find_existing(root: Path, path: str) -> Path:
     """Return `path` below `root`; PathError in Dagger's words when nothing is there."""
     found = resolve_in(root, path)
     if not os.path.lexists(found):

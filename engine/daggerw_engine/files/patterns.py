@@ -147,7 +147,7 @@ class Filter:
         """Return whether `path`, relative with slashes, stays."""
         if self.ignores and self._is_ignored(f"{path}/" if folder else path):
             return False
-        return (not self.include or self._included(path)) and not self._excluded(path)
+        return (not self.include or self._is_included(path)) and not self._is_excluded(path)
 
     def descends(self, folder: str) -> bool:
         """Return whether anything below `folder` could stay."""
@@ -158,19 +158,19 @@ class Filter:
         ):
             return False
         if self.include and not (
-            self._included(folder) or any(p.may_reach_below(folder) for p in self.include)
+            self._is_included(folder) or any(p.may_reach_below(folder) for p in self.include)
         ):
             return False
-        if not self._excluded(folder):
+        if not self._is_excluded(folder):
             return True
         return any(p.takes_back and p.may_reach_below(folder) for p in self.exclude)
 
     @cached_property
-    def _included(self) -> Callable[[str], bool]:
+    def _is_included(self) -> Callable[[str], bool]:
         return _decision(self.include)
 
     @cached_property
-    def _excluded(self) -> Callable[[str], bool]:
+    def _is_excluded(self) -> Callable[[str], bool]:
         return _decision(self.exclude)
 
     def _is_ignored(self, path: str) -> bool:

@@ -26,11 +26,11 @@ from daggerw_engine.files.listing import (
     Owner,
     entries,
     file_digest,
+    force_time,
     head_of,
     time_in,
-    timed,
 )
-from daggerw_engine.files.paths import existing
+from daggerw_engine.files.paths import find_existing
 from daggerw_engine.files.patterns import Filter
 from daggerw_engine.files.upload import Before, Found
 from daggerw_engine.results import Results
@@ -47,7 +47,7 @@ class Place:
     @property
     def on_disk(self) -> Path:
         """The folder or file itself."""
-        return existing(self.root, self.path)
+        return find_existing(self.root, self.path)
 
     @property
     def listing(self) -> Listing:
@@ -67,7 +67,7 @@ class Place:
 
     def below(self, path: str) -> Place:
         """Return a place further down; PathError when nothing is there."""
-        found = existing(self.root, f"{self.path.rstrip('/')}/{path}")
+        found = find_existing(self.root, f"{self.path.rstrip('/')}/{path}")
         return Place(self.digest, self.root, str(PurePosixPath("/", found.relative_to(self.root))))
 
 
@@ -118,7 +118,7 @@ class Trees:
             known = heads.get(path, "")
             if entry.is_dir(follow_symlinks=False):
                 made, forced = head_of(entry, file_digest), time_in(known)
-                return timed(made, forced) if forced else made
+                return force_time(made, forced) if forced else made
             same = known and os.lstat(f"{source}/{path}").st_ino == entry.inode()
             return known if same else head_of(entry, file_digest)
 
@@ -126,7 +126,7 @@ class Trees:
 
     def _keep(self, folder: Path, listing: Listing) -> Place:
         folder.chmod(0o755)
-        folder.with_name("list").write_bytes(listing.encoded)
+        folder.with_name("list").write_bytes(listing.file_bytes)
         digest = listing.digest
         try:
             folder.parent.rename(self.folder / digest)
@@ -164,7 +164,7 @@ class Trees:
         """Keep a copy of a file of the host as root's; PathError when it is none."""
         return self.ingest_file(source, owner=ROOT)
 
-    def timed(self, place: Place, seconds: int) -> Place:
+    def force_time(self, place: Place, seconds: int) -> Place:
         """Return a place with all its times set; they count from now on."""
         folder = self.new_folder()
         name = "" if place.on_disk.is_dir() else Path(place.path).name
@@ -173,7 +173,7 @@ class Trees:
         found = entries(folder)
         for _, entry in found:
             os.utime(entry.path, (seconds, seconds), follow_symlinks=False)
-        heads = ((timed(head_of(entry, file_digest), seconds), path) for path, entry in found)
+        heads = ((force_time(head_of(entry, file_digest), seconds), path) for path, entry in found)
         return self._keep(folder, Listing.of(heads)).below(name)
 
     def ingest(self, source: Path) -> Place:
@@ -183,7 +183,7 @@ class Trees:
         copy_into(source, folder)
         return self.adopt(folder)
 
-    def merged(self, base: Place, root: Path, changed: Path) -> Place:
+    def merge_overlay(self, base: Place, root: Path, changed: Path) -> Place:
         """Keep what an overlay shows at `root`: the files of `base`, but for those that are in `changed`."""
         folder = self.new_folder()
         found = entries(root)

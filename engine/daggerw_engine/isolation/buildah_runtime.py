@@ -15,7 +15,7 @@ from pathlib import Path
 if __name__ == "__main__":  # by its path, so that nothing else is found
     sys.path.insert(0, os.path.abspath(f"{os.path.dirname(__file__)}/../.."))
 
-from daggerw_engine.isolation.specification import restricted
+from daggerw_engine.isolation.specification import restrict
 
 SCRIPT = """#!/bin/sh
 for word; do
@@ -42,7 +42,7 @@ def main(processes: str, *words: str) -> None:
     path = Path(words[words.index("--bundle") + 1], "config.json")
     config = json.loads(path.read_text())
     root = path.parent / config["root"]["path"]
-    path.write_text(json.dumps(restricted(config, root, processes=int(processes))))
+    path.write_text(json.dumps(restrict(config, root, processes=int(processes))))
 
 
 if __name__ == "__main__":

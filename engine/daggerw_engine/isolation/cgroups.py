@@ -31,7 +31,7 @@ class Limits:
 
 
 @contextmanager
-def limited() -> Iterator[Limits]:
+def limit_container() -> Iterator[Limits]:
     """Make the cgroups that limit one container, gone at the end; none where they can't be made."""
     name = f"{NAME}-{os.getpid()}-{next(_numbers)}"
     with ExitStack() as stack:
@@ -90,14 +90,14 @@ def _parents(controller: str) -> list[Path]:
     return [each for each in found if os.access(each, os.W_OK)]
 
 
-def parents(told: str, controller: str, mounted: Path = MOUNTED) -> list[Path]:
+def parents(text: str, controller: str, mounted: Path = MOUNTED) -> list[Path]:
     """Return the cgroups whose children can be limited, by the text of /proc/self/cgroup.
 
     In version 1 that is our own one. In version 2 it is one above that lets its children be limited, as one
     with processes in it can't: the nearest for both controllers, else for `pids`.
     """
     unified: list[Path] = []
-    for line in told.splitlines():
+    for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
         own = mounted / path.lstrip("/")
         if controllers == controller and (mounted / controller).is_dir():

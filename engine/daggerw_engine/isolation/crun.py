@@ -26,7 +26,7 @@ from typing import Any
 
 from daggerw_engine import process
 from daggerw_engine.errors import EngineError, ExecError, StoreError
-from daggerw_engine.process import CONTAINED, Completed, Hear, tied
+from daggerw_engine.process import CONTAINED, Completed, Hear, tied_prefix
 
 NOT_STARTED = 1  # as in Dagger
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
@@ -39,7 +39,7 @@ WITHOUT_CGROUPS = 'mount -t tmpfs -o mode=755,size=4k tmpfs /sys/fs/cgroup || ex
 REFUSED = re.compile(r"\[FATAL tini \(\d+\)\] exec (?P<program>.*) failed: (?P<reason>.*)\n\Z", re.DOTALL)
 
 
-def entering(groups: Sequence[Path], shown: Sequence[Path] = ()) -> tuple[str, ...]:
+def runtime_prefix(groups: Sequence[Path], shown: Sequence[Path] = ()) -> tuple[str, ...]:
     """Return the words before a command that starts crun, so that it sees no cgroups.
 
     It is limited by `groups`, or finds each at its place in `shown`, to limit with them what it starts.
@@ -57,13 +57,13 @@ class Started:
     process: asyncio.subprocess.Process
     bundle: Path
 
-    async def ended(self, stdin: str = "", hear: Hear = lambda stream, chunk: None) -> Completed:
+    async def wait_until_done(self, stdin: str = "", hear: Hear = lambda stream, chunk: None) -> Completed:
         """Return how the command ended, or why it never began; StoreError when there was no container."""
         end = functools.partial(process.kill_contained, self.process)
-        done = await process.completed(self.process, stdin, hear, end)
+        done = await process.wait_until_done(self.process, stdin, hear, end)
         match self.refusal(done.status, done.stderr):
-            case ExecError(exit_code=status, stderr=told):
-                return Completed(status, "", told, told)
+            case ExecError(exit_code=status, stderr=message):
+                return Completed(status, "", message, message)
             case EngineError() as refused:
                 raise refused
         return done
@@ -73,9 +73,9 @@ class Started:
         if status in (NOT_FOUND, NOT_EXECUTABLE) and (refused := REFUSED.search(stderr)):
             return ExecError(self.command, NOT_STARTED, "", _reason(refused))
         log = self.bundle / "log"
-        told = _errors(log) if log.exists() else " ".join(stderr.split())  # crun has never begun
-        if status and told:
-            return StoreError(f"a container can't be made for {' '.join(self.command)!r}: {told}")
+        message = _errors(log) if log.exists() else " ".join(stderr.split())  # crun has never begun
+        if status and message:
+            return StoreError(f"a container can't be made for {' '.join(self.command)!r}: {message}")
         return None
 
     async def terminate(self) -> None:
@@ -101,12 +101,12 @@ async def start(
     command, init = tuple(specification["process"]["args"]), shutil.which(INIT)
     if init is None:
         raise StoreError(f"{INIT} isn't on the path: as root, apt-get install tini")
-    told = _with_init(specification, init)
+    config = _with_init(specification, init)
     with (bundle / "config.json").open("w", errors="surrogateescape") as file:
-        json.dump(told, file, ensure_ascii=False)
+        json.dump(config, file, ensure_ascii=False)
     crun = ("crun", f"--root={bundle}/state", f"--log={bundle}/log", "--log-format=json")
     run = ("--cgroup-manager=disabled", "run", f"--bundle={bundle}", bundle.name)
-    words = (*tied(), "nsenter", f"--net={namespace}", "--", *entering(groups), *crun, *run)
+    words = (*tied_prefix(), "nsenter", f"--net={namespace}", "--", *runtime_prefix(groups), *crun, *run)
     stdin = asyncio.subprocess.PIPE if reads else None
     environment = {"PATH": os.environ["PATH"]}
     started = Started(command, await process.start(words, env=environment, stdin=stdin), bundle)
@@ -120,10 +120,10 @@ def _with_init(specification: dict[str, Any], init: str) -> dict[str, Any]:
     """Return a specification whose first process hands on signals and waits for all others."""
     options = ["bind", "private", "ro", "nosuid", "nodev"]
     mount = {"destination": INIT_PATH, "type": "bind", "source": init, "options": options}
-    told = specification["process"]
+    process = specification["process"]
     return {
         **specification,
-        "process": {**told, "args": [INIT_PATH, "--", *told["args"]]},
+        "process": {**process, "args": [INIT_PATH, "--", *process["args"]]},
         "mounts": [*specification["mounts"], mount],
     }
 
@@ -137,8 +137,8 @@ def _reason(refused: re.Match[str]) -> str:
 
 def _errors(log: Path) -> str:
     """Return the errors in crun's log, in one line."""
-    told = [json.loads(line) for line in log.read_text(errors="replace").splitlines()]
-    return " ".join(line["msg"] for line in told if line["level"] == "error")
+    entries = [json.loads(line) for line in log.read_text(errors="replace").splitlines()]
+    return " ".join(line["msg"] for line in entries if line["level"] == "error")
 
 
 def _init_of(line: Sequence[int]) -> int | None:

@@ -78,7 +78,7 @@ def specification(process: Process, root: Path, mounts: Sequence[Mounted], *, pr
 
     `processes` is the limit of its processes when no cgroup limits them; 0 when one does.
     """
-    told = {
+    config = {
         "ociVersion": "1.0.2",
         "hostname": HOST_NAME,
         "root": {"path": str(root)},
@@ -96,7 +96,7 @@ def specification(process: Process, root: Path, mounts: Sequence[Mounted], *, pr
         "mounts": [*_system_mounts(), *(mount.entry for mount in mounts)],
         "linux": {},
     }
-    return restricted(told, root, processes=processes)
+    return restrict(config, root, processes=processes)
 
 
 def _system_mounts() -> list[Config]:
@@ -115,7 +115,7 @@ def _system_mounts() -> list[Config]:
     ]
 
 
-def restricted(config: Config, root: Path, *, processes: int) -> Config:
+def restrict(config: Config, root: Path, *, processes: int) -> Config:
     """Return a specification with what no container goes without, in the place of what it says of that."""
     linux, process = config.get("linux", {}), config["process"]
     return {
@@ -133,7 +133,7 @@ def restricted(config: Config, root: Path, *, processes: int) -> Config:
         "mounts": [_with_few_files(_without_devices(mount)) for mount in config["mounts"]],
         "hooks": {"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", NO_DEVICES, str(root)]}]},
         "linux": {
-            **{name: told for name, told in linux.items() if name not in ("devices", "resources")},
+            **{name: value for name, value in linux.items() if name not in ("devices", "resources")},
             "namespaces": _namespaces(linux.get("namespaces", [])),
             "maskedPaths": list(MASKED),
             "readonlyPaths": list(READ_ONLY),
@@ -144,8 +144,8 @@ def restricted(config: Config, root: Path, *, processes: int) -> Config:
 
 def system_calls(machine: str = os.uname().machine) -> Config:
     """Return the list of the system calls that are allowed, as the specification has it."""
-    told: Config = json.loads(SYSTEM_CALLS.read_text())
-    return {**told, "architectures": ARCHITECTURES.get(machine, [])}
+    filter_: Config = json.loads(SYSTEM_CALLS.read_text())
+    return {**filter_, "architectures": ARCHITECTURES.get(machine, [])}
 
 
 def _limits(processes: int) -> list[Config]:

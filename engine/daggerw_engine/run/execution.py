@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from daggerw_engine.errors import ExecError, StoreError
-from daggerw_engine.files.paths import check_kind, existing
+from daggerw_engine.files.paths import check_kind, find_existing
 from daggerw_engine.files.trees import Place
 from daggerw_engine.keys import key_of
 from daggerw_engine.progress import Progress
@@ -23,7 +23,7 @@ from daggerw_engine.run.preparation import Preparer
 from daggerw_engine.run.services import Services
 from daggerw_engine.scrub import scrub_output
 from daggerw_engine.step import Step
-from daggerw_engine.store.buildah import tells_full
+from daggerw_engine.store.buildah import is_disk_full
 from daggerw_engine.store.cache import Cache
 from daggerw_engine.store.commits import Committer
 from daggerw_engine.values.container import ContainerState, Outcome
@@ -56,7 +56,7 @@ class Executor:
             async with self._cache.results.alone(key):
                 done = self._look_up(key, state)
                 if done:
-                    step.cached()
+                    step.mark_cached()
                     return done
                 return await self._run(key, state, command, stdin, expect, step)
 
@@ -74,13 +74,13 @@ class Executor:
         self, key: str, state: ContainerState, command: Sequence[str], stdin: str, expect: str, step: Step
     ) -> ContainerState:
         async with AsyncExitStack() as stack:
-            bound = [await stack.enter_async_context(self._services.used(each)) for _, each in state.bindings]
+            bound = [await stack.enter_async_context(self._services.use(each)) for _, each in state.bindings]
             await stack.enter_async_context(self._turns)
-            step.begin()
+            step.mark_running()
             peer = await stack.enter_async_context(self._network.command(bound))
             prepared = await stack.enter_async_context(self._preparer.prepare(state))
-            async with prepared.started(command, peer.namespace, reads=bool(stdin)) as started:
-                ended = await started.ended(stdin, step.hear)
+            async with prepared.start(command, peer.namespace, reads=bool(stdin)) as started:
+                ended = await started.wait_until_done(stdin, step.hear)
             done = scrub_output(ended, (secret.text for secret in state.secrets))
             outcome = Outcome(done.status, done.stdout, done.stderr, done.combined)
             _expect(outcome, command, expect)
@@ -101,13 +101,13 @@ class Executor:
         key = key_of("extract", state.content, path)
         if (kept := self._cache.results.get(key)) and (tree := self._cache.trees.get(str(kept["tree"]))):
             return tree if directory else tree.below(Path(path).name)
-        async with self._cache.layers.mounted(self._cache.layers.lower(state)) as root:
+        async with self._cache.layers.mount_layers(self._cache.layers.lower(state)) as root:
             tree = await asyncio.to_thread(self._take, root, path, directory=directory)
         self._cache.results.put(key, {"tree": tree.digest})
         return tree
 
     def _take(self, root: Path, path: str, *, directory: bool) -> Place:
-        found, trees = existing(root, path), self._cache.trees
+        found, trees = find_existing(root, path), self._cache.trees
         check_kind(found, path, directory=directory)
         return trees.ingest(found) if directory else trees.ingest_file(found, Path(path).name)
 
@@ -120,7 +120,7 @@ def _expect(outcome: Outcome, command: Sequence[str], expect: str) -> None:
     succeeded, killed = outcome.exit_code == 0, 128 <= outcome.exit_code < 192
     if not killed and (expect == "ANY" or succeeded == (expect == "SUCCESS")):
         return
-    if tells_full(outcome.stderr):
+    if is_disk_full(outcome.stderr):
         raise StoreError.full(f"exec {' '.join(command)}")
     raise ExecError(tuple(command), outcome.exit_code, outcome.stdout, outcome.stderr)
 

@@ -34,12 +34,12 @@ async def forward_connections(
             there_writer.close()
             writer.close()
 
-    def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(serve(reader, writer))
         serving.add(task)
         task.add_done_callback(serving.discard)
 
-    server = await asyncio.start_server(accepted, sock=listening)
+    server = await asyncio.start_server(accept, sock=listening)
     try:
         yield
     finally:

@@ -46,14 +46,14 @@ class Mounts:
     _kept: list[tuple[Place, Upper | Path]] = field(default_factory=list)
 
     @asynccontextmanager
-    async def mounted(self, state: ContainerState, texts: Mapping[str, str]) -> AsyncIterator[Path]:
+    async def mount_all(self, state: ContainerState, texts: Mapping[str, str]) -> AsyncIterator[Path]:
         """Mount all, and files with these texts, while the block runs; yields where the root is.
 
         What was made to mount something on is removed at the end. Cache volumes are held until then.
         """
         layers = self._cache.layers
         async with AsyncExitStack() as stack:
-            root = await stack.enter_async_context(layers.mounted(layers.lower(state), self.upper))
+            root = await stack.enter_async_context(layers.mount_layers(layers.lower(state), self.upper))
             points = MountPoints(root, self.upper.changed)
             for path in SYSTEM:
                 points.make(path, folder=True)
@@ -105,7 +105,7 @@ class Mounts:
         lower = upper.folder / "lower"  # a name without the signs that overlayfs takes for its own
         lower.symlink_to(place.on_disk)
         layers = self._cache.layers
-        async with layers.mounted([str(lower.relative_to(layers.cache))], upper) as merged:
+        async with layers.mount_layers([str(lower.relative_to(layers.cache))], upper) as merged:
             yield merged
 
     def add(self, mount: Mounted, points: MountPoints | None = None) -> None:
@@ -143,8 +143,8 @@ class Mounts:
         if not any(os.scandir(where.changed)):
             return trees.whole(place)
         lower = [str(each.relative_to(layers.cache)) for each in (where.changed, where.folder / "lower")]
-        async with layers.mounted(lower) as root:
-            return await asyncio.to_thread(trees.merged, place, root, where.changed)
+        async with layers.mount_layers(lower) as root:
+            return await asyncio.to_thread(trees.merge_overlay, place, root, where.changed)
 
 
 def _listen(folder: Path, name: str, owner: Owner) -> socket.socket:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from daggerw_engine.errors import NetworkError
-from daggerw_engine.process import run, tied
+from daggerw_engine.process import run, tied_prefix
 
 READY_SECONDS, CONNECT_SECONDS = 10.0, 5.0
 HOLD = 'printf "%s\\n" "$0" | ip -batch - && echo ready && exec cat'
@@ -37,7 +37,7 @@ class Namespace:
     @property
     def prefix(self) -> tuple[str, ...]:
         """The words before a command that put it in here, tied to the engine's life."""
-        return (*tied(), *self._prefix)
+        return (*tied_prefix(), *self._prefix)
 
     @property
     def _prefix(self) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ class Namespace:
 async def new_namespace(*commands: str) -> AsyncIterator[Namespace]:
     """A new network namespace, configured by commands of ip(8), while the block runs."""
     holder = await asyncio.create_subprocess_exec(
-        *(*tied(), "unshare", "--net", "--", "sh", "-c", HOLD, "\n".join(commands)),
+        *(*tied_prefix(), "unshare", "--net", "--", "sh", "-c", HOLD, "\n".join(commands)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -86,8 +86,8 @@ async def new_namespace(*commands: str) -> AsyncIterator[Namespace]:
         await end(holder)
 
 
-def _explain(told: str) -> str:
-    reason = " ".join(told.split())
+def _explain(message: str) -> str:
+    reason = " ".join(message.split())
     if "unshare" in reason:
         return f"this machine doesn't allow new network namespaces: {reason}"
     return f"ip made no network: {reason}"

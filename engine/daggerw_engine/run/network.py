@@ -21,7 +21,7 @@ from itertools import count, cycle
 from pathlib import Path
 
 from daggerw_engine.errors import NetworkError
-from daggerw_engine.process import CONTAINED, run, tied
+from daggerw_engine.process import CONTAINED, run, tied_prefix
 from daggerw_engine.run.namespaces import READY_SECONDS, Namespace, end, new_namespace
 
 MTU = 65520  # the most that slirp4netns takes
@@ -70,7 +70,7 @@ class Network:
     module: Peer | None = None  # which reaches each service that is started
 
     @asynccontextmanager
-    async def joined(self, address: str) -> AsyncIterator[Peer]:
+    async def add_host(self, address: str) -> AsyncIterator[Peer]:
         """A host of its own on this network, with `address`, while the block runs."""
         name = f"port{next(self._wires)}"
         async with new_namespace(*self._of_peer(address, name)) as namespace:
@@ -107,7 +107,7 @@ class Network:
     @asynccontextmanager
     async def with_module(self) -> AsyncIterator[Peer]:
         """The module's host, while the block runs."""
-        async with self.joined(MODULE) as self.module:
+        async with self.add_host(MODULE) as self.module:
             yield self.module
 
     @asynccontextmanager
@@ -116,7 +116,7 @@ class Network:
 
         The module reaches it, and so do the services that run already, as in Dagger.
         """
-        async with self.joined(address) as peer:
+        async with self.add_host(address) as peer:
             for other in services:
                 await self.connect(peer, other)
             for client in (*([self.module] if self.module else []), *self._services):
@@ -133,7 +133,7 @@ class Network:
         number = next(each for each in self._free if each not in self._taken)
         self._taken.add(number)
         try:
-            async with self.joined(f"{SUBNET}{number}") as client:
+            async with self.add_host(f"{SUBNET}{number}") as client:
                 for service in services:
                     await self.connect(client, service)
                 yield client
@@ -192,11 +192,11 @@ def module_prefix(module: Peer, folder: Path) -> tuple[str, ...]:
 
 async def host_addresses() -> list[str]:
     """Return this host's own IPv4 addresses, those of its loopback left out."""
-    done = await run((*tied(), "ip", "-json", "-family", "inet", "address"))
+    done = await run((*tied_prefix(), "ip", "-json", "-family", "inet", "address"))
     if done.status:
-        raise NetworkError(f"ip tells no addresses: {' '.join(done.stderr.split())}")
-    told = [each for link in json.loads(done.stdout or "[]") for each in link.get("addr_info", [])]
-    return sorted({each["local"] for each in told if not each["local"].startswith("127.")})
+        raise NetworkError(f"ip prints no addresses: {' '.join(done.stderr.split())}")
+    addresses = [each for link in json.loads(done.stdout or "[]") for each in link.get("addr_info", [])]
+    return sorted({each["local"] for each in addresses if not each["local"].startswith("127.")})
 
 
 async def _connect_to_host(namespace: Namespace) -> asyncio.subprocess.Process:
@@ -204,7 +204,7 @@ async def _connect_to_host(namespace: Namespace) -> asyncio.subprocess.Process:
     options = ("--configure", f"--mtu={MTU}", "--disable-host-loopback", f"--ready-fd={writer}")
     try:
         process = await asyncio.create_subprocess_exec(
-            *(*tied(), "slirp4netns", *options, str(namespace.holder), "tap0"),
+            *(*tied_prefix(), "slirp4netns", *options, str(namespace.holder), "tap0"),
             pass_fds=(writer,),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
@@ -218,15 +218,15 @@ async def _connect_to_host(namespace: Namespace) -> asyncio.subprocess.Process:
     finally:
         os.close(reader)
     if not ready:
-        _, told = await process.communicate()
-        raise NetworkError(_explain(" ".join(told.decode(errors="replace").split())))
+        _, message = await process.communicate()
+        raise NetworkError(_explain(" ".join(message.decode(errors="replace").split())))
     return process
 
 
-def _explain(told: str) -> str:
-    if TUNNEL in told:
+def _explain(message: str) -> str:
+    if TUNNEL in message:
         return f"{TUNNEL} isn't open to this user: an administrator allows it with `chmod 0666 {TUNNEL}`"
-    return f"slirp4netns made no network: {told}"
+    return f"slirp4netns made no network: {message}"
 
 
 def host_listener(port: int, backend: int) -> socket.socket:

@@ -64,16 +64,16 @@ class Prepared:
     _trusted: Path | None
 
     @asynccontextmanager
-    async def started(
+    async def start(
         self, command: Sequence[str], network: Namespace, *, reads: bool = False
     ) -> AsyncIterator[Started]:
         """Run a command on a network while the block runs; with `reads`, its standard input is a pipe."""
-        with cgroups.limited() as limits:
-            async with self.mounts.mounted(self.state, self._texts) as root:
+        with cgroups.limit_container() as limits:
+            async with self.mounts.mount_all(self.state, self._texts) as root:
                 process = self._process(command, root)
-                told = specification(process, root, self.mounts.entries, processes=limits.processes)
+                config = specification(process, root, self.mounts.entries, processes=limits.processes)
                 async with crun.start(
-                    told, self._memory, network.path, limits.groups, reads=reads
+                    config, self._memory, network.path, limits.groups, reads=reads
                 ) as started:
                     yield started
 

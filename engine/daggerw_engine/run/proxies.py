@@ -21,6 +21,6 @@ def _addresses(value: str) -> list[tuple[str, int]]:
     with suppress(ValueError, OSError):  # no URL, no port in it that is one, or no such host
         parts = urlsplit(value if "://" in value else f"http://{value}")
         port = parts.port or PORTS.get(parts.scheme, 80)
-        told = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)
-        return [(str(address[0]), port) for *_, address in told]
+        found = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)
+        return [(str(address[0]), port) for *_, address in found]
     return []

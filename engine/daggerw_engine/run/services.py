@@ -79,7 +79,7 @@ class Services:
         self._starting: dict[str, asyncio.Lock] = {}
 
     @asynccontextmanager
-    async def used(self, service: AnyService) -> AsyncIterator[Peer]:
+    async def use(self, service: AnyService) -> AsyncIterator[Peer]:
         """Keep a service running while the block runs; the last user's end stops it. Yields where it is."""
         await self.start(service)
         try:
@@ -115,7 +115,7 @@ class Services:
     async def _start(self, service: AnyService) -> Running:
         async with AsyncExitStack() as stack:
             bindings = service.container.bindings if isinstance(service, Service) else ()
-            bound = [await stack.enter_async_context(self.used(each)) for _, each in bindings]
+            bound = [await stack.enter_async_context(self.use(each)) for _, each in bindings]
             joined = self._network.service(self._addresses.of(service), bound)
             peer = await stack.enter_async_context(joined)
             if isinstance(service, HostService):
@@ -126,7 +126,7 @@ class Services:
 
     async def _run(self, service: Service, peer: Peer, stack: AsyncExitStack) -> RunningCommand:
         prepared = await stack.enter_async_context(self._preparer.prepare(service.container))
-        started = await stack.enter_async_context(prepared.started(service.command, peer.namespace))
+        started = await stack.enter_async_context(prepared.start(service.command, peer.namespace))
         running = RunningCommand(AsyncExitStack(), peer, started)
         running.readers = [
             asyncio.create_task(_read(stream, running.output))
@@ -168,7 +168,7 @@ class Services:
                 connect = partial(self._connect, service, backend)
                 await stack.enter_async_context(forward_connections(taken, connect))
                 self._progress.note(f"http://localhost:{port} leads to port {backend} of the service")
-            await stack.enter_async_context(self.used(service))
+            await stack.enter_async_context(self.use(service))
             self._progress.note("the service is up; Ctrl-C stops it")
             running = self._running[service.key]
             if isinstance(service, Service) and isinstance(running, RunningCommand):

@@ -16,7 +16,7 @@ from daggerw_engine.keys import key_of
 from daggerw_engine.process import Completed, Hear
 from daggerw_engine.progress import Progress
 from daggerw_engine.scrub import scrub_output
-from daggerw_engine.store.buildah import option_list, run_inside, store_error, tells_full
+from daggerw_engine.store.buildah import is_disk_full, option_list, run_inside, store_error
 from daggerw_engine.store.cache import Cache
 from daggerw_engine.store.images import Image, Images
 from daggerw_engine.values.config import with_pair
@@ -78,12 +78,12 @@ class Builder:
                 kept = self._cache.results.get(key)
                 image = str(kept["image"]) if kept else ""
                 if image and self._cache.store.has(image):
-                    step.cached()
+                    step.mark_cached()
                 else:
-                    step.begin()
+                    step.mark_running()
                     image = await self._build(wanted, text, step.hear)
                     self._cache.results.put(key, {"image": image})
-        return _state(key, await self._images.described(image, stand_ins))
+        return _state(key, await self._images.describe(image, stand_ins))
 
     async def _build(self, wanted: DockerBuild, text: str, hear: Hear) -> str:
         folder = self._cache.trees.new_folder()
@@ -101,11 +101,11 @@ class Builder:
             "CONTAINERS_CONF": str(self._resolver()),
             **{name: secret.text for name, secret in variables.items()},
         }
-        with cgroups.limited() as limits:
+        with cgroups.limit_container() as limits:
             shown = [folder / f"limits{number}" for number, _ in enumerate(limits.groups)]
             options += _isolation(folder, shown, limits.processes)
             words = self._cache.store.command("build", *options, str(wanted.context.on_disk))
-            entering = crun.entering(limits.groups, shown)
+            entering = crun.runtime_prefix(limits.groups, shown)
             async with self._network() as prefix:
                 done = await run_inside((*prefix, *entering, *words), environment, hear=hear)
         if done.status:
@@ -147,7 +147,7 @@ def _state(key: str, built: Image) -> ContainerState:
 
 
 def _failure(done: Completed) -> EngineError:
-    if tells_full(done.stderr) or not (failed := FAILED_STEP.search(done.stderr)):
+    if is_disk_full(done.stderr) or not (failed := FAILED_STEP.search(done.stderr)):
         return store_error("build", done)
     return ExecError((failed["step"],), int(failed["status"]), done.stdout, done.stderr)
 

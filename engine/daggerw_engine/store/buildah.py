@@ -20,7 +20,7 @@ from typing import Any
 
 from daggerw_engine.errors import StoreError
 from daggerw_engine.files.copying import clear
-from daggerw_engine.process import Completed, Hear, run, run_contained, tied
+from daggerw_engine.process import Completed, Hear, run, run_contained, tied_prefix
 
 FULL = (
     "no space left on device",
@@ -66,7 +66,7 @@ class Store:
 
     async def run(self, *arguments: str, stdin: str = "") -> str:
         """Run a Buildah command, return its output without the last newline; StoreError when it fails."""
-        done = await run((*tied(), *self.command(*arguments)), env=self.environment, stdin=stdin)
+        done = await run((*tied_prefix(), *self.command(*arguments)), env=self.environment, stdin=stdin)
         if done.status:
             raise store_error(arguments[0], done)
         return done.stdout.rstrip("\n")
@@ -80,7 +80,7 @@ class Store:
         return _lower(self.folder, image)
 
     @asynccontextmanager
-    async def working(self, image: str | None, *options: str) -> AsyncIterator[Working]:
+    async def new_container(self, image: str | None, *options: str) -> AsyncIterator[Working]:
         """A working container from `image` (None: an empty one), removed at the end."""
         name = f"{self.prefix}-{next(self._numbers)}"
         try:
@@ -91,14 +91,14 @@ class Store:
 
     async def remove(self, name: str) -> None:
         """Remove a working container; nothing happens when there is none."""
-        done = await run((*tied(), *self.command("rm", name)), env=self.environment)
+        done = await run((*tied_prefix(), *self.command("rm", name)), env=self.environment)
         if done.status and "not known" not in done.stderr and "no such" not in done.stderr.lower():
             raise store_error("rm", done)
 
     async def configuration(self, image: str) -> dict[str, object]:
         """Return an image's OCI configuration (`config` of the image's JSON)."""
-        told = json.loads(await self.run("inspect", "--type", "image", image))
-        config: dict[str, object] = told["OCIv1"].get("config", {})
+        image_json = json.loads(await self.run("inspect", "--type", "image", image))
+        config: dict[str, object] = image_json["OCIv1"].get("config", {})
         return config
 
     def working_containers(self) -> dict[str, str]:
@@ -108,7 +108,7 @@ class Store:
         """
         return {name: each["id"] for each in self._containers() for name in each.get("names") or [each["id"]]}
 
-    def changed(self, name: str) -> Path:
+    def changes_folder(self, name: str) -> Path:
         """Return the folder that holds a working container's own changes, while it isn't mounted."""
         layer: str = next(each["layer"] for each in self._containers() if name in each.get("names", ()))
         return self.folder / "root/overlay" / layer / "diff"
@@ -116,8 +116,8 @@ class Store:
     def _containers(self) -> list[dict[str, Any]]:
         """Return what containers-storage, under Buildah and Podman, keeps of each working container."""
         listed = self.folder / "root/overlay-containers/containers.json"
-        told: list[dict[str, Any]] = json.loads(listed.read_text()) if listed.exists() else []
-        return told
+        containers: list[dict[str, Any]] = json.loads(listed.read_text()) if listed.exists() else []
+        return containers
 
     async def remove_abandoned(self, name: str, id_: str) -> None:
         """Remove a working container that no session owns any more.
@@ -125,7 +125,7 @@ class Store:
         A killed `buildah from` may have left one without the state from which `buildah rm` knows it. Its
         changes go first: they may be what fills the disk, and `buildah rm` needs some room.
         """
-        for path in self.changed(name).glob("*"):
+        for path in self.changes_folder(name).glob("*"):
             clear(path)
         state = self.folder / "root/overlay-containers" / id_ / "userdata/buildah.json"
         if not state.exists():
@@ -188,13 +188,13 @@ async def run_inside(
 def store_error(action: str, done: Completed) -> StoreError:
     """Say what Buildah refused, in one sentence that says what to do when we know."""
     text = " ".join(done.stderr.split()) or f"exit status {done.status}"
-    if tells_full(text):
+    if is_disk_full(text):
         return StoreError.full(action)
-    told = LOGGED.sub("", text) or text
-    return StoreError(f"buildah {action} failed: {told.removeprefix('Error: ')[-600:]}")
+    message = LOGGED.sub("", text) or text
+    return StoreError(f"buildah {action} failed: {message.removeprefix('Error: ')[-600:]}")
 
 
-def tells_full(text: str) -> bool:
+def is_disk_full(text: str) -> bool:
     """Return whether what a program wrote says that the disk is full."""
     return any(sign in text.lower() for sign in FULL)
 

@@ -98,7 +98,7 @@ class Cache:
 
     def _held(self, name: str, held: AsyncExitStack) -> bool:
         """Return whether no other session has this copy of a volume; it is ours from now on."""
-        return pruning.flocked(held.enter_context((self.folder / "volumes" / f"{name}.lock").open("w")))
+        return pruning.try_flock(held.enter_context((self.folder / "volumes" / f"{name}.lock").open("w")))
 
     @asynccontextmanager
     async def volume(self, volume: Volume) -> AsyncIterator[Path]:
@@ -158,7 +158,7 @@ def _new_lock(sessions: Path) -> Iterator[Path]:
         path = sessions / f"{SESSION}{os.getpid()}-{os.urandom(4).hex()}.lock"
         with path.open("w") as file:
             # A sweep between these lines takes it for a dead session's.
-            if pruning.flocked(file) and path.exists():
+            if pruning.try_flock(file) and path.exists():
                 yield path
                 return
 
@@ -166,6 +166,6 @@ def _new_lock(sessions: Path) -> Iterator[Path]:
 def _is_taken(lock: Path, held: ExitStack) -> bool:
     """Return whether a session lives that holds the lock; else we hold it from now on."""
     try:
-        return not pruning.flocked(held.enter_context(lock.open()))
+        return not pruning.try_flock(held.enter_context(lock.open()))
     except FileNotFoundError:  # it ended, and put everything away
         return True

@@ -27,7 +27,7 @@ class Committer:
         key, layers = state.rootfs_key, self._layers
 
         async def change(upper: Upper) -> None:
-            async with layers.mounted(layers.lower(state), upper) as root:
+            async with layers.mount_layers(layers.lower(state), upper) as root:
                 await asyncio.to_thread(apply, state.changes, root)
 
         await self._make(key, {"layers": [*state.layers, key], "image": state.image}, change)
@@ -40,7 +40,7 @@ class Committer:
         key, layers = key_of("flat", state.content), self._layers
 
         async def copy(upper: Upper) -> None:
-            async with layers.mounted(layers.lower(state)) as root:
+            async with layers.mount_layers(layers.lower(state)) as root:
                 await asyncio.to_thread(copy_layer, root, upper.changed)
 
         await self._make(key, {"layers": [key]}, copy)

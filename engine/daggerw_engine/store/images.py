@@ -64,9 +64,9 @@ class Images:
             self._told.add(reference)
             name = reference.partition("@")[0]
             self._progress.note(f"STAND-IN: no registry gave {name}; made from Debian's packages")
-        return await self.described(str(kept["image"]), frozenset({reference} if kept["stand_in"] else ()))
+        return await self.describe(str(kept["image"]), frozenset({reference} if kept["stand_in"] else ()))
 
-    async def loaded(self, archive: Place, tag: str = "") -> Image:
+    async def load_archive(self, archive: Place, tag: str = "") -> Image:
         """Return the image in an OCI layout's tar archive; of several, the one with this tag."""
         key = key_of("image in archive", archive.key, tag)
         async with self._results.alone(key):
@@ -76,15 +76,15 @@ class Images:
                 with self._progress.step("import image"):
                     kept = {"image": await self._store.run("pull", "--quiet", source)}
                 self._results.put(key, kept)
-        return await self.described(str(kept["image"]))
+        return await self.describe(str(kept["image"]))
 
-    async def described(self, image: str, stand_ins: frozenset[str] = frozenset()) -> Image:
+    async def describe(self, image: str, stand_ins: frozenset[str] = frozenset()) -> Image:
         """Return an image of the store with its configuration; its labels tell of stand-ins, too."""
         key = key_of("configuration", image)
-        if (told := self._results.get(key)) is None:
-            told = await self._store.configuration(image)
-            self._results.put(key, told)
-        config = Config.of_image(told)
+        if (config_json := self._results.get(key)) is None:
+            config_json = await self._store.configuration(image)
+            self._results.put(key, config_json)
+        config = Config.of_image(config_json)
         marks = dict(config.labels).get(STAND_IN_LABEL, "").split()
         return Image(image, config, stand_ins | frozenset(marks))
 
@@ -127,7 +127,7 @@ class Images:
                     "pull", "--quiet", *plain, f"docker://{full_name(reference)}"
                 ), ""
             except StoreError as error:
-                step.failed()
+                step.mark_failed()
                 return "", str(error)
 
     async def _answers(self, host: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from daggerw_engine.errors import StoreError
 from daggerw_engine.process import Completed, run
-from daggerw_engine.store.buildah import Store, tells_full
+from daggerw_engine.store.buildah import Store, is_disk_full
 from daggerw_engine.values.container import ContainerState
 
 # What a layer says must mean the same below any other layers.
@@ -86,7 +86,7 @@ class Layers:
         return ",".join([*words, *(("userxattr",) if in_user_namespace() else ())])
 
     @asynccontextmanager
-    async def mounted(self, lower: Sequence[str], upper: Upper | None = None) -> AsyncIterator[Path]:
+    async def mount_layers(self, lower: Sequence[str], upper: Upper | None = None) -> AsyncIterator[Path]:
         """Mount folders over each other, changes going to `upper`, while the block runs; yields where."""
         if len(lower) == 1 and not upper:
             yield self.cache / lower[0]
@@ -105,7 +105,7 @@ class Layers:
 
 def mount_error(done: Completed) -> StoreError:
     """Say why nothing could be mounted, and what to do."""
-    if tells_full(done.stderr):
+    if is_disk_full(done.stderr):
         return StoreError.full("mounting")
     return StoreError(
         f"overlay: {' '.join(done.stderr.split())}: the cache folder must lie on a local file system "

@@ -38,7 +38,7 @@ class Packer:
 
     async def _write(self, state: ContainerState, named: Iterable[tuple[str, str]], compress: bool) -> Place:
         folder = self._cache.trees.new_folder()
-        async with self._cache.store.working(await self._image_of(state)) as working:
+        async with self._cache.store.new_container(await self._image_of(state)) as working:
             await working.configure(_options(state, named))
             await working.pack(folder / "image.tar", compress=compress)
         return self._cache.trees.adopt(folder)
@@ -50,9 +50,9 @@ class Packer:
             key = key_of("image of layer", image, layer)
             kept = self._cache.results.get(key)
             if not kept or not store.has(str(kept["image"])):
-                async with store.working(image) as working:
+                async with store.new_container(image) as working:
                     await asyncio.to_thread(
-                        copy_layer, self._cache.layers.path(layer), store.changed(working.name)
+                        copy_layer, self._cache.layers.path(layer), store.changes_folder(working.name)
                     )
                     kept = {"image": await working.commit()}
                 self._cache.results.put(key, kept)

@@ -162,7 +162,7 @@ def _forget(cache: Path) -> None:
 async def in_use(cache: Path) -> AsyncIterator[None]:
     """Use the folder, with others, while the block runs; a removal is waited for."""
     with (cache / LOCK).open("w") as file:
-        while not flocked(file, fcntl.LOCK_SH):
+        while not try_flock(file, fcntl.LOCK_SH):
             await asyncio.sleep(POLL_SECONDS)
         yield
 
@@ -171,12 +171,12 @@ async def in_use(cache: Path) -> AsyncIterator[None]:
 def alone(cache: Path) -> Iterator[None]:
     """Be alone with the folder while the block runs; CacheInUseError when a session uses it."""
     with (cache / LOCK).open("w") as file:
-        if not flocked(file):
+        if not try_flock(file):
             raise CacheInUseError("the cache is in use: let the other calls end, and call again")
         yield
 
 
-def flocked(file: TextIO, how: int = fcntl.LOCK_EX) -> bool:
+def try_flock(file: TextIO, how: int = fcntl.LOCK_EX) -> bool:
     """Return whether the file's lock could be taken."""
     try:
         fcntl.flock(file, how | fcntl.LOCK_NB)

@@ -14,7 +14,7 @@ from typing import Any
 
 from daggerw_engine.errors import ImageError
 from daggerw_engine.keys import key_of
-from daggerw_engine.process import CONTAINED, run, tied
+from daggerw_engine.process import CONTAINED, run, tied_prefix
 from daggerw_engine.store.buildah import Store, option_list, store_error
 
 TABLE = Path(__file__).with_name("standins.toml")
@@ -90,8 +90,8 @@ class StandIn:
         await self._install(root)
         self._finish(root)
         await self._run_commands(root)
-        async with store.working(None) as working:
-            root.rename(store.changed(working.name))
+        async with store.new_container(None) as working:
+            root.rename(store.changes_folder(working.name))
             await working.configure(self._configuration())
             return await working.commit()
 
@@ -103,7 +103,7 @@ class StandIn:
             words.append(f"--customize-hook={UNPACK.format(names=shlex.join(self.unpacked))}")
         words.append(f"--customize-hook={CLEAN}")
         command = ("mmdebstrap", *OPTIONS, *words, self.suite, str(root))
-        done = await run((*tied(), *CONTAINED, *command))
+        done = await run((*tied_prefix(), *CONTAINED, *command))
         if not done.status:
             return
         if any(sign in done.stderr.lower() for sign in NO_NETWORK):
@@ -127,10 +127,10 @@ class StandIn:
         if not self.commands:
             return
         words = ("chroot", str(root), "sh", "-e", "-c", "\n".join(self.commands))
-        done = await run((*tied(), *CONTAINED, *words), env=self.env)
+        done = await run((*tied_prefix(), *CONTAINED, *words), env=self.env)
         if done.status:
-            told = " ".join(done.stderr.split())[-600:]
-            raise ImageError(f"the stand-in for {self.match[0]}: its commands failed: {told}")
+            message = " ".join(done.stderr.split())[-600:]
+            raise ImageError(f"the stand-in for {self.match[0]}: its commands failed: {message}")
 
     def _configuration(self) -> list[str]:
         options = option_list("--env", self.env) + [

@@ -37,23 +37,23 @@ class Config:
     ports: tuple[Port, ...] = ()
 
     @classmethod
-    def of_image(cls, told: Mapping[str, object]) -> Config:
+    def of_image(cls, config: Mapping[str, object]) -> Config:
         """Return the configuration in an OCI image's `config` object."""
 
         def words(name: str) -> list[str]:
-            found = told.get(name) or []
+            found = config.get(name) or []
             return [str(item) for item in found] if isinstance(found, list) else []
 
         def names(name: str) -> dict[str, object]:
-            found = told.get(name) or {}
+            found = config.get(name) or {}
             return dict(found) if isinstance(found, dict) else {}
 
         pairs = (item.partition("=") for item in words("Env"))
         ports = (port.partition("/") for port in names("ExposedPorts"))
         return cls(
             env=tuple((key, value) for key, _, value in pairs),
-            user=str(told.get("User") or ""),
-            workdir=str(told.get("WorkingDir") or ""),
+            user=str(config.get("User") or ""),
+            workdir=str(config.get("WorkingDir") or ""),
             entrypoint=tuple(words("Entrypoint")),
             args=tuple(words("Cmd")),
             labels=tuple((key, str(value)) for key, value in sorted(names("Labels").items())),

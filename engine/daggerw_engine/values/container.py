@@ -74,11 +74,11 @@ class ContainerState:
         listed = (mount for mount in reversed(self.mounts) if mount.is_listed)
         return next((mount for mount in listed if mount.covers(path)), None)
 
-    def configured(self, **changes: object) -> ContainerState:
+    def with_config(self, **changes: object) -> ContainerState:
         """Return the container with other fields in its configuration."""
         return replace(self, config=replace(self.config, **changes))  # type: ignore[arg-type]
 
-    def changed(self, *changes: Write | Remove) -> ContainerState:
+    def with_changes(self, *changes: Write | Remove) -> ContainerState:
         """Return the container with further changes of its file system."""
         return replace(self, changes=(*self.changes, *changes))
 
@@ -86,7 +86,7 @@ class ContainerState:
         """Return the container whose changes are in the layer `key` now."""
         return replace(self, layers=(*self.layers, key), content=key, changes=())
 
-    def expanded(self, text: str, expand: bool) -> str:
+    def expand(self, text: str, expand: bool) -> str:
         """Return `text` with $VAR and ${VAR} replaced when asked to; unknown ones become empty."""
         if not expand:
             return text

@@ -46,7 +46,7 @@ class DirectoryFields:
         return [path + ("/" if head.startswith("d") else "") for path, head in found]
 
     async def digest(self, place: Place) -> str:
-        return f"sha256:{place.listing.untimed.digest}"
+        return f"sha256:{place.listing.without_times.digest}"
 
     async def name(self, place: Place) -> str:
         return Path(place.path).name + "/"
@@ -55,7 +55,7 @@ class DirectoryFields:
         """Nothing is left to do once a directory has a place."""
 
     async def filter(self, place: Place, exclude: list[str], include: list[str], gitignore: bool) -> Place:
-        return filtered(self._trees, place, exclude, include, gitignore)
+        return filter_directory(self._trees, place, exclude, include, gitignore)
 
     async def with_directory(
         self,
@@ -68,7 +68,7 @@ class DirectoryFields:
         owner: str,
         permissions: int | None = None,
     ) -> Place:
-        added = filtered(self._trees, source, exclude, include, gitignore)
+        added = filter_directory(self._trees, source, exclude, include, gitignore)
         return await self._change(place, Write(path, added, owner, permissions))
 
     async def with_file(
@@ -104,7 +104,7 @@ class DirectoryFields:
         return await self._change(place, *map(Remove, paths))
 
     async def with_timestamps(self, place: Place, timestamp: int) -> Place:
-        return self._trees.timed(place, timestamp)
+        return self._trees.force_time(place, timestamp)
 
     async def diff(self, place: Place, other: Place) -> Place:
         before, after = place.listing.heads, other.listing.heads
@@ -137,7 +137,7 @@ class DirectoryFields:
         return await self._builder.build(wanted)
 
     async def _change(self, place: Place, *changes: Write | Remove) -> Place:
-        return await asyncio.to_thread(changed, self._trees, place, *changes)
+        return await asyncio.to_thread(apply_changes, self._trees, place, *changes)
 
 
 class FileFields:
@@ -176,14 +176,16 @@ class FileFields:
         return client.write_file(place.on_disk, path, into_folders=allow_parent_dir_path)
 
 
-def changed(trees: Trees, place: Place, *changes: Write | Remove) -> Place:
+def apply_changes(trees: Trees, place: Place, *changes: Write | Remove) -> Place:
     """Return a directory with changes."""
     folder = trees.copy(place)
     apply(changes, folder)
     return trees.adopt(folder)
 
 
-def filtered(trees: Trees, place: Place, exclude: list[str], include: list[str], gitignore: bool) -> Place:
+def filter_directory(
+    trees: Trees, place: Place, exclude: list[str], include: list[str], gitignore: bool
+) -> Place:
     """Return what a filter leaves of a directory."""
     kept = Filter.of(exclude, include, gitignore=gitignore)
     return trees.adopt(trees.copy(place, kept)) if kept != Filter() else place

@@ -110,13 +110,13 @@ class ChangesetFields:
         return found.is_empty if isinstance(found, Changes) else await found.is_clean()
 
     async def added_paths(self, found: Changes | Repository) -> list[str]:
-        return _changes(found).added
+        return _changes(found).added_paths
 
     async def modified_paths(self, found: Changes | Repository) -> list[str]:
-        return _changes(found).modified
+        return _changes(found).modified_paths
 
     async def removed_paths(self, found: Changes | Repository) -> list[str]:
-        return _changes(found).removed
+        return _changes(found).removed_paths
 
     async def before(self, found: Changes | Repository) -> Place:
         return _changes(found).before

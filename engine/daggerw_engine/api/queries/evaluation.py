@@ -36,7 +36,7 @@ class Evaluation:
         if call.id in self._values:
             return self._values[call.id]
         if call.id not in self._running:
-            task = asyncio.create_task(self.ask(call))
+            task = asyncio.create_task(self.evaluate_field(call))
             self._running[call.id] = task
             task.add_done_callback(lambda done: self._keep_value(call.id, done))
         return await asyncio.shield(self._running[call.id])
@@ -46,7 +46,7 @@ class Evaluation:
         if not done.cancelled() and not done.exception():
             self._values[id_] = done.result()
 
-    async def ask(self, call: Call, **extra: object) -> Any:
+    async def evaluate_field(self, call: Call, **extra: object) -> Any:
         """Return what a field gives on its evaluated parent, without remembering it."""
         parent = call.parent or ROOT
         value = await self.evaluate(parent)

@@ -49,7 +49,7 @@ class Api:
             return {"errors": [error.formatted]}
         if invalid := graphql.validate(self._schema, parsed):
             return {"errors": [error.formatted for error in invalid]}
-        if not variables and _asks_for_schema_only(parsed):
+        if not variables and _is_introspection(parsed):
             return self._introspect(document)
         result = graphql.execute(
             self._schema,
@@ -69,10 +69,10 @@ class Api:
         key = key_of("introspection", DAGGER.read_text(), document)
         path = self._folder / f"schema-{key[:16]}.json"
         if not path.exists():
-            told = graphql.graphql_sync(self._schema, document).formatted
+            result = graphql.graphql_sync(self._schema, document).formatted
             self._folder.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(f".{os.getpid()}")
-            part.write_text(json.dumps(told))
+            part.write_text(json.dumps(result))
             part.replace(path)
         answer: dict[str, Any] = json.loads(path.read_bytes())
         return answer
@@ -130,7 +130,7 @@ class Api:
 
     async def _value(self, called: Call, source: Call, info: ResolveInfo) -> Any:
         extra = {"client": info.context} if info.field_name in ACTS_FOR_CALLER else {}
-        value = await self._evaluation.ask(called, **extra)
+        value = await self._evaluation.evaluate_field(called, **extra)
         is_id = graphql.get_named_type(info.return_type).name == "ID"
         return self._ids.give(info.context, source) if is_id else value
 
@@ -139,7 +139,7 @@ class Api:
         return [Call.to(called.type, "item", {"index": index}, called) for index in range(len(found))]
 
 
-def _asks_for_schema_only(document: graphql.DocumentNode) -> bool:
+def _is_introspection(document: graphql.DocumentNode) -> bool:
     return all(
         isinstance(field, graphql.FieldNode) and field.name.value == "__schema" and not field.directives
         for definition in document.definitions

@@ -34,7 +34,7 @@ class Caller:
         return Path(base, NAME)
 
     @property
-    def bound(self) -> int:
+    def max_cache_bytes(self) -> int:
         """Most bytes that the cache may hold."""
         from daggerw_engine.store.pruning import BOUND
 

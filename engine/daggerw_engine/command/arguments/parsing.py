@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from daggerw_engine.command.arguments.user_defaults import UserDefaults
-from daggerw_engine.command.arguments.values import Host, read, supported
+from daggerw_engine.command.arguments.values import Host, is_supported, read
 from daggerw_engine.command.modules.module import Module
 from daggerw_engine.command.modules.typedefs import (
     Argument,
@@ -167,7 +167,9 @@ def parse(
     owner, function, rest = catalogue.main, catalogue.constructor, list(words)
     parsed = Parsed(command, {name: list(texts) for name, texts in options.items()})
     while True:
-        own = {argument.flag: argument for argument in function.arguments if supported(argument, catalogue)}
+        own = {
+            argument.flag: argument for argument in function.arguments if is_supported(argument, catalogue)
+        }
         given, rest = split(rest, {**OPTIONS, **own}, parsed.command)
         for name in given.keys() - own.keys():
             parsed.options.setdefault(name, []).extend(given.pop(name))
@@ -193,7 +195,8 @@ def functions(owner: ObjectType, catalogue: Catalogue) -> dict[str, Function]:
     return {
         name: function
         for name, function in sorted(owner.functions.items())
-        if name != "id" and all(supported(entry, catalogue) for entry in function.arguments if entry.required)
+        if name != "id"
+        and all(is_supported(entry, catalogue) for entry in function.arguments if entry.is_required)
     }
 
 
@@ -226,7 +229,7 @@ def _inputs(
     level: Level, module: Module, catalogue: Catalogue, host: Host, defaults: UserDefaults
 ) -> dict[str, object]:
     arguments, given = level.function.arguments, _with_defaults(level, catalogue, defaults)
-    missing = [f"--{entry.flag}" for entry in arguments if entry.required and entry.flag not in given]
+    missing = [f"--{entry.flag}" for entry in arguments if entry.is_required and entry.flag not in given]
     if missing:
         raise ValueError(f"required flag(s) {', '.join(missing)} not set")
     inputs: dict[str, object] = {}
@@ -239,7 +242,7 @@ def _inputs(
             texts = [str(place)]
         elif not texts and argument.default_address is not None:
             texts = [argument.default_address]
-        if texts and not supported(argument, catalogue):
+        if texts and not is_supported(argument, catalogue):
             raise NotOfferedError(f"a default path for --{argument.flag}, a {argument.type.name},")
         if texts:
             inputs[argument.name] = read(argument, texts, catalogue, host)

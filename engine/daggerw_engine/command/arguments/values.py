@@ -50,7 +50,7 @@ class Host:
     environment: Mapping[str, str]
 
 
-def supported(argument: Argument, catalogue: Catalogue) -> bool:
+def is_supported(argument: Argument, catalogue: Catalogue) -> bool:
     """Say whether a command line can spell values of the argument's type."""
     name = argument.type.name
     return name in READERS or name in ADDRESSES or catalogue.enum(name) is not None

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from daggerw_engine.command.modules.module import ModuleProcess
 
 
-def completed(calls: Sequence[Call], catalogue: Catalogue, output: str | None, command: str) -> list[Call]:
+def complete_chain(
+    calls: Sequence[Call], catalogue: Catalogue, output: str | None, command: str
+) -> list[Call]:
     """Return the calls and what Dagger adds when they end in an object: `export` to --output, else `sync`."""
     name = calls[-1].function.returns.name
     owner = catalogue.object(name)

@@ -50,7 +50,7 @@ async def evaluate(
             async with (
                 Session.open(
                     cache=caller.cache,
-                    bound=caller.bound,
+                    bound=caller.max_cache_bytes,
                     network=network,
                     module=source,
                     progress=progress,
@@ -65,13 +65,13 @@ async def evaluate(
 def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` to its end; SIGTERM and Ctrl-C cancel it, so that it puts everything away first."""
 
-    async def guarded() -> T:
+    async def run_cancellably() -> T:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await work
 
     try:
-        return asyncio.run(guarded())
+        return asyncio.run(run_cancellably())
     except asyncio.CancelledError as error:
         raise Terminated from error

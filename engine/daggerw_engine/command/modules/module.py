@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from daggerw_engine.command.modules.typedefs import Types, kept_types
 from daggerw_engine.errors import ApiError, ModuleError, NotOfferedError
-from daggerw_engine.process import kill, tied
+from daggerw_engine.process import kill, tied_prefix
 from daggerw_engine.run.trust import BUNDLE, VARIABLES, Trust
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def types(module: Module, cache: Path, *, verbose: bool) -> Types:
 def _describe(module: Module, *, verbose: bool) -> dict[str, Any]:
     """Ask the module's code in a process of its own: importing it can do anything, and takes a second."""
     process = subprocess.run(
-        (*tied(), *_command(module, "describe")),
+        (*tied_prefix(), *_command(module, "describe")),
         env=_environment(module, verbose=verbose),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

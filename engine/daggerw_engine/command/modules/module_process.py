@@ -71,10 +71,10 @@ def _late(check: Callable[[Any], Any]) -> Callable[[type], type]:
     def decorate(kind: type) -> type:
         for name, method in list(vars(kind).items()):
             if isinstance(method, types.FunctionType):
-                setattr(kind, name, deferred(kind, name, method))
+                setattr(kind, name, decorate_later(kind, name, method))
         return kind
 
-    def deferred(kind: type, name: str, method: types.FunctionType) -> Callable[..., Any]:
+    def decorate_later(kind: type, name: str, method: types.FunctionType) -> Callable[..., Any]:
         @functools.wraps(method)
         def first(*args: Any, **kwargs: Any) -> Any:
             # Beartype only knows what Self is when it decorates the class.

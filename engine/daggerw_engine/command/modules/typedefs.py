@@ -50,7 +50,7 @@ class Argument:
         return command_name(self.name)
 
     @property
-    def required(self) -> bool:
+    def is_required(self) -> bool:
         defaults = (self.default, self.default_path, self.default_address)
         return not self.type.optional and defaults == (None, None, None)
 
@@ -73,7 +73,7 @@ class Function:
     @property
     def needs_nothing(self) -> bool:
         """Return whether it can be called without any argument."""
-        return not any(argument.required for argument in self.arguments)
+        return not any(argument.is_required for argument in self.arguments)
 
 
 @dataclass(frozen=True)

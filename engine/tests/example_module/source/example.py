@@ -145,7 +145,7 @@ class Example:
         """Print a secret, and raise it."""
         text = await token.plaintext()
         print("printed", text)
-        raise ValueError(f"told {text}")
+        raise ValueError(f"printed {text}")
 
     @function
     async def fail(self, root: dagger.Directory) -> str:
