@@ -1,7 +1,7 @@
 """Errors of the embedded engine.
 
 EngineError
-├── ApiError            a query's answer holds errors (the client's side of all below)
+├── ApiError            a response holds errors (all errors below, seen by the client)
 ├── ExecError           a container's command ended with an unexpected status
 ├── NotOfferedError     a part of Dagger's API that only the Dagger engine has
 ├── PathError           a path is missing, of another kind, or leaves its root
@@ -11,7 +11,7 @@ EngineError
 ├── NetworkError        the session's private network can't be made, or a host port is taken
 ├── ServiceError        a service ended, or never listened
 ├── ModuleError         the module isn't there, can't be read, or its process broke
-└── UsageError          a command line that can't be meant
+└── UsageError          an invalid command line
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class EngineError(Exception):
-    """Base of everything that the engine reports; its text is for the user."""
+    """Base of all errors of the engine; its text is for the user."""
 
     @property
     def extensions(self) -> dict[str, object]:
@@ -34,7 +34,7 @@ class EngineError(Exception):
 
 
 class ApiError(EngineError):
-    """An answer with errors: the first message, and the extensions that came with it."""
+    """Response with errors: the first message and its extensions."""
 
     def __init__(self, message: str, extensions: Mapping[str, object] | None = None) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class ApiError(EngineError):
 
 @dataclass
 class ExecError(EngineError):
-    """A command's status wasn't the expected one; both streams are whole."""
+    """Unexpected exit status of a command; both streams are complete."""
 
     command: tuple[str, ...]
     exit_code: int
@@ -61,7 +61,7 @@ class ExecError(EngineError):
 
     @property
     def extensions(self) -> dict[str, object]:
-        """The shape from which Dagger's SDKs make their own ExecError."""
+        """Extensions from which Dagger's SDKs build their own ExecError."""
         return {
             "_type": "EXEC_ERROR",
             "cmd": list(self.command),
@@ -89,23 +89,23 @@ class ImageError(EngineError):
 
 
 class StoreError(EngineError):
-    """Buildah, or the disk under it, refused."""
+    """Buildah or the disk failed."""
 
     @classmethod
     def full(cls, what: str) -> StoreError:
-        """Say that the disk is full, what met that, and what to do."""
+        """Return the error for a full disk, with the failed action and the remedy."""
         return cls(
             f"the disk is full ({what}): free some space, or call `daggerw cache clear`, and call again"
         )
 
 
 class CacheInUseError(StoreError):
-    """Something is to be removed from the cache while a session uses it."""
+    """Removal from the cache while a session uses it."""
 
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Make what the operating system refuses inside the block a StoreError."""
+    """Convert an OSError inside the block to a StoreError."""
     try:
         yield
     except OSError as refused:
@@ -130,7 +130,7 @@ class ModuleError(EngineError):
 
 
 class UsageError(EngineError):
-    """A command line that can't be meant; `command` is the one whose --help tells more."""
+    """Invalid command line; `command` is the one whose --help explains it."""
 
     def __init__(self, message: str, command: str = "") -> None:
         super().__init__(message)

@@ -87,7 +87,7 @@ def test_without_a_terminal_nothing_is_applied_and_the_status_says_so(
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.endswith(
-        "Error: the changes are not applied, as there is no terminal to ask on: add --auto-apply, or "
+        "Error: the changes are not applied, as there is no terminal for the prompt: add --auto-apply, or "
         "`export --path FOLDER`\n"
     )
     assert not (tmp_path / CHANGED).exists()

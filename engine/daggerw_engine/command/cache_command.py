@@ -1,4 +1,4 @@
-"""`daggerw cache`: what the engine keeps on this machine, and how to get rid of it."""
+"""`daggerw cache`: size, pruning and clearing of the engine's data on this machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ The bound is 20 GB, or as many bytes as DAGGERW_CACHE_BYTES says. Each call prun
 
 
 def tend(words: Sequence[str], folder: Path, bound: int) -> str:
-    """Do what the words behind `cache` say; returns what to print."""
+    """Run the subcommand after `cache`; return the text to print."""
     match words:
         case []:
             return _table(folder, bound)
@@ -44,7 +44,7 @@ def _table(folder: Path, bound: int) -> str:
 
 
 def _size(count: int) -> str:
-    """Return a number of bytes as people read it: `3.1 GB`."""
+    """Return a readable number of bytes, such as `3.1 GB`."""
     number, units = float(count), ["bytes", "kB", "MB", "GB"]
     while number >= 1000 and len(units) > 1:
         number /= 1000

@@ -1,4 +1,4 @@
-"""`daggerw check`: the module's functions that are marked as checks, all in one session."""
+"""`daggerw check`: the module's check functions, run in one session."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run_command(caller: Caller, words: Sequence[str], options: Mapping[str, list
 
 
 def find_checks(catalogue: Catalogue) -> dict[str, list[Function]]:
-    """Return the functions that lead to each check, by the name that Dagger gives it: `lint`, `test:unit`."""
+    """Return each check's chain of functions, by Dagger's name for it: `lint`, `test:unit`."""
     return dict(_below(catalogue.main, catalogue, (catalogue.main.name,)))
 
 
@@ -79,7 +79,7 @@ def _below(
 def read_words(
     words: Sequence[str], options: Mapping[str, Argument], command: str
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the options and the patterns, which may stand in any order."""
+    """Return the options and the patterns, which may be in any order."""
     given: dict[str, list[str]] = {}
     patterns: list[str] = []
     rest = list(words)
@@ -92,7 +92,7 @@ def read_words(
 
 
 def choose(found: Mapping[str, list[Function]], patterns: Sequence[str]) -> dict[str, list[Function]]:
-    """Return the checks that patterns name, with those below them; UsageError for one that names none."""
+    """Return the checks that patterns match, and those below them; UsageError for an unmatched pattern."""
     for pattern in patterns:
         if not any(_matches(name, pattern) for name in found):
             raise UsageError(f"no check is named {pattern!r}{suggestion(pattern, found)}", "daggerw check")
@@ -109,7 +109,7 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 async def run_checks(chain: Chain, checks: Mapping[str, Sequence[Call]], progress: Progress) -> None:
-    """Run every check; EngineError with how many failed, after each failure was shown."""
+    """Run every check and print each failure; EngineError with the number of failures."""
     failures = 0
     for name, calls in checks.items():
         try:
@@ -123,6 +123,6 @@ async def run_checks(chain: Chain, checks: Mapping[str, Sequence[Call]], progres
 
 
 def _output(error: EngineError) -> str:
-    """Return what a failed command wrote."""
+    """Return the output of a failed command."""
     details = error.extensions
     return "".join(f"{details[name]}\n" for name in ("stdout", "stderr") if details.get(name))

@@ -1,4 +1,4 @@
-"""Commands on a module's functions: `call`, `functions`, and the help of both."""
+"""Commands `call` and `functions`, and their help."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run_command(caller: Caller, command: str, words: Sequence[str], options: Map
 
 
 def find_module(caller: Caller) -> Module:
-    """Return the module that --mod names, else that of the caller's folder."""
+    """Return the module of --mod, else that of the caller's folder."""
     named = peek(caller.words, "mod")
     if named:
         return module.find_named(named, caller.folder)
@@ -50,7 +50,7 @@ def find_module(caller: Caller) -> Module:
 
 
 def load_catalogue(caller: Caller, found: Module) -> Catalogue:
-    """Return what can be called on a module and on the engine's objects."""
+    """Return the types of a module and of the engine."""
     verbose = peek(caller.words, "verbose") is not None
     types = module.types(found, caller.cache, verbose=verbose)
     return Catalogue(types, lambda: engine_types.types(caller.cache))
@@ -106,7 +106,7 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
 
 
 def _refuse_taken_ports(call: Call) -> None:
-    """Refuse what `up` would refuse, before anything starts for it."""
+    """Raise the errors of `up` for taken ports before anything starts."""
     if (call.owner.name, call.function.name) != ("Service", "up") or call.inputs.get("random"):
         return
     for forward in cast("list[dict[str, int]]", call.inputs.get("ports", [])):

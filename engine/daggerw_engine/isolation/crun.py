@@ -1,12 +1,12 @@
-"""Commands in containers: crun, started so that all of a container ends with the engine.
+"""Commands in containers, run by crun so that every process of a container ends with the engine.
 
     engine -> unshare -> sh, then crun -> tini -> command
               waits      pid 1 of a     pid 1 of the container's own namespace
                          namespace
 
-A container's processes live in a namespace below that of crun, which the kernel clears when crun ends, and
-that one when the engine ends: however it ends, nothing of the container is left. crun 1.8 refuses machines
-on which both versions of cgroups are mounted, so that it is shown an empty folder in their place.
+A container's processes live in a namespace below that of crun. The kernel clears it when crun ends, and
+crun's when the engine ends: however the engine ends, no process of the container is left. crun 1.8 refuses machines
+on which both versions of cgroups are mounted, so it sees an empty folder in their place.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ REFUSED = re.compile(r"\[FATAL tini \(\d+\)\] exec (?P<program>.*) failed: (?P<r
 
 
 def runtime_prefix(groups: Sequence[Path], shown: Sequence[Path] = ()) -> tuple[str, ...]:
-    """Return the words before a command that starts crun, so that it sees no cgroups.
+    """Return the command prefix that starts crun without a view of the cgroups.
 
-    It is limited by `groups`, or finds each at its place in `shown`, to limit with them what it starts.
+    The `groups` limit crun itself, or it finds each at its path in `shown`, to limit its children with them.
     """
     limits = LIMITS_SHOWN if shown else LIMITED
     script = f"IFS='\n'; {limits}; {WITHOUT_CGROUPS}"
@@ -51,14 +51,14 @@ def runtime_prefix(groups: Sequence[Path], shown: Sequence[Path] = ()) -> tuple[
 
 @dataclass(frozen=True)
 class Started:
-    """A command that crun was asked to run; `bundle` is the folder of its specification."""
+    """Command started by crun; `bundle` is the folder of its specification."""
 
     command: tuple[str, ...]
     process: asyncio.subprocess.Process
     bundle: Path
 
     async def wait_until_done(self, stdin: str = "", hear: Hear = lambda stream, chunk: None) -> Completed:
-        """Return how the command ended, or why it never began; StoreError when there was no container."""
+        """Return the command's result or its start error; StoreError when there was no container."""
         end = functools.partial(process.kill_contained, self.process)
         done = await process.wait_until_done(self.process, stdin, hear, end)
         match self.refusal(done.status, done.stderr):
@@ -69,17 +69,17 @@ class Started:
         return done
 
     def refusal(self, status: int, stderr: str) -> EngineError | None:
-        """Return why a command that ended was never run; None when it was."""
+        """Return the error of a command that never started; None when it did."""
         if status in (NOT_FOUND, NOT_EXECUTABLE) and (refused := REFUSED.search(stderr)):
             return ExecError(self.command, NOT_STARTED, "", _reason(refused))
         log = self.bundle / "log"
-        message = _errors(log) if log.exists() else " ".join(stderr.split())  # crun has never begun
+        message = _errors(log) if log.exists() else " ".join(stderr.split())  # crun never started
         if status and message:
             return StoreError(f"a container can't be made for {' '.join(self.command)!r}: {message}")
         return None
 
     async def terminate(self) -> None:
-        """Ask the command to end, once there is one to be asked."""
+        """Send SIGTERM to the command, once it has started."""
         while self.process.returncode is None:
             if init := _init_of(process.descent(self.process.pid)):
                 with suppress(ProcessLookupError):
@@ -97,7 +97,7 @@ async def start(
     *,
     reads: bool = False,
 ) -> AsyncIterator[Started]:
-    """Run a container while the block runs, in a network namespace; with `reads`, its stdin is a pipe."""
+    """Run a container in a network namespace while the block runs; with `reads`, its stdin is a pipe."""
     command, init = tuple(specification["process"]["args"]), shutil.which(INIT)
     if init is None:
         raise StoreError(f"{INIT} isn't on the path: as root, apt-get install tini")
@@ -117,7 +117,7 @@ async def start(
 
 
 def _with_init(specification: dict[str, Any], init: str) -> dict[str, Any]:
-    """Return a specification whose first process hands on signals and waits for all others."""
+    """Return the specification with a first process that forwards signals and reaps all others."""
     options = ["bind", "private", "ro", "nosuid", "nodev"]
     mount = {"destination": INIT_PATH, "type": "bind", "source": init, "options": options}
     process = specification["process"]
@@ -142,9 +142,9 @@ def _errors(log: Path) -> str:
 
 
 def _init_of(line: Sequence[int]) -> int | None:
-    """Return the container's first process in a line of children, once it hands on signals.
+    """Return the container's first process in a chain of children, once it forwards signals.
 
-    It does so before it has a child; what makes the container ready for it has some, too.
+    It does so before it has a child; the processes that set up the container have children, too.
     """
     if len(line) < 3:
         return None

@@ -1,4 +1,4 @@
-"""The fields of Dagger's Container type that only set or tell how its commands run."""
+"""Fields of Dagger's Container type that set or return the configuration of its commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def at(state: State, path: str, expand: bool = False) -> str:
 
 
 def expand_unless_secret(state: State, text: str, expand: bool) -> str:
-    """Return `text` with $VAR and ${VAR} replaced when asked to; EngineError when one is a secret."""
+    """Return `text`, with $VAR and ${VAR} replaced if `expand`; EngineError when one is a secret."""
     for name, _ in state.secret_env if expand else ():
         if f"${name}" in text or f"${{{name}}}" in text:
             raise EngineError(f'expand cannot be used with secret env variable "{name}"')
@@ -29,7 +29,7 @@ def expand_unless_secret(state: State, text: str, expand: bool) -> str:
 
 
 def merge_configs(own: Config, image: Config) -> Config:
-    """Return an image's configuration with what was set before: variables, labels and ports stay."""
+    """Return an image's configuration plus the variables, labels and ports that the container had before."""
     ports = {port.text: port for port in (*own.ports, *image.ports)}
     return replace(
         image,
@@ -40,7 +40,7 @@ def merge_configs(own: Config, image: Config) -> Config:
 
 
 class ConfigurationFields:
-    """Each method is a field: it takes the evaluated container and the field's arguments."""
+    """Fields of a container's configuration: each method takes the evaluated container and the arguments."""
 
     async def with_env_variable(self, state: State, name: str, value: str, expand: bool) -> State:
         return state.with_config(

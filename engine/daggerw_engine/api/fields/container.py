@@ -1,4 +1,4 @@
-"""The fields of Dagger's Container type that concern its file system and its commands."""
+"""Fields of Dagger's Container type for its file system and its commands."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NO_COMMAND = "no command has been set"
 
 
 class ContainerFields(ConfigurationFields):
-    """Each method is a field: it takes the evaluated container and the field's arguments."""
+    """Fields of a container: each method takes the evaluated container and the field's arguments."""
 
     def __init__(
         self,
@@ -232,7 +232,7 @@ class ContainerFields(ConfigurationFields):
 
 
 def command_of(state: State, args: Sequence[str], *, use_entrypoint: bool, expand: bool) -> tuple[str, ...]:
-    """Return the whole command: `args` or the default ones, behind the entrypoint when asked for."""
+    """Return the whole command: `args` or the default ones, after the entrypoint if `use_entrypoint`."""
     words = tuple(expand_unless_secret(state, word, expand) for word in args) or state.config.args
     command = (*state.config.entrypoint, *words) if use_entrypoint else words
     if not command:
@@ -254,7 +254,7 @@ def _of(state: State, image: Image) -> State:
 
 
 def _add_mount(state: State, added: Mount) -> State:
-    """Return the container with a mount; it hides those that were mounted at its path and below."""
+    """Return the container with a mount, which replaces those at its path and below."""
     if not added.is_listed:
         return replace(state, mounts=(*_remove_mount(state, added.path).mounts, added))
     on_top = [mount for mount in state.mounts if not mount.is_listed]

@@ -1,4 +1,4 @@
-"""The part of Dagger's API that this engine offers; the rest is refused by name."""
+"""Offered part of Dagger's API; the engine refuses the rest by name."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ DAGGER, OFFERED = (Path(__file__).with_name(name) for name in ("dagger.graphqls"
 
 
 def dagger_schema() -> graphql.GraphQLSchema:
-    """Return Dagger's whole schema, from which its SDKs make their queries."""
+    """Return Dagger's whole schema, from which its SDKs build their queries."""
     return _schema(DAGGER)
 
 
 def offered_schema() -> graphql.GraphQLSchema:
-    """Return the schema of what this engine offers."""
+    """Return the schema of the part that this engine offers."""
     return _schema(OFFERED)
 
 
@@ -28,7 +28,7 @@ def _schema(path: Path) -> graphql.GraphQLSchema:
 
 
 class Offer:
-    """Parts of a field that this engine offers: its arguments and their values."""
+    """Check of a field's arguments and values against the part that this engine offers."""
 
     def __init__(self) -> None:
         self._types = offered_schema().type_map
@@ -36,7 +36,7 @@ class Offer:
     def accept(
         self, owner: graphql.GraphQLObjectType, name: str, arguments: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return a field's arguments without those that say nothing; NotOfferedError for what isn't here."""
+        """Return a field's arguments without those at their default; NotOfferedError for unoffered ones."""
         known = self._types.get(owner.name)
         if not isinstance(known, graphql.GraphQLObjectType) or name not in known.fields:
             raise NotOfferedError(f"{owner.name}.{name}")
@@ -52,13 +52,13 @@ class Offer:
 
 
 def _default(argument: graphql.GraphQLArgument) -> Any:
-    """Return what an argument is when nothing is given, as every version of graphql-core tells it."""
+    """Return an argument's default value, as every version of graphql-core reports it."""
     node = argument.ast_node
     return node and node.default_value and graphql.value_from_ast(node.default_value, argument.type)
 
 
 def _beyond(value: Any, type_: graphql.GraphQLType) -> Iterator[str]:
-    """Yield the values and input fields in an argument that its type hasn't here."""
+    """Yield the values and input fields in an argument that its offered type lacks."""
     named = graphql.get_named_type(type_)
     if isinstance(value, list):
         for each in value:

@@ -1,4 +1,4 @@
-"""Resolver of Dagger's GraphQL API: chains are recorded, and evaluated when a value is asked for."""
+"""Resolver of Dagger's GraphQL API: it records chains, and evaluates them when a query selects a value."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ACTS_FOR_CALLER = frozenset({"export"})
 
 
 class Api:
-    """Answers GraphQL requests for anything in Dagger's schema, if only by a refusal."""
+    """GraphQL endpoint for Dagger's whole schema; unoffered fields give an error."""
 
     def __init__(self, evaluation: Evaluation, secrets: Secrets, ids: ObjectIds, folder: Path) -> None:
         self._evaluation, self._secrets, self._ids, self._folder = evaluation, secrets, ids, folder
@@ -42,7 +42,7 @@ class Api:
         variables: Mapping[str, Any] | None = None,
         operation: str | None = None,
     ) -> dict[str, Any]:
-        """Return a GraphQL answer: `data`, and `errors` when something went wrong."""
+        """Return a GraphQL response: `data`, and `errors` when something failed."""
         try:
             parsed = graphql.parse(document)
         except graphql.GraphQLError as error:
@@ -65,7 +65,7 @@ class Api:
         return dict(done.formatted)
 
     def _introspect(self, document: str) -> dict[str, Any]:
-        """Answer what each SDK begins with; kept, as it takes a tenth of a second."""
+        """Return the response to an SDK's introspection query; cached, as it takes a tenth of a second."""
         key = key_of("introspection", DAGGER.read_text(), document)
         path = self._folder / f"schema-{key[:16]}.json"
         if not path.exists():
@@ -153,7 +153,7 @@ def _plain(source: Any, field: str) -> Any:
 
 
 def data_of(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an answer's data; ApiError with the first error when it has any."""
+    """Return a response's data; ApiError with the first error when it has any."""
     if errors := answer.get("errors"):
         raise ApiError(errors[0]["message"], errors[0].get("extensions"))
     data: dict[str, Any] = answer["data"]

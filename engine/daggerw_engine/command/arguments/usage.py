@@ -1,4 +1,4 @@
-"""Texts of --help and `functions`, laid out as Dagger's command line does."""
+"""Help pages and function lists in the layout of Dagger's command line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GAP = "   "
 
 
 def format_overview() -> str:
-    """Return the page of the command itself."""
+    """Return the help page of the command itself."""
     return _page(
         "Dagger's command line, answered by the embedded engine.",
         ("Usage", ["  daggerw [options] <command>"]),
@@ -35,7 +35,7 @@ def format_overview() -> str:
 
 
 def format_page(parsed: Parsed, catalogue: Catalogue) -> str:
-    """Return the page of the function that a command line ends with."""
+    """Return the help page of the last function of a command line."""
     called = len(parsed.levels) > 1
     function = parsed.last
     arguments = [argument for argument in function.arguments if is_supported(argument, catalogue)]
@@ -60,7 +60,7 @@ def format_list(known: Mapping[str, Function]) -> str:
 
 
 def first_line(doc: str) -> str:
-    """Return the first line of a description; of an empty one, as Dagger, a dash."""
+    """Return the first line of a description; a dash for an empty one, as Dagger does."""
     return doc.partition("\n")[0] or "-"
 
 
@@ -91,7 +91,7 @@ def _head(argument: Argument, catalogue: Catalogue | None) -> str:
 
 
 def _kind(argument: Argument, catalogue: Catalogue | None) -> str:
-    """Name the type as the flag takes it: nothing for a switch, `strings` for many, an enum's members."""
+    """Return a flag's type name: empty for a switch, `strings` for a list, an enum's members."""
     name = argument.type.name
     if catalogue and name not in READERS and (members := catalogue.enum(name)):
         name = ",".join(members)

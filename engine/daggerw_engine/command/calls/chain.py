@@ -1,4 +1,4 @@
-"""Runs a chain of calls: the module's functions in its process, then the engine's over its API."""
+"""Execution of a chain of calls: the module's functions in its process, then the engine's over its API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def complete_chain(
     calls: Sequence[Call], catalogue: Catalogue, output: str | None, command: str
 ) -> list[Call]:
-    """Return the calls and what Dagger adds when they end in an object: `export` to --output, else `sync`."""
+    """Return the calls, plus Dagger's last call on an object: `export` for --output, else `sync`."""
     name = calls[-1].function.returns.name
     owner = catalogue.object(name)
     if owner is None:
@@ -33,13 +33,13 @@ def complete_chain(
 
 
 class Chain:
-    """The calls of one command line, run one after the other."""
+    """Calls of one command line, run in order."""
 
     def __init__(self, catalogue: Catalogue, session: Session, process: ModuleProcess) -> None:
         self._catalogue, self._session, self._process = catalogue, session, process
 
     async def run(self, calls: Sequence[Call]) -> object:
-        """Return what the last call gives: a value, an ID or an own object's state, or a list of them."""
+        """Return the last call's result: a value, an ID, a module object's state, or a list of them."""
         inputs = await asyncio.gather(*(self._inputs(call) for call in calls))
         result: object = {}
         for call, values in zip(calls, inputs, strict=True):
@@ -51,7 +51,7 @@ class Chain:
         return dict(zip(call.inputs, values, strict=True))
 
     async def _load(self, value: object) -> object:
-        """Return the value, with the ID of what the engine had to load first in its place."""
+        """Return the value, or the ID of the object that the engine loads for it."""
         if isinstance(value, list):
             return await asyncio.gather(*map(self._load, value))
         if not isinstance(value, Loaded):
@@ -71,14 +71,14 @@ class Chain:
         return await self._query(call, parent, inputs)
 
     async def _invoke(self, call: Call, parent: object, inputs: Mapping[str, object]) -> object:
-        """Call a module's function: it may use what it is given, and we what it gives back."""
+        """Call a module's function; grant it the objects in its arguments, and us those in its result."""
         self._session.hand_to_module([parent, dict(inputs)])
         result = await self._process.invoke(call.owner.name, parent, call.function.name, inputs)
         self._session.take_from_module(result)
         return result
 
     async def _query(self, call: Call, parent: object, inputs: Mapping[str, object]) -> object:
-        """Call an engine's function on the object with the ID `parent`."""
+        """Call an engine function on the object with the ID `parent`."""
         function = call.function
         wires = {entry.name: entry.wire for entry in function.arguments if entry.name in inputs}
         declared = "".join(f", ${name}: {wire}" for name, wire in wires.items())
@@ -93,7 +93,7 @@ class Chain:
 
 
 def _pick(answer: object, path: Sequence[str]) -> object:
-    """Follow `path` into an answer, through lists, as far as it goes."""
+    """Return the value at `path` in a response, through lists, as deep as the path goes."""
     if isinstance(answer, list):
         return [_pick(entry, path) for entry in answer]
     return _pick(answer[path[0]], path[1:]) if path and isinstance(answer, dict) else answer

@@ -1,7 +1,7 @@
-"""Results of the module's functions, kept as Dagger keeps them: by source and arguments, for a while.
+"""Cached results of the module's functions, by source and arguments, with Dagger's lifetimes.
 
-Only values are kept here, as an object means nothing outside of its session, and only those of calls whose
-arguments are values, files and folders of the host.
+Only values are kept, as an object is valid only in its session, and only for calls whose arguments are
+values, files and folders of the host.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SOURCE = [f"**/{name}" for name in sorted(VENDORED)]
 
 @dataclass(frozen=True)
 class Remembered:
-    """A call's place among the kept results; `value` is what was found there."""
+    """Entry of a call among the kept results; `value` is its content."""
 
     folder: Path
     key: str
@@ -48,7 +48,7 @@ class Remembered:
 async def look_up(
     folder: Path, bound: int, module: Module, catalogue: Catalogue, calls: Sequence[Call]
 ) -> Remembered | None:
-    """Return a call's place among the results kept in the cache `folder`; None where none may be kept."""
+    """Return a call's entry among the results in the cache `folder`; None if its result must not be kept."""
     if not is_kept(catalogue, calls):
         return None
     from daggerw_engine.store.cache import Cache
@@ -63,7 +63,7 @@ async def look_up(
 
 
 def is_kept(catalogue: Catalogue, calls: Sequence[Call]) -> bool:
-    """Return whether Dagger would keep what these calls give, and it is a value."""
+    """Return whether the result of these calls is a value that Dagger would keep."""
     last = calls[-1].function.returns.name
     return (
         all(call.owner.name in catalogue.module.objects for call in calls)
@@ -74,7 +74,7 @@ def is_kept(catalogue: Catalogue, calls: Sequence[Call]) -> bool:
 
 
 def seconds(policy: str) -> float:
-    """Return for how long a cache policy such as "1h30m" keeps a result."""
+    """Return the lifetime of a cache policy such as "1h30m", in seconds."""
     parts = DURATION.findall(policy)
     return sum(float(number) * UNITS[unit] for number, unit in parts) if parts else WEEK
 
