@@ -1,10 +1,9 @@
-"""Measure the embedded engine beside what it is compared with: `python bench/engine.py [CACHE]`
+"""Benchmark of the embedded engine, with its references: `python bench/engine.py [CACHE]`
 
-Prints a row for each aim: what was measured, what it is compared with in the same run, and the limit that the
-project sets itself. The first rows also have the processor's time, which says more on a machine that does
-something else as well; they begin with empty caches. Needs root, the packages of requirements-dev.txt, and
-about six minutes; CACHE is a folder to keep for the other rows, so that base images and packages needn't
-come from the network again.
+Prints a row for each target: the figure, its reference in the same run, and the project's limit. The first
+rows start with empty caches and also have the processor's time, which is more reliable on a busy machine.
+Requires root, the packages of requirements-dev.txt, and about six minutes; CACHE is a folder that keeps base
+images and packages for the other rows of the next run.
 """
 
 from __future__ import annotations
@@ -68,14 +67,14 @@ COPY --from=0 /random /count /
 
 @dataclass
 class Engine:
-    """A session of the embedded engine, asked over HTTP."""
+    """Session of the embedded engine, used over HTTP."""
 
     process: subprocess.Popen[str]
     client: httpx.Client
     url: str
 
     def query(self, query: str) -> dict[str, Any]:
-        """Return the data that answers a query."""
+        """Return the data of a query's response; RuntimeError with its first error."""
         answer = self.client.post(self.url, json={"query": query}).json()
         if "errors" in answer:
             raise RuntimeError(answer["errors"][0]["message"])
@@ -83,16 +82,16 @@ class Engine:
         return data
 
     def time_query(self, query: str) -> float:
-        """Return how many seconds the answer to a query takes."""
+        """Return the duration of a query, in seconds."""
         return seconds(lambda: self.query(query))
 
     def cpu_seconds(self) -> float:
-        """Return how many seconds of a processor the engine and what it has started have taken."""
+        """Return the processor time of the engine and its ended children, in seconds."""
         numbers = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, numbers[11:15])) / TICKS  # utime, stime, cutime, cstime: man 5 proc
 
     def megabytes(self) -> float:
-        """Return the resident memory of the engine's process."""
+        """Return the resident memory of the engine's process, in MB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
 
@@ -113,14 +112,14 @@ def run_session(environment: dict[str, str]) -> Iterator[Engine]:
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """Return how many seconds an action takes."""
+    """Return the duration of an action, in seconds."""
     began = time.perf_counter()
     action()
     return time.perf_counter() - began
 
 
 def time_command(words: list[str], environment: dict[str, str], folder: Path = ROOT) -> tuple[float, float]:
-    """Return how many seconds a command takes, and of a processor; CalledProcessError when it fails."""
+    """Return a command's duration and processor time, in seconds; CalledProcessError when it fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     took = seconds(
         lambda: subprocess.run(words, env=environment, cwd=folder, check=True, capture_output=True)
@@ -130,13 +129,13 @@ def time_command(words: list[str], environment: dict[str, str], folder: Path = R
 
 
 def print_time(what: str, figures: list[tuple[float, float]], limit: float) -> None:
-    """Print the row of what was measured some times: medians of seconds and of the processor's seconds."""
+    """Print a row with the medians of durations and processor times, in seconds."""
     took, cpu = (statistics.median(column) for column in zip(*figures, strict=True))
     print_row(what, f"{took:.2f} s ({cpu:.2f} s of a processor)", f"<= {limit} s", kept=took <= limit)
 
 
 def measure_fresh_machine(environment: dict[str, str], folder: Path) -> None:
-    """The first calls on a machine that has nothing but Debian's packages, and then the next ones."""
+    """Measure the first calls with empty caches, on a machine with Debian's packages, and the next calls."""
     for name, text in MODULE.items():
         (folder / name).write_text(text.replace("{base}", BASE))
     daggerw = str(ROOT / "daggerw")
@@ -173,7 +172,7 @@ def on_base_image(chain: str) -> str:
 
 
 def chain_commands(count: int) -> str:
-    """Return a chain of commands, each on what the one before it left."""
+    """Return a chain of commands, each on the result of the previous one."""
     chain = "sync"
     for number in range(count, 0, -1):
         chain = f'withExec(args:["sh","-c","echo {number} >>/n"]){{{chain}}}'
@@ -181,7 +180,7 @@ def chain_commands(count: int) -> str:
 
 
 def measure_cached_execs(environment: dict[str, str]) -> None:
-    """A command that has run before, seen by another session."""
+    """Measure cached commands in another session."""
     with run_session(environment) as engine:
         engine.query(on_base_image(chain_commands(CHAIN)))
     with run_session(environment) as engine:
@@ -191,7 +190,7 @@ def measure_cached_execs(environment: dict[str, str]) -> None:
 
 
 def measure_upload(environment: dict[str, str], folder: Path) -> None:
-    """A folder of many files, of which one has changed."""
+    """Measure the upload of a folder of many files, of which one has changed."""
     for number in range(FILES):
         path = folder / f"{number % 100}" / f"{number}.txt"
         path.parent.mkdir(exist_ok=True, parents=True)
@@ -212,7 +211,7 @@ def measure_upload(environment: dict[str, str], folder: Path) -> None:
 
 
 def measure_dockerfile(environment: dict[str, str], folder: Path) -> None:
-    """A Dockerfile built by the engine, and by Buildah itself on the same store; in turn."""
+    """Measure builds of a Dockerfile, in turn by the engine and by Buildah on the same store."""
     shutil.copytree(ROOT / "app", folder / "files")
     ours, theirs = [], []
     store = Path(environment["XDG_CACHE_HOME"], "daggerw/store")
@@ -238,7 +237,7 @@ def measure_dockerfile(environment: dict[str, str], folder: Path) -> None:
 
 
 def engine_image(engine: Engine, store: Path) -> str:
-    """Return the id that the base image has in the engine's store."""
+    """Return the id of the base image in the engine's store."""
     engine.query(on_base_image("sync"))
     results = store.parent / "results"
     kept = [json.loads(path.read_text()) for path in results.glob("*.json")]
@@ -247,7 +246,7 @@ def engine_image(engine: Engine, store: Path) -> str:
 
 
 def measure_parallel(environment: dict[str, str]) -> None:
-    """Many commands that keep a processor busy, in one query."""
+    """Measure many processor-bound commands in one query."""
     with run_session(environment) as engine:
         engine.query(on_base_image("sync"))
 
@@ -268,7 +267,7 @@ def measure_parallel(environment: dict[str, str]) -> None:
 
 
 def measure_memory(environment: dict[str, str]) -> None:
-    """Many calls in one session."""
+    """Measure the memory of a session with many calls."""
     with run_session(environment) as engine:
         for number in range(CALLS):
             written = f'withNewFile(path:"/n",contents:"{number}")'
@@ -285,7 +284,7 @@ def measure_memory(environment: dict[str, str]) -> None:
 
 
 def measure_calls(environment: dict[str, str], clone: Path) -> None:
-    """The command line on a clone: everything cached, and after editing one test."""
+    """Measure calls on a clone: with everything cached, and after an edit of one test."""
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
 
     def call() -> str:

@@ -1,6 +1,6 @@
-"""Kill the engine at random moments, as root: `PYTHONPATH=. python tests/kill_many.py [TIMES [SEED]]`
+"""Kills of the engine at random moments, as root: `PYTHONPATH=. python tests/kill_many.py [TIMES [SEED]]`
 
-After each kill nothing may be left, and every fifth time a whole call must go well on the same cache.
+After each kill nothing may be left, and every fifth time a whole call must succeed on the same cache.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DOCKERFILE = 'FROM scratch\\nCOPY root /\\nRUN [\\"/bin/ls\\"]\\n'
 
 
 def pipeline(engine: Engine, root: Path, number: int) -> list[dict[str, Any]]:
-    """Run commands, pack an image, build a Dockerfile and start a service; returns the answers."""
+    """Run commands, pack an image, build a Dockerfile and start a service; return the responses."""
     new = f'withNewFile(path:"/n",contents:"{number}")'
     found = engine.query(f'{{host{{directory(path:"{root}"){{id}}}}}}')["data"]["host"]["directory"]["id"]
     file = f'withNewFile(path:"Dockerfile",contents:"{DOCKERFILE}")'
@@ -38,7 +38,7 @@ def pipeline(engine: Engine, root: Path, number: int) -> list[dict[str, Any]]:
 
 
 def kill_during_pipeline(home: Path, root: Path, number: int, seconds: float) -> list[str]:
-    """Kill an engine after some seconds of the pipeline; returns what is left of it."""
+    """Kill an engine after some seconds of the pipeline; return its leftovers."""
     engine = Engine(home).start().wait_until_open()
 
     def run_pipeline() -> None:
@@ -56,7 +56,7 @@ def kill_during_pipeline(home: Path, root: Path, number: int, seconds: float) ->
 
 
 def main(times: int = 50, seed: int = 1) -> int:
-    """Return how often something was wrong."""
+    """Return the number of failures."""
     adopt_orphans()
     moments, wrong = random.Random(seed), 0
     with tempfile.TemporaryDirectory() as folder:

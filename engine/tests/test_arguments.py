@@ -1,4 +1,4 @@
-"""From words to calls: flags, values, defaults, and every refusal before anything starts."""
+"""Parser of command lines: flags, values, defaults, and every refusal before anything starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache of the engine: shown by kind, pruned to a bound, cleared; cache volumes only when told to."""
+"""Cache of the engine: sizes by kind, pruning to a bound, clearing with and without cache volumes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_prune_goes_down_to_the_bound(run: Run, home: Path) -> None:
     assert (home / "daggerw/volumes/pip/file").exists()
 
 
-def test_clear_keeps_cache_volumes_unless_told_otherwise(run: Run, home: Path) -> None:
+def test_clear_keeps_cache_volumes_by_default(run: Run, home: Path) -> None:
     assert run("cache", "clear", XDG_CACHE_HOME=str(home)).returncode == 0
     assert list((home / "daggerw/trees").iterdir()) == []
     assert (home / "daggerw/volumes/pip/file").exists()

@@ -1,4 +1,4 @@
-"""Calls with what flags name on this machine (repository, service, socket, secret), and how commands fail."""
+"""Calls with objects of this machine (repository, service, socket, secret), and failures of commands."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GIT = {
 
 @contextmanager
 def answer_connections(listening: socket.socket) -> Iterator[None]:
-    """Answer every connection with one line while the block runs."""
+    """Respond to every connection with one line while the block runs."""
 
     def serve() -> None:
         while True:
@@ -58,7 +58,7 @@ def answer_connections(listening: socket.socket) -> Iterator[None]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a file system whose ask.pl asks the socket in it, else the service "served" on port 7654."""
+    """Return a file system whose ask.pl calls the socket in it, else the service "served" on port 7654."""
     folder = small_root(tmp_path / "root")
     (folder / "ask.pl").write_text(ASK.replace("PORT", "7654"))
     return folder
@@ -95,7 +95,7 @@ def test_a_ref_is_a_folder_and_a_name(name: str, run: Run, checkout: Path) -> No
     assert run("call", "tagged", "--at", f".{name}", cwd=checkout).stdout == commit(checkout)
 
 
-def test_what_is_no_repository_is_told(run: Run) -> None:
+def test_a_missing_repository_is_reported(run: Run) -> None:
     done = run("call", "commit", "--at", ".")
     assert (done.returncode, done.stdout) == (1, "")
     assert "not a Git repository" in done.stderr

@@ -1,4 +1,4 @@
-"""Changes of a file system: what they may touch."""
+"""Changes of a file system, and their limits."""
 
 from __future__ import annotations
 

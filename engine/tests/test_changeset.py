@@ -1,4 +1,4 @@
-"""Changes as a call's result: shown, asked about on the terminal, and applied to the current folder."""
+"""Changes as a call's result: shown, confirmed on the terminal, and applied to the current folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHANGED = "source/pyproject.toml"
 
 
 def answer_prompt(start: Start, example: Path, folder: Path, answer: str) -> tuple[int, str]:
-    """Answer the question on a terminal that the command controls; returns its status and what was shown."""
+    """Answer the prompt on a terminal that the command controls; return its status and output."""
     command, environment = start("call", "-m", str(example), "change", "--text", "new")
     child, terminal = pty.fork()
     if not child:
@@ -64,7 +64,7 @@ def test_an_interrupted_question_applies_nothing(command: Start, example: Path, 
 
 
 @pytest.mark.parametrize("words", [("-y", "call"), ("call", "--auto-apply")])
-def test_changes_are_applied_unasked_when_told_to(
+def test_changes_are_applied_without_a_prompt_on_request(
     run: Run, example: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     done = run(*words, "-m", str(example), "change", "--text", "new", cwd=tmp_path)
@@ -93,7 +93,7 @@ def test_without_a_terminal_nothing_is_applied_and_the_status_says_so(
     assert not (tmp_path / CHANGED).exists()
 
 
-def test_nothing_is_asked_about_no_changes(run: Run, example: Path, tmp_path: Path) -> None:
+def test_there_is_no_prompt_without_changes(run: Run, example: Path, tmp_path: Path) -> None:
     text = (example / CHANGED).read_text()
     done = run("call", "-m", str(example), "change", "--text", text, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "")

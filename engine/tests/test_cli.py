@@ -1,4 +1,4 @@
-"""The command line as a process: what it prints, where, and how it ends."""
+"""Command line as a process: its output and its exit status."""
 
 from __future__ import annotations
 
@@ -155,14 +155,14 @@ def test_output_saves_a_text(run: Run, example: Path, tmp_path: Path) -> None:
 
 
 @needs_root
-def test_an_exception_is_one_line_and_its_traceback_only_shows_when_asked_for(run: Run) -> None:
+def test_an_exception_is_one_line_and_its_traceback_only_shows_on_request(run: Run) -> None:
     done = run("call", "explode")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "Error: FunctionError: the tank is empty\n")
     assert "line" in run("call", "explode", "-v").stderr
 
 
 @needs_root
-def test_a_module_that_ends_is_told(run: Run) -> None:
+def test_the_end_of_a_module_is_reported(run: Run) -> None:
     done = run("call", "vanish")
     assert done.returncode == 1
     assert done.stderr == "Error: module: its process ended with status 3 before it answered\n"
@@ -170,7 +170,7 @@ def test_a_module_that_ends_is_told(run: Run) -> None:
 
 @contextmanager
 def start_waiting_call(command: Start, example: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run a call that never ends, until it is well inside of the module's function."""
+    """Start a call that never ends, and wait until it is inside the module's function."""
     words, environment = command("call", "wait")
     with subprocess.Popen(
         words, cwd=example, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -1,4 +1,4 @@
-"""Leftovers and messages of an engine that is killed, interrupted, or refused what it needs."""
+"""Leftovers and messages of an engine that is killed, interrupted, or lacks a requirement."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def message(answer: dict[str, Any]) -> str:
 
 
 def working_containers(engine: Engine) -> list[str]:
-    """Return the names of the working containers that are left in an engine's store."""
+    """Return the names of the remaining working containers in an engine's store."""
     listed = engine.cache / "store/root/overlay-containers/containers.json"
     text = listed.read_text() if listed.exists() else ""
     return [name for item in json.loads(text or "[]") for name in item["names"]]
@@ -66,7 +66,7 @@ def working_containers(engine: Engine) -> list[str]:
 
 @contextmanager
 def run_until_moment(engine: Engine, root: Path, moment: str) -> Iterator[None]:
-    """Let an engine do something long while the block runs, from when it is seen to do it."""
+    """Run a long operation of an engine; the block runs once the operation has visibly started."""
     written = execution("dd", "if=/dev/urandom", "of=/f", "bs=1M", "count=8")
     chains = {
         "exec": execution("sleep", "1001"),
@@ -131,7 +131,7 @@ def test_an_interrupted_engine_puts_everything_away(
 
 
 def hanging_module(folder: Path) -> Path:
-    """Make a module that never ends to be imported."""
+    """Create a module whose import never ends."""
     module = shutil.copytree(Path(__file__).with_name("example_module"), folder / "hangs")
     (module / "source/example.py").write_text("import threading\nthreading.Event().wait()\n")
     return module
@@ -140,7 +140,7 @@ def hanging_module(folder: Path) -> Path:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_module_that_hangs_ends_with_the_command_line(home: Path, tmp_path: Path, number: int) -> None:
     engine = Engine(home, ("functions",), cwd=hanging_module(tmp_path)).start()
-    until(lambda: engine.runs("describe"), "the module is asked")
+    until(lambda: engine.runs("describe"), "the module describes itself")
     status, stderr = engine.end(number)
     expected = {2: (130, "Canceled.\n"), 15: (143, "Terminated.\n"), 9: (-9, "")}
     assert (status, stderr) == expected[number]
@@ -152,18 +152,18 @@ def test_a_kill_ends_a_process_that_is_not_tied_to_the_engine_yet(home: Path, tm
     (tmp_path / "setpriv").chmod(0o755)
     path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     engine = Engine(home, ("functions",), cwd=hanging_module(tmp_path), environment=path).start()
-    until(lambda: engine.runs("setpriv", "describe"), "the module is about to be asked")
+    until(lambda: engine.runs("setpriv", "describe"), "the module is about to describe itself")
     engine.kill()
     assert engine.left() == []
 
 
 def full(home: Path, size: str) -> tuple[str, ...]:
-    """Return the words before a command that give it a small disk at `home`."""
+    """Return a command prefix that mounts a small disk at `home`."""
     mount = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
     return ("unshare", "--mount", "--propagation", "private", "--", "sh", "-c", mount, str(home))
 
 
-def test_a_full_disk_is_told_when_the_engine_opens(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_when_the_engine_opens(tmp_path: Path) -> None:
     engine = Engine(tmp_path, before=full(tmp_path, "20k")).start()
     status, stderr = engine.end()
     assert status == 1
@@ -173,7 +173,7 @@ def test_a_full_disk_is_told_when_the_engine_opens(tmp_path: Path) -> None:
     assert engine.left() == []
 
 
-def test_a_full_disk_is_told_by_whatever_meets_it(root: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_by_each_operation_that_fails(root: Path, tmp_path: Path) -> None:
     with run_engine(tmp_path, *full(tmp_path, "24m")) as engine:
         written = engine.container(root, execution("dd", "if=/dev/zero", "of=/f", "bs=1M", "count=99"))
         assert "the disk is full (" in message(written)
@@ -274,7 +274,7 @@ def test_bad_input_is_reported(bad: Engine, query: str, reason: str) -> None:
 
 @pytest.fixture(scope="module")
 def bad(home: Path) -> Iterator[Engine]:
-    """Return an engine that is only asked for what it can't do."""
+    """Return an engine for invalid queries."""
     with run_engine(home) as engine:
         yield engine
 
@@ -285,7 +285,7 @@ def test_a_command_that_is_not_there_is_named(bad: Engine, root: Path) -> None:
     assert "no-such-command" in error["extensions"]["stderr"]
 
 
-def test_a_dockerfile_with_a_wrong_line_is_told(bad: Engine, root: Path) -> None:
+def test_a_dockerfile_with_a_wrong_line_is_reported(bad: Engine, root: Path) -> None:
     assert 'Unknown instruction: "NONSENSE"' in message(bad.build(root, "NONSENSE here"))
 
 

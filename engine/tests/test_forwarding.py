@@ -1,4 +1,4 @@
-"""Relays: a host's ports as a service, for sockets that listen anywhere."""
+"""Forwarding of a host's ports as a service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from daggerw_engine.values.host_service import HostService
 
 @asynccontextmanager
 async def serve_in_capitals() -> AsyncIterator[int]:
-    """A server of the host's that answers in capitals, once it was told all; yields its port."""
+    """Run a host server that replies in capitals after the end of the input; yields its port."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write((await reader.read()).upper())

@@ -1,4 +1,4 @@
-"""Needs of the host, named when they are missing."""
+"""Requirements on the host, with messages when they are missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives up what only ro
 def run_behind(
     *before: str, path: str = os.environ["PATH"], word: str = "cache"
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of the command line behind the words of another program."""
+    """Run the command line with a prefix that starts it by another program."""
     return subprocess.run(
         [*before, sys.executable, "-P", "-m", "daggerw_engine", word],
         env={"PATH": path, "PYTHONPATH": str(DISTRIBUTION)},
@@ -63,7 +63,7 @@ def test_a_container_without_mount_namespaces_is_refused() -> None:
 
 
 @needs_root
-def test_a_user_without_subordinate_ids_is_told_how_to_get_some() -> None:
+def test_a_user_without_subordinate_ids_gets_a_command_that_adds_some() -> None:
     done = run_behind("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--")
     assert (done.returncode, done.stdout) == (1, "")
     assert "needs root, or user namespaces with subordinate ids (" in done.stderr

@@ -30,7 +30,7 @@ PROCESS = Process(["true"], {"PATH": "/bin"}, "/")
 
 
 def allowed_calls(rules: list[dict[str, Any]]) -> set[str]:
-    """Return the system calls that are allowed, perhaps with some arguments only."""
+    """Return the allowed system calls, including those allowed only with some arguments."""
     return {name for rule in rules if rule["action"] == "SCMP_ACT_ALLOW" for name in rule["names"]}
 
 
@@ -97,7 +97,7 @@ def test_the_shared_memory_has_a_limit_for_its_files() -> None:
 
 
 def buildahs() -> dict[str, Any]:
-    """Return a specification that asks for more than a container may have."""
+    """Return a specification with more rights than a container may have."""
     every = [f"CAP_{name}" for name in ("SYS_ADMIN", "MKNOD", "NET_RAW")]
     return {
         "root": {"path": "rootfs"},
@@ -147,7 +147,7 @@ def test_buildahs_runtime_enters_its_cgroup_before_it_creates_a_container(tmp_pa
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a file system in which nothing is mounted, so that its changes are in itself."""
+    """Return a file system without mounts, which contains its own changes."""
     folder = tmp_path / "root"
     (folder / "etc").mkdir(parents=True)
     return folder

@@ -1,4 +1,4 @@
-"""The session's network, whose hosts come and go while others remember where they were."""
+"""Network of a session: hosts restart while others still have their MAC addresses cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patterns: what .dockerignore-like lists and .gitignore files leave of a folder."""
+"""Patterns of .dockerignore-like lists and .gitignore files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from daggerw_engine.files.patterns import Filter
 
 
 def make_files(folder: Path, *paths: str, **files: str) -> Path:
-    """Make empty files, and those with a text: gitignore is .gitignore, sub_gitignore is sub/.gitignore."""
+    """Create empty files, and files with a text: gitignore is .gitignore, sub_gitignore is sub/.gitignore."""
     for path in paths:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).touch()
@@ -24,7 +24,7 @@ def make_files(folder: Path, *paths: str, **files: str) -> Path:
 
 
 def kept_paths(folder: Path, kept_: Filter) -> set[str]:
-    """The files that stay, without .gitignore files."""
+    """Return the kept files, without .gitignore files."""
     found = {path for path, entry in entries(folder, kept_) if not entry.is_dir()}
     return {path for path in found if not path.endswith(".gitignore")}
 
@@ -124,7 +124,7 @@ def test_lists_count_on_top_of_a_gitignore(tmp_path: Path) -> None:
     assert kept_paths(tmp_path, Filter.of(["app/deep"], ["app", "docs"], gitignore=True)) == {"app/a.py"}
 
 
-def test_a_gitignore_says_nothing_unless_asked(tmp_path: Path) -> None:
+def test_a_gitignore_counts_only_on_request(tmp_path: Path) -> None:
     make_files(tmp_path, *PATHS, gitignore="*\n")
     assert kept_paths(tmp_path, Filter.of()) == set(PATHS)
 

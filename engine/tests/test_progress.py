@@ -1,4 +1,4 @@
-"""Progress as a person sees it: on a terminal, through a pipe, quietly; never a secret."""
+"""Progress display: on a terminal, in a pipe, quietly, without secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from daggerw_engine.progress import Mode, Progress
 
 
 class Terminal(io.StringIO):
-    """A terminal that remembers all that was written to it, and says when it is redrawn."""
+    """Terminal that records its input and signals each redraw."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Terminal(io.StringIO):
 
 
 def screen(written: str) -> list[str]:
-    """Return the lines that are left on a terminal: it knows "up N lines" and "clear to the end"."""
+    """Return the visible lines of a terminal that supports "up N lines" and "clear to the end"."""
     lines = [""]
     for text, up in re.findall(r"([^\x1b\n]+|\n)|\x1b\[(\d+)F\x1b\[J", re.sub(r"\x1b\[\d+m", "", written)):
         if up:
@@ -108,7 +108,7 @@ def test_many_running_steps_are_counted() -> None:
 
 
 @pytest.mark.parametrize(("mode", "left"), [("quiet", ["a note"]), ("silent", [])])
-def test_fewer_lines_are_left_when_asked_for(mode: Mode, left: list[str]) -> None:
+def test_fewer_lines_are_left_on_request(mode: Mode, left: list[str]) -> None:
     for stream in (io.StringIO(), Terminal()):
         progress = Progress(stream, mode)
         with progress.step("exec make"):
@@ -175,7 +175,7 @@ def test_on_a_terminal_a_running_step_shows_the_last_whole_line_of_its_command()
 
 
 class Pipe(io.StringIO):
-    """A pipe that says when something was written to it."""
+    """Pipe that signals each write."""
 
     def __init__(self) -> None:
         super().__init__()

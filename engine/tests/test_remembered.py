@@ -1,4 +1,4 @@
-"""Which calls' results are kept, for how long, and what makes another result of them."""
+"""Cached results of calls: conditions, lifetimes, and inputs of their keys."""
 
 from __future__ import annotations
 

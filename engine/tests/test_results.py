@@ -1,4 +1,4 @@
-"""Results: kept whole or not at all, and one step at a time for each key."""
+"""Results: stored atomically, with one step at a time for each key."""
 
 from __future__ import annotations
 

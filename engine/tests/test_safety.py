@@ -1,4 +1,4 @@
-"""Limits of what the engine shows and gives away: secrets, the host, other sessions' work, and the disk."""
+"""Safety of secrets, the host, other sessions' work, and the disk."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 def of(answer: dict[str, Any], *fields: str) -> Any:
-    """Return a value deep in an answer; AssertionError when there are errors."""
+    """Return a nested value of a response; AssertionError when it has errors."""
     assert "errors" not in answer, answer["errors"]
     return functools.reduce(operator.getitem, fields, answer["data"]["container"]["withDirectory"])
 
@@ -62,7 +62,7 @@ def shell(script: str, fields: str, expect: str = "SUCCESS") -> str:
 
 
 def holds(folder: Path, text: str) -> list[Path]:
-    """Return the files below a folder that hold a text, plain or in Base64, also inside of archives."""
+    """Return the files below a folder that contain a text, plain or in Base64, also inside archives."""
     signs = [text.encode(), base64.b64encode(text.encode())]
     found = []
     for path in (each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()):

@@ -1,4 +1,4 @@
-"""The whole schema is what dagger-io was generated from, and what is offered a part of it."""
+"""Schemas: dagger-io was generated from the whole one, and the offered one is a part of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def in_client(name: str) -> Any:
 
 @cache
 def methods(type_name: str) -> dict[str, Any]:
-    """Return the methods of dagger-io's class for a type, by the fields that they ask for."""
+    """Return the methods of dagger-io's class for a type, by the fields that they query."""
     found = {}
     for method in filter(inspect.isfunction, map(inspect.unwrap, vars(in_client(type_name)).values())):
         if selected := SELECTED.search(inspect.getsource(method)):
@@ -44,7 +44,7 @@ def methods(type_name: str) -> dict[str, Any]:
 
 
 def python_type(type_: Any, expected: str = "") -> Any:
-    """Return how dagger-io writes a GraphQL type; `expected` is the object that an ID stands for."""
+    """Return dagger-io's notation of a GraphQL type; `expected` is the object type of an ID."""
     if not isinstance(type_, graphql.GraphQLNonNull):
         return python_type(graphql.GraphQLNonNull(type_), expected) | None
     inner = type_.of_type
@@ -56,7 +56,7 @@ def python_type(type_: Any, expected: str = "") -> Any:
 
 
 def format_hint(hint: Any) -> str:
-    """Return a hint as text in which a class is its name, whether it is known already or not."""
+    """Return a type hint as text, with each class, also a forward reference, as its name."""
     text = f"<class '{hint.__name__}'>" if isinstance(hint, type) and not get_args(hint) else str(hint)
     return re.sub(r"(?:dagger\.(?:client\.\w+\.)?)", "", FORWARD.sub(lambda m: m[1] or m[2], text))
 
@@ -68,7 +68,7 @@ def expected_type(node: Any) -> str:
 
 
 def default(argument: Any) -> Any:
-    """Return an argument's default value as dagger-io has it."""
+    """Return an argument's default value in dagger-io."""
     if argument.ast_node.default_value is None:
         return inspect.Parameter.empty if isinstance(argument.type, graphql.GraphQLNonNull) else None
     value = graphql.value_from_ast(argument.ast_node.default_value, argument.type)
@@ -139,7 +139,7 @@ def test_an_object_promises_what_its_interfaces_do() -> None:
 
 
 def offered_names(attribute: str) -> list[str]:
-    """Return the names of what is offered and has fields, or values."""
+    """Return the names of the offered types that have fields, or values."""
     return [
         name
         for name, type_ in OFFERED.type_map.items()

@@ -1,4 +1,4 @@
-"""Secrets: their providers, their keys, and that nothing shows them."""
+"""Secrets: their providers, their keys, and their absence from all output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trees: what an upload reads, copies and links, and what a tree's name stands for."""
+"""Trees: reads, copies and links of an upload, and the content behind a tree's name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = {"a.txt": "a", "sub/b.txt": "b", "sub/deep/c.txt": "c", "sub/empty": "",
 
 
 def listing_of(folder: Path) -> Listing:
-    """Return the list of all that is below a folder, each file read."""
+    """Return the list of a folder's whole content, with each file read."""
     return Listing.of((head_of(entry, file_digest), path) for path, entry in entries(folder))
 
 
@@ -47,7 +47,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of what uploads read; all of a folder counts as old enough to be remembered."""
+    """Return the names of files that uploads read; all files count as old enough for a stored stamp."""
     names: list[str] = []
 
     def take(entry: Entry, target: str) -> str:
@@ -336,7 +336,7 @@ def test_many_files_are_linked_each_to_its_own(trees: Trees, tmp_path: Path, tak
 
 @pytest.fixture
 def run_in_overlay(tmp_path: Path) -> Callable[[Path, str], tuple[Path, Path]]:
-    """Run a script in an overlay on a folder; returns what the overlay shows, as a copy, and what changed."""
+    """Return a function that runs a script in an overlay on a folder; it returns a copy and the changes."""
 
     def run_in_overlay(lower: Path, script: str) -> tuple[Path, Path]:
         shown, changed, work, root = (tmp_path / name for name in ("shown", "changed", "work", "root"))

@@ -1,4 +1,4 @@
-"""Help pages and lists, as users see them."""
+"""Help pages and lists of the command line."""
 
 from __future__ import annotations
 

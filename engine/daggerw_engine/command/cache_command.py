@@ -15,7 +15,7 @@ PAGE = f"""Show what this engine keeps on this machine, and remove it: a command
 USAGE
   {COMMAND}                     Show what it holds, by kind
   {COMMAND} prune               Remove what was used longest ago, down to its bound
-  {COMMAND} clear [--volumes]   Remove all that can be made again; cache volumes only when told to
+  {COMMAND} clear [--volumes]   Remove what can be rebuilt; with --volumes, cache volumes, too
 
 The bound is 20 GB, or as many bytes as DAGGERW_CACHE_BYTES says. Each call prunes by itself once in a while.
 """

@@ -5,8 +5,8 @@
                          namespace
 
 A container's processes live in a namespace below that of crun. The kernel clears it when crun ends, and
-crun's when the engine ends: however the engine ends, no process of the container is left. crun 1.8 refuses machines
-on which both versions of cgroups are mounted, so it sees an empty folder in their place.
+crun's when the engine ends: however the engine ends, no process of the container is left. crun 1.8 refuses
+machines on which both versions of cgroups are mounted, so it sees an empty folder in their place.
 """
 
 from __future__ import annotations

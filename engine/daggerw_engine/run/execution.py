@@ -1,7 +1,7 @@
-"""Evaluation of containers: commands run, and files taken out.
+"""Evaluation of containers: execution of commands, and extraction of files.
 
-Every step has a key over all that goes into it. A key that is known gives what was kept; otherwise the step
-runs once, alone among all sessions, and what it gave is kept under its key. Failures are not kept.
+Every step has a key over all its inputs. A known key returns the stored result; otherwise the step runs in
+one session only, which stores the result under the key. Failures are not stored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from daggerw_engine.values.mounts import Mount
 
 
 class Executor:
-    """Runs what a container's evaluation needs, on one session's cache."""
+    """Executor of a container's steps, on one session's cache."""
 
     def __init__(
         self,
@@ -113,9 +113,9 @@ class Executor:
 
 
 def _expect(outcome: Outcome, command: Sequence[str], expect: str) -> None:
-    """Raise ExecError when a command has not ended as expected; StoreError when the disk is full.
+    """Raise ExecError when a command's status is not the expected one; StoreError for a full disk.
 
-    A command that a signal ended is never expected, as in Dagger.
+    As in Dagger, the end by a signal is never expected.
     """
     succeeded, killed = outcome.exit_code == 0, 128 <= outcome.exit_code < 192
     if not killed and (expect == "ANY" or succeeded == (expect == "SUCCESS")):
@@ -126,7 +126,7 @@ def _expect(outcome: Outcome, command: Sequence[str], expect: str) -> None:
 
 
 def _after(key: str, state: ContainerState, outcome: Outcome, places: Iterable[Place]) -> ContainerState:
-    """Return the container after a command, with what it left of its writable mounts."""
+    """Return the container after a command, with the changed writable mounts."""
     left = iter(places)
     mounts = tuple(replace(m, source=_source_after(m, next(left))) if m.is_kept else m for m in state.mounts)
     return replace(state.with_layer(key), outcome=outcome, mounts=mounts)

@@ -1,7 +1,8 @@
-"""A container's file system and mounts, ready for one command, and what the command leaves of them.
+"""File system and mounts of a container, for one command, with the command's changes to them.
 
-All is mounted by the engine, outside of the container, before the command runs, and unmounted after its last
-process is dead. Only crun goes, as the container would, to what others may be changing: cache volumes.
+The engine mounts everything, outside of the container, before the command runs, and unmounts it after its
+last process is dead. Only crun, with the container's view, enters
+cache volumes, which others may be changing.
 """
 
 from __future__ import annotations
@@ -32,24 +33,24 @@ SYSTEM = ("/dev", "/proc", "/sys")  # mounted by crun, which makes the mount poi
 
 @dataclass
 class Mounts:
-    """The mounts of one container; folders keep their changes apart from their trees.
+    """Mounts of one container; the changes of folders are separate from their trees.
 
-    `upper` is the step's folder, `memory` its folder for what must not reach a disk.
+    `upper` is the step's folder, `memory` its folder for data that must not reach a disk.
     """
 
     _cache: Cache
     upper: Upper
     _memory: Path
     entries: list[Mounted] = field(default_factory=list)
-    # What is mounted where, the last on top; None when crun makes the mount points in it.
+    # Mount points by path, the last on top; None when crun creates those below it.
     _below: list[tuple[str, MountPoints | None]] = field(default_factory=list)
     _kept: list[tuple[Place, Upper | Path]] = field(default_factory=list)
 
     @asynccontextmanager
     async def mount_all(self, state: ContainerState, texts: Mapping[str, str]) -> AsyncIterator[Path]:
-        """Mount all, and files with these texts, while the block runs; yields where the root is.
+        """Mount everything, and files with these texts, while the block runs; yields the root.
 
-        What was made to mount something on is removed at the end. Cache volumes are held until then.
+        Created mount points are removed at the end. Cache volumes are locked until then.
         """
         layers = self._cache.layers
         async with AsyncExitStack() as stack:
@@ -83,7 +84,7 @@ class Mounts:
             case Volume() as volume:
                 source = await stack.enter_async_context(self._cache.volume(volume))
                 if owner:
-                    os.chown(source, *owner)  # what lies in it may be changed by others meanwhile
+                    os.chown(source, *owner)  # others may be changing its content
                 self.add(Mounted(path, source, fixed))
             case Place() as place if place.on_disk.is_dir():
                 upper = Upper.below(folder)
@@ -101,22 +102,22 @@ class Mounts:
 
     @asynccontextmanager
     async def _merge(self, place: Place, upper: Upper) -> AsyncIterator[Path]:
-        """Mount a tree's folder with its changes going to `upper` while the block runs."""
-        lower = upper.folder / "lower"  # a name without the signs that overlayfs takes for its own
+        """Mount a tree's folder, with changes in `upper`, while the block runs."""
+        lower = upper.folder / "lower"  # a name without characters that overlayfs interprets
         lower.symlink_to(place.on_disk)
         layers = self._cache.layers
         async with layers.mount_layers([str(lower.relative_to(layers.cache))], upper) as merged:
             yield merged
 
     def add(self, mount: Mounted, points: MountPoints | None = None) -> None:
-        """Mount something in the container, at a place that is made when it isn't there."""
+        """Mount something in the container, at a path that is created when it is missing."""
         folder = mount.source is None or mount.source.is_dir()
         target = self.make(mount.target, folder=folder)
         self.entries.append(replace(mount, target=target))
         self._below.append((target, points))
 
     def make(self, path: str, *, folder: bool, keep: bool = False) -> str:
-        """Return where `path` leads to in the container, made when nothing is there; `keep` lets it stay."""
+        """Return the location of `path` in the container, created when it is missing; `keep` keeps it."""
         assert self._below[0][1]
         path = self._below[0][1].resolve(path)
         place, points = next(each for each in reversed(self._below) if _covers(each[0], path))
@@ -133,7 +134,7 @@ class Mounts:
         self.add(Mounted(path, file, read_only=True))
 
     async def left(self) -> list[Place]:
-        """Return what the command left of each mount that is kept, in order; a file as its tree."""
+        """Return the changed content of each kept mount, in order; a file as its tree."""
         return [await self._take_changes(place, where) for place, where in self._kept]
 
     async def _take_changes(self, place: Place, where: Upper | Path) -> Place:
@@ -148,7 +149,7 @@ class Mounts:
 
 
 def _listen(folder: Path, name: str, owner: Owner) -> socket.socket:
-    """Return a listening socket in a folder: a command that has it as its own can't change the host's."""
+    """Return a listening socket in a folder: a command that owns it can't change the host's socket."""
     listening = socket.socket(socket.AF_UNIX)
     above = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -1,4 +1,4 @@
-"""Containers that run as services in the session's network, and the host's ports that lead to them."""
+"""Services in the session's network, and the host's ports that lead to them."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ KEPT_OUTPUT = 20_000
 
 @dataclass
 class Running:
-    """A started service, and what goes with it."""
+    """Started service, with its host on the network and its resources."""
 
     resources: AsyncExitStack
     peer: Peer
 
     async def end(self, *, kill: bool) -> None:
-        """Stop it."""
+        """Stop the service."""
         await self.resources.aclose()
 
 
 @dataclass
 class RunningCommand(Running):
-    """A started container: its process, and what that said last."""
+    """Started container, with its process and the end of its output."""
 
     started: Started
     output: bytearray = field(default_factory=bytearray)
@@ -47,11 +47,11 @@ class RunningCommand(Running):
 
     @property
     def process(self) -> asyncio.subprocess.Process:
-        """Its process."""
+        """Process of the container."""
         return self.started.process
 
     async def end(self, *, kill: bool) -> None:
-        """Stop it; unless it is killed, it has time to end by itself."""
+        """Stop the container, with time to end by itself unless it is killed."""
         if not kill:
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_SECONDS):
@@ -61,13 +61,13 @@ class RunningCommand(Running):
         await asyncio.gather(*self.readers)
 
     async def said(self) -> str:
-        """Return the end of what it wrote to both streams, once it has ended."""
+        """Return the end of its output on both streams, once it has ended."""
         await asyncio.gather(*self.readers)
         return self.output.decode(errors="replace")
 
 
 class Services:
-    """The running services of a session; equal services are one."""
+    """Running services of a session; equal services are one."""
 
     def __init__(
         self, preparer: Preparer, addresses: Addresses, network: Network, progress: Progress
@@ -80,7 +80,7 @@ class Services:
 
     @asynccontextmanager
     async def use(self, service: AnyService) -> AsyncIterator[Peer]:
-        """Keep a service running while the block runs; the last user's end stops it. Yields where it is."""
+        """Keep a service running while the block runs; the last user stops it. Yields its host."""
         await self.start(service)
         try:
             yield self._running[service.key].peer
@@ -88,7 +88,7 @@ class Services:
             await asyncio.shield(self.stop(service))
 
     async def start(self, service: AnyService) -> None:
-        """Count one more user of a service; start it and wait for its ports when it is the first."""
+        """Add a user of a service; the first user starts it and waits for its ports."""
         key = service.key
         async with self._starting.setdefault(key, asyncio.Lock()):
             if key not in self._running:
@@ -97,7 +97,7 @@ class Services:
             self._users[key] += 1
 
     async def stop(self, service: AnyService, *, kill: bool = False) -> None:
-        """Count one user less; stop the service when none is left, or at once when killed."""
+        """Remove a user; the last one stops the service. With `kill`, stop it at once."""
         key = service.key
         async with self._starting.setdefault(key, asyncio.Lock()):
             if key not in self._running:
@@ -108,7 +108,7 @@ class Services:
                 await self._running.pop(key).end(kill=kill)
 
     async def stop_all(self) -> None:
-        """Stop whatever still runs."""
+        """Stop all running services."""
         running, self._running = list(self._running.values()), {}
         await asyncio.gather(*(each.end(kill=False) for each in running))
 
@@ -155,7 +155,7 @@ class Services:
         )
 
     async def up(self, service: AnyService, forwards: Iterable[dict[str, object]], *, random: bool) -> None:
-        """Start a service, forward ports of the host's loopback to it, and stay until it ends.
+        """Start a service, forward ports of the host's loopback to it, and wait until it ends.
 
         Raises NetworkError when a port of the host is taken, before anything starts; ServiceError when the
         service ends by itself.

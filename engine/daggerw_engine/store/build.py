@@ -1,4 +1,4 @@
-"""Directory.dockerBuild: a Dockerfile built by Buildah, its base images resolved as `from` resolves them."""
+"""Directory.dockerBuild: build of a Dockerfile by Buildah, with base images resolved as by `from`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FAILED_STEP = re.compile(r"building at STEP \"(?P<step>.*?)\": .*?exit status (?
 
 @dataclass(frozen=True)
 class DockerBuild:
-    """Input of a build: a context, the Dockerfile in it, build arguments, the target stage, and secrets."""
+    """Inputs of a build: a context, the Dockerfile in it, build arguments, the target stage, and secrets."""
 
     context: Place
     dockerfile: str
@@ -44,10 +44,10 @@ class DockerBuild:
 
 
 class Builder:
-    """Builds Dockerfiles, each once.
+    """Builder of Dockerfiles, each once.
 
-    `network` gives a host on the session's network, as the words before a command that put it there;
-    `name_server` is that network's, and `volumes` are lent to RUN steps.
+    `network` yields the command prefix for a host on the session's network; `name_server` is that network's,
+    and RUN steps can use the `volumes`.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Builder:
         return ids.read_text().strip().removeprefix("sha256:")
 
     def _resolver(self) -> Path:
-        """Return a Buildah configuration with which Dockerfiles resolve the names of the world."""
+        """Return a Buildah configuration for the resolution of public names in Dockerfiles."""
         text = f'[containers]\ndns_servers = ["{self._name_server}"]\n'
         return self._cache.trees.write_file("containers.conf", text, 0o644).on_disk
 
@@ -123,7 +123,7 @@ def _title(wanted: DockerBuild) -> str:
 
 
 def _isolation(folder: Path, limits: Sequence[Path], processes: int) -> list[str]:
-    """Return the options by which RUN steps are isolated as all commands are.
+    """Return the options that isolate RUN steps as all commands are isolated.
 
     The runtime is in `folder`, and finds its cgroups at `limits`.
     """
@@ -153,7 +153,7 @@ def _failure(done: Completed) -> EngineError:
 
 
 def base_images(dockerfile: str) -> list[str]:
-    """Return the images that a Dockerfile starts from; neither stages nor `scratch`."""
+    """Return the base images of a Dockerfile, without stages and `scratch`."""
     stages: set[str] = {"scratch"}
     found: list[str] = []
     for match in FROM.finditer(dockerfile):
@@ -165,15 +165,15 @@ def base_images(dockerfile: str) -> list[str]:
 
 
 def with_bases(dockerfile: str, ids: Mapping[str, str]) -> str:
-    """Return the Dockerfile with the store's image ids in place of its base images."""
+    """Return the Dockerfile with its base images replaced by the store's image ids."""
     return FROM.sub(lambda m: f"{m['head']}{ids.get(m['name'], m['name'])}{m['tail']}", dockerfile)
 
 
 def with_arguments(dockerfile: str, values: Mapping[str, str]) -> str:
-    """Return the Dockerfile with a label behind each ARG of a stage that tells its given value.
+    """Return the Dockerfile with a label after each ARG of a stage, with the ARG's given value.
 
-    Buildah 1.28 looks for a cached layer by the instructions' texts alone, ARG left out: without the label,
-    what was made with another value would be taken. The label is no part of what was built.
+    Buildah 1.28 finds a cached layer by the instructions' texts alone, without ARG: without the label it
+    would reuse a layer built with another value. The label is not part of the result.
     """
     lines, in_stage = [], False
     for line in dockerfile.splitlines():

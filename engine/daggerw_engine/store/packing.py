@@ -1,4 +1,4 @@
-"""Images packed from containers: a file system layer by layer, a configuration, and an archive of both."""
+"""Packing of containers as images: layers, a configuration, and an archive of both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from daggerw_engine.values.container import ContainerState
 
 
 class Packer:
-    """Packs containers as images, each once."""
+    """Packer of containers as images, each once."""
 
     def __init__(self, cache: Cache, committer: Committer, progress: Progress) -> None:
         self._cache, self._committer, self._progress = cache, committer, progress
@@ -44,7 +44,7 @@ class Packer:
         return self._cache.trees.adopt(folder)
 
     async def _image_of(self, state: ContainerState) -> str | None:
-        """Return the image in Buildah's store with the container's file system, made layer by layer."""
+        """Return the image in Buildah's store with the container's file system, built layer by layer."""
         image, store = state.image, self._cache.store
         for layer in state.layers:
             key = key_of("image of layer", image, layer)
@@ -61,7 +61,7 @@ class Packer:
 
 
 def labels(state: ContainerState) -> tuple[tuple[str, str], ...]:
-    """Return the container's labels, with the mark of the stand-in images that it came from."""
+    """Return the container's labels, plus the one that names its stand-in images."""
     marks = ((STAND_IN_LABEL, " ".join(sorted(state.stand_ins))),) if state.stand_ins else ()
     return (*state.config.labels, *marks)
 

@@ -1,7 +1,7 @@
-"""Attacks that a command tries from inside of its container, in Perl, and what has to come of each.
+"""Attacks by a command inside its container, in Perl, with their expected failures.
 
-A script says `done` when it has what it wanted, else `refused:` and why, so that one that is broken is told
-from one that is held off. Nothing here harms a machine on which one succeeds.
+A script prints `done` when it succeeds, else `refused:` and the reason, which distinguishes a broken script
+from a prevented attack. A successful attack does no harm to the machine.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ AT_FDCWD, NEW_USER, NEW_MOUNTS, REMOUNT_BIND, NEW_DEVICE = -100, 0x10000000, 0x2
 
 @dataclass(frozen=True)
 class Attack:
-    """A script; the reasons for which it may fail, or the one text that says so; Docker's standing."""
+    """Attack: a script, the reasons for which it may fail, or the expected text, and Docker's standing."""
 
     name: str
     script: str
@@ -216,7 +216,7 @@ ATTACKS = (
     Attack("find a listener on loopback", LISTENERS, NOTHING, *APART),
     Attack("find a Unix socket", UNIX_SOCKETS, NOTHING, *APART),
 )
-# What is attacked by more than one command: see the other tests here.
+# Attacks by more than one command: see the other tests here.
 OTHERS: tuple[tuple[str, Beside, str], ...] = (
     (
         "a device in an image, an archive or a volume",
@@ -257,7 +257,7 @@ OTHERS: tuple[tuple[str, Beside, str], ...] = (
 
 
 def table() -> list[str]:
-    """Return the rows of README's table: each attack, how we stand beside Docker's defaults, and why."""
+    """Return the rows of README's table: attacks, the comparison with Docker's defaults, the reasons."""
     groups: dict[tuple[Beside, str], list[str]] = {}
     for attack in ATTACKS:
         groups.setdefault((attack.beside, attack.why), []).append(attack.name)

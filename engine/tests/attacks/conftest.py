@@ -1,4 +1,4 @@
-"""Engines under attack: as root, and as an ordinary user's in a user namespace."""
+"""Engines under attack: as root, and as an ordinary user in a user namespace."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ exec setpriv --reuid {USER} --regid {USER} --clear-groups --inh-caps=-all -- "$@
 
 @dataclass(frozen=True)
 class Target:
-    """An engine to attack, and a file system for its containers."""
+    """Engine to attack, and a file system for its containers."""
 
     engine: Engine
     root: Path
@@ -52,14 +52,14 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
 
 @contextmanager
 def run_target(*before: str, rootless: bool) -> Iterator[Target]:
-    """Run an engine to attack; `before` are words that root runs before its command."""
+    """Run an engine to attack; `before` is a prefix of its command that root runs."""
     with make_home(rootless=rootless) as home, run_target_in(home, *before, rootless=rootless) as target:
         yield target
 
 
 @contextmanager
 def make_home(*, rootless: bool) -> Iterator[Path]:
-    """Make a home with a file system for containers, `root`, that its user owns."""
+    """Create a home with a file system for containers, `root`, that its user owns."""
     folder = Path(tempfile.mkdtemp(prefix="attacks-"))
     folder.chmod(0o755)
     try:
@@ -94,7 +94,7 @@ def _make_user(folder: Path) -> None:
 
 
 def _engine_environment(folder: Path, rootless: bool) -> dict[str, str]:
-    """Return where an ordinary user finds the engine and its packages."""
+    """Return the variables by which an ordinary user finds the engine and its packages."""
     if not rootless:
         return {}
     python = f"{folder}/python/bin/python3.{sys.version_info.minor}"

@@ -1,4 +1,4 @@
-"""Attacks by module code on what it was not given, and by web pages on the session's server."""
+"""Attacks by module code on objects without access, and by web pages on the session's server."""
 
 from __future__ import annotations
 

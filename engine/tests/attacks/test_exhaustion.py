@@ -1,4 +1,4 @@
-"""Attacks that use up what a machine has: its memory, and the bytes and files of a disk."""
+"""Attacks that exhaust a machine's memory, or the bytes and files of a disk."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def group() -> Iterator[Path]:
 
 
 def run(target: Target, script: str) -> dict[str, Any]:
-    """Return the engine's answer to a command that runs a Perl script."""
+    """Return the engine's response for a command that runs a Perl script."""
     words = json.dumps(["perl", "-e", script])
     return target.engine.container(target.root, f"withExec(args:{words}){{sync}}")
 
 
 def build(target: Target, script: str) -> dict[str, Any]:
-    """Return the engine's answer to a Dockerfile whose RUN step runs a Perl script."""
+    """Return the engine's response for a Dockerfile whose RUN step runs a Perl script."""
     return target.engine.build(target.root, f"RUN {json.dumps(['perl', '-e', script])}")
 
 

@@ -25,7 +25,7 @@ def shell(script: str, fields: str = "stdout", expect: str = "SUCCESS") -> str:
 
 
 def value_in(answer: dict[str, Any]) -> Any:
-    """Return what stands deepest in an answer; AssertionError when there are errors."""
+    """Return the innermost value of a response; AssertionError when it has errors."""
     assert "errors" not in answer, answer["errors"]
     found = answer["data"]
     while isinstance(found, dict):
@@ -39,7 +39,7 @@ def volume(target: Target, name: str) -> str:
 
 @pytest.fixture
 def outside(target: Target) -> Path:
-    """Return a folder of the host that everybody may write to, with an empty folder and an empty file."""
+    """Return a world-writable folder of the host, with an empty folder and an empty file."""
     place = target.engine.home.parent / "outside"
     for folder in (place, place / "deep"):
         folder.mkdir(exist_ok=True)
@@ -61,7 +61,7 @@ def test_a_link_in_the_place_of_a_mount_points_folder_is_not_followed(target: Ta
     assert names(outside) == ["deep", "file"]
 
 
-def test_a_link_in_a_volume_leads_nobody_out_of_the_container(target: Target, outside: Path) -> None:
+def test_a_link_in_a_volume_does_not_lead_out_of_the_container(target: Target, outside: Path) -> None:
     cache, link = volume(target, "linked"), f"perl -e 'symlink q({outside}), q(/v/out)'"
     mounted = f'withMountedCache(path:"/v",cache:"{cache}",owner:"1:1")'
     assert value_in(target.engine.container(target.root, f"{mounted}{{{shell(link, 'exitCode')}}}")) == 0
@@ -93,7 +93,7 @@ def archive(*members: tuple[str, bytes, str, int]) -> bytes:
 
 
 def build_with_archive(target: Target, hostile: bytes, script: str) -> dict[str, Any]:
-    """Build a Dockerfile that adds an archive, and runs a script."""
+    """Build a Dockerfile that adds an archive and runs a script."""
     # A session looks once at a folder of the host.
     context = Path(tempfile.mkdtemp(dir=target.engine.home))
     context.chmod(0o755)
@@ -152,7 +152,7 @@ def image(layer: bytes) -> bytes:
 
 
 def reason(target: Target) -> str:
-    """Return why a device of an archive can't be opened: only root can unpack one at all."""
+    """Return the expected error for a device of an archive: only root can unpack one."""
     return "No such file or directory" if target.rootless else "Permission denied"
 
 

@@ -62,7 +62,7 @@ def _option(name: str, kind: str, doc: str) -> Argument:
 OPTIONS = {
     option.name: option
     for option in (
-        _option("auto-apply", "Boolean", "Apply the changes that a call gives without asking"),
+        _option("auto-apply", "Boolean", "Apply a call's changes without a prompt"),
         _option("help", "Boolean", "Show this page"),
         _option("json", "Boolean", "Print the result as JSON"),
         _option("mod", "String", "Folder of the module, instead of the nearest dagger.json's"),
