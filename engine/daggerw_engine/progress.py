@@ -93,9 +93,9 @@ class Progress:
     def _tick(self) -> None:
         while self._busy.wait():
             time.sleep(TICK_SECONDS if self._live else REPORT_SECONDS)
-            self.show("" if self._live else "".join(map(self._news, self._running[:])))
+            self.show("" if self._live else "".join(map(self._news_line, self._running[:])))
 
-    def _news(self, step: Step) -> str:
+    def _news_line(self, step: Step) -> str:
         """Return a line about a running step, if its command has new output."""
         if step.last_line == self._told.get(step, ""):
             return ""

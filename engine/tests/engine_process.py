@@ -129,9 +129,9 @@ class Engine:
         with ThreadPoolExecutor(
             1, initializer=join, initargs=(f"/proc/{self.process.pid}/ns/net",)
         ) as inside:
-            return inside.submit(self._ask, query).result()
+            return inside.submit(self._send, query).result()
 
-    def _ask(self, query: str) -> dict[str, Any]:
+    def _send(self, query: str) -> dict[str, Any]:
         answer = httpx.post(
             f"http://127.0.0.1:{self.address['port']}/query",
             auth=(self.address["session_token"], ""),
@@ -180,7 +180,7 @@ class Engine:
             assert stream is not None
             stream.close()
 
-    def left(self, patience: float = 5.0) -> list[str]:
+    def leftovers(self, patience: float = 5.0) -> list[str]:
         """Return the remaining processes and mounts of the engine after a while; ideally an empty list."""
         deadline = time.monotonic() + patience
         for pid in (found := children(os.getpid())):

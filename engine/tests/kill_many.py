@@ -52,7 +52,7 @@ def kill_during_pipeline(home: Path, root: Path, number: int, seconds: float) ->
     time.sleep(seconds)
     engine.kill()
     thread.join()
-    return engine.left()
+    return engine.leftovers()
 
 
 def main(times: int = 50, seed: int = 1) -> int:

@@ -62,8 +62,8 @@ def test_nothing_is_removed_while_a_session_uses_it(run: Run, home: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "bytes_", "message"),
     [
-        (["clean"], "", "Error: cache: 'clean' is not among what it can do\n"),
-        (["prune", "--volumes"], "", "Error: cache: 'prune --volumes' is not among what it can do\n"),
+        (["clean"], "", "Error: cache: 'clean' is not a valid subcommand\n"),
+        (["prune", "--volumes"], "", "Error: cache: 'prune --volumes' is not a valid subcommand\n"),
         ([], "20GB", "Error: DAGGERW_CACHE_BYTES is '20GB'; expected a number of bytes\n"),
     ],
 )

@@ -103,7 +103,7 @@ def test_a_kill_leaves_nothing_and_the_next_call_sweeps(home: Path, root: Path, 
     engine = Engine(home).start().wait_until_open()
     with run_until_moment(engine, root, moment):
         engine.kill()
-    assert engine.left() == []
+    assert engine.leftovers() == []
     with run_engine(home) as following:
         assert "errors" not in following.container(root, execution("ls"))
         assert working_containers(engine) == []
@@ -126,7 +126,7 @@ def test_an_interrupted_engine_puts_everything_away(
         ended, stderr = engine.end(number)
     assert (ended, stderr.splitlines()[-1]) == (status, said)
     assert "Traceback" not in stderr
-    assert (engine.left(), list((engine.cache / "sessions").iterdir())) == ([], [])
+    assert (engine.leftovers(), list((engine.cache / "sessions").iterdir())) == ([], [])
     assert not [name for name in working_containers(engine) if name.startswith("session-")]
 
 
@@ -144,7 +144,7 @@ def test_a_module_that_hangs_ends_with_the_command_line(home: Path, tmp_path: Pa
     status, stderr = engine.end(number)
     expected = {2: (130, "Canceled.\n"), 15: (143, "Terminated.\n"), 9: (-9, "")}
     assert (status, stderr) == expected[number]
-    assert engine.left() == []
+    assert engine.leftovers() == []
 
 
 def test_a_kill_ends_a_process_that_is_not_tied_to_the_engine_yet(home: Path, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_kill_ends_a_process_that_is_not_tied_to_the_engine_yet(home: Path, tm
     engine = Engine(home, ("functions",), cwd=hanging_module(tmp_path), environment=path).start()
     until(lambda: engine.runs("setpriv", "describe"), "the module is about to describe itself")
     engine.kill()
-    assert engine.left() == []
+    assert engine.leftovers() == []
 
 
 def full(home: Path, size: str) -> tuple[str, ...]:
@@ -170,7 +170,7 @@ def test_a_full_disk_is_reported_when_the_engine_opens(tmp_path: Path) -> None:
     assert re.fullmatch(
         r"Error: the disk is full \(writing.*\): free some .* `daggerw cache clear`.*\n", stderr
     )
-    assert engine.left() == []
+    assert engine.leftovers() == []
 
 
 def test_a_full_disk_is_reported_by_each_operation_that_fails(root: Path, tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_up_leads_to_the_service_until_it_is_interrupted(home: Path, root: Path,
     assert httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).text == "served"
     status, stderr = engine.end(signal.SIGINT)
     assert (status, stderr.splitlines()[-1]) == (130, "Canceled.")
-    assert engine.left() == []
+    assert engine.leftovers() == []
 
 
 def test_only_the_user_may_look_into_the_cache(home: Path) -> None:

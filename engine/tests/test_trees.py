@@ -151,13 +151,13 @@ def test_a_file_changed_within_the_clocks_tick_is_read_again(trees: Trees, sourc
 @pytest.mark.parametrize(("stamp", "racy"), [(-1, False), (0, True), (5, True)])
 def test_a_stamp_is_trusted_when_it_is_older_than_a_tick(stamp: int, racy: bool) -> None:
     now = 10**18 + 1
-    assert upload._racy(f"{now - upload.TICK + 1 + stamp} 0 0 0", now) is racy
+    assert upload._is_racy(f"{now - upload.TICK + 1 + stamp} 0 0 0", now) is racy
 
 
 def test_a_stamp_of_whole_seconds_must_be_older(trees: Trees) -> None:
     now = 10**18
-    assert upload._racy(f"{now - upload.SECOND} 0 0 0", now)
-    assert not upload._racy(f"{now - 3 * upload.SECOND} 0 0 0", now)
+    assert upload._is_racy(f"{now - upload.SECOND} 0 0 0", now)
+    assert not upload._is_racy(f"{now - 3 * upload.SECOND} 0 0 0", now)
 
 
 def test_an_upload_whose_last_tree_is_gone_reads_all(trees: Trees, source: Path, taken: list[str]) -> None:

@@ -33,7 +33,7 @@ def tend(words: Sequence[str], folder: Path, bound: int) -> str:
             cache.clear(folder, volumes=len(words) > 1)
             return f"left {_size(sum(pruning.sizes(folder).values()))}\n"
         case _:
-            raise UsageError(f"cache: {' '.join(words)!r} is not among what it can do", COMMAND)
+            raise UsageError(f"cache: {' '.join(words)!r} is not a valid subcommand", COMMAND)
 
 
 def _table(folder: Path, bound: int) -> str:

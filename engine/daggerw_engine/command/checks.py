@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 from daggerw_engine.command.arguments import usage
 from daggerw_engine.command.arguments.caller import NAME, Caller
-from daggerw_engine.command.arguments.parsing import OPTIONS, Call, Parsed, check, parse, split, suggestion
+from daggerw_engine.command.arguments.parsing import (
+    OPTIONS,
+    FunctionCall,
+    Parsed,
+    check,
+    parse,
+    split,
+    suggestion,
+)
 from daggerw_engine.command.arguments.values import Host
 from daggerw_engine.command.calls.chain import Chain, complete_chain
 from daggerw_engine.command.calls.module_session import evaluate, run_until_signal
@@ -108,7 +116,7 @@ def _matches(name: str, pattern: str) -> bool:
     return fnmatchcase(name, wanted) or fnmatchcase(name, f"{wanted}:*")
 
 
-async def run_checks(chain: Chain, checks: Mapping[str, Sequence[Call]], progress: Progress) -> None:
+async def run_checks(chain: Chain, checks: Mapping[str, Sequence[FunctionCall]], progress: Progress) -> None:
     """Run every check and print each failure; EngineError with the number of failures."""
     failures = 0
     for name, calls in checks.items():

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, cast
 
 from daggerw_engine.command.arguments import usage
 from daggerw_engine.command.arguments.caller import NAME, Caller
-from daggerw_engine.command.arguments.parsing import Call, Parsed, check, functions, parse, peek
+from daggerw_engine.command.arguments.parsing import FunctionCall, Parsed, check, functions, parse, peek
 from daggerw_engine.command.arguments.values import Host
 from daggerw_engine.command.calls.chain import Chain, complete_chain
 from daggerw_engine.command.calls.changeset_prompt import offer
 from daggerw_engine.command.calls.module_session import evaluate, run_until_signal
 from daggerw_engine.command.calls.output import identities, report, save, say, text_of, write
-from daggerw_engine.command.calls.remembered import look_up
+from daggerw_engine.command.calls.result_cache import look_up
 from daggerw_engine.command.modules import engine_types, module
 from daggerw_engine.command.modules.module import Module
 from daggerw_engine.command.modules.typedefs import Catalogue
@@ -105,7 +105,7 @@ def _call(caller: Caller, found: Module, catalogue: Catalogue, parsed: Parsed) -
     return write(text)
 
 
-def _refuse_taken_ports(call: Call) -> None:
+def _refuse_taken_ports(call: FunctionCall) -> None:
     """Raise the errors of `up` for taken ports before anything starts."""
     if (call.owner.name, call.function.name) != ("Service", "up") or call.inputs.get("random"):
         return

@@ -60,7 +60,7 @@ def copy_into(
     root = root or target
     if not target.exists():
         target.mkdir(parents=True)
-        _dress(str(source), str(target), source.stat(), owner, mode, privileges)
+        _copy_attributes(str(source), str(target), source.stat(), owner, mode, privileges)
     found = entries(source, kept)
     folders = {"": str(resolve_in(root, str(target.relative_to(root))))}
     todo: list[tuple[Entry, str]] = []
@@ -77,7 +77,9 @@ def copy_into(
     each(copy, todo)
     for path, entry in reversed(found):
         if path in folders:
-            _dress(entry.path, folders[path], entry.stat(follow_symlinks=False), owner, mode, privileges)
+            _copy_attributes(
+                entry.path, folders[path], entry.stat(follow_symlinks=False), owner, mode, privileges
+            )
 
 
 def copy_entry(
@@ -99,7 +101,7 @@ def copy_entry(
     if target.is_symlink() or not target.is_dir():
         clear(target)
         target.mkdir()
-    return _dress(str(source), str(target), info, owner, mode, privileges)
+    return _copy_attributes(str(source), str(target), info, owner, mode, privileges)
 
 
 def clear(target: Path | str) -> None:
@@ -138,7 +140,7 @@ def _copy(
     except FileExistsError:
         clear(target)
         _copy_new(source, target)
-    _dress(source, target, info, owner, mode, privileges)
+    _copy_attributes(source, target, info, owner, mode, privileges)
 
 
 def _copy_new(source: str, target: str) -> None:
@@ -157,7 +159,7 @@ def _copy_new(source: str, target: str) -> None:
         os.close(reading)
 
 
-def _dress(
+def _copy_attributes(
     source: str,
     target: str,
     info: os.stat_result,
@@ -201,7 +203,7 @@ def link_all(source: Path, target: Path, found: list[tuple[str, Entry]], owner: 
     above = {path for path, _ in folders}
     each(lambda path: _link(f"{source}/{path}", f"{target}/{path}"), [p for p, _ in found if p not in above])
     for path, entry in reversed(folders):
-        _dress(entry.path, f"{target}/{path}", entry.stat(follow_symlinks=False), owner)
+        _copy_attributes(entry.path, f"{target}/{path}", entry.stat(follow_symlinks=False), owner)
 
 
 def _link(source: str, target: str) -> None:

@@ -72,12 +72,12 @@ class Repository:
     async def is_clean(self) -> bool:
         """Return whether the work tree equals HEAD, apart from ignored files."""
         options = ("--porcelain", "--untracked-files=normal", "--ignore-submodules=dirty")
-        return not await self._git("status", *options, config=await self._filters_off())
+        return not await self._git("status", *options, config=await self._filter_settings())
 
     async def check_out(self, commit: str, folder: Path, index: Path) -> None:
         """Write a commit's files into a folder, unfiltered, and list them in an index."""
         variables = {"GIT_INDEX_FILE": str(index)}
-        off = await self._filters_off()
+        off = await self._filter_settings()
         await self._git("read-tree", commit, variables=variables)
         await self._git("checkout-index", "--all", f"--prefix={folder}/", config=off, variables=variables)
 
@@ -91,7 +91,7 @@ class Repository:
         for name in ("HEAD", "shallow"):
             (folder / name).write_text(f"{commit}\n")
 
-    async def _filters_off(self) -> Mapping[str, str]:
+    async def _filter_settings(self) -> Mapping[str, str]:
         """Return settings that disable every filter of the repository."""
         output = await self._git("config", "-z", "--name-only", "--get-regexp", FILTERS, status=1)
         filters = filter(None, output.split("\0"))

@@ -142,7 +142,7 @@ class Trees:
 
         Raises PathError when `source` is not a folder.
         """
-        _need(source, source.is_dir(), "a directory")
+        _require_kind(source, source.is_dir(), "a directory")
         source = source.resolve()
         uploads = Results(self.folder.with_name("uploads"), self.scratch)
         before = Before.of(uploads, source, kept)
@@ -178,7 +178,7 @@ class Trees:
 
     def ingest(self, source: Path) -> Place:
         """Keep a copy of the folder `source`; PathError when it is not a folder."""
-        _need(source, source.is_dir(), "a directory")
+        _require_kind(source, source.is_dir(), "a directory")
         folder = self.new_folder()
         copy_into(source, folder)
         return self.adopt(folder)
@@ -204,7 +204,7 @@ class Trees:
 
     def ingest_file(self, source: Path, name: str | None = None, owner: Owner | None = None) -> Place:
         """Keep a copy of the file `source`, under `name` when given; PathError when it is not a file."""
-        _need(source, source.is_file(), "a file")
+        _require_kind(source, source.is_file(), "a file")
         folder, name = self.new_folder(), file_name(name or source.name)
         copy_entry(source, folder / name, owner)
         return self.adopt(folder).below(name)
@@ -231,6 +231,6 @@ def file_name(name: str) -> str:
     return name
 
 
-def _need(source: Path, fits: bool, kind: str) -> None:
+def _require_kind(source: Path, fits: bool, kind: str) -> None:
     if not fits:
         raise PathError(f"{source}: {f'not {kind}' if source.exists() else 'no such file or directory'}")

@@ -59,7 +59,7 @@ class Found:
         items = entries(source, kept)
         stamps = {path: _stamp(entry) for path, entry in items if entry.is_file(follow_symlinks=False)}
         known = {path: heads[path] for path, stamp in stamps.items() if before.get(path) == stamp}
-        return cls(items, known, {path: stamp for path, stamp in stamps.items() if not _racy(stamp, now)})
+        return cls(items, known, {path: stamp for path, stamp in stamps.items() if not _is_racy(stamp, now)})
 
     def take_changed(self, folder: Path) -> Listing:
         """Copy changed files into `folder`; return the list of all files."""
@@ -88,7 +88,7 @@ def _stamp(entry: Entry) -> str:
     return f"{info.st_ctime_ns} {info.st_mtime_ns} {info.st_size} {info.st_ino}"
 
 
-def _racy(stamp: str, now: int) -> bool:
+def _is_racy(stamp: str, now: int) -> bool:
     """Return whether the file could change again without a new stamp."""
     changed = int(stamp.partition(" ")[0])
     coarse = changed % SECOND == 0  # a file system with times of one or two seconds

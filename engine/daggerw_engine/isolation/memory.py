@@ -25,7 +25,7 @@ class Memory:
         self._mounted = False
 
     @asynccontextmanager
-    async def fresh(self) -> AsyncIterator[Path]:
+    async def new_folder(self) -> AsyncIterator[Path]:
         """Yield a new folder, removed at the end."""
         async with self._mounting:
             if not self._mounted:

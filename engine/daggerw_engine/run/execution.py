@@ -84,7 +84,7 @@ class Executor:
             done = scrub_output(ended, (secret.text for secret in state.secrets))
             outcome = Outcome(done.status, done.stdout, done.stderr, done.combined)
             _expect(outcome, command, expect)
-            places = await prepared.mounts.left()
+            places = await prepared.mounts.changed_contents()
             self._cache.layers.keep(key, prepared.mounts.upper)
         kept = {"outcome": vars(outcome), "mounts": [place.digest for place in places]}
         self._cache.results.put(key, {**kept, "layers": [*state.layers, key], "image": state.image})

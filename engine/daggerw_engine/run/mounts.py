@@ -89,7 +89,7 @@ class Mounts:
             case Place() as place if place.on_disk.is_dir():
                 upper = Upper.below(folder)
                 merged = await stack.enter_async_context(self._merge(place, upper))
-                _give(merged, owner)
+                _set_owner(merged, owner)
                 if mount.is_kept:
                     self._kept.append((place, upper))
                 self.add(Mounted(path, merged, fixed), MountPoints(merged, upper.changed))
@@ -133,7 +133,7 @@ class Mounts:
         file.chmod(mode)
         self.add(Mounted(path, file, read_only=True))
 
-    async def left(self) -> list[Place]:
+    async def changed_contents(self) -> list[Place]:
         """Return the changed content of each kept mount, in order; a file as its tree."""
         return [await self._take_changes(place, where) for place, where in self._kept]
 
@@ -164,7 +164,7 @@ def _covers(above: str, path: str) -> bool:
     return above in ("/", path) or path.startswith(f"{above}/")
 
 
-def _give(folder: Path, owner: Owner | None) -> None:
+def _set_owner(folder: Path, owner: Owner | None) -> None:
     if owner:
         os.chown(folder, *owner)
         for place, folders, files in os.walk(folder):

@@ -93,10 +93,10 @@ class Network:
             *(f"route add {each}/32 dev eth0" for each in (GATEWAY, NAME_SERVER)),
             f"route add default via {GATEWAY}",
             *(f"route add unreachable {each}" for each in (f"{SUBNET}0/24", LINK_LOCAL, *self._blocked)),
-            *self._ways_to_proxies(),
+            *self._proxy_routes(),
         ]
 
-    def _ways_to_proxies(self) -> list[str]:
+    def _proxy_routes(self) -> list[str]:
         reached = [(host, port) for host, port in self._proxies if host in self._blocked]
         ways = [
             f"rule add to {host} ipproto tcp dport {port} lookup {PROXY_TABLE} pref {PROXY_PREFERENCE}"
@@ -163,7 +163,7 @@ class Network:
 def service_address(number: int) -> str:
     """Return the address of a session's service by its number, from 0; NetworkError above the last one."""
     if number > LAST_SERVICE - FIRST_SERVICE:
-        raise NetworkError(f"a session has room for {number} services, and this is one more")
+        raise NetworkError(f"a session has at most {number} services, and this is one more")
     return f"{SUBNET}{FIRST_SERVICE + number}"
 
 

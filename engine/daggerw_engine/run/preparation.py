@@ -41,7 +41,7 @@ class Preparer:
     async def prepare(self, state: ContainerState) -> AsyncIterator[Prepared]:
         """Yield a container that is ready for a command."""
         state = await self._committer.commit(state)
-        async with self._cache.layers.fresh() as upper, self._memory.fresh() as memory:
+        async with self._cache.layers.new_upper() as upper, self._memory.new_folder() as memory:
             mounts = Mounts(self._cache, upper, memory)
             yield Prepared(state, mounts, memory, self._names(state), self._trust.bundle)
 
@@ -81,7 +81,7 @@ class Prepared:
         workdir = self.state.config.workdir or "/"
         self.mounts.make(workdir, folder=True, keep=True)
         user, group, groups, home = user_of(root, self.state.config.user or "0")
-        environment = {"PATH": DEFAULT_PATH, "HOME": home, **self._lent(root)}
+        environment = {"PATH": DEFAULT_PATH, "HOME": home, **self._mount_authorities(root)}
         environment |= {**self._proxies(), **self.state.env}
         environment |= {name: text_of_variable(name, secret.text) for name, secret in self.state.secret_env}
         return Process(command, environment, workdir, user, group, groups)
@@ -90,7 +90,7 @@ class Prepared:
         """Return the host's proxies, which are not part of keys and images."""
         return Trust.proxies(os.environ, (alias for alias, _ in self.state.bindings))
 
-    def _lent(self, root: Path) -> dict[str, str]:
+    def _mount_authorities(self, root: Path) -> dict[str, str]:
         """Mount the host's CA bundle over the container's, if it has one; return the variables for it."""
         if not self._trusted or not resolve_in(root, BUNDLE).is_file():
             return {}

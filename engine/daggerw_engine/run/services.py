@@ -60,7 +60,7 @@ class RunningCommand(Running):
         await self.resources.aclose()
         await asyncio.gather(*self.readers)
 
-    async def said(self) -> str:
+    async def read_output(self) -> str:
         """Return the end of its output on both streams, once it has ended."""
         await asyncio.gather(*self.readers)
         return self.output.decode(errors="replace")
@@ -132,23 +132,23 @@ class Services:
             asyncio.create_task(_read(stream, running.output))
             for stream in (started.process.stdout, started.process.stderr)
         ]
-        await self._healthy(service, running)
+        await self._wait_for_ports(service, running)
         running.resources = stack.pop_all()
         return running
 
-    async def _healthy(self, service: Service, running: RunningCommand) -> None:
+    async def _wait_for_ports(self, service: Service, running: RunningCommand) -> None:
         waited = [
             p.port for p in service.ports if p.protocol == "TCP" and not p.experimental_skip_healthcheck
         ]
         for port in waited:
-            while not await _listens(running.peer, port):
+            while not await _is_listening(running.peer, port):
                 if (status := running.process.returncode) is not None:
-                    refused = running.started.refusal(status, await running.said())
+                    refused = running.started.refusal(status, await running.read_output())
                     raise refused or await self._describe_end(service, running)
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _describe_end(self, service: Service, running: RunningCommand) -> ServiceError:
-        said = self._progress.scrub((await running.said()).rstrip())
+        said = self._progress.scrub((await running.read_output()).rstrip())
         status = running.process.returncode
         return ServiceError(
             f"the service {service.label!r} ended with exit status {status}; it said:\n{said}"
@@ -183,7 +183,7 @@ class Services:
         return await asyncio.open_connection(sock=await peer.namespace.connect(peer.address, port))
 
 
-async def _listens(peer: Peer, port: int) -> bool:
+async def _is_listening(peer: Peer, port: int) -> bool:
     try:
         (await peer.namespace.connect(peer.address, port)).close()
     except OSError:

@@ -96,7 +96,7 @@ class Cache:
     def _others(self) -> list[Path]:
         return [lock for lock in self.scratch.parent.glob("*.lock") if lock.stem != self.scratch.name]
 
-    def _held(self, name: str, held: AsyncExitStack) -> bool:
+    def _try_hold(self, name: str, held: AsyncExitStack) -> bool:
         """Return whether this copy of a volume is free; if so, acquire it."""
         return pruning.try_flock(held.enter_context((self.folder / "volumes" / f"{name}.lock").open("w")))
 
@@ -109,7 +109,7 @@ class Cache:
         name = hashlib.sha256(volume.name.encode()).hexdigest()[:32]
         async with AsyncExitStack() as held:
             if volume.sharing == "PRIVATE":
-                name = next(each for each in _copies(name) if self._held(each, held))
+                name = next(each for each in _copies(name) if self._try_hold(each, held))
             elif volume.sharing == "LOCKED":
                 await held.enter_async_context(self.results.alone(f"volume-{name}"))
             folder = self.folder / "volumes" / name

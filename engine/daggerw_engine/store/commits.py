@@ -52,7 +52,7 @@ class Committer:
         """Fill the layer `key` by `fill`, unless it is stored with its result."""
         async with self._results.alone(key):
             if self._results.get(key) is None or not self._layers.has(key):
-                async with self._layers.fresh() as upper:
+                async with self._layers.new_upper() as upper:
                     await fill(upper)
                     self._layers.keep(key, upper)
                 self._results.put(key, result)

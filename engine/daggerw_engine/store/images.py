@@ -42,7 +42,7 @@ class Images:
     def __init__(self, store: Store, results: Results, progress: Progress, table: Table) -> None:
         self._store, self._results, self._progress, self._table = store, results, progress, table
         self._told: set[str] = set()
-        self._asked: dict[str, asyncio.Task[bool]] = {}
+        self._reachable: dict[str, asyncio.Task[bool]] = {}
 
     async def get(self, reference: str) -> Image:
         """Return the image for a reference such as python:3.11@sha256:…; ImageError when unavailable.
@@ -57,7 +57,7 @@ class Images:
             kept = self._results.get(key)
             if not kept or not self._store.has(str(kept["image"])) or self._is_outdated(reference, kept):
                 kept = await self._fetch(reference, None)
-            elif not _fresh(reference, kept):
+            elif not _is_fresh(reference, kept):
                 kept = await self._fetch(reference, kept)
             self._results.put(key, {**kept, "reference": reference})
         if kept["stand_in"] and reference not in self._told:
@@ -118,7 +118,7 @@ class Images:
         """Return the pulled image's id, or an empty id and the reason of the failure."""
         host = registry_of(reference)
         # Behind a proxy, which Buildah reads from the environment, no host is directly reachable.
-        if not getproxies().get("https") and not await self._answers(host):
+        if not getproxies().get("https") and not await self._is_reachable(host):
             return "", f"{host} can't be reached"
         plain = ("--tls-verify=false",) if host.partition(":")[0] in LOOPBACK else ()
         with self._progress.step(f"pull {reference}") as step:
@@ -130,11 +130,11 @@ class Images:
                 step.mark_failed()
                 return "", str(error)
 
-    async def _answers(self, host: str) -> bool:
+    async def _is_reachable(self, host: str) -> bool:
         """Return whether a registry can be reached, tried once in a session."""
-        if host not in self._asked:
-            self._asked[host] = asyncio.create_task(_connects(host))
-        return await asyncio.shield(self._asked[host])
+        if host not in self._reachable:
+            self._reachable[host] = asyncio.create_task(_can_connect(host))
+        return await asyncio.shield(self._reachable[host])
 
     async def _make_stand_in(self, reference: str, stand_in: StandIn) -> str:
         """Return the stand-in's image, built once for all its names."""
@@ -171,12 +171,12 @@ def _split(reference: str) -> tuple[str, str]:
     return DOCKER_HUB, reference if "/" in reference.partition("@")[0] else f"library/{reference}"
 
 
-def _fresh(reference: str, kept: dict[str, object]) -> bool:
+def _is_fresh(reference: str, kept: dict[str, object]) -> bool:
     pinned_and_real = "@" in reference and not kept["stand_in"]
     return pinned_and_real or time.time() - float(str(kept["time"])) < ASK_AGAIN_SECONDS
 
 
-async def _connects(host: str) -> bool:
+async def _can_connect(host: str) -> bool:
     name, _, port = host.partition(":")
     try:
         _, writer = await asyncio.wait_for(asyncio.open_connection(name, int(port or 443)), ANSWER_SECONDS)

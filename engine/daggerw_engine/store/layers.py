@@ -69,7 +69,7 @@ class Layers:
         return [*ours, *(self.store.lower(state.image) if state.image else ())] or ["empty"]
 
     @asynccontextmanager
-    async def fresh(self) -> AsyncIterator[Upper]:
+    async def new_upper(self) -> AsyncIterator[Upper]:
         """Yield folders for a step, removed at the end except for a stored layer."""
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
         try:

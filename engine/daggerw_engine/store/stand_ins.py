@@ -161,7 +161,7 @@ def _entries(path: Path) -> list[StandIn]:
     try:
         return [_entry(each) for each in tomllib.loads(path.read_text())["image"]]
     except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
-        raise ImageError(f"{path}: {error!r}; {TABLE} shows how it is written") from error
+        raise ImageError(f"{path}: {error!r}; see the format in {TABLE}") from error
 
 
 def _entry(given: dict[str, Any]) -> StandIn:

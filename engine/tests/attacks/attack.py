@@ -239,7 +239,7 @@ OTHERS: tuple[tuple[str, Beside, str], ...] = (
     (
         "a disk filled to its end, with bytes or with files",
         "same",
-        "No limit; the command fails, what it wrote goes, and the engine goes on",
+        "No limit; the command fails, the engine removes its output and continues",
     ),
     (
         "memory used to its end",

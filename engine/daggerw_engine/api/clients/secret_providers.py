@@ -54,7 +54,7 @@ class Secrets:
                 raise NotOfferedError(f"the secret provider {scheme!r}")
         return Secret("", uri, self._key(f"cache key {cache_key}") if cache_key else self._key(text), text)
 
-    def hidden(self, plaintext: str) -> Plaintext:
+    def hide(self, plaintext: str) -> Plaintext:
         """Return a plaintext as an argument that can be hashed into IDs."""
         return Plaintext(self._key(plaintext), plaintext)
 

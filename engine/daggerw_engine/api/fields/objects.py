@@ -141,5 +141,5 @@ class ChangesetFields:
 
 def _changes(found: Changes | Repository) -> Changes:
     if isinstance(found, Repository):
-        raise NotOfferedError("what a work tree has besides HEAD, but for whether it is nothing")
+        raise NotOfferedError("a field other than isEmpty of a work tree's changes")
     return found

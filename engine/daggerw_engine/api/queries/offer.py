@@ -43,7 +43,7 @@ class Offer:
         offered, accepted = known.fields[name].args, {}
         for each, value in arguments.items():
             if each in offered:
-                for absent in _beyond(value, offered[each].type):
+                for absent in _unoffered_parts(value, offered[each].type):
                     raise NotOfferedError(absent)
                 accepted[each] = value
             elif value not in (None, _default(owner.fields[name].args[each])):
@@ -57,18 +57,18 @@ def _default(argument: graphql.GraphQLArgument) -> Any:
     return node and node.default_value and graphql.value_from_ast(node.default_value, argument.type)
 
 
-def _beyond(value: Any, type_: graphql.GraphQLType) -> Iterator[str]:
+def _unoffered_parts(value: Any, type_: graphql.GraphQLType) -> Iterator[str]:
     """Yield the values and input fields in an argument that its offered type lacks."""
     named = graphql.get_named_type(type_)
     if isinstance(value, list):
         for each in value:
-            yield from _beyond(each, named)
+            yield from _unoffered_parts(each, named)
     elif isinstance(named, graphql.GraphQLEnumType) and value is not None:
         if value not in named.values:
             yield f"{named.name}.{value}"
     elif isinstance(named, graphql.GraphQLInputObjectType) and value is not None:
         for name, given in value.items():
             if name in named.fields:
-                yield from _beyond(given, named.fields[name].type)
+                yield from _unoffered_parts(given, named.fields[name].type)
             elif given is not None:
                 yield f"{named.name}.{name}"

@@ -108,7 +108,7 @@ class Api:
         if given.get("noCache"):
             given["noCache"] = str(uuid.uuid4())
         if info.field_name == "setSecret":
-            given["plaintext"] = self._secrets.hidden(given["plaintext"])
+            given["plaintext"] = self._secrets.hide(given["plaintext"])
         if info.field_name == "cacheVolume":
             given["key"] = client.volume(given["key"])
         if info.parent_type.name == "Host" and info.field_name == "service":

@@ -25,7 +25,7 @@ from daggerw_engine.errors import NotOfferedError, UsageError
 
 
 @dataclass(frozen=True)
-class Call:
+class FunctionCall:
     """One function of a chain, called on the result of the previous call."""
 
     owner: ObjectType
@@ -200,12 +200,12 @@ def functions(owner: ObjectType, catalogue: Catalogue) -> dict[str, Function]:
     }
 
 
-def check(parsed: Parsed, module: Module, catalogue: Catalogue, host: Host) -> list[Call]:
+def check(parsed: Parsed, module: Module, catalogue: Catalogue, host: Host) -> list[FunctionCall]:
     """Return the calls with their values; UsageError for the first invalid value."""
     defaults = UserDefaults.of(module, host.folder, host.environment)
     try:
         return [
-            Call(level.owner, level.function, _inputs(level, module, catalogue, host, defaults))
+            FunctionCall(level.owner, level.function, _inputs(level, module, catalogue, host, defaults))
             for level in parsed.levels
         ]
     except ValueError as error:

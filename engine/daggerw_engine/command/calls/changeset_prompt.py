@@ -29,11 +29,11 @@ async def offer(session: Session, id_: str, *, apply: bool, show: Callable[[str]
         show("no changes to apply\n")
         return
     show("".join(lines))
-    if apply or await _ask(f"Apply changes to {len(lines)} files? [y/N] "):
+    if apply or await _prompt(f"Apply changes to {len(lines)} files? [y/N] "):
         await session.query(APPLY, {"id": id_})
 
 
-async def _ask(question: str) -> bool:
+async def _prompt(question: str) -> bool:
     try:
         terminal = os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY)
     except OSError as error:

@@ -44,7 +44,7 @@ def main(command: str, source: str, entry: str) -> int:
             _send(replies, {"result": describe(load(source, entry))})
             return 0
         if first := requests.readline():
-            _settle(**json.loads(first))
+            _apply_settings(**json.loads(first))
             asyncio.run(serve(load(source, entry), requests, replies))
     except Exception as error:
         _send(replies, {"error": {"message": _load_error(error, source), "extensions": {}}})
@@ -56,7 +56,7 @@ def _import_sdk() -> None:
     """Import dagger-io; its 800 argument checkers, half of its import time, are made at first use."""
     made = beartype.beartype
     gc.disable()  # it creates no garbage
-    beartype.beartype = lambda *, conf: _late(made(conf=conf))  # type: ignore[assignment]
+    beartype.beartype = lambda *, conf: _decorate_late(made(conf=conf))  # type: ignore[assignment]
     try:
         importlib.import_module("dagger")
     finally:
@@ -65,7 +65,7 @@ def _import_sdk() -> None:
         gc.enable()
 
 
-def _late(check: Callable[[Any], Any]) -> Callable[[type], type]:
+def _decorate_late(check: Callable[[Any], Any]) -> Callable[[type], type]:
     """Return a class decorator that applies `check` to each method at its first call."""
 
     def decorate(kind: type) -> type:
@@ -91,7 +91,7 @@ def _late(check: Callable[[Any], Any]) -> Callable[[type], type]:
     return decorate
 
 
-def _settle(env: dict[str, str], workdir: str) -> None:
+def _apply_settings(env: dict[str, str], workdir: str) -> None:
     os.environ.update(env)
     os.chdir(workdir)
 
