@@ -1,9 +1,12 @@
-"""What users notice of a deployment: `PYTHONPATH=ci:. python bench/deploy.py [RATE]`
+"""What users notice of a deployment: `PYTHONPATH=ci:. python bench/deploy.py [PLACE] [RATE]`
 
-Trains the model, serves it by the project's own service behind the stand-in for Cloud Run, and has users ask
-at a rate (300 a second) from a process of their own while one version is deployed over another, judged with
-real numbers in each step, and rolled back. Prints what was asked, lost and answered by whom, and how long the
-rollback took from command to traffic restored. Needs requirements-dev.txt and Debian's docker-registry.
+Trains the model and serves it by the project's own service at a place: `cloud_run`, the fake cloud;
+`kubernetes`, a real control plane on loopback (`python -m tests.kubernetes` says what that needs); `swarm`,
+two real Docker daemons, which need root, and also `engine:engine/tests` in PYTHONPATH. Users send requests
+at a rate (300 a second) from a process of their own while one version is deployed over another, is judged
+with real numbers in each step, and is rolled back. Prints how many were answered by which version, how many
+were lost, and how long the rollback took from command to traffic restored. Needs requirements-dev.txt and
+docker-registry.
 """
 
 from __future__ import annotations
@@ -11,40 +14,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import secrets
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 
-import httpx
-
+from bench.places.place import Place
 from deploying.rollout.deployment import Deployment
 from deploying.rollout.golden_rows import Golden
 from deploying.rollout.judge import Judge
+from deploying.rollout.target import Address
 from deploying.rollout.verdict import Limits
-from deploying.targets.cloud_run import CloudRun, Settings
-from fakecloud import addresses
-from fakecloud.state.fixtures import World, usual_world
-from image import archive_reader
-from keyless.endpoints import Endpoints
-from keyless.federation import Federation
-from keyless.google_identity import Identity, Provider
-from keyless.oidc_sources import Given
-from net.retry_policy import patient
 from net.step_log import Steps
-from net.tokens import Token
-from oci.reference import Image, Release
-from oci.repository import connect
-from tests.ci.conftest import Archive, serving_registry
+from tests.kubernetes.cluster.programs import enter_namespaces
 
-ROOT = Path(__file__).resolve().parent.parent
+PLACES = ("cloud_run", "kubernetes", "swarm")  # modules and their functions
 STEP_SECONDS = 4.0
 LIMITS = Limits(p95_seconds=5, p99_ratio=5, p99_slack_seconds=5)  # the machine is the users', too
 USERS = """
@@ -81,96 +69,15 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-@dataclass
-class Place:
-    """A stand-in and the services behind it."""
-
-    base: str
-    world: World
-    key: str
-    registry_url: str
-    model: Path
-    stack: ExitStack
-    versions: dict[str, str] = field(default_factory=dict)
-
-    async def publish(self, tag: str, folder: Path) -> Release:
-        """Publish an image that stands for a version."""
-        archive = Archive(folder / f"{tag}.tar")
-        archive.index(archive.add_manifest(tag.encode()))
-        image = archive_reader.read(archive.write())
-        repository = f"{self.world.repository.project}/{self.world.repository.name}/bench"
-        async with connect(self.registry_url, repository) as place:
-            await replace(place, say=lambda line: None).publish(image, tag)
-        self.versions[image.digest] = tag
-        return Release(Image(self.world.repository.host, repository, tag), image.digest)
-
-    def start_revisions(self) -> None:
-        """Start what the stand-in waits for, until it is gone."""
-        with httpx.Client(headers={"Authorization": f"Bearer {self.key}"}, timeout=30) as http:
-            while True:
-                try:
-                    told = http.get(f"{self.base}{addresses.CONTROL}/pending")
-                except httpx.TransportError:
-                    return
-                if told.status_code == 200:
-                    name, digest = told.json()["revision"], told.json()["image"].partition("@")[2]
-                    instance = self.serve(self.versions[digest])
-                    http.post(
-                        f"{self.base}{addresses.CONTROL}/revisions/{name}", json={"instance": instance}
-                    ).raise_for_status()
-
-    def serve(self, version: str) -> str:
-        """Run the project's service as a version and return its address."""
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = str(taken.getsockname()[1])
-        environment = {**os.environ, "PORT": port, "MODEL_VERSION": version, "MODEL_DIR": str(self.model)}
-        self.stack.enter_context(started("-m", "app", environment=environment, stdout=subprocess.DEVNULL))
-        return f"http://127.0.0.1:{port}"
-
-
-@contextmanager
-def started(*words: str, environment: dict[str, str], stdout: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program of this project while the block runs."""
-    process = subprocess.Popen(
-        [sys.executable, *words], cwd=ROOT, env=environment, stdout=stdout, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@contextmanager
-def standing(folder: Path) -> Iterator[Place]:
-    """Run the stand-in, with nothing deployed yet."""
-    model = folder / "model"
-    training = [sys.executable, "train_model.py", "--output", str(model)]
-    subprocess.run(training, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    with ExitStack() as stack:
-        registry_url = stack.enter_context(serving_registry("docker-registry", folder))
-        ticket, key = secrets.token_urlsafe(), secrets.token_urlsafe()
-        (folder / "ticket").write_text(ticket)
-        (folder / "key").write_text(key)
-        words = ["-m", "fakecloud", "--host", "127.0.0.1", "--port", "0", "--registry-url", registry_url]
-        words += ["--request-token-file", f"{folder}/ticket", "--control-key-file", f"{folder}/key"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "ci")}
-        process = stack.enter_context(started(*words, environment=environment, stdout=subprocess.PIPE))
-        assert process.stdout
-        base = process.stdout.readline().decode().rpartition(" ")[2].strip()
-        place = Place(base, usual_world(ticket, control_key=key), key, registry_url, model, stack)
-        threading.Thread(target=place.start_revisions, daemon=True).start()
-        yield place
-
-
 @asynccontextmanager
-async def asking(rate: float, url: str, token: str, model: Path) -> AsyncIterator[list[object]]:
+async def asking(rate: float, address: Address, model: Path) -> AsyncIterator[list[object]]:
     """Have users ask while the block runs; what came of it is in the list afterwards."""
-    words = ["-c", USERS, str(rate), url, token, str(model / "golden.json"), str(model / "card.json")]
+    token = (await address.headers()).get("Authorization", "none")
+    words = ["-c", USERS, str(rate), address.url, token, str(model / "golden.json"), str(model / "card.json")]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *words,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "ci")},
+        env={**os.environ, "PYTHONPATH": "ci"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -184,28 +91,15 @@ async def asking(rate: float, url: str, token: str, model: Path) -> AsyncIterato
         came.extend(json.loads(told))
 
 
-async def measured(place: Place, folder: Path, rate: float) -> None:
+async def measured(place: Place, rate: float) -> None:
     """Deploy, deploy over it and roll back, and print the figures."""
-    world = place.world
-    given = Given(addresses.request_url(place.base), Token(world.request_token))
-    identity = Identity(
-        Provider.of(world.provider.resource),
-        world.service_account,
-        given,
-        Endpoints.of(addresses.endpoints(place.base, world)),
-    )
     golden = Golden.of(*((place.model / name).read_bytes() for name in ("golden.json", "card.json")))
-    settings = Settings(world.repository.project, world.repository.location, "bench", lag=0)
-    first, second = [await place.publish(tag, folder) for tag in ("v1.0.0", "v1.1.0")]
-    async with patient(30) as client:
-        target = CloudRun.of(settings, Federation(identity, client), client)
+    first, second = [await place.publish(tag) for tag in ("v1.0.0", "v1.1.0")]
+    async with place.opened() as (target, client):
         deployment = Deployment(target, "bench", Steps(print))
         judge = Judge(golden, client.http, lambda line: print(f"{'':10}{line}"), STEP_SECONDS, LIMITS)
         await deployment.deploy(first, judge)
-        address = (await target.look()).address
-        assert address
-        token = (await address.headers())["Authorization"]
-        async with asking(rate, address.url, token, place.model) as came:
+        async with asking(rate, await place.users_address(target), place.model) as came:
             await Deployment(target, "bench", Steps(print)).deploy(second, judge)
             started = time.monotonic()
             live = await Deployment(target, "bench", Steps(print)).rollback()
@@ -220,9 +114,14 @@ async def measured(place: Place, folder: Path, rate: float) -> None:
 
 def main() -> None:
     """Measure."""
-    rate = float(sys.argv[1]) if len(sys.argv) > 1 else 300.0
-    with tempfile.TemporaryDirectory() as name, standing(Path(name)) as place:
-        asyncio.run(measured(place, Path(name), rate))
+    words = sys.argv[1:]
+    name = words.pop(0) if words and words[0] in PLACES else PLACES[0]
+    rate = float(words[0]) if words else 300.0
+    if name == "kubernetes" and "KUBERNETES_PROGRAMS" not in os.environ:
+        enter_namespaces(sys.executable, *sys.argv)
+    standing = getattr(import_module(f"bench.places.{name}"), name)
+    with tempfile.TemporaryDirectory() as folder, standing(Path(folder)) as place:
+        asyncio.run(measured(place, rate))
 
 
 if __name__ == "__main__":

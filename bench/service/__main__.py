@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--root", type=Path, help="an image's root folder to run this service from")
     parser.add_argument("--image", type=Path, help="the image's archive, for its sizes")
-    parser.add_argument("--base", type=Path, help="the archive of the base image of others, for their sizes")
+    parser.add_argument("--base", type=Path, help="the folder of the base image of others, for their sizes")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (5)")
     parser.add_argument("--seconds", type=int, default=4, help="how long each load lasts (4)")
     return parser

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -26,10 +28,16 @@ def sizes(archive: Path) -> dict[str, float]:
 def compared_sizes(
     archive: Path, base: Path, others: Mapping[str, Iterable[str]]
 ) -> dict[str, dict[str, float]]:
-    """Return sizes by name: `this` is the archive's image, the others are the base with packages."""
-    base_mb = sizes(base)["image_mb"]
+    """Return sizes by name: `this` is the archive's image, the others are the base's files with packages."""
+    base_mb = folder_megabytes(base)
     found = {name: {"image_mb": base_mb + installed_megabytes(packages)} for name, packages in others.items()}
     return {"this": sizes(archive), **found}
+
+
+def folder_megabytes(folder: Path) -> float:
+    """Return how large the regular files below a folder are."""
+    paths = (Path(above) / name for above, _, names in os.walk(folder) for name in names)
+    return sum(found.st_size for path in paths if stat.S_ISREG((found := path.lstat()).st_mode)) / 1e6
 
 
 def installed_megabytes(packages: Iterable[str]) -> float:

@@ -90,7 +90,7 @@ class Reach:
                 mint = _known(Token(await given.plaintext()))
             else:
                 mint = Federation(self._identity("kubernetes"), google).access_token
-            api = Api("Kubernetes", settings.server, client, mint)
+            api = Api("Kubernetes", settings.server, client, mint, kubernetes.conflict)
             yield kubernetes.Kubernetes(settings, manifests, api), client
 
     @asynccontextmanager

@@ -94,6 +94,11 @@ def test_what_needs_a_host_is_run_by_the_script_for_one() -> None:
     assert all(folder in script for folder in main.HOST_TESTS)
 
 
+def test_longer_tests_are_commands_of_the_contributors_page() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    assert all(f"`python -m {folder.replace('/', '.')}" in page for folder in main.LONGER_TESTS)
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_says_in_one_line_what_it_does(name: str) -> None:
     doc = inspect.getdoc(getattr(Ci, name))

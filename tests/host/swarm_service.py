@@ -1,4 +1,4 @@
-"""A service with a model, as small as a swarm's test needs it; /model.json says what it does."""
+"""A service with a model, as small as a target's test needs it; MODEL or /model.json says what it does."""
 
 import http.server
 import json
@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-MODEL = json.loads(Path("/model.json").read_text())
+MODEL = json.loads(os.environ.get("MODEL") or Path("/model.json").read_text())
 PROBLEMS = {400: "invalid_input", 404: "not_found", 405: "method_not_allowed", 500: "model_failed"}
 COUNTED = {"asked": 0, "failed": 0}
 LOCK = threading.Lock()
@@ -41,12 +41,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             COUNTED["asked"] += 1
             fails = MODEL["failing"] and COUNTED["asked"] % MODEL["failing"] == 0
             COUNTED["failed"] += bool(fails)
+            offset = MODEL["offset"] if COUNTED["asked"] > MODEL["right"] else 0
         time.sleep(MODEL["delay"])
         if fails:
             return self._problem(500)
-        self._say(
-            200, {"prediction": sum(body["features"]) + MODEL["offset"], "model_version": MODEL["version"]}
-        )
+        total = sum(body["features"]) + offset
+        self._say(200, {"prediction": total, "model_version": MODEL["version"]})
 
     def _metrics(self) -> None:
         asked, failed = COUNTED["asked"], COUNTED["failed"]

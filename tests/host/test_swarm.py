@@ -6,18 +6,15 @@ stop-first; the gap in service that this makes is measured and printed.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import os
 import shutil
 import subprocess
-import tarfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import httpx
@@ -28,15 +25,14 @@ from deploying.targets.api_client import Api
 from deploying.targets.swarm import Settings, Swarm, changed, template
 from engine_process import children, until, words_of
 from errors import RolledBack
-from image import archive_reader
 from net.retry_policy import Retrying
-from oci.reference import Image, Release
-from oci.repository import connect
-from tests.ci.conftest import Archive, serving_registry
+from oci.reference import Release
+from tests.ci.conftest import serving_registry
 from tests.ci.deploying.targets import test_conformance as conformance
-from tests.ci.deploying.targets.fleet import Fleet, Model
+from tests.ci.deploying.targets.fleet import Model
 from tests.ci.deploying.targets.labs import Killed, Lab, worker
-from tests.host.swarm_node import HOST, INTERPRETER, NODE, SERVICE, Node, swarm_node
+from tests.host.swarm_image import INTERPRETER, archive, layer, publish, python_tree
+from tests.host.swarm_node import HOST, NODE, SERVICE, Node, swarm_node
 
 pytestmark = [
     pytest.mark.anyio,
@@ -44,6 +40,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("dockerd"), reason="Debian's docker.io is not installed"),
 ]
 PORT, CANDIDATE_PORT = 8080, 8081
+ALONE = Settings("milestone2", PORT, CANDIDATE_PORT, order="stop-first", deadline=60)
 ROOT = Path(__file__).resolve().parents[2]
 UPDATE = 6  # of the changes: the journal's beginning, stage, its candidate anew, shift, and this
 
@@ -88,19 +85,24 @@ class SwarmLab:
     registry_url: str
     base: bytes
     folder: Path
-    name: str = "milestone2"
-    fleet: Fleet = field(default_factory=Fleet)
+    settings: Settings = field(default_factory=lambda: ALONE)
 
     def fresh(self) -> SwarmLab:
         """Return this one, as the node has the ports only once."""
         return self
 
+    def remove(self) -> None:
+        """Leave it to the fixture."""
+
+    def mend(self, release: Release) -> None:
+        """Refuse to: an image does not change."""
+        raise NotImplementedError
+
     def target(self, client: Retrying) -> Target:
         """Return the driver."""
         api = Api("Docker", "http://docker", client, changed=changed)
-        settings = Settings(self.name, PORT, CANDIDATE_PORT, order="stop-first", deadline=60)
         service = template((ROOT / "deploy/swarm/service.yaml").read_text())
-        return Swarm(settings, service, api, client.http)
+        return Swarm(self.settings, service, api, client.http)
 
     def transport(self) -> httpx.AsyncBaseTransport:
         """Return what carries requests to the daemon and its node."""
@@ -112,51 +114,20 @@ class SwarmLab:
 
     async def release(self, tag: str, model: Model | None = None) -> Release:
         """Publish an image that does what a model says."""
-        own = _layer({"model.json": json.dumps(asdict(model or Model(tag))).encode()})
-        archive = Archive(self.folder / f"{tag}.tar")
-        layers = [self.base, own]
-        diffs = [f"sha256:{hashlib.sha256(each).hexdigest()}" for each in layers]
-        config = {"Entrypoint": [INTERPRETER, "/service.py"], "Env": ["PATH=/venv/bin"]}
-        described = {"architecture": "amd64", "os": "linux", "config": config}
-        described["rootfs"] = {"type": "layers", "diff_ids": diffs}
-        archive.index(archive.add_manifest(*layers, configuration=json.dumps(described).encode()))
-        return await self.published(archive.write(), tag)
+        own = layer({"model.json": json.dumps(asdict(model or Model(tag))).encode()})
+        made = archive(self.folder / f"{tag}.tar", [self.base, own], ["/service.py"], [])
+        return await self.published(made, tag)
 
-    async def published(self, archive: Path, tag: str) -> Release:
-        """Publish an archive's image."""
-        image = archive_reader.read(archive)
-        host, repository = self.registry_url.removeprefix("http://"), f"swarm/{self.folder.name}"
-        async with connect(self.registry_url, repository) as place:
-            await replace(place, say=lambda line: None).publish(image, tag)
-        return Release(Image(host, repository, tag), image.digest)
-
-
-def _layer(files: dict[str, bytes], tree: Path | None = None) -> bytes:
-    """Return a layer with files, and a folder's content below them."""
-    written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w") as tar:
-        if tree:
-            tar.add(tree, ".")
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), 0o644
-            tar.addfile(member, io.BytesIO(content))
-    return written.getvalue()
+    async def published(self, made: Path, tag: str) -> Release:
+        """Publish an image's archive."""
+        return await publish(made, self.registry_url, f"swarm/{self.folder.name}", tag)
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Return a layer with this machine's Python, where the project's own image has one, and the service."""
-    folder = tmp_path_factory.mktemp("tree")
-    program = (
-        "import sys, runtime_tree as r; from pathlib import Path; "
-        "r.gather(Path(sys.argv[1]), Path('/usr/bin/python3.11'), r.standard_library(), Path(sys.argv[2]))"
-    )
-    words = ["/usr/bin/python3.11", "-c", program, str(folder / "tree"), str(folder)]
-    subprocess.run(words, env={"PYTHONPATH": str(ROOT / "ci"), "PATH": os.environ["PATH"]}, check=True)
-    (folder / "tree/venv/bin").mkdir(parents=True)
-    (folder / "tree/venv/bin/python").symlink_to("/usr/bin/python3.11")
-    return _layer({"service.py": SERVICE.read_bytes()}, folder / "tree")
+    tree = python_tree(tmp_path_factory.mktemp("python"))
+    return layer({"service.py": SERVICE.read_bytes()}, {".": tree})
 
 
 @pytest.fixture(scope="module")

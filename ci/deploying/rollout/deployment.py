@@ -1,6 +1,6 @@
 """From release to release: each step is written to the target's journal before it is taken.
 
-    deploy     stage, (shift 5, 25, 50,) shift 100, tidy; judged after each; when one goes wrong, restore
+    deploy     stage, shift to each share that a target can give, tidy; judged after each; else restore
     rollback   restore
 
 Whoever is killed leaves a journal that says which step was being taken. Steps can be taken twice, so the
@@ -9,7 +9,7 @@ target's own word for its state, without which nothing is changed.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from deploying.rollout.journal import Attempt, Entry, Lock, stamp
 from deploying.rollout.judge import STAGE, Judging
-from deploying.rollout.target import Seen, Share, Target
+from deploying.rollout.target import WHOLE, Seen, Share, Target
 from errors import (
     NothingToRestore,
     PipelineError,
@@ -30,7 +30,6 @@ from errors import (
 from net.step_log import Steps
 from oci.reference import Release, short
 
-SHARES = (5, 25, 50, 100)
 SHIFT, TIDY, RESTORE = "shift to ", "tidy", "restore"
 _TRIES = 20  # while a target changes by itself, as Kubernetes' objects do
 
@@ -38,9 +37,8 @@ Result = TypeVar("Result")
 Effect = Callable[[Seen], Awaitable[None]]
 
 
-def plan(*, splits: bool) -> list[str]:
-    """Return the steps of a deployment."""
-    shares = SHARES if splits else SHARES[-1:]
+def plan(shares: Sequence[int]) -> list[str]:
+    """Return the steps of a deployment that gives the candidate one share of the traffic after another."""
     return [STAGE, *(f"{SHIFT}{share} %" for share in shares), TIDY]
 
 
@@ -126,7 +124,10 @@ class Deployment:
 
     async def _forward(self, release: Release, attempt: Attempt, judge: Judging) -> None:
         # Where nothing was before there is nothing to share the traffic with.
-        steps = plan(splits=self.target.splits and bool(attempt.snapshot))
+        shares = self.target.shares(attempt.snapshot) if attempt.snapshot else WHOLE
+        if attempt.snapshot and shares == WHOLE:
+            self.steps.note(f"{self.target.name} cannot share its traffic: it will shift all at once")
+        steps = plan(shares)
         begun = steps.index(attempt.step) if attempt.step in steps else 0
         for step in steps[begun:]:
             with self.steps.step(f"{step}: {release.image.tag}"):
@@ -151,6 +152,10 @@ class Deployment:
     async def _undone(self, attempt: Attempt) -> RolledBack:
         """Restore what was before, and return what there is to raise then."""
         try:
+            most = (
+                f"at most {(await self.target.look()).percent(attempt.release)} % of the traffic went to it"
+            )
+            self.steps.note(f"{short(attempt.release)} is undone; {most}")
             await self._restored(attempt)
         except TakenOver:
             raise
@@ -160,7 +165,7 @@ class Deployment:
                 "  fix: dagger call rollback --environment=…"
             ) from error
         live = (await self.target.look()).live or "nothing, as before"
-        return RolledBack(f"{attempt.release} was rolled back: {attempt.why}\nlive: {live}")
+        return RolledBack(f"{attempt.release} was rolled back: {attempt.why}\n{most}\nlive: {live}")
 
     async def _restored(self, attempt: Attempt) -> None:
         with self.steps.step(f"{RESTORE} what was before {short(attempt.release)}"):

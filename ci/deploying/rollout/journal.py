@@ -9,7 +9,8 @@ from errors import InvalidJournal
 
 KEY = "milestone2/journal"  # the annotation
 RELEASE, FINGERPRINT = "milestone2/release", "milestone2/fingerprint"
-_KEPT, _REASON = 10, 1000  # entries, characters: annotations may have 256 KiB altogether
+_KEPT, _REASON = 10, 1000  # entries, characters
+_LONGEST = 200_000  # bytes: Kubernetes' annotations may have 256 KiB, and others write some, too
 
 Action = Literal["deploy", "rollback"]
 Outcome = Literal["live", "rolled back"]
@@ -80,8 +81,11 @@ class Journal:
             ) from error
 
     def text(self) -> str:
-        """Return it as a text."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        """Return it as a text in ASCII, without the oldest entries when it would be too long."""
+        text = json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        if len(text) <= _LONGEST or not self.entries:
+            return text
+        return replace(self, entries=self.entries[:-1]).text()
 
     def doing(self, attempt: Attempt) -> Self:
         """Return the journal with what is under way."""

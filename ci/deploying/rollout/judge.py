@@ -10,7 +10,7 @@ import httpx
 
 from deploying.rollout.golden_rows import Golden
 from deploying.rollout.request_counts import Numbers, grown
-from deploying.rollout.target import Address, Seen, Target
+from deploying.rollout.target import WHOLE, Address, Seen, Target
 from deploying.rollout.verdict import Asked, Limits, Verdict, verdict
 from errors import ReleaseRejected
 from oci.reference import Release
@@ -47,8 +47,8 @@ class Judge:
             self._decide(release, step, Verdict("asked who it is", differences))
         if step == STAGE:
             await smoke.contract(self.http, address.url, await address.headers())
-        # What has no part of the traffic has nothing to be watched for.
-        idle = step == STAGE and target.splits
+        # What has no part of the traffic has nothing to be watched for, but what it will replace at once has.
+        idle = step == STAGE and not _switches_at_once(target, seen)
         candidate = Numbers() if idle else await self._watched(target, seen)
         asked = await self._asked(address, release, self.limits.requests - candidate.requests)
         self._decide(release, step, verdict(candidate, self._running, asked, self.limits))
@@ -80,6 +80,11 @@ class Judge:
         self.tell(f"judge, {step}: {fallen}")
         if not fallen.good:
             raise ReleaseRejected(f"judge: {release.image.tag} is not fit at {step}: {fallen}")
+
+
+def _switches_at_once(target: Target, seen: Seen) -> bool:
+    attempt = seen.journal.attempt
+    return attempt is not None and bool(attempt.snapshot) and target.shares(attempt.snapshot) == WHOLE
 
 
 def _asked_at(seen: Seen, target: Target) -> Address:

@@ -14,6 +14,9 @@ from deploying.rollout.request_counts import Numbers
 from image.canonical_json import canonical, digest
 from oci.reference import Release
 
+SHARES = (5, 25, 50, 100)  # of the traffic that a candidate gets, step by step, in percent
+WHOLE = SHARES[-1:]
+
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
 
 
@@ -65,6 +68,10 @@ class Seen:
         whole = [share.release for share in self.shares if share.percent == 100]
         return whole[0] if whole else ", ".join(f"{each.percent} % {each.release}" for each in self.shares)
 
+    def percent(self, release: str) -> int:
+        """Return a release's share of the traffic."""
+        return sum(share.percent for share in self.shares if share.release == release)
+
 
 Observed = Mapping[str, Mapping[str, Numbers]]
 
@@ -77,12 +84,11 @@ class Target(Protocol):
         """What it is called."""
 
     @property
-    def splits(self) -> bool:
-        """Whether it can send a part of the traffic to a candidate."""
-
-    @property
     def lag(self) -> float:
         """Seconds until what is counted can be seen."""
+
+    def shares(self, snapshot: str) -> tuple[int, ...]:
+        """Return the shares that a candidate can have beside what a snapshot has, in percent up to 100."""
 
     def fingerprint(self, release: Release) -> str:
         """Return what changes with the release's content or with the target's configuration."""

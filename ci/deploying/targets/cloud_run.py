@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from advice.known_errors import advice
 from deploying.rollout.journal import FINGERPRINT, KEY, RELEASE, Journal
-from deploying.rollout.target import Address, Headers, Observed, Seen, Share, fingerprint, nobody
+from deploying.rollout.target import SHARES, Address, Headers, Observed, Seen, Share, fingerprint, nobody
 from deploying.targets import traffic_split
 from deploying.targets.api_client import Api
 from deploying.targets.cloud_monitoring import Monitoring
@@ -65,7 +65,6 @@ class CloudRun:
     api: Api
     monitoring: Monitoring
     let_in: Callable[[str], Headers]
-    splits: bool = True
     _shares: dict[str, Share] = field(default_factory=dict)
 
     @classmethod
@@ -86,6 +85,10 @@ class CloudRun:
     def lag(self) -> float:
         """Seconds until Cloud Monitoring shows what was counted."""
         return self.settings.lag
+
+    def shares(self, snapshot: str) -> tuple[int, ...]:
+        """Return the shares: the traffic list takes any."""
+        return SHARES
 
     def fingerprint(self, release: Release) -> str:
         """Return what stands for the image and the revision's configuration."""

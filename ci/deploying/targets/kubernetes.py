@@ -1,5 +1,7 @@
 """Kubernetes: a Deployment that rolls from release to release, and another one for the candidate.
 
+The candidate gets its share of the traffic by its share of the pods that the Service sends requests to: it is
+added to those that run, which stay as they are until the last step. Undoing a step removes the candidate.
 Objects are applied by the server (server-side apply), so that what others have set stays theirs. The journal
 is an annotation of the Deployment, which is there with no replicas before the first release. The candidate
 and every instance are asked through the API server's proxy: who deploys need not be in the cluster's network.
@@ -14,13 +16,14 @@ from datetime import datetime
 from typing import Any
 
 import anyio
+import httpx
 
 from deploying.rollout.journal import FINGERPRINT, KEY, RELEASE, Journal
 from deploying.rollout.request_counts import Numbers, of_metrics
-from deploying.rollout.target import Address, Observed, Seen, Share
+from deploying.rollout.target import SHARES, WHOLE, Address, Observed, Seen, Share
 from deploying.targets.api_client import Api
-from deploying.targets.manifests import NAME, Manifests, Object
-from errors import NotStarted, TargetChanged
+from deploying.targets.manifests import INSTANCE, NAME, Manifests, Object
+from errors import NotStarted, TargetChanged, TargetError
 from oci.reference import Release
 
 _MANAGER = "milestone2"
@@ -31,6 +34,11 @@ _PATHS = {
 }
 _PAUSE = 1.0  # seconds between two looks at a rollout
 _MARGIN = 30  # seconds until the API server says that a rollout's deadline has passed
+
+
+def conflict(answer: httpx.Response) -> bool:
+    """Return whether the object was changed meanwhile; a field of another manager's stays another's."""
+    return answer.status_code == httpx.codes.CONFLICT and "FieldManagerConflict" not in answer.text
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,6 @@ class Kubernetes:
     manifests: Manifests
     api: Api
     pause: float = _PAUSE
-    splits: bool = False
     lag: float = 0
 
     @property
@@ -64,6 +71,12 @@ class Kubernetes:
     def _candidate(self) -> str:
         return f"{self.settings.name}-candidate"
 
+    def shares(self, snapshot: str) -> tuple[int, ...]:
+        """Return the shares that whole pods come nearest to; one candidate is the least."""
+        running = json.loads(snapshot)["replicas"]
+        nearest = (_percent(_candidates(share, running), running) for share in SHARES[:-1])
+        return (*dict.fromkeys(nearest), *WHOLE)
+
     def fingerprint(self, release: Release) -> str:
         """Return what stands for the release and the manifests."""
         return self.manifests.fingerprint(release, self.settings.replicas)
@@ -73,19 +86,19 @@ class Kubernetes:
         found = await self.api.find(self._path("Deployment", self.settings.name))
         if found is None:
             return Seen()
+        candidate = await self.api.find(self._path("Deployment", self._candidate))
         spec, metadata = found["spec"], found["metadata"]
-        marks = spec["template"]["metadata"].get("annotations", {})
-        release = marks.get(RELEASE) or spec["template"]["spec"]["containers"][0]["image"]
+        release = _release(found)
         runs = bool(spec.get("replicas"))
         snapshot = {"replicas": spec.get("replicas"), "template": spec["template"]}
         journal = Journal.of(metadata.get("annotations", {}).get(KEY))
         return Seen(
             version=metadata["resourceVersion"],
             journal=journal,
-            shares=(Share(release, marks.get(FINGERPRINT, ""), 100),) if runs else (),
+            shares=self._shares(found, candidate) if runs else (),
             snapshot=json.dumps(snapshot, separators=(",", ":"), sort_keys=True) if runs else "",
             address=self._address(self.settings.name),
-            candidate=await self._candidate_address(release if runs else "", journal),
+            candidate=self._candidate_address(release if runs else "", journal, candidate),
             raw=found,
         )
 
@@ -108,13 +121,15 @@ class Kubernetes:
         )
 
     async def stage(self, seen: Seen, release: Release) -> None:
-        """Start one instance beside the others."""
-        await self._apply(self.manifests.called("Service", self._candidate))
-        await self._apply(self.manifests.deployment(self._candidate, release, 1))
-        await self._rolled_out(self._candidate)
+        """Start one instance beside the others, without traffic."""
+        await self._apply(self.manifests.called("Service", self._candidate, INSTANCE))
+        await self._start_candidates(release, 1, self._candidate)
 
     async def shift(self, seen: Seen, release: Release, snapshot: str, percent: int) -> None:
-        """Roll the Deployment over to the release."""
+        """Start as many candidates as make the share, in the end roll the Deployment over."""
+        if percent < 100:
+            running = json.loads(snapshot)["replicas"]
+            return await self._start_candidates(release, _candidates(percent, running), self.settings.name)
         for kind in ("Service", "PodDisruptionBudget"):
             await self._apply(self.manifests.called(kind, self.settings.name))
         made = self.manifests.deployment(self.settings.name, release, self.settings.replicas)
@@ -123,10 +138,11 @@ class Kubernetes:
 
     async def tidy(self, seen: Seen, release: Release) -> None:
         """Remove the candidate."""
-        await self._remove(self._candidate, "Service", "Deployment")
+        await self._remove_candidate()
 
     async def restore(self, seen: Seen, snapshot: str) -> None:
-        """Roll the Deployment back to what it was; what holds the journal goes last."""
+        """Remove the candidate, and roll the Deployment back; what holds the journal goes last."""
+        await self._remove_candidate()
         if snapshot:
             before = json.loads(snapshot)
             made = self.manifests.called("Deployment", self.settings.name)
@@ -134,18 +150,17 @@ class Kubernetes:
             if not _holds(seen.raw["spec"], before):
                 await self._apply(made, seen.version)
             await self._rolled_out(self.settings.name, _progress(seen.raw))
-        await self._remove(self._candidate, "Service", "Deployment")
-        if not snapshot:
+        else:
             await self._remove(self.settings.name, "Service", "PodDisruptionBudget", "Deployment")
 
     async def observe(self, seen: Seen, since: datetime) -> Observed:
-        """Return what every instance counts; the candidate's are those of what is being deployed."""
+        """Return what every ready instance counts; the candidate's are those of what is being deployed."""
         names = f"{NAME} in ({self.settings.name},{self._candidate})"
         attempt = seen.journal.attempt
         found: dict[str, dict[str, Numbers]] = {"candidate": {}, "running": {}}
         for pod in await self._pods(names):
-            if pod.get("status", {}).get("phase") != "Running":
-                continue
+            if not _is_ready(pod):
+                continue  # one that is ending may answer no more, and users are not sent there
             name, marks = pod["metadata"]["name"], pod["metadata"].get("annotations", {})
             role = "candidate" if attempt and marks.get(RELEASE) == attempt.release else "running"
             path = f"/api/v1/namespaces/{self.settings.namespace}/pods/{name}:8080/proxy/metrics"
@@ -157,12 +172,29 @@ class Kubernetes:
         listed: list[Object] = (await self.api.call("GET", path, params={"labelSelector": selector}))["items"]
         return listed
 
-    async def _candidate_address(self, live: str, journal: Journal) -> Address | None:
+    async def _start_candidates(self, release: Release, number: int, service: str) -> None:
+        await self._apply(self.manifests.candidate(self._candidate, release, number, service))
+        await self._rolled_out(self._candidate)
+
+    def _shares(self, running: Object, candidate: Object | None) -> tuple[Share, ...]:
+        """Return the shares of both Deployments in the pods that the service sends requests to."""
+        labels = candidate["spec"]["template"]["metadata"]["labels"] if candidate else {}
+        ready = 0
+        if candidate and labels[NAME] == self.settings.name and _release(candidate) != _release(running):
+            ready = candidate.get("status", {}).get("availableReplicas", 0)
+        if not candidate or not ready:
+            return (Share(_release(running), _fingerprint(running), 100),)
+        part = _percent(ready, running["spec"]["replicas"])
+        return (
+            Share(_release(running), _fingerprint(running), 100 - part),
+            Share(_release(candidate), _fingerprint(candidate), part),
+        )
+
+    def _candidate_address(self, live: str, journal: Journal, candidate: Object | None) -> Address | None:
         """Return where what is being deployed is asked: at the service itself once that runs it."""
         if journal.attempt and journal.attempt.release == live:
             return self._address(self.settings.name)
-        there = await self.api.find(self._path("Service", self._candidate))
-        return self._address(self._candidate) if there else None
+        return self._address(self._candidate) if candidate else None
 
     def _address(self, name: str) -> Address:
         path = f"/api/v1/namespaces/{self.settings.namespace}/services/{name}:http/proxy"
@@ -174,6 +206,15 @@ class Kubernetes:
 
     def _path(self, kind: str, name: str) -> str:
         return f"{_PATHS[kind].format(self.settings.namespace)}/{name}"
+
+    async def _remove_candidate(self) -> None:
+        """Remove the candidate and wait until no request is sent to its pods any more."""
+        await self._remove(self._candidate, "Service", "Deployment")
+        until = time.monotonic() + _MARGIN
+        while any(_is_kept(pod) for pod in await self._pods(f"{INSTANCE}={self._candidate}")):
+            if time.monotonic() > until:
+                raise TargetError(f"{self.name}: {self._candidate} is deleted, but its pods still run")
+            await anyio.sleep(self.pause)
 
     async def _remove(self, name: str, *kinds: str) -> None:
         for kind in kinds:
@@ -213,15 +254,45 @@ class Kubernetes:
             await anyio.sleep(self.pause)
 
     async def _reason(self, name: str) -> str:
-        """Return why instances wait or ended, as the cluster says it."""
-        reasons = {
-            f"{state.get('reason', 'waiting')}: {state.get('message', '')}".rstrip(": ")
-            for pod in await self._pods(f"{NAME}={name}")
+        """Return why instances are not there, wait or ended, as the cluster says it."""
+        label = INSTANCE if name == self._candidate else NAME
+        deployment = await self.api.call("GET", self._path("Deployment", name))
+        objects = [deployment, *await self._pods(f"{label}={name}")]
+        said = [condition for each in objects for condition in _troubles(each)]
+        said += [
+            state
+            for pod in objects[1:]
             for container in pod.get("status", {}).get("containerStatuses", [])
             for state in container.get("state", {}).values()
             if not container.get("ready")
+        ]
+        reasons = {
+            f"{each.get('reason', 'waiting')}: {each.get('message', '')}".rstrip(": ") for each in said
         }
         return "; ".join(sorted(reasons)) or "its deadline has passed"
+
+
+def _candidates(percent: int, running: int) -> int:
+    """Return how many candidates beside the running pods come nearest to a share of all, one at least."""
+    return min(range(1, running + 1), key=lambda number: abs(100 * number / (running + number) - percent))
+
+
+def _percent(candidates: int, running: int) -> int:
+    return round(100 * candidates / (running + candidates))
+
+
+def _marks(deployment: Mapping[str, Any]) -> Mapping[str, str]:
+    marks: Mapping[str, str] = deployment["spec"]["template"]["metadata"].get("annotations", {})
+    return marks
+
+
+def _release(deployment: Mapping[str, Any]) -> str:
+    image: str = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    return _marks(deployment).get(RELEASE) or image
+
+
+def _fingerprint(deployment: Mapping[str, Any]) -> str:
+    return _marks(deployment).get(FINGERPRINT, "")
 
 
 def _complete(deployment: Object) -> bool:
@@ -243,6 +314,22 @@ def _failed(deployment: Object, before: Mapping[str, Any] | None) -> bool:
     progress = _progress(deployment)
     late = progress is not None and progress.get("reason") == "ProgressDeadlineExceeded"
     return late and progress != before
+
+
+def _troubles(found: Object) -> list[Object]:
+    """Return the conditions that keep a Deployment's pods from being made, or a pod from a node."""
+    wrong = {"ReplicaFailure": "True", "PodScheduled": "False"}
+    conditions = found.get("status", {}).get("conditions", [])
+    return [each for each in conditions if wrong.get(each["type"]) == each["status"]]
+
+
+def _is_kept(pod: Object) -> bool:
+    return "deletionTimestamp" not in pod["metadata"]
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return _is_kept(pod) and any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
 
 
 def _holds(spec: Mapping[str, Any], before: Mapping[str, Any]) -> bool:

@@ -12,7 +12,10 @@ from deploying.rollout.target import fingerprint
 from errors import InvalidEnvironment
 from oci.reference import Release
 
-NAME = "app.kubernetes.io/name"
+NAME = "app.kubernetes.io/name"  # of the pods that a Service sends requests to
+INSTANCE = (
+    "app.kubernetes.io/instance"  # of a candidate's pods, whether they have a share of the traffic or not
+)
 KINDS = ("Deployment", "Service", "PodDisruptionBudget")
 
 Object = dict[str, Any]
@@ -39,34 +42,48 @@ class Manifests:
             )
         return cls(objects)
 
-    def called(self, kind: str, name: str) -> Object:
-        """Return an object of a kind with another name, by which its pods are known, too."""
+    def called(self, kind: str, name: str, label: str = NAME) -> Object:
+        """Return an object of a kind with another name, by which a label of its pods says whose they are."""
         made = deepcopy(self.objects[kind])
-        made["metadata"] |= {"name": name, "labels": {**made["metadata"].get("labels", {}), NAME: name}}
-        spec = made["spec"]
-        if kind == "Service":
-            spec["selector"] = {NAME: name}
-        else:
-            spec["selector"] = {"matchLabels": {NAME: name}}
+        made["metadata"] |= {"name": name, "labels": {**made["metadata"].get("labels", {}), label: name}}
+        selector = {label: name}
+        made["spec"]["selector"] = selector if kind == "Service" else {"matchLabels": selector}
         return made
 
     def deployment(self, name: str, release: Release, replicas: int) -> Object:
         """Return a release's Deployment."""
         made = self.called("Deployment", name)
-        made["spec"]["replicas"] = replicas
-        template = made["spec"]["template"]
-        template["metadata"] = {
-            "labels": {**template["metadata"].get("labels", {}), NAME: name},
-            "annotations": {RELEASE: str(release), FINGERPRINT: self.fingerprint(release, replicas)},
-        }
-        for spread in template["spec"].get("topologySpreadConstraints", []):
-            spread["labelSelector"] = {"matchLabels": {NAME: name}}
-        container = template["spec"]["containers"][0]
-        container["image"] = f"{release.image.host}/{release.image.repository}@{release.digest}"
-        kept = [each for each in container.get("env", []) if each["name"] != "IMAGE_DIGEST"]
-        container["env"] = [*kept, {"name": "IMAGE_DIGEST", "value": release.digest}]
-        return made
+        marks = {FINGERPRINT: self.fingerprint(release, replicas)}
+        return _running(made, release, replicas, {NAME: name}, marks)
+
+    def candidate(self, name: str, release: Release, replicas: int, service: str) -> Object:
+        """Return a candidate's Deployment, whose pods the service of a name sends requests to.
+
+        Its pods then match the selector of the Deployment of that name, too. The controllers keep them apart
+        by their owner: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/
+        """
+        made = self.called("Deployment", name, INSTANCE)
+        return _running(made, release, replicas, {NAME: service, INSTANCE: name}, {})
 
     def fingerprint(self, release: Release, replicas: int) -> str:
         """Return what stands for the image, the manifests and the number of replicas."""
         return fingerprint(release.digest, self.objects, replicas)
+
+
+def _running(
+    made: Object, release: Release, replicas: int, labels: Mapping[str, str], marks: Mapping[str, str]
+) -> Object:
+    """Return a Deployment that runs a release, with labels and annotations of its pods."""
+    made["spec"]["replicas"] = replicas
+    template = made["spec"]["template"]
+    template["metadata"] = {
+        "labels": {**template["metadata"].get("labels", {}), **labels},
+        "annotations": {RELEASE: str(release), **marks},
+    }
+    for spread in template["spec"].get("topologySpreadConstraints", []):
+        spread["labelSelector"] = {"matchLabels": {NAME: labels[NAME]}}
+    container = template["spec"]["containers"][0]
+    container["image"] = f"{release.image.host}/{release.image.repository}@{release.digest}"
+    kept = [each for each in container.get("env", []) if each["name"] != "IMAGE_DIGEST"]
+    container["env"] = [*kept, {"name": "IMAGE_DIGEST", "value": release.digest}]
+    return made

@@ -1,5 +1,8 @@
 """Docker Swarm, by the Engine API: a service updated from release to release, and one for the candidate.
 
+A candidate with a share of the traffic has the service's own port on one node. With `stop-first` that node is
+taken from the service, which has as many nodes as replicas. With `start-first` it is a spare one.
+
 The journal is a label of the service, which is there with no replicas before the first release. Ports are
 published on the nodes themselves, so that every instance can be asked for its numbers. Every change names the
 version of what was seen. Swarm goes back by itself when an update fails, labels and all: the journal then is
@@ -21,7 +24,7 @@ import yaml
 
 from deploying.rollout.journal import FINGERPRINT, KEY, RELEASE, Journal
 from deploying.rollout.request_counts import Numbers, of_metrics
-from deploying.rollout.target import Address, Observed, Seen, Share, fingerprint
+from deploying.rollout.target import WHOLE, Address, Observed, Seen, Share, fingerprint
 from deploying.targets.api_client import Api
 from errors import InvalidEnvironment, NotStarted, TargetError
 from oci.reference import Release
@@ -72,7 +75,6 @@ class Swarm:
     api: Api
     http: httpx.AsyncClient
     pause: float = _PAUSE
-    splits: bool = False
     lag: float = 0
     _nodes: dict[str, str] = field(default_factory=dict)
 
@@ -85,6 +87,11 @@ class Swarm:
     def _candidate(self) -> str:
         return f"{self.settings.name}-candidate"
 
+    def shares(self, snapshot: str) -> tuple[int, ...]:
+        """Return one instance's share, then all; all at once where no other instance is left beside it."""
+        kept = self._kept(_replicas(json.loads(snapshot)))
+        return (_percent(kept), *WHOLE) if kept else WHOLE
+
     def fingerprint(self, release: Release) -> str:
         """Return what stands for the image, the service and its settings."""
         return fingerprint(release.digest, self.service, vars(self.settings))
@@ -95,21 +102,19 @@ class Swarm:
         if found is None:
             return Seen()
         spec, runs = found["Spec"], bool(_replicas(found["Spec"]))
-        container = spec["TaskTemplate"]["ContainerSpec"]
-        marks = container.get("Labels") or {}
-        release, journal = marks.get(RELEASE, container["Image"]), Journal.of(spec["Labels"].get(KEY))
+        release, journal = _release(spec), Journal.of(spec["Labels"].get(KEY))
         kept = {name: value for name, value in spec.items() if name not in ("Name", "Labels")}
         own = bool(journal.attempt) and journal.attempt.release == release and runs  # type: ignore[union-attr]
+        there = None if own else await self.api.find(f"/services/{self._candidate}")
+        candidate = await self._address(self._candidate, _port(there["Spec"])) if there else None
+        serving = there["Spec"] if there and candidate else None
         return Seen(
             version=str(found["Version"]["Index"]),
             journal=journal,
-            shares=(Share(release, marks.get(FINGERPRINT, ""), 100),) if runs else (),
+            shares=self._shares(spec, serving) if runs else (),
             snapshot=json.dumps(kept, separators=(",", ":"), sort_keys=True) if runs else "",
-            address=await self._address(self.settings.name, self.settings.port),
-            candidate=await self._address(
-                self.settings.name if own else self._candidate,
-                self.settings.port if own else self.settings.candidate_port,
-            ),
+            address=(address := await self._address(self.settings.name, self.settings.port)),
+            candidate=address if own else candidate,
             raw=found,
         )
 
@@ -125,47 +130,52 @@ class Swarm:
 
     async def stage(self, seen: Seen, release: Release) -> None:
         """Start one instance beside the others, on a port of its own."""
-        made = self._made(self._candidate, release, 1, self.settings.candidate_port)
-        made["TaskTemplate"]["RestartPolicy"] = {"Condition": "none"}  # who ends at once has failed
-        there = await self.api.find(f"/services/{self._candidate}")
-        if there is None or not _same(there["Spec"], made):
-            await self.api.remove(f"/services/{self._candidate}")
-            await self.api.call("POST", "/services/create", json=made)
-        await self._running(self._candidate, made)
+        await self._start_candidate(release, self.settings.candidate_port)
 
     async def shift(self, seen: Seen, release: Release, snapshot: str, percent: int) -> None:
-        """Update the service to the release."""
-        made = self._made(self.settings.name, release, self.settings.replicas, self.settings.port)
-        await self._update(seen, _with(made, Labels=seen.raw["Spec"]["Labels"]))
+        """Start the candidate on the service's own port, in the end update the service to the release."""
+        spec = seen.raw["Spec"]
+        if percent < 100:
+            kept = self._kept(_replicas(json.loads(snapshot)))
+            await self._scale(seen, spec, kept)
+            return await self._start_candidate(release, self.settings.port)
+        replicas = self.settings.replicas
+        if self.settings.order == "start-first":
+            await self.api.remove(f"/services/{self._candidate}")  # an update needs the spare node
+        elif snapshot and self.shares(snapshot) != WHOLE:
+            replicas = max(1, replicas - 1)  # the candidate keeps its node until it is removed
+        made = self._made(self.settings.name, release, replicas, self.settings.port)
+        await self._update(seen, _with(made, Labels=spec["Labels"]))
         await self._running(self.settings.name, made)
 
     async def tidy(self, seen: Seen, release: Release) -> None:
-        """Remove the candidate."""
+        """Remove the candidate, and give its node to the service."""
         await self.api.remove(f"/services/{self._candidate}")
+        await self._scale(seen, seen.raw["Spec"], self.settings.replicas)
 
     async def restore(self, seen: Seen, snapshot: str) -> None:
-        """Update the service to what it was, and remove the candidate; what holds the journal goes last."""
+        """Remove the candidate, and update the service to what it was; what holds the journal goes last."""
+        await self.api.remove(f"/services/{self._candidate}")
         if snapshot:
             spec, before = seen.raw["Spec"], json.loads(snapshot)
             if any(spec.get(name) != value for name, value in before.items()):
                 await self._update(seen, _with(before, Name=self.settings.name, Labels=spec["Labels"]))
             await self._running(self.settings.name, before)
-        await self.api.remove(f"/services/{self._candidate}")
-        if not snapshot:
+        else:
             await self.api.remove(f"/services/{self.settings.name}")
 
     async def observe(self, seen: Seen, since: datetime) -> Observed:
         """Return what every instance counts; the candidate's are those of what is being deployed."""
         attempt = seen.journal.attempt
         found: dict[str, dict[str, Numbers]] = {"candidate": {}, "running": {}}
-        ports = {self.settings.name: self.settings.port, self._candidate: self.settings.candidate_port}
-        for name, port in ports.items():
+        for name in (self.settings.name, self._candidate):
+            service = await self.api.find(f"/services/{name}")
             for task in await self._tasks(name):
-                if task["Status"]["State"] != "running":
+                if service is None or task["Status"]["State"] != "running":
                     continue
                 marks = task["Spec"]["ContainerSpec"].get("Labels") or {}
                 role = "candidate" if attempt and marks.get(RELEASE) == attempt.release else "running"
-                found[role][task["ID"]] = await self._numbers(await self._node(task), port)
+                found[role][task["ID"]] = await self._numbers(await self._node(task), _port(service["Spec"]))
         return found
 
     def _made(self, name: str, release: Release, replicas: int, port: int) -> Object:
@@ -185,6 +195,33 @@ class Swarm:
             "Mode": {"Replicated": {"Replicas": replicas}},
             "EndpointSpec": {"Mode": "dnsrr", "Ports": [published]},
         }
+
+    async def _start_candidate(self, release: Release, port: int) -> None:
+        made = self._made(self._candidate, release, 1, port)
+        made["TaskTemplate"]["RestartPolicy"] = {"Condition": "none"}  # who ends at once has failed
+        there = await self.api.find(f"/services/{self._candidate}")
+        if there is None or not _same(there["Spec"], made) or _port(there["Spec"]) != port:
+            await self.api.remove(f"/services/{self._candidate}")
+            await self.api.call("POST", "/services/create", json=made)
+        await self._running(self._candidate, made)
+
+    def _kept(self, running: int) -> int:
+        """Return how many of the running instances stay beside a candidate with a share of the traffic."""
+        return running if self.settings.order == "start-first" else running - 1
+
+    def _shares(self, running: Object, candidate: Object | None) -> tuple[Share, ...]:
+        """Return the shares of both services in the instances that have the service's port."""
+        own = (_release(running), _fingerprint(running))
+        if candidate is None or _port(candidate) != self.settings.port or _release(candidate) == own[0]:
+            return (Share(*own, 100),)
+        part = _percent(_replicas(running))
+        return Share(*own, 100 - part), Share(_release(candidate), _fingerprint(candidate), part)
+
+    async def _scale(self, seen: Seen, spec: Object, replicas: int) -> None:
+        if _replicas(spec) != replicas:
+            scaled = _with(spec, Mode={"Replicated": {"Replicas": replicas}})
+            await self._update(seen, scaled)
+            await self._running(self.settings.name, scaled)
 
     async def _update(self, seen: Seen, spec: Object) -> None:
         path = f"/services/{self.settings.name}/update"
@@ -242,6 +279,28 @@ class Swarm:
 
 def _replicas(spec: Mapping[str, Any]) -> int:
     return int(spec.get("Mode", {}).get("Replicated", {}).get("Replicas", 0))
+
+
+def _percent(kept: int) -> int:
+    """Return the share of one instance beside those that stay."""
+    return round(100 / (kept + 1))
+
+
+def _port(spec: Mapping[str, Any]) -> int:
+    return int(spec["EndpointSpec"]["Ports"][0]["PublishedPort"])
+
+
+def _marks(spec: Mapping[str, Any]) -> Mapping[str, str]:
+    return spec["TaskTemplate"]["ContainerSpec"].get("Labels") or {}
+
+
+def _release(spec: Mapping[str, Any]) -> str:
+    image: str = spec["TaskTemplate"]["ContainerSpec"]["Image"]
+    return _marks(spec).get(RELEASE, image)
+
+
+def _fingerprint(spec: Mapping[str, Any]) -> str:
+    return _marks(spec).get(FINGERPRINT, "")
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -24,6 +24,14 @@ def test_a_journal_is_read_as_it_was_written(journal: Journal) -> None:
     assert Journal.of(journal.text()) == journal
 
 
+def test_the_oldest_entries_go_when_an_annotation_would_be_too_long() -> None:
+    long = tuple(replace(ENTRIES[0], at=str(number), snapshot="x" * 60_000) for number in range(4))
+    kept = Journal.of(Journal(ATTEMPT, long).text())
+    assert (kept.attempt, kept.entries) == (ATTEMPT, long[:3])
+    alone = replace(ATTEMPT, snapshot="x" * 300_000)
+    assert Journal.of(Journal(alone, long).text()) == Journal(alone)
+
+
 def test_no_annotation_is_an_empty_journal() -> None:
     assert Journal.of(None) == Journal.of("") == Journal()
 

@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from deploying.rollout.journal import Attempt, Journal, Lock
 from deploying.rollout.judge import STAGE, Judge
 from deploying.rollout.request_counts import Numbers
-from deploying.rollout.target import Address, Observed, Seen
+from deploying.rollout.target import SHARES, WHOLE, Address, Observed, Seen
 from deploying.rollout.verdict import Limits
 from errors import ReleaseRejected, SmokeError
 from oci.reference import Image, Release
@@ -31,13 +32,17 @@ class Watched:
     """A target whose numbers are told beforehand, one look after another."""
 
     looks: list[tuple[Numbers, Numbers]]
-    splits: bool = True
+    whole: bool = False
     lag: float = 0
     name: str = "a target"
     slept: list[float] = field(default_factory=list)
 
     async def look(self) -> Seen:
-        return Seen("1", candidate=Address("http://fleet/candidate"))
+        attempt = Attempt("deploy", str(RELEASE), STAGE, "what runs", Lock("somebody", "key", "", ""))
+        return Seen("1", Journal(attempt), candidate=Address("http://fleet/candidate"))
+
+    def shares(self, snapshot: str) -> tuple[int, ...]:
+        return WHOLE if self.whole else SHARES
 
     async def observe(self, seen: Seen, since: datetime) -> Observed:
         candidate, running = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
@@ -96,7 +101,7 @@ async def test_a_candidate_without_traffic_is_asked_as_users_ask_and_not_watched
 async def test_where_traffic_is_not_split_the_running_release_is_watched_before_it_is_over(
     fleet: Fleet,
 ) -> None:
-    target = Watched([(Numbers(), Numbers()), (Numbers(), many(1000))], splits=False)
+    target = Watched([(Numbers(), Numbers()), (Numbers(), many(1000))], whole=True)
     told: list[str] = []
     one = judge(fleet, target, told)
     await one.judge(target, RELEASE, STAGE)  # type: ignore[arg-type]

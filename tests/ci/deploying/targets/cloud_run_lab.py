@@ -67,6 +67,9 @@ class CloudRunLab:
         """Return another service of the same project."""
         return replace(self, settings=_settings(next(_NUMBERS)))
 
+    def remove(self) -> None:
+        """Leave it to the collector of garbage."""
+
     def transport(self) -> httpx.AsyncBaseTransport:
         """Return what carries requests over the network, and holds them against Google's descriptions."""
         return Described(self.base, httpx.AsyncHTTPTransport(verify=False))
@@ -101,6 +104,10 @@ class CloudRunLab:
             await replace(place, say=lambda line: None).publish(made, tag)
         self.fleet.known[made.digest] = model or Model(tag)
         return Release(Image(self.world.repository.host, repository, tag), made.digest)
+
+    def mend(self, release: Release) -> None:
+        """Let a release start from now on."""
+        self.fleet.known[release.digest].starts = True
 
 
 def _settings(number: int) -> Settings:

@@ -17,7 +17,7 @@ import httpx
 from tests.ci.deploying.targets.fleet import Fleet
 
 Object = dict[str, Any]
-NODE = "node-1"
+NODES = ("node-1", "node-2", "node-3")
 _TASKS = count(1)  # of all swarms, as they share a fleet
 _SERVICE = re.compile(r"/services/(?P<name>[a-z0-9-]+)(?P<update>/update)?")
 
@@ -32,17 +32,16 @@ class Refused(Exception):
 
 @dataclass
 class Swarm:
-    """One node's services and tasks."""
+    """The services and tasks of some nodes, each of which has every port once."""
 
     fleet: Fleet
     services: dict[str, Object] = field(default_factory=dict)
     tasks: list[Object] = field(default_factory=list)
     index: int = 0
-    turns: int = 0
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
-        """Answer the daemon's requests, and those to a port of the node."""
-        if request.url.host == NODE:
+        """Answer the daemon's requests, and those to a port of a node."""
+        if request.url.host in NODES:
             return await self._published(request)
         try:
             content = self._answered(request)
@@ -54,8 +53,9 @@ class Swarm:
         path, method = request.url.path, request.method
         if path == "/tasks":
             return self._listed(json.loads(request.url.params["filters"]))
-        if path == f"/nodes/{NODE}":
-            return {"ID": NODE, "Status": {"State": "ready", "Addr": NODE}}
+        if path.startswith("/nodes/"):
+            node = path.rpartition("/")[2]
+            return {"ID": node, "Status": {"State": "ready", "Addr": node}}
         if path == "/services/create":
             return self._created(json.loads(request.content))
         found = _SERVICE.fullmatch(path)
@@ -129,29 +129,36 @@ class Swarm:
         if len(new) < _replicas(spec) and not failed:
             for task in old[:1]:
                 task["DesiredState"] = "shutdown"
-            self.tasks.append(self._task(name, spec["TaskTemplate"]))
+            self.tasks += self._scheduled(name, spec)
+        elif len(wanted) > _replicas(spec):
+            wanted[-1]["DesiredState"] = "shutdown"
         elif updating:
             service["UpdateStatus"] = {"State": "completed", "Message": "update completed"}
 
-    def _task(self, name: str, template: Object) -> Object:
+    def _scheduled(self, name: str, spec: Object) -> list[Object]:
+        """Return a new task, none while no node has its port free."""
+        taken = {task["NodeID"] for task in self.tasks if _serves(task) and self._port(task) == _port(spec)}
+        free = [node for node in NODES if node not in taken]
+        return [self._task(name, spec["TaskTemplate"], free[0])] if free else []
+
+    def _port(self, task: Object) -> int:
+        return _port(self.services[task["ServiceID"]]["Spec"])
+
+    def _task(self, name: str, template: Object, node: str) -> Object:
         task_name, container = f"task{next(_TASKS)}", template["ContainerSpec"]
         variables = dict(each.split("=", 1) for each in container["Env"])
         again = template["RestartPolicy"]["Condition"] != "none"
         started = self.fleet.start(task_name, container["Image"].partition("@")[2], variables)
         status = {"State": "running"} if started else {"State": "failed", "Err": "task: non-zero exit (3)"}
         return {
-            **{"ID": task_name, "ServiceID": name, "NodeID": NODE, "Spec": deepcopy(template)},
+            **{"ID": task_name, "ServiceID": name, "NodeID": node, "Spec": deepcopy(template)},
             **{"Status": status, "DesiredState": "running" if started or again else "shutdown"},
         }
 
     async def _published(self, request: httpx.Request) -> httpx.Response:
-        for name, service in self.services.items():
-            if service["Spec"]["EndpointSpec"]["Ports"][0]["PublishedPort"] != request.url.port:
-                continue
-            up = [task["ID"] for task in self.tasks if task["ServiceID"] == name and _serves(task)]
-            if up:
-                self.turns += 1
-                return await self.fleet.ask(request, up[self.turns % len(up)], request.url.path)
+        for task in self.tasks:
+            if _serves(task) and (task["NodeID"], self._port(task)) == (request.url.host, request.url.port):
+                return await self.fleet.ask(request, task["ID"], request.url.path)
         raise httpx.ConnectError("nobody listens")
 
 
@@ -161,3 +168,7 @@ def _serves(task: Object) -> bool:
 
 def _replicas(spec: Object) -> int:
     return int(spec["Mode"]["Replicated"]["Replicas"])
+
+
+def _port(spec: Object) -> int:
+    return int(spec["EndpointSpec"]["Ports"][0]["PublishedPort"])

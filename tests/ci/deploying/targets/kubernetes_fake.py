@@ -31,16 +31,17 @@ _PROXY = re.compile(
 )
 _NAMED = {"deployments": "deployments.apps", "services": "services"}
 _NAMED |= {"poddisruptionbudgets": "poddisruptionbudgets.policy"}
+_ANNOTATIONS = 256 * 1024  # bytes, of all of an object's
 _PODS = count(1)  # of all clusters, as they share a fleet
-NAME = "app.kubernetes.io/name"
+_SELECTOR = re.compile(r"(?P<label>[a-z./]+)(?:=(?P<one>[a-z0-9-]+)| in \((?P<many>[a-z0-9,-]+)\))")
 
 
 class Refused(Exception):
-    """What the API server answers instead."""
+    """What the API server answers instead; `cause` says more than the reason."""
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
+    def __init__(self, code: int, reason: str, message: str, cause: str = "") -> None:
         super().__init__(message)
-        self.code, self.reason, self.message = code, reason, message
+        self.code, self.reason, self.message, self.cause = code, reason, message, cause
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Cluster:
     objects: dict[tuple[str, str], Object] = field(default_factory=dict)
     owners: dict[tuple[str, str], dict[str, dict[str, str]]] = field(default_factory=dict)
     pods: dict[str, Object] = field(default_factory=dict)
+    ending: list[Object] = field(default_factory=list)
     counter: int = 0
     turns: int = 0
 
@@ -66,17 +68,20 @@ class Cluster:
             content = await self._object(request, found["kind"], found["name"])
             return httpx.Response(201 if content.pop("_created", False) else 200, json=content)
         except Refused as refused:
-            told = {"kind": "Status", "status": "Failure", "message": refused.message}
-            return httpx.Response(refused.code, json={**told, "reason": refused.reason, "code": refused.code})
+            told: Object = {"kind": "Status", "status": "Failure", "message": refused.message}
+            causes = [{"reason": refused.cause, "message": refused.message}] if refused.cause else []
+            told |= {"reason": refused.reason, "code": refused.code, "details": {"causes": causes}}
+            return httpx.Response(refused.code, json=told)
 
     async def _object(self, request: httpx.Request, kind: str, name: str | None) -> Object:
         if kind == "pods":
-            return {"kind": "PodList", "items": self._selected(request.url.params["labelSelector"])}
+            listed = self._selected(request.url.params["labelSelector"])
+            self._sweep()  # the real one's collector of garbage is late, too
+            return {"kind": "PodList", "items": listed}
         assert name
         if request.method == "DELETE":
             self._there(kind, name)
             del self.objects[kind, name], self.owners[kind, name]
-            self._sweep()
             return {"kind": "Status", "status": "Success"}
         if request.method == "PATCH":
             return self._patched(request, kind, name)
@@ -115,8 +120,9 @@ class Cluster:
         for path, value in wanted.items():
             for other, owned in owners.items():
                 if other != manager and path in owned and there.get(path) != value:
-                    told = f'Apply failed with 1 conflict: conflict with "{other}" using v1: {path}'
-                    raise Refused(409, "Conflict", told)
+                    using, field = patch["apiVersion"], path.replace("\0", ".")
+                    told = f'Apply failed with 1 conflict: conflict with "{other}" using {using}: {field}'
+                    raise Refused(409, "Conflict", told, "FieldManagerConflict")
         gone = set(owners.get(manager, {})) - set(wanted)
         kept = {path: value for path, value in there.items() if path not in gone}
         owners[manager] = wanted
@@ -131,6 +137,11 @@ class Cluster:
         return self._stored(kind, name, _tree({**there, **changed}))
 
     def _stored(self, kind: str, name: str, made: Object) -> Object:
+        if len(json.dumps(made["metadata"].get("annotations", {}))) > _ANNOTATIONS:
+            told = (
+                f'Deployment.apps "{name}" is invalid: metadata.annotations: Too long: may not be more than'
+            )
+            raise Refused(422, "Invalid", f"{told} {_ANNOTATIONS} bytes")
         before = self.objects.get((kind, name))
         status = made.pop("status", None)
         _validate(json.dumps({**made, "metadata": _given(made["metadata"])}))
@@ -144,10 +155,12 @@ class Cluster:
         generation = before["metadata"]["generation"] if before else 0
         changed = before is None or before["spec"] != made["spec"]
         made["metadata"]["generation"] = generation + changed
+        unchanged = before is not None and _without_status(before) == made
         self.objects[kind, name] = made
         if status is not None:
             made["status"] = status
-        self._touch(made)
+        if not unchanged:
+            self._touch(made)
         return {**deepcopy(made), "_created": before is None}
 
     def _touch(self, changed: Object) -> None:
@@ -168,7 +181,7 @@ class Cluster:
         if len(ready) == replicas or not replicas:
             for pod in self._of(name):
                 if pod["template"] != template or not replicas:
-                    del self.pods[pod["metadata"]["name"]]
+                    self._end(pod["metadata"]["name"])
         before = dict(status)
         status |= {
             "replicas": len(self._of(name)),
@@ -196,34 +209,49 @@ class Cluster:
         }
         state = {"running": {}} if started else waiting
         status = {"phase": "Running", "containerStatuses": [{"ready": bool(started), "state": state}]}
+        status["conditions"] = [{"type": "Ready", "status": str(bool(started))}]
         metadata = {**deepcopy(template["metadata"]), "name": pod_name}
         pod = {"metadata": metadata, "status": status, "ready": bool(started), "template": deepcopy(template)}
+        pod["owner"] = name
         self.pods[pod_name] = pod
         return pod
 
     def _of(self, name: str) -> list[Object]:
-        return [pod for pod in self.pods.values() if pod["metadata"]["labels"][NAME] == name]
+        return [pod for pod in self.pods.values() if pod["owner"] == name]
 
     def _sweep(self) -> None:
         """Remove the pods of what is there no more."""
         for name, pod in list(self.pods.items()):
-            if ("deployments", pod["metadata"]["labels"][NAME]) not in self.objects:
-                del self.pods[name]
+            if ("deployments", pod["owner"]) not in self.objects:
+                self._end(name)
+
+    def _end(self, name: str) -> None:
+        """Let a pod end: it is still listed, and answers no more."""
+        pod = self.pods.pop(name)
+        pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        self.ending.append(pod)
 
     def _selected(self, selector: str) -> list[Object]:
-        names = re.sub(rf"^{re.escape(NAME)}( in \(|=)|\)$", "", selector).split(",")
-        found = [pod for name in names for pod in self._of(name)]
+        wanted = _SELECTOR.fullmatch(selector)
+        assert wanted, selector
+        values = (wanted["one"] or wanted["many"]).split(",")
+        listed = [*self.pods.values(), *self.ending]
+        found = [pod for pod in listed if pod["metadata"]["labels"].get(wanted["label"]) in values]
+        self.ending = [pod for pod in self.ending if pod not in found]
         return [{key: pod[key] for key in ("metadata", "status")} for pod in found]
 
     async def _proxied(self, request: httpx.Request, to: re.Match[str]) -> httpx.Response:
         name = to["name"]
         if to["kind"] == "services":
-            self._there("services", name)
-            ready = [pod["metadata"]["name"] for pod in self._of(name) if pod["ready"]]
+            selector = self._there("services", name)["spec"]["selector"].items()
+            chosen = [pod for pod in self.pods.values() if selector <= pod["metadata"]["labels"].items()]
+            ready = [pod["metadata"]["name"] for pod in chosen if pod["ready"]]
             if not ready:
                 raise Refused(503, "ServiceUnavailable", f'no endpoints available for service "{name}"')
             self.turns += 1
             name = ready[self.turns % len(ready)]
+        if name not in self.pods:
+            raise Refused(503, "ServiceUnavailable", "error trying to reach service: connection refused")
         return await self.fleet.ask(request, name, to["path"])
 
 
@@ -236,6 +264,10 @@ def _given(metadata: Object) -> Object:
     """Return what is not the server's own, nor the journal, which changes all the time."""
     given = {name: value for name, value in metadata.items() if name not in ("generation", "resourceVersion")}
     return {**given, "annotations": dict.fromkeys(metadata.get("annotations", {}), "a text")}
+
+
+def _without_status(found: Object) -> Object:
+    return {name: value for name, value in found.items() if name != "status"}
 
 
 def _leaves(tree: Object, path: str = "") -> dict[str, Any]:

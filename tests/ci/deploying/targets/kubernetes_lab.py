@@ -10,7 +10,7 @@ import httpx
 
 from deploying.rollout.target import Target
 from deploying.targets.api_client import Api
-from deploying.targets.kubernetes import Kubernetes, Settings
+from deploying.targets.kubernetes import Kubernetes, Settings, conflict
 from deploying.targets.manifests import Manifests
 from net.retry_policy import Retrying
 from net.tokens import Token
@@ -33,6 +33,9 @@ class KubernetesLab:
         """Return another cluster."""
         return replace(self, cluster=Cluster(self.fleet))
 
+    def remove(self) -> None:
+        """Leave it to the collector of garbage."""
+
     def target(self, client: Retrying) -> Target:
         """Return the driver."""
 
@@ -40,7 +43,7 @@ class KubernetesLab:
             return Token(TOKEN)
 
         manifests = Manifests.of(MANIFESTS.read_text())
-        api = Api("Kubernetes", "https://cluster.test", client, mint)
+        api = Api("Kubernetes", "https://cluster.test", client, mint, conflict)
         return Kubernetes(
             Settings("https://cluster.test", "production", "milestone2"), manifests, api, pause=0
         )
@@ -56,6 +59,10 @@ class KubernetesLab:
     async def release(self, tag: str, model: Model | None = None) -> Release:
         """Return a release; the fake pulls nothing."""
         return made_up(self.fleet, tag, model)
+
+    def mend(self, release: Release) -> None:
+        """Let a release start from now on."""
+        self.fleet.known[release.digest].starts = True
 
 
 def made_up(fleet: Fleet, tag: str, model: Model | None) -> Release:

@@ -17,7 +17,7 @@ from deploying.rollout.verdict import Limits
 from net.retry_policy import Retrying
 from net.step_log import Steps
 from oci.reference import Release
-from tests.ci.deploying.targets.fleet import GOLDEN, Fleet, Model
+from tests.ci.deploying.targets.fleet import GOLDEN, Model
 
 LIMITS = Limits(requests=6, p95_seconds=60)  # whatever else the machine does
 
@@ -57,8 +57,6 @@ class Mortal(httpx.AsyncBaseTransport):
 class Lab(Protocol):
     """What a driver is tried on."""
 
-    fleet: Fleet
-
     def fresh(self) -> Lab:
         """Return one where nothing is deployed yet; the releases are those of this one."""
 
@@ -73,6 +71,12 @@ class Lab(Protocol):
 
     def release(self, tag: str, model: Model | None = None) -> Awaitable[Release]:
         """Return a release that can be deployed there, and does what a model says."""
+
+    def mend(self, release: Release) -> None:
+        """Let a release start from now on."""
+
+    def remove(self) -> None:
+        """Remove what runs there, when nothing is tried on it any more."""
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -26,17 +26,19 @@ class SwarmLab:
 
     fleet: Fleet
     swarm: Fake
+    settings: Settings = field(default_factory=lambda: Settings("milestone2", replicas=2))
 
     def fresh(self) -> SwarmLab:
         """Return another swarm."""
         return replace(self, swarm=Fake(self.fleet))
 
+    def remove(self) -> None:
+        """Leave it to the collector of garbage."""
+
     def target(self, client: Retrying) -> Target:
         """Return the driver."""
         api = Api("Docker", "http://docker", client, changed=changed)
-        return Swarm(
-            Settings("milestone2", replicas=2), template(SERVICE.read_text()), api, client.http, pause=0
-        )
+        return Swarm(self.settings, template(SERVICE.read_text()), api, client.http, pause=0)
 
     def transport(self) -> httpx.AsyncBaseTransport:
         """Return what carries requests to the daemon and its node."""
@@ -49,3 +51,7 @@ class SwarmLab:
     async def release(self, tag: str, model: Model | None = None) -> Release:
         """Return a release; the fake pulls nothing."""
         return made_up(self.fleet, tag, model)
+
+    def mend(self, release: Release) -> None:
+        """Let a release start from now on."""
+        self.fleet.known[release.digest].starts = True

@@ -27,7 +27,9 @@ async def killed(lab: Lab, before: Work, work: Work, check: Check, *, judged: bo
 
     What is there before a change is what was there after the one before it.
     """
-    changes = await _killed_at(lab.fresh(), before, work, 0, False, judged)
+    whole = lab.fresh()
+    changes = await _killed_at(whole, before, work, 0, False, judged)
+    whole.remove()
     assert changes
     turns = anyio.CapacityLimiter(AT_ONCE)
 
@@ -36,6 +38,7 @@ async def killed(lab: Lab, before: Work, work: Work, check: Check, *, judged: bo
             place = lab.fresh()
             done = await _killed_at(place, before, work, number, after, judged)
             await check(place, f"{'after' if after else 'before'} {number} of {len(changes)}: {done[-1]}")
+            place.remove()
 
     async with anyio.create_task_group() as group:
         group.start_soon(one, 1, False)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import httpx
 import pytest
 import yaml
 
-from deploying.targets.manifests import KINDS, Manifests
+from deploying.rollout.journal import RELEASE
+from deploying.rollout.target import Target
+from deploying.targets.manifests import Manifests
 from errors import InvalidEnvironment, RolledBack, TargetError
+from oci.reference import Release
 from tests.ci.deploying.targets.fleet import Model
 from tests.ci.deploying.targets.kubernetes_fake import TOKEN, Refused
 from tests.ci.deploying.targets.kubernetes_lab import MANIFESTS, ROOT, KubernetesLab
@@ -39,7 +43,7 @@ async def test_what_somebody_else_has_set_is_not_written_over(kubernetes_lab: Ku
         await somebody.deploy(first)
         change = edit(kubernetes_lab, "kubectl-edit", {"spec": {"replicas": 5}})
         assert (await kubernetes_lab.cluster.answer(change)).status_code == 200
-        with pytest.raises(RolledBack, match='conflict with "kubectl-edit" using v1: .*replicas'):
+        with pytest.raises(RolledBack, match=r'conflict with "kubectl-edit" using apps/v1: \.spec\.replicas'):
             await somebody.deploy(second)
         assert await somebody.users(10) == {"v1.0.0": 10}
 
@@ -65,8 +69,8 @@ async def test_a_rollout_that_gets_stuck_is_undone_and_says_what_the_cluster_say
 
         def start(name: str, digest: str, environment: dict[str, str] | None = None) -> str:
             nonlocal started
-            started += 1  # the candidate, and one instance of the Deployment
-            lab_known[digest].starts = started <= 2
+            started += 1  # the candidate without traffic, two with, and one instance of the Deployment
+            lab_known[digest].starts = started <= 4
             return begin(name, digest, environment)
 
         begin, lab_known = kubernetes_lab.fleet.start, kubernetes_lab.fleet.known
@@ -127,6 +131,46 @@ def test_an_apply_without_a_manager_is_refused_by_the_fake() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("running", "shares"),
+    [
+        (1, (50, 100)),
+        (2, (33, 50, 100)),
+        (3, (25, 50, 100)),
+        (10, (9, 23, 50, 100)),
+        (20, (5, 26, 50, 100)),
+        (100, (5, 25, 50, 100)),
+    ],
+)
+async def test_shares_are_the_nearest_that_whole_pods_allow(
+    kubernetes_lab: KubernetesLab, running: int, shares: tuple[int, ...]
+) -> None:
+    async with worker(kubernetes_lab) as somebody:
+        assert somebody.target.shares(json.dumps({"replicas": running})) == shares
+
+
+async def test_the_live_release_s_pods_stay_as_they_are_until_the_last_step(
+    kubernetes_lab: KubernetesLab,
+) -> None:
+    first, second = await kubernetes_lab.release("v1.0.0"), await kubernetes_lab.release("v1.1.0")
+    counts: dict[str, dict[str, int]] = {}
+
+    class Counting:
+        async def judge(self, target: Target, release: Release, step: str) -> None:
+            pods = kubernetes_lab.cluster.pods.values()
+            counts[step] = Counter(pod["metadata"]["annotations"][RELEASE].split(":")[1][:6] for pod in pods)
+
+    async with worker(kubernetes_lab) as somebody:
+        await somebody.deploy(first)
+        await somebody.deployment.deploy(second, Counting())
+    assert counts == {
+        "stage": {"v1.0.0": 2, "v1.1.0": 1},
+        "shift to 33 %": {"v1.0.0": 2, "v1.1.0": 1},
+        "shift to 50 %": {"v1.0.0": 2, "v1.1.0": 2},
+        "shift to 100 %": {"v1.1.0": 4},
+    }
+
+
 def test_pods_pass_the_restricted_standard() -> None:
     container = POD["containers"][0]
     assert POD["securityContext"]["runAsNonRoot"] is True
@@ -172,12 +216,14 @@ def test_a_file_that_is_not_of_one_of_each_is_refused(text: str, problem: str) -
 def test_who_deploys_may_do_what_the_driver_does_and_no_more() -> None:
     rules = yaml.safe_load((ROOT / "deploy/kubernetes/deployer.yaml").read_text())["rules"]
     allowed = {resource: set(rule["verbs"]) for rule in rules for resource in rule["resources"]}
-    for kind in KINDS:
-        assert allowed[{"PodDisruptionBudget": "poddisruptionbudgets"}.get(kind, f"{kind.lower()}s")] == {
-            *("get", "create", "patch", "delete")
-        }
-    assert allowed["pods"] == {"get", "list"}
-    assert allowed["services/proxy"] == allowed["pods/proxy"] == {"get", "create"}
+    assert allowed == {
+        "deployments": {"get", "create", "patch", "delete"},
+        "services": {"create", "patch", "delete"},
+        "poddisruptionbudgets": {"create", "patch", "delete"},
+        "pods": {"list"},
+        "services/proxy": {"get", "create"},
+        "pods/proxy": {"get"},
+    }
     assert "*" not in json.dumps(rules)
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Literal
 
 import httpx
 import pytest
 
 from deploying.rollout.target import Target
-from deploying.targets.swarm import changed, template
+from deploying.targets.swarm import Settings, changed, template
 from errors import InvalidEnvironment, NotStarted, RolledBack, TargetError
+from oci.reference import Release
+from tests.ci.deploying.targets.docker_fake import Object
 from tests.ci.deploying.targets.fleet import Model
 from tests.ci.deploying.targets.labs import worker
 from tests.ci.deploying.targets.swarm_lab import SERVICE, SwarmLab
 
 pytestmark = pytest.mark.anyio
 NOW = datetime.now(UTC)
+Order = Literal["start-first", "stop-first"]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +59,69 @@ def test_the_service_checks_its_health_and_goes_back_by_itself() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("order", "replicas", "shares"),
+    [
+        ("stop-first", 1, (100,)),
+        ("stop-first", 2, (50, 100)),
+        ("stop-first", 4, (25, 100)),
+        ("start-first", 1, (50, 100)),
+        ("start-first", 2, (33, 100)),
+    ],
+)
+async def test_one_instance_goes_first_where_another_is_left(
+    swarm_lab: SwarmLab, order: Order, replicas: int, shares: tuple[int, ...]
+) -> None:
+    settings = Settings("milestone2", order=order)
+    async with worker(replace(swarm_lab, settings=settings)) as somebody:
+        assert somebody.target.shares(json.dumps({"Mode": {"Replicated": {"Replicas": replicas}}})) == shares
+
+
+@pytest.mark.parametrize(
+    ("order", "sharing"),
+    [
+        ("stop-first", [("milestone2", 1), ("milestone2-candidate", 1)]),
+        ("start-first", [("milestone2", 2), ("milestone2-candidate", 1)]),
+    ],
+)
+async def test_with_a_share_the_candidate_has_the_service_s_port_on_a_node(
+    swarm_lab: SwarmLab, order: Order, sharing: list[tuple[str, int]]
+) -> None:
+    first, second = await swarm_lab.release("v1.0.0"), await swarm_lab.release("v1.1.0")
+    seen: dict[str, list[tuple[str, int]]] = {}
+
+    class Counting:
+        async def judge(self, target: Target, release: Release, step: str) -> None:
+            running = Counter(task["ServiceID"] for task in swarm_lab.swarm.tasks if serves(task, 8080))
+            seen[step] = sorted(running.items())
+
+    def serves(task: Object, port: int) -> bool:
+        spec = swarm_lab.swarm.services[task["ServiceID"]]["Spec"]
+        published = spec["EndpointSpec"]["Ports"][0]["PublishedPort"]
+        return bool(task["DesiredState"] == "running" and published == port)
+
+    settings = Settings("milestone2", replicas=2, order=order)
+    async with worker(replace(swarm_lab, settings=settings)) as somebody:
+        await somebody.deploy(first)
+        await somebody.deployment.deploy(second, Counting())
+        assert (await somebody.target.look()).live == str(second)
+    share = next(step for step in seen if step != "stage")
+    assert seen["stage"] == [("milestone2", 2)]
+    assert seen[share] == sharing
+    assert Counter(task["ServiceID"] for task in swarm_lab.swarm.tasks if serves(task, 8080)) == {
+        "milestone2": 2
+    }
+
+
+async def test_a_service_that_cannot_share_its_traffic_says_so(swarm_lab: SwarmLab) -> None:
+    first, second = await swarm_lab.release("v1.0.0"), await swarm_lab.release("v1.1.0")
+    alone = replace(swarm_lab, settings=Settings("milestone2", replicas=1, order="stop-first"))
+    async with worker(alone) as somebody:
+        await somebody.deploy(first)
+        await somebody.deploy(second)
+        assert any("cannot share its traffic: it will shift all at once" in line for line in somebody.told)
+
+
 async def test_what_is_deployed_is_by_digest_with_ports_of_its_own(swarm_lab: SwarmLab) -> None:
     release = await swarm_lab.release("v1.0.0")
     async with worker(swarm_lab) as somebody:
@@ -75,8 +145,8 @@ async def test_an_update_that_swarm_took_back_is_undone_and_says_why(swarm_lab: 
 
         def start(name: str, digest: str, environment: dict[str, str] | None = None) -> str:
             nonlocal started
-            started += 1  # the candidate starts, and nothing after it
-            return begin(name, digest, environment) if started == 1 else ""
+            started += 1  # the candidate starts, without traffic and with it, and nothing after that
+            return begin(name, digest, environment) if started <= 2 else ""
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(swarm_lab.fleet, "start", start)
@@ -100,21 +170,25 @@ async def test_an_update_that_never_ends_is_ended_at_its_deadline(
 ) -> None:
     monkeypatch.setattr(swarm_lab.swarm, "_orchestrate", lambda name, service: None)
     release = await swarm_lab.release("v1.0.0")
-    async with worker(swarm_lab) as somebody:
-        somebody.target.settings.__dict__["deadline"] = -1  # type: ignore[attr-defined]
+    async with worker(replace(swarm_lab, settings=Settings("milestone2", deadline=-1))) as somebody:
         with pytest.raises(RolledBack, match="milestone2-candidate does not start: its deadline has passed"):
             await somebody.deploy(release)
         seen = await somebody.target.look()
         assert not seen.version
 
 
-async def test_an_instance_that_gives_no_numbers_is_named(swarm_lab: SwarmLab) -> None:
+async def test_an_instance_that_gives_no_numbers_is_named(
+    swarm_lab: SwarmLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
     release = await swarm_lab.release("v1.0.0", Model("v1.0.0"))
     async with worker(swarm_lab) as somebody:
         await somebody.deploy(release)
         seen = await somebody.target.look()
         assert len((await somebody.target.observe(seen, NOW))["running"]) == 2
-        swarm_lab.swarm.services["milestone2"]["Spec"]["EndpointSpec"]["Ports"][0]["PublishedPort"] = 9
+        monkeypatch.setattr(swarm_lab.swarm, "_published", refused)
         with pytest.raises(TargetError, match=r"Swarm milestone2: no numbers from node-1:8080: ConnectError"):
             await somebody.target.observe(seen, NOW)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deploying.rollout.deployment import SHARES
+from deploying.rollout.target import SHARES
 from deploying.targets import traffic_split
 from deploying.targets.traffic_split import named
 

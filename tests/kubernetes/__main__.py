@@ -1,0 +1,26 @@
+"""The Kubernetes target on a real control plane: `python -m tests.kubernetes [PYTEST ARGUMENTS]`.
+
+Builds the API server, the controller manager and the scheduler when the cache has none (minutes), then runs
+this folder's tests in namespaces of their own for processes, mounts and the network: the kernel ends and
+removes everything when the command ends, however it ends. Needs Linux, root, iproute2 and Go for the build.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from tests.kubernetes.cluster.programs import enter_namespaces
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> None:
+    """Become the tests."""
+    os.chdir(ROOT)
+    enter_namespaces(sys.executable, "-m", "pytest", "tests/kubernetes", *sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
