@@ -1,10 +1,9 @@
-"""Measure the embedded engine beside what it is compared with: `python bench/engine.py [CACHE]`
+"""Benchmark of the embedded engine, with its references: `python bench/engine.py [CACHE]`
 
-Prints a row for each aim: what was measured, what it is compared with in the same run, and the limit that the
-project sets itself. The first rows also have the processor's time, which says more on a machine that does
-something else as well; they begin with empty caches. Needs root, the packages of requirements-dev.txt, and
-about six minutes; CACHE is a folder to keep for the other rows, so that base images and packages needn't
-come from the network again.
+Prints a row for each target: the figure, its reference in the same run, and the project's limit. The first
+rows start with empty caches and also have the processor's time, which is more reliable on a busy machine.
+Requires root, the packages of requirements-dev.txt, and about six minutes; CACHE is a folder that keeps base
+images and packages for the other rows of the next run.
 """
 
 from __future__ import annotations
@@ -68,37 +67,37 @@ COPY --from=0 /random /count /
 
 @dataclass
 class Engine:
-    """A session of the embedded engine, asked over HTTP."""
+    """Session of the embedded engine, used over HTTP."""
 
     process: subprocess.Popen[str]
     client: httpx.Client
     url: str
 
-    def ask(self, query: str) -> dict[str, Any]:
-        """Return the data that answers a query."""
+    def query(self, query: str) -> dict[str, Any]:
+        """Return the data of a query's response; RuntimeError with its first error."""
         answer = self.client.post(self.url, json={"query": query}).json()
         if "errors" in answer:
             raise RuntimeError(answer["errors"][0]["message"])
         data: dict[str, Any] = answer["data"]
         return data
 
-    def timed(self, query: str) -> float:
-        """Return how many seconds the answer to a query takes."""
-        return seconds(lambda: self.ask(query))
+    def time_query(self, query: str) -> float:
+        """Return the duration of a query, in seconds."""
+        return seconds(lambda: self.query(query))
 
-    def cpu(self) -> float:
-        """Return how many seconds of a processor the engine and what it has started have taken."""
+    def cpu_seconds(self) -> float:
+        """Return the processor time of the engine and its ended children, in seconds."""
         numbers = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, numbers[11:15])) / TICKS  # utime, stime, cutime, cstime: man 5 proc
 
     def megabytes(self) -> float:
-        """Return the resident memory of the engine's process."""
+        """Return the resident memory of the engine's process, in MB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
 
 
 @contextmanager
-def session(environment: dict[str, str]) -> Iterator[Engine]:
+def run_session(environment: dict[str, str]) -> Iterator[Engine]:
     """Run a session while the block runs."""
     words, pipe = [str(ROOT / "daggerw"), "session"], subprocess.PIPE
     with subprocess.Popen(
@@ -106,21 +105,21 @@ def session(environment: dict[str, str]) -> Iterator[Engine]:
     ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
-        told = json.loads(process.stdout.readline())
-        with httpx.Client(auth=(told["session_token"], ""), timeout=600, trust_env=False) as client:
-            yield Engine(process, client, f"http://127.0.0.1:{told['port']}/query")
+        address = json.loads(process.stdout.readline())
+        with httpx.Client(auth=(address["session_token"], ""), timeout=600, trust_env=False) as client:
+            yield Engine(process, client, f"http://127.0.0.1:{address['port']}/query")
         process.stdin.close()
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """Return how many seconds an action takes."""
+    """Return the duration of an action, in seconds."""
     began = time.perf_counter()
     action()
     return time.perf_counter() - began
 
 
-def processed(words: list[str], environment: dict[str, str], folder: Path = ROOT) -> tuple[float, float]:
-    """Return how many seconds a command takes, and of a processor; CalledProcessError when it fails."""
+def time_command(words: list[str], environment: dict[str, str], folder: Path = ROOT) -> tuple[float, float]:
+    """Return a command's duration and processor time, in seconds; CalledProcessError when it fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     took = seconds(
         lambda: subprocess.run(words, env=environment, cwd=folder, check=True, capture_output=True)
@@ -129,79 +128,81 @@ def processed(words: list[str], environment: dict[str, str], folder: Path = ROOT
     return took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def limited(what: str, figures: list[tuple[float, float]], limit: float) -> None:
-    """Print the row of what was measured some times: medians of seconds and of the processor's seconds."""
+def print_time(what: str, figures: list[tuple[float, float]], limit: float) -> None:
+    """Print a row with the medians of durations and processor times, in seconds."""
     took, cpu = (statistics.median(column) for column in zip(*figures, strict=True))
-    row(what, f"{took:.2f} s ({cpu:.2f} s of a processor)", f"<= {limit} s", kept=took <= limit)
+    print_row(what, f"{took:.2f} s ({cpu:.2f} s of a processor)", f"<= {limit} s", kept=took <= limit)
 
 
-def fresh(environment: dict[str, str], folder: Path) -> None:
-    """The first calls on a machine that has nothing but Debian's packages, and then the next ones."""
+def measure_fresh_machine(environment: dict[str, str], folder: Path) -> None:
+    """Measure the first calls with empty caches, on a machine with Debian's packages, and the next calls."""
     for name, text in MODULE.items():
         (folder / name).write_text(text.replace("{base}", BASE))
     daggerw = str(ROOT / "daggerw")
-    limited("functions on a fresh machine", [processed([daggerw, "functions"], environment)], 15)
-    with session(environment) as engine:
+    print_time("functions on a fresh machine", [time_command([daggerw, "functions"], environment)], 15)
+    with run_session(environment) as engine:
         for what, reference, limit in (("Python", BASE, 30), ("registry", REGISTRY, 5)):
-            before = engine.cpu()
-            took = engine.timed(f'{{container{{from(address:"{reference}"){{sync}}}}}}')
-            limited(f"base image {what}, made or pulled", [(took, engine.cpu() - before)], limit)
+            before = engine.cpu_seconds()
+            took = engine.time_query(f'{{container{{from(address:"{reference}"){{sync}}}}}}')
+            print_time(f"base image {what}, made or pulled", [(took, engine.cpu_seconds() - before)], limit)
         runs = []
         for _ in range(TIMES):
-            before = engine.cpu()
+            before = engine.cpu_seconds()
             words = 'withExec(args:["sh","-c","true"]){sync}'
-            took = engine.timed(started(f'withEnvVariable(name:"N",value:"{time.time_ns()}"){{{words}}}'))
-            runs.append((took, engine.cpu() - before))
-        limited("uncached `sh -c true`", runs, 0.15)
-        row("memory of a session", f"{engine.megabytes():.0f} MB", "<= 60 MB", kept=engine.megabytes() <= 60)
+            chain = f'withEnvVariable(name:"N",value:"{time.time_ns()}"){{{words}}}'
+            took = engine.time_query(on_base_image(chain))
+            runs.append((took, engine.cpu_seconds() - before))
+        print_time("uncached `sh -c true`", runs, 0.15)
+        megabytes = engine.megabytes()
+        print_row("memory of a session", f"{megabytes:.0f} MB", "<= 60 MB", kept=megabytes <= 60)
     for what, function, most in (("cached call", "called", 1.5), ("call whose result is kept", "kept", 0.8)):
         call = [daggerw, "call", function]
-        processed(call, environment, folder)
-        limited(what, [processed(call, environment, folder) for _ in range(TIMES)], most)
+        time_command(call, environment, folder)
+        print_time(what, [time_command(call, environment, folder) for _ in range(TIMES)], most)
 
 
-def row(what: str, figure: str, aim: str, *, kept: bool) -> None:
+def print_row(what: str, figure: str, aim: str, *, kept: bool) -> None:
     """Print one row of the table."""
     print(f"{what:46} {figure:>34} {aim:>24}  {'kept' if kept else 'MISSED'}", flush=True)
 
 
-def started(chain: str) -> str:
+def on_base_image(chain: str) -> str:
     """Return the query for a chain on the base image."""
     return f'{{container{{from(address:"{BASE}"){{{chain}}}}}}}'
 
 
-def nested(count: int) -> str:
-    """Return a chain of commands, each on what the one before it left."""
+def chain_commands(count: int) -> str:
+    """Return a chain of commands, each on the result of the previous one."""
     chain = "sync"
     for number in range(count, 0, -1):
         chain = f'withExec(args:["sh","-c","echo {number} >>/n"]){{{chain}}}'
     return chain
 
 
-def cached_execs(environment: dict[str, str]) -> None:
-    """A command that has run before, seen by another session."""
-    with session(environment) as engine:
-        engine.ask(started(nested(CHAIN)))
-    with session(environment) as engine:
-        engine.ask(started("sync"))
-        each = engine.timed(started(nested(CHAIN))) / CHAIN * 1000
-    row(f"cached exec (of {CHAIN} in a chain)", f"{each:.1f} ms", "<= 15 ms", kept=each <= 15)
+def measure_cached_execs(environment: dict[str, str]) -> None:
+    """Measure cached commands in another session."""
+    with run_session(environment) as engine:
+        engine.query(on_base_image(chain_commands(CHAIN)))
+    with run_session(environment) as engine:
+        engine.query(on_base_image("sync"))
+        each = engine.time_query(on_base_image(chain_commands(CHAIN))) / CHAIN * 1000
+    print_row(f"cached exec (of {CHAIN} in a chain)", f"{each:.1f} ms", "<= 15 ms", kept=each <= 15)
 
 
-def upload(environment: dict[str, str], folder: Path) -> None:
-    """A folder of many files, of which one has changed."""
+def measure_upload(environment: dict[str, str], folder: Path) -> None:
+    """Measure the upload of a folder of many files, of which one has changed."""
     for number in range(FILES):
         path = folder / f"{number % 100}" / f"{number}.txt"
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(f"{number}\n" * 50)
-    asked = f'{{host{{directory(path:"{folder}"){{digest}}}}}}'
-    with session(environment) as engine:
-        first = engine.timed(asked)
+    query = f'{{host{{directory(path:"{folder}"){{digest}}}}}}'
+    with run_session(environment) as engine:
+        first = engine.time_query(query)
     (folder / "7/7.txt").write_text("changed")
-    with session(environment) as engine:
-        second = engine.timed(asked)
+    with run_session(environment) as engine:
+        second = engine.time_query(query)
     walk = seconds(lambda: [os.stat(f"{place}/{n}") for place, _, names in os.walk(folder) for n in names])
-    row(
+    print_row(
         f"upload of {FILES} files, one of them changed",
         f"{second:.2f} s ({first / second:.1f} x less than {first:.2f} s)",
         f"(a walk: {walk:.2f} s)",
@@ -209,25 +210,25 @@ def upload(environment: dict[str, str], folder: Path) -> None:
     )
 
 
-def dockerfile(environment: dict[str, str], folder: Path) -> None:
-    """A Dockerfile built by the engine, and by Buildah itself on the same store; in turn."""
+def measure_dockerfile(environment: dict[str, str], folder: Path) -> None:
+    """Measure builds of a Dockerfile, in turn by the engine and by Buildah on the same store."""
     shutil.copytree(ROOT / "app", folder / "files")
     ours, theirs = [], []
     store = Path(environment["XDG_CACHE_HOME"], "daggerw/store")
     roots = ["--root", str(store / "root"), "--runroot", str(store / "run"), "--storage-driver", "overlay"]
-    with session(environment) as engine:
+    with run_session(environment) as engine:
         image = engine_image(engine, store)
         (folder / "Dockerfile").write_text(DOCKERFILE.format(base=BASE))
         (folder / "Buildahfile").write_text(DOCKERFILE.format(base=image))
         for number in range(TIMES):
             nonce = f"{os.getpid()}-{number}"
-            asked = f'dockerBuild(buildArgs:[{{name:"NONCE",value:"{nonce}"}}]){{sync}}'
-            ours.append(engine.timed(f'{{host{{directory(path:"{folder}"){{{asked}}}}}}}'))
+            query = f'dockerBuild(buildArgs:[{{name:"NONCE",value:"{nonce}"}}]){{sync}}'
+            ours.append(engine.time_query(f'{{host{{directory(path:"{folder}"){{{query}}}}}}}'))
             words = ["buildah", *roots, "build", "--isolation=chroot", "--layers", "--pull-never", "--quiet"]
             words += ["--build-arg", f"NONCE=b{nonce}", "--file", str(folder / "Buildahfile"), str(folder)]
             theirs.append(seconds(partial(subprocess.run, words, check=True, capture_output=True)))
     mine, buildahs = statistics.median(ours), statistics.median(theirs)
-    row(
+    print_row(
         "a Dockerfile's build, against buildah bud",
         f"{mine:.2f} s / {buildahs:.2f} s = {mine / buildahs:.2f}",
         "<= 1.15",
@@ -236,28 +237,28 @@ def dockerfile(environment: dict[str, str], folder: Path) -> None:
 
 
 def engine_image(engine: Engine, store: Path) -> str:
-    """Return the id that the base image has in the engine's store."""
-    engine.ask(started("sync"))
+    """Return the id of the base image in the engine's store."""
+    engine.query(on_base_image("sync"))
     results = store.parent / "results"
     kept = [json.loads(path.read_text()) for path in results.glob("*.json")]
     found = [each["image"] for each in kept if each.get("reference") == BASE]
     return str(found[0])
 
 
-def parallel(environment: dict[str, str]) -> None:
-    """Many commands that keep a processor busy, in one query."""
-    with session(environment) as engine:
-        engine.ask(started("sync"))
+def measure_parallel(environment: dict[str, str]) -> None:
+    """Measure many processor-bound commands in one query."""
+    with run_session(environment) as engine:
+        engine.query(on_base_image("sync"))
 
         def query(count: int, salt: str) -> str:
             words = json.dumps(["python", "-c", BUSY, salt])
             lines = (f'x{n}:withExec(args:{words[:-1]},"{n}"]){{sync}}' for n in range(count))
-            return started(" ".join(lines))
+            return on_base_image(" ".join(lines))
 
         salt = str(time.time_ns())
-        one, many = engine.timed(query(1, salt)), engine.timed(query(PARALLEL, f"{salt}-"))
+        one, many = engine.time_query(query(1, salt)), engine.time_query(query(PARALLEL, f"{salt}-"))
     ideal = one * PARALLEL / (os.cpu_count() or 1)
-    row(
+    print_row(
         f"{PARALLEL} execs in one query, on {os.cpu_count()} cores",
         f"{many:.2f} s / {ideal:.2f} s = {many / ideal:.2f}",
         "<= 1.25",
@@ -265,16 +266,16 @@ def parallel(environment: dict[str, str]) -> None:
     )
 
 
-def memory(environment: dict[str, str]) -> None:
-    """Many calls in one session."""
-    with session(environment) as engine:
+def measure_memory(environment: dict[str, str]) -> None:
+    """Measure the memory of a session with many calls."""
+    with run_session(environment) as engine:
         for number in range(CALLS):
             written = f'withNewFile(path:"/n",contents:"{number}")'
-            engine.ask(started(f'{written}{{file(path:"/n"){{contents}}}}'))
+            engine.query(on_base_image(f'{written}{{file(path:"/n"){{contents}}}}'))
             if number == CALLS // 10:
                 early = engine.megabytes()
         late = engine.megabytes()
-    row(
+    print_row(
         f"memory after {CALLS} calls, against {CALLS // 10}",
         f"{late:.1f} MB / {early:.1f} MB = {late / early:.2f}",
         "<= 1.05",
@@ -282,8 +283,8 @@ def memory(environment: dict[str, str]) -> None:
     )
 
 
-def calls(environment: dict[str, str], clone: Path) -> None:
-    """The command line on a clone: everything cached, and after editing one test."""
+def measure_calls(environment: dict[str, str], clone: Path) -> None:
+    """Measure calls on a clone: with everything cached, and after an edit of one test."""
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
 
     def call() -> str:
@@ -297,7 +298,7 @@ def calls(environment: dict[str, str], clone: Path) -> None:
     sdk = statistics.median(
         seconds(lambda: subprocess.run([python, "-c", "import dagger"], check=True)) for _ in range(TIMES)
     )
-    row(
+    print_row(
         "call with everything cached",
         f"{cached:.2f} s (import dagger: {sdk:.2f} s)",
         "<= 1.8 s",
@@ -306,10 +307,10 @@ def calls(environment: dict[str, str], clone: Path) -> None:
     with (clone / "tests/ci/oci/test_reference.py").open("a") as file:
         file.write("\n# edited\n")
     began = time.perf_counter()
-    told = call()
+    output = call()
     took = time.perf_counter() - began
-    own = float(re.findall(r"passed.* in ([\d.]+)s", told)[-1])
-    row(
+    own = float(re.findall(r"passed.* in ([\d.]+)s", output)[-1])
+    print_row(
         "call after editing one test",
         f"{took:.1f} s (the tests' own: {own:.1f} s)",
         f"<= {1.3 * own + 2:.1f} s",
@@ -325,13 +326,13 @@ def main(cache: str | None = None) -> int:
         environment["DAGGERW_ENGINE"] = "embedded"
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         (folder / "hello").mkdir()
-        fresh({**environment, "XDG_CACHE_HOME": f"{name}/fresh"}, folder / "hello")
-        cached_execs(environment)
-        upload(environment, folder / "many")
-        parallel(environment)
-        memory(environment)
-        dockerfile(environment, folder / "context")
-        calls(environment, folder / "clone")
+        measure_fresh_machine({**environment, "XDG_CACHE_HOME": f"{name}/fresh"}, folder / "hello")
+        measure_cached_execs(environment)
+        measure_upload(environment, folder / "many")
+        measure_parallel(environment)
+        measure_memory(environment)
+        measure_dockerfile(environment, folder / "context")
+        measure_calls(environment, folder / "clone")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Dagger's API and command line over Buildah: the part that a Python module needs, on one machine.
+"""The part of Dagger's API and command line that a Python module needs, over Buildah, on one machine.
 
 Rooms, each importing only those before it: the modules here, files, values, store, run, api, command.
 """

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 
 def start() -> NoReturn:
-    """Run the command line, and end with its status."""
+    """Run the command line and exit with its status."""
     signal.signal(signal.SIGINT, _cancel)  # imports take a while
     from daggerw_engine.command.host import prepare
 
@@ -26,7 +26,7 @@ def start() -> NoReturn:
 
 
 def _cancel(*_: object) -> NoReturn:
-    """End at once, as nothing runs yet."""
+    """Exit at once: nothing runs yet."""
     os.write(2, b"Canceled.\n")
     os._exit(130)
 

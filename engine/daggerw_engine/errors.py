@@ -71,7 +71,7 @@ class ExecError(EngineError):
 
     @property
     def extensions(self) -> dict[str, object]:
-        """The shape from which Dagger's SDKs make their own ExecError."""
+        """Extensions from which Dagger's SDKs build their own ExecError."""
         return {
             **super().extensions,
             "_type": "EXEC_ERROR",

@@ -1,4 +1,4 @@
-"""Child processes whose lives are tied to ours."""
+"""Child processes that end with the engine."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Hear = Callable[[int, bytes], None]
-# Its own processes and mounts: whatever it starts or mounts ends with it.
+# Prefix for own process and mount namespaces: all children and mounts end with the command.
 CONTAINED = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 
 
-def tied() -> tuple[str, ...]:
-    """Return the words before a command that end it when the engine, its parent, ends, however it does.
+def tied_prefix() -> tuple[str, ...]:
+    """Return the command prefix that ends a command when the engine, its parent, ends in any way.
 
-    The shell looks whether the engine has ended before the kernel was told to tie them.
+    The shell checks whether the engine ended before the kernel registered the signal for its end.
     """
     still_ours = '[ "$PPID" = "$0" ] && exec "$@"'
     return ("setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", still_ours, str(os.getpid()))
@@ -26,7 +26,7 @@ def tied() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Completed:
-    """End of a process, with both its streams."""
+    """Result of a process: status and both streams."""
 
     status: int
     stdout: str
@@ -42,7 +42,7 @@ async def start(
     cwd: Path | None = None,
     pass_fds: Sequence[int] = (),
 ) -> asyncio.subprocess.Process:
-    """Start `command` in a session of its own, so that the terminal's Ctrl-C is ours to handle."""
+    """Start `command` in a new session, so that only the engine receives the terminal's Ctrl-C."""
     return await asyncio.create_subprocess_exec(
         *command,
         env=dict(os.environ if env is None else env),
@@ -63,20 +63,20 @@ async def run(
     cwd: Path | None = None,
     hear: Hear = lambda stream, chunk: None,
 ) -> Completed:
-    """Run `command` to its end; killed, with all of its group, when the caller is cancelled."""
+    """Run `command` to its end; cancellation kills its process group."""
     process = await start(command, env=env, stdin=asyncio.subprocess.PIPE if stdin else None, cwd=cwd)
-    return await completed(process, stdin, hear)
+    return await wait_until_done(process, stdin, hear)
 
 
-async def completed(
+async def wait_until_done(
     process: asyncio.subprocess.Process,
     stdin: str = "",
     hear: Hear = lambda stream, chunk: None,
     end: Callable[[], Awaitable[None]] | None = None,
 ) -> Completed:
-    """Return how a started process ends; `end` ends it when the caller is cancelled, else it is killed.
+    """Return the result of a started process; on cancellation `end` ends it, by default a kill.
 
-    Meanwhile `hear` is given what it writes, with the number of the stream.
+    Meanwhile `hear` receives its output, with the number of the stream.
     """
     written: list[tuple[int, bytes]] = []
 
@@ -103,14 +103,14 @@ async def run_contained(
     stdin: str = "",
     hear: Hear = lambda stream, chunk: None,
 ) -> Completed:
-    """Run a command that CONTAINED begins, as `run` does; all that it started is dead afterwards."""
+    """Run a command with the prefix CONTAINED, as `run` does; all its children are dead afterwards."""
     process = await start(command, env=env, stdin=asyncio.subprocess.PIPE if stdin else None)
-    return await completed(process, stdin, hear, lambda: kill_contained(process))
+    return await wait_until_done(process, stdin, hear, lambda: kill_contained(process))
 
 
 async def _feed(process: asyncio.subprocess.Process, text: str) -> None:
     if process.stdin:
-        with suppress(BrokenPipeError, ConnectionResetError):  # a command may end without reading it all
+        with suppress(BrokenPipeError, ConnectionResetError):  # a command may end before it has read all
             process.stdin.write(text.encode())
             await process.stdin.drain()
         process.stdin.close()
@@ -134,9 +134,9 @@ async def kill(process: asyncio.subprocess.Process) -> None:
 
 
 async def kill_contained(process: asyncio.subprocess.Process) -> None:
-    """Kill all that a process started that CONTAINED begins; nothing of it runs any more afterwards.
+    """Kill a process started with the prefix CONTAINED, and wait until all its children are dead.
 
-    To wait for the first process of a namespace, as unshare does, is to wait for all in it.
+    The first process of a namespace, for which unshare waits, ends after all others in it.
     """
     if process.returncode is None and (found := descent(process.pid)):
         with suppress(ProcessLookupError):
@@ -146,7 +146,7 @@ async def kill_contained(process: asyncio.subprocess.Process) -> None:
 
 
 def descent(pid: int) -> list[int]:
-    """Return the first child of a process, that one's first child, and so on."""
+    """Yield the first child of a process, the first child of that one, and so on."""
     found: list[int] = []
     with suppress(FileNotFoundError, ProcessLookupError):
         while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():

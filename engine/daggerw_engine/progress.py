@@ -1,4 +1,4 @@
-"""One line a step, on stderr: live on a terminal, plain when piped; secrets never."""
+"""Progress on stderr: one line a step, live on a terminal, plain in a pipe, without secrets."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Mode = Literal["auto", "plain", "quiet", "silent"]
 COLOURS = {"done": 32, "cached": 36, "failed": 31, "stopped": 31, "running": 33, "queued": 90}
 MOST_RUNNING = 8
 TICK_SECONDS = 0.2
-TELL_SECONDS = 4.0  # between lines about what runs, where there is no terminal
-WIDTH = 160  # of what is no terminal
+REPORT_SECONDS = 4.0  # between lines about running steps, without a terminal
+WIDTH = 160  # without a terminal
 
 
 class Progress:
-    """Prints each step when it ends, and what runs meanwhile.
+    """Display of each step when it ends, and of running steps.
 
-    On a terminal that goes away again; elsewhere a step whose command says something new has a line every
-    TELL_SECONDS.
+    On a terminal the running steps are redrawn; elsewhere a step whose command prints something new has a
+    line every REPORT_SECONDS.
     """
 
     def __init__(self, stream: TextIO = sys.stderr, mode: Mode = "auto") -> None:
@@ -42,30 +42,30 @@ class Progress:
 
     @contextmanager
     def step(self, name: str, state: State = "running") -> Iterator[Step]:
-        """Show a step named `name` while the block runs; its state and seconds afterwards.
+        """Show a step named `name` while the block runs; afterwards its state and seconds.
 
-        What the command of a stopped step has said so far follows.
+        The output of a stopped step's command follows.
         """
         step = Step(" ".join(name.split()), state)
         self._begin(step)
         try:
             yield step
         except (asyncio.CancelledError, KeyboardInterrupt):
-            step.stopped()
+            step.mark_stopped()
             raise
         except BaseException:
-            step.failed()
+            step.mark_failed()
             raise
         finally:
             self._end(step)
 
     def note(self, text: str) -> None:
-        """Print one line that is no step."""
+        """Print one line that is not a step."""
         if self._mode != "silent":
             self.show(self._line(text) + "\n")
 
     def show(self, text: str) -> None:
-        """Print what another program wrote, as it is but for secrets; it ends with a line."""
+        """Print another program's complete lines, without secrets."""
         with self._lock:
             self._clear()
             self._stream.write(self.scrub(text))
@@ -92,11 +92,11 @@ class Progress:
 
     def _tick(self) -> None:
         while self._busy.wait():
-            time.sleep(TICK_SECONDS if self._live else TELL_SECONDS)
-            self.show("" if self._live else "".join(map(self._news, self._running[:])))
+            time.sleep(TICK_SECONDS if self._live else REPORT_SECONDS)
+            self.show("" if self._live else "".join(map(self._news_line, self._running[:])))
 
-    def _news(self, step: Step) -> str:
-        """Return a line about a running step, unless its command has said nothing new."""
+    def _news_line(self, step: Step) -> str:
+        """Return a line about a running step, if its command has new output."""
         if step.last_line == self._told.get(step, ""):
             return ""
         self._told[step] = step.last_line
@@ -117,7 +117,7 @@ class Progress:
         self._drawn = len(lines)
 
     def _line(self, text: str) -> str:
-        """Return the text without secrets, cut to the terminal's width, its state in colour."""
+        """Return the text without secrets, cut to the terminal's width, with a coloured state."""
         width = _width(self._stream)
         text = self.scrub(text)
         text = text if len(text) <= width else text[: width - 1] + "…"

@@ -1,4 +1,4 @@
-"""Results of steps, by the key over all that went in; and who may work on a key at a time."""
+"""Results of steps by key, with one lock a key."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ FIRST_POLL, LAST_POLL = 0.002, 0.1  # seconds: most steps are short, and long on
 
 @dataclass(frozen=True)
 class Results:
-    """Results below `folder`, one file each; other sessions may read and write at the same time.
+    """Results below `folder`, a file each; sessions may read and write at the same time.
 
-    `scratch` is the session's own folder, on the same file system.
+    `scratch` is the session's folder, on the same file system.
     """
 
     folder: Path
     scratch: Path
 
     def get(self, key: str) -> dict[str, object] | None:
-        """Return what is kept under `key`, which counts as used now; None unless it is there whole."""
+        """Return the result of `key`, and mark it as used now; None unless it is complete."""
         path = self.folder / f"{key}.json"
         try:
             found: dict[str, object] = json.loads(path.read_bytes())
@@ -36,17 +36,17 @@ class Results:
         return found
 
     def put(self, key: str, result: dict[str, object]) -> None:
-        """Keep a result under `key`; it is there whole or not at all."""
+        """Store a result under `key`, atomically."""
         with tempfile.NamedTemporaryFile("w", dir=self.scratch, delete=False) as file:
             json.dump(result, file)
         os.replace(file.name, self.folder / f"{key}.json")
 
     @asynccontextmanager
     async def alone(self, key: str) -> AsyncIterator[None]:
-        """Hold `key` against every other session (and other steps of this one) while the block runs.
+        """Lock `key` against other sessions and other steps of this one while the block runs.
 
-        The kernel lets go for us when we are killed. It isn't asked to wait, as a thread that does can't be
-        called off when the step is.
+        The kernel releases the lock when the process dies. The wait is a poll, as a thread that waits in the
+        kernel can't be cancelled with its step.
         """
         poll = FIRST_POLL
         with (self.folder / f"{key}.lock").open("w") as file:

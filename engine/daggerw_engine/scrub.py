@@ -1,4 +1,4 @@
-"""Removal of secrets from every text that is shown."""
+"""Removal of secrets from all displayed text."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Iterable
 from daggerw_engine.process import Completed
 
 SHOWN = "***"
-SHORTEST_LINE = 8  # a line of a longer secret, such as a key file; shorter ones may be any word
+SHORTEST_LINE = 8  # of a multi-line secret, such as a key file; a shorter line may be any word
 
 
 class Scrubber:
-    """Replaces every plaintext that it was told, also trimmed, and the lines of long ones."""
+    """Replacement of registered plaintexts, also trimmed, and of the lines of long ones."""
 
     def __init__(self) -> None:
         self._plaintexts: set[str] = set()
         self._pattern = re.compile(r"(?!)")
 
     def hide(self, plaintext: str) -> None:
-        """Replace this plaintext from now on."""
+        """Register a plaintext for replacement."""
         lines = {line.strip() for line in plaintext.splitlines()}
         found = {plaintext, plaintext.strip(), *(line for line in lines if len(line) >= SHORTEST_LINE)}
         if found - self._plaintexts - {""}:
@@ -33,7 +33,7 @@ class Scrubber:
 
 
 def scrub_output(done: Completed, plaintexts: Iterable[str]) -> Completed:
-    """Return how a process ended, without the secrets that it was given."""
+    """Return a process's result without its secrets."""
     scrub = Scrubber()
     for plaintext in plaintexts:
         scrub.hide(plaintext)

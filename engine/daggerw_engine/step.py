@@ -1,4 +1,4 @@
-"""Step that a person sees: its state, its seconds, and what its command has said so far."""
+"""Displayed step: its state, its seconds, and its command's output so far."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Literal
 
 State = Literal["queued", "running", "done", "cached", "failed", "stopped"]
 MOST_KEPT = 200_000  # characters of a running command's output
-NAME_WIDTH = 60  # of a step that is shown with a line of its output
+NAME_WIDTH = 60  # of a step that is displayed with a line of its output
 STDERR = 2
 
 
 class Step:
-    """A step, with how it went and what its command says."""
+    """Step with its state and its command's output."""
 
     def __init__(self, name: str, state: State = "running") -> None:
         self.name = name
@@ -22,24 +22,24 @@ class Step:
         self._lines: dict[int, str] = {}
         self._parts: dict[int, str] = {}
 
-    def begin(self) -> None:
-        """Say that it isn't queued any more."""
+    def mark_running(self) -> None:
+        """Set the state to running, and restart the clock."""
         self.state, self._since = "running", time.monotonic()
 
-    def cached(self) -> None:
-        """Say that nothing had to run."""
+    def mark_cached(self) -> None:
+        """Set the state to cached: nothing had to run."""
         self.state = "cached"
 
-    def failed(self) -> None:
-        """Say that it failed, though the block goes on."""
+    def mark_failed(self) -> None:
+        """Set the state to failed, although the block continues."""
         self.state = "failed"
 
-    def stopped(self) -> None:
-        """Say that it was ended before its time."""
+    def mark_stopped(self) -> None:
+        """Set the state to stopped: it was cancelled."""
         self.state = "stopped"
 
     def hear(self, stream: int, chunk: bytes) -> None:
-        """Take what its command writes to standard output (1) or standard error (2)."""
+        """Add output of its command, on standard output (1) or standard error (2)."""
         text = chunk.decode(errors="replace")
         self._said += text
         if len(self._said) > MOST_KEPT:
@@ -51,12 +51,12 @@ class Step:
 
     @property
     def output(self) -> str:
-        """Output of its command so far, the end of it when that is long."""
+        """Output of its command so far, or the end of a long output."""
         return self._said
 
     @property
     def last_line(self) -> str:
-        """The last line said: of standard error, which is written for people, if there is one."""
+        """Last line of standard error, which is meant for users, else of standard output."""
         return self._lines.get(STDERR) or next(iter(self._lines.values()), "")
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Fixtures of all tests here."""
+"""Fixtures of the engine's tests."""
 
 from engine_fixtures import (
     address,

@@ -4,8 +4,8 @@
     pip install pytest-httpx pytest-mock pytest-subprocess dagger/sdk/python/codegen
     python engine/tests/dagger_sdk.py dagger/sdk/python [PYTEST'S OPTIONS]
 
-Takes a minute or two. The tests of the SDK's own downloads (`provisioning`) start no engine, and are left
-out. Where no image registry answers, a `standins.toml` says how the image that they take is made.
+Takes a minute or two. The tests of the SDK's own downloads (`provisioning`) start no engine and are skipped.
+Where no image registry is reachable, a `standins.toml` has the recipe of the tests' image.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The example module, what can be called on it, and the embedded engine's command line as a process."""
+"""Fixtures: the example module, its types, and the embedded engine's command line as a process."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def engine_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder that stands for the user's cache folder.
+    """Return the substitute for the user's cache folder.
 
-    ENGINE_TEST_CACHE names one to keep, so that base images needn't be made again for every run.
+    ENGINE_TEST_CACHE names a permanent one, so that base images aren't rebuilt in every run.
     """
     kept = os.environ.get("ENGINE_TEST_CACHE")
     return Path(kept) if kept else tmp_path_factory.mktemp("cache")
@@ -41,7 +41,7 @@ def engine_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the example module outside of any Git checkout that it would be part of."""
+    """Return a copy of the example module outside of any Git checkout."""
     folder = tmp_path_factory.mktemp("example") / "example"
     shutil.copytree(TESTS / "example_module", folder, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
@@ -49,14 +49,14 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def catalogue(example: Path, engine_home: Path) -> Catalogue:
-    """Return what can be called on the example module and on the engine."""
+    """Return the types of the example module and of the engine."""
     types = module.types(module.load(example), engine_home / "daggerw", verbose=False)
     return Catalogue(types, lambda: engine_types.types(engine_home / "daggerw"))
 
 
 @pytest.fixture(scope="session")
 def command(engine_home: Path) -> Callable[..., tuple[list[str], dict[str, str]]]:
-    """Return what starts the command line with some words: its arguments and its environment."""
+    """Return a function from words to the arguments and environment of the command line's process."""
 
     def start(*words: str) -> tuple[list[str], dict[str, str]]:
         environment = {
@@ -97,21 +97,21 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 def address(command: Callable[..., tuple[list[str], dict[str, str]]]) -> Iterator[dict[str, str]]:
-    """Return where an engine answers: the one that the environment names, or an embedded one of ours."""
+    """Return an engine's address: the one in the environment, or that of a new embedded one."""
     if "DAGGER_SESSION_PORT" in os.environ:
         yield {name: os.environ[name] for name in ("DAGGER_SESSION_PORT", "DAGGER_SESSION_TOKEN")}
         return
     words, environment = command("session")
     with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-        yield {"DAGGER_SESSION_PORT": str(told["port"]), "DAGGER_SESSION_TOKEN": told["session_token"]}
+        address = json.loads(process.stdout.readline())
+        yield {"DAGGER_SESSION_PORT": str(address["port"]), "DAGGER_SESSION_TOKEN": address["session_token"]}
     assert process.returncode == 0
 
 
 @pytest.fixture(scope="module")
 def documents() -> list[graphql.DocumentNode]:
-    """Return all that the module's client has asked."""
+    """Return all requests of the module's client."""
     return []
 
 
@@ -119,14 +119,14 @@ def documents() -> list[graphql.DocumentNode]:
 async def dag(
     anyio_backend: str, address: dict[str, str], documents: list[graphql.DocumentNode]
 ) -> AsyncIterator[dagger.Client]:
-    ask = AsyncClientSession.execute
+    execute = AsyncClientSession.execute
 
-    async def noted(session: AsyncClientSession, request: GraphQLRequest, **how: object) -> object:
+    async def record(session: AsyncClientSession, request: GraphQLRequest, **how: object) -> object:
         documents.append(request.document)
-        return await ask(session, request, **how)  # type: ignore[call-overload]
+        return await execute(session, request, **how)  # type: ignore[call-overload]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(AsyncClientSession, "execute", noted)
+        patched.setattr(AsyncClientSession, "execute", record)
         for name, value in address.items():
             patched.setenv(name, value)
         async with dagger.connection(dagger.Config(timeout=dagger.Timeout(600))):
@@ -135,7 +135,7 @@ async def dag(
 
 @pytest.fixture
 def free_port() -> int:
-    """Return a port of the host's loopback that nothing listens on."""
+    """Return a free port of the host's loopback."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port: int = bound.getsockname()[1]

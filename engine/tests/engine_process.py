@@ -1,4 +1,4 @@
-"""The embedded engine as a process that can be asked, interrupted and killed, and what is left of it."""
+"""Embedded engine as a process: queries, interrupts, kills, and leftovers."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
 
 
 def small_root(folder: Path) -> Path:
-    """Fill `folder` with a file system of a few of this host's programs, from no network."""
+    """Fill `folder` with a file system of a few of this host's programs, without network."""
     for name in PROGRAMS:
         program = Path(shutil.which(name) or name).resolve()
         _copy(program, folder / "bin" / name)
-        told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-        for library in (Path(word) for word in told.split() if word.startswith("/")):
+        output = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        for library in (Path(word) for word in output.split() if word.startswith("/")):
             _copy(library.resolve(), folder / library.relative_to("/"))
     modules = next(Path("/usr/lib").glob("*/perl-base"))
     shutil.copytree(modules, folder / modules.relative_to("/"), symlinks=True)
@@ -47,7 +47,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
-    """Return when the condition holds; AssertionError when it doesn't in time."""
+    """Wait until the condition holds; AssertionError after the time limit."""
     deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, f"waited {patience:.0f} s for this and it did not come: {what}"
@@ -55,7 +55,7 @@ def until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) 
 
 
 def children(pid: int) -> list[int]:
-    """Return all processes below `pid`, as the kernel knows them."""
+    """Return all descendants of the process `pid`, as reported by the kernel."""
     try:
         lists = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
     except (FileNotFoundError, ProcessLookupError):
@@ -65,7 +65,7 @@ def children(pid: int) -> list[int]:
 
 
 def words_of(pid: int) -> str:
-    """Return a process's command line; nothing when it has ended."""
+    """Return a process's command line; an empty text when it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -73,7 +73,7 @@ def words_of(pid: int) -> str:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every process below us whose own parent ends, so that none can get away."""
+    """Become the parent of all orphaned descendants, so that none escapes."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -89,7 +89,7 @@ class Engine:
     python: str = sys.executable
 
     def start(self) -> Engine:
-        """Start it."""
+        """Start the process."""
         base = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
@@ -112,26 +112,26 @@ class Engine:
 
     @property
     def cache(self) -> Path:
-        """The folder that it keeps everything in."""
+        """Cache folder of the engine."""
         return self.home / "daggerw"
 
-    def opened(self) -> Engine:
-        """Wait until it serves its API; returns itself."""
+    def wait_until_open(self) -> Engine:
+        """Wait until the engine serves its API; return self."""
         assert self.process.stdout is not None
-        told = self.process.stdout.readline()
-        if not told:
+        line = self.process.stdout.readline()
+        if not line:
             raise AssertionError(f"the engine ended: {self.end()}")
-        self.address: dict[str, Any] = json.loads(told)
+        self.address: dict[str, Any] = json.loads(line)
         return self
 
-    def ask(self, query: str) -> dict[str, Any]:
-        """Return its answer to a query, data and errors; asked from the network that it lives in."""
+    def query(self, query: str) -> dict[str, Any]:
+        """Return the response to a query, with data and errors; sent from the engine's own network."""
         with ThreadPoolExecutor(
             1, initializer=join, initargs=(f"/proc/{self.process.pid}/ns/net",)
         ) as inside:
-            return inside.submit(self._ask, query).result()
+            return inside.submit(self._send, query).result()
 
-    def _ask(self, query: str) -> dict[str, Any]:
+    def _send(self, query: str) -> dict[str, Any]:
         answer = httpx.post(
             f"http://127.0.0.1:{self.address['port']}/query",
             auth=(self.address["session_token"], ""),
@@ -139,49 +139,49 @@ class Engine:
             timeout=2 * PATIENCE,
             trust_env=False,
         )
-        told: dict[str, Any] = answer.json()
-        return told
+        result: dict[str, Any] = answer.json()
+        return result
 
     def container(self, root: Path, chain: str) -> dict[str, Any]:
-        """Return its answer to a chain on a container with the file system in `root`."""
-        found = self.ask(f'{{host{{directory(path:"{root}"){{id}}}}}}')
+        """Return the response to a chain on a container with the file system in `root`."""
+        found = self.query(f'{{host{{directory(path:"{root}"){{id}}}}}}')
         if "errors" in found:
             return found
         source = found["data"]["host"]["directory"]["id"]
-        return self.ask(f'{{container{{withDirectory(path:"/",source:"{source}"){{{chain}}}}}}}')
+        return self.query(f'{{container{{withDirectory(path:"/",source:"{source}"){{{chain}}}}}}}')
 
     def build(self, root: Path, *lines: str) -> dict[str, Any]:
-        """Return its answer to a Dockerfile that begins with the file system in `root`."""
-        found = self.ask(f'{{host{{directory(path:"{root}"){{id}}}}}}')
+        """Return the response to a Dockerfile that begins with the file system in `root`."""
+        found = self.query(f'{{host{{directory(path:"{root}"){{id}}}}}}')
         if "errors" in found:
             return found
         source = found["data"]["host"]["directory"]["id"]
         text = json.dumps("\n".join(("FROM scratch", "COPY root /", *lines, "")))
         built = f'withNewFile(path:"Dockerfile",contents:{text}){{dockerBuild{{sync}}}}'
-        return self.ask(f'{{directory{{withDirectory(path:"/root",source:"{source}"){{{built}}}}}}}')
+        return self.query(f'{{directory{{withDirectory(path:"/root",source:"{source}"){{{built}}}}}}}')
 
     def runs(self, *signs: str) -> bool:
-        """Return whether a process below it has all of these words in its command line."""
+        """Return whether a descendant has all of these words in its command line."""
         lines = [words_of(pid) for pid in children(self.process.pid)]
         return any(all(sign in line for sign in signs) for line in lines)
 
     def end(self, number: int | None = None, patience: float = PATIENCE) -> tuple[int, str]:
-        """Send a signal to its process group, as a terminal does; returns its status and standard error."""
+        """Send a signal to its process group, as a terminal does; return its status and stderr."""
         if number is not None:
             os.killpg(self.process.pid, number)
-        _, told = self.process.communicate(timeout=patience)
-        return self.process.returncode, told
+        _, stderr = self.process.communicate(timeout=patience)
+        return self.process.returncode, stderr
 
     def kill(self) -> None:
-        """Kill the engine itself, and nothing else, so that it can put nothing away."""
+        """Kill only the engine, so that it can't clean up."""
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
 
-    def left(self, patience: float = 5.0) -> list[str]:
-        """Return what processes and mounts are left of it after a while: nothing, when all is well."""
+    def leftovers(self, patience: float = 5.0) -> list[str]:
+        """Return the remaining processes and mounts of the engine after a while; ideally an empty list."""
         deadline = time.monotonic() + patience
         for pid in (found := children(os.getpid())):
             _wait_for_end(pid, deadline)
@@ -208,9 +208,11 @@ def _wait_for_end(pid: int, deadline: float) -> None:
 
 
 @contextmanager
-def running(home: Path, *before: str, python: str = sys.executable, **environment: str) -> Iterator[Engine]:
+def run_engine(
+    home: Path, *before: str, python: str = sys.executable, **environment: str
+) -> Iterator[Engine]:
     """Serve the API on a cache folder while the block runs."""
-    engine = Engine(home, before=before, environment=environment, python=python).start().opened()
+    engine = Engine(home, before=before, environment=environment, python=python).start().wait_until_open()
     try:
         yield engine
     finally:

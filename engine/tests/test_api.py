@@ -1,7 +1,7 @@
-"""The API as a program with dagger-io sees it: each field, with each of its arguments, by its effect.
+"""API of the engine in a program with dagger-io: the effect of each field and argument.
 
-Nothing here knows the embedded engine: under `dagger run pytest engine/tests/test_api.py` the Dagger engine
-answers. The last test compares what was asked with the schema, and fails when something never was.
+The tests don't depend on the embedded engine: under `dagger run pytest engine/tests/test_api.py` they use the
+Dagger engine. The last test compares the queries with the schema, and fails for an unused part.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def tree(dag: dagger.Client) -> dagger.Directory:
 
 
 async def shell(container: dagger.Container, script: str) -> str:
-    """Return what a script says in a container."""
+    """Return a script's output in a container."""
     return await container.with_exec(["sh", "-c", script]).stdout()
 
 
@@ -59,11 +59,11 @@ async def stats(container: dagger.Container, *paths: str) -> list[str]:
 
 
 async def fetch(container: dagger.Container, url: str) -> str:
-    """Return what a container reads from a URL."""
+    """Return the content of a URL, read in a container."""
     return await container.with_exec(["python", "-c", FETCH, url]).stdout()
 
 
-def serving(container: dagger.Container, text: str, port: int = 8000) -> dagger.Container:
+def serve_text(container: dagger.Container, text: str, port: int = 8000) -> dagger.Container:
     """Return a container whose default arguments serve a text at /it.txt."""
     served = container.with_workdir("/served").with_new_file("it.txt", text).with_exposed_port(port)
     return served.with_default_args(["python", "-m", "http.server", str(port)])
@@ -84,9 +84,9 @@ async def test_containers_have_the_platform_of_the_engine(dag: dagger.Client) ->
 
 async def test_a_program_outside_of_a_module_has_no_current_one(dag: dagger.Client) -> None:
     module = dag.current_module()
-    for asked in (module.id(), module.name(), module.source().id()):
+    for used in (module.id(), module.name(), module.source().id()):
         with pytest.raises(dagger.QueryError, match="no current module"):
-            await asked
+            await used
     workdir = module.workdir(".", exclude=["a"], include=["b"], gitignore=True)
     with pytest.raises(dagger.QueryError, match="no current module"):
         await workdir.entries()
@@ -95,7 +95,7 @@ async def test_a_program_outside_of_a_module_has_no_current_one(dag: dagger.Clie
 async def test_an_object_is_found_again_by_its_id(
     dag: dagger.Client, base: dagger.Container, tree: dagger.Directory
 ) -> None:
-    found = await tree.file("z").sync()  # gives an ID, by which the client asks from then on
+    found = await tree.file("z").sync()  # gives an ID, which the client uses from then on
     assert await found.contents() == "z"
     assert await base.id() == await dag.container().from_(PYTHON).id()
     assert await dag.host().id()
@@ -120,9 +120,9 @@ async def test_an_exec_gives_both_streams_and_its_status(base: dagger.Container)
 
 
 async def test_a_container_has_no_output_before_its_first_exec(base: dagger.Container) -> None:
-    for ask in (base.stdout, base.stderr, base.combined_output, base.exit_code):
+    for read in (base.stdout, base.stderr, base.combined_output, base.exit_code):
         with pytest.raises(dagger.QueryError, match="no command has been set"):
-            await ask()
+            await read()
 
 
 async def test_a_failed_exec_raises_with_command_status_and_streams(base: dagger.Container) -> None:
@@ -326,7 +326,7 @@ EXPANDED = {
 
 
 @pytest.mark.parametrize("field", EXPANDING)
-async def test_variables_are_replaced_when_asked_for(
+async def test_variables_are_replaced_on_request(
     dag: dagger.Client, base: dagger.Container, field: str
 ) -> None:
     container = base.with_env_variable("IT", "it").with_new_file("/in/it/file", "text")
@@ -468,9 +468,9 @@ async def test_a_missing_path_is_named(base: dagger.Container, tree: dagger.Dire
 
 
 async def test_a_path_of_the_other_kind_is_refused(base: dagger.Container, tree: dagger.Directory) -> None:
-    for ask in (base.file("/etc").contents(), tree.file("a").contents()):
+    for read in (base.file("/etc").contents(), tree.file("a").contents()):
         with pytest.raises(dagger.QueryError, match="is a directory, not a file"):
-            await ask
+            await read
     for other in (base.directory("/etc/passwd").entries(), tree.directory("z").entries()):
         with pytest.raises(dagger.QueryError, match="is a file, not a directory"):
             await other
@@ -584,14 +584,14 @@ async def test_a_socket_of_the_host_reaches_commands(
         writer.write((await reader.readline()).upper())
         writer.close()
 
-    ask = "import socket as s; c = s.socket(s.AF_UNIX); c.connect('/it'); c.send(b'hi\\n'); print(c.recv(9))"
+    read = "import socket as s; c = s.socket(s.AF_UNIX); c.connect('/it'); c.send(b'hi\\n'); print(c.recv(9))"
     async with await asyncio.start_unix_server(answer, tmp_path / "socket"):
         socket = dag.host().unix_socket(str(tmp_path / "socket"))
         container = base.with_env_variable("IT", "it").with_unix_socket(
             "/$IT", socket, expand=True, owner="nobody"
         )
-        asked = container.with_user("nobody").with_exec(["python", "-c", ask])
-        assert await asked.stdout() == "b'HI\\n'\n"
+        used = container.with_user("nobody").with_exec(["python", "-c", read])
+        assert await used.stdout() == "b'HI\\n'\n"
         assert await container.mounts() == []
         bare = container.without_unix_socket("/$IT", expand=True)
         assert await bare.with_exec(["test", "-S", "/it"], expect=ANY).exit_code() == 1
@@ -602,7 +602,7 @@ async def test_a_socket_of_the_host_reaches_commands(
 
 
 async def test_a_bound_service_is_reached_by_its_name(base: dagger.Container) -> None:
-    service = serving(base, "served").as_service()
+    service = serve_text(base, "served").as_service()
     assert (
         await fetch(base.with_service_binding("files.test", service), "http://files.test:8000/it.txt")
         == "served"
@@ -610,7 +610,7 @@ async def test_a_bound_service_is_reached_by_its_name(base: dagger.Container) ->
 
 
 async def test_a_service_runs_the_command_that_it_is_given(base: dagger.Container) -> None:
-    container = serving(base, "served").with_entrypoint(["sh", "-c", '"$@"', "sh"], keep_default_args=True)
+    container = serve_text(base, "served").with_entrypoint(["sh", "-c", '"$@"', "sh"], keep_default_args=True)
     command = ["$WHAT", "-m", "http.server", "8000"]
     container = container.with_env_variable("WHAT", "python")
     for service in (
@@ -624,14 +624,14 @@ async def test_a_service_runs_the_command_that_it_is_given(base: dagger.Containe
 
 
 async def test_two_services_have_the_same_port_and_answer_for_themselves(base: dagger.Container) -> None:
-    bound = base.with_service_binding("a", serving(base, "1").as_service())
-    bound = bound.with_service_binding("b", serving(base, "2").as_service())
+    bound = base.with_service_binding("a", serve_text(base, "1").as_service())
+    bound = bound.with_service_binding("b", serve_text(base, "2").as_service())
     assert await fetch(bound, "http://a:8000/it.txt") + await fetch(bound, "http://b:8000/it.txt") == "12"
 
 
-async def test_a_service_tells_where_it_is(base: dagger.Container) -> None:
+async def test_a_service_returns_its_address(base: dagger.Container) -> None:
     service = (
-        await serving(base, "served")
+        await serve_text(base, "served")
         .with_exposed_port(9000, experimental_skip_healthcheck=True)
         .as_service()
         .start()
@@ -646,7 +646,7 @@ async def test_a_service_tells_where_it_is(base: dagger.Container) -> None:
 
 async def test_a_started_service_serves_until_it_is_stopped(base: dagger.Container, free_port: int) -> None:
     fresh = base.with_env_variable("WHICH", str(free_port))  # so that nothing is cached
-    service = await (await serving(fresh, "served").as_service().sync()).start()
+    service = await (await serve_text(fresh, "served").as_service().sync()).start()
     url = await service.endpoint(scheme="http")
     assert await fetch(fresh.with_service_binding("it", service), f"{url}/it.txt") == "served"
     await service.stop()
@@ -661,8 +661,8 @@ async def test_a_service_that_ends_at_once_says_so(base: dagger.Container) -> No
         await failing.start()
 
 
-async def reached(port: int) -> str:
-    """Return what is served at a port of the host, as soon as it is."""
+async def fetch_from_host(port: int) -> str:
+    """Return the content served at a port of the host, once it is available."""
     async with httpx.AsyncClient(trust_env=False) as client:
         for _ in range(600):
             try:
@@ -672,8 +672,8 @@ async def reached(port: int) -> str:
     raise AssertionError(f"nothing is served at port {port}")
 
 
-def listening() -> set[int]:
-    """Return the TCP ports of this host that something listens on."""
+def listening_ports() -> set[int]:
+    """Return the TCP ports of this host with a listening socket."""
     lines = [
         line.split()
         for name in ("tcp", "tcp6")
@@ -684,7 +684,7 @@ def listening() -> set[int]:
 
 @asynccontextmanager
 async def up(running: Awaitable[object]) -> AsyncIterator[None]:
-    """Keep something up while the block runs."""
+    """Keep a service up while the block runs."""
     task = asyncio.ensure_future(running)
     try:
         yield
@@ -697,32 +697,32 @@ async def test_ports_of_the_host_lead_to_a_service_while_it_is_up(
     base: dagger.Container, free_port: int
 ) -> None:
     ports = [dagger.PortForward(backend=8000, frontend=free_port)]
-    async with up(serving(base, "service").as_service().up(ports=ports)):
-        assert await reached(free_port) == "service"
+    async with up(serve_text(base, "service").as_service().up(ports=ports)):
+        assert await fetch_from_host(free_port) == "service"
 
 
 async def test_ports_of_the_host_lead_to_a_container_while_it_is_up(
     base: dagger.Container, free_port: int
 ) -> None:
     ports = [dagger.PortForward(backend=8000, frontend=free_port)]
-    container = serving(base, "container").with_entrypoint(["sh", "-c", '"$@"', "sh"])
+    container = serve_text(base, "container").with_entrypoint(["sh", "-c", '"$@"', "sh"])
     command = ["${WHAT}", "-m", "http.server", "8000"]
     container = container.with_env_variable("WHAT", "python")
     async with up(container.up(ports=ports, args=command, expand=True, use_entrypoint=True)):
-        assert await reached(free_port) == "container"
+        assert await fetch_from_host(free_port) == "container"
 
 
 @pytest.mark.parametrize("kind", ["service", "container"])
 async def test_a_random_port_of_the_host_leads_to_what_is_up(base: dagger.Container, kind: str) -> None:
-    before = listening()
-    container = serving(base, f"random {kind}")
+    before = listening_ports()
+    container = serve_text(base, f"random {kind}")
     running = container.up(random=True) if kind == "container" else container.as_service().up(random=True)
     async with up(running):
         for _ in range(600):
-            if found := listening() - before:
+            if found := listening_ports() - before:
                 break
             await asyncio.sleep(0.05)
-        assert f"random {kind}" in [await reached(port) for port in found]
+        assert f"random {kind}" in [await fetch_from_host(port) for port in found]
 
 
 async def test_a_service_of_the_host_is_reached_by_containers(
@@ -744,7 +744,7 @@ async def test_a_service_of_the_host_is_reached_by_containers(
 # Directories and files
 
 
-async def test_a_directory_tells_what_is_in_it(tree: dagger.Directory) -> None:
+async def test_a_directory_returns_its_content(tree: dagger.Directory) -> None:
     assert await tree.entries() == ["a/", "b/", "z"]
     assert await tree.entries(path="a") == ["one.py", "two.md"]
     assert (await tree.name(), await tree.directory("a").name()) == ("/", "a/")
@@ -863,7 +863,7 @@ async def test_a_file_has_a_name_a_size_and_lines(dag: dagger.Client) -> None:
             await wrong.name()
 
 
-async def test_a_files_digest_stands_for_its_content_and_unless_told_for_its_mode(dag: dagger.Client) -> None:
+async def test_a_files_digest_covers_its_content_and_by_default_its_mode(dag: dagger.Client) -> None:
     plain, private = dag.file("a", "text"), dag.file("b", "text", permissions=0o600)
     assert await plain.digest() != await private.digest()
     assert await plain.digest(exclude_metadata=True) == await private.digest(exclude_metadata=True)
@@ -894,7 +894,7 @@ async def test_host_directories_and_files_come_in(dag: dagger.Client, tmp_path: 
             await missing
 
 
-async def test_the_host_is_looked_at_again_when_told(dag: dagger.Client, tmp_path: Path) -> None:
+async def test_the_host_is_read_again_on_request(dag: dagger.Client, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("before")
     directory, file = dag.host().directory(str(tmp_path)), dag.host().file(str(tmp_path / "file"))
     assert await directory.file("file").contents() + await file.contents() == "beforebefore"
@@ -921,7 +921,7 @@ async def test_directories_and_files_go_out(
         await file.export(str(tmp_path / "out"))
 
 
-async def test_a_git_repository_tells_its_commits_and_whether_anything_else_is_there(
+async def test_a_git_repository_returns_its_commits_and_whether_it_has_changes(
     dag: dagger.Client, tmp_path: Path
 ) -> None:
     def git(*words: str) -> str:
@@ -996,7 +996,7 @@ async def test_an_image_leaves_what_was_set_before(dag: dagger.Client, base: dag
 
 
 class Layout:
-    """An OCI layout in a tar archive."""
+    """OCI layout in a tar archive."""
 
     def __init__(self, path: Path) -> None:
         with tarfile.open(path) as archive:
@@ -1031,7 +1031,7 @@ async def test_an_image_is_exported_as_an_oci_layout_with_its_configuration(
 
 
 @pytest.mark.parametrize(("forced", "kind"), [("Gzip", "+gzip"), ("Uncompressed", "")])
-async def test_layers_are_compressed_as_asked_for(
+async def test_layers_are_compressed_as_requested(
     dag: dagger.Client, tmp_path: Path, forced: str, kind: str
 ) -> None:
     compression = dagger.ImageLayerCompression(forced)
@@ -1113,8 +1113,8 @@ async def test_a_dockerfile_step_that_fails_shows_what_it_wrote(dag: dagger.Clie
 # All of it
 
 
-class Asked(graphql.TypeInfoVisitor):
-    """Notes the fields and arguments of the schema that a document has."""
+class UsedSchema(graphql.TypeInfoVisitor):
+    """Recorder of the schema's fields and arguments in a document."""
 
     def __init__(self, schema: graphql.GraphQLSchema) -> None:
         self._info = graphql.TypeInfo(schema)
@@ -1137,7 +1137,7 @@ class _Noting(graphql.Visitor):
         self._names.add(f"{owner}.{name}({node.name.value})")
 
 
-def test_every_field_and_argument_of_the_schema_was_asked_for(
+def test_every_field_and_argument_of_the_schema_was_queried(
     request: pytest.FixtureRequest, documents: list[graphql.DocumentNode]
 ) -> None:
     here = sys.modules[__name__]
@@ -1146,12 +1146,12 @@ def test_every_field_and_argument_of_the_schema_was_asked_for(
     if tests - selected:
         pytest.skip("only part of the file was selected")
     schema = graphql.build_schema((DISTRIBUTION / "daggerw_engine/api/queries/schema.graphqls").read_text())
-    asked = Asked(schema)
+    used = UsedSchema(schema)
     for document in documents:
-        graphql.visit(document, asked)
+        graphql.visit(document, used)
     offered = set()
     for type_ in schema.type_map.values():
         if isinstance(type_, graphql.GraphQLObjectType) and not type_.name.startswith("__"):
             for name, field in type_.fields.items():
                 offered |= {f"{type_}.{name}", *(f"{type_}.{name}({argument})" for argument in field.args)}
-    assert not sorted(offered - asked.names)
+    assert not sorted(offered - used.names)

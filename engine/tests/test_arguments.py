@@ -1,4 +1,4 @@
-"""From words to calls: flags, values, defaults, and every refusal before anything starts."""
+"""Parser of command lines: flags, values, defaults, and every refusal before anything starts."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from daggerw_engine.command.arguments.parsing import Call, Level, Parsed, check, functions, parse, peek
+from daggerw_engine.command.arguments.parsing import (
+    FunctionCall,
+    Level,
+    Parsed,
+    check,
+    functions,
+    parse,
+    peek,
+)
 from daggerw_engine.command.arguments.values import Host, Loaded, read
 from daggerw_engine.command.modules import module
 from daggerw_engine.command.modules.typedefs import Argument, Catalogue, Function, TypeRef, command_name
 from daggerw_engine.errors import NotOfferedError, UsageError
 
 
-def calls(words: str, catalogue: Catalogue, example: Path, **environment: str) -> list[Call]:
+def calls(words: str, catalogue: Catalogue, example: Path, **environment: str) -> list[FunctionCall]:
     parsed = parse(words.split(), catalogue, {}, "daggerw call")
     return check(parsed, module.load(example), catalogue, Host(example, environment))
 

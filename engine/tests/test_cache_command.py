@@ -1,4 +1,4 @@
-"""The cache of the engine: shown by kind, pruned to a bound, cleared; cache volumes only when told to."""
+"""Cache of the engine: sizes by kind, pruning to a bound, clearing with and without cache volumes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_prune_goes_down_to_the_bound(run: Run, home: Path) -> None:
     assert (home / "daggerw/volumes/pip/file").exists()
 
 
-def test_clear_keeps_cache_volumes_unless_told_otherwise(run: Run, home: Path) -> None:
+def test_clear_keeps_cache_volumes_by_default(run: Run, home: Path) -> None:
     assert run("cache", "clear", XDG_CACHE_HOME=str(home)).returncode == 0
     assert list((home / "daggerw/trees").iterdir()) == []
     assert (home / "daggerw/volumes/pip/file").exists()
@@ -60,19 +60,19 @@ def test_nothing_is_removed_while_a_session_uses_it(run: Run, home: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("words", "bytes_", "told"),
+    ("words", "bytes_", "message"),
     [
-        (["clean"], "", "Error: cache: 'clean' is not among what it can do\n"),
-        (["prune", "--volumes"], "", "Error: cache: 'prune --volumes' is not among what it can do\n"),
+        (["clean"], "", "Error: cache: 'clean' is not a valid subcommand\n"),
+        (["prune", "--volumes"], "", "Error: cache: 'prune --volumes' is not a valid subcommand\n"),
         ([], "20GB", "Error: DAGGERW_CACHE_BYTES is '20GB'; expected a number of bytes\n"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
-    words: list[str], bytes_: str, told: str, run: Run, home: Path
+    words: list[str], bytes_: str, message: str, run: Run, home: Path
 ) -> None:
     done = run("cache", *words, XDG_CACHE_HOME=str(home), DAGGERW_CACHE_BYTES=bytes_)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(told)
+    assert done.stderr.startswith(message)
 
 
 @pytest.mark.parametrize("words", [["cache", "--help"], ["help", "cache"]])

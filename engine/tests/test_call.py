@@ -1,4 +1,4 @@
-"""Calls with what flags name on this machine (repository, service, socket, secret), and how commands fail."""
+"""Calls with objects of this machine (repository, service, socket, secret), and failures of commands."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ GIT = {
 
 
 @contextmanager
-def answering(listening: socket.socket) -> Iterator[None]:
-    """Answer every connection with one line while the block runs."""
+def answer_connections(listening: socket.socket) -> Iterator[None]:
+    """Respond to every connection with one line while the block runs."""
 
     def serve() -> None:
         while True:
@@ -58,7 +58,7 @@ def answering(listening: socket.socket) -> Iterator[None]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a file system whose ask.pl asks the socket in it, else the service "served" on port 7654."""
+    """Return a file system whose ask.pl calls the socket in it, else the service "served" on port 7654."""
     folder = small_root(tmp_path / "root")
     (folder / "ask.pl").write_text(ASK.replace("PORT", "7654"))
     return folder
@@ -95,7 +95,7 @@ def test_a_ref_is_a_folder_and_a_name(name: str, run: Run, checkout: Path) -> No
     assert run("call", "tagged", "--at", f".{name}", cwd=checkout).stdout == commit(checkout)
 
 
-def test_what_is_no_repository_is_told(run: Run) -> None:
+def test_a_missing_repository_is_reported(run: Run) -> None:
     done = run("call", "commit", "--at", ".")
     assert (done.returncode, done.stdout) == (1, "")
     assert "not a Git repository" in done.stderr
@@ -105,7 +105,7 @@ def test_a_service_of_this_machine_is_reached_from_a_container(run: Run, root: P
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     (root / "ask.pl").write_text(ASK.replace("PORT", str(port)))
-    with answering(listening):
+    with answer_connections(listening):
         done = run("call", "reach", "--served", f"tcp://localhost:{port}", "--root", str(root), "stdout")
     assert (done.returncode, done.stdout) == (0, "answered\n"), done.stderr
 
@@ -113,7 +113,7 @@ def test_a_service_of_this_machine_is_reached_from_a_container(run: Run, root: P
 def test_a_socket_of_this_machine_is_reached_from_a_container(run: Run, root: Path, tmp_path: Path) -> None:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(tmp_path / "own.sock"))
-    with answering(listening):
+    with answer_connections(listening):
         done = run("call", "listen", "--at", str(tmp_path / "own.sock"), "--root", str(root), "stdout")
     assert (done.returncode, done.stdout) == (0, "answered\n"), done.stderr
 
@@ -128,7 +128,7 @@ def test_a_secret_in_a_commands_output_is_not_shown(run: Run, root: Path) -> Non
 def test_a_secret_that_the_module_prints_is_not_shown(run: Run) -> None:
     done = run("call", "leak", "--token", "env://TOKEN", TOKEN="hunter2")
     assert done.returncode == 1
-    assert done.stderr.splitlines() == ["printed ***", "Error: FunctionError: told ***"]
+    assert done.stderr.splitlines() == ["printed ***", "Error: FunctionError: printed ***"]
 
 
 @pytest.mark.parametrize("uri", ["env://TOKEN", "cmd://echo $TOKEN", "file:///etc/passwd"])

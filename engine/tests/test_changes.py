@@ -1,4 +1,4 @@
-"""Changes of a file system: what they may touch."""
+"""Changes of a file system, and their limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def tree(trees: Trees, **files: str) -> Place:
     return trees.adopt(folder)
 
 
-def changed(trees: Trees, place: Place, *changes: Write | Remove) -> Place:
+def apply_changes(trees: Trees, place: Place, *changes: Write | Remove) -> Place:
     folder = trees.copy(place)
     apply(changes, folder)
     return trees.adopt(folder)
@@ -39,7 +39,7 @@ def test_a_change_leaves_the_tree_that_it_began_with(trees: Trees) -> None:
     base = tree(trees, a="a", b="b", link="->a")
     before = {name: os.lstat(base.root / name) for name in os.listdir(base.root)}
     links = tree(trees, one="->a", link="->b", b="B")
-    changed(trees, base, Write("/", links, owner="5:5", permissions=0o600), Remove("a"))
+    apply_changes(trees, base, Write("/", links, owner="5:5", permissions=0o600), Remove("a"))
     after = {name: os.lstat(base.root / name) for name in os.listdir(base.root)}
     for name, info in after.items():
         assert (info.st_mode, info.st_uid, info.st_size) == (
@@ -55,7 +55,7 @@ def test_a_change_leaves_the_tree_that_it_began_with(trees: Trees) -> None:
 )
 def test_nothing_outside_a_root_is_removed(trees: Trees, tmp_path: Path, path: str) -> None:
     (tmp_path / "outside").write_text("stays")
-    changed(trees, tree(trees, a="a", up=f"->{tmp_path}"), Remove(path))
+    apply_changes(trees, tree(trees, a="a", up=f"->{tmp_path}"), Remove(path))
     assert (tmp_path / "outside").read_text() == "stays"
 
 
@@ -64,16 +64,16 @@ def test_nothing_outside_a_root_is_written(trees: Trees, tmp_path: Path, path: s
     (tmp_path / "outside").mkdir()
     base = tree(trees, up=f"->{tmp_path}", outside=f"->{tmp_path}/outside")
     source = tree(trees, file="file")
-    changed(trees, base, Write(path, source), Write(f"{path}/a/b", source.below("file")))
+    apply_changes(trees, base, Write(path, source), Write(f"{path}/a/b", source.below("file")))
     assert os.listdir(tmp_path / "outside") == []
 
 
 @pytest.mark.parametrize("path", ["/", ".", "..", "", "a/.."])
 def test_a_root_is_emptied_but_stays(trees: Trees, path: str) -> None:
-    left = changed(trees, tree(trees, a="a", b="b"), Remove(path))
+    left = apply_changes(trees, tree(trees, a="a", b="b"), Remove(path))
     assert os.listdir(left.root) == []
 
 
 def test_a_pattern_removes_what_it_names(trees: Trees) -> None:
-    left = changed(trees, tree(trees, a1="", a2="", b1="", link="->a1"), Remove("/a*"))
+    left = apply_changes(trees, tree(trees, a1="", a2="", b1="", link="->a1"), Remove("/a*"))
     assert sorted(os.listdir(left.root)) == ["b1", "link"]

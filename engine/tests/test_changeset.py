@@ -1,4 +1,4 @@
-"""Changes as a call's result: shown, asked about on the terminal, and applied to the current folder."""
+"""Changes as a call's result: shown, confirmed on the terminal, and applied to the current folder."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PATIENCE = 60.0
 CHANGED = "source/pyproject.toml"
 
 
-def asked(start: Start, example: Path, folder: Path, answer: str) -> tuple[int, str]:
-    """Answer the question on a terminal that the command controls; returns its status and what was shown."""
+def answer_prompt(start: Start, example: Path, folder: Path, answer: str) -> tuple[int, str]:
+    """Answer the prompt on a terminal that the command controls; return its status and output."""
     command, environment = start("call", "-m", str(example), "change", "--text", "new")
     child, terminal = pty.fork()
     if not child:
@@ -30,7 +30,7 @@ def asked(start: Start, example: Path, folder: Path, answer: str) -> tuple[int, 
     shown = b""
     answered = False
 
-    def ended() -> bool:
+    def has_ended() -> bool:
         nonlocal shown, answered
         try:
             shown += os.read(terminal, 4096)
@@ -41,7 +41,7 @@ def asked(start: Start, example: Path, folder: Path, answer: str) -> tuple[int, 
             answered = True
         return False
 
-    until(ended, "the command ends", PATIENCE)
+    until(has_ended, "the command ends", PATIENCE)
     _, status = os.waitpid(child, 0)
     os.close(terminal)
     return os.waitstatus_to_exitcode(status), shown.decode()
@@ -51,20 +51,20 @@ def asked(start: Start, example: Path, folder: Path, answer: str) -> tuple[int, 
 def test_changes_are_applied_to_the_current_folder_when_the_user_says_so(
     command: Start, example: Path, tmp_path: Path, answer: str, applied: bool
 ) -> None:
-    status, shown = asked(command, example, tmp_path, answer)
+    status, shown = answer_prompt(command, example, tmp_path, answer)
     assert status == 0, shown
     assert f"~ {CHANGED}" in shown
     assert (tmp_path / CHANGED).exists() == applied
 
 
 def test_an_interrupted_question_applies_nothing(command: Start, example: Path, tmp_path: Path) -> None:
-    status, shown = asked(command, example, tmp_path, "\x03")
+    status, shown = answer_prompt(command, example, tmp_path, "\x03")
     assert status == 130, shown
     assert not (tmp_path / CHANGED).exists()
 
 
 @pytest.mark.parametrize("words", [("-y", "call"), ("call", "--auto-apply")])
-def test_changes_are_applied_unasked_when_told_to(
+def test_changes_are_applied_without_a_prompt_on_request(
     run: Run, example: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     done = run(*words, "-m", str(example), "change", "--text", "new", cwd=tmp_path)
@@ -87,13 +87,13 @@ def test_without_a_terminal_nothing_is_applied_and_the_status_says_so(
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.endswith(
-        "Error: the changes are not applied, as there is no terminal to ask on: add --auto-apply, or "
+        "Error: the changes are not applied, as there is no terminal for the prompt: add --auto-apply, or "
         "`export --path FOLDER`\nrunbook: engine.failed\n"
     )
     assert not (tmp_path / CHANGED).exists()
 
 
-def test_nothing_is_asked_about_no_changes(run: Run, example: Path, tmp_path: Path) -> None:
+def test_there_is_no_prompt_without_changes(run: Run, example: Path, tmp_path: Path) -> None:
     text = (example / CHANGED).read_text()
     done = run("call", "-m", str(example), "change", "--text", text, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "")

@@ -1,4 +1,4 @@
-"""`daggerw check`: which functions are checks, which of them patterns name, and how a failed one is told."""
+"""`daggerw check`: check functions, patterns, and the report of a failed check."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_list_shows_the_checks_and_runs_none(run: Run) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
-def test_a_failed_check_is_told_and_the_others_run(run: Run) -> None:
+def test_a_failed_check_is_reported_and_the_others_run(run: Run) -> None:
     done = run("check")
     assert (done.returncode, done.stdout) == (1, "")
     assert "breaks: FunctionError: it broke\n" in done.stderr

@@ -1,4 +1,4 @@
-"""The command line as a process: what it prints, where, and how it ends."""
+"""Command line as a process: its output and its exit status."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_another_folders_module_is_named_with_mod(run: Run, example: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (
             "cal",
@@ -91,9 +91,9 @@ def test_another_folders_module_is_named_with_mod(run: Run, example: Path, tmp_p
         ),
     ],
 )
-def test_wrong_usage_ends_with_one_and_a_hint(words: str, told: str, run: Run) -> None:
+def test_wrong_usage_ends_with_one_and_a_hint(words: str, message: str, run: Run) -> None:
     done = run(*words.split())
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
 
 
 @needs_root
@@ -155,14 +155,14 @@ def test_output_saves_a_text(run: Run, example: Path, tmp_path: Path) -> None:
 
 
 @needs_root
-def test_an_exception_is_one_line_and_its_traceback_only_shows_when_asked_for(run: Run) -> None:
+def test_an_exception_is_one_line_and_its_traceback_only_shows_on_request(run: Run) -> None:
     done = run("call", "explode")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "Error: FunctionError: the tank is empty\n")
     assert "line" in run("call", "explode", "-v").stderr
 
 
 @needs_root
-def test_a_module_that_ends_is_told(run: Run) -> None:
+def test_the_end_of_a_module_is_reported(run: Run) -> None:
     done = run("call", "vanish")
     assert done.returncode == 1
     assert done.stderr == (
@@ -171,8 +171,8 @@ def test_a_module_that_ends_is_told(run: Run) -> None:
 
 
 @contextmanager
-def waiting(command: Start, example: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run a call that never ends, until it is well inside of the module's function."""
+def start_waiting_call(command: Start, example: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a call that never ends, and wait until it is inside the module's function."""
     words, environment = command("call", "wait")
     with subprocess.Popen(
         words, cwd=example, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -194,19 +194,19 @@ def descendants(pid: int) -> set[int]:
 
 @needs_root
 @pytest.mark.parametrize(
-    ("sent", "status", "told"),
+    ("sent", "status", "message"),
     [(signal.SIGINT, 130, "Canceled.\n"), (signal.SIGTERM, 143, "Terminated.\n"), (signal.SIGKILL, -9, "")],
 )
 def test_a_signal_ends_everything_with_one_line(
-    sent: signal.Signals, status: int, told: str, command: Start, example: Path
+    sent: signal.Signals, status: int, message: str, command: Start, example: Path
 ) -> None:
-    with waiting(command, example) as process:
+    with start_waiting_call(command, example) as process:
         below = descendants(process.pid)
         assert below
         ends = [os.pidfd_open(pid) for pid in below]
         process.send_signal(sent)
         _, stderr = process.communicate(timeout=30)
-    assert (process.returncode, stderr) == (status, told)
+    assert (process.returncode, stderr) == (status, message)
     for end in ends:
         assert select.select([end], [], [], 10)[0], "a process is left"
         os.close(end)

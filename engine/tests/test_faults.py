@@ -1,4 +1,4 @@
-"""Leftovers and messages of an engine that is killed, interrupted, or refused what it needs."""
+"""Leftovers and messages of an engine that is killed, interrupted, or lacks a requirement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from engine_process import Engine, adopt_orphans, running, small_root, until
+from engine_process import Engine, adopt_orphans, run_engine, small_root, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 UNPLUGGED = ("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
@@ -43,7 +43,7 @@ def home(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a home whose cache has the small file system as an image."""
     adopt_orphans()
     made = tmp_path_factory.mktemp("home")
-    with running(made) as engine:
+    with run_engine(made) as engine:
         assert "errors" not in engine.container(root, 'withExec(args:["ls"]){sync}')
     return made
 
@@ -58,15 +58,15 @@ def message(answer: dict[str, Any]) -> str:
 
 
 def working_containers(engine: Engine) -> list[str]:
-    """Return the names of the working containers that are left in an engine's store."""
+    """Return the names of the remaining working containers in an engine's store."""
     listed = engine.cache / "store/root/overlay-containers/containers.json"
-    told = listed.read_text() if listed.exists() else ""
-    return [name for item in json.loads(told or "[]") for name in item["names"]]
+    text = listed.read_text() if listed.exists() else ""
+    return [name for item in json.loads(text or "[]") for name in item["names"]]
 
 
 @contextmanager
-def asking(engine: Engine, root: Path, moment: str) -> Iterator[None]:
-    """Let an engine do something long while the block runs, from when it is seen to do it."""
+def run_until_moment(engine: Engine, root: Path, moment: str) -> Iterator[None]:
+    """Run a long operation of an engine; the block runs once the operation has visibly started."""
     written = execution("dd", "if=/dev/urandom", "of=/f", "bs=1M", "count=8")
     chains = {
         "exec": execution("sleep", "1001"),
@@ -78,19 +78,19 @@ def asking(engine: Engine, root: Path, moment: str) -> Iterator[None]:
         if moment == "build":
             return engine.build(root, 'RUN ["/bin/sleep", "1002"]')
         if moment == "stand-in":
-            return engine.ask('{container{from(address:"python:3.11-slim-bookworm"){sync}}}')
+            return engine.query('{container{from(address:"python:3.11-slim-bookworm"){sync}}}')
         return engine.container(root, chains[moment])
 
     signs = {"exec": "sleep 1001", "build": "sleep 1002", "service": "sleep 1003", "stand-in": "apt-get"}
 
-    def ask() -> object:
+    def run_work() -> object:
         try:
             return work()
         except httpx.HTTPError:  # it is gone
             return None
 
-    with ThreadPoolExecutor(1) as asked:
-        answer = asked.submit(ask)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(run_work)
         until(lambda: answer.done() or engine.runs(signs.get(moment, f" {moment} ")), f"{moment} runs")
         if answer.done():
             engine.kill()
@@ -100,11 +100,11 @@ def asking(engine: Engine, root: Path, moment: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("moment", ["exec", "commit", "build", "service", "stand-in"])
 def test_a_kill_leaves_nothing_and_the_next_call_sweeps(home: Path, root: Path, moment: str) -> None:
-    engine = Engine(home).start().opened()
-    with asking(engine, root, moment):
+    engine = Engine(home).start().wait_until_open()
+    with run_until_moment(engine, root, moment):
         engine.kill()
-    assert engine.left() == []
-    with running(home) as following:
+    assert engine.leftovers() == []
+    with run_engine(home) as following:
         assert "errors" not in following.container(root, execution("ls"))
         assert working_containers(engine) == []
     assert list((engine.cache / "sessions").iterdir()) == []
@@ -121,17 +121,17 @@ def test_a_kill_leaves_nothing_and_the_next_call_sweeps(home: Path, root: Path, 
 def test_an_interrupted_engine_puts_everything_away(
     home: Path, root: Path, moment: str, number: int, status: int, said: str
 ) -> None:
-    engine = Engine(home).start().opened()
-    with asking(engine, root, moment):
-        ended, told = engine.end(number)
-    assert (ended, told.splitlines()[-1]) == (status, said)
-    assert "Traceback" not in told
-    assert (engine.left(), list((engine.cache / "sessions").iterdir())) == ([], [])
+    engine = Engine(home).start().wait_until_open()
+    with run_until_moment(engine, root, moment):
+        ended, stderr = engine.end(number)
+    assert (ended, stderr.splitlines()[-1]) == (status, said)
+    assert "Traceback" not in stderr
+    assert (engine.leftovers(), list((engine.cache / "sessions").iterdir())) == ([], [])
     assert not [name for name in working_containers(engine) if name.startswith("session-")]
 
 
 def hanging_module(folder: Path) -> Path:
-    """Make a module that never ends to be imported."""
+    """Create a module whose import never ends."""
     module = shutil.copytree(Path(__file__).with_name("example_module"), folder / "hangs")
     (module / "source/example.py").write_text("import threading\nthreading.Event().wait()\n")
     return module
@@ -140,11 +140,11 @@ def hanging_module(folder: Path) -> Path:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_module_that_hangs_ends_with_the_command_line(home: Path, tmp_path: Path, number: int) -> None:
     engine = Engine(home, ("functions",), cwd=hanging_module(tmp_path)).start()
-    until(lambda: engine.runs("describe"), "the module is asked")
-    status, told = engine.end(number)
+    until(lambda: engine.runs("describe"), "the module describes itself")
+    status, stderr = engine.end(number)
     expected = {2: (130, "Canceled.\n"), 15: (143, "Terminated.\n"), 9: (-9, "")}
-    assert (status, told) == expected[number]
-    assert engine.left() == []
+    assert (status, stderr) == expected[number]
+    assert engine.leftovers() == []
 
 
 def test_a_kill_ends_a_process_that_is_not_tied_to_the_engine_yet(home: Path, tmp_path: Path) -> None:
@@ -152,31 +152,31 @@ def test_a_kill_ends_a_process_that_is_not_tied_to_the_engine_yet(home: Path, tm
     (tmp_path / "setpriv").chmod(0o755)
     path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     engine = Engine(home, ("functions",), cwd=hanging_module(tmp_path), environment=path).start()
-    until(lambda: engine.runs("setpriv", "describe"), "the module is about to be asked")
+    until(lambda: engine.runs("setpriv", "describe"), "the module is about to describe itself")
     engine.kill()
-    assert engine.left() == []
+    assert engine.leftovers() == []
 
 
 def full(home: Path, size: str) -> tuple[str, ...]:
-    """Return the words before a command that give it a small disk at `home`."""
+    """Return a command prefix that mounts a small disk at `home`."""
     mount = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
     return ("unshare", "--mount", "--propagation", "private", "--", "sh", "-c", mount, str(home))
 
 
-def test_a_full_disk_is_told_when_the_engine_opens(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_when_the_engine_opens(tmp_path: Path) -> None:
     engine = Engine(tmp_path, before=full(tmp_path, "20k")).start()
-    status, told = engine.end()
+    status, stderr = engine.end()
     assert status == 1
     assert re.fullmatch(
         r"Error: the disk is full \(writing.*\): free some .* `daggerw cache clear`.*\n"
         r"runbook: engine.store\n",
-        told,
+        stderr,
     )
-    assert engine.left() == []
+    assert engine.leftovers() == []
 
 
-def test_a_full_disk_is_told_by_whatever_meets_it(root: Path, tmp_path: Path) -> None:
-    with running(tmp_path, *full(tmp_path, "24m")) as engine:
+def test_a_full_disk_is_reported_by_each_operation_that_fails(root: Path, tmp_path: Path) -> None:
+    with run_engine(tmp_path, *full(tmp_path, "24m")) as engine:
         written = engine.container(root, execution("dd", "if=/dev/zero", "of=/f", "bs=1M", "count=99"))
         assert "the disk is full (" in message(written)
         made = engine.build(root, 'RUN ["/bin/dd", "if=/dev/zero", "of=/f", "bs=1M", "count=99"]')
@@ -184,11 +184,11 @@ def test_a_full_disk_is_told_by_whatever_meets_it(root: Path, tmp_path: Path) ->
 
 
 def test_without_a_network_what_is_cached_works_and_the_rest_names_its_host(home: Path, root: Path) -> None:
-    with running(home, *UNPLUGGED) as engine:
+    with run_engine(home, *UNPLUGGED) as engine:
         assert "errors" not in engine.container(root, 'withExec(args:["ls"]){stdout}')
-        wanted = message(engine.ask('{container{from(address:"some.test:5000/a/b:c"){sync}}}'))
+        wanted = message(engine.query('{container{from(address:"some.test:5000/a/b:c"){sync}}}'))
         assert "some.test:5000 can't be reached" in wanted
-        stand_in = message(engine.ask('{container{from(address:"registry:3.0.0"){sync}}}'))
+        stand_in = message(engine.query('{container{from(address:"registry:3.0.0"){sync}}}'))
         assert re.search(r"Debian's package mirror can't be reached \([\w.-]+\)", stand_in)
 
 
@@ -203,21 +203,21 @@ def test_a_stand_in_is_made_once_for_two_calls_and_for_all_its_names(root: Path,
     chain = f'{{container{{from(address:"debian:12"){{{UUID}}}}}}}'
     other = '{container{from(address:"debian:bookworm-slim"){sync}}}'
     with (
-        running(tmp_path, *UNPLUGGED, **environment) as one,
-        running(tmp_path, *UNPLUGGED, **environment) as two,
+        run_engine(tmp_path, *UNPLUGGED, **environment) as one,
+        run_engine(tmp_path, *UNPLUGGED, **environment) as two,
         ThreadPoolExecutor(2) as pool,
     ):
-        first, second = pool.map(lambda engine: engine.ask(chain), (one, two))
-        assert "errors" not in one.ask(other)
+        first, second = pool.map(lambda engine: engine.query(chain), (one, two))
+        assert "errors" not in one.query(other)
     assert "errors" not in first
     assert first == second
     assert made.read_text() == "\n"
 
 
 def test_a_call_does_not_wait_for_anothers_command(home: Path, root: Path) -> None:
-    engine = Engine(home).start().opened()
-    with asking(engine, root, "exec"):
-        with running(home) as other:
+    engine = Engine(home).start().wait_until_open()
+    with run_until_moment(engine, root, "exec"):
+        with run_engine(home) as other:
             assert "errors" not in other.container(root, execution("ls", "/bin"))
         engine.end(signal.SIGTERM)
 
@@ -228,8 +228,8 @@ def test_a_taken_port_is_refused_before_anything_starts(home: Path, tmp_path: Pa
         port = taken.getsockname()[1]
         words = ("call", "sources", "docker-build", "as-service", "up", "--ports", f"{port}:80")
         engine = Engine(home, words, cwd=tmp_path / "example").start()
-        status, told = engine.end()
-    assert (status, told.splitlines()[-2:]) == (
+        status, stderr = engine.end()
+    assert (status, stderr.splitlines()[-2:]) == (
         1,
         [
             f"Error: port {port} of this host can't be had (Address already in use): "
@@ -255,9 +255,9 @@ def test_up_leads_to_the_service_until_it_is_interrupted(home: Path, root: Path,
     assert engine.process.stderr is not None
     assert any("the service is up" in line for line in engine.process.stderr)
     assert httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).text == "served"
-    status, told = engine.end(signal.SIGINT)
-    assert (status, told.splitlines()[-1]) == (130, "Canceled.")
-    assert engine.left() == []
+    status, stderr = engine.end(signal.SIGINT)
+    assert (status, stderr.splitlines()[-1]) == (130, "Canceled.")
+    assert engine.leftovers() == []
 
 
 def test_only_the_user_may_look_into_the_cache(home: Path) -> None:
@@ -265,7 +265,7 @@ def test_only_the_user_may_look_into_the_cache(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "reason"),
     [
         ('host{directory(path:"/no/such"){entries}}', "/no/such: no such file or directory"),
         ('host{file(path:"/no/such"){contents}}', "/no/such: no such file or directory"),
@@ -273,14 +273,14 @@ def test_only_the_user_may_look_into_the_cache(home: Path) -> None:
         ('container{from(address:"host:port/name"){sync}}', "'host:port/name' is no image reference"),
     ],
 )
-def test_bad_input_is_told(bad: Engine, query: str, told: str) -> None:
-    assert told in message(bad.ask(f"{{{query}}}"))
+def test_bad_input_is_reported(bad: Engine, query: str, reason: str) -> None:
+    assert reason in message(bad.query(f"{{{query}}}"))
 
 
 @pytest.fixture(scope="module")
 def bad(home: Path) -> Iterator[Engine]:
-    """Return an engine that is only asked for what it can't do."""
-    with running(home) as engine:
+    """Return an engine for invalid queries."""
+    with run_engine(home) as engine:
         yield engine
 
 
@@ -290,7 +290,7 @@ def test_a_command_that_is_not_there_is_named(bad: Engine, root: Path) -> None:
     assert "no-such-command" in error["extensions"]["stderr"]
 
 
-def test_a_dockerfile_with_a_wrong_line_is_told(bad: Engine, root: Path) -> None:
+def test_a_dockerfile_with_a_wrong_line_is_reported(bad: Engine, root: Path) -> None:
     assert 'Unknown instruction: "NONSENSE"' in message(bad.build(root, "NONSENSE here"))
 
 

@@ -1,4 +1,4 @@
-"""Relays: a host's ports as a service, for sockets that listen anywhere."""
+"""Forwarding of a host's ports as a service."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from daggerw_engine.values.host_service import HostService
 
 
 @asynccontextmanager
-async def shouting() -> AsyncIterator[int]:
-    """A server of the host's that answers in capitals, once it was told all; yields its port."""
+async def serve_in_capitals() -> AsyncIterator[int]:
+    """Run a host server that replies in capitals after the end of the input; yields its port."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write((await reader.read()).upper())
@@ -43,8 +43,8 @@ async def said(port: int, text: bytes) -> bytes:
 
 
 def test_a_hosts_port_is_reached_through_the_service() -> None:
-    async def ask() -> list[bytes]:
-        async with shouting() as port:
+    async def exchange() -> list[bytes]:
+        async with serve_in_capitals() as port:
             service, inside = relay_to(port)
 
             async def listen(wanted: int) -> socket.socket:
@@ -55,11 +55,11 @@ def test_a_hosts_port_is_reached_through_the_service() -> None:
             async with forward_host_ports(service, listen):
                 return list(await asyncio.gather(said(own, b"one"), said(own, b"two" * 100_000)))
 
-    assert asyncio.run(ask()) == [b"ONE", b"TWO" * 100_000]
+    assert asyncio.run(exchange()) == [b"ONE", b"TWO" * 100_000]
 
 
 def test_who_comes_while_the_host_does_not_listen_is_hung_up_on() -> None:
-    async def ask() -> bytes:
+    async def exchange() -> bytes:
         with listener() as taken:
             port = taken.getsockname()[1]
         service, inside = relay_to(port)
@@ -70,12 +70,12 @@ def test_who_comes_while_the_host_does_not_listen_is_hung_up_on() -> None:
         async with forward_host_ports(service, listen):
             return await said(inside.getsockname()[1], b"")
 
-    assert asyncio.run(ask()) == b""
+    assert asyncio.run(exchange()) == b""
 
 
 def test_connections_end_with_the_service() -> None:
-    async def ask() -> bytes:
-        async with shouting() as port:
+    async def exchange() -> bytes:
+        async with serve_in_capitals() as port:
             service, inside = relay_to(port)
 
             async def listen(_: int) -> socket.socket:
@@ -94,7 +94,7 @@ def test_connections_end_with_the_service() -> None:
             writer.close()
             return left
 
-    assert asyncio.run(ask()) == b""
+    assert asyncio.run(exchange()) == b""
 
 
 def test_a_port_without_a_frontend_has_its_own_number_inside() -> None:

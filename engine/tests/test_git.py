@@ -1,4 +1,4 @@
-"""Git repositories: what Dagger's GitRepository says of a work tree, and that reading runs nothing of it."""
+"""Git repositories: Dagger's GitRepository of a work tree, read without running its programs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ AUTHOR = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for wh
 
 def git(folder: Path, *words: str) -> str:
     alone = {"GIT_CONFIG_GLOBAL": os.devnull, "PATH": os.environ["PATH"], **AUTHOR}
-    told = subprocess.run(["git", *words], cwd=folder, env=alone, check=True, capture_output=True, text=True)
-    return told.stdout.strip()
+    done = subprocess.run(["git", *words], cwd=folder, env=alone, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A repository with a tagged commit, a later one, and a work tree that was copied from elsewhere."""
+    """Return a repository with a tagged commit, a later one, and a copied work tree."""
     made = tmp_path / "made"
     made.mkdir()
     git(made, "init", "--quiet", "--initial-branch=main")
@@ -175,13 +175,13 @@ def test_a_folder_without_a_repository_of_its_own_is_refused(folder: Path, tmp_p
         Repository.at(other)
 
 
-def test_a_machine_without_git_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_git_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(EngineError, match="read with git: install it"):
         Repository.at(folder)
 
 
-def test_a_broken_repository_is_told_in_gits_words(folder: Path) -> None:
+def test_a_broken_repository_is_reported_in_gits_words(folder: Path) -> None:
     (folder / ".git/HEAD").write_text("nonsense")
     with pytest.raises(EngineError, match="^git for-each-ref failed: .*not a git repository"):
         ref(folder, "HEAD")

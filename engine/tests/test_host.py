@@ -1,4 +1,4 @@
-"""Needs of the host, named when they are missing."""
+"""Requirements on the host, with messages when they are missing."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from engine_fixtures import DISTRIBUTION
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives up what only root has")
 
 
-def started(
+def run_behind(
     *before: str, path: str = os.environ["PATH"], word: str = "cache"
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of the command line behind the words of another program."""
+    """Run the command line with a prefix that starts it by another program."""
     return subprocess.run(
         [*before, sys.executable, "-P", "-m", "daggerw_engine", word],
         env={"PATH": path, "PYTHONPATH": str(DISTRIBUTION)},
@@ -34,7 +34,7 @@ def started(
 def test_missing_programs_are_named_by_their_packages(tmp_path: Path) -> None:
     for name in ("buildah", "crun", "mmdebstrap", "unshare"):
         (tmp_path / name).symlink_to(shutil.which("true") or "")
-    done = started(path=str(tmp_path))
+    done = run_behind(path=str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "Error: the embedded engine needs the Debian packages iproute2 slirp4netns tini; run as root: "
@@ -53,19 +53,19 @@ def test_an_installation_of_packages_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_what_runs_no_container_needs_no_programs(tmp_path: Path) -> None:
-    assert started(path=str(tmp_path), word="version").returncode == 0
+    assert run_behind(path=str(tmp_path), word="version").returncode == 0
 
 
 @needs_root
 def test_a_container_without_mount_namespaces_is_refused() -> None:
-    done = started("setpriv", "--bounding-set=-sys_admin", "--")
+    done = run_behind("setpriv", "--bounding-set=-sys_admin", "--")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("daggerw: the embedded engine needs mount namespaces, which this container")
 
 
 @needs_root
-def test_a_user_without_subordinate_ids_is_told_how_to_get_some() -> None:
-    done = started("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--")
+def test_a_user_without_subordinate_ids_gets_a_command_that_adds_some() -> None:
+    done = run_behind("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--")
     assert (done.returncode, done.stdout) == (1, "")
     assert "needs root, or user namespaces with subordinate ids (" in done.stderr
     assert done.stderr.endswith("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 54321.\n")

@@ -19,7 +19,7 @@ from daggerw_engine.isolation.specification import (
     MASKED,
     Mounted,
     Process,
-    restricted,
+    restrict,
     specification,
     system_calls,
 )
@@ -29,8 +29,8 @@ DEBIANS = Path("/usr/share/containers/seccomp.json")
 PROCESS = Process(["true"], {"PATH": "/bin"}, "/")
 
 
-def allowed(rules: list[dict[str, Any]]) -> set[str]:
-    """Return the system calls that are allowed, perhaps with some arguments only."""
+def allowed_calls(rules: list[dict[str, Any]]) -> set[str]:
+    """Return the allowed system calls, including those allowed only with some arguments."""
     return {name for rule in rules if rule["action"] == "SCMP_ACT_ALLOW" for name in rule["names"]}
 
 
@@ -42,7 +42,7 @@ def test_no_system_call_is_allowed_that_debians_list_does_not_allow() -> None:
         return set(included.get("caps", [])) <= given and not set(excluded.get("caps", [])) & given
 
     debians = [rule for rule in json.loads(DEBIANS.read_text())["syscalls"] if fits(rule)]
-    assert allowed(system_calls()["syscalls"]) <= allowed(debians)
+    assert allowed_calls(system_calls()["syscalls"]) <= allowed_calls(debians)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_no_system_call_is_allowed_that_debians_list_does_not_allow() -> None:
     ],
 )
 def test_what_debians_list_allows_without_need_is_left_out(name: str) -> None:
-    assert name not in allowed(system_calls()["syscalls"])
+    assert name not in allowed_calls(system_calls()["syscalls"])
 
 
 def test_calls_that_make_namespaces_are_allowed_without_their_flags() -> None:
@@ -75,29 +75,29 @@ def test_an_unknown_machine_has_no_architecture_but_its_own() -> None:
 
 def test_a_specification_has_no_device_on_any_mount_of_the_host() -> None:
     mounts = [Mounted("/v", Path("/volume")), Mounted("/dev/mine", Path("/file")), Mounted("/t")]
-    told = specification(PROCESS, Path("/root"), mounts, processes=0)
-    bound = {each["destination"]: each["options"] for each in told["mounts"]}
+    config = specification(PROCESS, Path("/root"), mounts, processes=0)
+    bound = {each["destination"]: each["options"] for each in config["mounts"]}
     assert all("nodev" in bound[path] for path in ("/v", "/dev/mine", "/t", "/proc", "/sys", "/dev/shm"))
-    assert told["hooks"]["createContainer"][0]["args"][-1] == "/root"
+    assert config["hooks"]["createContainer"][0]["args"][-1] == "/root"
 
 
 def test_processes_are_limited_by_a_cgroup_or_a_resource_limit() -> None:
     def limits(processes: int) -> dict[str, int]:
-        told = specification(PROCESS, Path("/root"), [], processes=processes)
-        return {each["type"]: each["hard"] for each in told["process"]["rlimits"]}
+        config = specification(PROCESS, Path("/root"), [], processes=processes)
+        return {each["type"]: each["hard"] for each in config["process"]["rlimits"]}
 
     assert limits(0) == {"RLIMIT_CORE": 0}
     assert limits(7) == {"RLIMIT_CORE": 0, "RLIMIT_NPROC": 7}
 
 
 def test_the_shared_memory_has_a_limit_for_its_files() -> None:
-    told = specification(PROCESS, Path("/root"), [], processes=0)
-    bound = {each["destination"]: each["options"] for each in told["mounts"]}
+    config = specification(PROCESS, Path("/root"), [], processes=0)
+    bound = {each["destination"]: each["options"] for each in config["mounts"]}
     assert [path for path, options in bound.items() if "nr_inodes=16k" in options] == ["/dev/shm"]
 
 
 def buildahs() -> dict[str, Any]:
-    """Return a specification that asks for more than a container may have."""
+    """Return a specification with more rights than a container may have."""
     every = [f"CAP_{name}" for name in ("SYS_ADMIN", "MKNOD", "NET_RAW")]
     return {
         "root": {"path": "rootfs"},
@@ -120,23 +120,23 @@ def buildahs() -> dict[str, Any]:
 
 
 def test_a_foreign_specification_is_restricted_and_otherwise_kept() -> None:
-    told = restricted(buildahs(), Path("/bundle/rootfs"), processes=0)
-    assert told["process"]["args"] == ["true"]
-    assert told["process"]["capabilities"]["effective"] == list(CAPABILITIES)
-    assert told["process"]["capabilities"]["ambient"] == []
-    assert told["linux"]["maskedPaths"] == list(MASKED)
-    assert "devices" not in told["linux"]
-    assert told["linux"]["sysctl"] == {"net.ipv4.ip_forward": "1"}
-    assert {"type": "pid"} in told["linux"]["namespaces"]
-    assert {"type": "network", "path": "/n"} in told["linux"]["namespaces"]
-    assert [each["options"] for each in told["mounts"]] == [["rbind", "nodev"], ["nosuid"]]
+    config = restrict(buildahs(), Path("/bundle/rootfs"), processes=0)
+    assert config["process"]["args"] == ["true"]
+    assert config["process"]["capabilities"]["effective"] == list(CAPABILITIES)
+    assert config["process"]["capabilities"]["ambient"] == []
+    assert config["linux"]["maskedPaths"] == list(MASKED)
+    assert "devices" not in config["linux"]
+    assert config["linux"]["sysctl"] == {"net.ipv4.ip_forward": "1"}
+    assert {"type": "pid"} in config["linux"]["namespaces"]
+    assert {"type": "network", "path": "/n"} in config["linux"]["namespaces"]
+    assert [each["options"] for each in config["mounts"]] == [["rbind", "nodev"], ["nosuid"]]
 
 
 def test_buildahs_runtime_restricts_the_bundle_that_it_is_given(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(buildahs()))
     buildah_runtime.main("9", "create", "--bundle", str(tmp_path), "name")
-    told = json.loads((tmp_path / "config.json").read_text())
-    assert told == restricted(buildahs(), tmp_path / "rootfs", processes=9)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config == restrict(buildahs(), tmp_path / "rootfs", processes=9)
 
 
 def test_buildahs_runtime_enters_its_cgroup_before_it_creates_a_container(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_buildahs_runtime_enters_its_cgroup_before_it_creates_a_container(tmp_pa
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a file system in which nothing is mounted, so that its changes are in itself."""
+    """Return a file system without mounts, which contains its own changes."""
     folder = tmp_path / "root"
     (folder / "etc").mkdir(parents=True)
     return folder
@@ -188,8 +188,8 @@ def test_a_link_in_place_of_a_mount_points_folder_is_not_followed(root: Path, tm
 
 def test_a_cgroup_of_version_1_is_made_in_our_own(tmp_path: Path) -> None:
     (tmp_path / "pids").mkdir()
-    told = "9:cpu:/\n8:pids:/user/one\n0::/\n"
-    assert parents(told, "pids", tmp_path) == [tmp_path / "pids/user/one"]
+    text = "9:cpu:/\n8:pids:/user/one\n0::/\n"
+    assert parents(text, "pids", tmp_path) == [tmp_path / "pids/user/one"]
 
 
 def test_a_cgroup_of_version_2_is_made_where_children_can_be_limited(tmp_path: Path) -> None:

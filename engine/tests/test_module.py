@@ -139,13 +139,13 @@ def test_the_description_holds_what_the_code_says(catalogue: Catalogue) -> None:
     assert catalogue.constructor.arguments[0].ignore == ("*", "!source")
 
 
-def test_the_code_is_only_asked_again_when_it_has_changed(copy: Path, tmp_path: Path) -> None:
+def test_the_code_is_only_described_again_when_it_has_changed(copy: Path, tmp_path: Path) -> None:
     code = copy / "source/example.py"
     described = describe(copy, tmp_path)
-    asked = next((tmp_path / "types").iterdir())
-    before = asked.stat().st_mtime_ns
+    kept_types = next((tmp_path / "types").iterdir())
+    before = kept_types.stat().st_mtime_ns
     assert describe(copy, tmp_path) == described
-    assert asked.stat().st_mtime_ns == before
+    assert kept_types.stat().st_mtime_ns == before
     code.write_text(code.read_text().replace("Do nothing.", "Do very little."))
     assert describe(copy, tmp_path).objects["Example"].functions["nothing"].doc == "Do very little."
 
@@ -162,7 +162,7 @@ def test_the_code_is_only_asked_again_when_it_has_changed(copy: Path, tmp_path: 
         ),
     ],
 )
-def test_code_that_cannot_be_imported_is_told_with_its_line(
+def test_code_that_cannot_be_imported_is_reported_with_its_line(
     code: str, why: str, copy: Path, tmp_path: Path
 ) -> None:
     (copy / "source/example.py").write_text(code)
@@ -170,7 +170,7 @@ def test_code_that_cannot_be_imported_is_told_with_its_line(
         describe(copy, tmp_path)
 
 
-def test_a_module_that_ends_its_process_is_told(copy: Path, tmp_path: Path) -> None:
+def test_a_module_that_ends_its_process_is_reported(copy: Path, tmp_path: Path) -> None:
     (copy / "source/example.py").write_text("import os; os._exit(7)")
     with pytest.raises(ModuleError, match="its process ended with status 7 before it answered"):
         describe(copy, tmp_path)

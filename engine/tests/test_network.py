@@ -1,4 +1,4 @@
-"""The session's network, whose hosts come and go while others remember where they were."""
+"""Network of a session: hosts restart while others still have their MAC addresses cached."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ async def network(anyio_backend: str) -> AsyncIterator[Network]:
 
 
 async def test_a_service_that_comes_again_is_reached_by_those_who_remember_it(network: Network) -> None:
-    async with network.joined(ANOTHER) as client:
+    async with network.add_host(ANOTHER) as client:
         for _ in range(3):
-            async with network.joined(ADDRESS) as service:
+            async with network.add_host(ADDRESS) as service:
                 await network.connect(client, service)
                 with await service.namespace.listen("0.0.0.0", 8000):
                     reached = await client.namespace.connect(ADDRESS, 8000)
@@ -60,8 +60,8 @@ async def test_commands_do_not_reach_each_other_nor_the_module(network: Network)
 
 async def test_a_command_reaches_what_it_is_bound_to_and_no_other_service(network: Network) -> None:
     async with (
-        network.joined(ADDRESS) as bound,
-        network.joined(ANOTHER) as other,
+        network.add_host(ADDRESS) as bound,
+        network.add_host(ANOTHER) as other,
         network.command([bound]) as command,
     ):
         with await bound.namespace.listen("0.0.0.0", 80), await other.namespace.listen("0.0.0.0", 80):

@@ -1,4 +1,4 @@
-"""Paths: that what is given never leads out of the root that it is meant in."""
+"""Paths, which never lead out of their root."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from daggerw_engine.errors import PathError
-from daggerw_engine.files.paths import absolute, check_kind, existing, resolve_in
+from daggerw_engine.files.paths import absolute, check_kind, find_existing, resolve_in
 
 SECRET = "outside the root"
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A root with links of all kinds, beside a file that must not be reached."""
+    """Return a root with links of all kinds, beside a file that must not be reached."""
     (tmp_path / "secret").write_text(SECRET)
     root = tmp_path / "root"
     (root / "sub/deep").mkdir(parents=True)
@@ -56,14 +56,14 @@ def root(tmp_path: Path) -> Path:
 def test_no_path_leads_out_of_its_root(root: Path, path: str) -> None:
     assert resolve_in(root, path).is_relative_to(root)
     with pytest.raises(PathError, match="no such file or directory"):
-        existing(root, path)
+        find_existing(root, path)
 
 
 @pytest.mark.parametrize(
     "path", ["sub/file", "/sub/file", "inside", "relative", "slash/sub/file", "up/sub/file"]
 )
 def test_links_lead_where_they_would_for_a_process_in_the_root(root: Path, path: str) -> None:
-    assert existing(root, path).read_text() == "inside"
+    assert find_existing(root, path).read_text() == "inside"
 
 
 @pytest.mark.parametrize("path", ["", ".", "/", "..", "slash", "far", "sub/.."])
@@ -71,18 +71,18 @@ def test_nothing_lies_above_a_root(root: Path, path: str) -> None:
     assert resolve_in(root, path) == root
 
 
-def test_links_that_go_in_circles_are_told(root: Path) -> None:
+def test_a_cycle_of_links_is_reported(root: Path) -> None:
     with pytest.raises(PathError, match="too many levels of symbolic links in 'loop/file'"):
         resolve_in(root, "loop/file")
 
 
 def test_a_link_to_nothing_is_missing(root: Path) -> None:
     with pytest.raises(PathError, match="^dangling: no such file or directory$"):
-        existing(root, "dangling")
+        find_existing(root, "dangling")
 
 
 @pytest.mark.parametrize(("path", "directory"), [("sub/file", True), ("sub", False)])
-def test_a_path_of_another_kind_is_told(root: Path, path: str, directory: bool) -> None:
+def test_a_path_of_another_kind_is_reported(root: Path, path: str, directory: bool) -> None:
     with pytest.raises(PathError, match=f"path {path} is a .*, not a"):
         check_kind(root / path, path, directory=directory)
 

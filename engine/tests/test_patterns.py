@@ -1,4 +1,4 @@
-"""Patterns: what .dockerignore-like lists and .gitignore files leave of a folder."""
+"""Patterns of .dockerignore-like lists and .gitignore files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from daggerw_engine.files.listing import entries
 from daggerw_engine.files.patterns import Filter
 
 
-def made(folder: Path, *paths: str, **files: str) -> Path:
-    """Make empty files, and those with a text: gitignore is .gitignore, sub_gitignore is sub/.gitignore."""
+def make_files(folder: Path, *paths: str, **files: str) -> Path:
+    """Create empty files, and files with a text: gitignore is .gitignore, sub_gitignore is sub/.gitignore."""
     for path in paths:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).touch()
@@ -23,14 +23,14 @@ def made(folder: Path, *paths: str, **files: str) -> Path:
     return folder
 
 
-def kept(folder: Path, kept_: Filter) -> set[str]:
-    """The files that stay, without .gitignore files."""
+def kept_paths(folder: Path, kept_: Filter) -> set[str]:
+    """Return the kept files, without .gitignore files."""
     found = {path for path, entry in entries(folder, kept_) if not entry.is_dir()}
     return {path for path in found if not path.endswith(".gitignore")}
 
 
-def unignored(folder: Path) -> set[str]:
-    return kept(folder, Filter.of(gitignore=True).of_host(folder))
+def unignored_paths(folder: Path) -> set[str]:
+    return kept_paths(folder, Filter.of(gitignore=True).of_host(folder))
 
 
 PATHS = ("a.py", "b.txt", "app/a.py", "app/b.txt", "app/deep/a.py", "docs/b.txt")
@@ -61,7 +61,7 @@ PATHS = ("a.py", "b.txt", "app/a.py", "app/b.txt", "app/deep/a.py", "docs/b.txt"
 def test_patterns_are_those_of_a_dockerignore(
     tmp_path: Path, exclude: list[str], include: list[str], left: set[str]
 ) -> None:
-    assert kept(made(tmp_path, *PATHS), Filter.of(exclude, include)) == left
+    assert kept_paths(make_files(tmp_path, *PATHS), Filter.of(exclude, include)) == left
 
 
 @pytest.mark.parametrize(
@@ -81,52 +81,52 @@ def test_patterns_are_those_of_a_dockerignore(
     ],
 )
 def test_a_gitignore_leaves_what_git_leaves(tmp_path: Path, rules: str, left: set[str]) -> None:
-    made(tmp_path, *PATHS, gitignore=rules)
-    assert unignored(tmp_path) == left
+    make_files(tmp_path, *PATHS, gitignore=rules)
+    assert unignored_paths(tmp_path) == left
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
-    asked = ("git", "-C", tmp_path, "ls-files", "--others", "--exclude-standard")
-    told = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
-    assert set(told) - {".gitignore"} == left
+    command = ("git", "-C", tmp_path, "ls-files", "--others", "--exclude-standard")
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert set(listed) - {".gitignore"} == left
 
 
 def test_a_nearer_gitignore_goes_first(tmp_path: Path) -> None:
-    made(tmp_path, *PATHS, gitignore="*.py\n", app_gitignore="!a.py\n/b.txt\n")
-    assert unignored(tmp_path) == {"b.txt", "app/a.py", "app/deep/a.py", "docs/b.txt"}
+    make_files(tmp_path, *PATHS, gitignore="*.py\n", app_gitignore="!a.py\n/b.txt\n")
+    assert unignored_paths(tmp_path) == {"b.txt", "app/a.py", "app/deep/a.py", "docs/b.txt"}
 
 
 def test_a_rule_is_anchored_where_it_stands(tmp_path: Path) -> None:
-    made(tmp_path, *PATHS, app_gitignore="/a.py\n")
-    assert unignored(tmp_path) == set(PATHS) - {"app/a.py"}
+    make_files(tmp_path, *PATHS, app_gitignore="/a.py\n")
+    assert unignored_paths(tmp_path) == set(PATHS) - {"app/a.py"}
 
 
 def test_a_file_is_taken_back_from_an_ignored_folder_as_with_dagger(tmp_path: Path) -> None:
-    made(tmp_path, *PATHS, gitignore="app/\n!app/b.txt\n")
-    assert unignored(tmp_path) == {"a.py", "b.txt", "app/b.txt", "docs/b.txt"}
+    make_files(tmp_path, *PATHS, gitignore="app/\n!app/b.txt\n")
+    assert unignored_paths(tmp_path) == {"a.py", "b.txt", "app/b.txt", "docs/b.txt"}
 
 
 def test_an_ignored_folder_is_not_even_looked_into(tmp_path: Path) -> None:
-    made(tmp_path, *PATHS, gitignore="app/\n", app_gitignore="!*\n")
-    assert unignored(tmp_path) == {"a.py", "b.txt", "docs/b.txt"}
+    make_files(tmp_path, *PATHS, gitignore="app/\n", app_gitignore="!*\n")
+    assert unignored_paths(tmp_path) == {"a.py", "b.txt", "docs/b.txt"}
 
 
 def test_rules_above_a_folder_count_up_to_its_repository(tmp_path: Path) -> None:
-    made(tmp_path, ".git/HEAD", *PATHS, gitignore="/app/deep\na.py\n", app_gitignore="!/a.py\n")
-    assert unignored(tmp_path / "app") == {"a.py", "b.txt"}
+    make_files(tmp_path, ".git/HEAD", *PATHS, gitignore="/app/deep\na.py\n", app_gitignore="!/a.py\n")
+    assert unignored_paths(tmp_path / "app") == {"a.py", "b.txt"}
 
 
 def test_without_a_repository_nothing_above_a_folder_counts(tmp_path: Path) -> None:
-    made(tmp_path, *PATHS, gitignore="a.py\n")
-    assert unignored(tmp_path / "app") == {"a.py", "b.txt", "deep/a.py"}
+    make_files(tmp_path, *PATHS, gitignore="a.py\n")
+    assert unignored_paths(tmp_path / "app") == {"a.py", "b.txt", "deep/a.py"}
 
 
 def test_lists_count_on_top_of_a_gitignore(tmp_path: Path) -> None:
-    made(tmp_path, *PATHS, gitignore="*.txt\n")
-    assert kept(tmp_path, Filter.of(["app/deep"], ["app", "docs"], gitignore=True)) == {"app/a.py"}
+    make_files(tmp_path, *PATHS, gitignore="*.txt\n")
+    assert kept_paths(tmp_path, Filter.of(["app/deep"], ["app", "docs"], gitignore=True)) == {"app/a.py"}
 
 
-def test_a_gitignore_says_nothing_unless_asked(tmp_path: Path) -> None:
-    made(tmp_path, *PATHS, gitignore="*\n")
-    assert kept(tmp_path, Filter.of()) == set(PATHS)
+def test_a_gitignore_counts_only_on_request(tmp_path: Path) -> None:
+    make_files(tmp_path, *PATHS, gitignore="*\n")
+    assert kept_paths(tmp_path, Filter.of()) == set(PATHS)
 
 
 def test_filters_that_differ_have_different_keys() -> None:

@@ -1,4 +1,4 @@
-"""Progress as a person sees it: on a terminal, through a pipe, quietly; never a secret."""
+"""Progress display: on a terminal, in a pipe, quietly, without secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from daggerw_engine.progress import Mode, Progress
 
 
 class Terminal(io.StringIO):
-    """A terminal that remembers all that was written to it, and says when it is redrawn."""
+    """Terminal that records its input and signals each redraw."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Terminal(io.StringIO):
 
 
 def screen(written: str) -> list[str]:
-    """Return the lines that are left on a terminal: it knows "up N lines" and "clear to the end"."""
+    """Return the visible lines of a terminal that supports "up N lines" and "clear to the end"."""
     lines = [""]
     for text, up in re.findall(r"([^\x1b\n]+|\n)|\x1b\[(\d+)F\x1b\[J", re.sub(r"\x1b\[\d+m", "", written)):
         if up:
@@ -54,7 +54,7 @@ def test_through_a_pipe_each_step_is_one_line_when_it_ends() -> None:
     with progress.step("upload  a\n folder"):
         assert stream.getvalue() == ""
     with progress.step("exec make") as step:
-        step.cached()
+        step.mark_cached()
     assert [shown(line) for line in stream.getvalue().splitlines()] == [
         "done       0.0s  upload a folder",
         "cached     0.0s  exec make",
@@ -108,7 +108,7 @@ def test_many_running_steps_are_counted() -> None:
 
 
 @pytest.mark.parametrize(("mode", "left"), [("quiet", ["a note"]), ("silent", [])])
-def test_fewer_lines_are_left_when_asked_for(mode: Mode, left: list[str]) -> None:
+def test_fewer_lines_are_left_on_request(mode: Mode, left: list[str]) -> None:
     for stream in (io.StringIO(), Terminal()):
         progress = Progress(stream, mode)
         with progress.step("exec make"):
@@ -143,7 +143,7 @@ def test_secrets_are_never_shown() -> None:
     progress.scrub.hide("hunter2\n")
     with progress.step("exec login hunter2"):
         progress.note("for hunter2")
-        progress.show("told hunter2\n")
+        progress.show("printed hunter2\n")
     assert "hunter2" not in stream.getvalue()
     assert stream.getvalue().count("***") == 3
 
@@ -154,7 +154,7 @@ def test_a_step_that_waits_for_its_turn_is_queued_and_its_seconds_begin_with_it(
     with progress.step("exec make", "queued") as step:
         progress.note("a note")
         assert screen(terminal.getvalue())[-1].startswith("queued ")
-        step.begin()
+        step.mark_running()
         progress.note("a note")
         assert shown(screen(terminal.getvalue())[-1]) == "running    0.0s  exec make"
     assert shown(screen(terminal.getvalue())[-1]) == "done       0.0s  exec make"
@@ -175,7 +175,7 @@ def test_on_a_terminal_a_running_step_shows_the_last_whole_line_of_its_command()
 
 
 class Pipe(io.StringIO):
-    """A pipe that says when something was written to it."""
+    """Pipe that signals each write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,7 +191,7 @@ class Pipe(io.StringIO):
 def test_through_a_pipe_a_running_step_has_a_line_whenever_its_command_says_something_new(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(progress_module, "TELL_SECONDS", 0.01)
+    monkeypatch.setattr(progress_module, "REPORT_SECONDS", 0.01)
     pipe = Pipe()
     with Progress(pipe).step("exec pytest") as step:
         for line in ("1/9, 0 failed", "2/9, 1 failed"):

@@ -1,6 +1,6 @@
-"""README's beginning in an empty folder, done as it says, on the packages that an index has today.
+"""README's first steps in an empty folder, with the current packages of an index.
 
-Takes half a minute, as it installs them.
+Takes half a minute, as it installs the packages.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root"
 
 
 def files() -> dict[str, str]:
-    """Return the files that it shows, by the names before them."""
+    """Return the files in README, by the names before them."""
     return dict(re.findall(r"`([\w.]+)`[^`]*:\n\n```\w+\n(.*?)```", BEGINNING, re.DOTALL))
 
 
 def commands() -> list[tuple[str, str]]:
-    """Return the commands that it shows, each with its output."""
+    """Return the commands in README, each with its output."""
     shown = "".join(re.findall(r"```console\n(.*?)```", BEGINNING, re.DOTALL))
     return re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", shown, re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""Fields that the engine doesn't have are refused by name, wherever they are queried."""
+"""Refusal by name of unoffered fields, at every position in a query."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_an_argument_that_says_what_is_so_anyway_is_no_reason_to_refuse() -> Non
     assert "errors" not in answer
 
 
-def test_the_schema_is_told_whole_and_kept(tmp_path: Path) -> None:
+def test_the_schema_is_returned_whole_and_kept(tmp_path: Path) -> None:
     api = Api(Evaluation({}), Secrets(Path()), ObjectIds(), tmp_path)
     first, again = (asyncio.run(api.execute(None, "{__schema {types {name}}}")) for _ in range(2))  # type: ignore[arg-type]
     assert {"name": "LLM"} in first["data"]["__schema"]["types"]
@@ -65,7 +65,7 @@ def test_the_schema_is_told_whole_and_kept(tmp_path: Path) -> None:
         ("value", "ImageLayerCompression.Zstd"),
     ],
 )
-def test_a_module_that_asks_for_more_than_is_offered_is_told_so(run: Run, part: str, what: str) -> None:
+def test_a_module_that_uses_an_unoffered_part_gets_an_error(run: Run, part: str, what: str) -> None:
     called = run("call", "beyond", "--part", part)
     assert called.returncode == 1
     assert f"{what} {SENTENCE}" in called.stderr

@@ -1,4 +1,4 @@
-"""Results: kept whole or not at all, and one step at a time for each key."""
+"""Results: stored atomically, with one step at a time for each key."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_killed_session_holds_nothing(results: Results) -> None:
         async with results.alone("key"):
             pass
 
-    async def refused() -> None:
+    async def take_within_50_ms() -> None:
         async with asyncio.timeout(0.05):
             await take()
 
@@ -122,6 +122,6 @@ def test_a_killed_session_holds_nothing(results: Results) -> None:
         assert other.stdout
         assert other.stdout.readline() == b"held\n"
         with pytest.raises(TimeoutError):
-            asyncio.run(refused())
+            asyncio.run(take_within_50_ms())
         other.send_signal(signal.SIGKILL)
-        asyncio.run(asyncio.wait_for(take(), 5))
+        asyncio.run(asyncio.wait_for(take(), 60))

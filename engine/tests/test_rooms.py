@@ -1,4 +1,4 @@
-"""Directions of imports in the engine, those for types alone included: no room knows one above it."""
+"""Directions of imports in the engine, including those for types only: no room imports one above it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from engine_fixtures import DISTRIBUTION
 
 PACKAGE = DISTRIBUTION / "daggerw_engine"
-# From the lowest: what stands in the package itself, then its folders.
+# From the lowest: the package's own modules, then its folders.
 ROOMS = ["", "files", "isolation", "values", "store", "run"]
 ROOMS += ["api.clients", "api.fields", "api.queries", "api"]
 ROOMS += ["command.modules", "command.arguments", "command.calls", "command"]
@@ -30,20 +30,20 @@ MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imports(name: str) -> set[str]:
-    """Return the modules that one imports, wherever in it and for whatever."""
+    """Return the modules that a module imports, at any position and for any purpose."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
-            told = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {each if each in MODULES else str(node.module) for each in told}
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {each if each in MODULES else str(node.module) for each in names}
     return found
 
 
 def room_of(name: str) -> int:
-    """Return how high a module's room lies; a package's own name is its room's."""
+    """Return the level of a module's room; a package's own name is its room's."""
     room = name.removeprefix("daggerw_engine").removeprefix(".")
     while room not in ROOMS:
         room = room.rpartition(".")[0]

@@ -1,4 +1,4 @@
-"""Limits of what the engine shows and gives away: secrets, the host, other sessions' work, and the disk."""
+"""Safety of secrets, the host, other sessions' work, and the disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import pytest
 
 from daggerw_engine.errors import CacheInUseError
 from daggerw_engine.store.cache import clear, prune
-from engine_process import DISTRIBUTION, Engine, children, running, small_root, until, words_of
+from engine_process import DISTRIBUTION, Engine, children, run_engine, small_root, until, words_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 TOKEN = "a-token-of-this-engine-alone"
@@ -36,18 +36,18 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with running(tmp_path_factory.mktemp("home"), TOKEN=TOKEN) as engine:
+    with run_engine(tmp_path_factory.mktemp("home"), TOKEN=TOKEN) as engine:
         yield engine
 
 
 def of(answer: dict[str, Any], *fields: str) -> Any:
-    """Return a value deep in an answer; AssertionError when there are errors."""
+    """Return a nested value of a response; AssertionError when it has errors."""
     assert "errors" not in answer, answer["errors"]
     return functools.reduce(operator.getitem, fields, answer["data"]["container"]["withDirectory"])
 
 
 def secret_of(engine: Engine) -> str:
-    found: str = engine.ask('{secret(uri:"env://TOKEN"){id}}')["data"]["secret"]["id"]
+    found: str = engine.query('{secret(uri:"env://TOKEN"){id}}')["data"]["secret"]["id"]
     return found
 
 
@@ -62,7 +62,7 @@ def shell(script: str, fields: str, expect: str = "SUCCESS") -> str:
 
 
 def holds(folder: Path, text: str) -> list[Path]:
-    """Return the files below a folder that hold a text, plain or in Base64, also inside of archives."""
+    """Return the files below a folder that contain a text, plain or in Base64, also inside archives."""
     signs = [text.encode(), base64.b64encode(text.encode())]
     found = []
     for path in (each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()):
@@ -88,13 +88,13 @@ def test_a_secret_is_shown_as_stars_and_kept_nowhere(engine: Engine, root: Path)
 
 
 def test_a_dockerfiles_secret_is_kept_nowhere(engine: Engine, root: Path) -> None:
-    named = engine.ask(f'{{setSecret(name:"token",plaintext:"{TOKEN}"){{id}}}}')["data"]["setSecret"]["id"]
+    named = engine.query(f'{{setSecret(name:"token",plaintext:"{TOKEN}"){{id}}}}')["data"]["setSecret"]["id"]
     run = "RUN --mount=type=secret,id=token cat /run/secrets/token && ls /run/secrets > /seen"
     text = json.dumps(f"FROM scratch\nCOPY root /\n{run}\n")
-    source = engine.ask(f'{{host{{directory(path:"{root}"){{id}}}}}}')["data"]["host"]["directory"]["id"]
+    source = engine.query(f'{{host{{directory(path:"{root}"){{id}}}}}}')["data"]["host"]["directory"]["id"]
     build = f'dockerBuild(secrets:["{named}"]){{file(path:"/seen"){{contents}}}}'
     files = f'withDirectory(path:"/root",source:"{source}"){{withNewFile(path:"Dockerfile",contents:{text})'
-    answer = engine.ask(f"{{directory{{{files}{{{build}}}}}}}}}")
+    answer = engine.query(f"{{directory{{{files}{{{build}}}}}}}}}")
     built = answer["data"]["directory"]["withDirectory"]["withNewFile"]["dockerBuild"]
     assert built["file"]["contents"] == "token\n"
     assert holds(engine.cache, TOKEN) == []
@@ -103,14 +103,14 @@ def test_a_dockerfiles_secret_is_kept_nowhere(engine: Engine, root: Path) -> Non
 def test_a_secret_is_in_no_argument_list(engine: Engine, root: Path) -> None:
     chain = with_secrets(secret_of(engine), shell("sleep 1004", "sync"))
 
-    def sleeping() -> list[int]:
+    def find_sleeping() -> list[int]:
         return [pid for pid in children(engine.process.pid) if words_of(pid) == "sleep 1004 "]
 
-    with ThreadPoolExecutor(1) as asked:
-        answer = asked.submit(lambda: engine.container(root, chain))
-        until(lambda: bool(sleeping()), "the command runs")  # and not only the shell that starts it
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(lambda: engine.container(root, chain))
+        until(lambda: bool(find_sleeping()), "the command runs")  # and not only the shell that starts it
         seen = [words_of(pid) for pid in children(engine.process.pid)]
-        for pid in sleeping():
+        for pid in find_sleeping():
             os.kill(pid, signal.SIGTERM)
         assert answer.result()["errors"][0]["extensions"]["exitCode"] == 128 + signal.SIGTERM
     assert seen
@@ -121,11 +121,11 @@ def test_a_command_has_an_ordinary_containers_rights_and_no_more(engine: Engine,
     wanted = "Cap*|Seccomp:*|NoNew*"
     script = f"while read line; do case $line in {wanted}) echo $line;; esac; done </proc/self/status"
     answer = engine.container(root, shell(script, "stdout"))
-    told = of(answer, "withExec", "stdout").splitlines()
+    lines = of(answer, "withExec", "stdout").splitlines()
     none, ordinary = "0" * 16, "00000000a00405fb"  # what Docker gives, without NET_RAW and MKNOD
     capabilities = {"Inh": none, "Prm": ordinary, "Eff": ordinary, "Bnd": ordinary, "Amb": none}
     given = [f"Cap{kind}: {expected}" for kind, expected in capabilities.items()]
-    assert told == [*given, "NoNewPrivs: 0", "Seccomp: 2"]
+    assert lines == [*given, "NoNewPrivs: 0", "Seccomp: 2"]
 
 
 @pytest.mark.parametrize("path", ["/../../../escaped", "/to-etc/escaped"])
@@ -142,7 +142,7 @@ def test_a_path_does_not_leave_its_container(engine: Engine, root: Path, path: s
 
 
 def test_what_was_mounted_leaves_no_trace(engine: Engine, root: Path) -> None:
-    cache = engine.ask('{cacheVolume(key:"v"){id}}')["data"]["cacheVolume"]["id"]
+    cache = engine.query('{cacheVolume(key:"v"){id}}')["data"]["cacheVolume"]["id"]
     mounted = f'withMountedCache(path:"/new/cache",cache:"{cache}"){{{shell("ls /new", "rootfs{entries}")}}}'
     answer = engine.container(root, mounted)
     left = of(answer, "withMountedCache", "withExec", "rootfs", "entries")
@@ -159,7 +159,7 @@ def test_a_container_may_have_more_layers_than_an_overlay(engine: Engine, root: 
 
 def test_only_the_user_may_look_into_a_session(engine: Engine) -> None:
     kept = [engine.cache, *engine.cache.glob("sessions/*"), engine.cache / "salt"]
-    engine.ask('{setSecret(name:"x",plaintext:"y"){id}}')
+    engine.query('{setSecret(name:"x",plaintext:"y"){id}}')
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) & 0o077 for path in kept if path.is_dir()}
     assert set(modes.values()) == {0}
     assert stat.S_IMODE((engine.cache / "salt").stat().st_mode) == 0o600
@@ -170,23 +170,23 @@ def size(folder: Path) -> int:
 
 
 def test_what_was_used_longest_ago_is_pruned_and_made_again(root: Path, tmp_path: Path) -> None:
-    def made(engine: Engine, name: str) -> str:
+    def make_chain(engine: Engine, name: str) -> str:
         script = f"dd if=/dev/zero of=/{name} bs=1M count=8 && cat /proc/sys/kernel/random/uuid"
-        told = engine.container(root, shell(script, "stdout"))
-        return str(of(told, "withExec", "stdout"))
+        answer = engine.container(root, shell(script, "stdout"))
+        return str(of(answer, "withExec", "stdout"))
 
-    with running(tmp_path) as engine:
-        old, young = made(engine, "old"), made(engine, "young")
-    with running(tmp_path) as engine:
-        assert made(engine, "young") == young
+    with run_engine(tmp_path) as engine:
+        old, young = make_chain(engine, "old"), make_chain(engine, "young")
+    with run_engine(tmp_path) as engine:
+        assert make_chain(engine, "young") == young
     cache = tmp_path / "daggerw"
     asyncio.run(prune(cache, bound=size(cache) - 1))
-    with running(tmp_path) as engine:
-        assert (made(engine, "young") == young, made(engine, "old") == old) == (True, False)
+    with run_engine(tmp_path) as engine:
+        assert (make_chain(engine, "young") == young, make_chain(engine, "old") == old) == (True, False)
     clear(cache, volumes=True)
     assert size(cache) < 100_000
-    with running(tmp_path) as engine:
-        assert made(engine, "young") != young
+    with run_engine(tmp_path) as engine:
+        assert make_chain(engine, "young") != young
 
 
 def test_nothing_is_pruned_while_a_session_lives(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""The whole schema is what dagger-io was generated from, and what is offered a part of it."""
+"""Schemas: dagger-io was generated from the whole one, and the offered one is a part of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def in_client(name: str) -> Any:
 
 @cache
 def methods(type_name: str) -> dict[str, Any]:
-    """Return the methods of dagger-io's class for a type, by the fields that they ask for."""
+    """Return the methods of dagger-io's class for a type, by the fields that they query."""
     found = {}
     for method in filter(inspect.isfunction, map(inspect.unwrap, vars(in_client(type_name)).values())):
         if selected := SELECTED.search(inspect.getsource(method)):
@@ -44,7 +44,7 @@ def methods(type_name: str) -> dict[str, Any]:
 
 
 def python_type(type_: Any, expected: str = "") -> Any:
-    """Return how dagger-io writes a GraphQL type; `expected` is the object that an ID stands for."""
+    """Return dagger-io's notation of a GraphQL type; `expected` is the object type of an ID."""
     if not isinstance(type_, graphql.GraphQLNonNull):
         return python_type(graphql.GraphQLNonNull(type_), expected) | None
     inner = type_.of_type
@@ -55,8 +55,8 @@ def python_type(type_: Any, expected: str = "") -> Any:
     return SCALARS.get(inner.name) or in_client(inner.name)
 
 
-def written(hint: Any) -> str:
-    """Return a hint as text in which a class is its name, whether it is known already or not."""
+def format_hint(hint: Any) -> str:
+    """Return a type hint as text, with each class, also a forward reference, as its name."""
     text = f"<class '{hint.__name__}'>" if isinstance(hint, type) and not get_args(hint) else str(hint)
     return re.sub(r"(?:dagger\.(?:client\.\w+\.)?)", "", FORWARD.sub(lambda m: m[1] or m[2], text))
 
@@ -68,7 +68,7 @@ def expected_type(node: Any) -> str:
 
 
 def default(argument: Any) -> Any:
-    """Return an argument's default value as dagger-io has it."""
+    """Return an argument's default value in dagger-io."""
     if argument.ast_node.default_value is None:
         return inspect.Parameter.empty if isinstance(argument.type, graphql.GraphQLNonNull) else None
     value = graphql.value_from_ast(argument.ast_node.default_value, argument.type)
@@ -94,7 +94,7 @@ def test_a_field_is_as_dagger_has_it(type_name: str, name: str, field: graphql.G
     returned = field.type
     if isinstance(returned, graphql.GraphQLObjectType):  # of which the client only finds out later
         returned = graphql.GraphQLNonNull(returned)
-    assert written(hints["return"]) == written(python_type(returned, expected_type(field.ast_node)))
+    assert format_hint(hints["return"]) == format_hint(python_type(returned, expected_type(field.ast_node)))
     inspected = inspect.signature(method).parameters
     theirs = {words[0]: words[2] for words in ARGUMENT.findall(inspect.getsource(method))}
     for argument_name, argument in field.args.items():
@@ -102,7 +102,7 @@ def test_a_field_is_as_dagger_has_it(type_name: str, name: str, field: graphql.G
         wanted = python_type(argument.type, expected_type(argument.ast_node))
         if default(argument) is not inspect.Parameter.empty:
             wanted |= None
-        assert written(hints[parameter.name]) == written(wanted), argument_name
+        assert format_hint(hints[parameter.name]) == format_hint(wanted), argument_name
         assert parameter.default == default(argument), argument_name
     required = {
         name for name, python in theirs.items() if inspected[python].default is inspect.Parameter.empty
@@ -138,8 +138,8 @@ def test_an_object_promises_what_its_interfaces_do() -> None:
         assert promised <= set(type_.fields), name
 
 
-def offered(attribute: str) -> list[str]:
-    """Return the names of what is offered and has fields, or values."""
+def offered_names(attribute: str) -> list[str]:
+    """Return the names of the offered types that have fields, or values."""
     return [
         name
         for name, type_ in OFFERED.type_map.items()
@@ -147,7 +147,7 @@ def offered(attribute: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", offered("fields"))
+@pytest.mark.parametrize("name", offered_names("fields"))
 def test_what_is_offered_is_part_of_the_whole(name: str) -> None:
     ours: Any = OFFERED.type_map[name]
     whole: Any = SCHEMA.type_map[name]
@@ -159,6 +159,6 @@ def test_what_is_offered_is_part_of_the_whole(name: str) -> None:
             assert (str(argument.type), default(argument)) == (str(theirs.type), default(theirs)), field_name
 
 
-@pytest.mark.parametrize("name", offered("values"))
+@pytest.mark.parametrize("name", offered_names("values"))
 def test_an_offered_enum_has_no_other_values(name: str) -> None:
     assert set(OFFERED.type_map[name].values) <= set(SCHEMA.type_map[name].values)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Secrets: their providers, their keys, and that nothing shows them."""
+"""Secrets: their providers, their keys, and their absence from all output."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def test_what_is_no_uri_is_refused_unshown(secrets: Secrets) -> None:
 
 def test_the_key_counts_the_plaintext_alone(secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_TOKEN", PLAIN)
-    named = secrets.set("token", secrets.hidden(PLAIN))
-    assert named.key == of(secrets, "env:A_TOKEN").key != secrets.hidden("other").id
+    named = secrets.set("token", secrets.hide(PLAIN))
+    assert named.key == of(secrets, "env:A_TOKEN").key != secrets.hide("other").id
 
 
 def test_a_cache_key_stands_for_any_plaintext(secrets: Secrets) -> None:
@@ -103,20 +103,20 @@ def test_a_cache_key_stands_for_any_plaintext(secrets: Secrets) -> None:
 def test_a_key_differs_between_caches_and_stays_within_one(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    keys = [Secrets(tmp_path / name).hidden(PLAIN).id for name in ("a", "a", "b")]
+    keys = [Secrets(tmp_path / name).hide(PLAIN).id for name in ("a", "a", "b")]
     assert keys[0] == keys[1] != keys[2]
     assert stat.S_IMODE((tmp_path / "a/salt").stat().st_mode) == 0o600
 
 
 def test_sessions_that_race_for_the_salt_get_one(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        keys = set(pool.map(lambda _: Secrets(tmp_path).hidden(PLAIN).id, range(8)))
+        keys = set(pool.map(lambda _: Secrets(tmp_path).hide(PLAIN).id, range(8)))
     assert len(keys) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["salt"]
 
 
 def test_nothing_shows_a_plaintext(secrets: Secrets, tmp_path: Path) -> None:
-    hidden = secrets.hidden(PLAIN)
+    hidden = secrets.hide(PLAIN)
     call = Call.to("Secret", "setSecret", {"name": "token", "plaintext": hidden}, ROOT)
     assert PLAIN not in f"{hidden!r} {secrets.set('token', hidden)!r} {call!r}"
     assert all(PLAIN.encode() not in file.read_bytes() for file in tmp_path.iterdir())
@@ -124,6 +124,6 @@ def test_nothing_shows_a_plaintext(secrets: Secrets, tmp_path: Path) -> None:
 
 def test_equal_plaintexts_are_one_call(secrets: Secrets) -> None:
     def call(text: str) -> str:
-        return Call.to("Secret", "setSecret", {"name": "n", "plaintext": secrets.hidden(text)}, ROOT).id
+        return Call.to("Secret", "setSecret", {"name": "n", "plaintext": secrets.hide(text)}, ROOT).id
 
     assert call(PLAIN) == call(PLAIN) != call("other")

@@ -1,4 +1,4 @@
-"""The table of substitute base images: which entry a reference takes, and what a module adds to it."""
+"""Table of stand-ins: entries of references, and a module's own entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trees: what an upload reads, copies and links, and what a tree's name stands for."""
+"""Trees: reads, copies and links of an upload, and the content behind a tree's name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = {"a.txt": "a", "sub/b.txt": "b", "sub/deep/c.txt": "c", "sub/empty": "",
 
 
 def listing_of(folder: Path) -> Listing:
-    """Return the list of all that is below a folder, each file read."""
+    """Return the list of a folder's whole content, with each file read."""
     return Listing.of((head_of(entry, file_digest), path) for path, entry in entries(folder))
 
 
@@ -47,7 +47,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of what uploads read; all of a folder counts as old enough to be remembered."""
+    """Return the names of files that uploads read; all files count as old enough for a stored stamp."""
     names: list[str] = []
 
     def take(entry: Entry, target: str) -> str:
@@ -151,13 +151,13 @@ def test_a_file_changed_within_the_clocks_tick_is_read_again(trees: Trees, sourc
 @pytest.mark.parametrize(("stamp", "racy"), [(-1, False), (0, True), (5, True)])
 def test_a_stamp_is_trusted_when_it_is_older_than_a_tick(stamp: int, racy: bool) -> None:
     now = 10**18 + 1
-    assert upload._racy(f"{now - upload.TICK + 1 + stamp} 0 0 0", now) is racy
+    assert upload._is_racy(f"{now - upload.TICK + 1 + stamp} 0 0 0", now) is racy
 
 
 def test_a_stamp_of_whole_seconds_must_be_older(trees: Trees) -> None:
     now = 10**18
-    assert upload._racy(f"{now - upload.SECOND} 0 0 0", now)
-    assert not upload._racy(f"{now - 3 * upload.SECOND} 0 0 0", now)
+    assert upload._is_racy(f"{now - upload.SECOND} 0 0 0", now)
+    assert not upload._is_racy(f"{now - 3 * upload.SECOND} 0 0 0", now)
 
 
 def test_an_upload_whose_last_tree_is_gone_reads_all(trees: Trees, source: Path, taken: list[str]) -> None:
@@ -233,15 +233,15 @@ def test_folders_that_a_filter_empties_go(trees: Trees, source: Path) -> None:
 
 def test_forced_times_count(trees: Trees, source: Path) -> None:
     plain = trees.upload(source)
-    timed = trees.timed(plain, 7)
-    assert timed.digest != plain.digest != trees.timed(plain, 8).digest
-    assert timed.listing.untimed == plain.listing
+    timed = trees.force_time(plain, 7)
+    assert timed.digest != plain.digest != trees.force_time(plain, 8).digest
+    assert timed.listing.without_times == plain.listing
     assert {file.lstat().st_mtime for file in timed.on_disk.rglob("*")} == {7}
     assert (plain.on_disk / "a.txt").stat().st_mtime != 7
 
 
 def test_forced_times_still_count_after_a_change(trees: Trees, source: Path) -> None:
-    folder = trees.copy(trees.timed(trees.upload(source), 7))
+    folder = trees.copy(trees.force_time(trees.upload(source), 7))
     write_new(folder / "sub/b.txt", "B", 0o644)
     heads = trees.adopt(folder).listing.heads
     assert (heads["sub"][:3], heads["a.txt"][:3], heads["sub/b.txt"][:2]) == ("d@7", "f@7", "f ")
@@ -249,7 +249,7 @@ def test_forced_times_still_count_after_a_change(trees: Trees, source: Path) -> 
 
 def test_a_files_forced_time_counts(trees: Trees, source: Path) -> None:
     file = trees.upload(source).below("a.txt")
-    timed = trees.timed(file, 7)
+    timed = trees.force_time(file, 7)
     assert (timed.on_disk.stat().st_mtime, timed.on_disk.name) == (7, "a.txt")
     assert timed.key != file.key
 
@@ -335,10 +335,10 @@ def test_many_files_are_linked_each_to_its_own(trees: Trees, tmp_path: Path, tak
 
 
 @pytest.fixture
-def merged(tmp_path: Path) -> Callable[[Path, str], tuple[Path, Path]]:
-    """Run a script in an overlay on a folder; returns what the overlay shows, as a copy, and what changed."""
+def run_in_overlay(tmp_path: Path) -> Callable[[Path, str], tuple[Path, Path]]:
+    """Return a function that runs a script in an overlay on a folder; it returns a copy and the changes."""
 
-    def merged(lower: Path, script: str) -> tuple[Path, Path]:
+    def run_in_overlay(lower: Path, script: str) -> tuple[Path, Path]:
         shown, changed, work, root = (tmp_path / name for name in ("shown", "changed", "work", "root"))
         for folder in (changed, work, root):
             folder.mkdir()
@@ -347,16 +347,16 @@ def merged(tmp_path: Path) -> Callable[[Path, str], tuple[Path, Path]]:
         subprocess.run(["unshare", "--mount", "sh", "-ec", steps], check=True)
         return shown, changed
 
-    return merged
+    return run_in_overlay
 
 
 def test_what_an_overlay_left_shares_the_files_that_it_did_not_change(
-    trees: Trees, source: Path, merged: Callable[[Path, str], tuple[Path, Path]]
+    trees: Trees, source: Path, run_in_overlay: Callable[[Path, str], tuple[Path, Path]]
 ) -> None:
     base = trees.upload(source)
     script = "echo b > sub/b.txt; rm a.txt; mv sub/deep sub/moved; chmod 600 other/empty; echo n > new"
-    shown, changed = merged(base.on_disk, script)
-    left = trees.merged(base, shown, changed)
+    shown, changed = run_in_overlay(base.on_disk, script)
+    left = trees.merge_overlay(base, shown, changed)
     assert left.listing == listing_of(shown)
     assert contents(left.on_disk) == contents(shown)
     assert contents(base.on_disk) == FILES

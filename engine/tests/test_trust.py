@@ -1,4 +1,4 @@
-"""Proxies and authorities that the host lends to commands: its proxies, and which addresses go past them."""
+"""Proxy variables of the host for commands, with exempted addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Help pages and lists, as users see them."""
+"""Help pages and lists of the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def page(words: str, catalogue: Catalogue) -> str:
-    return usage.page(parse(words.split(), catalogue, {}, "daggerw call"), catalogue)
+    return usage.format_page(parse(words.split(), catalogue, {}, "daggerw call"), catalogue)
 
 
 def test_a_functions_page_shows_its_flags_with_types_and_defaults(catalogue: Catalogue) -> None:
@@ -69,5 +69,5 @@ def test_long_descriptions_are_wrapped_to_the_terminal(
 
 
 def test_functions_lists_names_and_first_lines(catalogue: Catalogue) -> None:
-    lines = usage.listing(functions(catalogue.module.objects["Step"], catalogue)).splitlines()
+    lines = usage.format_list(functions(catalogue.module.objects["Step"], catalogue)).splitlines()
     assert lines == ["Name    Description", "shout   The title, loudly.", "title   -"]

@@ -1,4 +1,4 @@
-"""Arguments from .env files: which file and which name count, and what a value means."""
+"""Arguments from .env files: files, names, and values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from daggerw_engine.errors import UsageError
 
 @pytest.fixture
 def project(example: Path, tmp_path: Path) -> Path:
-    """Return a project folder with a link to the example module, and room for both .env files."""
+    """Return a project folder with a link to the example module, for both .env files."""
     (tmp_path / "module").mkdir()
     for entry in example.iterdir():
         (tmp_path / "module" / entry.name).symlink_to(entry)

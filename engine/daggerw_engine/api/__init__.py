@@ -1,1 +1,1 @@
-"""Dagger's API: a session and the server that its clients reach it by. Imported by `command`."""
+"""Dagger's API: a session and its HTTP server for clients. Imported by `command`."""

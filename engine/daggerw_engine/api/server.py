@@ -1,4 +1,4 @@
-"""Dagger's API over HTTP, as its SDKs speak to it: POST /query with basic authentication."""
+"""HTTP server of Dagger's API for its SDKs: POST /query with basic authentication."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ CLOSE_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def serving(answer: Answer, listening: socket.socket, token: str) -> AsyncIterator[None]:
-    """Answer requests on a listening socket while the block runs."""
+async def serve_api(answer: Answer, listening: socket.socket, token: str) -> AsyncIterator[None]:
+    """Serve requests on a listening socket while the block runs."""
     application, state = _Application(answer, token, listening.getsockname()[1]), ServerState()
     config = uvicorn.Config(application, log_level="error", lifespan="off", ws="none", http="h11")
     config.load()
@@ -51,7 +51,7 @@ class _Application:
         self._calls: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
-        """Give up what is still being answered: its client is gone."""
+        """Cancel open requests: their client is gone."""
         for task in self._answering:
             task.cancel()
         await asyncio.gather(*self._answering, return_exceptions=True)
@@ -70,7 +70,7 @@ class _Application:
     async def _respond(self, scope: dict[str, Any], receive: Receive) -> tuple[int, bytes]:
         headers = dict(scope["headers"])
         if headers.get(b"host") not in self._hosts or b"origin" in headers:
-            # A browser that was led here by a page, perhaps under another name.
+            # A browser, sent here by a web page, perhaps under another host name.
             return 403, b'{"errors":[{"message":"only programs of this machine are served"}]}'
         if not self._is_trusted(headers.get(b"authorization", b"")):
             return 401, b'{"errors":[{"message":"the session token is missing or wrong"}]}'

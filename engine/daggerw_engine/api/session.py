@@ -1,4 +1,4 @@
-"""A session: one user's call, with its network, its services and everything it has evaluated."""
+"""Session of one user's call, with its network, its services and its evaluated values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from daggerw_engine.api.fields.root import CurrentModuleFields, HostFields, Quer
 from daggerw_engine.api.queries.evaluation import Evaluation, Items
 from daggerw_engine.api.queries.object_ids import ObjectIds
 from daggerw_engine.api.queries.resolver import Api, data_of
-from daggerw_engine.api.server import serving
+from daggerw_engine.api.server import serve_api
 from daggerw_engine.errors import disk_errors
 from daggerw_engine.files.trees import Trees
 from daggerw_engine.progress import Progress
@@ -43,7 +43,7 @@ from daggerw_engine.store.stand_ins import Table
 
 
 class Session:
-    """Evaluates calls, each once, with the cache that all sessions share."""
+    """Session: evaluates each call once, with the cache that all sessions share."""
 
     def __init__(
         self, cache: Cache, network: Network, progress: Progress, module: ModuleSource, user: Client
@@ -96,7 +96,7 @@ class Session:
         progress: Progress,
         user: Client,
     ) -> AsyncIterator[Session]:
-        """Open a user's session on the cache folder; at the end nothing of it runs any more."""
+        """Open a user's session on the cache folder; its end stops everything that it started."""
         async with AsyncExitStack() as stack:
             stack.enter_context(disk_errors())
             kept = await stack.enter_async_context(Cache.open(cache, bound))
@@ -110,28 +110,28 @@ class Session:
         await self._preparer.close()
 
     async def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Answer a query of the user's own; ApiError when it fails."""
+        """Return the data of the user's own query; ApiError when it fails."""
         return data_of(await self._api.execute(self._user, document, variables))
 
     @asynccontextmanager
     async def module_client(self) -> AsyncIterator[ModuleClient]:
-        """Serve the API to a module's process, on its host of the network, while the block runs."""
+        """Serve the API to a module's process, in its network namespace, while the block runs."""
         assert self._network.module
         listening = await self._network.module.namespace.listen()
         async with self._serve(self._module, listening) as address:
             yield ModuleClient(address, self._module.workdir)
 
     def hand_to_module(self, value: object) -> None:
-        """Let the module use the objects whose IDs the user gives it."""
+        """Grant the module the objects whose IDs the user passes to it."""
         self._ids.share(value, self._user, self._module)
 
     def take_from_module(self, value: object) -> None:
-        """Let the user use the objects whose IDs the module gives back."""
+        """Grant the user the objects whose IDs the module returns."""
         self._ids.share(value, self._module, self._user)
 
     @asynccontextmanager
     async def user_client(self) -> AsyncIterator[dict[str, str]]:
-        """Serve the API on the host's loopback; yields what an SDK's environment needs to find it."""
+        """Serve the API on the host's loopback; yields the environment variables for an SDK."""
         async with self._serve(self._user, listener()) as address:
             yield address
 
@@ -143,7 +143,7 @@ class Session:
             )
 
         token, port = random.token_urlsafe(32), listening.getsockname()[1]
-        async with serving(answer, listening, token):
+        async with serve_api(answer, listening, token):
             yield {"DAGGER_SESSION_PORT": str(port), "DAGGER_SESSION_TOKEN": token}
 
 

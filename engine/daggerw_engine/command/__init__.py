@@ -1,1 +1,1 @@
-"""The command line's own commands, which begin in `main`. Imported by `daggerw_engine.__main__` alone."""
+"""Commands of the command line; `main` is the entry point. Imported by `daggerw_engine.__main__` alone."""

@@ -1,4 +1,4 @@
-"""`daggerw cache`: what the engine keeps on this machine, and how to get rid of it."""
+"""`daggerw cache`: size, pruning and clearing of the engine's data on this machine."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ PAGE = f"""Show what this engine keeps on this machine, and remove it: a command
 USAGE
   {COMMAND}                     Show what it holds, by kind
   {COMMAND} prune               Remove what was used longest ago, down to its bound
-  {COMMAND} clear [--volumes]   Remove all that can be made again; cache volumes only when told to
+  {COMMAND} clear [--volumes]   Remove what can be rebuilt; with --volumes, cache volumes, too
 
 The bound is 20 GB, or as many bytes as DAGGERW_CACHE_BYTES says. Each call prunes by itself once in a while.
 """
 
 
 def tend(words: Sequence[str], folder: Path, bound: int) -> str:
-    """Do what the words behind `cache` say; returns what to print."""
+    """Run the subcommand after `cache`; return the text to print."""
     match words:
         case []:
             return _table(folder, bound)
@@ -33,7 +33,7 @@ def tend(words: Sequence[str], folder: Path, bound: int) -> str:
             cache.clear(folder, volumes=len(words) > 1)
             return f"left {_size(sum(pruning.sizes(folder).values()))}\n"
         case _:
-            raise UsageError(f"cache: {' '.join(words)!r} is not among what it can do", COMMAND)
+            raise UsageError(f"cache: {' '.join(words)!r} is not a valid subcommand", COMMAND)
 
 
 def _table(folder: Path, bound: int) -> str:
@@ -44,7 +44,7 @@ def _table(folder: Path, bound: int) -> str:
 
 
 def _size(count: int) -> str:
-    """Return a number of bytes as people read it: `3.1 GB`."""
+    """Return a readable number of bytes, such as `3.1 GB`."""
     number, units = float(count), ["bytes", "kB", "MB", "GB"]
     while number >= 1000 and len(units) > 1:
         number /= 1000

@@ -1,4 +1,4 @@
-"""`daggerw check`: the module's functions that are marked as checks, all in one session."""
+"""`daggerw check`: the module's check functions, run in one session."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING
 
 from daggerw_engine.command.arguments import usage
 from daggerw_engine.command.arguments.caller import NAME, Caller
-from daggerw_engine.command.arguments.parsing import OPTIONS, Call, Parsed, check, parse, split, suggestion
+from daggerw_engine.command.arguments.parsing import (
+    OPTIONS,
+    FunctionCall,
+    Parsed,
+    check,
+    parse,
+    split,
+    suggestion,
+)
 from daggerw_engine.command.arguments.values import Host
-from daggerw_engine.command.calls.chain import Chain, completed
+from daggerw_engine.command.calls.chain import Chain, complete_chain
 from daggerw_engine.command.calls.module_session import evaluate, run_until_signal
 from daggerw_engine.command.calls.output import write
 from daggerw_engine.command.function_commands import find_module, load_catalogue
@@ -42,12 +50,12 @@ def run_command(caller: Caller, words: Sequence[str], options: Mapping[str, list
     catalogue = load_catalogue(caller, found)
     chosen = choose(find_checks(catalogue), patterns)
     if LIST.name in given:
-        return write(usage.listing({each: functions[-1] for each, functions in chosen.items()}))
+        return write(usage.format_list({each: functions[-1] for each, functions in chosen.items()}))
     host = Host(caller.folder, caller.environment)
     checks = {}
     for each, functions in chosen.items():
         command = parse([function.name for function in functions], catalogue, given, name)
-        checks[each] = completed(check(command, found, catalogue, host), catalogue, None, name)
+        checks[each] = complete_chain(check(command, found, catalogue, host), catalogue, None, name)
     progress = Progress(mode=caller.progress_mode(Parsed(name, dict(given))))
 
     async def work(_: Session, chain: Chain) -> None:
@@ -58,7 +66,7 @@ def run_command(caller: Caller, words: Sequence[str], options: Mapping[str, list
 
 
 def find_checks(catalogue: Catalogue) -> dict[str, list[Function]]:
-    """Return the functions that lead to each check, by the name that Dagger gives it: `lint`, `test:unit`."""
+    """Return each check's chain of functions, by Dagger's name for it: `lint`, `test:unit`."""
     return dict(_below(catalogue.main, catalogue, (catalogue.main.name,)))
 
 
@@ -79,7 +87,7 @@ def _below(
 def read_words(
     words: Sequence[str], options: Mapping[str, Argument], command: str
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the options and the patterns, which may stand in any order."""
+    """Return the options and the patterns, which may be in any order."""
     given: dict[str, list[str]] = {}
     patterns: list[str] = []
     rest = list(words)
@@ -92,7 +100,7 @@ def read_words(
 
 
 def choose(found: Mapping[str, list[Function]], patterns: Sequence[str]) -> dict[str, list[Function]]:
-    """Return the checks that patterns name, with those below them; UsageError for one that names none."""
+    """Return the checks that patterns match, and those below them; UsageError for an unmatched pattern."""
     for pattern in patterns:
         if not any(_matches(name, pattern) for name in found):
             raise UsageError(f"no check is named {pattern!r}{suggestion(pattern, found)}", "daggerw check")
@@ -108,8 +116,8 @@ def _matches(name: str, pattern: str) -> bool:
     return fnmatchcase(name, wanted) or fnmatchcase(name, f"{wanted}:*")
 
 
-async def run_checks(chain: Chain, checks: Mapping[str, Sequence[Call]], progress: Progress) -> None:
-    """Run every check; EngineError with how many failed, after each failure was shown."""
+async def run_checks(chain: Chain, checks: Mapping[str, Sequence[FunctionCall]], progress: Progress) -> None:
+    """Run every check and print each failure; EngineError with the number of failures."""
     failures = 0
     for name, calls in checks.items():
         try:
@@ -123,6 +131,6 @@ async def run_checks(chain: Chain, checks: Mapping[str, Sequence[Call]], progres
 
 
 def _output(error: EngineError) -> str:
-    """Return what a failed command wrote."""
-    told = error.extensions
-    return "".join(f"{told[name]}\n" for name in ("stdout", "stderr") if told.get(name))
+    """Return the output of a failed command."""
+    details = error.extensions
+    return "".join(f"{details[name]}\n" for name in ("stdout", "stderr") if details.get(name))

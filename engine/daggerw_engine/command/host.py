@@ -1,4 +1,4 @@
-"""Namespaces of the command line's process, in which the engine is root."""
+"""Namespaces of the command line's process, where the engine is root."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ AS_ROOT = ("unshare", "--user", "--map-root-user", "--map-auto", "--mount", "--"
 
 
 def prepare(words: Sequence[str]) -> None:
-    """Go on as root in a mount namespace of our own: whatever is mounted there ends with us.
+    """Become root in a mount namespace of our own, whose mounts end with the process.
 
-    An ordinary user's command line is started anew with these words, in a user namespace with the user's
-    subordinate ids. SystemExit says what the host lacks. Commands that run no container need nothing.
+    An ordinary user's command line restarts with these words, in a user namespace with the user's subordinate
+    ids. SystemExit names the missing requirement. Commands that run no container need no namespace.
     """
     if CONTAINERS.isdisjoint(words):
         return
@@ -39,7 +39,7 @@ def _start_as_root(words: Sequence[str]) -> None:
             f"daggerw: the embedded engine needs root, or user namespaces with subordinate ids ({reason}). "
             f"As root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {_user_name()}."
         )
-    # Buildah is told as `buildah unshare` does.
+    # The variable that `buildah unshare` sets for Buildah.
     rootless = {
         "_CONTAINERS_USERNS_CONFIGURED": "done",
         "_CONTAINERS_ROOTLESS_UID": str(os.geteuid()),

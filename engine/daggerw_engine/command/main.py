@@ -1,4 +1,4 @@
-"""The command line of the embedded engine: takes dagger's words, ends with dagger's statuses."""
+"""Command line of the embedded engine, with dagger's arguments and exit statuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from daggerw_engine.run.proxies import proxies_of
 
 DEFAULT_MODULE, PACKAGES_LOCK = "DAGGERW_DEFAULT_MODULE", "DAGGERW_PACKAGES_LOCK"
 OWN_VARIABLES = ("PYTHONPATH", "PYTHONPYCACHEPREFIX", DEFAULT_MODULE, PACKAGES_LOCK)
-# What the real command line has besides.
+# Commands that only Dagger's command line has.
 OTHERS = {
     *("cloud", "completion", "config", "core", "develop", "generate", "init", "install"),
     *("listen", "login", "logout", "mcp", "query", "run", "shell", "uninstall", "up", "update"),
@@ -33,7 +33,7 @@ BROKEN_PIPE, INTERRUPTED, TERMINATED = 141, 130, 143
 def main() -> int:
     """Run the process's command line and return its exit status."""
     default, lock = os.environ.get(DEFAULT_MODULE), os.environ.get(PACKAGES_LOCK)
-    for name in OWN_VARIABLES:  # how we were started is nothing for what we start, least of all in images
+    for name in OWN_VARIABLES:  # our own settings must not reach child processes, nor images
         os.environ.pop(name, None)
     caller = Caller(
         sys.argv[1:],
@@ -64,7 +64,7 @@ def _terminate(*_: object) -> NoReturn:
 
 
 def _run(caller: Caller) -> int:
-    if caller.words[:1] == ["session"]:  # with whatever labels an SDK gives it
+    if caller.words[:1] == ["session"]:  # an SDK may add labels
         return _session(caller)
     options, words = split(caller.words, OPTIONS, NAME)
     command, *rest = words or ["help"]
@@ -73,7 +73,7 @@ def _run(caller: Caller) -> int:
     if command == "version":
         return write(f"{NAME} v{sdk_version()} (embedded engine)\n")
     if command == "help":
-        return write(usage.overview())
+        return write(usage.format_overview())
     if command == "cache":
         return _cache(caller, rest, wants_help="help" in options or not {"-h", "--help"}.isdisjoint(rest))
     if command in {"check", "checks"}:
@@ -93,7 +93,7 @@ def _cache(caller: Caller, words: Sequence[str], *, wants_help: bool) -> int:
     if wants_help:
         return write(cache_command.PAGE)
     require_programs(caller.packages_lock)
-    return write(cache_command.tend(words, caller.cache, caller.bound))
+    return write(cache_command.tend(words, caller.cache, caller.max_cache_bytes))
 
 
 def _session(caller: Caller) -> int:
@@ -102,5 +102,5 @@ def _session(caller: Caller) -> int:
 
     require_programs(caller.packages_lock)
     user = Client(caller.folder, confined=False, privileges=caller.privileges)
-    run_until_signal(serve(caller.cache, caller.bound, user, proxies_of(caller.environment)))
+    run_until_signal(serve(caller.cache, caller.max_cache_bytes, user, proxies_of(caller.environment)))
     return 0

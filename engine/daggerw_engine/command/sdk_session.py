@@ -1,4 +1,4 @@
-"""`daggerw session`: the API for a program of the user's own, as Dagger's SDKs start it.
+"""`daggerw session`: the API for a user's program, started by Dagger's SDKs.
 
 An SDK whose environment names this program (_EXPERIMENTAL_DAGGER_CLI_BIN) starts it, reads one line of JSON
 with a port and a token, and closes its standard input when it is done.
@@ -22,7 +22,7 @@ from daggerw_engine.store.stand_ins import OWN_TABLE
 
 
 async def serve(cache: Path, bound: int, user: Client, proxies: Sequence[Proxy]) -> None:
-    """Print where the API is, and serve it until standard input ends."""
+    """Print the API's address, and serve it until standard input ends."""
     source = ModuleSource(user.workdir.name, user.workdir, user.workdir / OWN_TABLE)
     async with (
         private_network(proxies) as network,

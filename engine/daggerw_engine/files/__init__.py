@@ -1,1 +1,1 @@
-"""Directories and files by their content, and how they come from and go to the host."""
+"""Directories and files by their content, with upload from the host and export to it."""

@@ -1,4 +1,4 @@
-"""Changes of a container's file system, made on its mounted root."""
+"""Changes of a container's file system, applied to its mounted root."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from daggerw_engine.files.user_ids import user_ids
 
 @dataclass(frozen=True)
 class Write:
-    """A change of a file system: a tree's folder or file put at `path`.
+    """Change of a file system: write a tree's folder or file to `path`.
 
-    A folder is merged into the one that is there; a file with `into_folders` goes into it under its own name.
-    `permissions` are those of all that is put.
+    A folder merges into an existing one; a file with `into_folders` goes into it under its own name.
+    `permissions` apply to everything that is written.
     """
 
     path: str
@@ -33,25 +33,25 @@ class Write:
 
     @property
     def key(self) -> object:
-        """Value that stands for it in a cache key."""
+        """Value that represents the change in a cache key."""
         name = PurePosixPath(self.source.path).name if self.into_folders else ""
         return ["write", self.path, self.source.key, self.owner, self.permissions, name]
 
 
 @dataclass(frozen=True)
 class Remove:
-    """A change of a file system: whatever is at `path` goes; it may have wildcards."""
+    """Change of a file system: remove everything at `path`, which may have wildcards."""
 
     path: str
 
     @property
     def key(self) -> object:
-        """Value that stands for it in a cache key."""
+        """Value that represents the change in a cache key."""
         return ["remove", self.path]
 
 
 def apply(changes: Iterable[Write | Remove], root: Path) -> None:
-    """Make the changes, in order, below `root`; PathError when an owner isn't known there."""
+    """Apply the changes, in order, below `root`; PathError for an owner unknown there."""
     for change in changes:
         if isinstance(change, Remove):
             _remove(root, change.path)
@@ -89,7 +89,7 @@ def _write_file(source: Path, target: Path, owner: Owner | None, change: Write) 
 
 
 def make_folder(root: Path, path: str, permissions: int) -> None:
-    """Make a folder, and those above it that are missing, with these permissions below `root`."""
+    """Create a folder and its missing parents below `root`, with these permissions."""
     made = resolve_in(root, path)
     missing = [folder for folder in (made, *made.parents) if not folder.exists()]
     for folder in reversed(missing):
@@ -98,14 +98,14 @@ def make_folder(root: Path, path: str, permissions: int) -> None:
 
 
 def copy_layer(layer: Path, target: Path) -> None:
-    """Copy a layer, in overlayfs's own form, into the empty folder of another one."""
+    """Copy a layer, in overlayfs format, into the empty folder of another one."""
     subprocess.run(["cp", "--archive", "--no-target-directory", layer, target], check=True)
 
 
 def owner_ids(root: Path, owner: str) -> tuple[int, int]:
-    """Return the user and group number of USER[:GROUP], with names looked up below `root`.
+    """Return the numeric user and group of USER[:GROUP], with names looked up below `root`.
 
-    As in Dagger, the user's number is also the group's when none is named.
+    As in Dagger, the user's number is also the group's when no group is given.
     """
     try:
         uid, gid, _, _ = user_of(root, owner)
@@ -115,9 +115,9 @@ def owner_ids(root: Path, owner: str) -> tuple[int, int]:
 
 
 def user_of(root: Path, named: str) -> tuple[int, int, list[int], str]:
-    """Return number, group, further groups and home of USER[:GROUP], with names looked up below `root`.
+    """Return user id, group id, further groups and home of USER[:GROUP], with names looked up below `root`.
 
-    Raises PathError for a name that isn't known there.
+    Raises PathError for a name unknown there.
     """
     tables = (resolve_in(root, name) for name in ("/etc/passwd", "/etc/group"))
     texts = (t.read_text(errors="surrogateescape") if t.is_file() else "" for t in tables)

@@ -1,4 +1,4 @@
-"""Differences between two directories: as paths, as a patch, and applied to a third one."""
+"""Differences between two directories: as paths, as a patch, and applied to a third directory."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ DIFF = (
 
 @dataclass(frozen=True)
 class Changes:
-    """The differences of an older and a newer directory; folders' paths end with a slash."""
+    """Differences between an older and a newer directory; paths of folders end with a slash."""
 
     before: Place
     after: Place
 
     @property
-    def added(self) -> list[str]:
-        """Paths that only the newer one has."""
+    def added_paths(self) -> list[str]:
+        """Paths that only the newer directory has."""
         return [_name_in_patch(path, head) for path, head in self._only(self.after, self.before)]
 
     @property
-    def modified(self) -> list[str]:
-        """The files of both that differ."""
+    def modified_paths(self) -> list[str]:
+        """Paths of files that are in both and differ."""
         older = self.before.listing.heads
         newer = self.after.listing.heads.items()
         return [path for path, head in newer if head[0] != "d" and older.get(path, head) != head]
 
     @property
-    def removed(self) -> list[str]:
-        """Paths that only the older one has; of a folder that is gone nothing but itself."""
+    def removed_paths(self) -> list[str]:
+        """Paths that only the older directory has; for a removed folder only the folder itself."""
         gone = dict(self._only(self.before, self.after))
         return [
             _name_in_patch(path, head) for path, head in gone.items() if os.path.dirname(path) not in gone
@@ -56,26 +56,26 @@ class Changes:
 
     @property
     def is_empty(self) -> bool:
-        """Return whether nothing differs."""
-        return not (self.added or self.modified or self.removed)
+        """Return whether the directories are equal."""
+        return not (self.added_paths or self.modified_paths or self.removed_paths)
 
     def layer(self, trees: Trees) -> Place:
-        """Return the newer directory without what did not change."""
+        """Return the added and modified part of the newer directory."""
         folder, source = trees.new_folder(), self.after.on_disk
-        for path in (*self.added, *self.modified):
+        for path in (*self.added_paths, *self.modified_paths):
             copy_entry(source / path, folder / path)
         return trees.adopt(folder)
 
     def apply(self, target: Path) -> None:
-        """Make the changes in a folder of the caller's; PathError when a path there leads out of it."""
+        """Apply the changes to a folder of the caller; PathError when a path there leads out of it."""
         owner = (os.getuid(), os.getgid())
-        for path in self.removed:
+        for path in self.removed_paths:
             clear(_inside(target, path))
-        for path in (*self.added, *self.modified):
+        for path in (*self.added_paths, *self.modified_paths):
             copy_entry(self.after.on_disk / path, _inside(target, path), owner, privileges=False)
 
     async def patch(self, trees: Trees) -> Place:
-        """Return a patch in Git's format; EngineError without git."""
+        """Return a patch in Git's format; EngineError if git is not installed."""
         if not shutil.which("git"):
             raise EngineError("a patch is made with git: install it, and call again")
         folder = trees.new_folder()

@@ -1,4 +1,4 @@
-"""Copies and hard links of many files, as fast as the machine makes them."""
+"""Fast copies and hard links of many files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from daggerw_engine.files.paths import resolve_in
 from daggerw_engine.files.patterns import Filter
 
 CHUNK = 1 << 20
-FEW = 200  # files that aren't worth a thread
+FEW = 200  # files: fewer don't justify threads
 PRIVILEGED = ("security.", "trusted.")  # extended attributes that only root may set
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -27,7 +27,7 @@ Made = TypeVar("Made")
 
 
 def each(action: Callable[[Given], Made], given: Sequence[Given]) -> list[Made]:
-    """Return what `action` makes of each; on all processors, as most of it is waiting for the kernel."""
+    """Return `action`'s result for each item, in parallel, as most of the time is spent in the kernel."""
     if len(given) < FEW:
         return [action(one) for one in given]
     workers = os.cpu_count() or 1
@@ -37,7 +37,7 @@ def each(action: Callable[[Given], Made], given: Sequence[Given]) -> list[Made]:
         made: list[Made | None] = [None] * len(given)
         for start, part in enumerate(done):
             made[start::workers] = part
-    return made  # type: ignore[return-value]  # each is filled
+    return made  # type: ignore[return-value]  # each entry is set
 
 
 def copy_into(
@@ -50,17 +50,17 @@ def copy_into(
     mode: int | None = None,
     privileges: bool = True,
 ) -> None:
-    """Merge what is kept of the folder `source` into `target`, with times, links, modes and owners.
+    """Merge the kept part of the folder `source` into `target`, with times, links, modes and owners.
 
-    Without `privileges`, as copies for the host are, no file has a setuid bit or a capability.
+    Without `privileges`, as in copies for the host, no file has a setuid bit or a capability.
 
-    `owner` and `mode` are for all that is copied, also for `target` when there was none; `root` is the
-    file system that `target` lies in: links inside it are followed without leaving it.
+    `owner` and `mode` apply to all copies, and to `target` when it is new; `root` is the file system of
+    `target`: links are followed inside it without leaving it.
     """
     root = root or target
     if not target.exists():
         target.mkdir(parents=True)
-        _dress(str(source), str(target), source.stat(), owner, mode, privileges)
+        _copy_attributes(str(source), str(target), source.stat(), owner, mode, privileges)
     found = entries(source, kept)
     folders = {"": str(resolve_in(root, str(target.relative_to(root))))}
     todo: list[tuple[Entry, str]] = []
@@ -77,7 +77,9 @@ def copy_into(
     each(copy, todo)
     for path, entry in reversed(found):
         if path in folders:
-            _dress(entry.path, folders[path], entry.stat(follow_symlinks=False), owner, mode, privileges)
+            _copy_attributes(
+                entry.path, folders[path], entry.stat(follow_symlinks=False), owner, mode, privileges
+            )
 
 
 def copy_entry(
@@ -88,9 +90,9 @@ def copy_entry(
     *,
     privileges: bool = True,
 ) -> None:
-    """Copy one file, link or (empty) folder over `target`, with its times; `owner`, `mode` before its.
+    """Copy one file, link or (empty) folder over `target`, with its times; `owner`, `mode` override its own.
 
-    Without `privileges`, it has no setuid bit and no capability.
+    Without `privileges`, the copy has no setuid bit and no capability.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     info = source.lstat()
@@ -99,11 +101,11 @@ def copy_entry(
     if target.is_symlink() or not target.is_dir():
         clear(target)
         target.mkdir()
-    return _dress(str(source), str(target), info, owner, mode, privileges)
+    return _copy_attributes(str(source), str(target), info, owner, mode, privileges)
 
 
 def clear(target: Path | str) -> None:
-    """Remove whatever is at `target`, without following it."""
+    """Remove the file, link or folder at `target`, without following a link."""
     if os.path.isdir(target) and not os.path.islink(target):
         shutil.rmtree(target)
     else:
@@ -112,7 +114,7 @@ def clear(target: Path | str) -> None:
 
 
 def _folder(into: str, root: Path) -> str:
-    """Return the folder that `into` leads to inside `root`, made when it is none."""
+    """Return the folder that `into` leads to inside `root`, created when it is missing."""
     try:
         os.mkdir(into)
         return into
@@ -138,7 +140,7 @@ def _copy(
     except FileExistsError:
         clear(target)
         _copy_new(source, target)
-    _dress(source, target, info, owner, mode, privileges)
+    _copy_attributes(source, target, info, owner, mode, privileges)
 
 
 def _copy_new(source: str, target: str) -> None:
@@ -157,7 +159,7 @@ def _copy_new(source: str, target: str) -> None:
         os.close(reading)
 
 
-def _dress(
+def _copy_attributes(
     source: str,
     target: str,
     info: os.stat_result,
@@ -172,13 +174,13 @@ def _dress(
         os.chmod(target, mode if privileges else mode & ~(stat.S_ISUID | stat.S_ISGID))
         for name in os.listxattr(source):
             if privileges or not name.startswith(PRIVILEGED):
-                with suppress(OSError):  # not every file system has each
+                with suppress(OSError):  # not every file system supports each attribute
                     os.setxattr(target, name, os.getxattr(source, name))
     os.utime(target, ns=(info.st_mtime_ns, info.st_mtime_ns), follow_symlinks=False)
 
 
 def take(entry: Entry, target: str) -> str:
-    """Copy a file or link that others may be changing; returns the SHA-256 of what was copied of a file."""
+    """Copy a file or link that others may be changing; return the SHA-256 of a file's copy."""
     info = entry.stat(follow_symlinks=False)
     if entry.is_symlink():
         os.symlink(os.readlink(entry.path), target)
@@ -194,20 +196,20 @@ def take(entry: Entry, target: str) -> str:
 
 
 def link_all(source: Path, target: Path, found: list[tuple[str, Entry]], owner: Owner | None = None) -> None:
-    """Make `target` have what was found, with its files and links as hard links to those in `source`."""
+    """Fill `target` with the entries, with files and links as hard links to those in `source`."""
     folders = [(path, entry) for path, entry in found if entry.is_dir(follow_symlinks=False)]
     for path, _ in folders:
         os.makedirs(f"{target}/{path}", exist_ok=True)
     above = {path for path, _ in folders}
     each(lambda path: _link(f"{source}/{path}", f"{target}/{path}"), [p for p, _ in found if p not in above])
     for path, entry in reversed(folders):
-        _dress(entry.path, f"{target}/{path}", entry.stat(follow_symlinks=False), owner)
+        _copy_attributes(entry.path, f"{target}/{path}", entry.stat(follow_symlinks=False), owner)
 
 
 def _link(source: str, target: str) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as refused:
-        if refused.errno != errno.EMLINK:  # no file has endless names
+        if refused.errno != errno.EMLINK:  # the number of a file's links is limited
             raise
         _copy(source, target, os.lstat(source))

@@ -1,7 +1,7 @@
 """Git repositories, read with the host's git.
 
-A repository may come from anywhere, also out of a container. So nothing that its configuration names is run
-(hooks, monitors, filters, transports), and nothing outside its folder is taken for a part of it.
+A repository may be hostile, as one from a container. So no program in its configuration runs (hooks,
+monitors, filters, transports), and nothing outside its folder counts as a part of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NO_PROGRAMS = {"core.fsmonitor": "false", "core.hooksPath": os.devnull}
 
 @dataclass(frozen=True)
 class Repository:
-    """A work tree with its repository: `own` has its HEAD and index, `shared` all else."""
+    """Work tree with its repository: `own` has its HEAD and index, `shared` everything else."""
 
     folder: Path
     own: Path
@@ -34,8 +34,8 @@ class Repository:
     def at(cls, folder: Path, origin: Path | None = None) -> Repository:
         """Return the repository of a work tree; PathError when it has none of its own.
 
-        `origin` is the folder that it was uploaded from, when that is the user's: a linked work tree's
-        repository, or a submodule's, lies outside of it.
+        `origin` is the user's folder that it was uploaded from: the repository of a linked work tree or a
+        submodule lies outside of it.
         """
         own = folder / ".git"
         if origin and (origin / ".git").is_file():
@@ -49,17 +49,17 @@ class Repository:
         return cls(folder, own, shared)
 
     async def head(self) -> Ref:
-        """Return what is checked out; PathError when nothing was ever committed."""
+        """Return the checked-out commit; PathError when there is no commit."""
         return await self.ref("HEAD")
 
     async def commit(self, id_: str) -> Ref:
-        """Return the commit with a hash, which must be whole."""
+        """Return the commit with a full hash."""
         if not COMMIT.fullmatch(id_):
             raise PathError(f"invalid commit SHA: {id_!r}")
         return Ref(self, id_, id_)
 
     async def ref(self, name: str) -> Ref:
-        """Return the commit that a name leads to, branches before tags; PathError when it leads nowhere."""
+        """Return the commit of a branch or tag, branches first; PathError for an unknown name."""
         if COMMIT.fullmatch(name):
             return Ref(self, name, name)
         refs = await self._refs()
@@ -70,19 +70,19 @@ class Repository:
         raise PathError(f"repository does not contain ref {name!r}")
 
     async def is_clean(self) -> bool:
-        """Return whether the work tree is as in HEAD, but for what .gitignore files name."""
-        asked = ("--porcelain", "--untracked-files=normal", "--ignore-submodules=dirty")
-        return not await self._git("status", *asked, config=await self._filters_off())
+        """Return whether the work tree equals HEAD, apart from ignored files."""
+        options = ("--porcelain", "--untracked-files=normal", "--ignore-submodules=dirty")
+        return not await self._git("status", *options, config=await self._filter_settings())
 
     async def check_out(self, commit: str, folder: Path, index: Path) -> None:
-        """Write a commit's files into a folder, as they are in the repository, and list them in an index."""
+        """Write a commit's files into a folder, unfiltered, and list them in an index."""
         variables = {"GIT_INDEX_FILE": str(index)}
-        off = await self._filters_off()
+        off = await self._filter_settings()
         await self._git("read-tree", commit, variables=variables)
         await self._git("checkout-index", "--all", f"--prefix={folder}/", config=off, variables=variables)
 
     async def copy_commit(self, commit: str, folder: Path) -> None:
-        """Make the folder `.git` of a repository that has one commit with its files and no history."""
+        """Create the folder `.git` of a repository with one commit, its files and no history."""
         objects = await self._git("rev-list", "--objects", "--no-object-names", "--max-count=1", commit)
         (folder / "objects/pack").mkdir(parents=True)
         (folder / "refs").mkdir()
@@ -91,19 +91,19 @@ class Repository:
         for name in ("HEAD", "shallow"):
             (folder / name).write_text(f"{commit}\n")
 
-    async def _filters_off(self) -> Mapping[str, str]:
-        """Return settings that keep every filter of the repository from running."""
-        told = await self._git("config", "-z", "--name-only", "--get-regexp", FILTERS, status=1)
-        filters = filter(None, told.split("\0"))
+    async def _filter_settings(self) -> Mapping[str, str]:
+        """Return settings that disable every filter of the repository."""
+        output = await self._git("config", "-z", "--name-only", "--get-regexp", FILTERS, status=1)
+        filters = filter(None, output.split("\0"))
         return {name: "false" if name.endswith(".required") else "" for name in filters}
 
     async def _branch(self) -> str:
         return (await self._git("symbolic-ref", "--quiet", "HEAD", status=1)).strip()
 
     async def _refs(self) -> Mapping[str, str]:
-        told = await self._git("for-each-ref", REFS)
+        output = await self._git("for-each-ref", REFS)
         head = (await self._git("rev-parse", "--quiet", "--verify", "HEAD^{commit}", status=1)).strip()
-        named = dict(line.rsplit(" ", 1) for line in told.splitlines())
+        named = dict(line.rsplit(" ", 1) for line in output.splitlines())
         return {"HEAD": head, **named} if head else named
 
     async def _git(
@@ -114,7 +114,7 @@ class Repository:
         variables: Mapping[str, str] | None = None,
         stdin: str = "",
     ) -> str:
-        """Return what a command says; it may also end with `status` when that means that there is nothing."""
+        """Return a git command's output; exit status `status` also counts as success: no match."""
         folders = (f"--git-dir={self.own}", f"--work-tree={self.folder}")
         env = {**self._environment({**NO_PROGRAMS, **(config or {})}), **(variables or {})}
         done = await run(("git", *folders, *words), env=env, cwd=self.folder, stdin=stdin)
@@ -123,7 +123,7 @@ class Repository:
         return done.stdout
 
     def _environment(self, config: Mapping[str, str]) -> dict[str, str]:
-        """The environment with these settings before the repository's own, and without the caller's."""
+        """Return an environment where these settings override the repository's, without the caller's."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
         env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
         env |= {
@@ -137,14 +137,14 @@ class Repository:
 
 
 def _follow_link(folder: Path) -> Path:
-    """Return the repository that the file `.git` of a linked work tree, or of a submodule, names."""
+    """Return the repository named in the file `.git` of a linked work tree or a submodule."""
     _, _, path = (folder / ".git").read_text().partition("gitdir:")
     return (folder / path.strip()).resolve()
 
 
 @dataclass(frozen=True)
 class Ref:
-    """A commit, and the name that led to it: a full one, HEAD when it is detached, or the commit's own."""
+    """Commit with the name it was found by: a full ref name, HEAD when detached, or the commit's hash."""
 
     repository: Repository
     ref: str

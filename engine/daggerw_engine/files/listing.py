@@ -1,7 +1,7 @@
-"""Content of a folder: the walk over it, and the list whose SHA-256 is a tree's name.
+"""Content of a folder: a walk over it, and the list whose SHA-256 is a tree's name.
 
-A list has two fields for each entry, each ended by a NUL: `kind mode uid:gid content`, then the path. The
-kind is f, d or l, or such as f@0 when its time was forced, the content a file's SHA-256 or a link's target.
+A list has two NUL-terminated fields for each entry: `kind mode uid:gid content`, then the path. The kind is
+f, d or l, or for example f@0 with a forced time; the content is a file's SHA-256 or a link's target.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _walk(folder: str, prefix: str, kept: Filter, found: list[tuple[str, Entry]]
 
 @dataclass(frozen=True)
 class Listing:
-    """A list; equal folders have equal ones."""
+    """List of a folder's content; equal folders have equal lists."""
 
     text: str
 
@@ -62,21 +62,21 @@ class Listing:
     @property
     def digest(self) -> str:
         """The SHA-256 in hex."""
-        return hashlib.sha256(self.encoded).hexdigest()
+        return hashlib.sha256(self.file_bytes).hexdigest()
 
     @property
-    def encoded(self) -> bytes:
-        """The list as it is on disk."""
+    def file_bytes(self) -> bytes:
+        """Bytes of the list on disk."""
         return self.text.encode(errors="surrogateescape")
 
     @cached_property
     def heads(self) -> dict[str, str]:
-        """Texts that stand before each path."""
+        """Heads by path."""
         fields = self.text.split("\0")
         return dict(zip(fields[1::2], fields[::2], strict=False))
 
     @property
-    def untimed(self) -> Listing:
+    def without_times(self) -> Listing:
         """The list without forced times."""
         return self.of((f"{head[0]} {head.partition(' ')[2]}", path) for path, head in self.heads.items())
 
@@ -89,7 +89,7 @@ class Listing:
 
 
 def head_of(entry: Entry, digest: Callable[[str], str], owner: Owner | None = None) -> str:
-    """Return what stands before an entry's path; `digest` gives a file's SHA-256."""
+    """Return the field before an entry's path; `digest` computes a file's SHA-256."""
     info = entry.stat(follow_symlinks=False)
     uid, gid = owner or (info.st_uid, info.st_gid)
     if entry.is_symlink():
@@ -100,13 +100,13 @@ def head_of(entry: Entry, digest: Callable[[str], str], owner: Owner | None = No
     return f"f {mode} {digest(entry.path)}"
 
 
-def timed(head: str, seconds: int | str) -> str:
+def force_time(head: str, seconds: int | str) -> str:
     """Return a head with a forced time."""
     return f"{head[0]}@{seconds}{head[1:]}"
 
 
 def time_in(head: str) -> str:
-    """Return the forced time of a head; nothing when it has none."""
+    """Return the forced time of a head; an empty text when it has none."""
     return head.partition(" ")[0].partition("@")[2]
 
 

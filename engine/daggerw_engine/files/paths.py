@@ -1,4 +1,4 @@
-"""Paths inside a root that is not ours: a container's file system, a tree, a workdir."""
+"""Paths inside an untrusted root: a container's file system, a tree, a workdir."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ MAX_LINKS = 40  # as Linux has it
 
 
 def resolve_in(root: Path, path: str) -> Path:
-    """Return where `path` lies below `root`, following links as a process chrooted there would.
+    """Return the location of `path` below `root`, following links as a process chrooted there would.
 
-    `..` and absolute links stop at the root, so that the result never lies outside of it.
-    Raises PathError when links go in circles.
+    `..` and absolute links stop at the root, so the result is never outside of it.
+    Raises PathError for a cycle of links.
     """
     todo = list(reversed(PurePosixPath(path).parts))
     current, links = root, 0
@@ -34,8 +34,8 @@ def resolve_in(root: Path, path: str) -> Path:
     return current
 
 
-def existing(root: Path, path: str) -> Path:
-    """Return `path` below `root`; PathError in Dagger's words when nothing is there."""
+def find_existing(root: Path, path: str) -> Path:
+    """Return `path` below `root`; PathError with Dagger's message when it does not exist."""
     found = resolve_in(root, path)
     if not os.path.lexists(found):
         raise PathError(f"{path}: no such file or directory")
@@ -43,12 +43,12 @@ def existing(root: Path, path: str) -> Path:
 
 
 def check_kind(found: Path, path: str, *, directory: bool) -> None:
-    """Raise PathError, in Dagger's words, when what was found at `path` isn't of the wanted kind."""
+    """Raise PathError, with Dagger's message, when `path` is not of the wanted kind."""
     kinds = ("file", "directory") if directory else ("directory", "file")
     if found.is_dir() != directory:
         raise PathError(f"path {path} is a {kinds[0]}, not a {kinds[1]}")
 
 
 def absolute(workdir: str, path: str) -> str:
-    """Return `path` as an absolute container path, seen from `workdir`, without `.` and `..`."""
+    """Return `path` as an absolute container path, relative to `workdir`, without `.` and `..`."""
     return os.path.normpath(PurePosixPath("/", workdir, path)).replace("//", "/")

@@ -1,8 +1,8 @@
-"""Which paths a list of ignore patterns leaves out.
+"""Ignore patterns: rules of .dockerignore and .gitignore files.
 
-The rules are those of a .dockerignore file, as Dagger's `exclude`, `include` and `Ignore` have them: patterns
-are relative to the root, `*` stays within one name, `**` spans folders, a pattern also covers what lies below
-the path it names, a leading `!` takes paths back in, and the last pattern that matches decides.
+Dagger's `exclude`, `include` and `Ignore` follow a .dockerignore file: patterns are relative to the root, `*`
+matches within one name, `**` spans folders, a pattern also covers everything below its path, a leading `!`
+includes paths again, and the last matching pattern decides.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _name_expression(name: str) -> str:
 
 
 def glob_expression(pattern: str) -> re.Pattern[str]:
-    """Return what matches the paths that a glob pattern names, and nothing below them."""
+    """Return an expression for the paths that a glob pattern names, without those below them."""
     return _expression(str(PurePosixPath(pattern)), below="")
 
 
@@ -62,7 +62,7 @@ def _expression(text: str, below: str = "(?:/.*)?") -> re.Pattern[str]:
 
 
 def parse(lines: Iterable[str]) -> tuple[Pattern, ...]:
-    """Return the patterns of `lines`; blank lines and comments say nothing."""
+    """Return the patterns of `lines`; blank lines and comments are skipped."""
     found = []
     for line in lines:
         text = line.strip()
@@ -77,7 +77,7 @@ def parse(lines: Iterable[str]) -> tuple[Pattern, ...]:
 
 @dataclass(frozen=True)
 class GitIgnore:
-    """The rules of a .gitignore file, for paths with `prefix`; it lies `above` where they begin."""
+    """Rules of a .gitignore file, for paths with `prefix`; the file is `above` their first folder."""
 
     rules: GitIgnoreSpec
     prefix: str
@@ -85,31 +85,31 @@ class GitIgnore:
 
     @classmethod
     def read(cls, folder: str, prefix: str, above: str = "") -> tuple[GitIgnore, ...]:
-        """Return the rules in a folder, if it has any."""
+        """Return the rules of a folder's .gitignore file, if it has one."""
         try:
             with open(f"{folder}/.gitignore", errors="surrogateescape") as lines:
-                from pathspec import GitIgnoreSpec  # takes a while, and few need it
+                from pathspec import GitIgnoreSpec  # slow to import, and rarely needed
 
                 return (cls(GitIgnoreSpec.from_lines(lines), prefix, above),)
         except (FileNotFoundError, IsADirectoryError):
             return ()
 
     def decides(self, path: str) -> bool | None:
-        """Return whether the rules ignore `path`, a folder with a slash; None when they don't name it."""
+        """Return whether the rules ignore `path` (folders end with a slash); None when no rule matches."""
         return self.rules.check_file(self.above + path.removeprefix(self.prefix)).include
 
     @property
     def takes_back(self) -> bool:
-        """Return whether some rule takes paths back in."""
+        """Return whether a rule includes paths again."""
         return any(rule.include is False for rule in self.rules.patterns)
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Paths to keep: those that `include` names (all, when it is empty) and `exclude` doesn't.
+    """Filter of paths: keeps those that `include` matches (all, when it is empty) and `exclude` doesn't.
 
-    With `gitignore`, .gitignore files that a walk meets count too; `ignores` are those met, the nearest last.
-    As with Dagger, a rule takes back a file also from an ignored folder.
+    With `gitignore`, .gitignore files found in a walk count too; `ignores` are those found, the nearest last.
+    As in Dagger, a rule can include a file again even from an ignored folder.
     """
 
     exclude: tuple[Pattern, ...] = ()
@@ -124,7 +124,7 @@ class Filter:
 
     @property
     def key(self) -> str:
-        """Value that stands for it in a cache key."""
+        """Value that represents the filter in a cache key."""
         said = [[pattern.text, pattern.takes_back] for pattern in (*self.exclude, *self.include)]
         return repr((len(self.exclude), said, self.gitignore))
 
@@ -139,18 +139,18 @@ class Filter:
         return replace(self, ignores=tuple(found for each in read for found in each))
 
     def inside(self, folder: str, prefix: str) -> Filter:
-        """Return the filter for what is in `folder`, whose paths begin with `prefix`."""
+        """Return the filter for the content of `folder`, whose paths begin with `prefix`."""
         found = GitIgnore.read(folder, prefix) if self.gitignore else ()
         return replace(self, ignores=(*self.ignores, *found)) if found else self
 
     def keeps(self, path: str, folder: bool = False) -> bool:
-        """Return whether `path`, relative with slashes, stays."""
+        """Return whether the filter keeps `path`, which is relative with slashes."""
         if self.ignores and self._is_ignored(f"{path}/" if folder else path):
             return False
-        return (not self.include or self._included(path)) and not self._excluded(path)
+        return (not self.include or self._is_included(path)) and not self._is_excluded(path)
 
     def descends(self, folder: str) -> bool:
-        """Return whether anything below `folder` could stay."""
+        """Return whether the filter could keep a path below `folder`."""
         if (
             self.ignores
             and self._is_ignored(f"{folder}/")
@@ -158,19 +158,19 @@ class Filter:
         ):
             return False
         if self.include and not (
-            self._included(folder) or any(p.may_reach_below(folder) for p in self.include)
+            self._is_included(folder) or any(p.may_reach_below(folder) for p in self.include)
         ):
             return False
-        if not self._excluded(folder):
+        if not self._is_excluded(folder):
             return True
         return any(p.takes_back and p.may_reach_below(folder) for p in self.exclude)
 
     @cached_property
-    def _included(self) -> Callable[[str], bool]:
+    def _is_included(self) -> Callable[[str], bool]:
         return _decision(self.include)
 
     @cached_property
-    def _excluded(self) -> Callable[[str], bool]:
+    def _is_excluded(self) -> Callable[[str], bool]:
         return _decision(self.exclude)
 
     def _is_ignored(self, path: str) -> bool:
@@ -179,7 +179,7 @@ class Filter:
 
 
 def _decision(patterns: tuple[Pattern, ...]) -> Callable[[str], bool]:
-    """Return whether the last of the patterns that matches a path takes it; neighbours are tried at once."""
+    """Return whether the last matching pattern takes a path; neighbouring patterns are matched together."""
     runs = [
         (takes_back, re.compile("|".join(each.expression.pattern for each in run), re.DOTALL).match)
         for takes_back, run in groupby(patterns, lambda pattern: pattern.takes_back)

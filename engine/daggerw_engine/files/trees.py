@@ -1,10 +1,10 @@
-"""Folders kept by their content: the engine's Directory and File values on disk.
+"""Content-addressed folders: the engine's Directory and File values on disk.
 
-A tree is `root`, a read-only folder, beside `list`, whose SHA-256 is the tree's name: equal content is one
-tree, and the name is all that a cache key needs. Times don't count unless they were forced.
+A tree is `root`, a read-only folder, beside `list`, whose SHA-256 is the tree's name. Equal content is one
+tree, and a cache key needs only the name. Times count only when they were forced.
 
-A file that didn't change is one hard link in two trees, always at the same path: within one tree no two files
-are the same one, which programs would notice. A tree's file is never written to again.
+Two trees share an unchanged file as a hard link, always at the same path: within one tree no two files are
+the same inode, which programs would notice. A tree's file is never modified.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from daggerw_engine.files.listing import (
     Owner,
     entries,
     file_digest,
+    force_time,
     head_of,
     time_in,
-    timed,
 )
-from daggerw_engine.files.paths import existing
+from daggerw_engine.files.paths import find_existing
 from daggerw_engine.files.patterns import Filter
 from daggerw_engine.files.upload import Before, Found
 from daggerw_engine.results import Results
@@ -38,7 +38,7 @@ from daggerw_engine.results import Results
 
 @dataclass(frozen=True)
 class Place:
-    """A folder or file inside a tree: what a Directory or File has become once it was evaluated."""
+    """Folder or file inside a tree: an evaluated Directory or File."""
 
     digest: str
     root: Path
@@ -46,17 +46,17 @@ class Place:
 
     @property
     def on_disk(self) -> Path:
-        """The folder or file itself."""
-        return existing(self.root, self.path)
+        """Path of the folder or file."""
+        return find_existing(self.root, self.path)
 
     @property
     def listing(self) -> Listing:
-        """The list of the folder's content."""
+        """List of the folder's content."""
         return _read_listing(self.root, self.path.strip("/"))
 
     @property
     def key(self) -> str:
-        """Value that stands for the content in a cache key: the same wherever equal content comes from."""
+        """Value that represents the content in a cache key: equal content has an equal key."""
         if self.path == "/":
             return self.digest
         return (
@@ -66,8 +66,8 @@ class Place:
         )
 
     def below(self, path: str) -> Place:
-        """Return a place further down; PathError when nothing is there."""
-        found = existing(self.root, f"{self.path.rstrip('/')}/{path}")
+        """Return the place at a relative path; PathError when nothing is there."""
+        found = find_existing(self.root, f"{self.path.rstrip('/')}/{path}")
         return Place(self.digest, self.root, str(PurePosixPath("/", found.relative_to(self.root))))
 
 
@@ -79,29 +79,29 @@ def _read_listing(root: Path, path: str) -> Listing:
 
 @dataclass(frozen=True)
 class Trees:
-    """The trees of one cache folder; `scratch` is the session's own, on the same file system."""
+    """Trees of one cache folder; `scratch` is the session's folder, on the same file system."""
 
     folder: Path
     scratch: Path
     _bases: dict[Path, Place] = field(default_factory=dict)
 
     def get(self, digest: str) -> Place | None:
-        """Return the tree with this digest when it is kept; it counts as used now."""
+        """Return the tree with this digest if it exists, and mark it as used now."""
         if not (self.folder / digest / "list").exists():
             return None
         os.utime(self.folder / digest)
         return Place(digest, self.folder / digest / "root")
 
     def new_folder(self) -> Path:
-        """Return a fresh folder to fill and to give to `adopt`; on the trees' own file system."""
+        """Return a new folder to fill and pass to `adopt`, on the file system of the trees."""
         folder = Path(tempfile.mkdtemp(dir=self.scratch), "root")
         folder.mkdir()
         return folder
 
     def copy(self, place: Place, kept: Filter = EVERYTHING) -> Path:
-        """Return a new folder with what is kept of a place, for `adopt`.
+        """Return a new folder with a place's filtered content, for `adopt`.
 
-        Its files are the place's own: to change one is to replace it.
+        Its files are hard links to the place's: replace a file to change it.
         """
         folder, source = self.new_folder(), place.on_disk
         link_all(source, folder, entries(source, kept))
@@ -109,7 +109,7 @@ class Trees:
         return folder
 
     def adopt(self, folder: Path) -> Place:
-        """Keep a filled folder of `new_folder` or `copy` as a tree; the folder is gone afterwards."""
+        """Move a filled folder of `new_folder` or `copy` into the trees."""
         base = self._bases.pop(folder, None)
         heads = base.listing.heads if base else {}
         source = base.on_disk if base else folder
@@ -118,7 +118,7 @@ class Trees:
             known = heads.get(path, "")
             if entry.is_dir(follow_symlinks=False):
                 made, forced = head_of(entry, file_digest), time_in(known)
-                return timed(made, forced) if forced else made
+                return force_time(made, forced) if forced else made
             same = known and os.lstat(f"{source}/{path}").st_ino == entry.inode()
             return known if same else head_of(entry, file_digest)
 
@@ -126,11 +126,11 @@ class Trees:
 
     def _keep(self, folder: Path, listing: Listing) -> Place:
         folder.chmod(0o755)
-        folder.with_name("list").write_bytes(listing.encoded)
+        folder.with_name("list").write_bytes(listing.file_bytes)
         digest = listing.digest
         try:
             folder.parent.rename(self.folder / digest)
-        except OSError:  # it is kept already, or another session was first
+        except OSError:  # it exists already, or another session was first
             if not (self.folder / digest).is_dir():
                 raise
             shutil.rmtree(folder.parent)
@@ -138,11 +138,11 @@ class Trees:
         return Place(digest, self.folder / digest / "root")
 
     def upload(self, source: Path, kept: Filter = EVERYTHING) -> Place:
-        """Keep a copy of a folder of the host, all of it root's; what didn't change since isn't read again.
+        """Keep a copy of a host folder, owned by root; files unchanged since the last upload are not read.
 
-        Raises PathError when `source` is no folder.
+        Raises PathError when `source` is not a folder.
         """
-        _need(source, source.is_dir(), "a directory")
+        _require_kind(source, source.is_dir(), "a directory")
         source = source.resolve()
         uploads = Results(self.folder.with_name("uploads"), self.scratch)
         before = Before.of(uploads, source, kept)
@@ -161,11 +161,11 @@ class Trees:
         return place
 
     def upload_file(self, source: Path) -> Place:
-        """Keep a copy of a file of the host as root's; PathError when it is none."""
+        """Keep a copy of a host file, owned by root; PathError when it is not a file."""
         return self.ingest_file(source, owner=ROOT)
 
-    def timed(self, place: Place, seconds: int) -> Place:
-        """Return a place with all its times set; they count from now on."""
+    def force_time(self, place: Place, seconds: int) -> Place:
+        """Return a place with all its times set, in seconds; they become part of its content."""
         folder = self.new_folder()
         name = "" if place.on_disk.is_dir() else Path(place.path).name
         copy = copy_entry if name else copy_into
@@ -173,18 +173,18 @@ class Trees:
         found = entries(folder)
         for _, entry in found:
             os.utime(entry.path, (seconds, seconds), follow_symlinks=False)
-        heads = ((timed(head_of(entry, file_digest), seconds), path) for path, entry in found)
+        heads = ((force_time(head_of(entry, file_digest), seconds), path) for path, entry in found)
         return self._keep(folder, Listing.of(heads)).below(name)
 
     def ingest(self, source: Path) -> Place:
-        """Keep a copy of the folder `source`; PathError when it is none."""
-        _need(source, source.is_dir(), "a directory")
+        """Keep a copy of the folder `source`; PathError when it is not a folder."""
+        _require_kind(source, source.is_dir(), "a directory")
         folder = self.new_folder()
         copy_into(source, folder)
         return self.adopt(folder)
 
-    def merged(self, base: Place, root: Path, changed: Path) -> Place:
-        """Keep what an overlay shows at `root`: the files of `base`, but for those that are in `changed`."""
+    def merge_overlay(self, base: Place, root: Path, changed: Path) -> Place:
+        """Keep an overlay's content, mounted at `root`: files of `base`, or of `changed` if there."""
         folder = self.new_folder()
         found = entries(root)
         new = {
@@ -199,12 +199,12 @@ class Trees:
         return self.adopt(folder)
 
     def whole(self, place: Place) -> Place:
-        """Return a folder of a tree as a tree of its own."""
+        """Return a folder of a tree as a separate tree."""
         return place if place.path == "/" else self.adopt(self.copy(place))
 
     def ingest_file(self, source: Path, name: str | None = None, owner: Owner | None = None) -> Place:
-        """Keep a copy of the file `source`, under `name` when given; PathError when it is no file."""
-        _need(source, source.is_file(), "a file")
+        """Keep a copy of the file `source`, under `name` when given; PathError when it is not a file."""
+        _require_kind(source, source.is_file(), "a file")
         folder, name = self.new_folder(), file_name(name or source.name)
         copy_entry(source, folder / name, owner)
         return self.adopt(folder).below(name)
@@ -217,7 +217,7 @@ class Trees:
 
 
 def write_new(target: Path, contents: str, permissions: int) -> None:
-    """Write a file in the place of whatever was there, which stays as it is for others."""
+    """Replace a file; other hard links to the old one keep its content."""
     clear(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(contents.encode(errors="surrogateescape"))
@@ -225,12 +225,12 @@ def write_new(target: Path, contents: str, permissions: int) -> None:
 
 
 def file_name(name: str) -> str:
-    """Return the name of a file; PathError when it leads elsewhere."""
+    """Return the name of a file; PathError when it names another folder."""
     if not name or "/" in name or name in (".", ".."):
         raise PathError(f"{name!r} isn't a file's name: give it without folders")
     return name
 
 
-def _need(source: Path, fits: bool, kind: str) -> None:
+def _require_kind(source: Path, fits: bool, kind: str) -> None:
     if not fits:
         raise PathError(f"{source}: {f'not {kind}' if source.exists() else 'no such file or directory'}")

@@ -1,7 +1,7 @@
 """Changes in a folder of the host since it was uploaded last.
 
-As in Git's index, a file counts as unchanged when its stamp is the same, and a stamp is only remembered when
-it is too old for another change within the same tick of the file system's clock.
+As in Git's index, a file counts as unchanged when its stamp is the same, and a stamp is only stored when it
+is too old for another change within the same tick of the file system's clock.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Stamps = dict[str, str]
 
 @dataclass(frozen=True)
 class Before:
-    """The last upload: the tree that it gave, and the stamps of the files in it."""
+    """Last upload of a folder: its tree, and the stamps of the files in it."""
 
     key: str
     tree: str
@@ -33,20 +33,20 @@ class Before:
 
     @classmethod
     def of(cls, uploads: Results, source: Path, kept: Filter) -> Before:
-        """Return what is remembered of a folder's last upload with the same filter."""
+        """Return the record of a folder's last upload with the same filter."""
         key = hashlib.sha256(os.fsencode(f"{source}\0{kept.key}")).hexdigest()
         known = uploads.get(key) or {"tree": "none", "stamps": {}}
         return cls(key, known["tree"], known["stamps"])  # type: ignore[arg-type]
 
     def keep(self, uploads: Results, tree: str, stamps: Stamps) -> None:
-        """Remember the upload that is done now."""
+        """Store the record of this upload."""
         if (tree, stamps) != (self.tree, self.stamps):
             uploads.put(self.key, {"tree": tree, "stamps": stamps})
 
 
 @dataclass(frozen=True)
 class Found:
-    """Content of the folder now: `known` holds the heads of the files that are as they were."""
+    """Current content of the folder: `known` has the heads of unchanged files."""
 
     items: list[tuple[str, Entry]]
     known: dict[str, str]
@@ -54,15 +54,15 @@ class Found:
 
     @classmethod
     def of(cls, source: Path, kept: Filter, before: Stamps, heads: dict[str, str]) -> Found:
-        """Look at a folder, given the stamps that its files had before, and their heads."""
+        """Return a folder's content, compared with the files' earlier stamps and heads."""
         now = time.time_ns()
         items = entries(source, kept)
         stamps = {path: _stamp(entry) for path, entry in items if entry.is_file(follow_symlinks=False)}
         known = {path: heads[path] for path, stamp in stamps.items() if before.get(path) == stamp}
-        return cls(items, known, {path: stamp for path, stamp in stamps.items() if not _racy(stamp, now)})
+        return cls(items, known, {path: stamp for path, stamp in stamps.items() if not _is_racy(stamp, now)})
 
     def take_changed(self, folder: Path) -> Listing:
-        """Copy what changed into `folder`; returns the list of all."""
+        """Copy changed files into `folder`; return the list of all files."""
         changed = [
             (path, entry)
             for path, entry in self.items
@@ -78,7 +78,7 @@ class Found:
         )
 
     def complete(self, folder: Path, base: Path) -> None:
-        """Add what is as it was, from the tree `base`."""
+        """Add the unchanged files from the tree `base`."""
         rest = [item for item in self.items if item[0] in self.known or item[1].is_dir(follow_symlinks=False)]
         link_all(base, folder, rest, ROOT)
 
@@ -88,8 +88,8 @@ def _stamp(entry: Entry) -> str:
     return f"{info.st_ctime_ns} {info.st_mtime_ns} {info.st_size} {info.st_ino}"
 
 
-def _racy(stamp: str, now: int) -> bool:
-    """Return whether the file could change again and keep its stamp."""
+def _is_racy(stamp: str, now: int) -> bool:
+    """Return whether the file could change again without a new stamp."""
     changed = int(stamp.partition(" ")[0])
-    coarse = changed % SECOND == 0  # a file system that counts seconds, or pairs of them
+    coarse = changed % SECOND == 0  # a file system with times of one or two seconds
     return changed > now - (2 * SECOND if coarse else TICK)

@@ -1,10 +1,10 @@
-"""User and group numbers of a container, by its own tables of names."""
+"""User and group ids in a container, from its /etc/passwd and /etc/group."""
 
 from __future__ import annotations
 
 
 def user_ids(named: str, passwd: str, group: str) -> tuple[int, int, list[int], str]:
-    """Return number, group, further groups and home of USER[:GROUP]; LookupError for an unknown name."""
+    """Return user id, group id, further groups and home of USER[:GROUP]; LookupError for an unknown name."""
     user, _, own_group = named.partition(":")
     users = [line.split(":") for line in passwd.splitlines() if line.count(":") >= 6]
     groups = [line.split(":") for line in group.splitlines() if line.count(":") >= 3]

@@ -1,6 +1,6 @@
-"""The OCI runtime of Dockerfiles' RUN steps: crun, told by Buildah, but restricted as all containers are.
+"""OCI runtime of Dockerfiles' RUN steps: crun, started by Buildah, with the restrictions of all containers.
 
-Buildah starts `script`'s text, which lets this program change a new container's specification first.
+Buildah runs the text of `script`, which first lets this program change a new container's specification.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-if __name__ == "__main__":  # by its path, so that nothing else is found
+if __name__ == "__main__":  # run by its path, so that no other module is importable
     sys.path.insert(0, os.path.abspath(f"{os.path.dirname(__file__)}/../.."))
 
-from daggerw_engine.isolation.specification import restricted
+from daggerw_engine.isolation.specification import restrict
 
 SCRIPT = """#!/bin/sh
 for word; do
@@ -28,7 +28,7 @@ exec crun --root={state} --cgroup-manager=disabled "$@"
 def script(state: Path, groups: Sequence[Path], *, processes: int) -> str:
     """Return a shell script that is an OCI runtime; crun keeps its state in the folder `state`.
 
-    `groups` are the cgroups that limit a container; `processes` is its limit when none limits them.
+    `groups` are the cgroups that limit a container; `processes` is its process limit without such a cgroup.
     """
     cached = (f"-Xpycache_prefix={sys.pycache_prefix}",) if sys.pycache_prefix else ()
     program = shlex.join((sys.executable, "-I", "-S", *cached, __file__, str(processes)))
@@ -38,11 +38,11 @@ def script(state: Path, groups: Sequence[Path], *, processes: int) -> str:
 
 
 def main(processes: str, *words: str) -> None:
-    """Restrict the specification in the bundle that the runtime's words name."""
+    """Restrict the specification in the bundle named in the runtime's arguments."""
     path = Path(words[words.index("--bundle") + 1], "config.json")
     config = json.loads(path.read_text())
     root = path.parent / config["root"]["path"]
-    path.write_text(json.dumps(restricted(config, root, processes=int(processes))))
+    path.write_text(json.dumps(restrict(config, root, processes=int(processes))))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Control groups that limit a container's processes and memory, where this machine lets us make some.
+"""Control groups that limit a container's processes and memory, where the machine permits them.
 
-Without one, RLIMIT_NPROC limits the processes, which the kernel does not count for root outside of a user
-namespace, and nothing limits the memory: the kernel then ends a container's command before the engine.
+Without one, RLIMIT_NPROC limits the processes, which the kernel ignores for root outside of a user namespace,
+and nothing limits the memory: the kernel then kills a container's command before the engine.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Limits:
 
 
 @contextmanager
-def limited() -> Iterator[Limits]:
-    """Make the cgroups that limit one container, gone at the end; none where they can't be made."""
+def limit_container() -> Iterator[Limits]:
+    """Create the cgroups that limit one container and remove them at the end; none where not permitted."""
     name = f"{NAME}-{os.getpid()}-{next(_numbers)}"
     with ExitStack() as stack:
         made: dict[str, Path] = {}
@@ -46,7 +46,7 @@ def limited() -> Iterator[Limits]:
 
 
 def sweep() -> None:
-    """Remove the empty cgroups of engines that are no more."""
+    """Remove the empty cgroups of ended engines."""
     for parent in {parent for controller in CONTROLLERS for parent in _parents(controller)}:
         for group in parent.glob(f"{NAME}-*-*"):
             engine = group.name.split("-")[1]
@@ -55,7 +55,7 @@ def sweep() -> None:
 
 
 def _remove(group: Path) -> None:
-    with suppress(OSError):  # its last processes may be ending still, or another session was first
+    with suppress(OSError):  # its last processes may still be ending, or another session was first
         group.rmdir()
 
 
@@ -76,7 +76,7 @@ def _limit(controller: str, group: Path) -> None:
 
 
 def available_memory(group: Path) -> int:
-    """Return how many bytes of memory the processes in a cgroup can have at most."""
+    """Return the memory limit of the processes in a cgroup, in bytes."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in (above / name for above in (group, *group.parents) for name in MEMORY_FILES):
         if path.is_file() and (text := path.read_text().strip()).isdecimal():
@@ -85,19 +85,19 @@ def available_memory(group: Path) -> int:
 
 
 def _parents(controller: str) -> list[Path]:
-    """Return the folders in which a cgroup could be made, the best first."""
+    """Return the folders that may accept a new cgroup, the best first."""
     found = parents(Path("/proc/self/cgroup").read_text(), controller)
     return [each for each in found if os.access(each, os.W_OK)]
 
 
-def parents(told: str, controller: str, mounted: Path = MOUNTED) -> list[Path]:
-    """Return the cgroups whose children can be limited, by the text of /proc/self/cgroup.
+def parents(text: str, controller: str, mounted: Path = MOUNTED) -> list[Path]:
+    """Return the cgroups whose children can be limited, from the text of /proc/self/cgroup.
 
-    In version 1 that is our own one. In version 2 it is one above that lets its children be limited, as one
-    with processes in it can't: the nearest for both controllers, else for `pids`.
+    In version 1 that is our own cgroup. In version 2 it is an ancestor, as a cgroup with processes can't
+    limit its children: the nearest with both controllers, else with `pids`.
     """
     unified: list[Path] = []
-    for line in told.splitlines():
+    for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
         own = mounted / path.lstrip("/")
         if controllers == controller and (mounted / controller).is_dir():

@@ -1,12 +1,12 @@
-"""Commands in containers: crun, started so that all of a container ends with the engine.
+"""Commands in containers, run by crun so that every process of a container ends with the engine.
 
     engine -> unshare -> sh, then crun -> tini -> command
               waits      pid 1 of a     pid 1 of the container's own namespace
                          namespace
 
-A container's processes live in a namespace below that of crun, which the kernel clears when crun ends, and
-that one when the engine ends: however it ends, nothing of the container is left. crun 1.8 refuses machines
-on which both versions of cgroups are mounted, so that it is shown an empty folder in their place.
+A container's processes live in a namespace below that of crun. The kernel clears it when crun ends, and
+crun's when the engine ends: however the engine ends, no process of the container is left. crun 1.8 refuses
+machines on which both versions of cgroups are mounted, so it sees an empty folder in their place.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 
 from daggerw_engine import process
 from daggerw_engine.errors import EngineError, ExecError, StoreError
-from daggerw_engine.process import CONTAINED, Completed, Hear, tied
+from daggerw_engine.process import CONTAINED, Completed, Hear, tied_prefix
 
 NOT_STARTED = 1  # as in Dagger
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
@@ -39,10 +39,10 @@ WITHOUT_CGROUPS = 'mount -t tmpfs -o mode=755,size=4k tmpfs /sys/fs/cgroup || ex
 REFUSED = re.compile(r"\[FATAL tini \(\d+\)\] exec (?P<program>.*) failed: (?P<reason>.*)\n\Z", re.DOTALL)
 
 
-def entering(groups: Sequence[Path], shown: Sequence[Path] = ()) -> tuple[str, ...]:
-    """Return the words before a command that starts crun, so that it sees no cgroups.
+def runtime_prefix(groups: Sequence[Path], shown: Sequence[Path] = ()) -> tuple[str, ...]:
+    """Return the command prefix that starts crun without a view of the cgroups.
 
-    It is limited by `groups`, or finds each at its place in `shown`, to limit with them what it starts.
+    The `groups` limit crun itself, or it finds each at its path in `shown`, to limit its children with them.
     """
     limits = LIMITS_SHOWN if shown else LIMITED
     script = f"IFS='\n'; {limits}; {WITHOUT_CGROUPS}"
@@ -51,35 +51,35 @@ def entering(groups: Sequence[Path], shown: Sequence[Path] = ()) -> tuple[str, .
 
 @dataclass(frozen=True)
 class Started:
-    """A command that crun was asked to run; `bundle` is the folder of its specification."""
+    """Command started by crun; `bundle` is the folder of its specification."""
 
     command: tuple[str, ...]
     process: asyncio.subprocess.Process
     bundle: Path
 
-    async def ended(self, stdin: str = "", hear: Hear = lambda stream, chunk: None) -> Completed:
-        """Return how the command ended, or why it never began; StoreError when there was no container."""
+    async def wait_until_done(self, stdin: str = "", hear: Hear = lambda stream, chunk: None) -> Completed:
+        """Return the command's result or its start error; StoreError when there was no container."""
         end = functools.partial(process.kill_contained, self.process)
-        done = await process.completed(self.process, stdin, hear, end)
+        done = await process.wait_until_done(self.process, stdin, hear, end)
         match self.refusal(done.status, done.stderr):
-            case ExecError(exit_code=status, stderr=told):
-                return Completed(status, "", told, told)
+            case ExecError(exit_code=status, stderr=message):
+                return Completed(status, "", message, message)
             case EngineError() as refused:
                 raise refused
         return done
 
     def refusal(self, status: int, stderr: str) -> EngineError | None:
-        """Return why a command that ended was never run; None when it was."""
+        """Return the error of a command that never started; None when it did."""
         if status in (NOT_FOUND, NOT_EXECUTABLE) and (refused := REFUSED.search(stderr)):
             return ExecError(self.command, NOT_STARTED, "", _reason(refused))
         log = self.bundle / "log"
-        told = _errors(log) if log.exists() else " ".join(stderr.split())  # crun has never begun
-        if status and told:
-            return StoreError(f"a container can't be made for {' '.join(self.command)!r}: {told}")
+        message = _errors(log) if log.exists() else " ".join(stderr.split())  # crun never started
+        if status and message:
+            return StoreError(f"a container can't be made for {' '.join(self.command)!r}: {message}")
         return None
 
     async def terminate(self) -> None:
-        """Ask the command to end, once there is one to be asked."""
+        """Send SIGTERM to the command, once it has started."""
         while self.process.returncode is None:
             if init := _init_of(process.descent(self.process.pid)):
                 with suppress(ProcessLookupError):
@@ -97,16 +97,16 @@ async def start(
     *,
     reads: bool = False,
 ) -> AsyncIterator[Started]:
-    """Run a container while the block runs, in a network namespace; with `reads`, its stdin is a pipe."""
+    """Run a container in a network namespace while the block runs; with `reads`, its stdin is a pipe."""
     command, init = tuple(specification["process"]["args"]), shutil.which(INIT)
     if init is None:
         raise StoreError(f"{INIT} isn't on the path: as root, apt-get install tini")
-    told = _with_init(specification, init)
+    config = _with_init(specification, init)
     with (bundle / "config.json").open("w", errors="surrogateescape") as file:
-        json.dump(told, file, ensure_ascii=False)
+        json.dump(config, file, ensure_ascii=False)
     crun = ("crun", f"--root={bundle}/state", f"--log={bundle}/log", "--log-format=json")
     run = ("--cgroup-manager=disabled", "run", f"--bundle={bundle}", bundle.name)
-    words = (*tied(), "nsenter", f"--net={namespace}", "--", *entering(groups), *crun, *run)
+    words = (*tied_prefix(), "nsenter", f"--net={namespace}", "--", *runtime_prefix(groups), *crun, *run)
     stdin = asyncio.subprocess.PIPE if reads else None
     environment = {"PATH": os.environ["PATH"]}
     started = Started(command, await process.start(words, env=environment, stdin=stdin), bundle)
@@ -117,13 +117,13 @@ async def start(
 
 
 def _with_init(specification: dict[str, Any], init: str) -> dict[str, Any]:
-    """Return a specification whose first process hands on signals and waits for all others."""
+    """Return the specification with a first process that forwards signals and reaps all others."""
     options = ["bind", "private", "ro", "nosuid", "nodev"]
     mount = {"destination": INIT_PATH, "type": "bind", "source": init, "options": options}
-    told = specification["process"]
+    process = specification["process"]
     return {
         **specification,
-        "process": {**told, "args": [INIT_PATH, "--", *told["args"]]},
+        "process": {**process, "args": [INIT_PATH, "--", *process["args"]]},
         "mounts": [*specification["mounts"], mount],
     }
 
@@ -137,14 +137,14 @@ def _reason(refused: re.Match[str]) -> str:
 
 def _errors(log: Path) -> str:
     """Return the errors in crun's log, in one line."""
-    told = [json.loads(line) for line in log.read_text(errors="replace").splitlines()]
-    return " ".join(line["msg"] for line in told if line["level"] == "error")
+    entries = [json.loads(line) for line in log.read_text(errors="replace").splitlines()]
+    return " ".join(line["msg"] for line in entries if line["level"] == "error")
 
 
 def _init_of(line: Sequence[int]) -> int | None:
-    """Return the container's first process in a line of children, once it hands on signals.
+    """Return the container's first process in a chain of children, once it forwards signals.
 
-    It does so before it has a child; what makes the container ready for it has some, too.
+    It does so before it has a child; the processes that set up the container have children, too.
     """
     if len(line) < 3:
         return None

@@ -1,6 +1,6 @@
-"""Files that must not reach a disk: specifications, whose environment holds secrets, and secrets themselves.
+"""In-memory files for data that must not reach a disk: secrets, and specifications with secrets.
 
-They are kept in a file system in memory that only the engine's own mount namespace has.
+They are in a file system in memory that exists only in the engine's mount namespace.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from daggerw_engine.process import run
 
 
 class Memory:
-    """Folders in memory, below one that is mounted when the first is wanted."""
+    """Folders in memory, below a file system that is mounted at first use."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -25,8 +25,8 @@ class Memory:
         self._mounted = False
 
     @asynccontextmanager
-    async def fresh(self) -> AsyncIterator[Path]:
-        """A new folder, gone at the end."""
+    async def new_folder(self) -> AsyncIterator[Path]:
+        """Yield a new folder, removed at the end."""
         async with self._mounting:
             if not self._mounted:
                 await self._mount()
@@ -45,7 +45,7 @@ class Memory:
         self._mounted = True
 
     async def close(self) -> None:
-        """Forget all of it."""
+        """Remove all folders."""
         if self._mounted:
             await run(("umount", "--lazy", str(self._folder)))
             self._mounted = False

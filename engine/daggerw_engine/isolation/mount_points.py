@@ -1,7 +1,7 @@
-"""Mount points: files and folders that a container lacks, made before its command runs, removed after.
+"""Missing mount points of a container: created before its command runs, removed after.
 
-Nothing runs in the container at either time. What was made is looked for where the command's changes are
-kept, from folder to folder without following a link, and goes only when it is still empty.
+Nothing runs in the container at either time. The removal looks in the folder of the command's changes, from
+folder to folder without following a link, and removes only empty mount points.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class MountPoints:
-    """The mount points of a file system that is mounted at `root`, with its changes going to `changed`."""
+    """Mount points of a file system mounted at `root`, with its changes in `changed`."""
 
     def __init__(self, root: Path, changed: Path) -> None:
         self._root, self._changed = root, changed
         self._made: list[str] = []
 
     def resolve(self, path: str) -> str:
-        """Return where `path` leads to in the file system, whether something is there or not."""
+        """Return the location of `path` in the file system, whether it exists or not."""
         found = resolve_in(self._root, path)
         return f"/{found.relative_to(self._root)}" if found != self._root else "/"
 
     def make(self, path: str, *, folder: bool, keep: bool = False) -> str:
-        """Return where `path` leads to, made when nothing is there; with `keep`, it stays."""
+        """Return the location of `path`, created when it is missing; with `keep`, it is not removed."""
         found = resolve_in(self._root, path)
         missing = [each for each in (found, *found.parents) if not each.exists()]
         for each in reversed(missing):
@@ -42,7 +42,7 @@ class MountPoints:
         return self.resolve(path)
 
     def remove(self) -> None:
-        """Remove what was made and is still empty, once nothing is mounted any more."""
+        """Remove created mount points that are still empty, after all unmounts."""
         for path in reversed(self._made):
             with suppress(OSError):  # the command has put something there, or removed it
                 _remove_empty(self._changed, path)

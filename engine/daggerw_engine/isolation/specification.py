@@ -1,6 +1,6 @@
-"""OCI runtime specifications: what crun is told of a container, and what no container goes without.
+"""OCI runtime specifications for crun, with the restrictions of every container.
 
-`restricted` is for every container, whether we wrote its specification or Buildah, for a Dockerfile's RUN.
+`restrict` applies to every container, also to those that Buildah specifies for a Dockerfile's RUN.
 The specification's fields: https://github.com/opencontainers/runtime-spec/blob/v1.0.2/config.md
 """
 
@@ -31,11 +31,11 @@ MASKED = (
 )
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 NAMESPACES = ("cgroup", "ipc", "mount", "pid", "uts")
-# Not the 32-bit ones: their socketcall takes its arguments from memory, where no list of calls sees them.
+# Without the 32-bit ones: their socketcall has its arguments in memory, which a filter can't read.
 ARCHITECTURES = {"x86_64": ["SCMP_ARCH_X86_64"], "aarch64": ["SCMP_ARCH_AARCH64"]}
-DEVICE_FILE_SYSTEMS = ("devpts", "tmpfs")  # of which only those at or below /dev have devices
+DEVICE_FILE_SYSTEMS = ("devpts", "tmpfs")  # only those at or below /dev have devices
 HOST_NAME = "container"
-SHARED_MEMORY, SHARED_FILES = "/dev/shm", "nr_inodes=16k"  # an empty file takes memory of the kernel's
+SHARED_MEMORY, SHARED_FILES = "/dev/shm", "nr_inodes=16k"  # an empty file uses kernel memory
 OUT_OF_MEMORY_FIRST = 500  # a command is ended before the engine is
 # crun gives a container's root a mount of its own without the flags that it had. The hook reads what crun
 # writes to it: otherwise crun fails.
@@ -44,7 +44,7 @@ NO_DEVICES = 'read -r state; exec mount -o remount,bind,nodev "$0"'
 
 @dataclass(frozen=True)
 class Process:
-    """A container's command, with numbers for names."""
+    """Command of a container, with numeric users and groups."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -56,7 +56,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Mounted:
-    """A file or folder of the host that the container has at `target`; without a source, one in memory."""
+    """Bind mount of a host file or folder at `target`; without a source, a folder in memory."""
 
     target: str
     source: Path | None = None
@@ -65,7 +65,7 @@ class Mounted:
 
     @property
     def entry(self) -> Config:
-        """Entry of the specification for it."""
+        """Entry in the specification."""
         if self.source is None:
             options = ["nosuid", "nodev", "mode=755", *self.options]
             return {"destination": self.target, "type": "tmpfs", "source": "tmpfs", "options": options}
@@ -76,9 +76,9 @@ class Mounted:
 def specification(process: Process, root: Path, mounts: Sequence[Mounted], *, processes: int) -> Config:
     """Return the restricted specification of a container with the file system at `root`.
 
-    `processes` is the limit of its processes when no cgroup limits them; 0 when one does.
+    `processes` is its process limit without a cgroup; 0 when a cgroup limits processes.
     """
-    told = {
+    config = {
         "ociVersion": "1.0.2",
         "hostname": HOST_NAME,
         "root": {"path": str(root)},
@@ -96,7 +96,7 @@ def specification(process: Process, root: Path, mounts: Sequence[Mounted], *, pr
         "mounts": [*_system_mounts(), *(mount.entry for mount in mounts)],
         "linux": {},
     }
-    return restricted(told, root, processes=processes)
+    return restrict(config, root, processes=processes)
 
 
 def _system_mounts() -> list[Config]:
@@ -115,8 +115,8 @@ def _system_mounts() -> list[Config]:
     ]
 
 
-def restricted(config: Config, root: Path, *, processes: int) -> Config:
-    """Return a specification with what no container goes without, in the place of what it says of that."""
+def restrict(config: Config, root: Path, *, processes: int) -> Config:
+    """Return a specification whose security settings are replaced by those of every container."""
     linux, process = config.get("linux", {}), config["process"]
     return {
         **config,
@@ -133,7 +133,7 @@ def restricted(config: Config, root: Path, *, processes: int) -> Config:
         "mounts": [_with_few_files(_without_devices(mount)) for mount in config["mounts"]],
         "hooks": {"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", NO_DEVICES, str(root)]}]},
         "linux": {
-            **{name: told for name, told in linux.items() if name not in ("devices", "resources")},
+            **{name: value for name, value in linux.items() if name not in ("devices", "resources")},
             "namespaces": _namespaces(linux.get("namespaces", [])),
             "maskedPaths": list(MASKED),
             "readonlyPaths": list(READ_ONLY),
@@ -143,9 +143,9 @@ def restricted(config: Config, root: Path, *, processes: int) -> Config:
 
 
 def system_calls(machine: str = os.uname().machine) -> Config:
-    """Return the list of the system calls that are allowed, as the specification has it."""
-    told: Config = json.loads(SYSTEM_CALLS.read_text())
-    return {**told, "architectures": ARCHITECTURES.get(machine, [])}
+    """Return the allowed system calls, in the specification's format."""
+    filter_: Config = json.loads(SYSTEM_CALLS.read_text())
+    return {**filter_, "architectures": ARCHITECTURES.get(machine, [])}
 
 
 def _limits(processes: int) -> list[Config]:
@@ -155,13 +155,13 @@ def _limits(processes: int) -> list[Config]:
 
 
 def _namespaces(named: Sequence[Config]) -> list[Config]:
-    """Return the namespaces: each is new, but for a network or a user namespace that is named."""
+    """Return the namespaces: each is new, except for a given network or user namespace."""
     others = [each for each in named if each["type"] not in NAMESPACES]
     return [*({"type": name} for name in NAMESPACES), *others]
 
 
 def _without_devices(mount: Config) -> Config:
-    """Return a mount on which no device is one, unless it is where the container has its few."""
+    """Return a mount with device files disabled, unless it is one of the container's own /dev mounts."""
     path = mount["destination"].rstrip("/")
     if path == "/dev" or (path.startswith("/dev/") and mount.get("type") in DEVICE_FILE_SYSTEMS):
         return mount
@@ -170,7 +170,7 @@ def _without_devices(mount: Config) -> Config:
 
 
 def _with_few_files(mount: Config) -> Config:
-    """Return a mount that, where it is the shared memory, has a limit for its files, too."""
+    """Return a mount, with a limit of files if it is the shared memory."""
     if mount["destination"].rstrip("/") != SHARED_MEMORY or mount.get("type") != "tmpfs":
         return mount
     return {**mount, "options": [*mount.get("options", []), SHARED_FILES]}

@@ -1,1 +1,1 @@
-"""Commands and services in containers: what they meet, their network, how they run."""
+"""Commands and services in containers: preparation, network, execution."""

@@ -7,7 +7,7 @@ from daggerw_engine.values.container import AnyService
 
 
 class Addresses:
-    """The address of each service, which it has also before it runs."""
+    """Address of each service, fixed before it runs."""
 
     def __init__(self) -> None:
         self._addresses: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Connections passed on from a listening socket to another place."""
+"""Forwarding of connections from a listening socket to another address."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def forward_connections(
     listening: socket.socket, connect: Callable[[], Awaitable[Streams]]
 ) -> AsyncIterator[None]:
-    """Pass on what connects to `listening` while the block runs; when `connect` can't, hang up."""
+    """Forward connections to `listening` while the block runs; close them when `connect` fails."""
     serving: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -34,12 +34,12 @@ async def forward_connections(
             there_writer.close()
             writer.close()
 
-    def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(serve(reader, writer))
         serving.add(task)
         task.add_done_callback(serving.discard)
 
-    server = await asyncio.start_server(accepted, sock=listening)
+    server = await asyncio.start_server(accept, sock=listening)
     try:
         yield
     finally:
@@ -50,11 +50,11 @@ async def forward_connections(
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):  # either side may hang up; the other then gets the end of its stream
+    with suppress(ConnectionError):  # when one side disconnects, the other gets the end of its stream
         while chunk := await reader.read(CHUNK):
             writer.write(chunk)
             await writer.drain()
-    with suppress(OSError):  # not a ConnectionError when the other side has hung up: "not connected"
+    with suppress(OSError):  # "not connected" is no ConnectionError: the other side is gone
         writer.write_eof()
 
 
@@ -62,7 +62,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def forward_host_ports(
     service: HostService, listen: Callable[[int], Awaitable[socket.socket]]
 ) -> AsyncIterator[None]:
-    """Forward a host's ports while the block runs; `listen` gives a listening socket for a port."""
+    """Forward a host's ports while the block runs; `listen` returns a listening socket for a port."""
     async with AsyncExitStack() as stack:
         for frontend, backend in service.forwards:
             listening = await listen(frontend)

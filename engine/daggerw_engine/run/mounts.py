@@ -1,7 +1,8 @@
-"""A container's file system and mounts, ready for one command, and what the command leaves of them.
+"""File system and mounts of a container, for one command, with the command's changes to them.
 
-All is mounted by the engine, outside of the container, before the command runs, and unmounted after its last
-process is dead. Only crun goes, as the container would, to what others may be changing: cache volumes.
+The engine mounts everything, outside of the container, before the command runs, and unmounts it after its
+last process is dead. Only crun, with the container's view, enters
+cache volumes, which others may be changing.
 """
 
 from __future__ import annotations
@@ -32,28 +33,28 @@ SYSTEM = ("/dev", "/proc", "/sys")  # mounted by crun, which makes the mount poi
 
 @dataclass
 class Mounts:
-    """The mounts of one container; folders keep their changes apart from their trees.
+    """Mounts of one container; the changes of folders are separate from their trees.
 
-    `upper` is the step's folder, `memory` its folder for what must not reach a disk.
+    `upper` is the step's folder, `memory` its folder for data that must not reach a disk.
     """
 
     _cache: Cache
     upper: Upper
     _memory: Path
     entries: list[Mounted] = field(default_factory=list)
-    # What is mounted where, the last on top; None when crun makes the mount points in it.
+    # Mount points by path, the last on top; None when crun creates those below it.
     _below: list[tuple[str, MountPoints | None]] = field(default_factory=list)
     _kept: list[tuple[Place, Upper | Path]] = field(default_factory=list)
 
     @asynccontextmanager
-    async def mounted(self, state: ContainerState, texts: Mapping[str, str]) -> AsyncIterator[Path]:
-        """Mount all, and files with these texts, while the block runs; yields where the root is.
+    async def mount_all(self, state: ContainerState, texts: Mapping[str, str]) -> AsyncIterator[Path]:
+        """Mount everything, and files with these texts, while the block runs; yields the root.
 
-        What was made to mount something on is removed at the end. Cache volumes are held until then.
+        Created mount points are removed at the end. Cache volumes are locked until then.
         """
         layers = self._cache.layers
         async with AsyncExitStack() as stack:
-            root = await stack.enter_async_context(layers.mounted(layers.lower(state), self.upper))
+            root = await stack.enter_async_context(layers.mount_layers(layers.lower(state), self.upper))
             points = MountPoints(root, self.upper.changed)
             for path in SYSTEM:
                 points.make(path, folder=True)
@@ -83,12 +84,12 @@ class Mounts:
             case Volume() as volume:
                 source = await stack.enter_async_context(self._cache.volume(volume))
                 if owner:
-                    os.chown(source, *owner)  # what lies in it may be changed by others meanwhile
+                    os.chown(source, *owner)  # others may be changing its content
                 self.add(Mounted(path, source, fixed))
             case Place() as place if place.on_disk.is_dir():
                 upper = Upper.below(folder)
                 merged = await stack.enter_async_context(self._merge(place, upper))
-                _give(merged, owner)
+                _set_owner(merged, owner)
                 if mount.is_kept:
                     self._kept.append((place, upper))
                 self.add(Mounted(path, merged, fixed), MountPoints(merged, upper.changed))
@@ -101,22 +102,22 @@ class Mounts:
 
     @asynccontextmanager
     async def _merge(self, place: Place, upper: Upper) -> AsyncIterator[Path]:
-        """Mount a tree's folder with its changes going to `upper` while the block runs."""
-        lower = upper.folder / "lower"  # a name without the signs that overlayfs takes for its own
+        """Mount a tree's folder, with changes in `upper`, while the block runs."""
+        lower = upper.folder / "lower"  # a name without characters that overlayfs interprets
         lower.symlink_to(place.on_disk)
         layers = self._cache.layers
-        async with layers.mounted([str(lower.relative_to(layers.cache))], upper) as merged:
+        async with layers.mount_layers([str(lower.relative_to(layers.cache))], upper) as merged:
             yield merged
 
     def add(self, mount: Mounted, points: MountPoints | None = None) -> None:
-        """Mount something in the container, at a place that is made when it isn't there."""
+        """Mount something in the container, at a path that is created when it is missing."""
         folder = mount.source is None or mount.source.is_dir()
         target = self.make(mount.target, folder=folder)
         self.entries.append(replace(mount, target=target))
         self._below.append((target, points))
 
     def make(self, path: str, *, folder: bool, keep: bool = False) -> str:
-        """Return where `path` leads to in the container, made when nothing is there; `keep` lets it stay."""
+        """Return the location of `path` in the container, created when it is missing; `keep` keeps it."""
         assert self._below[0][1]
         path = self._below[0][1].resolve(path)
         place, points = next(each for each in reversed(self._below) if _covers(each[0], path))
@@ -132,8 +133,8 @@ class Mounts:
         file.chmod(mode)
         self.add(Mounted(path, file, read_only=True))
 
-    async def left(self) -> list[Place]:
-        """Return what the command left of each mount that is kept, in order; a file as its tree."""
+    async def changed_contents(self) -> list[Place]:
+        """Return the changed content of each kept mount, in order; a file as its tree."""
         return [await self._take_changes(place, where) for place, where in self._kept]
 
     async def _take_changes(self, place: Place, where: Upper | Path) -> Place:
@@ -143,12 +144,12 @@ class Mounts:
         if not any(os.scandir(where.changed)):
             return trees.whole(place)
         lower = [str(each.relative_to(layers.cache)) for each in (where.changed, where.folder / "lower")]
-        async with layers.mounted(lower) as root:
-            return await asyncio.to_thread(trees.merged, place, root, where.changed)
+        async with layers.mount_layers(lower) as root:
+            return await asyncio.to_thread(trees.merge_overlay, place, root, where.changed)
 
 
 def _listen(folder: Path, name: str, owner: Owner) -> socket.socket:
-    """Return a listening socket in a folder: a command that has it as its own can't change the host's."""
+    """Return a listening socket in a folder: a command that owns it can't change the host's socket."""
     listening = socket.socket(socket.AF_UNIX)
     above = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -163,7 +164,7 @@ def _covers(above: str, path: str) -> bool:
     return above in ("/", path) or path.startswith(f"{above}/")
 
 
-def _give(folder: Path, owner: Owner | None) -> None:
+def _set_owner(folder: Path, owner: Owner | None) -> None:
     if owner:
         os.chown(folder, *owner)
         for place, folders, files in os.walk(folder):

@@ -1,4 +1,4 @@
-"""Network namespaces, each held by a process of its own that ends with the engine."""
+"""Network namespaces, each held by a process that ends with the engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from daggerw_engine.errors import NetworkError
-from daggerw_engine.process import run, tied
+from daggerw_engine.process import run, tied_prefix
 
 READY_SECONDS, CONNECT_SECONDS = 10.0, 5.0
 HOLD = 'printf "%s\\n" "$0" | ip -batch - && echo ready && exec cat'
@@ -22,35 +22,35 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Namespace:
-    """A network namespace, by the process that holds it.
+    """Network namespace, with the process that holds it.
 
-    Sockets that are made in here belong here, though the process that has them lives on the host.
+    Sockets created in here belong to it, although their process is on the host.
     """
 
     holder: int
 
     @property
     def path(self) -> str:
-        """Where the namespace is found."""
+        """Path of the namespace."""
         return f"/proc/{self.holder}/ns/net"
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """The words before a command that put it in here, tied to the engine's life."""
-        return (*tied(), *self._prefix)
+        """Command prefix that starts a command in here and ends it with the engine."""
+        return (*tied_prefix(), *self._prefix)
 
     @property
     def _prefix(self) -> tuple[str, ...]:
         return ("nsenter", f"--net={self.path}", "--")
 
     async def configure(self, *commands: str) -> None:
-        """Give commands to ip(8) in here; NetworkError when it refuses one."""
+        """Run commands of ip(8) in here; NetworkError when one fails."""
         done = await run((*self._prefix, "ip", "-batch", "-"), stdin="\n".join(commands))
         if done.status:
             raise NetworkError(_explain(done.stderr))
 
     async def listen(self, address: str = "127.0.0.1", port: int = 0) -> socket.socket:
-        """Return a socket that listens on a port in here, a free one unless it is named."""
+        """Return a socket that listens on a port in here, on a free one by default."""
         return await self._make_inside(lambda: socket.create_server((address, port), backlog=128))
 
     async def connect(self, address: str, port: int) -> socket.socket:
@@ -68,9 +68,9 @@ class Namespace:
 
 @asynccontextmanager
 async def new_namespace(*commands: str) -> AsyncIterator[Namespace]:
-    """A new network namespace, configured by commands of ip(8), while the block runs."""
+    """Create a network namespace, configured by commands of ip(8), while the block runs."""
     holder = await asyncio.create_subprocess_exec(
-        *(*tied(), "unshare", "--net", "--", "sh", "-c", HOLD, "\n".join(commands)),
+        *(*tied_prefix(), "unshare", "--net", "--", "sh", "-c", HOLD, "\n".join(commands)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -86,8 +86,8 @@ async def new_namespace(*commands: str) -> AsyncIterator[Namespace]:
         await end(holder)
 
 
-def _explain(told: str) -> str:
-    reason = " ".join(told.split())
+def _explain(message: str) -> str:
+    reason = " ".join(message.split())
     if "unshare" in reason:
         return f"this machine doesn't allow new network namespaces: {reason}"
     return f"ip made no network: {reason}"
@@ -102,7 +102,7 @@ async def end(process: asyncio.subprocess.Process) -> None:
 
 def join(namespace: str) -> None:
     """Move the calling thread into a network namespace."""
-    with open(namespace) as file:  # as os.setns does, from Python 3.12 on
+    with open(namespace) as file:  # os.setns, which needs Python 3.12
         if _libc.setns(file.fileno(), NEW_NETWORK):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), namespace)

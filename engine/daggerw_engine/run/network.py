@@ -1,11 +1,11 @@
-"""One private network a session: nothing in it is seen from the host, and no port of the host is taken.
+"""Private network of a session, invisible from the host, without use of the host's ports.
 
     the host <- slirp4netns -> tap0 = bridge = eth0 of each container and of the module
     bound container -> veth -> service
 
-What is on the bridge reaches the way out and nothing else: its ports are isolated from each other. What is
-bound to a service has a wire of its own to it. slirp4netns takes each frame that it sees for its own: what is
-meant for a container that isn't there yet must not be flooded to it.
+Hosts on the bridge reach only the gateway: its ports are isolated from each other. A container bound to a
+service has a separate veth pair to it. slirp4netns accepts every frame that it receives: frames for a
+container that does not exist yet must not be flooded to it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from itertools import count, cycle
 from pathlib import Path
 
 from daggerw_engine.errors import NetworkError
-from daggerw_engine.process import CONTAINED, run, tied
+from daggerw_engine.process import CONTAINED, run, tied_prefix
 from daggerw_engine.run.namespaces import READY_SECONDS, Namespace, end, new_namespace
 
 MTU = 65520  # the most that slirp4netns takes
-# The addresses that slirp4netns(1) gives out.
+# Addresses of slirp4netns(1).
 SUBNET, GATEWAY, NAME_SERVER, MODULE = "10.0.2.", "10.0.2.2", "10.0.2.3", "10.0.2.100"
 FIRST_COMMAND, FIRST_SERVICE, LAST_SERVICE = 10, 101, 254
-# Hardware addresses, with an address's last number at the end. Others remember them for up to 45 s, so
-# that who comes again has to have its own again. A bridge would take the least of those that are there.
+# MAC addresses, which end with the last number of the IP address. Other hosts cache them for up to 45 s, so a
+# restarted host must have the same one. A bridge would take the lowest of its ports' addresses.
 HARDWARE = "02:00:0a:00:02:"
-LINK_LOCAL = "169.254.0.0/16"  # where clouds tell a machine who it is, and give it tokens
+LINK_LOCAL = "169.254.0.0/16"  # the metadata services of clouds, which give out identities and tokens
 TUNNEL = "/dev/net/tun"
 PROXY_TABLE, PROXY_PREFERENCE = 100, 100
 BRIDGE = (
@@ -47,7 +47,7 @@ Proxy = tuple[str, int]
 
 @dataclass(frozen=True)
 class Peer:
-    """A host on the private network: a container, or the module."""
+    """Host on the private network: a container, or the module."""
 
     address: str
     namespace: Namespace
@@ -55,9 +55,9 @@ class Peer:
 
 @dataclass
 class Network:
-    """A private network that lives as long as its block.
+    """Private network that exists while its block runs.
 
-    Nothing on it reaches the `blocked` addresses, which are the host's own, but the port of a proxy there.
+    Nothing on it reaches the `blocked` addresses of the host, except a proxy's port there.
     """
 
     _way_out: Namespace
@@ -67,22 +67,22 @@ class Network:
     _free: cycle[int] = field(default_factory=lambda: cycle(range(FIRST_COMMAND, FIRST_SERVICE - 1)))
     _taken: set[int] = field(default_factory=set)
     _services: list[Peer] = field(default_factory=list)
-    module: Peer | None = None  # which reaches each service that is started
+    module: Peer | None = None  # connected to each started service
 
     @asynccontextmanager
-    async def joined(self, address: str) -> AsyncIterator[Peer]:
-        """A host of its own on this network, with `address`, while the block runs."""
+    async def add_host(self, address: str) -> AsyncIterator[Peer]:
+        """Create a host on this network, with `address`, while the block runs."""
         name = f"port{next(self._wires)}"
         async with new_namespace(*self._of_peer(address, name)) as namespace:
             await self._way_out.configure(
                 f"link set {name} master bridge up", f"link set {name} type bridge_slave isolated on"
             )
             yield Peer(address, namespace)
-            # The kernel would take the wire away, too, but some time after the namespace's end.
+            # The kernel also removes the pair, but some time after the namespace's end.
             await self._way_out.configure(f"link delete {name}")
 
     def _of_peer(self, address: str, name: str) -> list[str]:
-        """Return what a new host is given: its wire to the bridge, the way out, and what it doesn't reach."""
+        """Return the commands for a new host: its link to the bridge, its routes, its blocked addresses."""
         hardware = f"{HARDWARE}{int(address.rpartition('.')[2]):02x}"
         far = f"peer name {name} mtu {MTU} netns {self._way_out.holder}"
         return [
@@ -93,10 +93,10 @@ class Network:
             *(f"route add {each}/32 dev eth0" for each in (GATEWAY, NAME_SERVER)),
             f"route add default via {GATEWAY}",
             *(f"route add unreachable {each}" for each in (f"{SUBNET}0/24", LINK_LOCAL, *self._blocked)),
-            *self._ways_to_proxies(),
+            *self._proxy_routes(),
         ]
 
-    def _ways_to_proxies(self) -> list[str]:
+    def _proxy_routes(self) -> list[str]:
         reached = [(host, port) for host, port in self._proxies if host in self._blocked]
         ways = [
             f"rule add to {host} ipproto tcp dport {port} lookup {PROXY_TABLE} pref {PROXY_PREFERENCE}"
@@ -106,17 +106,17 @@ class Network:
 
     @asynccontextmanager
     async def with_module(self) -> AsyncIterator[Peer]:
-        """The module's host, while the block runs."""
-        async with self.joined(MODULE) as self.module:
+        """Create the module's host while the block runs."""
+        async with self.add_host(MODULE) as self.module:
             yield self.module
 
     @asynccontextmanager
     async def service(self, address: str, services: Iterable[Peer]) -> AsyncIterator[Peer]:
-        """A host for a service, which reaches others, while the block runs.
+        """Create a host for a service, connected to other services, while the block runs.
 
-        The module reaches it, and so do the services that run already, as in Dagger.
+        As in Dagger, the module and the running services reach it.
         """
-        async with self.joined(address) as peer:
+        async with self.add_host(address) as peer:
             for other in services:
                 await self.connect(peer, other)
             for client in (*([self.module] if self.module else []), *self._services):
@@ -129,11 +129,11 @@ class Network:
 
     @asynccontextmanager
     async def command(self, services: Iterable[Peer] = ()) -> AsyncIterator[Peer]:
-        """A host for one command, which reaches these services and the way out."""
+        """Create a host for one command, connected to these services and the gateway."""
         number = next(each for each in self._free if each not in self._taken)
         self._taken.add(number)
         try:
-            async with self.joined(f"{SUBNET}{number}") as client:
+            async with self.add_host(f"{SUBNET}{number}") as client:
                 for service in services:
                     await self.connect(client, service)
                 yield client
@@ -142,12 +142,12 @@ class Network:
 
     @asynccontextmanager
     async def command_prefix(self) -> AsyncIterator[Sequence[str]]:
-        """Yield the words before a command that put it on a host of its own, which reaches the way out."""
+        """Yield the command prefix for a new host that is connected to the gateway."""
         async with self.command() as peer:
             yield peer.namespace.prefix
 
     async def connect(self, client: Peer, service: Peer) -> None:
-        """Let a client reach a service, by a wire that goes when one of them does."""
+        """Connect a client to a service by a veth pair that ends when one of them does."""
         number = next(self._wires)
         near, far = f"to{number}", f"from{number}"
         await client.namespace.configure(
@@ -161,15 +161,15 @@ class Network:
 
 
 def service_address(number: int) -> str:
-    """Return the address of a session's service by its number, from 0; NetworkError past the last one."""
+    """Return the address of a session's service by its number, from 0; NetworkError above the last one."""
     if number > LAST_SERVICE - FIRST_SERVICE:
-        raise NetworkError(f"a session has room for {number} services, and this is one more")
+        raise NetworkError(f"a session has at most {number} services, and this is one more")
     return f"{SUBNET}{FIRST_SERVICE + number}"
 
 
 @asynccontextmanager
 async def private_network(proxies: Iterable[Proxy] = ()) -> AsyncIterator[Network]:
-    """Make a private network; raises NetworkError when the machine doesn't let us."""
+    """Create a private network; NetworkError when the machine does not permit it."""
     async with AsyncExitStack() as stack:
         way_out = await stack.enter_async_context(new_namespace())
         process, blocked = await asyncio.gather(_connect_to_host(way_out), host_addresses())
@@ -179,9 +179,9 @@ async def private_network(proxies: Iterable[Proxy] = ()) -> AsyncIterator[Networ
 
 
 def module_prefix(module: Peer, folder: Path) -> tuple[str, ...]:
-    """Return the words before a command that is to live on the network and to resolve its names.
+    """Return the command prefix for a command on the network that resolves its names.
 
-    What it resolves names with is kept in `folder`.
+    Its resolver's files are in `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     resolver = folder / "resolv.conf"
@@ -191,12 +191,12 @@ def module_prefix(module: Peer, folder: Path) -> tuple[str, ...]:
 
 
 async def host_addresses() -> list[str]:
-    """Return this host's own IPv4 addresses, those of its loopback left out."""
-    done = await run((*tied(), "ip", "-json", "-family", "inet", "address"))
+    """Return this host's IPv4 addresses, without those of the loopback."""
+    done = await run((*tied_prefix(), "ip", "-json", "-family", "inet", "address"))
     if done.status:
-        raise NetworkError(f"ip tells no addresses: {' '.join(done.stderr.split())}")
-    told = [each for link in json.loads(done.stdout or "[]") for each in link.get("addr_info", [])]
-    return sorted({each["local"] for each in told if not each["local"].startswith("127.")})
+        raise NetworkError(f"ip prints no addresses: {' '.join(done.stderr.split())}")
+    addresses = [each for link in json.loads(done.stdout or "[]") for each in link.get("addr_info", [])]
+    return sorted({each["local"] for each in addresses if not each["local"].startswith("127.")})
 
 
 async def _connect_to_host(namespace: Namespace) -> asyncio.subprocess.Process:
@@ -204,7 +204,7 @@ async def _connect_to_host(namespace: Namespace) -> asyncio.subprocess.Process:
     options = ("--configure", f"--mtu={MTU}", "--disable-host-loopback", f"--ready-fd={writer}")
     try:
         process = await asyncio.create_subprocess_exec(
-            *(*tied(), "slirp4netns", *options, str(namespace.holder), "tap0"),
+            *(*tied_prefix(), "slirp4netns", *options, str(namespace.holder), "tap0"),
             pass_fds=(writer,),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
@@ -218,21 +218,21 @@ async def _connect_to_host(namespace: Namespace) -> asyncio.subprocess.Process:
     finally:
         os.close(reader)
     if not ready:
-        _, told = await process.communicate()
-        raise NetworkError(_explain(" ".join(told.decode(errors="replace").split())))
+        _, message = await process.communicate()
+        raise NetworkError(_explain(" ".join(message.decode(errors="replace").split())))
     return process
 
 
-def _explain(told: str) -> str:
-    if TUNNEL in told:
+def _explain(message: str) -> str:
+    if TUNNEL in message:
         return f"{TUNNEL} isn't open to this user: an administrator allows it with `chmod 0666 {TUNNEL}`"
-    return f"slirp4netns made no network: {told}"
+    return f"slirp4netns made no network: {message}"
 
 
 def host_listener(port: int, backend: int) -> socket.socket:
-    """Return a socket bound to a port of the host's loopback that is to lead to `backend`.
+    """Return a socket bound to a port of the host's loopback, for forwarding to `backend`.
 
-    Raises NetworkError when it can't be had.
+    Raises NetworkError when the port can't be bound.
     """
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

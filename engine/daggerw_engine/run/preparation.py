@@ -1,4 +1,4 @@
-"""Surroundings of a command in its container: file system, mounts, names, network, environment."""
+"""Preparation of a container for a command: file system, mounts, names, network, environment."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from daggerw_engine.values.container import ContainerState
 
 
 class Preparer:
-    """Prepares containers for commands."""
+    """Preparer of containers for commands."""
 
     def __init__(self, cache: Cache, committer: Committer, trust: Trust, addresses: Addresses) -> None:
         self._cache, self._committer, self._trust, self._addresses = cache, committer, trust, addresses
         self._memory = Memory(cache.scratch / "memory")
 
     async def close(self) -> None:
-        """Forget what was kept in memory."""
+        """Remove the files in memory."""
         await self._memory.close()
 
     @asynccontextmanager
     async def prepare(self, state: ContainerState) -> AsyncIterator[Prepared]:
-        """Yield a container that a command can be started in."""
+        """Yield a container that is ready for a command."""
         state = await self._committer.commit(state)
-        async with self._cache.layers.fresh() as upper, self._memory.fresh() as memory:
+        async with self._cache.layers.new_upper() as upper, self._memory.new_folder() as memory:
             mounts = Mounts(self._cache, upper, memory)
             yield Prepared(state, mounts, memory, self._names(state), self._trust.bundle)
 
     def _names(self, state: ContainerState) -> dict[str, str]:
-        """Return the files from which a container's commands resolve names."""
+        """Return the files for name resolution in a container."""
         hosts = ["127.0.0.1 localhost"]
         for alias, service in state.bindings:
             hosts.append(f"{self._addresses.of(service)} {alias}")
@@ -55,7 +55,7 @@ class Preparer:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A container for one command, whose changes are in `mounts` afterwards."""
+    """Container for one command; afterwards `mounts` has its changes."""
 
     state: ContainerState
     mounts: Mounts
@@ -64,16 +64,16 @@ class Prepared:
     _trusted: Path | None
 
     @asynccontextmanager
-    async def started(
+    async def start(
         self, command: Sequence[str], network: Namespace, *, reads: bool = False
     ) -> AsyncIterator[Started]:
-        """Run a command on a network while the block runs; with `reads`, its standard input is a pipe."""
-        with cgroups.limited() as limits:
-            async with self.mounts.mounted(self.state, self._texts) as root:
+        """Run a command on a network while the block runs; with `reads`, its stdin is a pipe."""
+        with cgroups.limit_container() as limits:
+            async with self.mounts.mount_all(self.state, self._texts) as root:
                 process = self._process(command, root)
-                told = specification(process, root, self.mounts.entries, processes=limits.processes)
+                config = specification(process, root, self.mounts.entries, processes=limits.processes)
                 async with crun.start(
-                    told, self._memory, network.path, limits.groups, reads=reads
+                    config, self._memory, network.path, limits.groups, reads=reads
                 ) as started:
                     yield started
 
@@ -81,17 +81,17 @@ class Prepared:
         workdir = self.state.config.workdir or "/"
         self.mounts.make(workdir, folder=True, keep=True)
         user, group, groups, home = user_of(root, self.state.config.user or "0")
-        environment = {"PATH": DEFAULT_PATH, "HOME": home, **self._lent(root)}
+        environment = {"PATH": DEFAULT_PATH, "HOME": home, **self._mount_authorities(root)}
         environment |= {**self._proxies(), **self.state.env}
         environment |= {name: text_of_variable(name, secret.text) for name, secret in self.state.secret_env}
         return Process(command, environment, workdir, user, group, groups)
 
     def _proxies(self) -> dict[str, str]:
-        """Return the host's proxies; no key and no image holds them."""
+        """Return the host's proxies, which are not part of keys and images."""
         return Trust.proxies(os.environ, (alias for alias, _ in self.state.bindings))
 
-    def _lent(self, root: Path) -> dict[str, str]:
-        """Put the host's trusted authorities over the container's, where it has some; returns their names."""
+    def _mount_authorities(self, root: Path) -> dict[str, str]:
+        """Mount the host's CA bundle over the container's, if it has one; return the variables for it."""
         if not self._trusted or not resolve_in(root, BUNDLE).is_file():
             return {}
         self.mounts.add(Mounted(BUNDLE, self._trusted, read_only=True))
@@ -99,7 +99,7 @@ class Prepared:
 
 
 def text_of_variable(name: str, secret: str) -> str:
-    """Return a secret as a variable has it; EngineError when crun would not take it."""
+    """Return a secret as the value of a variable; EngineError when crun can't pass it."""
     try:
         secret.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Debian's programs that containers need, perhaps still being installed."""
+"""Required programs from Debian's packages, whose installation may still run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from daggerw_engine.errors import EngineError
 
-# Debian's packages by a program of each.
+# Debian's packages, by one program of each.
 PROGRAMS = {
     "buildah": "buildah",
     "crun": "crun",
@@ -21,14 +21,14 @@ PROGRAMS = {
 
 
 def wait_for_packages(lock: Path | None) -> None:
-    """Wait while the wrapper installs Debian's packages, for which it holds the file `lock`."""
+    """Wait while the wrapper installs Debian's packages and locks the file `lock`."""
     if lock:
         with lock.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH)
 
 
 def require_programs(lock: Path | None) -> None:
-    """Return when containers can be run, as `wait_for_packages`; EngineError names the packages that lack."""
+    """Wait as `wait_for_packages` does; EngineError names the missing packages."""
     wait_for_packages(lock)
     if missing := [package for name, package in PROGRAMS.items() if not shutil.which(name)]:
         raise EngineError(

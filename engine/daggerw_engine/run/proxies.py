@@ -1,4 +1,4 @@
-"""The proxies that a user's environment names, as addresses that commands are to reach."""
+"""Proxies in a user's environment, as addresses that commands may reach."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
 
 def proxies_of(environment: Mapping[str, str]) -> list[tuple[str, int]]:
-    """Return the address and port of each proxy in variables such as HTTPS_PROXY, but for unknown hosts."""
+    """Return the address and port of each proxy in variables such as HTTPS_PROXY; skip unknown hosts."""
     values = {environment.get(name) for each in VARIABLES for name in (each, each.upper())}
     return sorted({found for value in values if value for found in _addresses(value)})
 
 
 def _addresses(value: str) -> list[tuple[str, int]]:
-    with suppress(ValueError, OSError):  # no URL, no port in it that is one, or no such host
+    with suppress(ValueError, OSError):  # no URL, an invalid port, or an unknown host
         parts = urlsplit(value if "://" in value else f"http://{value}")
         port = parts.port or PORTS.get(parts.scheme, 80)
-        told = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)
-        return [(str(address[0]), port) for *_, address in told]
+        found = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)
+        return [(str(address[0]), port) for *_, address in found]
     return []

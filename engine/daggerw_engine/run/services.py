@@ -1,4 +1,4 @@
-"""Containers that run as services in the session's network, and the host's ports that lead to them."""
+"""Services in the session's network, and the host's ports that lead to them."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ KEPT_OUTPUT = 20_000
 
 @dataclass
 class Running:
-    """A started service, and what goes with it."""
+    """Started service, with its host on the network and its resources."""
 
     resources: AsyncExitStack
     peer: Peer
 
     async def end(self, *, kill: bool) -> None:
-        """Stop it."""
+        """Stop the service."""
         await self.resources.aclose()
 
 
 @dataclass
 class RunningCommand(Running):
-    """A started container: its process, and what that said last."""
+    """Started container, with its process and the end of its output."""
 
     started: Started
     output: bytearray = field(default_factory=bytearray)
@@ -47,11 +47,11 @@ class RunningCommand(Running):
 
     @property
     def process(self) -> asyncio.subprocess.Process:
-        """Its process."""
+        """Process of the container."""
         return self.started.process
 
     async def end(self, *, kill: bool) -> None:
-        """Stop it; unless it is killed, it has time to end by itself."""
+        """Stop the container, with time to end by itself unless it is killed."""
         if not kill:
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_SECONDS):
@@ -60,14 +60,14 @@ class RunningCommand(Running):
         await self.resources.aclose()
         await asyncio.gather(*self.readers)
 
-    async def said(self) -> str:
-        """Return the end of what it wrote to both streams, once it has ended."""
+    async def read_output(self) -> str:
+        """Return the end of its output on both streams, once it has ended."""
         await asyncio.gather(*self.readers)
         return self.output.decode(errors="replace")
 
 
 class Services:
-    """The running services of a session; equal services are one."""
+    """Running services of a session; equal services are one."""
 
     def __init__(
         self, preparer: Preparer, addresses: Addresses, network: Network, progress: Progress
@@ -79,8 +79,8 @@ class Services:
         self._starting: dict[str, asyncio.Lock] = {}
 
     @asynccontextmanager
-    async def used(self, service: AnyService) -> AsyncIterator[Peer]:
-        """Keep a service running while the block runs; the last user's end stops it. Yields where it is."""
+    async def use(self, service: AnyService) -> AsyncIterator[Peer]:
+        """Keep a service running while the block runs; the last user stops it. Yields its host."""
         await self.start(service)
         try:
             yield self._running[service.key].peer
@@ -88,7 +88,7 @@ class Services:
             await asyncio.shield(self.stop(service))
 
     async def start(self, service: AnyService) -> None:
-        """Count one more user of a service; start it and wait for its ports when it is the first."""
+        """Add a user of a service; the first user starts it and waits for its ports."""
         key = service.key
         async with self._starting.setdefault(key, asyncio.Lock()):
             if key not in self._running:
@@ -97,7 +97,7 @@ class Services:
             self._users[key] += 1
 
     async def stop(self, service: AnyService, *, kill: bool = False) -> None:
-        """Count one user less; stop the service when none is left, or at once when killed."""
+        """Remove a user; the last one stops the service. With `kill`, stop it at once."""
         key = service.key
         async with self._starting.setdefault(key, asyncio.Lock()):
             if key not in self._running:
@@ -108,14 +108,14 @@ class Services:
                 await self._running.pop(key).end(kill=kill)
 
     async def stop_all(self) -> None:
-        """Stop whatever still runs."""
+        """Stop all running services."""
         running, self._running = list(self._running.values()), {}
         await asyncio.gather(*(each.end(kill=False) for each in running))
 
     async def _start(self, service: AnyService) -> Running:
         async with AsyncExitStack() as stack:
             bindings = service.container.bindings if isinstance(service, Service) else ()
-            bound = [await stack.enter_async_context(self.used(each)) for _, each in bindings]
+            bound = [await stack.enter_async_context(self.use(each)) for _, each in bindings]
             joined = self._network.service(self._addresses.of(service), bound)
             peer = await stack.enter_async_context(joined)
             if isinstance(service, HostService):
@@ -126,36 +126,36 @@ class Services:
 
     async def _run(self, service: Service, peer: Peer, stack: AsyncExitStack) -> RunningCommand:
         prepared = await stack.enter_async_context(self._preparer.prepare(service.container))
-        started = await stack.enter_async_context(prepared.started(service.command, peer.namespace))
+        started = await stack.enter_async_context(prepared.start(service.command, peer.namespace))
         running = RunningCommand(AsyncExitStack(), peer, started)
         running.readers = [
             asyncio.create_task(_read(stream, running.output))
             for stream in (started.process.stdout, started.process.stderr)
         ]
-        await self._healthy(service, running)
+        await self._wait_for_ports(service, running)
         running.resources = stack.pop_all()
         return running
 
-    async def _healthy(self, service: Service, running: RunningCommand) -> None:
+    async def _wait_for_ports(self, service: Service, running: RunningCommand) -> None:
         waited = [
             p.port for p in service.ports if p.protocol == "TCP" and not p.experimental_skip_healthcheck
         ]
         for port in waited:
-            while not await _listens(running.peer, port):
+            while not await _is_listening(running.peer, port):
                 if (status := running.process.returncode) is not None:
-                    refused = running.started.refusal(status, await running.said())
+                    refused = running.started.refusal(status, await running.read_output())
                     raise refused or await self._describe_end(service, running)
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _describe_end(self, service: Service, running: RunningCommand) -> ServiceError:
-        said = self._progress.scrub((await running.said()).rstrip())
+        said = self._progress.scrub((await running.read_output()).rstrip())
         status = running.process.returncode
         return ServiceError(
             f"the service {service.label!r} ended with exit status {status}; it said:\n{said}"
         )
 
     async def up(self, service: AnyService, forwards: Iterable[dict[str, object]], *, random: bool) -> None:
-        """Start a service, forward ports of the host's loopback to it, and stay until it ends.
+        """Start a service, forward ports of the host's loopback to it, and wait until it ends.
 
         Raises NetworkError when a port of the host is taken, before anything starts; ServiceError when the
         service ends by itself.
@@ -168,7 +168,7 @@ class Services:
                 connect = partial(self._connect, service, backend)
                 await stack.enter_async_context(forward_connections(taken, connect))
                 self._progress.note(f"http://localhost:{port} leads to port {backend} of the service")
-            await stack.enter_async_context(self.used(service))
+            await stack.enter_async_context(self.use(service))
             self._progress.note("the service is up; Ctrl-C stops it")
             running = self._running[service.key]
             if isinstance(service, Service) and isinstance(running, RunningCommand):
@@ -183,7 +183,7 @@ class Services:
         return await asyncio.open_connection(sock=await peer.namespace.connect(peer.address, port))
 
 
-async def _listens(peer: Peer, port: int) -> bool:
+async def _is_listening(peer: Peer, port: int) -> bool:
     try:
         (await peer.namespace.connect(peer.address, port)).close()
     except OSError:

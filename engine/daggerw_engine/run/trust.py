@@ -1,7 +1,7 @@
-"""The host's trusted certificate authorities, lent to every command.
+"""Trusted certificate authorities of the host, made available to every command.
 
-Where TLS is intercepted, only the host knows the interceptor's certificate. It is mounted over the
-container's own bundle and named by the variables that common clients read; no image and no key holds it.
+Where TLS is intercepted, only the host trusts the interceptor's certificate. The host's bundle is mounted
+over the container's, and the variables that common clients read name it; it is not part of images and keys.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"
 
 @dataclass(frozen=True)
 class Trust:
-    """The host's bundle, when it has one."""
+    """CA bundle of the host, if it has one."""
 
     bundle: Path | None
     pip_configuration: Path
 
     @classmethod
     def of_host(cls, scratch: Path, bundle: str = "") -> Trust:
-        """Return the trust of this host; writes pip's configuration for Dockerfiles into `scratch`."""
+        """Return the bundle of this host; write pip's configuration for Dockerfiles into `scratch`."""
         configuration = scratch / "pip.conf"
         configuration.write_text(f"[global]\ncert = {BUNDLE}\n")
         found = Path(bundle or os.environ.get("SSL_CERT_FILE") or BUNDLE)
@@ -33,7 +33,7 @@ class Trust:
 
     @staticmethod
     def proxies(environment: Mapping[str, str], reached: Iterable[str] = ()) -> dict[str, str]:
-        """Return the host's proxy variables, in both spellings; what is `reached` goes past them."""
+        """Return the host's proxy variables, in both spellings, with the `reached` hosts exempted."""
         found = {
             name: value
             for name in PROXIES

@@ -1,1 +1,1 @@
-"""Storage between calls: layers, images (Buildah's and packed ones), and the folder that holds all."""
+"""Storage between calls: layers, images (Buildah's and packed ones), and the cache folder."""

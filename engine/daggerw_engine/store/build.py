@@ -1,4 +1,4 @@
-"""Directory.dockerBuild: a Dockerfile built by Buildah, its base images resolved as `from` resolves them."""
+"""Directory.dockerBuild: build of a Dockerfile by Buildah, with base images resolved as by `from`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from daggerw_engine.keys import key_of
 from daggerw_engine.process import Completed, Hear
 from daggerw_engine.progress import Progress
 from daggerw_engine.scrub import scrub_output
-from daggerw_engine.store.buildah import option_list, run_inside, store_error, tells_full
+from daggerw_engine.store.buildah import is_disk_full, option_list, run_inside, store_error
 from daggerw_engine.store.cache import Cache
 from daggerw_engine.store.images import Image, Images
 from daggerw_engine.values.config import with_pair
@@ -34,7 +34,7 @@ FAILED_STEP = re.compile(r"building at STEP \"(?P<step>.*?)\": .*?exit status (?
 
 @dataclass(frozen=True)
 class DockerBuild:
-    """Input of a build: a context, the Dockerfile in it, build arguments, the target stage, and secrets."""
+    """Inputs of a build: a context, the Dockerfile in it, build arguments, the target stage, and secrets."""
 
     context: Place
     dockerfile: str
@@ -44,10 +44,10 @@ class DockerBuild:
 
 
 class Builder:
-    """Builds Dockerfiles, each once.
+    """Builder of Dockerfiles, each once.
 
-    `network` gives a host on the session's network, as the words before a command that put it there;
-    `name_server` is that network's, and `volumes` are lent to RUN steps.
+    `network` yields the command prefix for a host on the session's network; `name_server` is that network's,
+    and RUN steps can use the `volumes`.
     """
 
     def __init__(
@@ -78,12 +78,12 @@ class Builder:
                 kept = self._cache.results.get(key)
                 image = str(kept["image"]) if kept else ""
                 if image and self._cache.store.has(image):
-                    step.cached()
+                    step.mark_cached()
                 else:
-                    step.begin()
+                    step.mark_running()
                     image = await self._build(wanted, text, step.hear)
                     self._cache.results.put(key, {"image": image})
-        return _state(key, await self._images.described(image, stand_ins))
+        return _state(key, await self._images.describe(image, stand_ins))
 
     async def _build(self, wanted: DockerBuild, text: str, hear: Hear) -> str:
         folder = self._cache.trees.new_folder()
@@ -101,11 +101,11 @@ class Builder:
             "CONTAINERS_CONF": str(self._resolver()),
             **{name: secret.text for name, secret in variables.items()},
         }
-        with cgroups.limited() as limits:
+        with cgroups.limit_container() as limits:
             shown = [folder / f"limits{number}" for number, _ in enumerate(limits.groups)]
             options += _isolation(folder, shown, limits.processes)
             words = self._cache.store.command("build", *options, str(wanted.context.on_disk))
-            entering = crun.entering(limits.groups, shown)
+            entering = crun.runtime_prefix(limits.groups, shown)
             async with self._network() as prefix:
                 done = await run_inside((*prefix, *entering, *words), environment, hear=hear)
         if done.status:
@@ -113,7 +113,7 @@ class Builder:
         return ids.read_text().strip().removeprefix("sha256:")
 
     def _resolver(self) -> Path:
-        """Return a Buildah configuration with which Dockerfiles resolve the names of the world."""
+        """Return a Buildah configuration for the resolution of public names in Dockerfiles."""
         text = f'[containers]\ndns_servers = ["{self._name_server}"]\n'
         return self._cache.trees.write_file("containers.conf", text, 0o644).on_disk
 
@@ -123,7 +123,7 @@ def _title(wanted: DockerBuild) -> str:
 
 
 def _isolation(folder: Path, limits: Sequence[Path], processes: int) -> list[str]:
-    """Return the options by which RUN steps are isolated as all commands are.
+    """Return the options that isolate RUN steps as all commands are isolated.
 
     The runtime is in `folder`, and finds its cgroups at `limits`.
     """
@@ -147,13 +147,13 @@ def _state(key: str, built: Image) -> ContainerState:
 
 
 def _failure(done: Completed) -> EngineError:
-    if tells_full(done.stderr) or not (failed := FAILED_STEP.search(done.stderr)):
+    if is_disk_full(done.stderr) or not (failed := FAILED_STEP.search(done.stderr)):
         return store_error("build", done)
     return ExecError((failed["step"],), int(failed["status"]), done.stdout, done.stderr)
 
 
 def base_images(dockerfile: str) -> list[str]:
-    """Return the images that a Dockerfile starts from; neither stages nor `scratch`."""
+    """Return the base images of a Dockerfile, without stages and `scratch`."""
     stages: set[str] = {"scratch"}
     found: list[str] = []
     for match in FROM.finditer(dockerfile):
@@ -165,15 +165,15 @@ def base_images(dockerfile: str) -> list[str]:
 
 
 def with_bases(dockerfile: str, ids: Mapping[str, str]) -> str:
-    """Return the Dockerfile with the store's image ids in place of its base images."""
+    """Return the Dockerfile with its base images replaced by the store's image ids."""
     return FROM.sub(lambda m: f"{m['head']}{ids.get(m['name'], m['name'])}{m['tail']}", dockerfile)
 
 
 def with_arguments(dockerfile: str, values: Mapping[str, str]) -> str:
-    """Return the Dockerfile with a label behind each ARG of a stage that tells its given value.
+    """Return the Dockerfile with a label after each ARG of a stage, with the ARG's given value.
 
-    Buildah 1.28 looks for a cached layer by the instructions' texts alone, ARG left out: without the label,
-    what was made with another value would be taken. The label is no part of what was built.
+    Buildah 1.28 finds a cached layer by the instructions' texts alone, without ARG: without the label it
+    would reuse a layer built with another value. The label is not part of the result.
     """
     lines, in_stage = [], False
     for line in dockerfile.splitlines():

@@ -1,7 +1,7 @@
-"""Images and working containers, kept by Buildah in one folder of ours.
+"""Buildah's images and working containers, in one folder of the engine.
 
-Every working container is named after the session that made it, so that a session can find and remove what an
-earlier one left behind when it was killed.
+A working container has a name with that of its session, so that a later session can find and remove those of
+a killed one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from daggerw_engine.errors import StoreError
 from daggerw_engine.files.copying import clear
-from daggerw_engine.process import Completed, Hear, run, run_contained, tied
+from daggerw_engine.process import Completed, Hear, run, run_contained, tied_prefix
 
 FULL = (
     "no space left on device",
@@ -31,12 +31,12 @@ LOGGED = re.compile(r'time="[^"]*" level=\w+ msg="(?:[^"\\]|\\.)*"\s*')
 # Buildah starts commands from a sealed copy of itself in memory, which a busy kernel may refuse to seal.
 BUSY = "sealing memfd copy: Device or resource busy"
 TRIES = 5
-TEMPORARY = ("buildah-cache", "buildah-cache-lockfiles")  # in TMPDIR, but meant to stay
+TEMPORARY = ("buildah-cache", "buildah-cache-lockfiles")  # in TMPDIR, but permanent
 
 
 @dataclass(frozen=True)
 class Store:
-    """Buildah's store below `folder`; working containers of this session are called `prefix`-N."""
+    """Buildah's store below `folder`; this session's working containers are named `prefix`-N."""
 
     folder: Path
     scratch: Path
@@ -45,11 +45,11 @@ class Store:
 
     @classmethod
     def at(cls, folder: Path, scratch: Path, prefix: str) -> Store:
-        """Return the store below `folder`, made by Buildah at first use; `scratch` holds temporary files."""
+        """Return the store below `folder`, created by Buildah at first use; `scratch` has temporary files."""
         return cls(folder, scratch, prefix, count(1))
 
     def keep_cache_mounts(self, folder: Path) -> None:
-        """Let the cache mounts of Dockerfiles, which Buildah keeps among its temporary files, outlive us."""
+        """Keep Dockerfiles' cache mounts, which are among Buildah's temporary files, after the session."""
         for name in TEMPORARY:
             (folder / name).mkdir(exist_ok=True)
             (self.scratch / name).symlink_to(folder / name)
@@ -61,12 +61,12 @@ class Store:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Buildah's environment: temporary files and cache mounts stay in our folder."""
+        """Environment of Buildah, with temporary files and cache mounts in the engine's folder."""
         return {**os.environ, "TMPDIR": str(self.scratch), "BUILDAH_ISOLATION": "chroot", "STORAGE_OPTS": ""}
 
     async def run(self, *arguments: str, stdin: str = "") -> str:
-        """Run a Buildah command, return its output without the last newline; StoreError when it fails."""
-        done = await run((*tied(), *self.command(*arguments)), env=self.environment, stdin=stdin)
+        """Run a Buildah command; return its output without the last newline. StoreError when it fails."""
+        done = await run((*tied_prefix(), *self.command(*arguments)), env=self.environment, stdin=stdin)
         if done.status:
             raise store_error(arguments[0], done)
         return done.stdout.rstrip("\n")
@@ -76,12 +76,12 @@ class Store:
         return (self.folder / "root/overlay-images" / image).is_dir()
 
     def lower(self, image: str) -> list[str]:
-        """Return the folders of an image's layers, seen from the cache folder; the top one first."""
+        """Return the folders of an image's layers, relative to the cache folder, the top one first."""
         return _lower(self.folder, image)
 
     @asynccontextmanager
-    async def working(self, image: str | None, *options: str) -> AsyncIterator[Working]:
-        """A working container from `image` (None: an empty one), removed at the end."""
+    async def new_container(self, image: str | None, *options: str) -> AsyncIterator[Working]:
+        """Create a working container from `image` (None: an empty one), removed at the end."""
         name = f"{self.prefix}-{next(self._numbers)}"
         try:
             await self.run("from", "--pull-never", "--name", name, *options, image or "scratch")
@@ -90,42 +90,42 @@ class Store:
             await asyncio.shield(self.remove(name))
 
     async def remove(self, name: str) -> None:
-        """Remove a working container; nothing happens when there is none."""
-        done = await run((*tied(), *self.command("rm", name)), env=self.environment)
+        """Remove a working container if it exists."""
+        done = await run((*tied_prefix(), *self.command("rm", name)), env=self.environment)
         if done.status and "not known" not in done.stderr and "no such" not in done.stderr.lower():
             raise store_error("rm", done)
 
     async def configuration(self, image: str) -> dict[str, object]:
         """Return an image's OCI configuration (`config` of the image's JSON)."""
-        told = json.loads(await self.run("inspect", "--type", "image", image))
-        config: dict[str, object] = told["OCIv1"].get("config", {})
+        image_json = json.loads(await self.run("inspect", "--type", "image", image))
+        config: dict[str, object] = image_json["OCIv1"].get("config", {})
         return config
 
     def working_containers(self) -> dict[str, str]:
         """Return the ids of all working containers in the store, of any session, by their names.
 
-        Buildah would fail to list them when another session removes one at the same time.
+        Buildah's own list would fail while another session removes one.
         """
         return {name: each["id"] for each in self._containers() for name in each.get("names") or [each["id"]]}
 
-    def changed(self, name: str) -> Path:
-        """Return the folder that holds a working container's own changes, while it isn't mounted."""
+    def changes_folder(self, name: str) -> Path:
+        """Return the folder of an unmounted working container's changes."""
         layer: str = next(each["layer"] for each in self._containers() if name in each.get("names", ()))
         return self.folder / "root/overlay" / layer / "diff"
 
     def _containers(self) -> list[dict[str, Any]]:
-        """Return what containers-storage, under Buildah and Podman, keeps of each working container."""
+        """Return the records of containers-storage, Buildah's library, about working containers."""
         listed = self.folder / "root/overlay-containers/containers.json"
-        told: list[dict[str, Any]] = json.loads(listed.read_text()) if listed.exists() else []
-        return told
+        containers: list[dict[str, Any]] = json.loads(listed.read_text()) if listed.exists() else []
+        return containers
 
     async def remove_abandoned(self, name: str, id_: str) -> None:
-        """Remove a working container that no session owns any more.
+        """Remove a working container of an ended session.
 
-        A killed `buildah from` may have left one without the state from which `buildah rm` knows it. Its
-        changes go first: they may be what fills the disk, and `buildah rm` needs some room.
+        A killed `buildah from` may have left one without the state that `buildah rm` needs. Its changes are
+        removed first: they may fill the disk, and `buildah rm` needs some space.
         """
-        for path in self.changed(name).glob("*"):
+        for path in self.changes_folder(name).glob("*"):
             clear(path)
         state = self.folder / "root/overlay-containers" / id_ / "userdata/buildah.json"
         if not state.exists():
@@ -136,7 +136,7 @@ class Store:
 
 @dataclass(frozen=True)
 class Working:
-    """A working container: a file system that can be changed, run in, and committed."""
+    """Working container: a file system for changes, commands and a commit."""
 
     store: Store
     name: str
@@ -147,7 +147,7 @@ class Working:
             await self.store.run("config", *options, self.name)
 
     async def commit(self) -> str:
-        """Keep the file system as an image; returns its id."""
+        """Store the file system as an image; return its id."""
         return await self.store.run("commit", "--quiet", self.name)
 
     async def pack(self, archive: Path, *, compress: bool) -> None:
@@ -158,7 +158,7 @@ class Working:
 
 @lru_cache(maxsize=256)
 def _lower(folder: Path, image: str) -> list[str]:
-    # The files in which containers-storage, under Buildah and Podman, keeps what belongs together.
+    # Records of containers-storage, Buildah's library.
     root = folder / "root"
     images = json.loads((root / "overlay-images/images.json").read_text())
     layers = json.loads((root / "overlay-layers/layers.json").read_text())
@@ -177,7 +177,7 @@ async def run_inside(
     stdin: str = "",
     hear: Hear = lambda stream, chunk: None,
 ) -> Completed:
-    """Run a Buildah command that starts others; again, when Buildah could not start them for being busy."""
+    """Run a Buildah command that starts others; retry it when a busy kernel prevented their start."""
     for _ in range(TRIES):
         done = await run_contained(command, env=env, stdin=stdin, hear=hear)
         if BUSY not in done.stderr:
@@ -186,16 +186,16 @@ async def run_inside(
 
 
 def store_error(action: str, done: Completed) -> StoreError:
-    """Say what Buildah refused, in one sentence that says what to do when we know."""
+    """Return the error of a Buildah command, with a remedy if one is known."""
     text = " ".join(done.stderr.split()) or f"exit status {done.status}"
-    if tells_full(text):
+    if is_disk_full(text):
         return StoreError.full(action)
-    told = LOGGED.sub("", text) or text
-    return StoreError(f"buildah {action} failed: {told.removeprefix('Error: ')[-600:]}")
+    message = LOGGED.sub("", text) or text
+    return StoreError(f"buildah {action} failed: {message.removeprefix('Error: ')[-600:]}")
 
 
-def tells_full(text: str) -> bool:
-    """Return whether what a program wrote says that the disk is full."""
+def is_disk_full(text: str) -> bool:
+    """Return whether a program's output reports a full disk."""
     return any(sign in text.lower() for sign in FULL)
 
 

@@ -1,9 +1,9 @@
-"""The one folder that the engine keeps everything in, shared by all sessions.
+"""Cache folder of the engine, shared by all sessions.
 
-trees/      folders by their content          results/   what steps gave, by their keys
+trees/      folders by their content          results/   results of steps by their keys
 store/      Buildah's images                  volumes/   cache volumes
 sessions/   one locked file and one folder    mounts/    cache mounts of Dockerfiles
-            for temporary files a session     uploads/   what the host's folders were like
+            for temporary files a session     uploads/   last states of the host's folders
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SESSION = "session-"
 
 @dataclass(frozen=True)
 class Cache:
-    """The cache as one session sees it."""
+    """Cache, as used by one session."""
 
     folder: Path
     scratch: Path
@@ -45,9 +45,9 @@ class Cache:
     @classmethod
     @asynccontextmanager
     async def open(cls, folder: Path, bound: int = pruning.BOUND) -> AsyncIterator[Cache]:
-        """Open the cache for a session; what killed sessions left behind is removed.
+        """Open the cache for a session, and remove leftovers of killed sessions.
 
-        At the end, but at most once an hour, what is above `bound` bytes is removed, if we are alone.
+        At the end, but at most once an hour, prune it to `bound` bytes, if no other session uses it.
         """
         _make_folders(folder)
         async with pruning.in_use(folder), cls._open(folder) as opened:
@@ -74,10 +74,10 @@ class Cache:
                 lock.unlink()
 
     async def _sweep(self) -> None:
-        """Remove the containers, folders and locks of sessions that are no more.
+        """Remove the containers, folders and locks of ended sessions.
 
-        A Dockerfile's containers don't tell whose they are: they go when no other session lives. Containers
-        are listed before locks are tried, so that the owner of a listed one already held its lock.
+        A Dockerfile's containers don't name their session: they are removed when no other session lives.
+        Containers are listed before locks are tried, so that the owner of a listed one already held its lock.
         """
         cgroups.sweep()
         containers = self.store.working_containers()
@@ -96,20 +96,20 @@ class Cache:
     def _others(self) -> list[Path]:
         return [lock for lock in self.scratch.parent.glob("*.lock") if lock.stem != self.scratch.name]
 
-    def _held(self, name: str, held: AsyncExitStack) -> bool:
-        """Return whether no other session has this copy of a volume; it is ours from now on."""
-        return pruning.flocked(held.enter_context((self.folder / "volumes" / f"{name}.lock").open("w")))
+    def _try_hold(self, name: str, held: AsyncExitStack) -> bool:
+        """Return whether this copy of a volume is free; if so, acquire it."""
+        return pruning.try_flock(held.enter_context((self.folder / "volumes" / f"{name}.lock").open("w")))
 
     @asynccontextmanager
     async def volume(self, volume: Volume) -> AsyncIterator[Path]:
-        """Hold a cache volume while the block runs; yields its folder.
+        """Lock a cache volume while the block runs; yields its folder.
 
-        A LOCKED one has one user at a time; of a PRIVATE one, every user at the same time has another copy.
+        A LOCKED volume has one user at a time; concurrent users of a PRIVATE one have separate copies.
         """
         name = hashlib.sha256(volume.name.encode()).hexdigest()[:32]
         async with AsyncExitStack() as held:
             if volume.sharing == "PRIVATE":
-                name = next(each for each in _copies(name) if self._held(each, held))
+                name = next(each for each in _copies(name) if self._try_hold(each, held))
             elif volume.sharing == "LOCKED":
                 await held.enter_async_context(self.results.alone(f"volume-{name}"))
             folder = self.folder / "volumes" / name
@@ -118,16 +118,16 @@ class Cache:
 
 
 async def prune(folder: Path, bound: int) -> int:
-    """Remove what was used longest ago until the cache holds at most `bound` bytes; returns how many went.
+    """Remove the least recently used parts until at most `bound` bytes are left; return the freed bytes.
 
-    Raises CacheInUseError when another session uses it, as `clear` does.
+    Raises CacheInUseError when another session uses the cache, as `clear` does.
     """
     with _alone(folder) as store:
         return await pruning.prune(folder, store, bound)
 
 
 def clear(folder: Path, *, volumes: bool) -> None:
-    """Remove all that can be made again, and the cache volumes as well when told to."""
+    """Remove everything that can be rebuilt; with `volumes`, the cache volumes, too."""
     _make_folders(folder)
     with pruning.alone(folder):
         pruning.clear(folder, volumes=volumes)
@@ -148,7 +148,7 @@ def _copies(name: str) -> Iterator[str]:
 def _make_folders(folder: Path) -> None:
     for name in ("trees", "results", "store", "layers", "empty", "volumes", "sessions", "mounts", "uploads"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)  # what lies in it may be secret, and runs as root
+    folder.chmod(0o700)  # its content may be secret, and runs as root
 
 
 @contextmanager
@@ -158,14 +158,14 @@ def _new_lock(sessions: Path) -> Iterator[Path]:
         path = sessions / f"{SESSION}{os.getpid()}-{os.urandom(4).hex()}.lock"
         with path.open("w") as file:
             # A sweep between these lines takes it for a dead session's.
-            if pruning.flocked(file) and path.exists():
+            if pruning.try_flock(file) and path.exists():
                 yield path
                 return
 
 
 def _is_taken(lock: Path, held: ExitStack) -> bool:
-    """Return whether a session lives that holds the lock; else we hold it from now on."""
+    """Return whether a live session holds the lock; if not, acquire it."""
     try:
-        return not pruning.flocked(held.enter_context(lock.open()))
-    except FileNotFoundError:  # it ended, and put everything away
+        return not pruning.try_flock(held.enter_context(lock.open()))
+    except FileNotFoundError:  # the session ended and cleaned up
         return True

@@ -1,4 +1,4 @@
-"""Changes of containers, made into layers that are kept."""
+"""Commit of containers' changes as stored layers."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from daggerw_engine.values.container import ContainerState
 
 
 class Committer:
-    """Makes layers of what containers have changed, each once."""
+    """Committer of containers' changes as layers, each once."""
 
     def __init__(self, layers: Layers, results: Results) -> None:
         self._layers, self._results = layers, results
 
     async def commit(self, state: ContainerState) -> ContainerState:
-        """Return the container with its changes in a layer, and no more layers than overlayfs takes."""
+        """Return the container with its changes in a layer, within overlayfs's limit of layers."""
         if not state.changes:
             return await self._flatten(state)
         key, layers = state.rootfs_key, self._layers
 
         async def change(upper: Upper) -> None:
-            async with layers.mounted(layers.lower(state), upper) as root:
+            async with layers.mount_layers(layers.lower(state), upper) as root:
                 await asyncio.to_thread(apply, state.changes, root)
 
         await self._make(key, {"layers": [*state.layers, key], "image": state.image}, change)
         return await self._flatten(state.with_layer(key))
 
     async def _flatten(self, state: ContainerState) -> ContainerState:
-        """Return a container of very many layers with one in the place of all."""
+        """Return a container with too many layers merged into one."""
         if len(state.layers) < MOST_LAYERS:
             return state
         key, layers = key_of("flat", state.content), self._layers
 
         async def copy(upper: Upper) -> None:
-            async with layers.mounted(layers.lower(state)) as root:
+            async with layers.mount_layers(layers.lower(state)) as root:
                 await asyncio.to_thread(copy_layer, root, upper.changed)
 
         await self._make(key, {"layers": [key]}, copy)
@@ -49,10 +49,10 @@ class Committer:
     async def _make(
         self, key: str, result: dict[str, object], fill: Callable[[Upper], Awaitable[None]]
     ) -> None:
-        """Let `fill` make the layer `key`, unless it is kept with its result."""
+        """Fill the layer `key` by `fill`, unless it is stored with its result."""
         async with self._results.alone(key):
             if self._results.get(key) is None or not self._layers.has(key):
-                async with self._layers.fresh() as upper:
+                async with self._layers.new_upper() as upper:
                     await fill(upper)
                     self._layers.keep(key, upper)
                 self._results.put(key, result)

@@ -1,7 +1,7 @@
-"""File systems of containers: overlays of an image's layers and of our own.
+"""File systems of containers: overlays of an image's layers and of the engine's own layers.
 
-A layer of ours is what one step changed, in overlayfs's own form, kept under `layers/` by the step's key. It
-is moved there when the step has ended well: it is there whole or not at all, and never changes again.
+An own layer is one step's changes, in overlayfs format, in `layers/` under the step's key. A rename moves it
+there after the step has succeeded: it is complete or missing, and never changes.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path
 
 from daggerw_engine.errors import StoreError
 from daggerw_engine.process import Completed, run
-from daggerw_engine.store.buildah import Store, tells_full
+from daggerw_engine.store.buildah import Store, is_disk_full
 from daggerw_engine.values.container import ContainerState
 
-# What a layer says must mean the same below any other layers.
+# A layer must have the same effect above any other layers.
 SELF_CONTAINED = "index=off,metacopy=off,redirect_dir=nofollow"
 KEY_LENGTH, MOST_LAYERS = 32, 80  # an option list is at most a page long
 
 
 @dataclass(frozen=True)
 class Upper:
-    """A fresh place for what a step changes; `folder` also has room for other things of the step."""
+    """Folders for a step's changes; `folder` can also have other files of the step."""
 
     folder: Path
     changed: Path
@@ -33,7 +33,7 @@ class Upper:
 
     @classmethod
     def below(cls, folder: Path) -> Upper:
-        """Return the place below `folder`, which is made."""
+        """Create and return the folders below `folder`."""
         upper = cls(folder, folder / "upper", folder / "work")
         for each in (upper.changed, upper.work):
             each.mkdir(parents=True)
@@ -42,18 +42,18 @@ class Upper:
 
 @dataclass(frozen=True)
 class Layers:
-    """The layers of one cache folder; `scratch` is the session's own."""
+    """Layers of one cache folder; `scratch` is the session's folder."""
 
     cache: Path
     scratch: Path
     store: Store
 
     def has(self, key: str) -> bool:
-        """Return whether the layer of a step is kept."""
+        """Return whether the layer of a step is stored."""
         return self.path(key).is_dir()
 
     def keep(self, key: str, upper: Upper) -> None:
-        """Keep what a step changed, in the place of what a killed session left there without a result."""
+        """Store a step's changes, in place of a killed session's leftover without a result."""
         kept = self.path(key)
         if kept.exists():
             kept.rename(upper.folder / "left")
@@ -64,13 +64,13 @@ class Layers:
         return self.cache / "layers" / key[:KEY_LENGTH]
 
     def lower(self, state: ContainerState) -> list[str]:
-        """Return the folders, seen from the cache folder, that a container is made of; the top one first."""
+        """Return the folders of a container's layers, relative to the cache folder, the top one first."""
         ours = [f"layers/{key[:KEY_LENGTH]}" for key in reversed(state.layers)]
         return [*ours, *(self.store.lower(state.image) if state.image else ())] or ["empty"]
 
     @asynccontextmanager
-    async def fresh(self) -> AsyncIterator[Upper]:
-        """A place for a step, gone at the end but for what was kept."""
+    async def new_upper(self) -> AsyncIterator[Upper]:
+        """Yield folders for a step, removed at the end except for a stored layer."""
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
         try:
             yield Upper.below(folder)
@@ -78,7 +78,7 @@ class Layers:
             shutil.rmtree(folder, ignore_errors=True)
 
     def options(self, lower: Sequence[str], upper: Upper | None) -> str:
-        """Return overlayfs's options for folders seen from the cache folder."""
+        """Return overlayfs's options, with folders relative to the cache folder."""
         words = [f"lowerdir={':'.join(lower)}", SELF_CONTAINED]
         if upper:
             changed, work = (each.relative_to(self.cache) for each in (upper.changed, upper.work))
@@ -86,8 +86,8 @@ class Layers:
         return ",".join([*words, *(("userxattr",) if in_user_namespace() else ())])
 
     @asynccontextmanager
-    async def mounted(self, lower: Sequence[str], upper: Upper | None = None) -> AsyncIterator[Path]:
-        """Mount folders over each other, changes going to `upper`, while the block runs; yields where."""
+    async def mount_layers(self, lower: Sequence[str], upper: Upper | None = None) -> AsyncIterator[Path]:
+        """Mount an overlay of folders, with changes in `upper`, while the block runs; yields its root."""
         if len(lower) == 1 and not upper:
             yield self.cache / lower[0]
             return
@@ -104,8 +104,8 @@ class Layers:
 
 
 def mount_error(done: Completed) -> StoreError:
-    """Say why nothing could be mounted, and what to do."""
-    if tells_full(done.stderr):
+    """Return the error for a failed mount, with its reason and a remedy."""
+    if is_disk_full(done.stderr):
         return StoreError.full("mounting")
     return StoreError(
         f"overlay: {' '.join(done.stderr.split())}: the cache folder must lie on a local file system "

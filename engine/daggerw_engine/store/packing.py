@@ -1,4 +1,4 @@
-"""Images packed from containers: a file system layer by layer, a configuration, and an archive of both."""
+"""Packing of containers as images: layers, a configuration, and an archive of both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from daggerw_engine.values.container import ContainerState
 
 
 class Packer:
-    """Packs containers as images, each once."""
+    """Packer of containers as images, each once."""
 
     def __init__(self, cache: Cache, committer: Committer, progress: Progress) -> None:
         self._cache, self._committer, self._progress = cache, committer, progress
@@ -38,21 +38,21 @@ class Packer:
 
     async def _write(self, state: ContainerState, named: Iterable[tuple[str, str]], compress: bool) -> Place:
         folder = self._cache.trees.new_folder()
-        async with self._cache.store.working(await self._image_of(state)) as working:
+        async with self._cache.store.new_container(await self._image_of(state)) as working:
             await working.configure(_options(state, named))
             await working.pack(folder / "image.tar", compress=compress)
         return self._cache.trees.adopt(folder)
 
     async def _image_of(self, state: ContainerState) -> str | None:
-        """Return the image in Buildah's store with the container's file system, made layer by layer."""
+        """Return the image in Buildah's store with the container's file system, built layer by layer."""
         image, store = state.image, self._cache.store
         for layer in state.layers:
             key = key_of("image of layer", image, layer)
             kept = self._cache.results.get(key)
             if not kept or not store.has(str(kept["image"])):
-                async with store.working(image) as working:
+                async with store.new_container(image) as working:
                     await asyncio.to_thread(
-                        copy_layer, self._cache.layers.path(layer), store.changed(working.name)
+                        copy_layer, self._cache.layers.path(layer), store.changes_folder(working.name)
                     )
                     kept = {"image": await working.commit()}
                 self._cache.results.put(key, kept)
@@ -61,7 +61,7 @@ class Packer:
 
 
 def labels(state: ContainerState) -> tuple[tuple[str, str], ...]:
-    """Return the container's labels, with the mark of the stand-in images that it came from."""
+    """Return the container's labels, plus the one that names its stand-in images."""
     marks = ((STAND_IN_LABEL, " ".join(sorted(state.stand_ins))),) if state.stand_ins else ()
     return (*state.config.labels, *marks)
 

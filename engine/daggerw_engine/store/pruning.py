@@ -1,7 +1,7 @@
-"""Sizes in the cache folder, and removal of what was used longest ago.
+"""Sizes in the cache folder, and removal of its least recently used parts.
 
-What was used last goes last. Cache volumes, with the local registry's images, only go when told to: they
-alone can't be made again. Removal takes being alone with the folder.
+Cache volumes, with the local registry's images, are removed only on request: they alone can't be rebuilt.
+Removal requires that no session uses the folder.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CHECKED, CHECK_SECONDS = "checked", 3600
 
 @dataclass(frozen=True, order=True)
 class Unit:
-    """Something that can go, and when it was used last: a folder, or the image that a folder stands for."""
+    """Removable unit with the time of its last use: a folder, or the image that a folder represents."""
 
     used: float
     depth: int
@@ -47,7 +47,7 @@ class Unit:
 
 
 def sizes(cache: Path) -> dict[str, int]:
-    """Return how many bytes of disk the folder's parts take, by their names."""
+    """Return the disk usage of the folder's parts in bytes, by their names."""
     seen: set[tuple[int, int]] = set()
     return {kind: sum(_size(cache / name, seen) for name in names) for kind, names in KINDS.items()}
 
@@ -64,7 +64,7 @@ def _size(folder: Path, seen: set[tuple[int, int]]) -> int:
 
 
 async def prune(cache: Path, store: Store, bound: int) -> int:
-    """Remove what was used longest ago until at most `bound` bytes are left; returns how many went."""
+    """Remove the least recently used units until at most `bound` bytes are left; return the freed bytes."""
     before, freed = sum(sizes(cache).values()), 0
     for unit in sorted(units(cache)):
         if before - freed <= bound:
@@ -77,7 +77,7 @@ async def prune(cache: Path, store: Store, bound: int) -> int:
 
 
 def is_due(cache: Path) -> bool:
-    """Return whether an hour has gone since the folder was looked at, and something was kept meanwhile."""
+    """Return whether the last check was more than an hour ago and something was stored since."""
     checked, results = cache / CHECKED, cache / "results"
     if not checked.exists():
         checked.touch()
@@ -86,7 +86,7 @@ def is_due(cache: Path) -> bool:
 
 
 def clear(cache: Path, *, volumes: bool) -> None:
-    """Remove all that can be made again, and the cache volumes as well when told to."""
+    """Remove everything that can be rebuilt; with `volumes`, the cache volumes, too."""
     for name in (
         "results",
         "uploads",
@@ -101,7 +101,7 @@ def clear(cache: Path, *, volumes: bool) -> None:
 
 
 def units(cache: Path) -> list[Unit]:
-    """Return all that can go. What others are built upon is as young as they are, and comes after them."""
+    """Return all removable units. A base is at least as recent as units on top of it, and comes last."""
     used: dict[str, float] = {}
     depth: dict[str, int] = {}
     for result, last in _results(cache):
@@ -124,26 +124,26 @@ def units(cache: Path) -> list[Unit]:
 
 def _results(cache: Path) -> Iterator[tuple[dict[str, Any], float]]:
     for path in (cache / "results").glob("*.json"):
-        with suppress(ValueError):  # one that isn't whole says nothing
+        with suppress(ValueError):  # an incomplete result is skipped
             yield json.loads(path.read_text()), path.stat().st_mtime
 
 
 async def _remove(unit: Unit, cache: Path, store: Store) -> int:
-    """Remove a unit; returns how many bytes that gave back."""
+    """Remove a unit; return the freed bytes."""
     if unit.image:
         return await _remove_image(unit.path.name, cache, store) if unit.path.exists() else 0
     freed = 0
     for place, _, names in os.walk(unit.path):
         infos = [os.lstat(os.path.join(place, name)) for name in names]
         freed += sum(info.st_blocks * BLOCK for info in infos if info.st_nlink == 1)
-    gone = unit.path.with_suffix(".gone")  # when we are killed here, no session takes the rest for a whole
+    gone = unit.path.with_suffix(".gone")  # after a kill here, no session takes the rest for a complete unit
     unit.path.rename(gone)
     shutil.rmtree(gone)
     return freed
 
 
 async def _remove_image(image: str, cache: Path, store: Store) -> int:
-    """Remove an image; returns how many bytes its own layer gave back, when no other image has it."""
+    """Remove an image; return the freed bytes of its top layer, if no other image has it."""
     layers = [(cache / layer).resolve() for layer in store.lower(image)[:1]]
     held = sum(_size(layer, set()) for layer in layers)
     await store.run("rmi", "--force", image)
@@ -151,7 +151,7 @@ async def _remove_image(image: str, cache: Path, store: Store) -> int:
 
 
 def _forget(cache: Path) -> None:
-    """Remove the results that are older than all that is left."""
+    """Remove the results that are older than all remaining units."""
     oldest = min((unit.used for unit in units(cache)), default=float("inf"))
     for path in (cache / "results").iterdir():
         if path.suffix == ".lock" or path.stat().st_mtime < oldest:
@@ -160,24 +160,24 @@ def _forget(cache: Path) -> None:
 
 @asynccontextmanager
 async def in_use(cache: Path) -> AsyncIterator[None]:
-    """Use the folder, with others, while the block runs; a removal is waited for."""
+    """Share the folder with other sessions while the block runs; waits for a removal to end."""
     with (cache / LOCK).open("w") as file:
-        while not flocked(file, fcntl.LOCK_SH):
+        while not try_flock(file, fcntl.LOCK_SH):
             await asyncio.sleep(POLL_SECONDS)
         yield
 
 
 @contextmanager
 def alone(cache: Path) -> Iterator[None]:
-    """Be alone with the folder while the block runs; CacheInUseError when a session uses it."""
+    """Lock the folder exclusively while the block runs; CacheInUseError when a session uses it."""
     with (cache / LOCK).open("w") as file:
-        if not flocked(file):
+        if not try_flock(file):
             raise CacheInUseError("the cache is in use: let the other calls end, and call again")
         yield
 
 
-def flocked(file: TextIO, how: int = fcntl.LOCK_EX) -> bool:
-    """Return whether the file's lock could be taken."""
+def try_flock(file: TextIO, how: int = fcntl.LOCK_EX) -> bool:
+    """Try to lock a file, without a wait; return whether that succeeded."""
     try:
         fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Stand-ins for base images, made from Debian's packages, for machines that reach no image registry."""
+"""Stand-ins for base images, built from Debian's packages where no image registry is reachable."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from typing import Any
 
 from daggerw_engine.errors import ImageError
 from daggerw_engine.keys import key_of
-from daggerw_engine.process import CONTAINED, run, tied
+from daggerw_engine.process import CONTAINED, run, tied_prefix
 from daggerw_engine.store.buildah import Store, option_list, store_error
 
 TABLE = Path(__file__).with_name("standins.toml")
-OWN_TABLE = "standins.toml"  # a module's, beside its dagger.json
-# As in the official slim images. Given to mmdebstrap as options, they would double its time: it then reads
+OWN_TABLE = "standins.toml"  # in a module's folder, beside its dagger.json
+# As in the official slim images. As options of mmdebstrap they would double its time: it would then read
 # every archive in Python.
 SLIM = "path-exclude=/usr/share/doc/*\npath-include=/usr/share/doc/*/copyright\n" + "".join(
     f"path-exclude=/usr/share/{name}/*\n" for name in ("man", "locale")
 )
-# The host's package lists are taken where they are current, which apt finds out.
+# apt reuses the host's package lists if they are current.
 LISTS = 'for list in /var/lib/apt/lists/*_*_*; do [ ! -f "$list" ] || cp "$list" "$1/var/lib/apt/lists"; done'
 WRITE_SLIM = f'mkdir -p "$1/etc/dpkg/dpkg.cfg.d" && printf %s \'{SLIM}\' >"$1/etc/dpkg/dpkg.cfg.d/docker"'
-# What mmdebstrap unpacks before dpkg is there to leave it out.
+# Files that mmdebstrap unpacks before dpkg can exclude them.
 CLEAN = (
     'rm -rf "$1"/usr/share/man/* "$1"/usr/share/locale/* && '
     '{ [ ! -d "$1/usr/share/doc" ] || find "$1/usr/share/doc" -type f ! -name copyright -delete; }'
 )
-# /bin is /usr/bin from the beginning, as in the official images. Else a package that makes it so comes, and
-# with it the whole of Perl.
+# /bin is a link to /usr/bin from the start, as in the official images. Otherwise a package that does it is
+# installed, and with it all of Perl.
 MERGED = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
 OPTIONS = (
     "--format=directory",
@@ -59,10 +59,10 @@ NO_NETWORK = (
 
 @dataclass(frozen=True)
 class StandIn:
-    """Recipe of one base image, made from packages.
+    """Recipe of one base image, built from packages.
 
-    `packages` are installed on top of a small Debian; where there are none, the `unpacked` ones are all
-    that the image has. `commands` run in it at last.
+    `packages` are installed on top of a small Debian; without them, the image has only the `unpacked`
+    packages. `commands` run in it at the end.
     """
 
     match: tuple[str, ...]
@@ -80,18 +80,18 @@ class StandIn:
 
     @property
     def key(self) -> str:
-        """Key that tells one way to make it from another."""
+        """Key of the recipe."""
         return key_of(repr(self))
 
     async def make(self, store: Store) -> str:
-        """Make the image; returns its id. ImageError when Debian's packages can't be had."""
+        """Build the image; return its id. ImageError when Debian's packages are unavailable."""
         root = Path(tempfile.mkdtemp(dir=store.scratch))
         root.chmod(0o755)
         await self._install(root)
         self._finish(root)
         await self._run_commands(root)
-        async with store.working(None) as working:
-            root.rename(store.changed(working.name))
+        async with store.new_container(None) as working:
+            root.rename(store.changes_folder(working.name))
             await working.configure(self._configuration())
             return await working.commit()
 
@@ -103,7 +103,7 @@ class StandIn:
             words.append(f"--customize-hook={UNPACK.format(names=shlex.join(self.unpacked))}")
         words.append(f"--customize-hook={CLEAN}")
         command = ("mmdebstrap", *OPTIONS, *words, self.suite, str(root))
-        done = await run((*tied(), *CONTAINED, *command))
+        done = await run((*tied_prefix(), *CONTAINED, *command))
         if not done.status:
             return
         if any(sign in done.stderr.lower() for sign in NO_NETWORK):
@@ -127,10 +127,10 @@ class StandIn:
         if not self.commands:
             return
         words = ("chroot", str(root), "sh", "-e", "-c", "\n".join(self.commands))
-        done = await run((*tied(), *CONTAINED, *words), env=self.env)
+        done = await run((*tied_prefix(), *CONTAINED, *words), env=self.env)
         if done.status:
-            told = " ".join(done.stderr.split())[-600:]
-            raise ImageError(f"the stand-in for {self.match[0]}: its commands failed: {told}")
+            message = " ".join(done.stderr.split())[-600:]
+            raise ImageError(f"the stand-in for {self.match[0]}: its commands failed: {message}")
 
     def _configuration(self) -> list[str]:
         options = option_list("--env", self.env) + [
@@ -141,13 +141,13 @@ class StandIn:
 
 
 class Table:
-    """The stand-ins that can be made: a module's own come before the engine's."""
+    """Table of stand-ins: a module's entries precede the engine's."""
 
     def __init__(self, own: Path | None = None) -> None:
         self._own = own if own and own.is_file() else None
 
     def find(self, reference: str) -> StandIn | None:
-        """Return how to make a stand-in for an image reference; None when there is no entry for it."""
+        """Return the recipe of a stand-in for an image reference; None without an entry for it."""
         name = reference.partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
         for path in filter(None, (self._own, TABLE)):
             for stand_in in _entries(path):
@@ -157,11 +157,11 @@ class Table:
 
 
 def _entries(path: Path) -> list[StandIn]:
-    """Read a table; ImageError names what is wrong in it."""
+    """Read a table; ImageError names an invalid entry."""
     try:
         return [_entry(each) for each in tomllib.loads(path.read_text())["image"]]
     except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
-        raise ImageError(f"{path}: {error!r}; {TABLE} shows how it is written") from error
+        raise ImageError(f"{path}: {error!r}; see the format in {TABLE}") from error
 
 
 def _entry(given: dict[str, Any]) -> StandIn:

@@ -1,4 +1,4 @@
-"""An image's configuration, as commands run by it and as images have it."""
+"""Configuration of an image, for its commands and in OCI format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STAND_IN_LABEL = "io.dagger.embedded.stand-in"
 
 @dataclass(frozen=True)
 class Port:
-    """An exposed port."""
+    """Exposed port."""
 
     port: int
     protocol: str = "TCP"
@@ -20,13 +20,13 @@ class Port:
 
     @property
     def text(self) -> str:
-        """The port as images have it, such as 8080/tcp."""
+        """Port in OCI format, such as 8080/tcp."""
         return f"{self.port}/{self.protocol.lower()}"
 
 
 @dataclass(frozen=True)
 class Config:
-    """An image's configuration."""
+    """Configuration of an image."""
 
     env: tuple[tuple[str, str], ...] = ()
     user: str = ""
@@ -37,23 +37,23 @@ class Config:
     ports: tuple[Port, ...] = ()
 
     @classmethod
-    def of_image(cls, told: Mapping[str, object]) -> Config:
+    def of_image(cls, config: Mapping[str, object]) -> Config:
         """Return the configuration in an OCI image's `config` object."""
 
         def words(name: str) -> list[str]:
-            found = told.get(name) or []
+            found = config.get(name) or []
             return [str(item) for item in found] if isinstance(found, list) else []
 
         def names(name: str) -> dict[str, object]:
-            found = told.get(name) or {}
+            found = config.get(name) or {}
             return dict(found) if isinstance(found, dict) else {}
 
         pairs = (item.partition("=") for item in words("Env"))
         ports = (port.partition("/") for port in names("ExposedPorts"))
         return cls(
             env=tuple((key, value) for key, _, value in pairs),
-            user=str(told.get("User") or ""),
-            workdir=str(told.get("WorkingDir") or ""),
+            user=str(config.get("User") or ""),
+            workdir=str(config.get("WorkingDir") or ""),
             entrypoint=tuple(words("Entrypoint")),
             args=tuple(words("Cmd")),
             labels=tuple((key, str(value)) for key, value in sorted(names("Labels").items())),
@@ -62,7 +62,7 @@ class Config:
 
     @property
     def key(self) -> object:
-        """Value that stands for it in a cache key."""
+        """Value that represents the configuration in a cache key."""
         return [
             self.env,
             self.user,
@@ -77,7 +77,7 @@ class Config:
 def with_pair(
     pairs: tuple[tuple[str, str], ...], name: str, value: str | None
 ) -> tuple[tuple[str, str], ...]:
-    """Return `pairs` with one set in its place, or without it when `value` is None."""
+    """Return `pairs` with one value set, or removed when `value` is None."""
     found = dict(pairs)
     if value is None:
         found.pop(name, None)

@@ -1,4 +1,4 @@
-"""Evaluated containers: an image, layers and changes on top of it, and how commands run."""
+"""Evaluated containers: an image, layers and changes on top of it, and the settings of commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from daggerw_engine.values.secret import Secret
 
 @dataclass(frozen=True)
 class Outcome:
-    """End of the last command."""
+    """Result of the last command."""
 
     exit_code: int
     stdout: str
@@ -25,12 +25,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class ContainerState:
-    """A container, evaluated.
+    """Evaluated container.
 
-    `content` stands for the file system in cache keys: it is the image's id or the key of the step that made
-    it. `image` is an image's id in Buildah's store, None the empty file system; `layers` are the keys of the
-    engine's own layers on top of it, the lowest first. `own_args` tells that the default arguments aren't the
-    image's: a service then runs them without the entrypoint.
+    `content` represents the file system in cache keys: the image's id or the key of the last step. `image` is
+    an image's id in Buildah's store, None for an empty file system; `layers` are the keys of the engine's own
+    layers on top of it, the lowest first. `own_args` is set when the default arguments aren't the image's: a
+    service then runs them without the entrypoint.
     """
 
     content: str = "scratch"
@@ -48,46 +48,46 @@ class ContainerState:
 
     @property
     def surroundings(self) -> object:
-        """Value that stands in a cache key for all that its commands meet besides their file system."""
+        """Value that represents in a cache key all inputs of its commands besides the file system."""
         secrets = [(name, secret.key) for name, secret in self.secret_env]
         bound = [(alias, service.key) for alias, service in self.bindings]
         return [self.config.env, secrets, self.config.workdir, self.config.user, list(self.mounts), bound]
 
     @property
     def secrets(self) -> list[Secret]:
-        """The secrets that its commands are given."""
+        """Secrets of its commands."""
         files = [mount.source.secret for mount in self.mounts if isinstance(mount.source, SecretFile)]
         return [*files, *(secret for _, secret in self.secret_env)]
 
     @property
     def rootfs_key(self) -> str:
-        """Value that stands for the file system with its changes in a cache key."""
+        """Value that represents the file system with its changes in a cache key."""
         return key_of(self.content, list(self.changes)) if self.changes else self.content
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment variables by name."""
+        """Environment variables by name."""
         return dict(self.config.env)
 
     def mount_at(self, path: str) -> Mount | None:
-        """Return the mount that has what is at `path`; None for what the file system has."""
+        """Return the mount that contains `path`; None if the file system contains it."""
         listed = (mount for mount in reversed(self.mounts) if mount.is_listed)
         return next((mount for mount in listed if mount.covers(path)), None)
 
-    def configured(self, **changes: object) -> ContainerState:
+    def with_config(self, **changes: object) -> ContainerState:
         """Return the container with other fields in its configuration."""
         return replace(self, config=replace(self.config, **changes))  # type: ignore[arg-type]
 
-    def changed(self, *changes: Write | Remove) -> ContainerState:
-        """Return the container with further changes of its file system."""
+    def with_changes(self, *changes: Write | Remove) -> ContainerState:
+        """Return the container with more changes of its file system."""
         return replace(self, changes=(*self.changes, *changes))
 
     def with_layer(self, key: str) -> ContainerState:
-        """Return the container whose changes are in the layer `key` now."""
+        """Return the container with its changes moved to the layer `key`."""
         return replace(self, layers=(*self.layers, key), content=key, changes=())
 
-    def expanded(self, text: str, expand: bool) -> str:
-        """Return `text` with $VAR and ${VAR} replaced when asked to; unknown ones become empty."""
+    def expand(self, text: str, expand: bool) -> str:
+        """Return `text`, with $VAR and ${VAR} replaced if `expand`; unknown ones become empty."""
         if not expand:
             return text
         return re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda m: self.env.get(m[1] or m[2], ""), text)
@@ -95,25 +95,25 @@ class ContainerState:
 
 @dataclass(frozen=True)
 class Service:
-    """A container and the command that it serves with."""
+    """Container with the command of its service."""
 
     container: ContainerState
     command: tuple[str, ...]
 
     @property
     def key(self) -> str:
-        """Value that stands for the service in a cache key."""
+        """Value that represents the service in a cache key."""
         state = self.container
         return key_of("service", state.rootfs_key, state.config, state.surroundings, list(self.command))
 
     @property
     def label(self) -> str:
-        """Name where progress is shown."""
+        """Name in the progress display."""
         return " ".join(self.command)
 
     @property
     def ports(self) -> tuple[Port, ...]:
-        """The exposed ports."""
+        """Exposed ports."""
         return self.container.config.ports
 
 

@@ -1,4 +1,4 @@
-"""Ports of a host as a service."""
+"""Service made of a host's ports."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from daggerw_engine.values.config import Port
 
 @dataclass(frozen=True)
 class HostService:
-    """Ports of a host that the caller's machine reaches, each with the port that it has in the session."""
+    """Ports of a host that the caller's machine reaches, each with its port in the session."""
 
     host: str
     forwards: tuple[tuple[int, int], ...]
 
     @classmethod
     def of(cls, host: str, ports: list[dict[str, object]]) -> HostService:
-        """Return the service for PortForward objects; a port without a frontend has the same one inside."""
+        """Return the service for PortForward objects; without a frontend port, it is the backend port."""
         if not ports:
             raise ServiceError("no ports specified: say which ones of the host the service leads to")
         if any(port.get("protocol", "TCP") != "TCP" for port in ports):
@@ -28,15 +28,15 @@ class HostService:
 
     @property
     def key(self) -> str:
-        """Value that stands for the service in a cache key."""
+        """Value that represents the service in a cache key."""
         return key_of("host", self.host, list(self.forwards))
 
     @property
     def label(self) -> str:
-        """Name where progress is shown."""
+        """Name in the progress display."""
         return f"{self.host} {' '.join(str(backend) for _, backend in self.forwards)}"
 
     @property
     def ports(self) -> tuple[Port, ...]:
-        """The ports that it has in the session."""
+        """Ports of the service in the session."""
         return tuple(Port(frontend) for frontend, _ in self.forwards)

@@ -1,4 +1,4 @@
-"""A secret, as it is passed to steps."""
+"""Secret of a step."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Secret:
-    """A plaintext that no repr shows; `key` stands for it in cache keys and IDs.
+    """Plaintext that no repr shows; `key` represents it in cache keys and IDs.
 
-    As Dagger has it, only setSecret gives a name, and only secret() a URI.
+    As in Dagger, only setSecret gives a name, and only secret() a URI.
     """
 
     name: str

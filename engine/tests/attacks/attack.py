@@ -1,7 +1,7 @@
-"""Attacks that a command tries from inside of its container, in Perl, and what has to come of each.
+"""Attacks by a command inside its container, in Perl, with their expected failures.
 
-A script says `done` when it has what it wanted, else `refused:` and why, so that one that is broken is told
-from one that is held off. Nothing here harms a machine on which one succeeds.
+A script prints `done` when it succeeds, else `refused:` and the reason, which distinguishes a broken script
+from a prevented attack. A successful attack does no harm to the machine.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ AT_FDCWD, NEW_USER, NEW_MOUNTS, REMOUNT_BIND, NEW_DEVICE = -100, 0x10000000, 0x2
 
 @dataclass(frozen=True)
 class Attack:
-    """A script; the reasons for which it may fail, or the one text that says so; Docker's standing."""
+    """Attack: a script, the reasons for which it may fail, or the expected text, and Docker's standing."""
 
     name: str
     script: str
@@ -56,22 +56,22 @@ def call(name: str, *arguments: int | str) -> str:
             *(str(a) if isinstance(a, int) else f"my $p{i} = '{a}'" for i, a in enumerate(arguments)),
         ]
     )
-    return f"told(syscall({words}) != -1);"
+    return f"report(syscall({words}) != -1);"
 
 
-def opened(path: str, mode: str = "+<") -> str:
+def open_path(path: str, mode: str = "+<") -> str:
     """Return a script that opens a file."""
-    return f"told(open(my $file, '{mode}', '{path}'));"
+    return f"report(open(my $file, '{mode}', '{path}'));"
 
 
 def socket(family: int, kind: int = 2, protocol: int = 0) -> str:
     """Return a script that makes a socket."""
-    return f"told(socket(my $made, {family}, {kind}, {protocol}));"
+    return f"report(socket(my $made, {family}, {kind}, {protocol}));"
 
 
 PRELUDE = """
 $| = 1;
-sub told { my ($done) = @_; print $done ? "done\\n" : "refused: $!\\n" }
+sub report { my ($done) = @_; print $done ? "done\\n" : "refused: $!\\n" }
 sub found { print @_ ? "found: @_\\n" : "found nothing\\n" }
 sub below { my ($at) = @_; opendir(my $d, $at) or return; map { "$at/$_" } grep { !/^\\.\\.?$/ } readdir $d }
 sub text { open(my $file, '<', $_[0]) or return ''; local $/; my $all = <$file>; defined $all ? $all : '' }
@@ -84,7 +84,7 @@ while (@made < 6000) {
     if (!$child) { sleep 600; exit }
     push @made, $child;
 }
-told(@made == 6000);
+report(@made == 6000);
 kill 9, @made; 1 while wait > 0;
 """
 ENVIRONMENTS = f"""
@@ -109,11 +109,11 @@ found(@hits);
 FILLS = """
 open(my $file, '>', '/dev/shm/x'); my $much = 'x' x (1 << 20);
 my $written = grep { defined syswrite($file, $much) } 1..200;
-told($written == 200); unlink '/dev/shm/x';
+report($written == 200); unlink '/dev/shm/x';
 """
 FILLS_FILES = """
 my $made = grep { open(my $file, '>', "/dev/shm/y$_") } 1..20000;
-told($made == 20000); unlink glob '/dev/shm/y*';
+report($made == 20000); unlink glob '/dev/shm/y*';
 """
 LISTENERS = """
 found(map { (split)[1] } grep { (split)[3] eq '0A' } map { split /\\n/, text("/proc/net/$_") } 'tcp', 'tcp6');
@@ -123,12 +123,12 @@ my @lines = split /\\n/, text('/proc/net/unix'); shift @lines;
 found(map { (split)[7] || () } @lines);
 """
 INHERITED = """
-my $told = text('/proc/self/status');
-found(grep { $told =~ /^$_:\\s*0*[1-9a-f]/m } 'CapInh', 'CapAmb');
+my $status = text('/proc/self/status');
+found(grep { $status =~ /^$_:\\s*0*[1-9a-f]/m } 'CapInh', 'CapAmb');
 """
 MORE_THAN_ORDINARY = """
-my $told = text('/proc/self/status');
-found(map { /^(Cap\\w+):\\s*(\\w+)/ && hex($2) & ~0xa00405fb ? $1 : () } split /\\n/, $told);
+my $status = text('/proc/self/status');
+found(map { /^(Cap\\w+):\\s*(\\w+)/ && hex($2) & ~0xa00405fb ? $1 : () } split /\\n/, $status);
 """
 DEVICES = """
 my %usual = map { $_ => 1 } qw(null zero full random urandom tty console ptmx);
@@ -161,7 +161,7 @@ LISTED: tuple[Beside, str] = (
 )
 LIMITED: tuple[Beside, str] = (
     "stronger",
-    "Docker limits processes when told to; 2048 here, by a cgroup or, rootless, RLIMIT_NPROC",
+    "Docker limits processes only on request; 2048 here, by a cgroup or, rootless, RLIMIT_NPROC",
 )
 MEMORY_FILES: tuple[Beside, str] = (
     "stronger",
@@ -178,9 +178,9 @@ ATTACKS = (
     Attack("use the kernel's crypto sockets", socket(38, 5), FAMILY, *LISTED),
     Attack("fork without end", FORKS, ("Resource temporarily unavailable",), *LIMITED),
     Attack("find a device beside the usual ones", DEVICES, NOTHING, *PLACES),
-    Attack("write the kernel's settings", opened("/proc/sys/kernel/core_pattern"), DENIED, *PLACES),
-    Attack("write to sysrq-trigger", opened("/proc/sysrq-trigger", ">"), (*DENIED, MISSING), *PLACES),
-    Attack("write to sysfs", opened("/sys/kernel/uevent_helper", ">"), (*DENIED, MISSING), *PLACES),
+    Attack("write the kernel's settings", open_path("/proc/sys/kernel/core_pattern"), DENIED, *PLACES),
+    Attack("write to sysrq-trigger", open_path("/proc/sysrq-trigger", ">"), (*DENIED, MISSING), *PLACES),
+    Attack("write to sysfs", open_path("/sys/kernel/uevent_helper", ">"), (*DENIED, MISSING), *PLACES),
     Attack("fill shared memory", FILLS, ("No space left on device",), *PLACES),
     Attack("fill shared memory with empty files", FILLS_FILES, ("No space left on device",), *MEMORY_FILES),
     Attack("mount a file system", call("mount", "proc", "/tmp", "proc", 0, 0), DENIED, *CALLS),
@@ -216,7 +216,7 @@ ATTACKS = (
     Attack("find a listener on loopback", LISTENERS, NOTHING, *APART),
     Attack("find a Unix socket", UNIX_SOCKETS, NOTHING, *APART),
 )
-# What is attacked by more than one command: see the other tests here.
+# Attacks by more than one command: see the other tests here.
 OTHERS: tuple[tuple[str, Beside, str], ...] = (
     (
         "a device in an image, an archive or a volume",
@@ -239,13 +239,13 @@ OTHERS: tuple[tuple[str, Beside, str], ...] = (
     (
         "a disk filled to its end, with bytes or with files",
         "same",
-        "No limit; the command fails, what it wrote goes, and the engine goes on",
+        "No limit; the command fails, the engine removes its output and continues",
     ),
     (
         "memory used to its end",
         "stronger",
-        "Docker limits memory when told to; nine tenths of what there is here, by a cgroup where one can be "
-        "made. Without one, as rootless, the kernel ends the command before the engine",
+        "Docker limits memory only on request; nine tenths of what there is here, by a cgroup where one can "
+        "be made. Without one, as rootless, the kernel ends the command before the engine",
     ),
     (
         "what only a profile of AppArmor or SELinux refuses (not tried)",
@@ -257,7 +257,7 @@ OTHERS: tuple[tuple[str, Beside, str], ...] = (
 
 
 def table() -> list[str]:
-    """Return the rows of README's table: each attack, how we stand beside Docker's defaults, and why."""
+    """Return the rows of README's table: attacks, the comparison with Docker's defaults, the reasons."""
     groups: dict[tuple[Beside, str], list[str]] = {}
     for attack in ATTACKS:
         groups.setdefault((attack.beside, attack.why), []).append(attack.name)

@@ -1,4 +1,4 @@
-"""Engines under attack: as root, and as an ordinary user's in a user namespace."""
+"""Engines under attack: as root, and as an ordinary user in a user namespace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from attacks.attack import TOKEN
 from engine_fixtures import DISTRIBUTION
-from engine_process import Engine, running, small_root
+from engine_process import Engine, run_engine, small_root
 
 USER = 54321
 # Becomes a user that only a mount namespace knows, with the device that usual machines let everybody open.
@@ -36,7 +36,7 @@ exec setpriv --reuid {USER} --regid {USER} --clear-groups --inh-caps=-all -- "$@
 
 @dataclass(frozen=True)
 class Target:
-    """An engine to attack, and a file system for its containers."""
+    """Engine to attack, and a file system for its containers."""
 
     engine: Engine
     root: Path
@@ -46,20 +46,20 @@ class Target:
 @pytest.fixture(scope="module", params=["root", "rootless"])
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     """Return an engine whose environment has a token."""
-    with attacked(rootless=request.param == "rootless") as made:
+    with run_target(rootless=request.param == "rootless") as made:
         yield made
 
 
 @contextmanager
-def attacked(*before: str, rootless: bool) -> Iterator[Target]:
-    """Run an engine to attack; `before` are words that root runs before its command."""
-    with home_of_attacked(rootless=rootless) as home, attacked_in(home, *before, rootless=rootless) as target:
+def run_target(*before: str, rootless: bool) -> Iterator[Target]:
+    """Run an engine to attack; `before` is a prefix of its command that root runs."""
+    with make_home(rootless=rootless) as home, run_target_in(home, *before, rootless=rootless) as target:
         yield target
 
 
 @contextmanager
-def home_of_attacked(*, rootless: bool) -> Iterator[Path]:
-    """Make a home with a file system for containers, `root`, that its user owns."""
+def make_home(*, rootless: bool) -> Iterator[Path]:
+    """Create a home with a file system for containers, `root`, that its user owns."""
     folder = Path(tempfile.mkdtemp(prefix="attacks-"))
     folder.chmod(0o755)
     try:
@@ -72,12 +72,12 @@ def home_of_attacked(*, rootless: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def attacked_in(home: Path, *before: str, rootless: bool) -> Iterator[Target]:
+def run_target_in(home: Path, *before: str, rootless: bool) -> Iterator[Target]:
     """Run an engine, whose environment has a token, in a home."""
     words = (
         (*before, "unshare", "--mount", "sh", "-euc", BECOME, "sh", str(home.parent)) if rootless else before
     )
-    with running(home, *words, TOKEN=TOKEN, **_found(home.parent, rootless)) as engine:
+    with run_engine(home, *words, TOKEN=TOKEN, **_engine_environment(home.parent, rootless)) as engine:
         yield Target(engine, home / "root", rootless)
 
 
@@ -93,8 +93,8 @@ def _make_user(folder: Path) -> None:
         os.chown(place, USER, USER, follow_symlinks=False)
 
 
-def _found(folder: Path, rootless: bool) -> dict[str, str]:
-    """Return where an ordinary user finds the engine and its packages."""
+def _engine_environment(folder: Path, rootless: bool) -> dict[str, str]:
+    """Return the variables by which an ordinary user finds the engine and its packages."""
     if not rootless:
         return {}
     python = f"{folder}/python/bin/python3.{sys.version_info.minor}"

@@ -1,4 +1,4 @@
-"""Attacks by module code on what it was not given, and by web pages on the session's server."""
+"""Attacks by module code on objects without access, and by web pages on the session's server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from daggerw_engine.api.queries.calls import ROOT, Call
 from daggerw_engine.api.queries.evaluation import Evaluation
 from daggerw_engine.api.queries.object_ids import ObjectIds
 from daggerw_engine.api.queries.resolver import Api
-from daggerw_engine.api.server import serving
+from daggerw_engine.api.server import serve_api
 from daggerw_engine.errors import EngineError
 from daggerw_engine.run.network import listener
 
@@ -35,16 +35,16 @@ def api(ids: ObjectIds, tmp_path: Path) -> Api:
     return Api(Evaluation({}), Secrets(tmp_path), ids, tmp_path)
 
 
-def asked(api: Api, client: Client, query: str) -> dict[str, Any]:
+def execute(api: Api, client: Client, query: str) -> dict[str, Any]:
     return asyncio.run(api.execute(client, query))
 
 
 def test_an_id_is_of_no_use_to_a_client_that_does_not_hold_it(api: Api) -> None:
-    secret = asked(api, USER, SECRET)["data"]["setSecret"]["id"]
-    answer = asked(api, MODULE, f'{{node(id:"{secret}"){{... on Secret{{plaintext}}}}}}')
+    secret = execute(api, USER, SECRET)["data"]["setSecret"]["id"]
+    answer = execute(api, MODULE, f'{{node(id:"{secret}"){{... on Secret{{plaintext}}}}}}')
     assert "no object has the ID" in answer["errors"][0]["message"]
     mounted = f'{{container{{withSecretVariable(name:"X",secret:"{secret}"){{id}}}}}}'
-    assert "no object has the ID" in asked(api, MODULE, mounted)["errors"][0]["message"]
+    assert "no object has the ID" in execute(api, MODULE, mounted)["errors"][0]["message"]
 
 
 def test_an_id_that_is_handed_over_is_held_by_both(ids: ObjectIds) -> None:
@@ -72,9 +72,9 @@ def test_an_id_is_another_one_in_the_next_session() -> None:
 
 def test_module_code_reaches_no_port_of_the_host_by_itself(api: Api) -> None:
     query = "{host{service(ports:[{backend:22}]){id}}}"
-    told = asked(api, MODULE, query)["errors"][0]["message"]
-    assert told == "module code has no services of the host of its own: take one as an argument"
-    assert "errors" not in asked(api, USER, query)
+    message = execute(api, MODULE, query)["errors"][0]["message"]
+    assert message == "module code has no services of the host of its own: take one as an argument"
+    assert "errors" not in execute(api, USER, query)
 
 
 def test_cache_volumes_of_clients_are_apart() -> None:
@@ -98,7 +98,7 @@ def test_the_server_refuses_what_a_web_page_sends(headers: dict[str, str]) -> No
     async def status() -> int:
         listening = listener()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/query"
-        async with serving(answer, listening, "token"), httpx.AsyncClient(trust_env=False) as client:
+        async with serve_api(answer, listening, "token"), httpx.AsyncClient(trust_env=False) as client:
             return (
                 await client.post(url, auth=("token", ""), json={"query": "{}"}, headers=headers)
             ).status_code
@@ -111,6 +111,6 @@ def test_only_a_folder_of_the_users_leads_to_a_repository_outside_of_it(
     client: Client, leads: bool, api: Api, ids: ObjectIds
 ) -> None:
     path = client.workdir / "linked"
-    answer = asked(api, client, f'{{host{{directory(path:"{path}"){{asGit{{id}}}}}}}}')
+    answer = execute(api, client, f'{{host{{directory(path:"{path}"){{asGit{{id}}}}}}}}')
     call = ids.resolve(client, answer["data"]["host"]["directory"]["asGit"]["id"])
     assert call.arguments == ({"origin": str(path)} if leads else {})

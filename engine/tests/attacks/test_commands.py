@@ -33,14 +33,14 @@ def scripts(target: Target) -> Path:
 
 
 def outcomes(text: str) -> dict[str, str]:
-    """Return what each attack said."""
+    """Return each attack's output."""
     parts = [part.partition("\n") for part in text.split("== ")[1:]]
-    return {Path(name).name: told.strip() for name, _, told in parts}
+    return {Path(name).name: outcome.strip() for name, _, outcome in parts}
 
 
 @pytest.fixture(scope="module")
 def of_command(target: Target, scripts: Path) -> dict[str, str]:
-    """Return what the attacks of a command have come to."""
+    """Return the outcomes of attacks by a command."""
     arguments = json.dumps(["sh", "-c", ALL])
     answer = target.engine.container(scripts, f"withExec(args:{arguments}){{stdout}}")
     assert "errors" not in answer, answer
@@ -49,20 +49,22 @@ def of_command(target: Target, scripts: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def of_run(target: Target, scripts: Path) -> dict[str, str]:
-    """Return what the attacks of a Dockerfile's RUN have come to."""
-    found = target.engine.ask(f'{{host{{directory(path:"{scripts}"){{id}}}}}}')
+    """Return the outcomes of attacks by a Dockerfile's RUN."""
+    found = target.engine.query(f'{{host{{directory(path:"{scripts}"){{id}}}}}}')
     source = found["data"]["host"]["directory"]["id"]
-    text = json.dumps(f"FROM scratch\nCOPY root /\nRUN {json.dumps(['sh', '-c', f'{{ {ALL}; }} >/told'])}\n")
+    text = json.dumps(f"FROM scratch\nCOPY root /\nRUN {json.dumps(['sh', '-c', f'{{ {ALL}; }} >/seen'])}\n")
     files = f'withDirectory(path:"/root",source:"{source}"){{withNewFile(path:"Dockerfile",contents:{text})'
-    answer = target.engine.ask(f'{{directory{{{files}{{dockerBuild{{file(path:"/told"){{contents}}}}}}}}}}}}')
+    answer = target.engine.query(
+        f'{{directory{{{files}{{dockerBuild{{file(path:"/seen"){{contents}}}}}}}}}}}}'
+    )
     assert "errors" not in answer, answer
     built = answer["data"]["directory"]["withDirectory"]["withNewFile"]["dockerBuild"]
     return outcomes(built["file"]["contents"])
 
 
-def has_failed(attack: Attack, told: str) -> bool:
-    """Return whether an attack was held off for one of the reasons that it is held off for."""
-    return told in attack.fails or told in {f"refused: {reason}" for reason in attack.fails}
+def has_failed(attack: Attack, outcome: str) -> bool:
+    """Return whether an attack failed for one of its expected reasons."""
+    return outcome in attack.fails or outcome in {f"refused: {reason}" for reason in attack.fails}
 
 
 @pytest.mark.parametrize(("name", "attack"), [pytest.param(*each, id=each[1].name) for each in each_attack()])

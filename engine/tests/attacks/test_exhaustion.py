@@ -1,4 +1,4 @@
-"""Attacks that use up what a machine has: its memory, and the bytes and files of a disk."""
+"""Attacks that exhaust a machine's memory, or the bytes and files of a disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from attacks.conftest import Target, attacked, attacked_in, home_of_attacked
+from attacks.conftest import Target, make_home, run_target, run_target_in
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="requires root")
 BOTH = pytest.mark.parametrize("rootless", [False, True], ids=["root", "rootless"])
@@ -41,13 +41,13 @@ def group() -> Iterator[Path]:
 
 
 def run(target: Target, script: str) -> dict[str, Any]:
-    """Return the engine's answer to a command that runs a Perl script."""
+    """Return the engine's response for a command that runs a Perl script."""
     words = json.dumps(["perl", "-e", script])
     return target.engine.container(target.root, f"withExec(args:{words}){{sync}}")
 
 
 def build(target: Target, script: str) -> dict[str, Any]:
-    """Return the engine's answer to a Dockerfile whose RUN step runs a Perl script."""
+    """Return the engine's response for a Dockerfile whose RUN step runs a Perl script."""
     return target.engine.build(target.root, f"RUN {json.dumps(['perl', '-e', script])}")
 
 
@@ -55,7 +55,7 @@ def build(target: Target, script: str) -> dict[str, Any]:
 def test_a_command_that_uses_up_the_memory_is_killed_and_the_engine_goes_on(
     group: Path, rootless: bool
 ) -> None:
-    with attacked("sh", "-euc", ENTER, str(group), rootless=rootless) as target:
+    with run_target("sh", "-euc", ENTER, str(group), rootless=rootless) as target:
         (error,) = run(target, EATS_MEMORY)["errors"]
         assert error["extensions"]["exitCode"] == KILLED
         assert "errors" in build(target, EATS_MEMORY)
@@ -77,10 +77,10 @@ def small_disk(home: Path, options: str) -> Iterator[None]:
 @BOTH
 @pytest.mark.parametrize("limit", FILLS)
 def test_what_fills_the_disk_fails_and_goes(limit: str, rootless: bool) -> None:
-    with home_of_attacked(rootless=rootless) as home, small_disk(home, limit):
-        with attacked_in(home, rootless=rootless) as target:
+    with make_home(rootless=rootless) as home, small_disk(home, limit):
+        with run_target_in(home, rootless=rootless) as target:
             assert "the disk is full (" in run(target, FILLS[limit])["errors"][0]["message"]
             assert "errors" not in run(target, "exit 0")
             assert "the disk is full (" in build(target, FILLS[limit])["errors"][0]["message"]
-        with attacked_in(home, rootless=rootless) as following:
+        with run_target_in(home, rootless=rootless) as following:
             assert "errors" not in run(following, "exit 1 - 1")

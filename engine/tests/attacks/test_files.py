@@ -24,8 +24,8 @@ def shell(script: str, fields: str = "stdout", expect: str = "SUCCESS") -> str:
     return f"withExec(args:{json.dumps(['sh', '-c', script])},expect:{expect}){{{fields}}}"
 
 
-def answered(answer: dict[str, Any]) -> Any:
-    """Return what stands deepest in an answer; AssertionError when there are errors."""
+def value_in(answer: dict[str, Any]) -> Any:
+    """Return the innermost value of a response; AssertionError when it has errors."""
     assert "errors" not in answer, answer["errors"]
     found = answer["data"]
     while isinstance(found, dict):
@@ -34,12 +34,12 @@ def answered(answer: dict[str, Any]) -> Any:
 
 
 def volume(target: Target, name: str) -> str:
-    return str(target.engine.ask(f'{{cacheVolume(key:"{name}"){{id}}}}')["data"]["cacheVolume"]["id"])
+    return str(target.engine.query(f'{{cacheVolume(key:"{name}"){{id}}}}')["data"]["cacheVolume"]["id"])
 
 
 @pytest.fixture
 def outside(target: Target) -> Path:
-    """Return a folder of the host that everybody may write to, with an empty folder and an empty file."""
+    """Return a world-writable folder of the host, with an empty folder and an empty file."""
     place = target.engine.home.parent / "outside"
     for folder in (place, place / "deep"):
         folder.mkdir(exist_ok=True)
@@ -57,14 +57,14 @@ def test_a_link_in_the_place_of_a_mount_points_folder_is_not_followed(target: Ta
     cache = volume(target, "swapped")
     for path in ("/new/deep", "/new/deep/er"):
         chain = f'withMountedCache(path:"{path}",cache:"{cache}"){{{shell(swap, "exitCode")}}}'
-        assert answered(target.engine.container(target.root, chain)) == 0
+        assert value_in(target.engine.container(target.root, chain)) == 0
     assert names(outside) == ["deep", "file"]
 
 
-def test_a_link_in_a_volume_leads_nobody_out_of_the_container(target: Target, outside: Path) -> None:
+def test_a_link_in_a_volume_does_not_lead_out_of_the_container(target: Target, outside: Path) -> None:
     cache, link = volume(target, "linked"), f"perl -e 'symlink q({outside}), q(/v/out)'"
     mounted = f'withMountedCache(path:"/v",cache:"{cache}",owner:"1:1")'
-    assert answered(target.engine.container(target.root, f"{mounted}{{{shell(link, 'exitCode')}}}")) == 0
+    assert value_in(target.engine.container(target.root, f"{mounted}{{{shell(link, 'exitCode')}}}")) == 0
     below = (
         f'withMountedTemp(path:"/v/out/deep/new"){{{shell("touch /v/out/deep/new/x", "exitCode", "ANY")}}}'
     )
@@ -76,7 +76,7 @@ def test_a_link_in_a_volume_leads_nobody_out_of_the_container(target: Target, ou
 def test_a_working_directory_behind_a_link_is_the_containers(target: Target, outside: Path) -> None:
     linked = shell(f"perl -e 'symlink q({outside}), q(/out)'", "{}")
     work = f'withWorkdir(path:"/out/made"){{{shell("touch here", "exitCode")}}}'
-    assert answered(target.engine.container(target.root, linked.replace("{}", work, 1)[:-1] + "}")) == 0
+    assert value_in(target.engine.container(target.root, linked.replace("{}", work, 1)[:-1] + "}")) == 0
     assert names(outside) == ["deep", "file"]
 
 
@@ -92,21 +92,21 @@ def archive(*members: tuple[str, bytes, str, int]) -> bytes:
     return written.getvalue()
 
 
-def built(target: Target, hostile: bytes, script: str) -> dict[str, Any]:
-    """Build a Dockerfile that adds an archive, and runs a script."""
+def build_with_archive(target: Target, hostile: bytes, script: str) -> dict[str, Any]:
+    """Build a Dockerfile that adds an archive and runs a script."""
     # A session looks once at a folder of the host.
     context = Path(tempfile.mkdtemp(dir=target.engine.home))
     context.chmod(0o755)
     (context / "hostile.tar").write_bytes(hostile)
     root, archived = (
-        target.engine.ask(f'{{host{{directory(path:"{place}"){{id}}}}}}')["data"]["host"]["directory"]["id"]
+        target.engine.query(f'{{host{{directory(path:"{place}"){{id}}}}}}')["data"]["host"]["directory"]["id"]
         for place in (target.root, context)
     )
     run = f"RUN {json.dumps(['sh', '-c', script])}"
     text = json.dumps("\n".join(("FROM scratch", "COPY root /", "ADD context/hostile.tar /", run)))
-    build = f'withNewFile(path:"Dockerfile",contents:{text}){{dockerBuild{{file(path:"/told"){{contents}}}}}}'
+    build = f'withNewFile(path:"Dockerfile",contents:{text}){{dockerBuild{{file(path:"/seen"){{contents}}}}}}'
     files = f'withDirectory(path:"/context",source:"{archived}"){{{build}}}'
-    return target.engine.ask(f'{{directory{{withDirectory(path:"/root",source:"{root}"){{{files}}}}}}}')
+    return target.engine.query(f'{{directory{{withDirectory(path:"/root",source:"{root}"){{{files}}}}}}}')
 
 
 def test_an_archive_does_not_write_out_of_the_image(target: Target, outside: Path) -> None:
@@ -116,8 +116,8 @@ def test_an_archive_does_not_write_out_of_the_image(target: Target, outside: Pat
         ("out", tarfile.SYMTYPE, str(outside), 0o777),
         ("out/followed", tarfile.REGTYPE, "", 0o644),
     )
-    answer = built(target, hostile, "ls / >/told")
-    assert "errors" in answer or "out" in answered(answer)
+    answer = build_with_archive(target, hostile, "ls / >/seen")
+    assert "errors" in answer or "out" in value_in(answer)
     assert names(outside) == ["deep", "file"]
 
 
@@ -125,18 +125,18 @@ def image(layer: bytes) -> bytes:
     """Return an image of one layer as an OCI layout in a tar archive."""
     blobs: list[bytes] = []
 
-    def kept(kind: str, content: bytes) -> dict[str, object]:
+    def add_blob(kind: str, content: bytes) -> dict[str, object]:
         blobs.append(content)
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": digest, "size": len(content)}
 
-    def of(**told: object) -> bytes:
-        return json.dumps(told).encode()
+    def of(**fields: object) -> bytes:
+        return json.dumps(fields).encode()
 
-    filled = kept("layer.v1.tar", layer)
+    filled = add_blob("layer.v1.tar", layer)
     system = {"type": "layers", "diff_ids": [filled["digest"]]}
-    config = kept("config.v1+json", of(architecture="amd64", os="linux", config={}, rootfs=system))
-    manifest = kept("manifest.v1+json", of(schemaVersion=2, config=config, layers=[filled]))
+    config = add_blob("config.v1+json", of(architecture="amd64", os="linux", config={}, rootfs=system))
+    manifest = add_blob("manifest.v1+json", of(schemaVersion=2, config=config, layers=[filled]))
     files = {f"blobs/sha256/{hashlib.sha256(blob).hexdigest()}": blob for blob in blobs}
     files |= {
         "oci-layout": of(imageLayoutVersion="1.0.0"),
@@ -152,49 +152,49 @@ def image(layer: bytes) -> bytes:
 
 
 def reason(target: Target) -> str:
-    """Return why a device of an archive can't be opened: only root can unpack one at all."""
+    """Return the expected error for a device of an archive: only root can unpack one."""
     return "No such file or directory" if target.rootless else "Permission denied"
 
 
 def test_a_device_in_an_archive_is_none_in_a_run_step(target: Target) -> None:
     hostile = archive(("device", tarfile.CHRTYPE, "", 0o666))
-    answer = built(target, hostile, "perl -e 'open(F, q(<), q(/device)) or print $!' >/told")
-    assert answered(answer) == reason(target)
+    answer = build_with_archive(target, hostile, "perl -e 'open(F, q(<), q(/device)) or print $!' >/seen")
+    assert value_in(answer) == reason(target)
 
 
 def test_a_device_in_an_image_is_none_in_a_command(target: Target) -> None:
     place = target.engine.home / "image.tar"
     place.write_bytes(image(archive(("device", tarfile.CHRTYPE, "", 0o666))))
-    source = target.engine.ask(f'{{host{{file(path:"{place}"){{id}}}}}}')["data"]["host"]["file"]["id"]
-    root = target.engine.ask(f'{{host{{directory(path:"{target.root}"){{id}}}}}}')["data"]["host"][
+    source = target.engine.query(f'{{host{{file(path:"{place}"){{id}}}}}}')["data"]["host"]["file"]["id"]
+    root = target.engine.query(f'{{host{{directory(path:"{target.root}"){{id}}}}}}')["data"]["host"][
         "directory"
     ]["id"]
-    told = shell("perl -e 'open(F, q(<), q(/device)) or print $!'")
-    filled = f'withDirectory(path:"/",source:"{root}"){{{told}}}'
-    answer = target.engine.ask(f'{{container{{import(source:"{source}"){{{filled}}}}}}}')
-    assert answered(answer) == reason(target)
+    script = shell("perl -e 'open(F, q(<), q(/device)) or print $!'")
+    filled = f'withDirectory(path:"/",source:"{root}"){{{script}}}'
+    answer = target.engine.query(f'{{container{{import(source:"{source}"){{{filled}}}}}}}')
+    assert value_in(answer) == reason(target)
 
 
 def test_a_device_in_a_volume_is_none_in_a_command(target: Target) -> None:
     cache = volume(target, "device")
     mounted = f'withMountedCache(path:"/v",cache:"{cache}")'
     assert (
-        answered(target.engine.container(target.root, f"{mounted}{{{shell('touch /v/mine', 'exitCode')}}}"))
+        value_in(target.engine.container(target.root, f"{mounted}{{{shell('touch /v/mine', 'exitCode')}}}"))
         == 0
     )
     (place,) = (path.parent for path in (target.engine.cache / "volumes").glob("*/mine"))
     if not (place / "device").exists():
         os.mknod(place / "device", stat.S_IFCHR | 0o666, os.makedev(1, 5))
         (place / "device").chmod(0o666)
-    told = shell("perl -e 'open(F, q(<), q(/v/device)) or print $!'")
-    assert answered(target.engine.container(target.root, f"{mounted}{{{told}}}")) == "Permission denied"
+    script = shell("perl -e 'open(F, q(<), q(/v/device)) or print $!'")
+    assert value_in(target.engine.container(target.root, f"{mounted}{{{script}}}")) == "Permission denied"
 
 
 def test_a_setuid_program_gives_what_an_ordinary_root_has_and_no_more(target: Target) -> None:
     made = shell("perl -e 'chmod 04755, q(/bin/cat)'", "@")
     read = f'withUser(name:"1234"){{{shell("cat /proc/self/status")}}}'
-    told = answered(target.engine.container(target.root, made.replace("@", read)))
-    lines = dict(line.split(":\t", 1) for line in told.splitlines() if ":\t" in line)
+    status = value_in(target.engine.container(target.root, made.replace("@", read)))
+    lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert lines["Uid"].split()[:2] == ["1234", "0"]
     assert {lines[f"Cap{kind}"] for kind in ("Prm", "Eff", "Bnd")} == {"00000000a00405fb"}
     assert {lines[f"Cap{kind}"] for kind in ("Inh", "Amb")} == {"0" * 16}
@@ -209,7 +209,7 @@ def test_an_export_brings_no_setuid_program_and_no_capability(target: Target) ->
     script = f"perl -e 'mkdir q(/x); open(F, q(>), q(/x/f)); chmod 06755, q(/x/f); chmod 02755, q(/x)'; {cap}"
     exported = target.engine.home / "exported"
     path = f'directory(path:"/x"){{export(path:"{exported}")}}'
-    answered(target.engine.container(target.root, shell(script, path)))
+    value_in(target.engine.container(target.root, shell(script, path)))
     for found in (exported, exported / "f"):
         assert not found.stat().st_mode & (stat.S_ISUID | stat.S_ISGID)
         assert not [name for name in os.listxattr(found) if name.startswith("security.")]
@@ -222,7 +222,7 @@ def test_an_export_does_not_follow_the_link_that_one_before_it_made(target: Targ
         "perl -e 'mkdir q(/x)'; touch /x/deep",
     ):
         path = f'directory(path:"/x"){{export(path:"{exported}")}}'
-        answered(target.engine.container(target.root, shell(script, path)))
+        value_in(target.engine.container(target.root, shell(script, path)))
     below = "perl -e 'mkdir q(/x); mkdir q(/x/deep)'; touch /x/deep/evil"
     target.engine.container(target.root, shell(below, f'directory(path:"/x"){{export(path:"{exported}")}}'))
     assert names(outside) == ["deep", "file"]

@@ -1,4 +1,4 @@
-"""Clients of the API, with what each may reach, and the module that a session is for."""
+"""Clients of the API with their access rights, and the module of a session."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from daggerw_engine.files.copying import copy_entry, copy_into
 
 @dataclass(frozen=True)
 class Client:
-    """Client of the API: the folder where its relative paths begin, and whether it is held inside of it.
+    """Client of the API: the base folder of its relative paths, and whether it is confined to that folder.
 
-    What it exports has no setuid bits and no capabilities, unless it wants the `privileges` of its files. A
+    Its exports have no setuid bits and no capabilities, unless `privileges` keeps those of the files. A
     confined one has a `name` of its own, and cache volumes of its own under that.
     """
 
@@ -26,14 +26,14 @@ class Client:
     name: str = ""
 
     def path(self, path: str) -> Path:
-        """Return the place of a path on the client's file system; PathError when it may not go there."""
+        """Return a path on the client's file system; PathError when the client has no access to it."""
         found = Path(os.path.normpath(self.workdir / Path(path).expanduser()))
         if self.confined and not found.resolve().is_relative_to(self.workdir.resolve()):
             raise PathError(f"{path!r} lies outside of the module's working directory")
         return found
 
     def secret(self, uri: str) -> str:
-        """Return the address of a secret as this client may read it; EngineError when it may not."""
+        """Return a secret's address with a resolved path; EngineError when the client may not read it."""
         scheme, _, rest = uri.partition(":")
         if not self.confined:
             return uri
@@ -62,7 +62,7 @@ class Client:
         return str(target)
 
     def folder(self, path: str) -> Path:
-        """Return the place of a folder, made when it is missing; PathError when something else is there."""
+        """Return a folder, created when it is missing; PathError when something else is there."""
         target = self.path(path)
         if target.exists() and not target.is_dir():
             raise PathError(f"{path}: not a directory")
@@ -80,7 +80,7 @@ class Client:
 
 @dataclass(frozen=True)
 class ModuleSource:
-    """The module that a session is for: its name, the folder of its source, its own table of stand-ins."""
+    """Module of a session: its name, the folder of its source, its own table of stand-ins."""
 
     name: str
     folder: Path
@@ -89,7 +89,7 @@ class ModuleSource:
 
 @dataclass(frozen=True)
 class ModuleClient:
-    """Connection of a module's process: where the engine answers, and where its relative paths begin."""
+    """Connection of a module's process: the engine's address, and the base folder of its relative paths."""
 
     env: Mapping[str, str]
     workdir: Path

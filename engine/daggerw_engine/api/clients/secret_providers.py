@@ -1,6 +1,6 @@
-"""Providers of secrets: where a plaintext comes from, and what stands for it where it must not be shown.
+"""Providers of secrets: sources of plaintexts, and the keys that replace plaintexts in IDs and caches.
 
-A plaintext is text with surrogates for bytes that are no UTF-8: files and outputs come back as they were.
+A plaintext is text with surrogates for bytes that are not UTF-8, so that files and outputs keep their bytes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ SALT_BYTES = 32
 
 @dataclass(frozen=True)
 class Plaintext:
-    """Plaintext that setSecret was given, as an argument of a call: its ID shows nothing of it."""
+    """Plaintext given to setSecret, as an argument of a call: its ID shows nothing of it."""
 
     id: str
     text: str = field(repr=False)
 
 
 class Secrets:
-    """Makes secrets, with keys against which a guess can be checked only by a reader of `folder`."""
+    """Factory of secrets. Only a reader of `folder` can check a guess against their keys."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -54,7 +54,7 @@ class Secrets:
                 raise NotOfferedError(f"the secret provider {scheme!r}")
         return Secret("", uri, self._key(f"cache key {cache_key}") if cache_key else self._key(text), text)
 
-    def hidden(self, plaintext: str) -> Plaintext:
+    def hide(self, plaintext: str) -> Plaintext:
         """Return a plaintext as an argument that can be hashed into IDs."""
         return Plaintext(self._key(plaintext), plaintext)
 
@@ -68,7 +68,7 @@ class Secrets:
 
     @cached_property
     def _salt(self) -> bytes:
-        """The folder's salt, which the first session makes; a link shows it whole or not at all."""
+        """Return the folder's salt, which the first session creates whole, by a hard link."""
         path = self._folder / "salt"
         if not path.exists():
             fresh = self._folder / f"salt-{secrets.token_hex(8)}"

@@ -1,4 +1,4 @@
-"""The fields of Dagger's Container type that only set or tell how its commands run."""
+"""Fields of Dagger's Container type that set or return the configuration of its commands."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ State = ContainerState
 
 def at(state: State, path: str, expand: bool = False) -> str:
     """Return a path argument as an absolute path in the container."""
-    return absolute(state.config.workdir or "/", expanded(state, path, expand))
+    return absolute(state.config.workdir or "/", expand_unless_secret(state, path, expand))
 
 
-def expanded(state: State, text: str, expand: bool) -> str:
-    """Return `text` with $VAR and ${VAR} replaced when asked to; EngineError when one is a secret."""
+def expand_unless_secret(state: State, text: str, expand: bool) -> str:
+    """Return `text`, with $VAR and ${VAR} replaced if `expand`; EngineError when one is a secret."""
     for name, _ in state.secret_env if expand else ():
         if f"${name}" in text or f"${{{name}}}" in text:
             raise EngineError(f'expand cannot be used with secret env variable "{name}"')
-    return state.expanded(text, expand)
+    return state.expand(text, expand)
 
 
-def merged(own: Config, image: Config) -> Config:
-    """Return an image's configuration with what was set before: variables, labels and ports stay."""
+def merge_configs(own: Config, image: Config) -> Config:
+    """Return an image's configuration plus the variables, labels and ports that the container had before."""
     ports = {port.text: port for port in (*own.ports, *image.ports)}
     return replace(
         image,
@@ -40,13 +40,15 @@ def merged(own: Config, image: Config) -> Config:
 
 
 class ConfigurationFields:
-    """Each method is a field: it takes the evaluated container and the field's arguments."""
+    """Fields of a container's configuration: each method takes the evaluated container and the arguments."""
 
     async def with_env_variable(self, state: State, name: str, value: str, expand: bool) -> State:
-        return state.configured(env=with_pair(state.config.env, name, expanded(state, value, expand)))
+        return state.with_config(
+            env=with_pair(state.config.env, name, expand_unless_secret(state, value, expand))
+        )
 
     async def without_env_variable(self, state: State, name: str) -> State:
-        return state.configured(env=with_pair(state.config.env, name, None))
+        return state.with_config(env=with_pair(state.config.env, name, None))
 
     async def env_variable(self, state: State, name: str) -> str | None:
         return state.env.get(name)
@@ -62,10 +64,10 @@ class ConfigurationFields:
         return replace(state, secret_env=tuple(pair for pair in state.secret_env if pair[0] != name))
 
     async def with_label(self, state: State, name: str, value: str) -> State:
-        return state.configured(labels=with_pair(state.config.labels, name, value))
+        return state.with_config(labels=with_pair(state.config.labels, name, value))
 
     async def without_label(self, state: State, name: str) -> State:
-        return state.configured(labels=with_pair(state.config.labels, name, None))
+        return state.with_config(labels=with_pair(state.config.labels, name, None))
 
     async def label(self, state: State, name: str) -> str | None:
         return dict(labels(state)).get(name)
@@ -74,26 +76,26 @@ class ConfigurationFields:
         return [{"name": name, "value": value} for name, value in labels(state)]
 
     async def with_workdir(self, state: State, path: str, expand: bool) -> State:
-        return state.configured(workdir=at(state, path, expand))
+        return state.with_config(workdir=at(state, path, expand))
 
     async def without_workdir(self, state: State) -> State:
-        return state.configured(workdir="")
+        return state.with_config(workdir="")
 
     async def workdir(self, state: State) -> str:
         return state.config.workdir
 
     async def with_user(self, state: State, name: str) -> State:
-        return state.configured(user=name)
+        return state.with_config(user=name)
 
     async def without_user(self, state: State) -> State:
-        return state.configured(user="")
+        return state.with_config(user="")
 
     async def user(self, state: State) -> str:
         return state.config.user
 
     async def with_entrypoint(self, state: State, args: list[str], keep_default_args: bool) -> State:
         kept = state.config.args if keep_default_args else ()
-        return state.configured(entrypoint=tuple(args), args=kept)
+        return state.with_config(entrypoint=tuple(args), args=kept)
 
     async def without_entrypoint(self, state: State, keep_default_args: bool) -> State:
         return await self.with_entrypoint(state, [], keep_default_args)
@@ -102,10 +104,10 @@ class ConfigurationFields:
         return state.config.entrypoint
 
     async def with_default_args(self, state: State, args: list[str]) -> State:
-        return replace(state.configured(args=tuple(args)), own_args=True)
+        return replace(state.with_config(args=tuple(args)), own_args=True)
 
     async def without_default_args(self, state: State) -> State:
-        return replace(state.configured(args=()), own_args=False)
+        return replace(state.with_config(args=()), own_args=False)
 
     async def default_args(self, state: State) -> tuple[str, ...]:
         return state.config.args
@@ -120,11 +122,11 @@ class ConfigurationFields:
     ) -> State:
         bare = await self.without_exposed_port(state, port, protocol)
         added = Port(port, protocol, description, experimental_skip_healthcheck)
-        return bare.configured(ports=(*bare.config.ports, added))
+        return bare.with_config(ports=(*bare.config.ports, added))
 
     async def without_exposed_port(self, state: State, port: int, protocol: str) -> State:
         others = (each for each in state.config.ports if (each.port, each.protocol) != (port, protocol))
-        return state.configured(ports=tuple(others))
+        return state.with_config(ports=tuple(others))
 
     async def exposed_ports(self, state: State) -> list[Port]:
         return list(state.config.ports)

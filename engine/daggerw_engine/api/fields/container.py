@@ -1,4 +1,4 @@
-"""The fields of Dagger's Container type that concern its file system and its commands."""
+"""Fields of Dagger's Container type for its file system and its commands."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from daggerw_engine.api.clients.client import Client
-from daggerw_engine.api.fields.configuration import ConfigurationFields, State, at, expanded, merged
-from daggerw_engine.api.fields.directory import below_folder, changed, filtered
+from daggerw_engine.api.fields.configuration import (
+    ConfigurationFields,
+    State,
+    at,
+    expand_unless_secret,
+    merge_configs,
+)
+from daggerw_engine.api.fields.directory import apply_changes, below_folder, filter_directory
 from daggerw_engine.errors import EngineError
 from daggerw_engine.files.changes import Remove, Write
 from daggerw_engine.files.trees import Place, Trees
@@ -25,7 +31,7 @@ NO_COMMAND = "no command has been set"
 
 
 class ContainerFields(ConfigurationFields):
-    """Each method is a field: it takes the evaluated container and the field's arguments."""
+    """Fields of a container: each method takes the evaluated container and the field's arguments."""
 
     def __init__(
         self,
@@ -43,7 +49,7 @@ class ContainerFields(ConfigurationFields):
         return _of(state, await self._images.get(address))
 
     async def import_(self, state: State, source: Place, tag: str) -> State:
-        return _of(state, await self._images.loaded(source, tag))
+        return _of(state, await self._images.load_archive(source, tag))
 
     # Commands
 
@@ -114,7 +120,7 @@ class ContainerFields(ConfigurationFields):
         owner: str,
         expand: bool,
     ) -> State:
-        place = filtered(self._trees, source, exclude, include, gitignore)
+        place = filter_directory(self._trees, source, exclude, include, gitignore)
         return self._change(state, Write(at(state, path, expand), place, owner))
 
     async def with_file(
@@ -147,7 +153,7 @@ class ContainerFields(ConfigurationFields):
 
     async def with_rootfs(self, state: State, directory: Place) -> State:
         empty = replace(state, content="scratch", image=None, image_config=Config(), layers=(), changes=())
-        return empty.changed(Write("/", directory))
+        return empty.with_changes(Write("/", directory))
 
     async def directory(self, state: State, path: str, expand: bool) -> Place:
         return await self._executor.extract(state, at(state, path, expand), directory=True)
@@ -165,7 +171,9 @@ class ContainerFields(ConfigurationFields):
         self, state: State, client: Client, path: str, expand: bool, forced_compression: str | None = None
     ) -> str:
         tarball = await self.as_tarball(state, forced_compression)
-        return client.write_file(tarball.on_disk, expanded(state, path, expand), into_folders=False)
+        return client.write_file(
+            tarball.on_disk, expand_unless_secret(state, path, expand), into_folders=False
+        )
 
     # Mounts
 
@@ -213,19 +221,19 @@ class ContainerFields(ConfigurationFields):
     def _change(self, state: State, change: Write | Remove) -> State:
         """Return the container with a change in its file system, or in the directory mounted there."""
         if (mount := state.mount_at(change.path)) is None:
-            return state.changed(change)
+            return state.with_changes(change)
         below, place = change.path[len(mount.path) :], mount.place
         merges = isinstance(change, Write) and change.source.on_disk.is_dir() and place.on_disk.is_dir()
         if not below and not merges:
             return self._change(_remove_mount(state, mount.path), change)
-        source = changed(self._trees, place, replace(change, path=below or "/"))
+        source = apply_changes(self._trees, place, replace(change, path=below or "/"))
         mounts = (replace(each, source=source) if each is mount else each for each in state.mounts)
         return replace(state, mounts=tuple(mounts))
 
 
 def command_of(state: State, args: Sequence[str], *, use_entrypoint: bool, expand: bool) -> tuple[str, ...]:
-    """Return the whole command: `args` or the default ones, behind the entrypoint when asked for."""
-    words = tuple(expanded(state, word, expand) for word in args) or state.config.args
+    """Return the whole command: `args` or the default ones, after the entrypoint if `use_entrypoint`."""
+    words = tuple(expand_unless_secret(state, word, expand) for word in args) or state.config.args
     command = (*state.config.entrypoint, *words) if use_entrypoint else words
     if not command:
         raise EngineError(NO_COMMAND)
@@ -240,13 +248,13 @@ def _of(state: State, image: Image) -> State:
         image_config=image.config,
         layers=(),
         changes=(),
-        config=merged(state.config, image.config),
+        config=merge_configs(state.config, image.config),
         stand_ins=image.stand_ins,
     )
 
 
 def _add_mount(state: State, added: Mount) -> State:
-    """Return the container with a mount; it hides those that were mounted at its path and below."""
+    """Return the container with a mount, which replaces those at its path and below."""
     if not added.is_listed:
         return replace(state, mounts=(*_remove_mount(state, added.path).mounts, added))
     on_top = [mount for mount in state.mounts if not mount.is_listed]

@@ -1,4 +1,4 @@
-"""The fields of Dagger's Directory and File types."""
+"""Fields of Dagger's Directory and File types."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from daggerw_engine.values.secret import Secret
 
 
 class DirectoryFields:
-    """Each method is a field: it takes the evaluated directory and the field's arguments."""
+    """Fields of a directory: each method takes the evaluated directory and the field's arguments."""
 
     def __init__(self, trees: Trees, builder: Builder) -> None:
         self._trees, self._builder = trees, builder
@@ -46,16 +46,16 @@ class DirectoryFields:
         return [path + ("/" if head.startswith("d") else "") for path, head in found]
 
     async def digest(self, place: Place) -> str:
-        return f"sha256:{place.listing.untimed.digest}"
+        return f"sha256:{place.listing.without_times.digest}"
 
     async def name(self, place: Place) -> str:
         return Path(place.path).name + "/"
 
     async def sync(self, place: Place) -> None:
-        """Nothing is left to do once a directory has a place."""
+        """Return the directory; evaluation has already done everything."""
 
     async def filter(self, place: Place, exclude: list[str], include: list[str], gitignore: bool) -> Place:
-        return filtered(self._trees, place, exclude, include, gitignore)
+        return filter_directory(self._trees, place, exclude, include, gitignore)
 
     async def with_directory(
         self,
@@ -68,7 +68,7 @@ class DirectoryFields:
         owner: str,
         permissions: int | None = None,
     ) -> Place:
-        added = filtered(self._trees, source, exclude, include, gitignore)
+        added = filter_directory(self._trees, source, exclude, include, gitignore)
         return await self._change(place, Write(path, added, owner, permissions))
 
     async def with_file(
@@ -104,7 +104,7 @@ class DirectoryFields:
         return await self._change(place, *map(Remove, paths))
 
     async def with_timestamps(self, place: Place, timestamp: int) -> Place:
-        return self._trees.timed(place, timestamp)
+        return self._trees.force_time(place, timestamp)
 
     async def diff(self, place: Place, other: Place) -> Place:
         before, after = place.listing.heads, other.listing.heads
@@ -137,11 +137,11 @@ class DirectoryFields:
         return await self._builder.build(wanted)
 
     async def _change(self, place: Place, *changes: Write | Remove) -> Place:
-        return await asyncio.to_thread(changed, self._trees, place, *changes)
+        return await asyncio.to_thread(apply_changes, self._trees, place, *changes)
 
 
 class FileFields:
-    """Each method is a field: it takes the evaluated file and the field's arguments."""
+    """Fields of a file: each method takes the evaluated file and the field's arguments."""
 
     def __init__(self, trees: Trees) -> None:
         self._trees = trees
@@ -167,7 +167,7 @@ class FileFields:
         return f"sha256:{found if exclude_metadata else key_of(found, place.key)}"
 
     async def sync(self, place: Place) -> None:
-        """Nothing is left to do once a file has a place."""
+        """Return the file; evaluation has already done everything."""
 
     async def with_name(self, place: Place, name: str) -> Place:
         return self._trees.ingest_file(place.on_disk, name)
@@ -176,26 +176,28 @@ class FileFields:
         return client.write_file(place.on_disk, path, into_folders=allow_parent_dir_path)
 
 
-def changed(trees: Trees, place: Place, *changes: Write | Remove) -> Place:
+def apply_changes(trees: Trees, place: Place, *changes: Write | Remove) -> Place:
     """Return a directory with changes."""
     folder = trees.copy(place)
     apply(changes, folder)
     return trees.adopt(folder)
 
 
-def filtered(trees: Trees, place: Place, exclude: list[str], include: list[str], gitignore: bool) -> Place:
-    """Return what a filter leaves of a directory."""
+def filter_directory(
+    trees: Trees, place: Place, exclude: list[str], include: list[str], gitignore: bool
+) -> Place:
+    """Return the part of a directory that a filter keeps."""
     kept = Filter.of(exclude, include, gitignore=gitignore)
     return trees.adopt(trees.copy(place, kept)) if kept != Filter() else place
 
 
 def below(place: Place, path: str, *, directory: bool) -> Place:
-    """Return what is at a path; PathError when it is missing or of the other kind."""
+    """Return the file or folder at a path; PathError when it is missing or of the other kind."""
     found = place.below(path)
     check_kind(found.on_disk, path, directory=directory)
     return found
 
 
 def below_folder(path: str, target: str, source: Place) -> str:
-    """Return where a file goes: with its own name into `target` when the `path` that was given says so."""
+    """Return a file's path: `target`, plus the file's own name if `path` ends with a slash."""
     return f"{target}/{Path(source.path).name}" if path.endswith(("/", "/.")) else target

@@ -1,4 +1,4 @@
-"""The fields of Secret, Service and the types that only hold values."""
+"""Fields of Secret, Service and the types that only hold values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from daggerw_engine.values.secret import Secret
 
 
 class SecretFields:
-    """The fields of a secret."""
+    """Fields of a secret."""
 
     async def name(self, secret: Secret) -> str:
         return secret.name
@@ -32,7 +32,7 @@ class SecretFields:
 
 
 class ServiceFields:
-    """The fields of a service."""
+    """Fields of a service."""
 
     def __init__(self, services: Services, addresses: Addresses, committer: Committer) -> None:
         self._services, self._addresses, self._committer = services, addresses, committer
@@ -64,7 +64,7 @@ class ServiceFields:
 
 
 class RepositoryFields:
-    """The fields of a Git repository."""
+    """Fields of a Git repository."""
 
     async def head(self, repository: Repository) -> Ref:
         return await repository.head()
@@ -80,7 +80,7 @@ class RepositoryFields:
 
 
 class RefFields:
-    """The fields of a commit."""
+    """Fields of a commit."""
 
     def __init__(self, trees: Trees) -> None:
         self._trees = trees
@@ -98,9 +98,9 @@ class RefFields:
 
 
 class ChangesetFields:
-    """The fields of what differs between two directories, or between a repository's work tree and HEAD.
+    """Fields of the differences between two directories, or between a repository's work tree and HEAD.
 
-    Of the latter only whether it is nothing.
+    The latter has only `isEmpty`.
     """
 
     def __init__(self, trees: Trees) -> None:
@@ -110,13 +110,13 @@ class ChangesetFields:
         return found.is_empty if isinstance(found, Changes) else await found.is_clean()
 
     async def added_paths(self, found: Changes | Repository) -> list[str]:
-        return _changes(found).added
+        return _changes(found).added_paths
 
     async def modified_paths(self, found: Changes | Repository) -> list[str]:
-        return _changes(found).modified
+        return _changes(found).modified_paths
 
     async def removed_paths(self, found: Changes | Repository) -> list[str]:
-        return _changes(found).removed
+        return _changes(found).removed_paths
 
     async def before(self, found: Changes | Repository) -> Place:
         return _changes(found).before
@@ -136,10 +136,10 @@ class ChangesetFields:
         return str(target)
 
     async def sync(self, found: Changes | Repository) -> None:
-        """Nothing is left to do once both directories have a place."""
+        """Return the changeset; evaluation has already done everything."""
 
 
 def _changes(found: Changes | Repository) -> Changes:
     if isinstance(found, Repository):
-        raise NotOfferedError("what a work tree has besides HEAD, but for whether it is nothing")
+        raise NotOfferedError("a field other than isEmpty of a work tree's changes")
     return found

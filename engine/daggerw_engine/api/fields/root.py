@@ -1,4 +1,4 @@
-"""The fields of Query, Host and CurrentModule, where chains begin."""
+"""Fields of Query, Host and CurrentModule, where chains begin."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DAGGER_VERSION = "v0.21.8"
 
 
 class QueryFields:
-    """The root's fields."""
+    """Fields of the root."""
 
     def __init__(self, trees: Trees, secrets: Secrets, progress: Progress) -> None:
         self._trees, self._secrets, self._progress = trees, secrets, progress
@@ -58,13 +58,13 @@ class QueryFields:
         return DAGGER_VERSION
 
     def _hide(self, secret: Secret) -> Secret:
-        """Return a secret that is never shown by what the session says."""
+        """Return a secret after registering it for removal from the session's output."""
         self._progress.scrub.hide(secret.text)
         return secret
 
 
 class HostFields:
-    """The caller's machine; paths are absolute here."""
+    """Fields of the caller's machine; paths are absolute here."""
 
     def __init__(self, trees: Trees, progress: Progress) -> None:
         self._trees, self._progress = trees, progress
@@ -91,7 +91,7 @@ class HostFields:
 
 
 class CurrentModuleFields:
-    """The module that asks."""
+    """Fields of the calling module."""
 
     def __init__(self, trees: Trees, module: ModuleSource, hosts: HostFields) -> None:
         self._trees, self._module, self._hosts = trees, module, hosts

@@ -1,7 +1,7 @@
-"""Chains of calls, which stand for objects of the API until their values are needed.
+"""Chains of calls: unevaluated objects of the API.
 
-A call's ID is a hash over its field, its arguments and its parent's ID. Equal chains therefore are one
-object, which is evaluated once in a session.
+A call's ID is a hash of its field, its arguments and its parent's ID. Equal chains are therefore one object,
+which a session evaluates once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Evaluation of calls: each once in a session, on its evaluated parent and arguments."""
+"""Evaluation of calls, each once in a session, on the evaluated parent and arguments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Items:
 
 
 class Evaluation:
-    """Evaluates a session's calls; `fields` has for each type the object whose methods are its fields."""
+    """Evaluator of a session's calls; `fields` maps each type to the object whose methods are its fields."""
 
     def __init__(self, fields: Mapping[str, object]) -> None:
         self._fields = fields
@@ -25,7 +25,7 @@ class Evaluation:
         self._running: dict[str, asyncio.Task[Any]] = {}
 
     async def close(self) -> None:
-        """Cancel what still runs, and wait for its end."""
+        """Cancel running evaluations and wait for their end."""
         running = list(self._running.values())
         for task in running:
             task.cancel()
@@ -36,7 +36,7 @@ class Evaluation:
         if call.id in self._values:
             return self._values[call.id]
         if call.id not in self._running:
-            task = asyncio.create_task(self.ask(call))
+            task = asyncio.create_task(self.evaluate_field(call))
             self._running[call.id] = task
             task.add_done_callback(lambda done: self._keep_value(call.id, done))
         return await asyncio.shield(self._running[call.id])
@@ -46,8 +46,8 @@ class Evaluation:
         if not done.cancelled() and not done.exception():
             self._values[id_] = done.result()
 
-    async def ask(self, call: Call, **extra: object) -> Any:
-        """Return what a field gives on its evaluated parent, without remembering it."""
+    async def evaluate_field(self, call: Call, **extra: object) -> Any:
+        """Return a field's value on its evaluated parent, without keeping it."""
         parent = call.parent or ROOT
         value = await self.evaluate(parent)
         if call.field == "item":
@@ -60,7 +60,7 @@ class Evaluation:
             return await field_method(fields, call.field)(value, **arguments, **extra)
 
     async def _argument(self, given: object) -> object:
-        """Return an argument with the values of the calls in it."""
+        """Return an argument with each call in it replaced by its value."""
         if isinstance(given, list):
             return [await self._argument(each) for each in given]
         return await self.evaluate(given) if isinstance(given, Call) else given
@@ -72,13 +72,13 @@ def item_of(found: Sequence[Any], call: Call) -> Any:
 
 
 def snake(name: str) -> str:
-    """Return a field's or argument's name as Python has it."""
+    """Return the Python name of a field or an argument."""
     text = re.sub(r"(?<=[a-z0-9])([A-Z])", lambda m: "_" + m[1].lower(), name)
     return f"{text}_" if iskeyword(text) else text
 
 
 def field_method(fields: object, name: str) -> Callable[..., Awaitable[Any]]:
-    """Return the method behind a field; EngineError tells of a hole in the engine."""
+    """Return the method of a field; EngineError when the engine lacks it, which is a defect."""
     found = getattr(fields, snake(name), None)
     if found is None:
         raise EngineError(f"no method for the field {name!r} in {type(fields).__name__}")

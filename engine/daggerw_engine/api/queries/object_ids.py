@@ -1,6 +1,6 @@
-"""IDs of a session's objects, each resolved only for the clients that hold it.
+"""IDs of a session's objects, resolved only for the clients that received them.
 
-An ID is keyed per session: only a client that was given one can use it, and only in that session.
+An ID is keyed per session: only a client that received it can use it, and only in that session.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from daggerw_engine.errors import EngineError
 
 
 class ObjectIds:
-    """Gives IDs to clients, and finds what they stand for."""
+    """Registry of IDs: issues them to clients and resolves them to calls."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
         self._held: dict[Client, dict[str, Call]] = defaultdict(dict)
 
     def give(self, client: Client, call: Call) -> str:
-        """Return the ID of the object behind a call, which the client holds from now on."""
+        """Return the ID of a call's object and register the client as its holder."""
         keyed = hmac.new(self._key, call.id.encode(), hashlib.sha256).hexdigest()
         id_ = f"{call.type}:{keyed[:32]}"
         self._held[client][id_] = call
@@ -36,7 +36,7 @@ class ObjectIds:
         return self._held[client][id_]
 
     def share(self, value: object, holder: Client, receiver: Client) -> None:
-        """Let the receiver hold each ID in a JSON value that the holder holds, too."""
+        """Register the receiver for each ID in a JSON value that the holder has."""
         if isinstance(value, str) and value in self._held[holder]:
             self._held[receiver][value] = self._held[holder][value]
         elif isinstance(value, list | dict):

@@ -1,4 +1,4 @@
-"""Resolver of Dagger's GraphQL API: chains are recorded, and evaluated when a value is asked for."""
+"""Resolver of Dagger's GraphQL API: it records chains, and evaluates them when a query selects a value."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ACTS_FOR_CALLER = frozenset({"export"})
 
 
 class Api:
-    """Answers GraphQL requests for anything in Dagger's schema, if only by a refusal."""
+    """GraphQL endpoint for Dagger's whole schema; unoffered fields give an error."""
 
     def __init__(self, evaluation: Evaluation, secrets: Secrets, ids: ObjectIds, folder: Path) -> None:
         self._evaluation, self._secrets, self._ids, self._folder = evaluation, secrets, ids, folder
@@ -42,14 +42,14 @@ class Api:
         variables: Mapping[str, Any] | None = None,
         operation: str | None = None,
     ) -> dict[str, Any]:
-        """Return a GraphQL answer: `data`, and `errors` when something went wrong."""
+        """Return a GraphQL response: `data`, and `errors` when something failed."""
         try:
             parsed = graphql.parse(document)
         except graphql.GraphQLError as error:
             return {"errors": [error.formatted]}
         if invalid := graphql.validate(self._schema, parsed):
             return {"errors": [error.formatted for error in invalid]}
-        if not variables and _asks_for_schema_only(parsed):
+        if not variables and _is_introspection(parsed):
             return self._introspect(document)
         result = graphql.execute(
             self._schema,
@@ -65,14 +65,14 @@ class Api:
         return dict(done.formatted)
 
     def _introspect(self, document: str) -> dict[str, Any]:
-        """Answer what each SDK begins with; kept, as it takes a tenth of a second."""
+        """Return the response to an SDK's introspection query; cached, as it takes a tenth of a second."""
         key = key_of("introspection", DAGGER.read_text(), document)
         path = self._folder / f"schema-{key[:16]}.json"
         if not path.exists():
-            told = graphql.graphql_sync(self._schema, document).formatted
+            result = graphql.graphql_sync(self._schema, document).formatted
             self._folder.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(f".{os.getpid()}")
-            part.write_text(json.dumps(told))
+            part.write_text(json.dumps(result))
             part.replace(path)
         answer: dict[str, Any] = json.loads(path.read_bytes())
         return answer
@@ -108,7 +108,7 @@ class Api:
         if given.get("noCache"):
             given["noCache"] = str(uuid.uuid4())
         if info.field_name == "setSecret":
-            given["plaintext"] = self._secrets.hidden(given["plaintext"])
+            given["plaintext"] = self._secrets.hide(given["plaintext"])
         if info.field_name == "cacheVolume":
             given["key"] = client.volume(given["key"])
         if info.parent_type.name == "Host" and info.field_name == "service":
@@ -130,7 +130,7 @@ class Api:
 
     async def _value(self, called: Call, source: Call, info: ResolveInfo) -> Any:
         extra = {"client": info.context} if info.field_name in ACTS_FOR_CALLER else {}
-        value = await self._evaluation.ask(called, **extra)
+        value = await self._evaluation.evaluate_field(called, **extra)
         is_id = graphql.get_named_type(info.return_type).name == "ID"
         return self._ids.give(info.context, source) if is_id else value
 
@@ -139,7 +139,7 @@ class Api:
         return [Call.to(called.type, "item", {"index": index}, called) for index in range(len(found))]
 
 
-def _asks_for_schema_only(document: graphql.DocumentNode) -> bool:
+def _is_introspection(document: graphql.DocumentNode) -> bool:
     return all(
         isinstance(field, graphql.FieldNode) and field.name.value == "__schema" and not field.directives
         for definition in document.definitions
@@ -153,7 +153,7 @@ def _plain(source: Any, field: str) -> Any:
 
 
 def data_of(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an answer's data; ApiError with the first error when it has any."""
+    """Return a response's data; ApiError with the first error when it has any."""
     if errors := answer.get("errors"):
         raise ApiError(errors[0]["message"], errors[0].get("extensions"))
     data: dict[str, Any] = answer["data"]

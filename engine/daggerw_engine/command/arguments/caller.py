@@ -1,4 +1,4 @@
-"""Caller of the command line: its words, folder and environment, and the settings read from them."""
+"""Caller of the command line: arguments, folder, environment, and the settings in them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ KEEP_PRIVILEGES = "DAGGERW_EXPORT_PRIVILEGES"
 
 @dataclass(frozen=True)
 class Caller:
-    """Words, folder and environment of a call, read once, in `main`.
+    """Arguments, folder and environment of a call, read once, in `main`.
 
-    `default` is the folder of the module that is called where there is none: the wrapper's own project.
-    The wrapper holds the file `packages_lock` while it installs Debian's packages.
+    `default` is the folder of the fallback module: the wrapper's own project. The wrapper locks the file
+    `packages_lock` while it installs Debian's packages.
     """
 
     words: Sequence[str]
@@ -34,8 +34,8 @@ class Caller:
         return Path(base, NAME)
 
     @property
-    def bound(self) -> int:
-        """Most bytes that the cache may hold."""
+    def max_cache_bytes(self) -> int:
+        """Upper limit of the cache, in bytes."""
         from daggerw_engine.store.pruning import BOUND
 
         text = self.environment.get("DAGGERW_CACHE_BYTES") or str(BOUND)
@@ -49,7 +49,7 @@ class Caller:
         return self.environment.get(KEEP_PRIVILEGES) == "1"
 
     def progress_mode(self, parsed: Parsed) -> Mode:
-        """Return how progress is shown, as options and TERM say."""
+        """Return the display mode of progress, from the options and TERM."""
         if "silent" in parsed.options:
             return "silent"
         if "quiet" in parsed.options:

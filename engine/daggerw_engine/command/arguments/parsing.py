@@ -1,6 +1,6 @@
-"""From the words of a command line to calls of functions with checked values.
+"""Parser of command lines: words to function calls with checked values.
 
-Nothing here starts or asks anything but the file system: what can't work is refused before that.
+It reads only the file system: it refuses impossible values before anything starts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from daggerw_engine.command.arguments.user_defaults import UserDefaults
-from daggerw_engine.command.arguments.values import Host, read, supported
+from daggerw_engine.command.arguments.values import Host, is_supported, read
 from daggerw_engine.command.modules.module import Module
 from daggerw_engine.command.modules.typedefs import (
     Argument,
@@ -25,8 +25,8 @@ from daggerw_engine.errors import NotOfferedError, UsageError
 
 
 @dataclass(frozen=True)
-class Call:
-    """One function of a chain, on the object that the call before it gave."""
+class FunctionCall:
+    """One function of a chain, called on the result of the previous call."""
 
     owner: ObjectType
     function: Function
@@ -35,7 +35,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Level:
-    """One function as a command line names it, with the texts behind its flags."""
+    """One function of a command line, with the texts of its flags."""
 
     owner: ObjectType
     function: Function
@@ -44,7 +44,7 @@ class Level:
 
 @dataclass
 class Parsed:
-    """A command line taken apart: its words up to the last function, its options, its functions."""
+    """Parsed command line: its words up to the last function, its options, its functions."""
 
     command: str
     options: dict[str, list[str]]
@@ -62,7 +62,7 @@ def _option(name: str, kind: str, doc: str) -> Argument:
 OPTIONS = {
     option.name: option
     for option in (
-        _option("auto-apply", "Boolean", "Apply the changes that a call gives without asking"),
+        _option("auto-apply", "Boolean", "Apply a call's changes without a prompt"),
         _option("help", "Boolean", "Show this page"),
         _option("json", "Boolean", "Print the result as JSON"),
         _option("mod", "String", "Folder of the module, instead of the nearest dagger.json's"),
@@ -79,7 +79,7 @@ OTHERS = {
     *("eager-runtime", "interactive", "interactive-command", "lock", "no-exit", "no-mod", "scale-out"),
     *("web", "workdir", "x-release"),
 }
-GIT = {"GitRef", "GitRepository"}  # of which there is none outside of Git
+GIT = {"GitRef", "GitRepository"}  # types without a default outside of Git
 OTHER_LETTERS = set("dEiMw")
 LETTERS = {
     "h": "help",
@@ -97,7 +97,7 @@ LETTERS = {
 def split(
     words: Sequence[str], flags: Mapping[str, Argument], command: str
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Take the flags from the front of `words`; return their texts, and the words from the first other on."""
+    """Split leading flags from `words`; return the flags' texts, and the remaining words."""
     given: dict[str, list[str]] = {}
     rest = list(words)
     while rest and rest[0].startswith("-") and rest[0] != "-":
@@ -114,7 +114,7 @@ def split(
 
 
 def _flags_in(word: str, flags: Mapping[str, Argument], command: str) -> Iterable[tuple[str, str | None]]:
-    """Yield the flags in one word with their texts; None where the text is the next word."""
+    """Yield the flags in one word with their texts; None if the text is the next word."""
     if word.startswith("--"):
         name, equals, text = word[2:].partition("=")
         argument = flags.get(command_name(name))
@@ -143,7 +143,7 @@ def _implied_text(argument: Argument) -> str | None:
 
 
 def peek(words: Sequence[str], name: str) -> str | None:
-    """Return an option's text wherever it stands: the module must be known before its flags can be."""
+    """Return an option's text at any position: the flags depend on the module, which an option names."""
     letter = next(letter for letter, option in LETTERS.items() if option == name)
     text = None
     for word, following in pairwise([*words, ""]):
@@ -155,7 +155,7 @@ def peek(words: Sequence[str], name: str) -> str | None:
 
 
 def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
-    """Return a sentence that names what may have been meant, or nothing."""
+    """Return a sentence that suggests a similar name, or an empty text."""
     close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(prefix + name for name in close)}?" if close else ""
 
@@ -163,11 +163,13 @@ def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
 def parse(
     words: Sequence[str], catalogue: Catalogue, options: Mapping[str, list[str]], command: str
 ) -> Parsed:
-    """Follow the functions that `words` name from the module's main object on."""
+    """Resolve the functions that `words` name, starting at the module's main object."""
     owner, function, rest = catalogue.main, catalogue.constructor, list(words)
     parsed = Parsed(command, {name: list(texts) for name, texts in options.items()})
     while True:
-        own = {argument.flag: argument for argument in function.arguments if supported(argument, catalogue)}
+        own = {
+            argument.flag: argument for argument in function.arguments if is_supported(argument, catalogue)
+        }
         given, rest = split(rest, {**OPTIONS, **own}, parsed.command)
         for name in given.keys() - own.keys():
             parsed.options.setdefault(name, []).extend(given.pop(name))
@@ -189,20 +191,21 @@ def _next(word: str, function: Function, catalogue: Catalogue, command: str) -> 
 
 
 def functions(owner: ObjectType, catalogue: Catalogue) -> dict[str, Function]:
-    """Return what can be called on `owner` from a command line, by its names there."""
+    """Return the functions of `owner` that a command line can call, by their command-line names."""
     return {
         name: function
         for name, function in sorted(owner.functions.items())
-        if name != "id" and all(supported(entry, catalogue) for entry in function.arguments if entry.required)
+        if name != "id"
+        and all(is_supported(entry, catalogue) for entry in function.arguments if entry.is_required)
     }
 
 
-def check(parsed: Parsed, module: Module, catalogue: Catalogue, host: Host) -> list[Call]:
-    """Return the calls with their values; UsageError for the first value that can't be."""
+def check(parsed: Parsed, module: Module, catalogue: Catalogue, host: Host) -> list[FunctionCall]:
+    """Return the calls with their values; UsageError for the first invalid value."""
     defaults = UserDefaults.of(module, host.folder, host.environment)
     try:
         return [
-            Call(level.owner, level.function, _inputs(level, module, catalogue, host, defaults))
+            FunctionCall(level.owner, level.function, _inputs(level, module, catalogue, host, defaults))
             for level in parsed.levels
         ]
     except ValueError as error:
@@ -210,7 +213,7 @@ def check(parsed: Parsed, module: Module, catalogue: Catalogue, host: Host) -> l
 
 
 def _with_defaults(level: Level, catalogue: Catalogue, defaults: UserDefaults) -> dict[str, Sequence[str]]:
-    """Return the texts behind the flags of a function of the module, those of .env files among them."""
+    """Return the texts of a module function's flags, including those from .env files."""
     given = dict(level.given)
     if level.owner.name not in catalogue.module.objects:
         return given
@@ -226,7 +229,7 @@ def _inputs(
     level: Level, module: Module, catalogue: Catalogue, host: Host, defaults: UserDefaults
 ) -> dict[str, object]:
     arguments, given = level.function.arguments, _with_defaults(level, catalogue, defaults)
-    missing = [f"--{entry.flag}" for entry in arguments if entry.required and entry.flag not in given]
+    missing = [f"--{entry.flag}" for entry in arguments if entry.is_required and entry.flag not in given]
     if missing:
         raise ValueError(f"required flag(s) {', '.join(missing)} not set")
     inputs: dict[str, object] = {}
@@ -239,7 +242,7 @@ def _inputs(
             texts = [str(place)]
         elif not texts and argument.default_address is not None:
             texts = [argument.default_address]
-        if texts and not supported(argument, catalogue):
+        if texts and not is_supported(argument, catalogue):
             raise NotOfferedError(f"a default path for --{argument.flag}, a {argument.type.name},")
         if texts:
             inputs[argument.name] = read(argument, texts, catalogue, host)

@@ -1,4 +1,4 @@
-"""Texts of --help and `functions`, laid out as Dagger's command line does."""
+"""Help pages and function lists in the layout of Dagger's command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 
 from daggerw_engine.command.arguments.parsing import LETTERS, OPTIONS, Parsed, functions
-from daggerw_engine.command.arguments.values import READERS, supported
+from daggerw_engine.command.arguments.values import READERS, is_supported
 from daggerw_engine.command.modules.typedefs import Argument, Catalogue, Function
 
 COMMANDS = {
@@ -23,8 +23,8 @@ SCALARS = {"String": "string", "Int": "int", "Float": "float", "Boolean": "bool"
 GAP = "   "
 
 
-def overview() -> str:
-    """Return the page of the command itself."""
+def format_overview() -> str:
+    """Return the help page of the command itself."""
     return _page(
         "Dagger's command line, answered by the embedded engine.",
         ("Usage", ["  daggerw [options] <command>"]),
@@ -34,33 +34,33 @@ def overview() -> str:
     )
 
 
-def page(parsed: Parsed, catalogue: Catalogue) -> str:
-    """Return the page of the function that a command line ends with."""
+def format_page(parsed: Parsed, catalogue: Catalogue) -> str:
+    """Return the help page of the last function of a command line."""
     called = len(parsed.levels) > 1
     function = parsed.last
-    arguments = [argument for argument in function.arguments if supported(argument, catalogue)]
+    arguments = [argument for argument in function.arguments if is_supported(argument, catalogue)]
     owner = catalogue.object(function.returns.name)
     known = functions(owner, catalogue) if owner else {}
     use = [parsed.command, *([] if called else ["[options]"]), *(["[arguments]"] if arguments else [])]
     return _page(
         function.doc if called else COMMANDS["call"],
         ("Usage", ["  " + " ".join([*use, *(["<function>"] if known else [])])]),
-        ("Functions", _table({name: short(entry.doc) for name, entry in known.items()})),
+        ("Functions", _table({name: first_line(entry.doc) for name, entry in known.items()})),
         ("Arguments", _flags(sorted(arguments, key=_order), catalogue)),
         ("Options", [] if called else _flags(OPTIONS.values())),
         ("", [f'Use "{parsed.command} <function> --help" for more about a function.'] if known else []),
     )
 
 
-def listing(known: Mapping[str, Function]) -> str:
+def format_list(known: Mapping[str, Function]) -> str:
     """Return the list that `functions` and `check --list` print."""
     width = max(map(len, [*known, "Name"]))
-    rows = {"Name": "Description"} | {name: short(entry.doc) for name, entry in known.items()}
+    rows = {"Name": "Description"} | {name: first_line(entry.doc) for name, entry in known.items()}
     return "".join(f"{name:{width}}{GAP}{doc}".rstrip() + "\n" for name, doc in rows.items())
 
 
-def short(doc: str) -> str:
-    """Return the first line of a description; of an empty one, as Dagger, a dash."""
+def first_line(doc: str) -> str:
+    """Return the first line of a description; a dash for an empty one, as Dagger does."""
     return doc.partition("\n")[0] or "-"
 
 
@@ -75,7 +75,7 @@ def _table(rows: Mapping[str, str]) -> list[str]:
 
 
 def _order(argument: Argument) -> tuple[bool, str]:
-    return not argument.required, argument.flag
+    return not argument.is_required, argument.flag
 
 
 def _flags(arguments: Iterable[Argument], catalogue: Catalogue | None = None) -> list[str]:
@@ -91,7 +91,7 @@ def _head(argument: Argument, catalogue: Catalogue | None) -> str:
 
 
 def _kind(argument: Argument, catalogue: Catalogue | None) -> str:
-    """Name the type as the flag takes it: nothing for a switch, `strings` for many, an enum's members."""
+    """Return a flag's type name: empty for a switch, `strings` for a list, an enum's members."""
     name = argument.type.name
     if catalogue and name not in READERS and (members := catalogue.enum(name)):
         name = ",".join(members)
@@ -101,7 +101,7 @@ def _kind(argument: Argument, catalogue: Catalogue | None) -> str:
 
 
 def _tail(argument: Argument) -> str:
-    required = "[required]" if argument.required else ""
+    required = "[required]" if argument.is_required else ""
     return " ".join(filter(None, (" ".join(argument.doc.split()), _default(argument), required)))
 
 

@@ -1,8 +1,8 @@
-"""Arguments that the user's .env files give, by Dagger's rules.
+"""Default arguments from the user's .env files, by Dagger's rules.
 
-The .env beside dagger.json has ARGUMENT of the constructor, FUNCTION_ARGUMENT of another function. In the
-nearest .env of the caller's folder or above it, the same names stand behind the module's: MODULE_ARGUMENT.
-Upper and lower case are one.
+The .env beside dagger.json has ARGUMENT for the constructor and FUNCTION_ARGUMENT for another function. In
+the nearest .env in or above the caller's folder, the module's name comes first: MODULE_ARGUMENT.
+Case does not matter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from daggerw_engine.errors import UsageError
 
 FILE = ".env"
 LINE = re.compile(r"\s*(?:export\s+)?(?P<name>\w+)=(?P<value>.*)")
-# A part of a value, as a shell reads it: in single quotes, in double ones, behind a backslash, bare.
+# A part of a value, as in a shell: single-quoted, double-quoted, escaped by a backslash, or bare.
 PART = re.compile(r"""'(?P<plain>[^']*)'|"(?P<quoted>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)|(?P<bare>[^'"\\]+)""")
 VARIABLE = re.compile(r"\$(?:(?P<name>\w+)|\{(?P<braced>\w+)(?::-(?P<default>[^}]*))?\})")
 COMMENT = re.compile(r"(?:^|\s)#.*$")
@@ -26,7 +26,7 @@ COMMENT = re.compile(r"(?:^|\s)#.*$")
 
 @dataclass(frozen=True)
 class UserDefaults:
-    """Texts by names below `module`, and all variables that they can refer to."""
+    """Default texts by names below `module`, and all variables that they can refer to."""
 
     given: Mapping[str, str]
     variables: Mapping[str, str]
@@ -34,7 +34,7 @@ class UserDefaults:
 
     @classmethod
     def of(cls, module: Module, folder: Path, environment: Mapping[str, str]) -> UserDefaults:
-        """Read the .env files for a module called from `folder`; where they differ, the outer wins."""
+        """Read the .env files for a module called from `folder`; the outer file takes precedence."""
         inner = _read(module.root / FILE)
         outer: dict[str, str] = {}
         if above := next(
@@ -45,7 +45,7 @@ class UserDefaults:
         return cls(given, {**inner, **outer}, environment)
 
     def text(self, owner: str, function: str, argument: str) -> str | None:
-        """Return an argument's text; the main object's `owner` is empty, its constructor's `function`."""
+        """Return an argument's text; `owner` is empty for the main object, `function` for its constructor."""
         found = self.given
         for name in filter(None, (owner, function)):
             found = _below(found, name)
@@ -76,7 +76,7 @@ class UserDefaults:
 
 
 def _read(path: Path) -> dict[str, str]:
-    """Return a file's variables as they are written; nothing when there is no such file."""
+    """Return a file's unexpanded variables; none when there is no such file."""
     if not path.is_file():
         return {}
     lines = (LINE.fullmatch(line) for line in path.read_text().splitlines())
@@ -88,7 +88,7 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _below(variables: Mapping[str, str], name: str) -> dict[str, str]:
-    """Return the variables whose names begin with `name`, without it."""
+    """Return the variables whose names start with `name`, with that prefix removed."""
     prefixes = {f"{prefix}_".lower() for prefix in _spellings(name)}
     return {
         key[len(prefix) :]: value
@@ -99,5 +99,5 @@ def _below(variables: Mapping[str, str], name: str) -> dict[str, str]:
 
 
 def _spellings(name: str) -> Iterable[str]:
-    """Return a name in one word, and with its words apart."""
+    """Return a name's spellings: as one word, and with its words separated."""
     return re.sub(r"[-_]", "", name), command_name(name).replace("-", "_")

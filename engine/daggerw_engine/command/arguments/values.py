@@ -1,4 +1,4 @@
-"""From the texts behind a flag to the value that its function takes, by the argument's type."""
+"""Conversion of a flag's texts to an argument's value, by the argument's type."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from daggerw_engine.errors import NotOfferedError
 
 TRUE, FALSE = {"1", "t", "true"}, {"0", "f", "false"}
 MAX_PORT = 65535
-# How the engine loads what an argument names.
+# Fields by which the engine loads the object that an argument names.
 LOADERS = {
     "CacheVolume": "query ($key: String!) { cacheVolume(key: $key) { id } }",
     "Container": "query ($address: String!) { container { from(address: $address) { id } } }",
@@ -36,7 +36,7 @@ LOADERS = {
 
 @dataclass(frozen=True)
 class Loaded:
-    """A value that the engine has to load first: what LOADERS has for `type`, with these variables."""
+    """A value that the engine must load first, by the query in LOADERS for `type`, with these variables."""
 
     type: str
     variables: Mapping[str, object]
@@ -44,22 +44,22 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Host:
-    """Parts of the user's machine that a value can mean."""
+    """Parts of the user's machine that a value can refer to."""
 
     folder: Path
     environment: Mapping[str, str]
 
 
-def supported(argument: Argument, catalogue: Catalogue) -> bool:
-    """Say whether a command line can spell values of the argument's type."""
+def is_supported(argument: Argument, catalogue: Catalogue) -> bool:
+    """Return whether a command line can express values of the argument's type."""
     name = argument.type.name
     return name in READERS or name in ADDRESSES or catalogue.enum(name) is not None
 
 
 def read(argument: Argument, texts: Sequence[str], catalogue: Catalogue, host: Host) -> object:
-    """Return the value; the last text's, or of a list each text's parts between commas.
+    """Return the value of the last text, or for a list, of the comma-separated parts of all texts.
 
-    Raises ValueError with what was expected.
+    Raises ValueError that names the expected form.
     """
     if argument.type.many:
         return [_read(argument, text.strip(), catalogue, host) for row in csv.reader(texts) for text in row]
@@ -75,7 +75,7 @@ def _read(argument: Argument, text: str, catalogue: Catalogue, host: Host) -> ob
             return Loaded(name, address(text, argument, host))
         return _member(text, catalogue.enum(name) or ())
     except ValueError as error:
-        # What was meant to name a secret may be one.
+        # The invalid text may be the secret itself.
         shown = "" if name == "Secret" else f"{text!r} "
         raise ValueError(f'invalid argument {shown}for "--{argument.flag}": {error}') from error
 
@@ -103,7 +103,7 @@ def _float(text: str) -> float:
 
 
 def _member(text: str, members: Sequence[str]) -> str:
-    """Return the member that `text` spells in whatever case, as Dagger does."""
+    """Return the enum member named `text`, in any case, as Dagger does."""
     for member in members:
         if member.lower() == text.lower():
             return member

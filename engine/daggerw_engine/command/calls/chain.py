@@ -1,4 +1,4 @@
-"""Runs a chain of calls: the module's functions in its process, then the engine's over its API."""
+"""Execution of a chain of calls: the module's functions in its process, then the engine's over its API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from daggerw_engine.command.arguments.parsing import Call
+from daggerw_engine.command.arguments.parsing import FunctionCall
 from daggerw_engine.command.arguments.values import LOADERS, Loaded
 from daggerw_engine.command.modules.typedefs import Catalogue
 from daggerw_engine.errors import ApiError, UsageError
@@ -16,40 +16,42 @@ if TYPE_CHECKING:
     from daggerw_engine.command.modules.module import ModuleProcess
 
 
-def completed(calls: Sequence[Call], catalogue: Catalogue, output: str | None, command: str) -> list[Call]:
-    """Return the calls and what Dagger adds when they end in an object: `export` to --output, else `sync`."""
+def complete_chain(
+    calls: Sequence[FunctionCall], catalogue: Catalogue, output: str | None, command: str
+) -> list[FunctionCall]:
+    """Return the calls, plus Dagger's last call on an object: `export` for --output, else `sync`."""
     name = calls[-1].function.returns.name
     owner = catalogue.object(name)
     if owner is None:
         return list(calls)
     if output is None:
         sync = owner.functions.get("sync")
-        return [*calls, Call(owner, sync)] if sync else list(calls)
+        return [*calls, FunctionCall(owner, sync)] if sync else list(calls)
     if (export := owner.functions.get("export")) is None:
         raise UsageError(f"--output: a {name} can't be saved", command)
-    return [*calls, Call(owner, export, {"path": output})]
+    return [*calls, FunctionCall(owner, export, {"path": output})]
 
 
 class Chain:
-    """The calls of one command line, run one after the other."""
+    """Calls of one command line, run in order."""
 
     def __init__(self, catalogue: Catalogue, session: Session, process: ModuleProcess) -> None:
         self._catalogue, self._session, self._process = catalogue, session, process
 
-    async def run(self, calls: Sequence[Call]) -> object:
-        """Return what the last call gives: a value, an ID or an own object's state, or a list of them."""
+    async def run(self, calls: Sequence[FunctionCall]) -> object:
+        """Return the last call's result: a value, an ID, a module object's state, or a list of them."""
         inputs = await asyncio.gather(*(self._inputs(call) for call in calls))
         result: object = {}
         for call, values in zip(calls, inputs, strict=True):
             result = await self._call(call, result, values)
         return result
 
-    async def _inputs(self, call: Call) -> dict[str, object]:
+    async def _inputs(self, call: FunctionCall) -> dict[str, object]:
         values = await asyncio.gather(*map(self._load, call.inputs.values()))
         return dict(zip(call.inputs, values, strict=True))
 
     async def _load(self, value: object) -> object:
-        """Return the value, with the ID of what the engine had to load first in its place."""
+        """Return the value, or the ID of the object that the engine loads for it."""
         if isinstance(value, list):
             return await asyncio.gather(*map(self._load, value))
         if not isinstance(value, Loaded):
@@ -59,7 +61,7 @@ class Chain:
             (answer,) = answer.values()
         return answer
 
-    async def _call(self, call: Call, parent: object, inputs: Mapping[str, object]) -> object:
+    async def _call(self, call: FunctionCall, parent: object, inputs: Mapping[str, object]) -> object:
         if isinstance(parent, list):
             return [await self._call(call, entry, inputs) for entry in parent]
         if parent is None:
@@ -68,15 +70,15 @@ class Chain:
             return await self._invoke(call, parent, inputs)
         return await self._query(call, parent, inputs)
 
-    async def _invoke(self, call: Call, parent: object, inputs: Mapping[str, object]) -> object:
-        """Call a module's function: it may use what it is given, and we what it gives back."""
+    async def _invoke(self, call: FunctionCall, parent: object, inputs: Mapping[str, object]) -> object:
+        """Call a module's function; grant it the objects in its arguments, and us those in its result."""
         self._session.hand_to_module([parent, dict(inputs)])
         result = await self._process.invoke(call.owner.name, parent, call.function.name, inputs)
         self._session.take_from_module(result)
         return result
 
-    async def _query(self, call: Call, parent: object, inputs: Mapping[str, object]) -> object:
-        """Call an engine's function on the object with the ID `parent`."""
+    async def _query(self, call: FunctionCall, parent: object, inputs: Mapping[str, object]) -> object:
+        """Call an engine function on the object with the ID `parent`."""
         function = call.function
         wires = {entry.name: entry.wire for entry in function.arguments if entry.name in inputs}
         declared = "".join(f", ${name}: {wire}" for name, wire in wires.items())
@@ -91,7 +93,7 @@ class Chain:
 
 
 def _pick(answer: object, path: Sequence[str]) -> object:
-    """Follow `path` into an answer, through lists, as far as it goes."""
+    """Return the value at `path` in a response, through lists, as deep as the path goes."""
     if isinstance(answer, list):
         return [_pick(entry, path) for entry in answer]
     return _pick(answer[path[0]], path[1:]) if path and isinstance(answer, dict) else answer

@@ -1,4 +1,4 @@
-"""Prompt for the changes that a call gives: they are shown, and applied when the user says so."""
+"""Prompt for a call's changeset: it is shown, and applied when the user agrees."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SIGNS = {"addedPaths": "+", "modifiedPaths": "~", "removedPaths": "-"}
 
 
 async def offer(session: Session, id_: str, *, apply: bool, show: Callable[[str], None]) -> None:
-    """Show the changes and apply them to the current folder, unasked when told to.
+    """Show the changes and apply them to the current folder, without a prompt if `apply`.
 
-    Raises EngineError when there is no terminal to ask on.
+    Raises EngineError when there is no terminal for the prompt.
     """
     found = (await session.query(FOUND, {"id": id_}))["node"]
     lines = [f"{sign} {path}\n" for name, sign in SIGNS.items() for path in found[name] if path[-1] != "/"]
@@ -29,16 +29,16 @@ async def offer(session: Session, id_: str, *, apply: bool, show: Callable[[str]
         show("no changes to apply\n")
         return
     show("".join(lines))
-    if apply or await _ask(f"Apply changes to {len(lines)} files? [y/N] "):
+    if apply or await _prompt(f"Apply changes to {len(lines)} files? [y/N] "):
         await session.query(APPLY, {"id": id_})
 
 
-async def _ask(question: str) -> bool:
+async def _prompt(question: str) -> bool:
     try:
         terminal = os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY)
     except OSError as error:
         raise EngineError(
-            "the changes are not applied, as there is no terminal to ask on: add --auto-apply, or "
+            "the changes are not applied, as there is no terminal for the prompt: add --auto-apply, or "
             "`export --path FOLDER`"
         ) from error
     try:
@@ -49,7 +49,7 @@ async def _ask(question: str) -> bool:
 
 
 async def _line(terminal: int) -> str:
-    """Return what is typed, read without a thread that an interrupt would leave waiting."""
+    """Return the typed line; no thread reads it, which an interrupt would leave waiting."""
     loop = asyncio.get_running_loop()
     typed: asyncio.Future[bytes] = loop.create_future()
     loop.add_reader(terminal, lambda: _read(terminal, typed))

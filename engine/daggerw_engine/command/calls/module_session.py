@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Terminated(BaseException):
-    """SIGTERM came."""
+    """Termination by SIGTERM."""
 
 
 async def evaluate(
@@ -35,7 +35,7 @@ async def evaluate(
     *,
     verbose: bool,
 ) -> T:
-    """Do `work` in a session with the module's running process."""
+    """Run `work` in a session with the module's running process."""
     await asyncio.to_thread(require_programs, caller.packages_lock)
     async with private_network(proxies_of(caller.environment)) as network, network.with_module() as host:
         prefix = module_prefix(host, caller.cache)
@@ -50,7 +50,7 @@ async def evaluate(
             async with (
                 Session.open(
                     cache=caller.cache,
-                    bound=caller.bound,
+                    bound=caller.max_cache_bytes,
                     network=network,
                     module=source,
                     progress=progress,
@@ -63,15 +63,15 @@ async def evaluate(
 
 
 def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end; SIGTERM and Ctrl-C cancel it, so that it puts everything away first."""
+    """Run `work` to its end; SIGTERM and Ctrl-C cancel it, so that it cleans up first."""
 
-    async def guarded() -> T:
+    async def run_cancellably() -> T:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await work
 
     try:
-        return asyncio.run(guarded())
+        return asyncio.run(run_cancellably())
     except asyncio.CancelledError as error:
         raise Terminated from error

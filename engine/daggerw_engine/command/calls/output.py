@@ -1,4 +1,4 @@
-"""Output of a call: results as text on stdout or in the file that --output names, errors on stderr."""
+"""Output of a call: results on stdout or in the file of --output, errors on stderr."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAILED = 1
 
 
 def identities(result: object, returns: TypeRef, head: str = "") -> str:
-    """Return a line for each object, as Dagger prints what has no text: its type and a digest."""
+    """Return a line for each object without a text, as Dagger prints it: its type and a digest."""
     if isinstance(result, list):
         return "".join(identities(entry, returns, "- ") for entry in result)
     digest = hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
@@ -24,7 +24,7 @@ def identities(result: object, returns: TypeRef, head: str = "") -> str:
 
 
 def text_of(result: object, *, as_json: bool) -> str:
-    """Return a value as Dagger prints it: a list's entries below each other, nothing for null."""
+    """Return a value as Dagger prints it: one line for each list entry, nothing for null."""
     if as_json:
         return json.dumps(result, indent=4, ensure_ascii=False) + "\n"
     if isinstance(result, list):
@@ -37,7 +37,7 @@ def text_of(result: object, *, as_json: bool) -> str:
 
 
 def save(path: Path, text: str) -> None:
-    """Write a text to a file that may be new, in folders that may be new; EngineError when it can't be."""
+    """Write a text to a file, creating missing folders; EngineError when that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_bytes(text))
@@ -47,7 +47,7 @@ def save(path: Path, text: str) -> None:
 
 
 def write(text: str) -> int:
-    """Write a text to stdout and return 0; EngineError when it can't be, BrokenPipeError unread."""
+    """Write a text to stdout and return 0; EngineError when that fails, BrokenPipeError without a reader."""
     try:
         sys.stdout.buffer.write(_bytes(text))
         sys.stdout.buffer.flush()
@@ -80,4 +80,4 @@ def report(error: EngineError, scrub: Callable[[str], str] = str) -> int:
 
 
 def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")  # which stand for the bytes of a file that are no text
+    return text.encode(errors="surrogateescape")  # surrogates stand for bytes of a file that are not UTF-8

@@ -25,7 +25,7 @@ SCHEMA = Path(__file__).parents[2] / "api/queries/schema.graphqls"
 
 
 def types(cache: Path) -> Types:
-    """Return the engine's types. Kept, as importing the GraphQL library alone takes a quarter of a second."""
+    """Return the engine's types; cached, as importing the GraphQL library takes a quarter of a second."""
     content = SCHEMA.read_bytes()
     code = Path(__file__).read_bytes()
     return kept_types(
@@ -66,7 +66,7 @@ def _argument(name: str, entry: GraphQLArgument) -> Argument:
 
 
 def _type(entry: GraphQLField | GraphQLArgument) -> TypeRef:
-    """Return the type; for an ID, that of the object which it stands for (`@expectedType`)."""
+    """Return the type; for an ID, the type of its object (`@expectedType`)."""
     from graphql import get_named_type, is_non_null_type
 
     text = str(entry.type)

@@ -1,4 +1,4 @@
-"""A Dagger module on this machine: where it lies, what can be called on it, and its running process."""
+"""Dagger module on this machine: its folders, its types and its running process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from daggerw_engine.command.modules.typedefs import Types, kept_types
 from daggerw_engine.errors import ApiError, ModuleError, NotOfferedError
-from daggerw_engine.process import kill, tied
+from daggerw_engine.process import kill, tied_prefix
 from daggerw_engine.run.trust import BUNDLE, VARIABLES, Trust
 
 if TYPE_CHECKING:
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 PROCESS = Path(__file__).with_name("module_process.py")
 MAX_REPLY_BYTES = 1 << 30
 KEPT = ("PATH", "HOME", "LANG", *VARIABLES)
-# As Dagger tells an address from a folder: https://…, ssh://…, user@host:…, host.tld/…
+# Dagger's rule for an address, as opposed to a folder: https://…, ssh://…, user@host:…, host.tld/…
 GIT_ADDRESS = re.compile(r"\w+://|[\w.-]+@[\w.-]+:|\w[\w-]*(\.[\w-]+)+/")
 VENDORED = {".venv", "sdk", "__pycache__"}
 
 
 @dataclass(frozen=True)
 class Module:
-    """A module as its dagger.json and pyproject.toml name it.
+    """Module as described by its dagger.json and pyproject.toml.
 
-    `root` is the folder of dagger.json, `source` that of the code, `context` the one that
-    DefaultPath("/") means: the Git checkout around it, or `root` outside of Git.
+    `root` is the folder of dagger.json, `source` that of the code, `context` that of DefaultPath("/"): the
+    Git checkout that contains the module, or `root` outside of Git.
     """
 
     name: str
@@ -48,11 +48,11 @@ class Module:
     entry: str
 
     def default_path(self, path: str) -> Path:
-        """Return the host path that a DefaultPath means."""
+        """Return the host path of a DefaultPath."""
         return self.context / path.lstrip("/") if path.startswith("/") else self.root / path
 
     def content(self) -> str:
-        """Return a digest of the module's code and of all else that its description depends on."""
+        """Return a digest of the module's code and of everything else that its types depend on."""
         digest = hashlib.sha256(f"{self.entry} {sdk_version()}".encode())
         code = (path for path in self.source.rglob("*.py") if VENDORED.isdisjoint(path.parts))
         for path in (PROCESS, *sorted(code)):
@@ -61,7 +61,7 @@ class Module:
 
 
 def sdk_version() -> str:
-    """Return the version of dagger-io, which is also that of the API and of the real command line."""
+    """Return the version of dagger-io, equal to that of the API and of Dagger's command line."""
     return metadata.version("dagger-io")
 
 
@@ -75,7 +75,7 @@ def find(start: Path, fallback: Path | None = None) -> Module:
 
 
 def find_named(name: str, folder: Path) -> Module:
-    """Return the module in the folder that --mod names, seen from `folder`; ModuleError for a Git address."""
+    """Return the module in the folder of --mod, relative to `folder`; ModuleError for a Git address."""
     root = (folder / name).resolve()
     if GIT_ADDRESS.match(name) and not root.exists():
         raise ModuleError(
@@ -89,7 +89,7 @@ def load(root: Path) -> Module:
     """Read the manifest in `root`."""
     manifest = _manifest(root / "dagger.json")
     sdk = manifest.get("sdk")
-    if isinstance(sdk, str):  # as until Dagger 0.15
+    if isinstance(sdk, str):  # the form until Dagger 0.15
         sdk = {"source": sdk}
     if not isinstance(sdk, dict) or sdk.get("source") != "python":
         raise NotOfferedError(f"module {manifest['name']!r}: a module with the SDK {sdk!r}")
@@ -114,7 +114,7 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def _entry(source: Path, name: str) -> str:
-    """Return what pyproject.toml names as the main object, else where Dagger's template has it."""
+    """Return the main object that pyproject.toml names, else the one of Dagger's template."""
     path = source / "pyproject.toml"
     try:
         project = tomllib.loads(path.read_text()).get("project", {})
@@ -134,12 +134,12 @@ def _entry(source: Path, name: str) -> str:
 
 
 def code_folders(source: Path) -> list[Path]:
-    """Return the folders that a module's code is imported from."""
+    """Return the import folders of a module's code."""
     return [folder for folder in (source / "src", source) if folder.is_dir()]
 
 
 def types(module: Module, cache: Path, *, verbose: bool) -> Types:
-    """Return what can be called on the module; its code is only asked when it has changed."""
+    """Return the module's types; its code runs only when it has changed."""
     place = hashlib.sha256(str(module.root).encode()).hexdigest()
     return kept_types(
         cache / "types" / f"{place[:16]}.json",
@@ -149,9 +149,9 @@ def types(module: Module, cache: Path, *, verbose: bool) -> Types:
 
 
 def _describe(module: Module, *, verbose: bool) -> dict[str, Any]:
-    """Ask the module's code in a process of its own: importing it can do anything, and takes a second."""
+    """Read the types in a separate process: importing the code can have any effect, and takes a second."""
     process = subprocess.run(
-        (*tied(), *_command(module, "describe")),
+        (*tied_prefix(), *_command(module, "describe")),
         env=_environment(module, verbose=verbose),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -183,7 +183,7 @@ def _environment(module: Module, *, verbose: bool) -> dict[str, str]:
 
 
 def _result(reply: bytes, end: str) -> object:
-    """Return a reply's result, or raise its error; `end` says how the process ended without a reply."""
+    """Return a reply's result, or raise its error; `end` describes the end of a process without a reply."""
     if not reply:
         raise ModuleError(f"module: its process ended with {end} before it answered")
     message = json.loads(reply)
@@ -199,7 +199,7 @@ async def _forward(process: asyncio.subprocess.Process, show: Callable[[str], No
 
 
 class ModuleProcess:
-    """A module's running process; answers one request at a time."""
+    """A module's running process; it handles one request at a time."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -210,9 +210,9 @@ class ModuleProcess:
     async def start(
         cls, module: Module, prefix: Sequence[str], show: Callable[[str], None], *, verbose: bool
     ) -> AsyncIterator[ModuleProcess]:
-        """Start the process, which then imports dagger-io on its own; ended with the block.
+        """Start the process, which then imports dagger-io; the end of the block ends it.
 
-        `show` is given each line that the module prints.
+        `show` receives each line that the module prints.
         """
         process = await asyncio.create_subprocess_exec(
             *prefix,
@@ -232,11 +232,11 @@ class ModuleProcess:
             await printed
 
     async def connect(self, client: ModuleClient) -> None:
-        """Tell the process where the engine answers, and where its relative paths begin."""
+        """Send the engine's address and the base folder of relative paths to the process."""
         await self._send({"env": dict(client.env), "workdir": str(client.workdir)})
 
     async def invoke(self, parent: str, state: object, name: str, inputs: Mapping[str, object]) -> object:
-        """Run function `name` of the object `parent`; objects are IDs, the module's own their state."""
+        """Run function `name` of the object `parent`; engine objects are IDs, module objects their state."""
         request = {"parent_name": parent, "parent_state": state, "name": name, "raw_inputs": inputs}
         async with self._turn:
             await self._send(request)
@@ -247,7 +247,7 @@ class ModuleProcess:
     async def _send(self, message: Mapping[str, object]) -> None:
         stdin = self._process.stdin
         assert stdin is not None
-        # A process that could not import the module has answered before it was asked, and ended.
+        # A process that could not import the module has sent its error before the request, and exited.
         with suppress(ConnectionError):
             stdin.write(json.dumps(message).encode() + b"\n")
             await stdin.drain()

@@ -1,9 +1,9 @@
-"""The module's own process: imports the user's module, describes it, runs its functions.
+"""Process of a module: imports the user's module, describes it, runs its functions.
 
-Started by path, as `module_process.py describe|serve SOURCE MODULE:OBJECT`, so that nothing of the
-engine can be imported by a module by accident. Requests and replies are lines of JSON on what were
-stdin and stdout; what the module itself prints goes to stderr. The first line says where the engine
-answers, and is read once dagger-io is imported: meanwhile the engine gets ready.
+Started by path, as `module_process.py describe|serve SOURCE MODULE:OBJECT`, so that a module can't import the
+engine by accident. Requests and replies are lines of JSON on the original stdin and stdout; the module's own
+output goes to stderr. The first line has the engine's address. It is read after the import of dagger-io:
+meanwhile the engine starts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SCALARS = {str: "String", int: "Int", float: "Float", bool: "Boolean", None: "Vo
 
 
 def main(command: str, source: str, entry: str) -> int:
-    """Serve until stdin closes; the status is 1 when the module can't be imported."""
+    """Serve until stdin closes; return status 1 when the module can't be imported."""
     requests, replies = _take_over_standard_streams()
     if not os.environ.get("DAGGERW_VERBOSE"):
         logging.getLogger("dagger").setLevel(logging.CRITICAL)
@@ -44,7 +44,7 @@ def main(command: str, source: str, entry: str) -> int:
             _send(replies, {"result": describe(load(source, entry))})
             return 0
         if first := requests.readline():
-            _settle(**json.loads(first))
+            _apply_settings(**json.loads(first))
             asyncio.run(serve(load(source, entry), requests, replies))
     except Exception as error:
         _send(replies, {"error": {"message": _load_error(error, source), "extensions": {}}})
@@ -53,10 +53,10 @@ def main(command: str, source: str, entry: str) -> int:
 
 
 def _import_sdk() -> None:
-    """Import dagger-io, whose 800 argument checkers are made when first needed: half of its import time."""
+    """Import dagger-io; its 800 argument checkers, half of its import time, are made at first use."""
     made = beartype.beartype
-    gc.disable()  # nothing of it is ever garbage
-    beartype.beartype = lambda *, conf: _late(made(conf=conf))  # type: ignore[assignment]
+    gc.disable()  # it creates no garbage
+    beartype.beartype = lambda *, conf: _decorate_late(made(conf=conf))  # type: ignore[assignment]
     try:
         importlib.import_module("dagger")
     finally:
@@ -65,16 +65,16 @@ def _import_sdk() -> None:
         gc.enable()
 
 
-def _late(check: Callable[[Any], Any]) -> Callable[[type], type]:
-    """Return what decorates a class so that `check` decorates each of its methods at the first call."""
+def _decorate_late(check: Callable[[Any], Any]) -> Callable[[type], type]:
+    """Return a class decorator that applies `check` to each method at its first call."""
 
     def decorate(kind: type) -> type:
         for name, method in list(vars(kind).items()):
             if isinstance(method, types.FunctionType):
-                setattr(kind, name, deferred(kind, name, method))
+                setattr(kind, name, decorate_later(kind, name, method))
         return kind
 
-    def deferred(kind: type, name: str, method: types.FunctionType) -> Callable[..., Any]:
+    def decorate_later(kind: type, name: str, method: types.FunctionType) -> Callable[..., Any]:
         @functools.wraps(method)
         def first(*args: Any, **kwargs: Any) -> Any:
             # Beartype only knows what Self is when it decorates the class.
@@ -91,13 +91,13 @@ def _late(check: Callable[[Any], Any]) -> Callable[[type], type]:
     return decorate
 
 
-def _settle(env: dict[str, str], workdir: str) -> None:
+def _apply_settings(env: dict[str, str], workdir: str) -> None:
     os.environ.update(env)
     os.chdir(workdir)
 
 
 def load(source: str, entry: str) -> Module:
-    """Import `entry` (`main:Ci`) from the folder `source` and return the SDK's registry behind it."""
+    """Import `entry` (`main:Ci`) from the folder `source` and return the SDK's registry."""
     from dagger.mod._module import Module
 
     sys.path[:0] = [str(Path(source, "src")), source]
@@ -109,7 +109,7 @@ def load(source: str, entry: str) -> Module:
 
 
 async def serve(module: Module, requests: IO[str], replies: IO[str]) -> None:
-    """Answer one request after the other, over one connection to the engine."""
+    """Handle requests in order, over one connection to the engine."""
     import dagger
 
     async with await dagger.connect():
@@ -130,7 +130,7 @@ async def _answer(module: Module, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kind(error: Exception) -> str:
-    """Name an error as Dagger does: the SDK's own without their module."""
+    """Return an error's name as Dagger shows it: without the module for errors of the SDK."""
     from dagger.mod._exceptions import ModuleError
 
     kind = type(error)
@@ -139,7 +139,7 @@ def _kind(error: Exception) -> str:
 
 
 def _load_error(error: Exception, source: str) -> str:
-    """Say what went wrong and in which of the module's own lines."""
+    """Return the error and the module's own line that raised it."""
     if os.environ.get("DAGGERW_VERBOSE"):
         traceback.print_exception(error)
     frames = traceback.extract_tb(error.__traceback__)
@@ -153,7 +153,7 @@ def _take_over_standard_streams() -> tuple[IO[str], IO[str]]:
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
-    # A line at a time: a parent that ends this process doesn't wait for buffers.
+    # Flushed line by line: a parent that ends this process does not wait for buffers.
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     return requests, replies
 

@@ -1,4 +1,4 @@
-"""Types: objects, their functions and arguments, of a module and of the engine alike."""
+"""Type definitions of modules and of the engine: objects, functions, arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def command_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class TypeRef:
-    """The type of an argument or a result: `name`, or a list of it; `optional` when null may stand for it."""
+    """Type of an argument or a result: `name`, or a list of it; `optional` if it can be null."""
 
     name: str
     many: bool = False
@@ -50,7 +50,7 @@ class Argument:
         return command_name(self.name)
 
     @property
-    def required(self) -> bool:
+    def is_required(self) -> bool:
         defaults = (self.default, self.default_path, self.default_address)
         return not self.type.optional and defaults == (None, None, None)
 
@@ -59,7 +59,7 @@ class Argument:
 class Function:
     """One function; a constructor has no name. `wire` as an argument's.
 
-    `cache` is how long its results count, as the module says it: "" for Dagger's own seven days.
+    `cache` is the lifetime of its results as the module sets it: "" for Dagger's seven days.
     """
 
     name: str
@@ -72,13 +72,13 @@ class Function:
 
     @property
     def needs_nothing(self) -> bool:
-        """Return whether it can be called without any argument."""
-        return not any(argument.required for argument in self.arguments)
+        """Return whether the function can be called without arguments."""
+        return not any(argument.is_required for argument in self.arguments)
 
 
 @dataclass(frozen=True)
 class ObjectType:
-    """An object and what can be called on it, by the command line's names."""
+    """Object type with its functions, by their command-line names."""
 
     name: str
     functions: Mapping[str, Function]
@@ -87,7 +87,7 @@ class ObjectType:
 
 @dataclass(frozen=True)
 class Types:
-    """All types of one side, the module's or the engine's; `main` is the module's main object."""
+    """All types of either the module or the engine; `main` is the module's main object."""
 
     main: str
     objects: Mapping[str, ObjectType]
@@ -95,7 +95,7 @@ class Types:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Types:
-        """Build from what `dataclasses.asdict` and the module's process write."""
+        """Build from the JSON of `dataclasses.asdict` or of the module's process."""
         return cls(
             main=raw["main"],
             objects={name: _object(entry) for name, entry in raw["objects"].items()},
@@ -105,7 +105,7 @@ class Types:
 
 @dataclass
 class Catalogue:
-    """The module's types, and the engine's as soon as one of them is needed."""
+    """Types of the module and, loaded on demand, of the engine."""
 
     module: Types
     load_engine: Callable[[], Types]
@@ -120,7 +120,7 @@ class Catalogue:
 
     @property
     def constructor(self) -> Function:
-        """The main object's: the first function of every chain."""
+        """Constructor of the main object: the first function of every chain."""
         assert self.main.constructor is not None
         return self.main.constructor
 
@@ -132,7 +132,7 @@ class Catalogue:
 
 
 def kept_types(path: Path, *, key: str, make: Callable[[], Mapping[str, Any]]) -> Types:
-    """Return the types kept in the file `path` under `key`, else what `make` gives, kept from then on."""
+    """Return the types stored in the file `path` under `key`, else store and return those of `make`."""
     try:
         kept = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):

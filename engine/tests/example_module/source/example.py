@@ -1,4 +1,4 @@
-"""A module with one function for every kind of argument, result and failure that the tests ask for."""
+"""Example module with one function for every kind of argument, result and failure in the tests."""
 
 import asyncio
 import enum
@@ -10,7 +10,7 @@ from dagger import DefaultPath, Doc, Ignore, check, dag, field, function, object
 
 @dagger.enum_type
 class Speed(enum.Enum):
-    """How fast."""
+    """Speed of speech."""
 
     SLOW = "slow"
     FAST = "fast"
@@ -137,7 +137,7 @@ class Example:
 
     @function
     async def peek(self, uri: str) -> str:
-        """Ask for a secret by itself."""
+        """Read a secret by its URI."""
         return await dag.secret(uri).plaintext()
 
     @function
@@ -145,7 +145,7 @@ class Example:
         """Print a secret, and raise it."""
         text = await token.plaintext()
         print("printed", text)
-        raise ValueError(f"told {text}")
+        raise ValueError(f"printed {text}")
 
     @function
     async def fail(self, root: dagger.Directory) -> str:
@@ -164,7 +164,7 @@ class Example:
 
     @function
     async def beyond(self, part: str) -> str:
-        """Ask for a part of the API that only the Dagger engine has."""
+        """Use a part of the API that only the Dagger engine has."""
         container = dag.container()
         match part:
             case "field":

@@ -1,4 +1,4 @@
-"""Which calls' results are kept, for how long, and what makes another result of them."""
+"""Cached results of calls: conditions, lifetimes, and inputs of their keys."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from daggerw_engine.command.arguments.parsing import Call
+from daggerw_engine.command.arguments.parsing import FunctionCall
 from daggerw_engine.command.arguments.values import Loaded
-from daggerw_engine.command.calls.remembered import Remembered, is_kept, look_up, seconds
+from daggerw_engine.command.calls.result_cache import KeptResult, is_kept, look_up, seconds
 from daggerw_engine.command.modules import module
 from daggerw_engine.command.modules.typedefs import Catalogue, Function, TypeRef
 
@@ -25,11 +25,11 @@ def copy(example: Path, tmp_path: Path) -> Path:
     return shutil.copytree(example, tmp_path / "copy")
 
 
-def call(catalogue: Catalogue, returns: TypeRef = TEXT, cache: str = "", **inputs: object) -> Call:
-    return Call(catalogue.main, Function("greet", returns, cache=cache), inputs)
+def call(catalogue: Catalogue, returns: TypeRef = TEXT, cache: str = "", **inputs: object) -> FunctionCall:
+    return FunctionCall(catalogue.main, Function("greet", returns, cache=cache), inputs)
 
 
-def look(cache: Path, folder: Path, catalogue: Catalogue, *calls: Call) -> Remembered:
+def look(cache: Path, folder: Path, catalogue: Catalogue, *calls: FunctionCall) -> KeptResult:
     found = asyncio.run(look_up(cache, BOUND, module.load(folder), catalogue, calls))
     assert found is not None
     return found
@@ -76,6 +76,6 @@ def test_a_result_is_gone_after_its_time(catalogue: Catalogue, copy: Path, tmp_p
     asyncio.run(place.keep(None, BOUND))
     assert look(tmp_path / "cache", copy, catalogue, given).value == (None,)
     kept = tmp_path / "cache/results" / f"{place.key}.json"
-    told = json.loads(kept.read_text())
-    kept.write_text(json.dumps({**told, "time": told["time"] - 3601}))
+    result = json.loads(kept.read_text())
+    kept.write_text(json.dumps({**result, "time": result["time"] - 3601}))
     assert look(tmp_path / "cache", copy, catalogue, given).value == ()

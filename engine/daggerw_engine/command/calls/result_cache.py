@@ -1,7 +1,7 @@
-"""Results of the module's functions, kept as Dagger keeps them: by source and arguments, for a while.
+"""Cached results of the module's functions, by source and arguments, with Dagger's lifetimes.
 
-Only values are kept here, as an object means nothing outside of its session, and only those of calls whose
-arguments are values, files and folders of the host.
+Only values are kept, as an object is valid only in its session, and only for calls whose arguments are
+values, files and folders of the host.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daggerw_engine.command.arguments.parsing import Call
+from daggerw_engine.command.arguments.parsing import FunctionCall
 from daggerw_engine.command.arguments.values import Loaded
 from daggerw_engine.command.modules.module import VENDORED, Module, sdk_version
 from daggerw_engine.command.modules.typedefs import Catalogue
@@ -30,8 +30,8 @@ SOURCE = [f"**/{name}" for name in sorted(VENDORED)]
 
 
 @dataclass(frozen=True)
-class Remembered:
-    """A call's place among the kept results; `value` is what was found there."""
+class KeptResult:
+    """Entry of a call among the kept results; `value` is its content."""
 
     folder: Path
     key: str
@@ -46,9 +46,9 @@ class Remembered:
 
 
 async def look_up(
-    folder: Path, bound: int, module: Module, catalogue: Catalogue, calls: Sequence[Call]
-) -> Remembered | None:
-    """Return a call's place among the results kept in the cache `folder`; None where none may be kept."""
+    folder: Path, bound: int, module: Module, catalogue: Catalogue, calls: Sequence[FunctionCall]
+) -> KeptResult | None:
+    """Return a call's entry among the results in the cache `folder`; None if its result must not be kept."""
     if not is_kept(catalogue, calls):
         return None
     from daggerw_engine.store.cache import Cache
@@ -58,12 +58,12 @@ async def look_up(
         found = cache.results.get(key)
         age = time.time() - float(str(found["time"])) if found else 0.0
         if not found or age >= min(map(seconds, _policies(calls))):
-            return Remembered(folder, key)
-        return Remembered(folder, key, (found["value"],))
+            return KeptResult(folder, key)
+        return KeptResult(folder, key, (found["value"],))
 
 
-def is_kept(catalogue: Catalogue, calls: Sequence[Call]) -> bool:
-    """Return whether Dagger would keep what these calls give, and it is a value."""
+def is_kept(catalogue: Catalogue, calls: Sequence[FunctionCall]) -> bool:
+    """Return whether the result of these calls is a value that Dagger would keep."""
     last = calls[-1].function.returns.name
     return (
         all(call.owner.name in catalogue.module.objects for call in calls)
@@ -74,22 +74,22 @@ def is_kept(catalogue: Catalogue, calls: Sequence[Call]) -> bool:
 
 
 def seconds(policy: str) -> float:
-    """Return for how long a cache policy such as "1h30m" keeps a result."""
+    """Return the lifetime of a cache policy such as "1h30m", in seconds."""
     parts = DURATION.findall(policy)
     return sum(float(number) * UNITS[unit] for number, unit in parts) if parts else WEEK
 
 
-def _policies(calls: Sequence[Call]) -> list[str]:
+def _policies(calls: Sequence[FunctionCall]) -> list[str]:
     return [call.function.cache for call in calls]
 
 
-def _loaded_values(call: Call) -> Iterator[Loaded]:
+def _loaded_values(call: FunctionCall) -> Iterator[Loaded]:
     for given in call.inputs.values():
         values = given if isinstance(given, list) else [given]
         yield from (each for each in values if isinstance(each, Loaded))
 
 
-def _key(cache: Cache, module: Module, calls: Sequence[Call]) -> str:
+def _key(cache: Cache, module: Module, calls: Sequence[FunctionCall]) -> str:
     from daggerw_engine.files.patterns import Filter
     from daggerw_engine.keys import key_of
 
