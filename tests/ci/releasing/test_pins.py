@@ -100,7 +100,7 @@ async def test_an_image_is_looked_up_at_its_own_registry(
     monkeypatch.setattr(pins, "connect", refuse)
     with pytest.raises(RegistryUnreachable) as raised:
         await pins.find_moved([f"{image}@{OLD}"])
-    assert tuple(json.loads(str(raised.value))) == expected
+    assert tuple(json.loads(raised.value.problem)) == expected
 
 
 @dataclass
