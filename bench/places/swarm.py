@@ -20,7 +20,7 @@ from net.retry_policy import Retrying
 from oci.reference import Release
 from tests.ci.conftest import serving_registry
 from tests.host.swarm_image import archive, layer, publish, python_tree
-from tests.host.swarm_node import HOST, Node, swarm_nodes
+from tests.host.swarm_node import REGISTRY, REGISTRY_NAMESPACE, Node, swarm_nodes
 
 _PORT, _SERVED = 9000, 8080
 
@@ -74,7 +74,7 @@ def swarm(folder: Path) -> Iterator[Place]:
     (folder / "addresses").write_text("")
     with ExitStack() as stack:
         nodes = stack.enter_context(swarm_nodes(folder / "swarm", 2, filters=True))
-        url = stack.enter_context(serving_registry("docker-registry", folder, HOST))
+        url = stack.enter_context(serving_registry("docker-registry", folder, REGISTRY, REGISTRY_NAMESPACE))
         (folder / "addresses").write_text("\n".join(f"{node.address}:{_SERVED}" for node in nodes))
         balancing = ("bench/places/balancer.py", str(_PORT), "--next", str(folder / "addresses"))
         stack.enter_context(started(*balancing, environment=os.environ))

@@ -191,10 +191,10 @@ def test_the_card_is_all_there(ready: Page, service: Server) -> None:
 
 
 def test_plots_take_the_page_s_colours(ready: Page) -> None:
-    ready.wait_until("document.querySelectorAll('figure svg').length === 2")
-    titles = ready.run("[...document.querySelectorAll('figure strong')].map(each => each.textContent)")
+    ready.wait_until("document.querySelectorAll('#plots figure svg').length === 2")
+    titles = ready.run("[...document.querySelectorAll('#plots figure strong')].map(each => each.textContent)")
     assert titles == ["ROC curve", "Calibration"]
-    axis = "getComputedStyle(document.querySelector('figure path')).stroke"
+    axis = "getComputedStyle(document.querySelector('#plots figure path')).stroke"
     light = ready.run(axis)
     ready.media(prefers_color_scheme="dark")
     assert ready.run(axis) == ready.run("getComputedStyle(document.body).color") != light
@@ -203,7 +203,7 @@ def test_plots_take_the_page_s_colours(ready: Page) -> None:
 def test_plots_that_were_not_made_are_left_out(page: Page, tmp_path: Path) -> None:
     with run_service(write_model(tmp_path)) as server:
         load(page, server)
-        page.wait_until("!document.querySelector('figure')")
+        page.wait_until("!document.querySelector('#plots figure')")
         statuses = {
             each["response"]["url"].rpartition("/")[2]: each["response"]["status"]
             for each in page.events_of("Network.responseReceived")
@@ -212,7 +212,7 @@ def test_plots_that_were_not_made_are_left_out(page: Page, tmp_path: Path) -> No
 
 
 def test_it_sends_requests_only_to_its_service(ready: Page, service: Server) -> None:
-    ready.wait_until("document.querySelectorAll('figure svg').length === 2")
+    ready.wait_until("document.querySelectorAll('#plots figure svg').length === 2")
     addresses = [each["request"]["url"] for each in ready.events_of("Network.requestWillBeSent")]
     assert len(addresses) > 8
     assert {address for address in addresses if not address.startswith(f"{BASE}:{service.port}/")} == set()

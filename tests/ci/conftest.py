@@ -31,7 +31,7 @@ CONFIG = """
 version: 0.1
 log: {level: info, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: %s}}
-http: {addr: "%s:0"}
+http: {addr: "%s:0"%s}
 """
 
 
@@ -65,15 +65,27 @@ async def repository(registry_url: str) -> AsyncIterator[Repository]:
 
 
 @contextmanager
-def serving_registry(program: str, folder: Path, host: str = "127.0.0.1") -> Iterator[str]:
-    """Run a distribution registry that keeps its images in a folder, and yield its address."""
-    (folder / "config.yml").write_text(CONFIG % (folder / "images", host))
+def serving_registry(
+    program: str,
+    folder: Path,
+    host: str = "127.0.0.1",
+    namespace: str = "",
+    certificate: Path | None = None,
+) -> Iterator[str]:
+    """Run a distribution registry that keeps its images in a folder, and yield its address.
+
+    With the name of a network namespace it runs inside of that; with a file of a key and its certificate it
+    speaks TLS.
+    """
+    tls = f", tls: {{certificate: {certificate}, key: {certificate}}}" if certificate else ""
+    (folder / "config.yml").write_text(CONFIG % (folder / "images", host, tls))
+    inside = ["ip", "netns", "exec", namespace] if namespace else []
     with subprocess.Popen(
-        [program, "serve", str(folder / "config.yml")], stderr=subprocess.PIPE, text=True
+        [*inside, program, "serve", str(folder / "config.yml")], stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr
         try:
-            yield f"http://{_address(process.stderr)}"
+            yield f"{'https' if certificate else 'http'}://{_address(process.stderr)}"
         finally:
             process.terminate()
 

@@ -78,7 +78,7 @@ def serve(folder: Path) -> Iterator[Site]:
     """Serve the site from below a folder while the block runs."""
     served, certificate = folder / "site", folder / "site.pem"
     served.mkdir()
-    _certify(certificate)
+    certify(certificate, x509.DNSName(HOST))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(served))) as server:
@@ -99,17 +99,17 @@ class Quiet(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-def _certify(path: Path) -> None:
-    """Write a key and a self-signed certificate for the site's name."""
+def certify(path: Path, host: x509.GeneralName) -> None:
+    """Write a key and a self-signed certificate for a host's name or address."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, str(host.value))])
     now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([host]), critical=False)
         .sign(key, hashes.SHA256())
     )
     secret = key.private_bytes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ import httpx
 from engine_process import children, until
 
 # For documentation (RFC 5737): unused on any network.
-HOST, NODE = "198.51.100.1", "198.51.100.2"
+HOST, NODE, REGISTRY = "198.51.100.1", "198.51.100.2", "198.51.100.254"
 BRIDGE = "swarm0"
+# A machine of its own: the engine blocks the host's addresses, also for a pipeline that pulls.
+REGISTRY_NAMESPACE = f"swarm-registry-{os.getpid()}"
 PATIENCE = 60.0
 DAEMON = """
 ip link set lo up
@@ -24,7 +27,7 @@ until ip link show eth0 >/dev/null 2>&1; do sleep 0.05; done
 ip address add {node}/24 dev eth0
 ip link set eth0 up
 exec dockerd --data-root {folder}/data --exec-root {folder}/exec --pidfile {folder}/pid --log-level warn \
-    --host unix://{folder}/docker.sock --insecure-registry {host}/32 --iptables={filters}
+    --host unix://{folder}/docker.sock --insecure-registry {registry}/32 --iptables={filters}
 """
 SERVICE = Path(__file__).with_name("swarm_service.py")
 
@@ -62,9 +65,26 @@ def swarm_nodes(folder: Path, number: int, *, filters: bool = False) -> Iterator
         _ip("link", "add", BRIDGE, "type", "bridge")
         _ip("address", "add", f"{HOST}/24", "dev", BRIDGE)
         _ip("link", "set", BRIDGE, "up")
+        stack.enter_context(_registry_machine())
         nodes = [stack.enter_context(_daemon(folder / str(each), each, filters)) for each in range(number)]
         _join(nodes)
         yield nodes
+
+
+@contextmanager
+def _registry_machine() -> Iterator[None]:
+    """Have the namespace in which a registry can run, while the block runs."""
+    name, link = REGISTRY_NAMESPACE, f"{BRIDGE}.registry"[:15]
+    _ip("netns", "add", name)
+    try:
+        _ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name)
+        _ip("link", "set", link, "master", BRIDGE, "up")
+        _ip("-n", name, "address", "add", f"{REGISTRY}/24", "dev", "eth0")
+        _ip("-n", name, "link", "set", "eth0", "up")
+        yield
+        _ip("link", "delete", link)  # a socket may keep the namespace for a while
+    finally:
+        _ip("netns", "delete", name)
 
 
 @contextmanager
@@ -72,7 +92,7 @@ def _daemon(folder: Path, number: int, filters: bool) -> Iterator[Node]:
     """Run a daemon while the block runs."""
     folder.mkdir()
     address = f"198.51.100.{number + 2}"
-    script = DAEMON.format(folder=folder, host=HOST, node=address, filters=str(filters).lower())
+    script = DAEMON.format(folder=folder, registry=REGISTRY, node=address, filters=str(filters).lower())
     namespaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     words = ["unshare", *namespaces, "sh", "-ec", script]
     link = f"{BRIDGE}.{number}"

@@ -20,7 +20,7 @@ from tests.ci.conftest import serving_registry
 from tests.ci.deploying.targets import test_conformance as conformance
 from tests.ci.deploying.targets.labs import worker
 from tests.host import test_swarm
-from tests.host.swarm_node import HOST, Node, swarm_nodes
+from tests.host.swarm_node import REGISTRY, REGISTRY_NAMESPACE, Node, swarm_nodes
 from tests.host.test_swarm import CANDIDATE_PORT, PORT, SwarmLab
 
 pytestmark = [
@@ -54,7 +54,9 @@ def lab(
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("Debian's docker-registry is not installed")
-    with serving_registry(program, tmp_path_factory.mktemp("registry"), HOST) as address:
+    with serving_registry(
+        program, tmp_path_factory.mktemp("registry"), REGISTRY, REGISTRY_NAMESPACE
+    ) as address:
         yield SwarmLab(nodes[0], address, base, tmp_path, TWO)
         with nodes[0].client() as client:
             for service in client.get("/services").json():
