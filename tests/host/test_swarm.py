@@ -215,22 +215,36 @@ async def test_the_pipeline_deploys_what_it_verified_through_the_socket_that_it_
     system, trusted = Path(os.environ.get("SSL_CERT_FILE") or BUNDLE), tmp_path / "trusted.pem"
     trusted.write_bytes(system.read_bytes() + certificate.read_bytes())
     environment = {**wrapper_environment, "SSL_CERT_FILE": str(trusted)}
-    of_swarm = ("--environment=nodes", f"--docker=unix://{lab.node.socket}")
+    clone = clone_for_one_node(tmp_path)
+    on_node = ("--environment=nodes", f"--docker=unix://{lab.node.socket}")
     with serving_registry(program, tmp_path, REGISTRY, REGISTRY_NAMESPACE, certificate) as url:
-        where = f"--registry={url.removeprefix('https://')}/models"
+        remote = (f"--registry={url.removeprefix('https://')}/models", "--allow-stand-in")
         named = [
-            call(environment, "publish", f"--tag={tag}", where, "--allow-stand-in")
+            call(environment, "publish", f"--tag={tag}", *remote, folder=clone)
             for tag in ("v1.0.0", "v1.1.0")
         ]
         assert [each.returncode for each in named] == [0, 0], "".join(each.stderr for each in named)
         first, second = (each.stdout.strip() for each in named)
         for release in (first, second):
-            deployed = call(environment, "deploy", f"--image={release}", *of_swarm)
+            deployed = call(environment, "deploy", f"--image={release}", *on_node, folder=clone)
             assert deployed.stdout.endswith(f"live: {release}\n"), deployed.stderr
-        history = call(environment, "history", *of_swarm)
+        history = call(environment, "history", *on_node, folder=clone)
         assert history.stdout.startswith(f"Swarm milestone2\n  100 % {second}\n"), history.stderr
-        rollback = call(environment, "rollback", *of_swarm)
+        rollback = call(environment, "rollback", *on_node, folder=clone)
         assert rollback.stdout.endswith(f"live: {first}\n"), rollback.stderr
+
+
+def clone_for_one_node(folder: Path) -> Path:
+    """Return a clone in which the environment of the swarm has one node."""
+    clone = folder / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    file = clone / "deploy/environments.toml"
+    before, nodes, after = file.read_text().partition("[nodes]\n")
+    after = after.replace("replicas = 2", "replicas = 1", 1).replace('"start-first"', '"stop-first"', 1)
+    file.write_text(before + nodes + after)
+    author = ["-c", "user.name=test", "-c", "user.email=test@example.test"]
+    subprocess.run(["git", *author, "commit", "-qam", "Deploy to one node"], cwd=clone, check=True)
+    return clone
 
 
 async def test_the_projects_own_image_needs_nothing_that_the_stack_does_not_give_it(
@@ -258,11 +272,11 @@ async def test_the_projects_own_image_needs_nothing_that_the_stack_does_not_give
         assert [http.get(path).status_code for path in ("/", "/docs", "/readyz")] == [200, 200, 200]
 
 
-def call(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    """Call a function of the pipeline."""
+def call(environment: dict[str, str], *words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Call a function of the pipeline, of this clone or of another one."""
     return subprocess.run(
-        [str(ROOT / "daggerw"), "call", *words],
-        cwd=ROOT,
+        [str(folder / "daggerw"), "call", *words],
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
