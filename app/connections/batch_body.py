@@ -98,8 +98,9 @@ def slices(body: bytes, count: int, native: NativeRows | None = None) -> Iterato
     start, last = _start(body), body.rfind(b"]")
     if start is None or not _end(body, last):
         raise NotInSlices
-    at, most = start.end(), max(1, NATIVE_NUMBERS // count)
-    while True:
+    at: int | None = start.end()
+    most = max(1, NATIVE_NUMBERS // count)
+    while at is not None:
         rows: Rows = ()
         if native:
             rows, cut = native.read(body, at, most)
@@ -107,12 +108,17 @@ def slices(body: bytes, count: int, native: NativeRows | None = None) -> Iterato
             cut = (body.find(b"]", at + SLICE_BYTES, last) + 1) or last
             rows = _read_slice(b"[%b]" % body[at:cut], count)
         yield rows
-        if cut == last:
-            return
-        comma = _comma(body, cut, last)
-        if comma is None:
-            raise NotInSlices
-        at = comma.end()
+        at = _next_start(body, cut, last)
+
+
+def _next_start(body: bytes, cut: int, last: int) -> int | None:
+    """Return where the rows behind a slice start, None behind the last one; raises NotInSlices."""
+    if cut == last:
+        return None
+    comma = _comma(body, cut, last)
+    if comma is None:
+        raise NotInSlices
+    return comma.end()
 
 
 def _read_slice(text: bytes, count: int) -> list[list[float]]:
@@ -149,17 +155,12 @@ def mixed_slices(body: bytes, reader: RowReader) -> Iterator[Rows]:
     start, last = _start(body), body.rfind(b"]")
     if start is None or not _end(body, last) or b"\\" in body:
         raise NotInSlices
-    at = start.end()
-    mark = b"}" if _object(body, at) else b"]"
-    while True:
+    at: int | None = start.end()
+    mark = b"}" if _object(body, start.end()) else b"]"
+    while at is not None:
         cut = (body.find(mark, at + SLICE_BYTES, last) + 1) or last
         yield _read_mixed_slice(b"[%b]" % body[at:cut], reader)
-        if cut == last:
-            return
-        comma = _comma(body, cut, last)
-        if comma is None:
-            raise NotInSlices
-        at = comma.end()
+        at = _next_start(body, cut, last)
 
 
 def _read_mixed_slice(text: bytes, reader: RowReader) -> list[Row]:

@@ -16,7 +16,7 @@ from pathlib import Path
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def connected(file: Path, *, next_one: bool) -> Streams | None:
+async def connect_to_node(file: Path, *, next_one: bool) -> Streams | None:
     """Return a connection to one of the addresses, None when it is refused."""
     addresses = file.read_text().split()
     random.shuffle(addresses)
@@ -40,7 +40,7 @@ async def main(port: int, file: Path, *, next_one: bool) -> None:
     """Serve until killed."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner = await connected(file, next_one=next_one)
+        inner = await connect_to_node(file, next_one=next_one)
         if inner is None:
             return writer.transport.abort()
         await asyncio.gather(carry(reader, inner[1]), carry(inner[0], writer))

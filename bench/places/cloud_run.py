@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.places.place import ROOT, Place, started, train_model
+from bench.places.place import ROOT, Place, run_program, train_model
 from deploying.rollout.target import Address, Target
 from deploying.targets.cloud_run import CloudRun, Settings
 from fakecloud import addresses
@@ -95,7 +95,7 @@ class CloudRunPlace:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
         environment = {**os.environ, "PORT": port, "MODEL_VERSION": version, "MODEL_DIR": str(self.model)}
-        self.stack.enter_context(started("-m", "app", environment=environment))
+        self.stack.enter_context(run_program("-m", "app", environment=environment))
         return f"http://127.0.0.1:{port}"
 
 
@@ -111,7 +111,7 @@ def cloud_run(folder: Path) -> Iterator[Place]:
         words = ["-m", "fakecloud", "--host", "127.0.0.1", "--port", "0", "--registry-url", registry_url]
         words += ["--request-token-file", f"{folder}/ticket", "--control-key-file", f"{folder}/key"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "ci")}
-        process = stack.enter_context(started(*words, environment=environment, stdout=subprocess.PIPE))
+        process = stack.enter_context(run_program(*words, environment=environment, stdout=subprocess.PIPE))
         assert process.stdout
         base = process.stdout.readline().decode().rpartition(" ")[2].strip()
         world = with_deployers(usual_world(ticket, control_key=key))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.places.place import ROOT, Place, started, train_model
+from bench.places.place import ROOT, Place, run_program, train_model
 from deploying.rollout.target import Address, Target
 from net.retry_policy import Retrying
 from oci.reference import Release
@@ -86,5 +86,5 @@ def kubernetes(folder: Path) -> Iterator[Place]:
         stack.callback(following.join)
         stack.callback(over.set)
         words = ("bench/places/balancer.py", str(_PORT), str(folder / "endpoints"))
-        stack.enter_context(started(*words, environment=os.environ))
+        stack.enter_context(run_program(*words, environment=os.environ))
         yield place

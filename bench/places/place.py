@@ -40,7 +40,7 @@ def train_model(folder: Path) -> Path:
 
 
 @contextmanager
-def started(
+def run_program(
     *words: str, environment: Mapping[str, str], stdout: int = subprocess.DEVNULL
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program of this project while the block runs."""

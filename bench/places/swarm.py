@@ -12,10 +12,10 @@ from pathlib import Path
 
 import httpx
 
-from bench.places.place import ROOT, Place, started, train_model
+from bench.places.place import ROOT, Place, run_program, train_model
 from deploying.rollout.target import Address, Target
 from deploying.targets.api_client import Api
-from deploying.targets.swarm import Settings, Swarm, changed, template
+from deploying.targets.swarm import Settings, Swarm, is_conflict, template
 from net.retry_policy import Retrying
 from oci.reference import Release
 from tests.ci.conftest import serving_registry
@@ -45,7 +45,7 @@ class SwarmPlace:
             httpx.AsyncClient(timeout=30, trust_env=False) as http,
             httpx.AsyncClient(timeout=30, transport=docker) as socket,
         ):
-            api = Api("Docker", "http://docker", Retrying(socket), changed=changed)
+            api = Api("Docker", "http://docker", Retrying(socket), means_conflict=is_conflict)
             yield Swarm(settings, service, api, http), Retrying(http)
 
     async def publish(self, tag: str) -> Release:
@@ -77,5 +77,5 @@ def swarm(folder: Path) -> Iterator[Place]:
         url = stack.enter_context(serving_registry("docker-registry", folder, REGISTRY, REGISTRY_NAMESPACE))
         (folder / "addresses").write_text("\n".join(f"{node.address}:{_SERVED}" for node in nodes))
         balancing = ("bench/places/balancer.py", str(_PORT), "--next", str(folder / "addresses"))
-        stack.enter_context(started(*balancing, environment=os.environ))
+        stack.enter_context(run_program(*balancing, environment=os.environ))
         yield SwarmPlace(nodes, url, [base, own], folder, model)

@@ -1,6 +1,6 @@
 """Attribute mapping of the workload identity provider, and the workflow that may use it."""
 
-# Numeric ids outlive renames, and nobody can register them anew. The subject stays below Google's 127 bytes
+# Numeric ids outlive renames, and can't be registered again. The subject stays below Google's 127 bytes
 # however long the names of owner and repository are, and leads from an audit log to the run.
 MAPPING = {
     "google.subject": "assertion.repository_id + ':' + assertion.run_id",

@@ -78,7 +78,7 @@ RESOURCE_SIGNALS = (
         "no password",
         r"Unauthenticated request|fetch anonymous token: unexpected status: 40[13]"
         r"|don't have the needed permissions to perform this operation, and you may have invalid credentials",
-        "the registry was sent no access token: an empty password counts as nobody",
+        "the registry was sent no access token: an empty password counts as anonymous",
         "dagger call doctor --tag=… --registry=… --workload-identity-provider=… # says which step fails",
         covers=("no right to push", "permission"),
     ),
@@ -146,7 +146,7 @@ RESOURCE_SIGNALS = (
     Signal(
         "no right to set up",
         r"iam\.workloadIdentityPool\w*\.\w+'? denied",
-        "the set-up script is run by somebody who may not create pools",
+        "the account that runs the set-up script may not create pools",
         "gcloud projects add-iam-policy-binding {project} --role=roles/iam.workloadIdentityPoolAdmin "
         "--member=user:YOU",
         (),

@@ -115,7 +115,7 @@ class Alerts:
         try:
             await self.alertmanager.post(alerts)
         except NotAlerted as error:
-            self.tell(f"nobody was alerted: {error.message}")
+            self.tell(f"no alert was sent: {error.message}")
 
 
 def alert_failure(what: str, place: Place, error: Exception, now: datetime) -> Alert:

@@ -105,7 +105,7 @@ class Reach:
         try:
             address = await relay.endpoint(port=_RELAY_PORT, scheme="http")
             async with patient() as client:
-                api = Api("Docker", address, client, _mint_of(key), swarm.changed)
+                api = Api("Docker", address, client, _mint_of(key), swarm.is_conflict)
                 yield swarm.Swarm(settings, service, api, client.http), client
         finally:
             await relay.stop()

@@ -110,11 +110,11 @@ def application(
         *Sigstore.of(world.issuer, github.ring, ledger.clock.google).routes,
         *RegistryHost(world, ledger, relay, TokenEndpoint(world, ledger)).routes,
     ]
-    app = Starlette(routes=routes, exception_handlers={Refusal: refused}, lifespan=lifespan)
+    app = Starlette(routes=routes, exception_handlers={Refusal: respond_to_refusal}, lifespan=lifespan)
     return Gate(app, serving, ledger.clock, Faults.of(faults))
 
 
-async def refused(request: Request, refusal: Exception) -> Response:
+async def respond_to_refusal(request: Request, refusal: Exception) -> Response:
     """Respond with a refusal."""
     assert isinstance(refusal, Refusal)
     log.info("refused: %s", refusal)

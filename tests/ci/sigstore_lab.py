@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from fakecloud import connection_faults
-from fakecloud.fake_app import refused
+from fakecloud.fake_app import respond_to_refusal
 from fakecloud.identity.github import GitHub
 from fakecloud.sigstore.sigstore_services import Sigstore, signing_config
 from fakecloud.state.fixtures import Job, usual_world
@@ -83,7 +83,7 @@ def sigstore_lab(now: Callable[[], float] = time.time, **parts: Any) -> Iterator
     world = usual_world("the-request-token", JOB)
     github = GitHub(world, Clock())
     sigstore = replace(Sigstore.of(world.issuer, github.ring, now), **parts)
-    app = Starlette(routes=sigstore.routes, exception_handlers={Refusal: refused})
+    app = Starlette(routes=sigstore.routes, exception_handlers={Refusal: respond_to_refusal})
     with serve(app) as address:
         yield Lab(sigstore, github, address)
 

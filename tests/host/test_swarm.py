@@ -25,7 +25,7 @@ from cryptography import x509
 from daggerw_engine.run.trust import BUNDLE
 from deploying.rollout.target import Target
 from deploying.targets.api_client import Api
-from deploying.targets.swarm import Settings, Swarm, changed, template
+from deploying.targets.swarm import Settings, Swarm, is_conflict, template
 from engine_process import children, until, words_of
 from errors import RolledBack
 from net.retry_policy import Retrying
@@ -104,7 +104,7 @@ class SwarmLab:
 
     def target(self, client: Retrying) -> Target:
         """Return the driver."""
-        api = Api("Docker", "http://docker", client, changed=changed)
+        api = Api("Docker", "http://docker", client, means_conflict=is_conflict)
         service = template((ROOT / "deploy/swarm/service.yaml").read_text())
         return Swarm(self.settings, service, api, client.http)
 

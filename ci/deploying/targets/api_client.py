@@ -14,20 +14,20 @@ from net.tokens import Token
 Mint = Callable[[], Awaitable[Token]]
 
 
-def conflict(answer: httpx.Response) -> bool:
-    """Return whether an answer says that somebody was faster."""
+def is_conflict(answer: httpx.Response) -> bool:
+    """Return whether a response refuses a write because the object has changed."""
     return answer.status_code == httpx.codes.CONFLICT
 
 
 @dataclass(frozen=True)
 class Api:
-    """One API at a base address; `changed` knows the refusals that mean that somebody was faster."""
+    """One API at a base address; `means_conflict` detects responses to a write of an old version."""
 
     name: str
     base: str
     client: Retrying
     mint: Mint | None = None
-    changed: Callable[[httpx.Response], bool] = conflict
+    means_conflict: Callable[[httpx.Response], bool] = is_conflict
 
     async def call(self, method: str, path: str, **sent: Any) -> dict[str, Any]:
         """Return the object that answers a request, given as httpx takes it.
@@ -59,4 +59,4 @@ class Api:
         if answer.is_success or answer.status_code in allowed:
             return answer
         problem = f"{self.name}: {method} {path} answered {describe_response(answer, token)}"
-        raise (TargetChanged if self.changed(answer) else TargetError)(problem)
+        raise (TargetChanged if self.means_conflict(answer) else TargetError)(problem)

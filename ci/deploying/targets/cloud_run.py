@@ -68,7 +68,7 @@ class CloudRun:
 
     @classmethod
     def of(cls, settings: Settings, federation: Federation, client: Retrying) -> Self:
-        """Return a service that is asked as somebody; what is private lets in a service account only."""
+        """Return the target, used with an identity; a private service accepts only a service account."""
         endpoints, mint = federation.identity.endpoints, federation.access_token
         monitoring = Monitoring(Api("monitoring", endpoints.monitoring, client, mint))
         return cls(
@@ -99,7 +99,9 @@ class CloudRun:
         if service is None:
             return Seen()
         listed = service.get("traffic", [])
-        settled = traffic_split.settled(listed, service.get("latestReadyRevision", "").rpartition("/")[2])
+        settled = traffic_split.fix_revisions(
+            listed, service.get("latestReadyRevision", "").rpartition("/")[2]
+        )
         addresses = {each.get("tag"): each.get("uri") for each in service.get("trafficStatuses", [])}
         let_in, own = self.let_in(service.get("uri", "")), addresses.get(traffic_split.CANDIDATE)
         return Seen(
@@ -117,32 +119,32 @@ class CloudRun:
         revision = self._revision(release)
         body = {
             "annotations": {KEY: journal.text()},
-            "template": {"revision": revision, **self._marked(release)},
-            "traffic": [traffic_split.named(revision, 100, traffic_split.CANDIDATE)],
+            "template": {"revision": revision, **self._template_with_marks(release)},
+            "traffic": [traffic_split.revision_entry(revision, 100, traffic_split.CANDIDATE)],
         }
         parent, _, name = self.settings.path.rpartition("/")
         # Whether the revision has started is for `stage` to say.
-        await self._ended(await self.api.call("POST", parent, params={"serviceId": name}, json=body))
+        await self._wait(await self.api.call("POST", parent, params={"serviceId": name}, json=body))
 
     async def record(self, seen: Seen, journal: Journal) -> None:
         """Write the annotation."""
         kept = seen.raw.get("annotations", {})
         # What it ends with is about the revisions, not about this.
-        await self._ended(await self._begun(seen, annotations={**kept, KEY: journal.text()}))
+        await self._wait(await self._begin(seen, annotations={**kept, KEY: journal.text()}))
 
     async def stage(self, seen: Seen, release: Release) -> None:
         """Make the release's revision, tagged and without traffic unless it is the only one."""
-        revision, settled = await self._staged(seen, release), json.loads(seen.snapshot)
-        first = [traffic_split.named(revision, 100, traffic_split.CANDIDATE)]
+        revision, settled = await self._choose_revision(seen, release), json.loads(seen.snapshot)
+        first = [traffic_split.revision_entry(revision, 100, traffic_split.CANDIDATE)]
         others = set(traffic_split.shares(settled)) - {revision}
-        operation = await self._begun(
+        operation = await self._begin(
             seen,
-            template={"revision": revision, **self._marked(release)},
-            traffic=[*settled, traffic_split.named(revision, 0, traffic_split.CANDIDATE)]
+            template={"revision": revision, **self._template_with_marks(release)},
+            traffic=[*settled, traffic_split.revision_entry(revision, 0, traffic_split.CANDIDATE)]
             if others
             else first,
         )
-        self._check(await self._ended(operation))
+        self._check(await self._wait(operation))
 
     async def shift(self, seen: Seen, release: Release, snapshot: str, percent: int) -> None:
         """Write the list in which the candidate has its part."""
@@ -150,7 +152,7 @@ class CloudRun:
         await self._route(seen, traffic_split.split(before, self._candidate(seen), percent))
 
     async def tidy(self, seen: Seen, release: Release) -> None:
-        """Take the candidate's address away; a tag of somebody else's stays."""
+        """Remove the candidate's address; other tags stay."""
         await self._route(seen, json.loads(seen.snapshot))
 
     async def restore(self, seen: Seen, snapshot: str) -> None:
@@ -159,7 +161,7 @@ class CloudRun:
             await self._route(seen, json.loads(snapshot))
             return
         gone = await self.api.remove(self.settings.path, params={"etag": seen.version})
-        self._check(await self._ended(gone or {"done": True}))
+        self._check(await self._wait(gone or {"done": True}))
 
     async def observe(self, seen: Seen, since: datetime) -> Observed:
         """Return what Cloud Monitoring has of each revision."""
@@ -188,7 +190,7 @@ class CloudRun:
         end = f"-{self.fingerprint(release)}" + (f"-{number}" if number > 1 else "")
         return f"{self.settings.service}-{version}"[: _LONGEST_NAME - len(end)].rstrip("-") + end
 
-    async def _staged(self, seen: Seen, release: Release) -> str:
+    async def _choose_revision(self, seen: Seen, release: Release) -> str:
         """Return the release's revision: the candidate, one that has not failed, or a name that is free."""
         own = traffic_split.candidate(seen.raw.get("traffic", []))
         names = [self._revision(release, number) for number in range(1, _NAMES + 1)]
@@ -220,19 +222,19 @@ class CloudRun:
         image = self.settings.collector
         return [{"name": "collector", "image": image}] if image else []
 
-    def _marked(self, release: Release) -> dict[str, Any]:
+    def _template_with_marks(self, release: Release) -> dict[str, Any]:
         marks = {RELEASE: str(release), FINGERPRINT: self.fingerprint(release)}
         return {**self._template(release), "annotations": marks}
 
     async def _route(self, seen: Seen, listed: list[dict[str, Any]]) -> None:
         """Let a traffic list be so; where it is, it matters not that the latest revision once failed."""
-        ended = await self._ended(await self._begun(seen, traffic=listed))
+        ended = await self._wait(await self._begin(seen, traffic=listed))
         if "error" in ended:
             service = await self.api.find(self.settings.path) or {}
             if not traffic_split.same(listed, service.get("trafficStatuses", [])):
                 self._check(ended)
 
-    async def _begun(self, seen: Seen, **changed: Any) -> Mapping[str, Any]:
+    async def _begin(self, seen: Seen, **changed: Any) -> Mapping[str, Any]:
         """Change the named fields of what was seen, and return the operation."""
         name = f"{self.settings.parent}/services/{self.settings.service}"
         body = {"name": name, "etag": seen.version, **changed}
@@ -243,7 +245,7 @@ class CloudRun:
         if error := ended.get("error"):
             raise NotStarted(f"{self.name}: {error.get('message', error)}")
 
-    async def _ended(self, operation: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _wait(self, operation: Mapping[str, Any]) -> Mapping[str, Any]:
         until = time.monotonic() + self.settings.deadline
         while not operation.get("done"):
             if time.monotonic() > until:

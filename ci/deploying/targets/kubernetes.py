@@ -103,7 +103,7 @@ class Kubernetes:
         )
 
     async def create(self, release: Release, journal: Journal) -> None:
-        """Make the Deployment without replicas. Who is faster at this is told by the journal's lock."""
+        """Create the Deployment without replicas; of two that do so, the journal's lock refuses one."""
         if (await self.look()).version:
             raise TargetChanged(f"{self.name}: it is there by now")
         made = self.manifests.deployment(self.settings.name, release, 0)
@@ -111,7 +111,7 @@ class Kubernetes:
         await self._apply(made)
 
     async def record(self, seen: Seen, journal: Journal) -> None:
-        """Write the annotation, as somebody else than who applies: what is not applied again would go."""
+        """Write the annotation as another field manager: otherwise the next apply would remove it."""
         marked = {"resourceVersion": seen.version, "annotations": {KEY: journal.text()}}
         await self._send(
             self._path("Deployment", self.settings.name),
@@ -122,7 +122,7 @@ class Kubernetes:
 
     async def stage(self, seen: Seen, release: Release) -> None:
         """Start one instance beside the others, without traffic."""
-        await self._apply(self.manifests.called("Service", self._candidate, INSTANCE))
+        await self._apply(self.manifests.make("Service", self._candidate, INSTANCE))
         await self._start_candidates(release, 1, self._candidate)
 
     async def shift(self, seen: Seen, release: Release, snapshot: str, percent: int) -> None:
@@ -131,7 +131,7 @@ class Kubernetes:
             running = json.loads(snapshot)["replicas"]
             return await self._start_candidates(release, _candidates(percent, running), self.settings.name)
         for kind in ("Service", "PodDisruptionBudget"):
-            await self._apply(self.manifests.called(kind, self.settings.name))
+            await self._apply(self.manifests.make(kind, self.settings.name))
         made = self.manifests.deployment(self.settings.name, release, self.settings.replicas)
         await self._apply(made, seen.version)
         await self._rolled_out(self.settings.name, _progress(seen.raw))
@@ -145,7 +145,7 @@ class Kubernetes:
         await self._remove_candidate()
         if snapshot:
             before = json.loads(snapshot)
-            made = self.manifests.called("Deployment", self.settings.name)
+            made = self.manifests.make("Deployment", self.settings.name)
             made["spec"] |= {"replicas": before["replicas"], "template": before["template"]}
             if not _holds(seen.raw["spec"], before):
                 await self._apply(made, seen.version)
@@ -249,7 +249,7 @@ class Kubernetes:
             if _complete(found):
                 return
             late = time.monotonic() - started > found["spec"].get("progressDeadlineSeconds", 600) + _MARGIN
-            if late or _failed(found, before):
+            if late or _has_failed(found, before):
                 raise NotStarted(f"{self.name}: {name} does not start: {await self._reason(name)}")
             await anyio.sleep(self.pause)
 
@@ -308,7 +308,7 @@ def _progress(deployment: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((each for each in conditions if each["type"] == "Progressing"), None)
 
 
-def _failed(deployment: Object, before: Mapping[str, Any] | None) -> bool:
+def _has_failed(deployment: Object, before: Mapping[str, Any] | None) -> bool:
     if deployment.get("status", {}).get("observedGeneration") != deployment["metadata"]["generation"]:
         return False
     progress = _progress(deployment)

@@ -42,7 +42,7 @@ class Manifests:
             )
         return cls(objects)
 
-    def called(self, kind: str, name: str, label: str = NAME) -> Object:
+    def make(self, kind: str, name: str, label: str = NAME) -> Object:
         """Return an object of a kind with another name, by which a label of its pods says whose they are."""
         made = deepcopy(self.objects[kind])
         made["metadata"] |= {"name": name, "labels": {**made["metadata"].get("labels", {}), label: name}}
@@ -52,7 +52,7 @@ class Manifests:
 
     def deployment(self, name: str, release: Release, replicas: int) -> Object:
         """Return a release's Deployment."""
-        made = self.called("Deployment", name)
+        made = self.make("Deployment", name)
         marks = {FINGERPRINT: self.fingerprint(release, replicas)}
         return _running(made, release, replicas, {NAME: name}, marks)
 
@@ -62,7 +62,7 @@ class Manifests:
         Its pods then match the selector of the Deployment of that name, too. The controllers keep them apart
         by their owner: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/
         """
-        made = self.called("Deployment", name, INSTANCE)
+        made = self.make("Deployment", name, INSTANCE)
         return _running(made, release, replicas, {NAME: service, INSTANCE: name}, {})
 
     def fingerprint(self, release: Release, replicas: int) -> str:

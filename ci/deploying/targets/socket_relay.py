@@ -2,8 +2,8 @@
 
     python socket_relay.py SOCKET PORT KEY_FILE
 
-Module code cannot open a socket of the user's machine, but a container can have it mounted. Who may talk to
-Docker owns the machine, so that this lets in nobody else of the session's network. Standard library only: it
+Module code cannot open a socket of the user's machine, but a container can have it mounted. Access to
+Docker is control of the machine, so the relay accepts only requests with the key. Standard library only: it
 runs alone in a container.
 """
 
@@ -20,7 +20,7 @@ _REFUSED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close
 async def serve(socket: str, host: str, port: int, key: str) -> asyncio.Server:
     """Return a server that is listening; a connection shows the key in its first request."""
 
-    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             head = await reader.readuntil(b"\r\n\r\n")
             if shows(head, key):
@@ -28,9 +28,9 @@ async def serve(socket: str, host: str, port: int, key: str) -> asyncio.Server:
             else:
                 writer.write(_REFUSED)
                 await writer.drain()
-        await _closed(writer)
+        await _close(writer)
 
-    return await asyncio.start_server(accepted, host, port, limit=_HEAD)
+    return await asyncio.start_server(accept, host, port, limit=_HEAD)
 
 
 def shows(head: bytes, key: str) -> bool:
@@ -48,7 +48,7 @@ async def _relay(
     try:
         await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
     finally:
-        await _closed(there_writer)
+        await _close(there_writer)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -59,7 +59,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write_eof()
 
 
-async def _closed(writer: asyncio.StreamWriter) -> None:
+async def _close(writer: asyncio.StreamWriter) -> None:
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()

@@ -51,8 +51,8 @@ class Settings:
     deadline: int = 120  # seconds for an update
 
 
-def changed(answer: httpx.Response) -> bool:
-    """Return whether Docker says that somebody was faster: 409 for a name, 500 for a version."""
+def is_conflict(answer: httpx.Response) -> bool:
+    """Return whether Docker refuses a write as the service has changed: 409 for a name, 500 for a version."""
     return answer.status_code == httpx.codes.CONFLICT or "out of sequence" in answer.text
 
 
@@ -89,7 +89,7 @@ class Swarm:
 
     def shares(self, snapshot: str) -> tuple[int, ...]:
         """Return one instance's share, then all; all at once where no other instance is left beside it."""
-        kept = self._kept(_replicas(json.loads(snapshot)))
+        kept = self._count_kept(_replicas(json.loads(snapshot)))
         return (_percent(kept), *WHOLE) if kept else WHOLE
 
     def fingerprint(self, release: Release) -> str:
@@ -120,7 +120,7 @@ class Swarm:
 
     async def create(self, release: Release, journal: Journal) -> None:
         """Make the service without replicas."""
-        made = self._made(self.settings.name, release, 0, self.settings.port)
+        made = self._make_service(self.settings.name, release, 0, self.settings.port)
         await self.api.call("POST", "/services/create", json=_with(made, Labels={KEY: journal.text()}))
 
     async def record(self, seen: Seen, journal: Journal) -> None:
@@ -136,7 +136,7 @@ class Swarm:
         """Start the candidate on the service's own port, in the end update the service to the release."""
         spec = seen.raw["Spec"]
         if percent < 100:
-            kept = self._kept(_replicas(json.loads(snapshot)))
+            kept = self._count_kept(_replicas(json.loads(snapshot)))
             await self._scale(seen, spec, kept)
             return await self._start_candidate(release, self.settings.port)
         replicas = self.settings.replicas
@@ -144,7 +144,7 @@ class Swarm:
             await self.api.remove(f"/services/{self._candidate}")  # an update needs the spare node
         elif snapshot and self.shares(snapshot) != WHOLE:
             replicas = max(1, replicas - 1)  # the candidate keeps its node until it is removed
-        made = self._made(self.settings.name, release, replicas, self.settings.port)
+        made = self._make_service(self.settings.name, release, replicas, self.settings.port)
         await self._update(seen, _with(made, Labels=spec["Labels"]))
         await self._running(self.settings.name, made)
 
@@ -178,7 +178,7 @@ class Swarm:
                 found[role][task["ID"]] = await self._numbers(await self._node(task), _port(service["Spec"]))
         return found
 
-    def _made(self, name: str, release: Release, replicas: int, port: int) -> Object:
+    def _make_service(self, name: str, release: Release, replicas: int, port: int) -> Object:
         """Return the service of a release."""
         made = deepcopy(self.service)
         container = made["TaskTemplate"]["ContainerSpec"]
@@ -197,7 +197,7 @@ class Swarm:
         }
 
     async def _start_candidate(self, release: Release, port: int) -> None:
-        made = self._made(self._candidate, release, 1, port)
+        made = self._make_service(self._candidate, release, 1, port)
         made["TaskTemplate"]["RestartPolicy"] = {"Condition": "none"}  # who ends at once has failed
         there = await self.api.find(f"/services/{self._candidate}")
         if there is None or not _same(there["Spec"], made) or _port(there["Spec"]) != port:
@@ -205,7 +205,7 @@ class Swarm:
             await self.api.call("POST", "/services/create", json=made)
         await self._running(self._candidate, made)
 
-    def _kept(self, running: int) -> int:
+    def _count_kept(self, running: int) -> int:
         """Return how many of the running instances stay beside a candidate with a share of the traffic."""
         return running if self.settings.order == "start-first" else running - 1
 

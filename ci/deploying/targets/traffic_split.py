@@ -10,18 +10,18 @@ _LATEST = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
 Entry = Mapping[str, Any]
 
 
-def named(revision: str, percent: int, tag: str = "") -> dict[str, Any]:
+def revision_entry(revision: str, percent: int, tag: str = "") -> dict[str, Any]:
     """Return an entry for a revision; nothing is said where Google's JSON would say nothing."""
     entry: dict[str, Any] = {"type": _NAMED, "revision": revision}
     return entry | ({"percent": percent} if percent else {}) | ({"tag": tag} if tag else {})
 
 
-def settled(traffic: Sequence[Entry], latest: str) -> list[dict[str, Any]]:
+def fix_revisions(traffic: Sequence[Entry], latest: str) -> list[dict[str, Any]]:
     """Return a list in which nothing moves by itself, and no candidate; `latest` is the latest ready one."""
     listed = traffic or [{"type": _LATEST, "percent": 100}]
     kept = [entry for entry in listed if entry.get("tag") != CANDIDATE or entry.get("percent")]
     return [
-        named(
+        revision_entry(
             latest if entry.get("type") == _LATEST else entry["revision"],
             entry.get("percent", 0),
             "" if entry.get("tag") == CANDIDATE else entry.get("tag", ""),
@@ -58,15 +58,19 @@ def split(before: Sequence[Entry], revision: str, percent: int) -> list[dict[str
     """Return a list that gives the candidate its part and those before the rest, as they had it."""
     rest = {
         name: part
-        for name, part in _scaled(shares(before), 100 - percent).items()
+        for name, part in _scale(shares(before), 100 - percent).items()
         if part and name != revision
     }
-    tags = [named(entry["revision"], 0, entry["tag"]) for entry in before if entry.get("tag")]
+    tags = [revision_entry(entry["revision"], 0, entry["tag"]) for entry in before if entry.get("tag")]
     given = 100 - sum(rest.values())
-    return [*(named(name, part) for name, part in rest.items()), *tags, named(revision, given, CANDIDATE)]
+    return [
+        *(revision_entry(name, part) for name, part in rest.items()),
+        *tags,
+        revision_entry(revision, given, CANDIDATE),
+    ]
 
 
-def _scaled(parts: Mapping[str, int], whole: int) -> dict[str, int]:
+def _scale(parts: Mapping[str, int], whole: int) -> dict[str, int]:
     """Return whole numbers that sum up to `whole` and stand to each other as the parts do."""
     exact = {name: part * whole / sum(parts.values()) for name, part in parts.items()}
     scaled = {name: int(part) for name, part in exact.items()}

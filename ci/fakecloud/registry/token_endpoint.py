@@ -92,8 +92,8 @@ class TokenEndpoint:
         where = f'on resource "{target.resource}" (or it may not exist)'
         message = f'Permission "{permission}" denied {where}'
         if grant is None:
-            nobody = "Unauthenticated request. Unauthenticated requests do not have permission"
-            message = f'{nobody} "{permission}" {where}'
+            anonymous = "Unauthenticated request. Unauthenticated requests do not have permission"
+            message = f'{anonymous} "{permission}" {where}'
         raise RegistryRefusal(403, "DENIED", message)
 
     def location(self, request: Request) -> str:

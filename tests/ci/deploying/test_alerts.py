@@ -149,12 +149,12 @@ async def test_a_long_reason_is_cut() -> None:
 @pytest.mark.parametrize(
     ("outcome", "printed"),
     [
-        (_unreachable, "nobody was alerted: alertmanager: alertmanager.test: no answer to POST"),
-        (_garble, "nobody was alerted: alertmanager: Error -3 while decompressing"),
-        (lambda: httpx.Response(503), "nobody was alerted: alertmanager: /api/v2/alerts answered 503"),
+        (_unreachable, "no alert was sent: alertmanager: alertmanager.test: no answer to POST"),
+        (_garble, "no alert was sent: alertmanager: Error -3 while decompressing"),
+        (lambda: httpx.Response(503), "no alert was sent: alertmanager: /api/v2/alerts answered 503"),
         (
             lambda: httpx.Response(400, json="bad timestamp"),
-            'nobody was alerted: alertmanager: /api/v2/alerts answered 400 Bad Request: "bad timestamp"',
+            'no alert was sent: alertmanager: /api/v2/alerts answered 400 Bad Request: "bad timestamp"',
         ),
     ],
     ids=["unreachable", "garbled", "out of order", "refuses"],
@@ -238,4 +238,4 @@ async def test_an_alertmanager_that_is_not_there_keeps_nothing_from_being_deploy
     work, lab = operations(fleet, listener.about().alertmanager, listener.printed, monkeypatch)
     release = await lab.release("v1.0.0")
     assert await work.deploy("production", str(release)) == f"live: {release}"
-    assert any("nobody was alerted" in line for line in listener.printed)
+    assert any("no alert was sent" in line for line in listener.printed)

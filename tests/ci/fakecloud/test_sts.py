@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.applications import Starlette
 
-from fakecloud.fake_app import refused
+from fakecloud.fake_app import respond_to_refusal
 from fakecloud.identity.attribute_mapping import Evaluator
 from fakecloud.identity.github import GitHub
 from fakecloud.identity.sts import GRANT, TokenService
@@ -71,7 +71,7 @@ class Exchange:
     async def post(self, request: dict[str, str] | None = None, **sent: Any) -> httpx.Response:
         evaluator = Evaluator.of(self.world.provider)
         service = TokenService(self.world, self.ledger, self.github.ring, evaluator)
-        app = Starlette(routes=service.routes, exception_handlers={Refusal: refused})
+        app = Starlette(routes=service.routes, exception_handlers={Refusal: respond_to_refusal})
         sent = sent or {"data": request or self.request()}
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sts") as http:
             return await http.post("/v1/token", **sent)

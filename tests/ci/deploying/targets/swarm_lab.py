@@ -9,7 +9,7 @@ import httpx
 
 from deploying.rollout.target import Target
 from deploying.targets.api_client import Api
-from deploying.targets.swarm import Settings, Swarm, changed, template
+from deploying.targets.swarm import Settings, Swarm, is_conflict, template
 from net.retry_policy import Retrying
 from oci.reference import Release
 from tests.ci.deploying.targets.docker_fake import Swarm as Fake
@@ -37,7 +37,7 @@ class SwarmLab:
 
     def target(self, client: Retrying) -> Target:
         """Return the driver."""
-        api = Api("Docker", "http://docker", client, changed=changed)
+        api = Api("Docker", "http://docker", client, means_conflict=is_conflict)
         return Swarm(self.settings, template(SERVICE.read_text()), api, client.http, pause=0)
 
     def transport(self) -> httpx.AsyncBaseTransport:

@@ -109,7 +109,7 @@ async def test_traffic_that_was_set_by_hand_is_what_is_restored(google_lab: Clou
         target: Any = somebody.target
         seen = await target.look()
         latest = [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "percent": 100}]
-        await target._ended(await target._begun(seen, traffic=latest))
+        await target._wait(await target._begin(seen, traffic=latest))
         with pytest.raises(Exception, match=r"live: .*:v1\.0\.0@"):
             await somebody.deploy(bad)
         assert [each.get("revision") for each in (await target.look()).raw["traffic"]] == [
@@ -125,7 +125,7 @@ async def test_what_was_not_deployed_here_is_called_by_its_revision(google_lab: 
             "template": {"revision": f"{google_lab.settings.service}-by-hand", **target._template(release)}
         }
         path, _, name = google_lab.settings.path.rpartition("/")
-        await target._ended(await target.api.call("POST", path, params={"serviceId": name}, json=body))
+        await target._wait(await target.api.call("POST", path, params={"serviceId": name}, json=body))
         seen = await target.look()
         assert seen.live == f"{google_lab.settings.service}-by-hand"
         assert await somebody.deploy(release)
@@ -139,7 +139,7 @@ async def test_an_operation_that_is_never_done_is_given_up(
         assert isinstance(somebody.target, CloudRun)
         late = replace(somebody.target, settings=replace(google_lab.settings, deadline=-1))
         with pytest.raises(NotStarted, match="not done in -1 s: projects/"):
-            await late._ended({"name": "projects/p/locations/l/operations/o"})
+            await late._wait({"name": "projects/p/locations/l/operations/o"})
 
 
 async def test_a_release_that_fails_again_and_again_runs_out_of_names(

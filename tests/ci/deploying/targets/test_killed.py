@@ -62,7 +62,7 @@ async def _killed_at(lab: Lab, before: Work, work: Work, number: int, after: boo
         return dead.mortal.changes
 
 
-async def settled(lab: Lab, release: Release | None) -> None:
+async def settle(lab: Lab, release: Release | None) -> None:
     """Check that one release has all of the traffic and nothing is under way."""
     async with worker(lab) as somebody:
         seen = await somebody.target.look()
@@ -95,7 +95,7 @@ async def nothing(somebody: Worker) -> None:
 async def deployed_by_the_heir(release: Release, place: Lab, when: str) -> None:
     async with worker(place, "the heir", judged=False) as heir:
         await heir.deploy(release, takeover=True)
-    await settled(place, release)
+    await settle(place, release)
 
 
 async def test_who_deploys_again_goes_on(lab: Lab, first: Release, second: Release) -> None:
@@ -116,7 +116,7 @@ async def test_who_rolls_back_restores_what_was_before(lab: Lab, first: Release,
                 await heir.rollback()
             except NothingToRestore:
                 assert when.startswith("before 1 ")
-        await settled(place, first)
+        await settle(place, first)
 
     await killed(lab, deploying(first), deploying(second), check)
 
@@ -128,7 +128,7 @@ async def test_a_bad_release_is_undone_by_whoever_comes_next(lab: Lab, first: Re
         async with worker(place, "the heir") as heir:
             with pytest.raises(RolledBack, match=r"predicts 2\.0"):
                 await heir.deploy(bad, takeover=True)
-        await settled(place, first)
+        await settle(place, first)
 
     await killed(lab, deploying(first), deploying(bad), check, judged=True)
 
@@ -145,7 +145,7 @@ async def test_a_first_release_that_is_rolled_back_leaves_nothing(lab: Lab, firs
                 await heir.rollback()
             live = bool((await heir.target.look()).version)
         assert not live or whole
-        await settled(place, first if live else None)
+        await settle(place, first if live else None)
 
     await killed(lab, nothing, deploying(first), check)
 
@@ -160,7 +160,7 @@ async def test_a_rollback_that_was_killed_is_gone_on_with(lab: Lab, first: Relea
             seen = await heir.target.look()
             if seen.journal.attempt or seen.live == str(second):
                 assert await heir.rollback(takeover=True) == str(first)
-        await settled(place, first)
+        await settle(place, first)
 
     await killed(lab, both, lambda dead: dead.rollback(), check)
 
@@ -177,4 +177,4 @@ async def test_what_was_left_is_held_until_its_time_is_up(lab: Lab, first: Relea
             await heir.deploy(first)
         heir.deployment.now = lambda: datetime.now(UTC) + timedelta(seconds=901)
         assert await heir.deploy(first)
-    await settled(lab, first)
+    await settle(lab, first)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from deploying.rollout.target import Target
-from deploying.targets.swarm import Settings, changed, template
+from deploying.targets.swarm import Settings, is_conflict, template
 from errors import InvalidEnvironment, NotStarted, RolledBack, TargetError
 from oci.reference import Release
 from tests.ci.deploying.targets.docker_fake import Object
@@ -35,7 +35,7 @@ Order = Literal["start-first", "stop-first"]
     ],
 )
 def test_somebody_was_faster_when_the_daemon_says_so(answer: httpx.Response, faster: bool) -> None:
-    assert changed(answer) == faster
+    assert is_conflict(answer) == faster
 
 
 @pytest.mark.parametrize("text", ["", "[]", "TaskTemplate: {}", "{", "TaskTemplate: {ContainerSpec: 1}"])
