@@ -9,18 +9,28 @@ import hashlib
 import json
 import os
 import re
+import ssl
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
 
 from engine_process import until
 from fakecloud.state.fixtures import BUCKET
+from tests.host.certificates import certify, trust
 from tests.host.checkouts import Checkout
+from tests.host.download_site import Quiet
 from tests.host.google import end_afterwards, run_fake_cloud
-from tests.host.neighbour import neighbour
+from tests.host.neighbour import ADDRESS, listen, neighbour
 from tests.training.test_public_tables import raw_table
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
@@ -129,6 +139,53 @@ def test_a_raw_file_becomes_a_container_that_predicts_without_scikit_learn(
     assert any(feature["kind"] == "category" for feature in card["features"])
 
 
+def refuse_training(made: Checkout, environment: dict[str, str]) -> str:
+    """Have a training fail, and return standard error."""
+    line = ["./daggerw", "call", "train", "sync"]
+    done = subprocess.run(line, cwd=made.folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    return done.stderr
+
+
+@contextmanager
+def https_site(folder: Path, certificate: Path) -> Iterator[str]:
+    """Serve a folder's files by TLS from the neighbouring machine while the block runs."""
+    certify(certificate, x509.IPAddress(ip_address(ADDRESS)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    handler = partial(Quiet, directory=str(folder))
+    with neighbour() as name, ThreadingHTTPServer((ADDRESS, 0), handler, bind_and_activate=False) as server:
+        server.socket.close()
+        server.socket = context.wrap_socket(listen(name), server_side=True)
+        port = server.socket.getsockname()[1]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"https://{ADDRESS}:{port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_table_of_a_web_site_is_fetched_once_and_only_with_its_hash(
+    tmp_path: Path, wrapper_environment: dict[str, str]
+) -> None:
+    folder, certificate = tmp_path / "site", tmp_path / "site.pem"
+    folder.mkdir()
+    content = raw_table("penguins.csv") + b"\n"  # a table that no other test keeps
+    (folder / "penguins.csv").write_bytes(content)
+    with https_site(folder, certificate) as url:
+        environment = trust(wrapper_environment, certificate, tmp_path / "trusted.pem")
+        lines = f'name = "penguins"\ndata = "{url}/penguins.csv"\nsha256 = "%s"\n{PENGUINS}'
+        wrong = project(tmp_path / "wrong", lines % ("0" * 64), ONE_HOT)
+        assert hashlib.sha256(content).hexdigest() in refuse_training(wrong, environment)
+        made = project(tmp_path / "team", lines % hashlib.sha256(content).hexdigest(), ONE_HOT)
+        fetched = golden_rows(made, environment)
+    made.write("train_model.py", f"{made.read('train_model.py')}# trained again\n")
+    assert golden_rows(made, wrapper_environment) == fetched  # the site is gone: the table is kept
+    assert json.loads(made.read("out/card.json"))["data_uri"] == f"{url}/penguins.csv"
+
+
 def test_a_table_in_cloud_storage_is_fetched_as_the_release_and_kept(
     tmp_path: Path, wrapper_environment: dict[str, str], free_port: int
 ) -> None:
@@ -139,16 +196,8 @@ sha256 = "{hashlib.sha256(content).hexdigest()}"
 {PENGUINS}'''
     made = project(tmp_path / "team", settings, ONE_HOT)
     made.commit("Our model")
-    refused = subprocess.run(
-        ["./daggerw", "call", "train", "sync"],
-        cwd=made.folder,
-        env=wrapper_environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert refused.returncode == 1
-    assert "penguins.csv is fetched by an identity, and none is given" in refused.stderr
+    reason = refuse_training(made, wrapper_environment)
+    assert "penguins.csv is fetched by an identity, and none is given" in reason
     objects = tmp_path / "objects"
     (objects / BUCKET / "2026").mkdir(parents=True)
     (objects / BUCKET / "2026/penguins.csv").write_bytes(content)

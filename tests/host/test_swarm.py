@@ -22,7 +22,6 @@ import httpx
 import pytest
 from cryptography import x509
 
-from daggerw_engine.run.trust import BUNDLE
 from deploying.rollout.target import Target
 from deploying.targets.api_client import Api
 from deploying.targets.swarm import Settings, Swarm, is_conflict, template
@@ -34,7 +33,7 @@ from tests.ci.conftest import serving_registry
 from tests.ci.deploying.targets import test_conformance as conformance
 from tests.ci.deploying.targets.fleet import Model
 from tests.ci.deploying.targets.labs import Killed, Lab, worker
-from tests.host.download_site import certify
+from tests.host.certificates import certify, trust
 from tests.host.swarm_image import INTERPRETER, archive, layer, publish, python_tree
 from tests.host.swarm_node import NODE, REGISTRY, REGISTRY_NAMESPACE, SERVICE, Node, swarm_node
 
@@ -212,9 +211,7 @@ async def test_the_pipeline_deploys_what_it_verified_through_the_socket_that_it_
     program, certificate = shutil.which("docker-registry"), tmp_path / "registry.pem"
     assert program
     certify(certificate, x509.IPAddress(ip_address(REGISTRY)))
-    system, trusted = Path(os.environ.get("SSL_CERT_FILE") or BUNDLE), tmp_path / "trusted.pem"
-    trusted.write_bytes(system.read_bytes() + certificate.read_bytes())
-    environment = {**wrapper_environment, "SSL_CERT_FILE": str(trusted)}
+    environment = trust(wrapper_environment, certificate, tmp_path / "trusted.pem")
     clone = clone_for_one_node(tmp_path)
     on_node = ("--environment=nodes", f"--docker=unix://{lab.node.socket}")
     with serving_registry(program, tmp_path, REGISTRY, REGISTRY_NAMESPACE, certificate) as url:
