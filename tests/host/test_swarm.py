@@ -232,13 +232,13 @@ async def test_the_pipeline_deploys_what_it_verified_through_the_socket_that_it_
 
 
 def clone_for_one_node(folder: Path) -> Path:
-    """Return a clone in which the environment of the swarm has one node."""
+    """Return a clone in which the environment of the swarm has one node, and is watched for seconds."""
     clone = folder / "clone"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     file = clone / "deploy/environments.toml"
     before, nodes, after = file.read_text().partition("[nodes]\n")
     after = after.replace("replicas = 2", "replicas = 1", 1).replace('"start-first"', '"stop-first"', 1)
-    file.write_text(before + nodes + after)
+    file.write_text(f"{before}{nodes}step_seconds = 2\n{after}")
     author = ["-c", "user.name=test", "-c", "user.email=test@example.test"]
     subprocess.run(["git", *author, "commit", "-qam", "Deploy to one node"], cwd=clone, check=True)
     return clone
