@@ -1,7 +1,6 @@
 """Download of a table: bounded, and checked against its SHA-256."""
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -49,9 +48,8 @@ async def _fetch(
 ) -> str:
     """Return the SHA-256 of what was written to the file."""
     token = await _mint_token(table, identity, client)
-    request = client.http.build_request(
-        "GET", *_url_arguments(table, identity), headers=_authorization(token)
-    )
+    headers = {"Authorization": token.authorization()} if token else {}
+    request = client.http.build_request("GET", _request_url(table, identity), headers=headers)
     sha256 = hashlib.sha256()
     try:
         answer = await client.send(request, follow_redirects=token is None, stream=True)
@@ -80,15 +78,11 @@ async def _mint_token(table: TableAddress, identity: Identity | None, client: Re
     return await Federation(identity, client).access_token()
 
 
-def _url_arguments(table: TableAddress, identity: Identity | None) -> tuple[str]:
-    """Return the address to ask at."""
+def _request_url(table: TableAddress, identity: Identity | None) -> str:
+    """Return the URL of the table's bytes."""
     if table.is_in_storage and identity:
-        return (f"{identity.endpoints.storage}{table.storage_path()}?alt=media",)
-    return (table.url,)
-
-
-def _authorization(token: Token | None) -> Mapping[str, str]:
-    return {"Authorization": token.authorization()} if token else {}
+        return f"{identity.endpoints.storage}{table.storage_path()}?alt=media"
+    return table.url
 
 
 async def _check(
