@@ -23,7 +23,7 @@ from debian.debian_support import Version as DebianVersion
 from packaging.version import InvalidVersion
 from packaging.version import Version as PythonVersion
 
-PROGRAM = "ci/releasing/advisories.py"
+# Also in scan.py, which cannot import this file: its libraries are installed only where it runs.
 SEVERITIES = ("unknown", "none", "low", "medium", "high", "critical")
 MAX_RECORD, MAX_RECORDS = 16 * 1024 * 1024, 1_000_000
 _SCORES = {"CVSS_V2": CVSS2, "CVSS_V3": CVSS3, "CVSS_V4": CVSS4}

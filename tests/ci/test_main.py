@@ -13,8 +13,8 @@ import dagger
 import pytest
 from dagger import DefaultPath, Doc, Ignore
 
-import main
 from advice.attribute_condition import Condition
+from building import source_files
 from errors import InvalidData, InvalidFault, InvalidIdentity, InvalidReference
 from main import Ci
 
@@ -85,18 +85,18 @@ def test_what_is_checked_can_be_called_as_dagger_check_but_not_twice() -> None:
 
 
 def test_the_tests_of_the_machinery_are_in_folders_that_there_are() -> None:
-    assert all((ROOT / folder).is_dir() for folder in main.MACHINERY_TESTS)
-    assert "tests/release" not in main.MACHINERY_TESTS
+    assert all((ROOT / folder).is_dir() for folder in source_files.MACHINERY_TESTS)
+    assert "tests/release" not in source_files.MACHINERY_TESTS
 
 
 def test_what_needs_a_host_is_run_by_the_script_for_one() -> None:
     script = (ROOT / ".ci/run").read_text()
-    assert all(folder in script for folder in main.HOST_TESTS)
+    assert all(folder in script for folder in source_files.HOST_TESTS)
 
 
 def test_longer_tests_are_commands_of_the_contributors_page() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text()
-    assert all(f"`python -m {folder.replace('/', '.')}" in page for folder in main.LONGER_TESTS)
+    assert all(f"`python -m {folder.replace('/', '.')}" in page for folder in source_files.LONGER_TESTS)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

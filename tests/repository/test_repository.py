@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import main
+from building.source_files import IMAGE_FILES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -41,6 +42,7 @@ ROOMS = [
     "training_data",
     "signing",
     "releasing",
+    "building",
     "deploying.rollout",
     "deploying.targets",
 ]
@@ -173,7 +175,7 @@ def test_the_engine_is_tested_on_the_base_image() -> None:
 
 def test_the_image_is_built_from_the_files_that_the_pipeline_sends() -> None:
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert allowed | {".dockerignore", "Dockerfile"} == set(main.IMAGE_FILES)
+    assert allowed | {".dockerignore", "Dockerfile"} == set(IMAGE_FILES)
 
 
 def test_every_image_is_pinned_by_digest() -> None:
@@ -333,4 +335,4 @@ def test_both_images_differ_in_scikit_learn_the_team_s_code_and_the_pickle_only(
 def test_what_assembles_the_image_needs_nothing_installed(name: str) -> None:
     found = {imported.split(".")[0] for imported in imports(ROOT / f"docker/{name}.py")}
     assert found <= {*sys.stdlib_module_names, *ASSEMBLY}
-    assert "docker" in main.IMAGE_FILES
+    assert "docker" in IMAGE_FILES
