@@ -95,9 +95,8 @@ class Ci:
     @checks
     async def lint(self) -> str:
         """Check code, types, Dockerfile, shell scripts and workflow, and print each tool's verdict."""
-        return (
-            await linters.lint(self._prepare().with_directory(".", self.source), linters.LINTERS).stdout()
-        ).strip()
+        checked = self._prepare().with_directory(".", self.source)
+        return (await linters.lint(checked, linters.LINTERS).stdout()).strip()
 
     @function()
     async def check(self) -> str:
@@ -176,9 +175,7 @@ class Ci:
         found = await pins.find_moved((BASE, REGISTRY)) if images else []
         for each in found:
             _tell(str(each))
-        raised = await pins.compile_lists(
-            self.source, tools.prepare_installer(self.source, _base()), "--upgrade"
-        )
+        raised = await pins.compile_lists(self.source, self._installer(), "--upgrade")
         return (await pins.repin(raised, found)).changes(self.source)
 
     @function(cache="never")
@@ -190,9 +187,7 @@ class Ci:
     ) -> dagger.Changeset:
         """Return the changes that pin what the lists of packages name; other pins stay as they are."""
         named = await pins.with_packages(self.source, add or ())
-        return (await pins.compile_lists(named, tools.prepare_installer(self.source, _base()))).changes(
-            self.source
-        )
+        return (await pins.compile_lists(named, self._installer())).changes(self.source)
 
     @function()
     async def serve(self, tag: Tag = "v0.0.0-dev") -> dagger.Service:
@@ -470,6 +465,9 @@ class Ci:
 
     def _prepare(self) -> dagger.Container:
         return tools.prepare_development(self.source, _base())
+
+    def _installer(self) -> dagger.Container:
+        return tools.prepare_installer(self.source, _base())
 
     def _programs(self) -> dagger.Container:
         return tools.prepare_programs(self.source, _base())
