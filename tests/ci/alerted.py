@@ -20,10 +20,10 @@ from net.step_log import Steps
 from oci.reference import Image, Release
 from releasing.registry_access import RegistryAccess
 from releasing.verify import Verified
-from tests.ci.deploying.targets.docker_fake import Swarm
-from tests.ci.deploying.targets.fleet import GOLDEN, Fleet
-from tests.ci.deploying.targets.labs import no_wait
-from tests.ci.deploying.targets.swarm_lab import SwarmLab
+from tests.ci.deploying.targets.labs.docker_fake import Swarm
+from tests.ci.deploying.targets.labs.fleet import GOLDEN, Fleet
+from tests.ci.deploying.targets.labs.lab import no_wait
+from tests.ci.deploying.targets.labs.swarm_lab import SwarmLab
 from tests.ci.sigstore_lab import UNSIGNED
 
 ENVIRONMENTS = '[production]\ntarget = "swarm"\nname = "milestone2"\nstep_seconds = 0\n'

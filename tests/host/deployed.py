@@ -17,7 +17,7 @@ from typing import Any
 from image import layer_tree
 from oci.image_download import pull
 from oci.repository import connect
-from tests.ci.deploying.targets.starter import starting
+from tests.ci.deploying.targets.labs.revision_starter import starting
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "app/model/"

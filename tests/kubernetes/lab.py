@@ -22,7 +22,7 @@ from deploying.targets.manifests import Manifests
 from net.retry_policy import Retrying
 from net.tokens import Token
 from oci.reference import Image, Release
-from tests.ci.deploying.targets.fleet import Model
+from tests.ci.deploying.targets.labs.fleet import Model
 from tests.kubernetes.cluster.control_plane import SERVER, until
 from tests.kubernetes.cluster.nodes import Cluster
 

@@ -18,7 +18,7 @@ from deploying.rollout.target import Target
 from deploying.targets.manifests import INSTANCE, NAME
 from errors import PipelineError, RolledBack
 from oci.reference import Release
-from tests.ci.deploying.targets.labs import LIMITS, worker
+from tests.ci.deploying.targets.labs.lab import LIMITS, worker
 from tests.kubernetes.lab import ROOT, ClusterLab, Object
 
 pytestmark = pytest.mark.anyio

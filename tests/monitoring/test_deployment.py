@@ -10,7 +10,7 @@ import pytest
 from deploying.alerts import Alertmanager
 from errors import RolledBack, TargetError
 from tests.ci.alerted import operations
-from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model, sailing
 from tests.monitoring.programs import needed
 from tests.monitoring.watched import run_alertmanager
 

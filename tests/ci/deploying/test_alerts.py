@@ -25,7 +25,7 @@ from errors import (
 )
 from net.retry_policy import Retrying
 from tests.ci.alerted import operations
-from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model, sailing
 
 pytestmark = pytest.mark.anyio
 PLACE = Place("production", "Swarm milestone2")

@@ -42,8 +42,8 @@ from releasing.publishing import attachments
 from signing import bundles
 from signing.verification import Signatures
 from tests.ci.conftest import Archive
-from tests.ci.deploying.targets.cloud_run_lab import CloudRunLab, cloud_run_lab
-from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
+from tests.ci.deploying.targets.labs.cloud_run_lab import CloudRunLab, cloud_run_lab
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model, sailing
 from tests.ci.pipeline import COMMIT, Container, Pipeline, Service
 from tests.ci.rehearsal.test_scenario_run import ROWS, SHA256
 from tests.ci.sample_image import FILES, built, layer

@@ -16,9 +16,9 @@ from fakecloud.cloud_run.serving import turn
 from fakecloud.state.fixtures import World, usual_world
 from image import archive_reader
 from tests.ci.conftest import Archive
-from tests.ci.deploying.targets.cloud_run_lab import KEY
-from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
-from tests.ci.deploying.targets.starter import starting
+from tests.ci.deploying.targets.labs.cloud_run_lab import KEY
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model, sailing
+from tests.ci.deploying.targets.labs.revision_starter import starting
 from tests.ci.releaser import Releaser
 
 SERVICES = "v2/projects/rehearsal-project/locations/us-central1/services"

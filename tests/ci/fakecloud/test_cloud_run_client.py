@@ -11,7 +11,7 @@ from google.cloud import run_v2
 from google.oauth2.credentials import Credentials
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from tests.ci.deploying.targets.fleet import Fleet, Model
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model
 from tests.ci.fakecloud.test_cloud_run import IMAGE, SERVICES, Run, digest, fleet, run
 
 __all__ = ["digest", "fleet", "run"]  # fixtures

@@ -46,7 +46,7 @@ from tests.ci import conftest
 from tests.ci.pipeline import COMMIT, Container, Engine, Pipeline, Service
 from tests.ci.sample_image import FILES, built, layer
 from tests.ci.sigstore_lab import UNSIGNED
-from tests.ci.witness import Witness, shapes
+from tests.host.witness import Witness, shapes
 
 if TYPE_CHECKING:
     from fakecloud.state.fixtures import World

@@ -26,8 +26,8 @@ from rehearsal.scenarios import LATE_SECONDS, SCENARIOS, Ingredients, other_sett
 from releasing import smoke
 from releasing.git_commit import Commit
 from tests.ci.conftest import Archive
-from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
-from tests.ci.deploying.targets.labs import Lenient
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model, sailing
+from tests.ci.deploying.targets.labs.lab import Lenient
 from tests.ci.pipeline import Container, Engine, Pipeline, Service
 from tests.ci.sample_image import FILES, MODEL, built, layer
 

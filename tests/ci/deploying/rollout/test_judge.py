@@ -16,7 +16,7 @@ from deploying.rollout.target import SHARES, WHOLE, Address, Observed, Seen
 from deploying.rollout.verdict import Limits
 from errors import ReleaseRejected, SmokeError
 from oci.reference import Image, Release
-from tests.ci.deploying.targets.fleet import GOLDEN, Fleet, Model
+from tests.ci.deploying.targets.labs.fleet import GOLDEN, Fleet, Model
 
 pytestmark = pytest.mark.anyio
 DIGEST = f"sha256:{'a' * 64}"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.ci.deploying.targets.cloud_run_lab import CloudRunLab, cloud_run_lab
-from tests.ci.deploying.targets.docker_fake import Swarm
-from tests.ci.deploying.targets.fleet import Fleet, sailing
-from tests.ci.deploying.targets.kubernetes_fake import Cluster
-from tests.ci.deploying.targets.kubernetes_lab import KubernetesLab
-from tests.ci.deploying.targets.labs import Lab
-from tests.ci.deploying.targets.swarm_lab import SwarmLab
+from tests.ci.deploying.targets.labs.cloud_run_lab import CloudRunLab, cloud_run_lab
+from tests.ci.deploying.targets.labs.docker_fake import Swarm
+from tests.ci.deploying.targets.labs.fleet import Fleet, sailing
+from tests.ci.deploying.targets.labs.kubernetes_fake import Cluster
+from tests.ci.deploying.targets.labs.kubernetes_lab import KubernetesLab
+from tests.ci.deploying.targets.labs.lab import Lab
+from tests.ci.deploying.targets.labs.swarm_lab import SwarmLab
 
 
 @pytest.fixture(scope="session")

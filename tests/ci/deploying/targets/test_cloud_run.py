@@ -12,9 +12,9 @@ from deploying.rollout.target import Target
 from deploying.targets.cloud_run import CloudRun, letting_in
 from errors import NotStarted, TargetError
 from oci.reference import Release
-from tests.ci.deploying.targets.cloud_run_lab import CloudRunLab
-from tests.ci.deploying.targets.fleet import Model
-from tests.ci.deploying.targets.labs import worker
+from tests.ci.deploying.targets.labs.cloud_run_lab import CloudRunLab
+from tests.ci.deploying.targets.labs.fleet import Model
+from tests.ci.deploying.targets.labs.lab import worker
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,8 @@ from deploying.rollout.judge import Judging
 from deploying.rollout.target import Target
 from errors import NothingToRestore, ReleaseRejected, RolledBack, TakenOver, TargetChanged
 from oci.reference import Release
-from tests.ci.deploying.targets.fleet import Model
-from tests.ci.deploying.targets.labs import LIMITS, Lab, Worker, worker
+from tests.ci.deploying.targets.labs.fleet import Model
+from tests.ci.deploying.targets.labs.lab import LIMITS, Lab, Worker, worker
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,8 @@ import pytest
 
 from errors import NothingToRestore, RolledBack, TargetBusy
 from oci.reference import Release
-from tests.ci.deploying.targets.fleet import Model
-from tests.ci.deploying.targets.labs import Killed, Lab, Worker, worker
+from tests.ci.deploying.targets.labs.fleet import Model
+from tests.ci.deploying.targets.labs.lab import Killed, Lab, Worker, worker
 
 pytestmark = pytest.mark.anyio
 Work = Callable[[Worker], Awaitable[object]]

@@ -15,10 +15,10 @@ from deploying.rollout.target import Target
 from deploying.targets.manifests import Manifests
 from errors import InvalidEnvironment, RolledBack, TargetError
 from oci.reference import Release
-from tests.ci.deploying.targets.fleet import Model
-from tests.ci.deploying.targets.kubernetes_fake import TOKEN, Refused
-from tests.ci.deploying.targets.kubernetes_lab import MANIFESTS, ROOT, KubernetesLab
-from tests.ci.deploying.targets.labs import worker
+from tests.ci.deploying.targets.labs.fleet import Model
+from tests.ci.deploying.targets.labs.kubernetes_fake import TOKEN, Refused
+from tests.ci.deploying.targets.labs.kubernetes_lab import MANIFESTS, ROOT, KubernetesLab
+from tests.ci.deploying.targets.labs.lab import worker
 
 pytestmark = pytest.mark.anyio
 FILE = MANIFESTS.read_text()
@@ -108,7 +108,7 @@ async def test_what_cannot_be_changed_is_refused_by_name(kubernetes_lab: Kuberne
 async def test_who_has_no_token_is_told_so(
     kubernetes_lab: KubernetesLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.ci.deploying.targets.kubernetes_fake.TOKEN", "another")
+    monkeypatch.setattr("tests.ci.deploying.targets.labs.kubernetes_fake.TOKEN", "another")
     async with worker(kubernetes_lab) as somebody:
         with pytest.raises(TargetError, match="Kubernetes: GET .* answered 401 Unauthorized: Unauthorized"):
             await somebody.target.look()

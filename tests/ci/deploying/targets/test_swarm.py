@@ -15,10 +15,10 @@ from deploying.rollout.target import Target
 from deploying.targets.swarm import Settings, is_conflict, template
 from errors import InvalidEnvironment, NotStarted, RolledBack, TargetError
 from oci.reference import Release
-from tests.ci.deploying.targets.docker_fake import Object
-from tests.ci.deploying.targets.fleet import Model
-from tests.ci.deploying.targets.labs import worker
-from tests.ci.deploying.targets.swarm_lab import SERVICE, SwarmLab
+from tests.ci.deploying.targets.labs.docker_fake import Object
+from tests.ci.deploying.targets.labs.fleet import Model
+from tests.ci.deploying.targets.labs.lab import worker
+from tests.ci.deploying.targets.labs.swarm_lab import SERVICE, SwarmLab
 
 pytestmark = pytest.mark.anyio
 NOW = datetime.now(UTC)

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import kubernetes_validate
 
-from tests.ci.deploying.targets.fleet import Fleet
+from tests.ci.deploying.targets.labs.fleet import Fleet
 
 VERSION = "1.33"
 TOKEN = "the-cluster-s-token"

@@ -26,8 +26,8 @@ from oci.reference import Image, Release
 from oci.repository import connect
 from tests.ci import discovery
 from tests.ci.conftest import Archive
-from tests.ci.deploying.targets.fleet import Fleet, Model
-from tests.ci.deploying.targets.starter import starting
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model
+from tests.ci.deploying.targets.labs.revision_starter import starting
 
 KEY = "the-control-key"
 _NUMBERS = count(1)

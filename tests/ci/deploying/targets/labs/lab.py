@@ -17,7 +17,7 @@ from deploying.rollout.verdict import Limits
 from net.retry_policy import Retrying
 from net.step_log import Steps
 from oci.reference import Release
-from tests.ci.deploying.targets.fleet import GOLDEN, Model
+from tests.ci.deploying.targets.labs.fleet import GOLDEN, Model
 
 LIMITS = Limits(requests=6, p95_seconds=60)  # whatever else the machine does
 

@@ -15,10 +15,10 @@ from deploying.targets.manifests import Manifests
 from net.retry_policy import Retrying
 from net.tokens import Token
 from oci.reference import Image, Release
-from tests.ci.deploying.targets.fleet import Fleet, Model
-from tests.ci.deploying.targets.kubernetes_fake import TOKEN, Cluster
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model
+from tests.ci.deploying.targets.labs.kubernetes_fake import TOKEN, Cluster
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[5]
 MANIFESTS = ROOT / "deploy/kubernetes/service.yaml"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from tests.ci.deploying.targets.fleet import Fleet
+from tests.ci.deploying.targets.labs.fleet import Fleet
 
 Object = dict[str, Any]
 NODES = ("node-1", "node-2", "node-3")

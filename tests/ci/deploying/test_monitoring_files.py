@@ -16,7 +16,7 @@ import yaml
 
 from deploying import alerts
 
-MONITORING = Path(__file__).resolve().parents[4] / "deploy/monitoring"
+MONITORING = Path(__file__).resolve().parents[3] / "deploy/monitoring"
 RULES = [
     rule
     for name in ("rules.yml", "no-traffic.yml")
