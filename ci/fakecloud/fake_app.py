@@ -28,6 +28,7 @@ from fakecloud.connection_faults import cut, cut_within_body
 from fakecloud.identity.attribute_mapping import Evaluator
 from fakecloud.identity.github import GitHub
 from fakecloud.identity.iam import Credentials
+from fakecloud.identity.keys import KeyRing
 from fakecloud.identity.sts import TokenService
 from fakecloud.registry.artifact_registry import Artifacts
 from fakecloud.registry.registry_proxy import RegistryHost
@@ -81,9 +82,10 @@ def application(
     behind = httpx.AsyncClient(
         base_url=registry_url, timeout=_TIMEOUT, follow_redirects=True, trust_env=False
     )
-    github = GitHub(world, ledger.clock)
+    github = GitHub(world, ledger.clock, KeyRing(world.tokens_per_key))
     google = TokenService(world, ledger, github.ring, Evaluator.of(world.provider))
-    credentials, relay, state = Credentials(world, ledger), Relay(behind), State()
+    credentials = Credentials(world, ledger, KeyRing(world.tokens_per_key))
+    relay, state = Relay(behind), State()
     instances = httpx.AsyncClient(
         timeout=_TIMEOUT, trust_env=False, limits=httpx.Limits(max_connections=None)
     )

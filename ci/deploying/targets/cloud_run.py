@@ -26,7 +26,6 @@ from oci.reference import Release
 
 _LONGEST_NAME = 63
 _WAIT = 5  # seconds that one request waits for an operation
-_NAMES = 9  # of one release: a revision that failed stays so, and its name is taken
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ class CloudRun:
     api: Api
     monitoring: Monitoring
     let_in: Callable[[str], Headers]
+    names: int = 9  # of one release: a revision that failed stays so, and its name is taken
     _shares: dict[str, Share] = field(default_factory=dict)
 
     @classmethod
@@ -77,7 +77,7 @@ class CloudRun:
 
     @property
     def name(self) -> str:
-        """What the target is called."""
+        """The target's name in messages."""
         return f"Cloud Run {self.settings.region}/{self.settings.service}"
 
     @property
@@ -193,14 +193,14 @@ class CloudRun:
     async def _choose_revision(self, seen: Seen, release: Release) -> str:
         """Return the release's revision: the candidate, one that has not failed, or a name that is free."""
         own = traffic_split.candidate(seen.raw.get("traffic", []))
-        names = [self._revision(release, number) for number in range(1, _NAMES + 1)]
+        names = [self._revision(release, number) for number in range(1, self.names + 1)]
         if own in names:
             return own
         for name in names:
             found = await self.api.find(f"{self.settings.path}/revisions/{name}")
             if found is None or not _failure(found):
                 return name
-        raise NotStarted(f"{self.name}: {release} has failed {_NAMES} times; release another version")
+        raise NotStarted(f"{self.name}: {release} has failed {self.names} times; release another version")
 
     def _template(self, release: Release) -> dict[str, Any]:
         settings = self.settings

@@ -33,7 +33,6 @@ _PATHS = {
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
 }
 _PAUSE = 1.0  # seconds between two looks at a rollout
-_MARGIN = 30  # seconds until the API server says that a rollout's deadline has passed
 
 
 def conflict(answer: httpx.Response) -> bool:
@@ -61,10 +60,11 @@ class Kubernetes:
     api: Api
     pause: float = _PAUSE
     lag: float = 0
+    margin: float = 30  # seconds until the API server says that a rollout's deadline has passed
 
     @property
     def name(self) -> str:
-        """What the target is called."""
+        """The target's name in messages."""
         return f"Kubernetes {self.settings.namespace}/{self.settings.name}"
 
     @property
@@ -210,7 +210,7 @@ class Kubernetes:
     async def _remove_candidate(self) -> None:
         """Remove the candidate and wait until no request is sent to its pods any more."""
         await self._remove(self._candidate, "Service", "Deployment")
-        until = time.monotonic() + _MARGIN
+        until = time.monotonic() + self.margin
         while any(_is_kept(pod) for pod in await self._pods(f"{INSTANCE}={self._candidate}")):
             if time.monotonic() > until:
                 raise TargetError(f"{self.name}: {self._candidate} is deleted, but its pods still run")
@@ -248,7 +248,8 @@ class Kubernetes:
             found = await self.api.call("GET", self._path("Deployment", name))
             if _complete(found):
                 return
-            late = time.monotonic() - started > found["spec"].get("progressDeadlineSeconds", 600) + _MARGIN
+            deadline = found["spec"].get("progressDeadlineSeconds", 600) + self.margin
+            late = time.monotonic() - started > deadline
             if late or _has_failed(found, before):
                 raise NotStarted(f"{self.name}: {name} does not start: {await self._reason(name)}")
             await anyio.sleep(self.pause)

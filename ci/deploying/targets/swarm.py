@@ -41,7 +41,10 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """How the service runs. One node cannot start a new instance first on a port that the old one has."""
+    """The service's name, ports and instances.
+
+    One node cannot start a new instance first on a port that the old one has.
+    """
 
     name: str
     port: int = 8080
@@ -80,7 +83,7 @@ class Swarm:
 
     @property
     def name(self) -> str:
-        """What the target is called."""
+        """The target's name in messages."""
         return f"Swarm {self.settings.name}"
 
     @property
