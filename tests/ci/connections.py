@@ -1,14 +1,17 @@
-"""A job's identity and clients, at the fake cloud and at stand-ins with given responses."""
+"""A job's identity at the fake cloud, clients of servers with given responses, and applications on a port."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import anyio.lowlevel
 import httpx
+from starlette.types import ASGIApp
 
-from fakecloud import addresses
+from fakecloud import addresses, connection_faults
 from fakecloud.state.fixtures import World
 from keyless.endpoints import Endpoints
 from keyless.google_identity import Identity, Provider
@@ -45,3 +48,17 @@ async def open_repository(handler: Handler, token: Mint | None = None) -> AsyncI
     """Open the repository `m` of registry.test, which has given responses."""
     async with open_client(handler) as client:
         yield open_with(client, "https://registry.test", "m", token=token)
+
+
+@contextmanager
+def serve(app: ASGIApp) -> Iterator[str]:
+    """Serve an application and yield its address."""
+    server = connection_faults.server(app)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -27,7 +27,7 @@ class Recorder:
 
     @property
     def calls(self) -> list[tuple[Any, ...]]:
-        """The calls of methods that the subclass doesn't define: name, arguments, named ones in a dictionary."""
+        """The calls of what the subclass doesn't define: name, arguments, named ones in a dictionary."""
         found: list[tuple[Any, ...]] = self.__dict__.setdefault("_calls", [])
         return found
 

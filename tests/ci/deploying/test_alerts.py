@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from errors import (
 )
 from net.retry_policy import Retrying
 from tests.ci.alerted import operations
-from tests.ci.deploying.targets.labs.fleet import Fleet, Model, sailing
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model
 
 pytestmark = pytest.mark.anyio
 PLACE = Place("production", "Swarm milestone2")
@@ -202,12 +202,6 @@ async def test_the_operator_brings_alertmanager_along() -> None:
         "http://localhost:9093"
     )
     assert (await operator()).alertmanager is None
-
-
-@pytest.fixture(scope="module")
-def fleet() -> Iterator[Fleet]:
-    with sailing() as fleet:
-        yield fleet
 
 
 async def test_operations_tell_of_what_was_undone_and_of_what_went_well_after_it(

@@ -43,7 +43,7 @@ from signing import bundles
 from signing.verification import Signatures
 from tests.ci.conftest import Archive
 from tests.ci.deploying.targets.labs.cloud_run_lab import CloudRunLab, cloud_run_lab
-from tests.ci.deploying.targets.labs.fleet import Fleet, Model, sailing
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model
 from tests.ci.pipeline import COMMIT, Container, Pipeline, Service
 from tests.ci.rehearsal.test_scenario_run import ROWS, SHA256
 from tests.ci.sample_image import FILES, built, layer
@@ -116,12 +116,6 @@ class Place:
         async with connect(self.lab.registry_url, release.image.repository) as place:
             parcels = [bundles.parcel(image.manifest, bundle)]
             await replace(place, say=lambda line: None).publish(image, release.image.tag, parcels)
-
-
-@pytest.fixture(scope="module")
-def fleet() -> Iterator[Fleet]:
-    with sailing() as fleet:
-        yield fleet
 
 
 @pytest.fixture

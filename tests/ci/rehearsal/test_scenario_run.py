@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from rehearsal.scenarios import LATE_SECONDS, SCENARIOS, Ingredients, other_sett
 from releasing import smoke
 from releasing.git_commit import Commit
 from tests.ci.conftest import Archive
-from tests.ci.deploying.targets.labs.fleet import Fleet, Model, sailing
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model
 from tests.ci.deploying.targets.labs.lab import Lenient
 from tests.ci.pipeline import Container, Engine, Pipeline, Service
 from tests.ci.sample_image import FILES, MODEL, built, layer
@@ -117,12 +117,6 @@ class Engines(Engine):
             version = labels["org.opencontainers.image.version"]
             return Image(self.fleet, version, Model(version, sha256=SHA256))
         return super().import_(file)
-
-
-@pytest.fixture(scope="module")
-def fleet() -> Iterator[Fleet]:
-    with sailing() as fleet:
-        yield fleet
 
 
 RunScenario = Callable[..., Any]

@@ -132,9 +132,7 @@ async def test_what_was_not_deployed_here_is_called_by_its_revision(google_lab: 
         assert (await target.look()).live == str(release)
 
 
-async def test_an_operation_that_is_never_done_is_given_up(
-    google_lab: CloudRunLab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_operation_that_is_never_done_is_given_up(google_lab: CloudRunLab) -> None:
     async with worker(google_lab) as somebody:
         assert isinstance(somebody.target, CloudRun)
         late = replace(somebody.target, settings=replace(google_lab.settings, deadline=-1))
@@ -142,13 +140,10 @@ async def test_an_operation_that_is_never_done_is_given_up(
             await late._wait({"name": "projects/p/locations/l/operations/o"})
 
 
-async def test_a_release_that_fails_again_and_again_runs_out_of_names(
-    google_lab: CloudRunLab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("deploying.targets.cloud_run._NAMES", 2)
+async def test_a_release_that_fails_again_and_again_runs_out_of_names(google_lab: CloudRunLab) -> None:
     first = await google_lab.release("v1.0.0")
     bad = await google_lab.release("v1.1.0", Model("v1.1.0", starts=False))
-    async with worker(google_lab) as somebody:
+    async with worker(replace(google_lab, names=2)) as somebody:
         await somebody.deploy(first)
         for why in ("failed to start", "failed to start", "has failed 2 times; release another version"):
             with pytest.raises(Exception, match=why):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -16,7 +17,7 @@ from deploying.targets.manifests import Manifests
 from errors import InvalidEnvironment, RolledBack, TargetError
 from oci.reference import Release
 from tests.ci.deploying.targets.labs.fleet import Model
-from tests.ci.deploying.targets.labs.kubernetes_fake import TOKEN, Refused
+from tests.ci.deploying.targets.labs.kubernetes_fake import TOKEN
 from tests.ci.deploying.targets.labs.kubernetes_lab import MANIFESTS, ROOT, KubernetesLab
 from tests.ci.deploying.targets.labs.lab import worker
 
@@ -85,12 +86,11 @@ async def test_a_rollout_that_gets_stuck_is_undone_and_says_what_the_cluster_say
 
 
 async def test_a_rollout_that_never_ends_is_ended_at_its_deadline(
-    kubernetes_lab: KubernetesLab, monkeypatch: pytest.MonkeyPatch
+    kubernetes_lab: KubernetesLab,
 ) -> None:
     release = await kubernetes_lab.release("v1.0.0")
-    monkeypatch.setattr(kubernetes_lab.cluster, "_control", lambda name, deployment: None)
-    monkeypatch.setattr("deploying.targets.kubernetes._MARGIN", -120)
-    async with worker(kubernetes_lab) as somebody:
+    kubernetes_lab.cluster.stuck = True
+    async with worker(replace(kubernetes_lab, margin=-120)) as somebody:
         with pytest.raises(RolledBack, match="milestone2-candidate does not start: its deadline has passed"):
             await somebody.deploy(release)
 
@@ -105,10 +105,8 @@ async def test_what_cannot_be_changed_is_refused_by_name(kubernetes_lab: Kuberne
             await somebody.deploy(await kubernetes_lab.release("v1.1.0"))
 
 
-async def test_who_has_no_token_is_told_so(
-    kubernetes_lab: KubernetesLab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tests.ci.deploying.targets.labs.kubernetes_fake.TOKEN", "another")
+async def test_a_token_that_the_cluster_does_not_know_is_reported(kubernetes_lab: KubernetesLab) -> None:
+    kubernetes_lab.cluster.token = "another"
     async with worker(kubernetes_lab) as somebody:
         with pytest.raises(TargetError, match="Kubernetes: GET .* answered 401 Unauthorized: Unauthorized"):
             await somebody.target.look()
@@ -123,12 +121,6 @@ async def test_what_runs_but_was_not_deployed_here_is_called_by_its_image(
         del template["metadata"]["annotations"]
         seen = await somebody.target.look()
         assert seen.live.startswith("registry.test/models/milestone2@sha256:")
-
-
-def test_an_apply_without_a_manager_is_refused_by_the_fake() -> None:
-    assert str(Refused(400, "BadRequest", "fieldManager is required for apply patch")).startswith(
-        "fieldManager"
-    )
 
 
 @pytest.mark.parametrize(

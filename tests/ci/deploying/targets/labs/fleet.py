@@ -5,8 +5,6 @@ They all live on one server, each below a path of its own.
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,20 +12,20 @@ from typing import Any
 
 import anyio
 import httpx
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from deploying.rollout.golden_rows import Golden, Row
+from tests.ci.connections import serve
 
 GOLDEN = Golden(tuple(Row((float(n), 1.0), n + 1.0) for n in range(4)), {"artifact_sha256": "the-model"})
 
 
 @dataclass
 class Model:
-    """What one release does: whether it starts, what it says it is, what it predicts and how fast."""
+    """A release's behaviour: whether it starts, what it says it is, what it predicts and how fast."""
 
     version: str
     digest: str | None = None
@@ -51,13 +49,14 @@ class Fleet:
 
     def start(self, name: str, digest: str, environment: dict[str, str] | None = None) -> str:
         """Start a release and return its address, or nothing when it ends at once."""
-        told = (environment or {}).get("IMAGE_DIGEST")
-        self.running[name] = replace(self.known[digest], digest=told, asked=0, failed=0)
+        named = (environment or {}).get("IMAGE_DIGEST")
+        self.running[name] = replace(self.known[digest], digest=named, asked=0, failed=0)
         return f"{self.base}/{name}" if self.known[digest].starts else ""
 
-    def start_told(self, told: Mapping[str, Any]) -> str:
-        """Start the revision that a stand-in for Cloud Run tells of."""
-        return self.start(told["revision"], told["image"].partition("@")[2], told["environment"])
+    def start_revision(self, revision: Mapping[str, Any]) -> str:
+        """Start a revision that the fake Cloud Run waits for."""
+        digest = revision["image"].partition("@")[2]
+        return self.start(revision["revision"], digest, revision["environment"])
 
     async def ask(self, request: httpx.Request, name: str, path: str) -> httpx.Response:
         """Pass a request on to a service, without a server in between."""
@@ -120,7 +119,7 @@ class Fleet:
             for name in names
         ]
         refusals = {405: "method_not_allowed", 404: "not_found"}
-        handlers = {status: _refusing(status, code) for status, code in refusals.items()}
+        handlers = {status: _make_handler(status, code) for status, code in refusals.items()}
         return Starlette(routes=routes, exception_handlers=handlers)
 
 
@@ -128,7 +127,7 @@ def _problem(status: int, code: str) -> Response:
     return JSONResponse({"error": {"code": code, "message": "it is not as it has to be"}}, status)
 
 
-def _refusing(status: int, code: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _make_handler(status: int, code: str) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def refuse(request: Request, error: Exception) -> Response:
         return _problem(status, code)
 
@@ -136,16 +135,8 @@ def _refusing(status: int, code: str) -> Callable[[Request, Exception], Awaitabl
 
 
 @contextmanager
-def sailing() -> Iterator[Fleet]:
+def run_fleet() -> Iterator[Fleet]:
     """Run a fleet's server while the block runs."""
     fleet = Fleet()
-    server = uvicorn.Server(uvicorn.Config(fleet.app(), log_config=None, timeout_graceful_shutdown=1))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        fleet.base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield fleet
-        finally:
-            server.should_exit = True
-            thread.join()
+    with serve(fleet.app()) as fleet.base:
+        yield fleet

@@ -28,6 +28,7 @@ class KubernetesLab:
 
     fleet: Fleet
     cluster: Cluster
+    margin: float = 30
 
     def fresh(self) -> KubernetesLab:
         """Return another cluster."""
@@ -44,15 +45,14 @@ class KubernetesLab:
 
         manifests = Manifests.of(MANIFESTS.read_text())
         api = Api("Kubernetes", "https://cluster.test", client, mint, conflict)
-        return Kubernetes(
-            Settings("https://cluster.test", "production", "milestone2"), manifests, api, pause=0
-        )
+        settings = Settings("https://cluster.test", "production", "milestone2")
+        return Kubernetes(settings, manifests, api, pause=0, margin=self.margin)
 
     def transport(self) -> httpx.AsyncBaseTransport:
         """Return what carries requests to the cluster."""
         return httpx.MockTransport(self.cluster.answer)
 
-    def changing(self, request: httpx.Request) -> bool:
+    def is_change(self, request: httpx.Request) -> bool:
         """Return whether a request changes the cluster."""
         return request.method != "GET" and "/proxy/" not in request.url.path
 

@@ -31,14 +31,14 @@ class Mortal(httpx.AsyncBaseTransport):
     """Carries requests until the n-th that changes something: dies before it is sent, or after its answer."""
 
     inner: httpx.AsyncBaseTransport
-    changing: Callable[[httpx.Request], bool]
+    is_change: Callable[[httpx.Request], bool]
     number: int = 0
     after: bool = False
     changes: list[str] = field(default_factory=list)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carry a request, or die."""
-        if not self.changing(request):
+        if not self.is_change(request):
             return await self.inner.handle_async_request(request)
         self.changes.append(f"{request.method} {request.url.path}")
         dies = len(self.changes) == self.number
@@ -66,7 +66,7 @@ class Lab(Protocol):
     def transport(self) -> httpx.AsyncBaseTransport:
         """Return what carries requests to it."""
 
-    def changing(self, request: httpx.Request) -> bool:
+    def is_change(self, request: httpx.Request) -> bool:
         """Return whether a request changes the target."""
 
     def release(self, tag: str, model: Model | None = None) -> Awaitable[Release]:
@@ -133,7 +133,7 @@ async def worker(
     limits: Limits = LIMITS,
 ) -> AsyncIterator[Worker]:
     """Yield somebody who deploys, and who dies at a change when it has a number."""
-    mortal = Mortal(lab.transport(), lab.changing, number, after)
+    mortal = Mortal(lab.transport(), lab.is_change, number, after)
     async with httpx.AsyncClient(transport=mortal, timeout=10) as http:
         client = Retrying(http, sleep=no_wait)
         told: list[str] = []

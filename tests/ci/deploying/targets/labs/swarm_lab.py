@@ -44,7 +44,7 @@ class SwarmLab:
         """Return what carries requests to the daemon and its node."""
         return httpx.MockTransport(self.swarm.answer)
 
-    def changing(self, request: httpx.Request) -> bool:
+    def is_change(self, request: httpx.Request) -> bool:
         """Return whether a request changes the swarm."""
         return request.method != "GET" and request.url.host == "docker"
 
