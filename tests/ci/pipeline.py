@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,7 @@ class Engine(Recorder, of=(dagger.Client, dagger.CurrentModule, dagger.Directory
             world = with_deployers(
                 usual_world(self.secrets["request-token"], job, self.secrets["control-key"])
             )
-            return start_google(world, *faults)
+            return start_google(replace(world, tokens_per_key=10_000), *faults)
 
         self.programs = Container(Path(), Service(begin))
 

@@ -111,7 +111,7 @@ class SwarmLab:
         """Return what carries requests to the daemon and its node."""
         return Plain(httpx.AsyncHTTPTransport(uds=str(self.node.socket)), httpx.AsyncHTTPTransport())
 
-    def changing(self, request: httpx.Request) -> bool:
+    def is_change(self, request: httpx.Request) -> bool:
         """Return whether a request changes the swarm."""
         return request.method != "GET" and request.url.host == "docker"
 

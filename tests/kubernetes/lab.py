@@ -98,7 +98,7 @@ class ClusterLab:
         context = ssl.create_default_context(cadata=self.cluster.plane.authority)
         return httpx.AsyncHTTPTransport(verify=context, trust_env=False)
 
-    def changing(self, request: httpx.Request) -> bool:
+    def is_change(self, request: httpx.Request) -> bool:
         """Return whether a request changes the cluster."""
         return request.method != "GET" and "/proxy/" not in request.url.path
 

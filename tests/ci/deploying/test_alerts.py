@@ -25,6 +25,7 @@ from errors import (
 )
 from net.retry_policy import Retrying
 from tests.ci.alerted import operations
+from tests.ci.connections import no_wait
 from tests.ci.deploying.targets.labs.fleet import Fleet, Model
 
 pytestmark = pytest.mark.anyio
@@ -44,21 +45,17 @@ class Listener:
 
     def about(self, base: str = "http://alertmanager.test:9093") -> Alerts:
         """Return the alerts that go to it."""
-        return Alerts(Alertmanager(base, self._opened), self.printed.append)
+        return Alerts(Alertmanager(base, self._open), self.printed.append)
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Retrying]:
+    async def _open(self) -> AsyncIterator[Retrying]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(self._answer)) as http:
-            yield Retrying(http, sleep=_no_wait)
+            yield Retrying(http, sleep=no_wait)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.paths.append(request.url.path)
         self.alerts += json.loads(request.content)
         return self.outcome()
-
-
-async def _no_wait(seconds: float) -> None:
-    pass
 
 
 def _unreachable() -> httpx.Response:

@@ -28,7 +28,6 @@ from errors import (
     ReleaseRejected,
     RolledBack,
     SmokeError,
-    TargetBusy,
     TargetError,
 )
 from fakecloud.state.fixtures import Job
@@ -80,9 +79,7 @@ class Place:
         """Return the operations of an operator."""
         self.printed = []
         nothing: Any = None
-        who = Operator(
-            **{"by": "tester", "takeover": False, "docker": None, "kubernetes_token": None, **operator}
-        )
+        who = Operator(**{"by": "tester", **operator})
         pipeline = Pipeline(Container(self.folder), Service(lambda: self.lab.registry_url))
         access, steps = pipeline.access(self.identity), Steps(self.printed.append)
         environments = Environments.of(self.environments)
@@ -123,11 +120,9 @@ async def place(
     fleet: Fleet,
     start_google: Callable[..., str],
     registry_url: str,
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> Any:
     """Yield the place."""
-    monkeypatch.setattr("fakecloud.identity.keys._TOKENS_PER_KEY", 10_000)
     with cloud_run_lab(start_google, registry_url, fleet, tmp_path) as lab:
         async with patient() as client:
             yield Place(lab, lab.federation(client).identity, tmp_path)
@@ -236,15 +231,6 @@ async def test_history_fails_with_the_other_reports_when_an_environment_does_not
         await place.operations().history()
 
 
-async def test_a_rollback_restores_the_last_good_release_or_a_version(place: Place) -> None:
-    first, second = await place.publish("v1.0.0"), await place.publish("v1.1.0")
-    for release in (first, second):
-        await place.operations().deploy("staging", str(release))
-    assert await place.operations().rollback("staging", None) == f"live: {first}"
-    await place.operations().deploy("staging", str(second))
-    assert await place.operations().rollback("staging", "v1.0.0") == f"live: {first}"
-
-
 @pytest.fixture(scope="module")
 def sigstore() -> Iterator[Lab]:
     with sigstore_lab() as lab:
@@ -323,18 +309,6 @@ async def test_who_deploys_is_called_as_they_say_or_as_their_identity_does(place
     async with patient() as client:
         assert await anonymous.owner(client) == "an operator without --by"
     assert release
-
-
-async def test_another_s_deployment_is_not_disturbed_unless_taken_over(place: Place) -> None:
-    release = await place.publish("v1.0.0")
-    lock = Lock("the other", "key", "2026-07-01T00:00:00+00:00", "2126-07-01T00:00:00+00:00")
-    operations = place.operations()
-    environment = operations.environments.find("staging")
-    async with operations.reach.open_target(environment) as (target, _):
-        await target.create(release, Journal(Attempt("deploy", str(release), "stage", "", lock)))
-    with pytest.raises(TargetBusy, match="by the other since"):
-        await operations.deploy("staging", str(release))
-    assert await place.operations(takeover=True).deploy("staging", str(release)) == f"live: {release}"
 
 
 async def test_google_has_to_know_who_deploys(place: Place) -> None:

@@ -83,7 +83,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
 
 
 def listens(port: int) -> None:
-    """Return when somebody listens."""
+    """Return when operator listens."""
     until = time.monotonic() + PATIENCE
     while True:
         with closing(socket.socket()) as tried:
