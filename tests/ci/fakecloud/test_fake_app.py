@@ -17,10 +17,8 @@ import httpx
 import jwt
 import pytest
 
-from fakecloud import addresses
 from fakecloud.__main__ import main
 from fakecloud.state.fixtures import World
-from keyless.endpoints import Endpoints
 from tests.ci.releaser import IMAGE, Releaser
 from tests.conftest import ROOT
 
@@ -141,14 +139,6 @@ def test_the_log_has_every_request_and_no_token(
     for secret in (*secrets, place.rpartition("/")[2]):
         assert secret not in own
         assert base64.b64encode(secret.encode()).decode().rstrip("=") not in own
-
-
-def test_the_endpoints_file_is_one_that_the_pipeline_reads(world: World) -> None:
-    endpoints = Endpoints.of(addresses.endpoints("http://google:8080", world))
-    assert endpoints.sts == "http://google:8080/sts"
-    assert endpoints.iamcredentials == "http://google:8080/iamcredentials"
-    assert endpoints.artifactregistry == "http://google:8080/artifactregistry"
-    assert endpoints.registry("us-central1-docker.pkg.dev") == "http://google:8080"
 
 
 def test_the_program_serves_until_a_signal(tmp_path: Path, unmeasured: dict[str, str]) -> None:

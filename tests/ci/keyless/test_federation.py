@@ -23,7 +23,6 @@ from errors import (
 from keyless.federation import Federation
 from keyless.google_identity import Identity, Provider
 from keyless.oidc_sources import Given
-from net.tokens import Token
 from tests.ci.google_answers import (
     ACCOUNT,
     AUDIENCE,
@@ -361,7 +360,3 @@ async def test_an_identity_with_an_account_that_is_none_is_refused(account: str)
 @pytest.mark.anyio
 async def test_an_identity_takes_every_kind_of_service_account(account: str) -> None:
     assert (await Identity.of(PROVIDER, account)).service_account == account
-
-
-def test_an_identity_s_repr_has_no_token() -> None:
-    assert "secret" not in repr(Given("u", Token("secret")))

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from errors import RegistryDenied, RegistryError, RegistryUnreachable
-from fakecloud.state.fixtures import Binding, World
+from fakecloud.state.fixtures import World
 from image import archive_reader
 from image.archive_reader import Layout
 from keyless.federation import Federation
@@ -54,12 +54,12 @@ class Client:
 
 
 @asynccontextmanager
-async def client(base: str, world: World, *, anonymous: bool = False) -> AsyncIterator[Client]:
-    """Open a client that mints its tokens at the fake cloud, or stays anonymous."""
+async def client(base: str, world: World) -> AsyncIterator[Client]:
+    """Open a client that mints its tokens at the fake cloud."""
     async with httpx.AsyncClient(timeout=5) as http:
         retrying = Retrying(http, sleep=no_wait)
         identity = job_identity(base, world, world.service_account)
-        made = Client(retrying, base, None if anonymous else Federation(identity, retrying).access_token)
+        made = Client(retrying, base, Federation(identity, retrying).access_token)
 
         async def note(request: httpx.Request) -> None:
             made.sent.append(request)
@@ -109,24 +109,6 @@ async def test_a_missing_permission_to_push_fails_before_anything_is_built(googl
             r'"artifactregistry.repositories.uploadArtifacts" denied.*cause: the writer role is missing',
         ):
             await ours.repository("rehearsal-project/elsewhere/m").check()
-
-
-async def test_a_reader_may_look_but_not_push(start_google: Start, world: World, image: Layout) -> None:
-    reader = Binding(
-        world.repository.resource, "roles/artifactregistry.reader", f"serviceAccount:{world.service_account}"
-    )
-    account = next(each for each in world.bindings if each.resource == world.service_account)
-    async with client(start_google(replace(world, bindings=(account, reader))), world) as ours:
-        repository = ours.repository()
-        assert await repository.tags() == []
-        with pytest.raises(RegistryDenied, match=r"(?s)uploadArtifacts.*fix: gcloud artifacts repositories"):
-            await repository.publish(image, "v1.0.0")
-
-
-async def test_an_anonymous_client_is_advised_to_give_an_identity(google: str, world: World) -> None:
-    async with client(google, world, anonymous=True) as anonymous:
-        with pytest.raises(RegistryDenied, match=r"(?s)Unauthenticated request.*cause: "):
-            await anonymous.repository().check()
 
 
 async def test_an_unchanged_push_moves_no_blob(ours: Client, image: Layout) -> None:

@@ -38,7 +38,7 @@ class Watched:
     slept: list[float] = field(default_factory=list)
 
     async def look(self) -> Seen:
-        attempt = Attempt("deploy", str(RELEASE), STAGE, "what runs", Lock("somebody", "key", "", ""))
+        attempt = Attempt("deploy", str(RELEASE), STAGE, "what runs", Lock("an operator", "key", "", ""))
         return Seen("1", Journal(attempt), candidate=Address("http://fleet/candidate"))
 
     def shares(self, snapshot: str) -> tuple[int, ...]:

@@ -40,7 +40,7 @@ class Way:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
     """Yield the way to a daemon that says again what it is sent."""
     folder, way = tmp_path_factory.mktemp("relay"), Way()
 
@@ -75,15 +75,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
         threading.Thread(target=server.serve_forever, args=[0.01]).start()
         with subprocess.Popen(words) as process:
             try:
-                listens(way.port)
+                wait_for_port(way.port)
                 yield way
             finally:
                 process.terminate()
                 server.shutdown()
 
 
-def listens(port: int) -> None:
-    """Return when operator listens."""
+def wait_for_port(port: int) -> None:
+    """Return when the port is open."""
     until = time.monotonic() + PATIENCE
     while True:
         with closing(socket.socket()) as tried:
@@ -94,10 +94,10 @@ def listens(port: int) -> None:
 
 
 @pytest.fixture
-def way(running: Way) -> Way:
+def way(relay: Way) -> Way:
     """Return the way, on which nothing has come yet."""
-    running.asked.clear()
-    return running
+    relay.asked.clear()
+    return relay
 
 
 def test_who_has_the_key_talks_to_the_socket(way: Way) -> None:
@@ -109,7 +109,7 @@ def test_who_has_the_key_talks_to_the_socket(way: Way) -> None:
 
 
 @pytest.mark.parametrize("given", [None, "Bearer another", KEY, f"Basic {KEY}"])
-def test_nobody_else_does(way: Way, given: str | None) -> None:
+def test_a_client_without_the_key_is_refused(way: Way, given: str | None) -> None:
     with way.client(given) as client:
         assert client.get("/info").status_code == 401
     assert way.asked == []
