@@ -57,7 +57,7 @@ def _check_calls(methods: list[Callable[..., Any]], call: Callable[..., Any]) ->
     *others, last = [inspect.signature(method) for method in methods]
 
     @functools.wraps(call)
-    def checked(*given: Any, **named: Any) -> Any:
+    def check(*given: Any, **named: Any) -> Any:
         for signature in others:
             with suppress(TypeError):
                 signature.bind(*given, **named)
@@ -66,4 +66,4 @@ def _check_calls(methods: list[Callable[..., Any]], call: Callable[..., Any]) ->
             last.bind(*given, **named)
         return call(*given, **named)
 
-    return checked
+    return check

@@ -7,6 +7,7 @@ instances, whose latency a deployment is judged by, share the machine with it.
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import urlsplit
@@ -108,10 +109,8 @@ class Upstream:
         head = _head(method, place.path + path, place.netloc, headers, len(body))
         kept = self._take_idle(instance)
         if kept:
-            try:
+            with suppress(InstanceFailed):
                 return await self._send(instance, kept, head, body)
-            except InstanceFailed:
-                pass
         return await self._send(instance, await _connect(place.hostname or "", place.port or 80), head, body)
 
     def close(self) -> None:

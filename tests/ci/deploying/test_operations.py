@@ -45,7 +45,7 @@ from tests.ci.deploying.targets.labs.cloud_run_lab import CloudRunLab, cloud_run
 from tests.ci.deploying.targets.labs.fleet import Fleet, Model
 from tests.ci.pipeline import COMMIT, Container, Pipeline, Service
 from tests.ci.rehearsal.test_scenario_run import ROWS, SHA256
-from tests.ci.sample_image import FILES, built, layer
+from tests.ci.sample_image import FILES, build, layer
 from tests.ci.sigstore_lab import JOB, UNSIGNED, Lab, sigstore_lab
 
 pytestmark = pytest.mark.anyio
@@ -90,7 +90,7 @@ class Place:
         """Publish a release with what proves it, which does what a model says."""
         files = {**FILES, "app/model/golden.json": json.dumps(rows).encode()} if rows else FILES
         archive = Archive(self.folder / f"{tag}.tar")
-        own = Pipeline(Container(built(archive, layer(files), version=tag)), Service(lambda: ""))
+        own = Pipeline(Container(build(archive, layer(files), version=tag)), Service(lambda: ""))
         folder = own.bundle(tag, COMMIT)
         image = archive_reader.read(folder / "image.tar")
         repository = f"rehearsal-project/models/{self.folder.name.replace('_', '-')}"

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     Method = TypeVar("Method")
 
     # The SDK's decorator loses a method's type in mypy.
-    def registered(method: Method) -> Method: ...
+    def register(method: Method) -> Method: ...
 else:
-    registered = MODULE.function
+    register = MODULE.function
 UNSET = QueryErrorValue('secret env var not found: "ACT..."')
 ARGUMENTS = ["workload_identity_provider", "service_account", "oidc_url", "oidc_token", "google_endpoints"]
 
@@ -46,7 +46,7 @@ class Secret:
 class Pipeline:
     """A pipeline with a function that talks to Google."""
 
-    @registered
+    @register
     @identified
     async def publish(
         self, tag: Annotated[str, Doc("The tag")], copies: int = 1, *, identity: Identity | None
@@ -54,7 +54,7 @@ class Pipeline:
         """Publish."""
         return f"{tag} {copies} {identity.service_account if identity else None}"
 
-    @registered
+    @register
     @identified
     @operated
     async def deploy(self, *, identity: Identity | None, operator: Operator) -> str:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 async def client(run: Run) -> run_v2.ServicesClient:
     """Return the client, with the service account's access token."""
     options = ClientOptions(api_endpoint=f"{str(run.http.base_url).rstrip('/')}/run")
-    credentials = Credentials(run.impersonated())  # type: ignore[no-untyped-call]
+    credentials = Credentials(run.impersonate())  # type: ignore[no-untyped-call]
     return run_v2.ServicesClient(transport="rest", credentials=credentials, client_options=options)
 
 

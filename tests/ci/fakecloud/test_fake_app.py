@@ -124,8 +124,8 @@ def test_the_log_has_every_request_and_no_token(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     releaser = release_in(world, "registry:reset")
-    identity, federated = releaser.identity().json()["value"], releaser.federated()
-    visitor, account = releaser.visitor(), releaser.impersonated()
+    identity, federated = releaser.identity().json()["value"], releaser.federate()
+    visitor, account = releaser.visitor(), releaser.impersonate()
     place = releaser.registry("POST", f"/v2/{IMAGE}/blobs/uploads/", visitor).headers["Location"]
     with pytest.raises(httpx.TransportError):
         releaser.registry("PUT", place, visitor, content=b"cut")

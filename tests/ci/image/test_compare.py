@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from image import archive_reader, compare
-from tests.ci.sample_image import FILES, PACKAGES, built, layer
+from tests.ci.sample_image import FILES, PACKAGES, build, layer
 
 if TYPE_CHECKING:
     from tests.ci.conftest import Archive
@@ -25,7 +25,7 @@ def write(archive: Archive, tmp_path: Path) -> Callable[..., Path]:
 
     def write(name: str, *layers: bytes, **how: Any) -> Path:
         archive.path = tmp_path / name
-        return built(archive, *layers, **how)
+        return build(archive, *layers, **how)
 
     return write
 

@@ -226,11 +226,11 @@ async def test_redirects_without_end_are_a_registry_s_failure() -> None:
 
 
 async def test_a_blob_that_breaks_off_is_unreachable() -> None:
-    async def broken() -> AsyncIterator[bytes]:
+    async def break_off() -> AsyncIterator[bytes]:
         yield b"a"
         raise httpx.ReadError("broken")
 
-    async with open_repository(lambda request: httpx.Response(200, content=broken()), mint) as repository:
+    async with open_repository(lambda request: httpx.Response(200, content=break_off()), mint) as repository:
         with pytest.raises(RegistryUnreachable, match=r"no answer to GET /v2/m/blobs/\S+ ReadError"):
             [piece async for piece in repository.blob(DIGEST, 100)]
 

@@ -39,7 +39,7 @@ from releasing.publishing import release as made_release
 from signing.release_signature import Signing
 from tests.ci.connections import job_identity
 from tests.ci.pipeline import COMMIT, Container, Engine, Pipeline, Service
-from tests.ci.sample_image import FILES, built, layer
+from tests.ci.sample_image import FILES, build, layer
 from tests.ci.sigstore_lab import UNSIGNED
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def predictions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 def pipeline(archive: Archive, registry_url: str, tmp_path: Path) -> Pipeline:
     """Return a pipeline whose image no other test has."""
     archive.path = tmp_path / "built.tar"
-    image = built(archive, layer({**FILES, "app/own": tmp_path.name.encode()}), version=tag_of(tmp_path))
+    image = build(archive, layer({**FILES, "app/own": tmp_path.name.encode()}), version=tag_of(tmp_path))
     return Pipeline(Container(image), Service(lambda: registry_url))
 
 
@@ -195,7 +195,7 @@ async def test_a_release_without_the_identity_that_it_speaks_of_ends_before_anyt
 async def test_what_is_made_from_a_stand_in_goes_to_a_remote_registry_only_if_allowed(
     pipeline: Pipeline, predictions: list[str], archive: Archive, google: str, world: World, tmp_path: Path
 ) -> None:
-    built(archive, version=tag_of(tmp_path), labels={archive_reader.STAND_IN_LABEL: "python:3.11"})
+    build(archive, version=tag_of(tmp_path), labels={archive_reader.STAND_IN_LABEL: "python:3.11"})
     target, identity = image(world.repository.uri, tag_of(tmp_path)), job_identity(google, world)
     printed: list[str] = []
     with pytest.raises(StandInRefused, match="--allow-stand-in"):
