@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import dagger
 from dagger import DefaultPath, Doc, Ignore, Name, dag, object_type
 
-from advice import explanation
 from building import benchmark, images, linters, tools
 from building.source_files import MODEL_FILES, REPOSITORY_TESTS, SERVICE_TESTS, SOURCE
 from building.tools import PLATFORM
@@ -19,7 +18,7 @@ from deploying.shared_arguments import consenting, identified, operated
 from deploying.target_connections import Operator, Reach
 from errors import InvalidIdentity
 from image import conformance, release_files
-from keyless import setup_script
+from keyless import explanation, setup_script
 from keyless.doctor import Doctor, Signer, report
 from keyless.endpoints import Endpoints
 from keyless.google_identity import Identity

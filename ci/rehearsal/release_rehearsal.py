@@ -32,7 +32,7 @@ from signing.release_signature import Consent, Signing
 from signing.trust import Trust
 from signing.verification import Signatures
 
-FILES = ["ci/errors.py", "ci/advice", "ci/fakecloud"]
+FILES = ["ci/errors.py", "ci/advice", "ci/conditions", "ci/fakecloud"]
 _TICKET, _KEY = "/run/request-token", "/run/control-key"
 
 

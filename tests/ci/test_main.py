@@ -13,8 +13,8 @@ import dagger
 import pytest
 from dagger import DefaultPath, Doc, Ignore
 
-from advice.attribute_condition import Condition
 from building import source_files
+from conditions.attribute_condition import Condition
 from errors import InvalidData, InvalidFault, InvalidIdentity, InvalidReference
 from main import Ci
 

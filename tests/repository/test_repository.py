@@ -36,6 +36,7 @@ ASSEMBLY = ("assemble", "compile_scorer", "package_record", "runtime_tree", "sli
 # The pipeline's rooms from the lowest to the highest: each imports only what stands before it, and `errors`.
 ROOMS = [
     "advice",
+    "conditions",
     "net",
     "image",
     "oci",
@@ -285,9 +286,14 @@ def test_a_room_of_the_pipeline_imports_only_lower_ones(path: Path) -> None:
     assert {room_of(name) for name in found} <= set(lower)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "ci/advice").rglob("*.py")), ids=lambda path: path.name)
+def test_advice_imports_nothing_of_what_imports_it(path: Path) -> None:
+    assert {name.split(".")[0] for name in ours(path)} <= {"advice"}
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "ci/fakecloud").rglob("*.py")), ids=lambda path: path.name)
 def test_the_fake_cloud_imports_nothing_of_the_pipeline_that_could_hide_a_fault_of_it(path: Path) -> None:
-    assert {name.split(".")[0] for name in ours(path)} <= {"fakecloud", "advice", "errors"}
+    assert {name.split(".")[0] for name in ours(path)} <= {"fakecloud", "conditions", "advice", "errors"}
 
 
 def test_no_module_imports_itself_through_others() -> None:

@@ -149,7 +149,7 @@ class Swarm:
             replicas = max(1, replicas - 1)  # the candidate keeps its node until it is removed
         made = self._make_service(self.settings.name, release, replicas, self.settings.port)
         await self._update(seen, _with(made, Labels=spec["Labels"]))
-        await self._running(self.settings.name, made)
+        await self._wait_until_running(self.settings.name, made)
 
     async def tidy(self, seen: Seen, release: Release) -> None:
         """Remove the candidate, and give its node to the service."""
@@ -163,7 +163,7 @@ class Swarm:
             spec, before = seen.raw["Spec"], json.loads(snapshot)
             if any(spec.get(name) != value for name, value in before.items()):
                 await self._update(seen, _with(before, Name=self.settings.name, Labels=spec["Labels"]))
-            await self._running(self.settings.name, before)
+            await self._wait_until_running(self.settings.name, before)
         else:
             await self.api.remove(f"/services/{self.settings.name}")
 
@@ -206,7 +206,7 @@ class Swarm:
         if there is None or not _same(there["Spec"], made) or _port(there["Spec"]) != port:
             await self.api.remove(f"/services/{self._candidate}")
             await self.api.call("POST", "/services/create", json=made)
-        await self._running(self._candidate, made)
+        await self._wait_until_running(self._candidate, made)
 
     def _count_kept(self, running: int) -> int:
         """Return how many of the running instances stay beside a candidate with a share of the traffic."""
@@ -224,13 +224,13 @@ class Swarm:
         if _replicas(spec) != replicas:
             scaled = _with(spec, Mode={"Replicated": {"Replicas": replicas}})
             await self._update(seen, scaled)
-            await self._running(self.settings.name, scaled)
+            await self._wait_until_running(self.settings.name, scaled)
 
     async def _update(self, seen: Seen, spec: Object) -> None:
         path = f"/services/{self.settings.name}/update"
         await self.api.call("POST", path, params={"version": seen.version}, json=spec)
 
-    async def _running(self, name: str, spec: Object) -> None:
+    async def _wait_until_running(self, name: str, spec: Object) -> None:
         """Wait until all instances are healthy and nothing is updated; raises NotStarted at the deadline."""
         until = time.monotonic() + self.settings.deadline
         while True:

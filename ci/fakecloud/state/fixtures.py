@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from advice.attribute_condition import Condition
 from advice.attribute_mapping import MAPPING
+from conditions.attribute_condition import Condition
 
 GITHUB = "https://token.actions.githubusercontent.com"
 HOST_SUFFIX = "-docker.pkg.dev"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from advice.explanation import explain
 from advice.known_errors import SIGNALS, advice, find_signals, solution
 from advice.signals import Signal
 from errors import Unexplained
+from keyless.explanation import explain
 
 
 def wrap_at_blanks(text: str) -> str:

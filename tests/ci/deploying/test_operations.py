@@ -277,7 +277,7 @@ async def test_an_image_with_documents_of_our_own_program_but_no_ci_identity_is_
         await place.operations().deploy("staging", str(forged))
 
 
-LOCKED = Lock("me", "key", "a", "b")
+LOCK = Lock("me", "key", "a", "b")
 
 
 @pytest.mark.parametrize(
@@ -286,8 +286,8 @@ LOCKED = Lock("me", "key", "a", "b")
         (None, None, "v1.0.0"),
         (None, "v1.0.0", "v1.0.0"),
         (None, "v9.9.9", None),
-        (Attempt("deploy", "r.test/m:v1.2.0@sha256:" + "c" * 64, "stage", "", LOCKED), None, "v1.1.0"),
-        (Attempt("rollback", "r.test/m:v1.1.0@sha256:" + "b" * 64, "restore", "", LOCKED), None, "v1.0.0"),
+        (Attempt("deploy", "r.test/m:v1.2.0@sha256:" + "c" * 64, "stage", "", LOCK), None, "v1.1.0"),
+        (Attempt("rollback", "r.test/m:v1.1.0@sha256:" + "b" * 64, "restore", "", LOCK), None, "v1.0.0"),
     ],
 )
 def test_what_a_rollback_restores_is_known_before_it(
@@ -320,7 +320,6 @@ async def test_google_has_to_know_who_deploys(place: Place) -> None:
 
 ENTRY = Entry("r.test/m:v1.0.0@sha256:" + "a" * 64, "live", "2026-07-01")
 SHARE = Share(ENTRY.release, "", 100)
-LOCK = Lock("me", "key", "a", "b")
 
 
 @pytest.mark.parametrize(

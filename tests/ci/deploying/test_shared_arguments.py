@@ -16,6 +16,7 @@ from deploying.target_connections import Operator
 from errors import IdentityError, InvalidIdentity
 from keyless.google_identity import Identity
 from tests.ci.google_answers import ACCOUNT, PROVIDER
+from tests.ci.recorder import Recorder
 
 MODULE = Module("Pipeline")
 
@@ -30,7 +31,7 @@ UNSET = QueryErrorValue('secret env var not found: "ACT..."')
 ARGUMENTS = ["workload_identity_provider", "service_account", "oidc_url", "oidc_token", "google_endpoints"]
 
 
-class Secret:
+class Secret(Recorder, of=(dagger.Secret,)):
     """A secret of Dagger's, or one that it cannot read."""
 
     def __init__(self, text: str | None) -> None:

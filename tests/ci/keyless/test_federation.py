@@ -9,6 +9,7 @@ import traceback
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import dagger
 import httpx
 import pytest
 
@@ -35,6 +36,7 @@ from tests.ci.google_answers import (
     success,
     well,
 )
+from tests.ci.recorder import Recorder
 
 DENIED = "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
 CONDITION = (
@@ -45,7 +47,7 @@ CONDITION = (
 )
 
 
-class Text:
+class Text(Recorder, of=(dagger.Secret, dagger.File)):
     """A secret or file of Dagger's."""
 
     def __init__(self, text: str) -> None:

@@ -55,23 +55,6 @@ def first_line(text: str) -> str:
     return re.sub(r"\d+", "#", text.partition("\n")[0])
 
 
-@pytest.mark.parametrize(("direct", "requests"), [(True, 2), (False, 3)])
-async def test_minting_takes_no_more_requests_than_it_has_steps(
-    google: str, world: World, direct: bool, requests: int
-) -> None:
-    token, sent = await mint(job_identity(google, world, None if direct else world.service_account))
-    assert token.expires
-    assert sent == requests
-
-
-async def test_an_id_token_has_the_requested_audience(google: str, world: World) -> None:
-    async with client() as retrying:
-        token = await Federation(job_identity(google, world, world.service_account), retrying).id_token(
-            "https://service.test"
-        )
-    assert (token.claims()["aud"], token.claims()["email"]) == ("https://service.test", world.service_account)
-
-
 @pytest.mark.parametrize(
     "fault", ["oidc:503", "oidc:reset", "sts:503x2", "sts:429", "iam:timeout", "iam:reset"]
 )

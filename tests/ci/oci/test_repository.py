@@ -159,11 +159,8 @@ async def test_every_transport_error_of_httpx_is_mapped(error: type[httpx.Transp
 @pytest.mark.parametrize(
     "location",
     [
-        "",
-        "https://elsewhere.test/upload",
-        "http://registry.test/upload",
-        "https://registry.test:1/",
-        "https://registry.test:x/",
+        *("", "https://elsewhere.test/upload", "http://registry.test/upload"),
+        *("https://registry.test:1/", "https://registry.test:x/"),
     ],
 )
 async def test_publish_sends_nothing_to_another_host(image: Layout, location: str) -> None:

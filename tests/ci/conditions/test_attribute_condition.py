@@ -6,8 +6,8 @@ import celpy
 import pytest
 from celpy.adapter import json_to_cel
 
-from advice.attribute_condition import Condition
 from advice.attribute_mapping import MAPPING
+from conditions.attribute_condition import Condition
 from errors import InvalidCondition
 
 CLAIMS = {
