@@ -30,7 +30,7 @@ _WAIT = 5  # seconds that one request waits for an operation
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the service is and how a revision runs; `account` is the service account that it runs as."""
+    """Place of the service, and how a revision runs; `account` is the service account that it runs as."""
 
     project: str
     region: str
@@ -46,12 +46,12 @@ class Settings:
 
     @property
     def parent(self) -> str:
-        """Where services are, as Google names it."""
+        """Google's name of the place that services are in."""
         return f"projects/{self.project}/locations/{self.region}"
 
     @property
     def path(self) -> str:
-        """Where the API has the service."""
+        """Path of the service in the API."""
         return f"/v2/{self.parent}/services/{self.service}"
 
 
@@ -179,8 +179,8 @@ class CloudRun:
     async def _share(self, revision: str, percent: int) -> Share:
         """Return a revision's part; what was not deployed here is called by its revision."""
         if revision not in self._shares:
-            told = await self.api.find(f"{self.settings.path}/revisions/{revision}") or {}
-            kept = told.get("annotations", {})
+            found = await self.api.find(f"{self.settings.path}/revisions/{revision}") or {}
+            kept = found.get("annotations", {})
             self._shares[revision] = Share(kept.get(RELEASE, revision), kept.get(FINGERPRINT, ""), 0)
         known = self._shares[revision]
         return Share(known.release, known.fingerprint, percent)

@@ -4,7 +4,8 @@ The candidate gets its share of the traffic by its share of the pods that the Se
 added to those that run, which stay as they are until the last step. Undoing a step removes the candidate.
 Objects are applied by the server (server-side apply), so that what others have set stays theirs. The journal
 is an annotation of the Deployment, which is there with no replicas before the first release. The candidate
-and every instance are asked through the API server's proxy: who deploys need not be in the cluster's network.
+and every instance get requests through the API server's proxy: an operator need not be in the cluster's
+network.
 https://kubernetes.io/docs/reference/using-api/server-side-apply/
 """
 
@@ -42,7 +43,7 @@ def conflict(answer: httpx.Response) -> bool:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the service is, and how many instances it has; `authority` is a file with certificates."""
+    """Place of the service, and its number of instances; `authority` is a file with certificates."""
 
     server: str
     namespace: str
@@ -164,7 +165,7 @@ class Kubernetes:
             name, marks = pod["metadata"]["name"], pod["metadata"].get("annotations", {})
             role = "candidate" if attempt and marks.get(RELEASE) == attempt.release else "running"
             path = f"/api/v1/namespaces/{self.settings.namespace}/pods/{name}:8080/proxy/metrics"
-            found[role][name] = of_metrics((await self.api.ask("GET", path)).text)
+            found[role][name] = of_metrics((await self.api.send("GET", path)).text)
         return found
 
     async def _pods(self, selector: str) -> list[Object]:
@@ -191,7 +192,7 @@ class Kubernetes:
         )
 
     def _candidate_address(self, live: str, journal: Journal, candidate: Object | None) -> Address | None:
-        """Return where what is being deployed is asked: at the service itself once that runs it."""
+        """Return the address of what is being deployed: the service's own once that runs it."""
         if journal.attempt and journal.attempt.release == live:
             return self._address(self.settings.name)
         return self._address(self._candidate) if candidate else None

@@ -4,7 +4,7 @@ A candidate with a share of the traffic has the service's own port on one node. 
 taken from the service, which has as many nodes as replicas. With `start-first` it is a spare one.
 
 The journal is a label of the service, which is there with no replicas before the first release. Ports are
-published on the nodes themselves, so that every instance can be asked for its numbers. Every change names the
+published on the nodes themselves, so that every instance gives its numbers. Every change names the
 version of what was seen. Swarm goes back by itself when an update fails, labels and all: the journal then is
 that of the update's beginning, and what is left to do is found there.
 https://docs.docker.com/reference/api/engine/
@@ -62,16 +62,16 @@ def is_conflict(answer: httpx.Response) -> bool:
 def template(text: str) -> Object:
     """Return the service of deploy/swarm; raises InvalidEnvironment when it is none."""
     try:
-        told: Object = yaml.safe_load(text)
-        told["TaskTemplate"]["ContainerSpec"].setdefault("Env", [])
+        service: Object = yaml.safe_load(text)
+        service["TaskTemplate"]["ContainerSpec"].setdefault("Env", [])
     except (yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
         raise InvalidEnvironment(f"deploy/swarm: no container can be read: {error!r}") from error
-    return told
+    return service
 
 
 @dataclass
 class Swarm:
-    """One service of a swarm; instances are asked through `http`, at their nodes."""
+    """One service of a swarm; `http` sends requests to instances, at their nodes."""
 
     settings: Settings
     service: Object
@@ -256,7 +256,7 @@ class Swarm:
     async def _tasks(self, name: str, *, every: bool = False) -> list[Object]:
         """Return a service's tasks, also those that have ended or are to end when every one is wanted."""
         filters = {"service": [name], "desired-state": ["running", *(["shutdown"] if every else [])]}
-        answer = await self.api.ask("GET", "/tasks", 404, params={"filters": json.dumps(filters)})
+        answer = await self.api.send("GET", "/tasks", 404, params={"filters": json.dumps(filters)})
         listed: list[Object] = answer.json() if answer.is_success else []
         return listed
 

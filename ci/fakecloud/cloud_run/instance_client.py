@@ -41,7 +41,7 @@ class Connection(asyncio.Protocol):
         self._answer = Answer()
         self.open = True
 
-    async def ask(self, head: bytes, body: bytes) -> Answer:
+    async def send(self, head: bytes, body: bytes) -> Answer:
         """Return the answer to a request; raises InstanceFailed."""
         assert self._transport
         self._answer, self._waiting = Answer(), asyncio.get_running_loop().create_future()
@@ -100,7 +100,7 @@ class Upstream:
 
     idle: defaultdict[str, list[Connection]] = field(default_factory=lambda: defaultdict(list))
 
-    async def ask(self, instance: str, method: str, path: str, headers: Headers, body: bytes) -> Answer:
+    async def send(self, instance: str, method: str, path: str, headers: Headers, body: bytes) -> Answer:
         """Return an instance's answer; raises InstanceFailed.
 
         A request that finds a kept connection ended takes a new one, once, as proxies do.
@@ -120,7 +120,7 @@ class Upstream:
                 connection.close()
 
     async def _send(self, instance: str, connection: Connection, head: bytes, body: bytes) -> Answer:
-        answer = await connection.ask(head, body)
+        answer = await connection.send(head, body)
         if connection.open:
             self.idle[instance].append(connection)
         return answer

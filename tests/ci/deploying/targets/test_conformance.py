@@ -101,7 +101,7 @@ class Used:
 
 
 async def test_a_model_that_is_wrong_for_users_is_undone_at_the_first_share(lab: Lab) -> None:
-    turning = Model("v1.1.0", offset=1, right=10)  # more than are asked without traffic
+    turning = Model("v1.1.0", offset=1, right=10)  # more requests than there are without traffic
     first, bad = await lab.release("v1.0.0"), await lab.release("v1.1.0", turning)
     async with worker(lab) as operator:
         await operator.deploy(first)

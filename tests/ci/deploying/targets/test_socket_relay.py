@@ -27,7 +27,7 @@ class Way:
     """The relay's address, and what came to the socket behind it."""
 
     port: int = 0
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     def client(self, authorization: str | None = f"Bearer {KEY}") -> httpx.Client:
         """Return a client that shows something."""
@@ -48,7 +48,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            way.asked.append(f"{self.command} {self.path}")
+            way.requests.append(f"{self.command} {self.path}")
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
@@ -96,7 +96,7 @@ def wait_for_port(port: int) -> None:
 @pytest.fixture
 def way(relay: Way) -> Way:
     """Return the way, on which nothing has come yet."""
-    relay.asked.clear()
+    relay.requests.clear()
     return relay
 
 
@@ -105,14 +105,14 @@ def test_who_has_the_key_talks_to_the_socket(way: Way) -> None:
     with way.client() as client:
         assert client.post("/services/create", content=body).content == body
         assert client.get("/tasks").status_code == 200
-    assert way.asked == ["POST /services/create", "GET /tasks"]
+    assert way.requests == ["POST /services/create", "GET /tasks"]
 
 
 @pytest.mark.parametrize("given", [None, "Bearer another", KEY, f"Basic {KEY}"])
 def test_a_client_without_the_key_is_refused(way: Way, given: str | None) -> None:
     with way.client(given) as client:
         assert client.get("/info").status_code == 401
-    assert way.asked == []
+    assert way.requests == []
 
 
 def test_a_key_that_is_said_twice_is_none() -> None:
@@ -133,4 +133,4 @@ def test_who_says_nothing_or_too_much_is_hung_up_on(way: Way, said: bytes) -> No
         except OSError:
             rest = b""
     assert rest == b""
-    assert way.asked == []
+    assert way.requests == []

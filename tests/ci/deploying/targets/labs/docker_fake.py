@@ -1,6 +1,6 @@
 """A Swarm's Engine API, as far as a deployment asks it, and the orchestrator behind it.
 
-Updates take one step whenever a service is looked at. The real one is asked in tests/host.
+Updates take one step whenever a service is looked at. tests/host has the real one.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Swarm:
     async def _pass_on(self, request: httpx.Request) -> httpx.Response:
         for task in [] if self.silent else self.tasks:
             if _serves(task) and (task["NodeID"], self._port(task)) == (request.url.host, request.url.port):
-                return await self.fleet.ask(request, task["ID"], request.url.path)
+                return await self.fleet.send(request, task["ID"], request.url.path)
         raise httpx.ConnectError("connection refused")
 
 

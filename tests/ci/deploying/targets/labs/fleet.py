@@ -35,7 +35,7 @@ class Model:
     right: int = 0  # requests that are answered without the offset before it shows
     delay: float = 0.0
     failing: int = 0  # every so many requests
-    asked: int = 0
+    requests: int = 0
     failed: int = 0
 
 
@@ -50,7 +50,7 @@ class Fleet:
     def start(self, name: str, digest: str, environment: dict[str, str] | None = None) -> str:
         """Start a release and return its address, or nothing when it ends at once."""
         named = (environment or {}).get("IMAGE_DIGEST")
-        self.running[name] = replace(self.known[digest], digest=named, asked=0, failed=0)
+        self.running[name] = replace(self.known[digest], digest=named, requests=0, failed=0)
         return f"{self.base}/{name}" if self.known[digest].starts else ""
 
     def start_revision(self, revision: Mapping[str, Any]) -> str:
@@ -58,7 +58,7 @@ class Fleet:
         digest = revision["image"].partition("@")[2]
         return self.start(revision["revision"], digest, revision["environment"])
 
-    async def ask(self, request: httpx.Request, name: str, path: str) -> httpx.Response:
+    async def send(self, request: httpx.Request, name: str, path: str) -> httpx.Response:
         """Pass a request on to a service, without a server in between."""
         passed = httpx.Request(request.method, f"http://fleet/{name}{path}", content=request.content)
         passed.headers["Content-Type"] = "application/json"
@@ -81,29 +81,29 @@ class Fleet:
         model, body = self._model(request), await request.json()
         if not isinstance(body.get("features"), list):
             return _problem(400, "invalid_input")
-        model.asked += 1
-        fails = model.failing and model.asked % model.failing == 0
+        model.requests += 1
+        fails = model.failing and model.requests % model.failing == 0
         await anyio.sleep(model.delay)
         if fails:
             model.failed += 1
             return _problem(500, "model_failed")
-        total = sum(body["features"]) + (model.offset if model.asked > model.right else 0)
+        total = sum(body["features"]) + (model.offset if model.requests > model.right else 0)
         return JSONResponse({"prediction": total, "model_version": model.version})
 
     async def metrics(self, request: Request) -> Response:
         """Answer as Prometheus reads it."""
         model = self._model(request)
-        good = model.asked - model.failed
+        good = model.requests - model.failed
         bound = 0.001 if model.delay < 0.001 else 1.0
         lines = [
             "# TYPE http_requests_total counter",
             f'http_requests_total{{route="/predict",status="200"}} {good}',
             f'http_requests_total{{route="/predict",status="500"}} {model.failed}',
             *(
-                f'http_request_seconds_bucket{{route="/predict",le="{le}"}} {model.asked * (le >= bound)}'
+                f'http_request_seconds_bucket{{route="/predict",le="{le}"}} {model.requests * (le >= bound)}'
                 for le in (0.001, 1.0)
             ),
-            f'http_request_seconds_bucket{{route="/predict",le="+Inf"}} {model.asked}',
+            f'http_request_seconds_bucket{{route="/predict",le="+Inf"}} {model.requests}',
         ]
         return PlainTextResponse("\n".join(lines) + "\n")
 

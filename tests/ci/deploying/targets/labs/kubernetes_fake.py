@@ -254,7 +254,7 @@ class Cluster:
             name = ready[self.turns % len(ready)]
         if name not in self.pods:
             raise Refused(503, "ServiceUnavailable", "error trying to reach service: connection refused")
-        return await self.fleet.ask(request, name, to["path"])
+        return await self.fleet.send(request, name, to["path"])
 
 
 @cache
