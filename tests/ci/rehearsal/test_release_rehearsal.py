@@ -217,6 +217,8 @@ async def test_what_is_more_than_a_commit_goes_to_no_remote_registry_unless_rehe
     await release(pipeline, target, identity, printed.append, commit=dirty, dirty=True)
     assert printed[0] == "          allowed here: the work tree has changes that commit cccccccccccc has not"
     local = await release(pipeline, image("localhost:5000", target.tag), commit=dirty)
+    assert await release(pipeline, local.image, None, printed.append, commit=dirty) == local
+    assert any(line.endswith(f"is {local.digest} already; nothing to push") for line in printed)
     async with connect(pipeline.local.address, local.image.repository) as repository:
         pulled = await pull(repository, local.digest, tmp_path / "dirty.tar")
         assert pulled.labels["org.opencontainers.image.revision"] == f"{'c' * 40}-dirty"
