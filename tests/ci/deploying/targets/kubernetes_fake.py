@@ -55,12 +55,20 @@ class Cluster:
     ending: list[Object] = field(default_factory=list)
     counter: int = 0
     turns: int = 0
+    restart: list[str] = field(default_factory=list)  # a state for each of the next requests
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         """Answer a request."""
+        state = self.restart.pop(0) if self.restart else "ready"
+        if state == "stopped":
+            raise httpx.ConnectError("All connection attempts failed")
         try:
+            if state == "starting":  # the roles are not read yet
+                raise Refused(403, "Forbidden", f'User "deployer" cannot get path "{request.url.path}"')
             if request.headers.get("Authorization") != f"Bearer {TOKEN}":
                 raise Refused(401, "Unauthorized", "Unauthorized")
+            if request.url.path == "/readyz":
+                return httpx.Response(200, text="ok")
             if proxied := _PROXY.fullmatch(request.url.path):
                 return await self._proxied(request, proxied)
             found = _OBJECT.fullmatch(request.url.path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from deploying.rollout.target import Target
-from deploying.targets.api_client import Api
+from deploying.targets.api_server import ApiServer
 from deploying.targets.kubernetes import Kubernetes, Settings, conflict
 from deploying.targets.manifests import Manifests
 from net.retry_policy import Retrying
@@ -28,6 +28,7 @@ class KubernetesLab:
 
     fleet: Fleet
     cluster: Cluster
+    replicas: int = 2
 
     def fresh(self) -> KubernetesLab:
         """Return another cluster."""
@@ -43,10 +44,9 @@ class KubernetesLab:
             return Token(TOKEN)
 
         manifests = Manifests.of(MANIFESTS.read_text())
-        api = Api("Kubernetes", "https://cluster.test", client, mint, conflict)
-        return Kubernetes(
-            Settings("https://cluster.test", "production", "milestone2"), manifests, api, pause=0
-        )
+        api = ApiServer("Kubernetes", "https://cluster.test", client, mint, conflict, pause=0)
+        settings = Settings("https://cluster.test", "production", "milestone2", self.replicas)
+        return Kubernetes(settings, manifests, api, pause=0)
 
     def transport(self) -> httpx.AsyncBaseTransport:
         """Return what carries requests to the cluster."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -114,6 +116,36 @@ async def test_who_has_no_token_is_told_so(
             await somebody.target.look()
 
 
+async def test_a_deployment_waits_for_an_api_server_that_restarts(kubernetes_lab: KubernetesLab) -> None:
+    async with worker(kubernetes_lab) as deployer:
+        await deployer.deploy(await kubernetes_lab.release("v1.0.0"))
+        kubernetes_lab.cluster.restart = ["stopped"] * 23 + ["starting"] * 3
+        await deployer.deploy(await kubernetes_lab.release("v1.1.0"))
+        assert kubernetes_lab.cluster.restart == []
+        assert await deployer.users(10) == {"v1.1.0": 10}
+
+
+@pytest.mark.parametrize(
+    ("states", "reason"), [(["stopped"] * 9, "All connection attempts failed"), (["starting"], "cannot get")]
+)
+async def test_a_server_that_was_never_reached_is_not_waited_for(
+    kubernetes_lab: KubernetesLab, states: list[str], reason: str
+) -> None:
+    kubernetes_lab.cluster.restart = states
+    async with worker(kubernetes_lab) as deployer:
+        with pytest.raises(TargetError, match=reason):
+            await deployer.target.look()
+
+
+async def test_a_server_that_stays_unready_is_given_up(kubernetes_lab: KubernetesLab) -> None:
+    async with worker(kubernetes_lab) as deployer:
+        await deployer.target.look()
+        impatient = replace(deployer.target, api=replace(deployer.target.api, seconds=-1))  # type: ignore[type-var, attr-defined]
+        kubernetes_lab.cluster.restart = ["starting"]
+        with pytest.raises(TargetError, match="cannot get path"):
+            await impatient.look()
+
+
 async def test_what_runs_but_was_not_deployed_here_is_called_by_its_image(
     kubernetes_lab: KubernetesLab,
 ) -> None:
@@ -147,6 +179,20 @@ async def test_shares_are_the_nearest_that_whole_pods_allow(
 ) -> None:
     async with worker(kubernetes_lab) as somebody:
         assert somebody.target.shares(json.dumps({"replicas": running})) == shares
+
+
+async def test_a_single_pod_shares_its_traffic_with_one_candidate_and_the_log_says_so(
+    kubernetes_lab: KubernetesLab,
+) -> None:
+    lab = replace(kubernetes_lab, replicas=1)
+    first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
+    async with worker(lab) as deployer:
+        await deployer.deploy(first)
+        assert not any("shares its traffic" in line for line in deployer.told)
+        await deployer.deploy(second)
+    printed = "\n".join(deployer.told)
+    assert "milestone2 shares its traffic by whole instances: 50, 100 %" in printed
+    assert re.findall(r"shift to (\d+) %: v1.1.0", printed) == ["50", "100"]
 
 
 async def test_the_live_release_s_pods_stay_as_they_are_until_the_last_step(
