@@ -16,7 +16,7 @@ from deploying.rollout.golden_rows import Golden
 from deploying.rollout.judge import Judge, Judging
 from deploying.rollout.target import Target
 from deploying.targets.manifests import INSTANCE, NAME
-from errors import PipelineError, RolledBack
+from errors import PipelineError, RolledBack, TakenOver, TargetBusy
 from oci.reference import Release
 from tests.ci.deploying.targets.labs import LIMITS, worker
 from tests.kubernetes.lab import ROOT, ClusterLab, Object
@@ -40,12 +40,39 @@ class Disturbed:
         await self.inner.judge(target, release, step)
 
 
+async def test_of_two_deployers_that_start_at_once_one_goes_live(lab: ClusterLab) -> None:
+    outcomes: dict[str, str] = {}
+
+    async def deploy(tag: str) -> None:
+        release = await lab.release(tag)
+        async with worker(lab, tag) as deployer:
+            try:
+                await deployer.deploy(release)
+            except (TargetBusy, TakenOver) as error:
+                outcomes[tag] = error.message
+            else:
+                outcomes[tag] = "live"
+
+    for tags in (("v1.0.0", "v1.1.0"), ("v1.2.0", "v1.3.0")):  # first releases, then two over one of them
+        outcomes.clear()
+        async with anyio.create_task_group() as group:
+            for tag in tags:
+                group.start_soon(deploy, tag)
+        (winner,) = [tag for tag in tags if outcomes[tag] == "live"]
+        (loser,) = set(tags) - {winner}
+        assert f"by {winner} since" in outcomes[loser]
+        async with worker(lab) as deployer:
+            assert await deployer.users(10) == {winner: 10}
+
+
 async def test_an_image_that_cannot_be_pulled_is_named(lab: ClusterLab) -> None:
     first = await lab.release("v1.0.0")
     missing = Release(replace(first.image, tag="v1.1.0"), f"sha256:{'0' * 64}")
     async with worker(lab) as deployer:
         await deployer.deploy(first)
-        with pytest.raises(RolledBack, match="does not start: ErrImagePull: failed to pull image"):
+        with pytest.raises(
+            RolledBack, match=r"does not start: (ErrImagePull|ImagePullBackOff): .*pull.*not found"
+        ):
             await deployer.deploy(missing)
         assert await deployer.users(10) == {"v1.0.0": 10}
 

@@ -6,8 +6,8 @@ import base64
 import json
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -15,9 +15,10 @@ import anyio
 import pytest
 import yaml
 
-from deploying.rollout.journal import Attempt, Entry, Lock
+from deploying.rollout.journal import Attempt, Entry, Journal, Lock
+from deploying.rollout.target import Target
 from deploying.targets.manifests import Manifests
-from errors import PipelineError, RolledBack, TargetError
+from errors import PipelineError, RolledBack, TargetChanged, TargetError
 from tests.ci.deploying.targets.fleet import Model
 from tests.ci.deploying.targets.labs import worker
 from tests.kubernetes.lab import ROLE, ClusterLab, Object
@@ -29,15 +30,12 @@ AT_ONCE = 4
 
 
 def remove_verb(resource: str, verb: str) -> Object:
-    """Return the role without one verb for one resource."""
+    """Return the role without one verb for one resource; the API server takes no rule without verbs."""
     rules = [
-        {
-            **rule,
-            "resources": [each],
-            "verbs": [every for every in rule["verbs"] if (each, every) != (resource, verb)],
-        }
+        {**rule, "resources": [each], "verbs": verbs}
         for rule in RULES
         for each in rule["resources"]
+        if (verbs := [every for every in rule["verbs"] if (each, every) != (resource, verb)])
     ]
     return {**yaml.safe_load(ROLE.read_text()), "rules": rules}
 
@@ -168,40 +166,53 @@ def _make_configuration(lab: ClusterLab, port: int) -> Object:
     }
 
 
-async def test_a_field_of_another_manager_is_named_and_stays(lab: ClusterLab) -> None:
+@pytest.mark.parametrize(
+    ("manager", "resource", "through"),
+    [("kubectl-edit", "", ""), ("autoscaler", "/scale", ' with subresource "scale"')],
+)
+async def test_a_field_of_another_manager_is_named_and_stays(
+    lab: ClusterLab, manager: str, resource: str, through: str
+) -> None:
     first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
     async with worker(lab) as deployer:
         await deployer.deploy(first)
         with lab.cluster.plane.open_client() as client:
             client.patch(
-                f"/apis/apps/v1/namespaces/{lab.namespace}/deployments/milestone2",
-                params={"fieldManager": "kubectl-scale"},
+                f"/apis/apps/v1/namespaces/{lab.namespace}/deployments/milestone2{resource}",
+                params={"fieldManager": manager},
                 headers={"Content-Type": "application/merge-patch+json"},
                 content=json.dumps({"spec": {"replicas": 3}}),
             ).raise_for_status()
-        with pytest.raises(
-            RolledBack, match=r'conflict with "kubectl-scale" using apps/v1: \.spec\.replicas'
-        ):
+        conflict = rf'conflict with "{manager}"{through} using \S+: \.spec\.replicas'
+        with pytest.raises(RolledBack, match=conflict):
             await deployer.deploy(second)
         assert await deployer.users(10) == {"v1.0.0": 10}
+    assert lab.deployment("milestone2")["spec"]["replicas"] == 3
+
+
+async def record(target: Target, edit: Callable[[Journal], Journal]) -> None:
+    """Record an edited journal, again while the controllers change the status in between."""
+    for _ in range(20):
+        seen = await target.look()
+        with suppress(TargetChanged):
+            return await target.record(seen, edit(seen.journal))
+    raise AssertionError("the Deployment changes all the time")
 
 
 async def test_a_journal_fits_into_the_limit_of_annotations(lab: ClusterLab) -> None:
+    def lengthen(journal: Journal) -> Journal:
+        return replace(journal, entries=(*journal.entries, *[entry] * 9))
+
+    def exceed(journal: Journal) -> Journal:
+        lock = Lock("tester", "key", "", "")
+        attempt = Attempt("deploy", entry.release, "stage", "x" * 300_000, lock)
+        return replace(journal, entries=()).with_attempt(attempt)
+
+    name, time = "registry.test/m:v0.1.0@sha256:0", "2026-01-01T00:00:00+00:00"
+    entry = Entry(name, "live", time, "", "x" * 50_000)
     async with worker(lab) as deployer:
         await deployer.deploy(await lab.release("v1.0.0"))
-        seen = await deployer.target.look()
-        entry = Entry(
-            "registry.test/m:v0.1.0@sha256:0", "live", "2026-01-01T00:00:00+00:00", "", "x" * 50_000
-        )
-        long = replace(seen.journal, entries=(*seen.journal.entries, *[entry] * 9))
-        await deployer.target.record(seen, long)
+        await record(deployer.target, lengthen)
         assert len((await deployer.target.look()).journal.entries) == 4
-        seen = await deployer.target.look()
-        oversized = replace(entry, snapshot="x" * 300_000)
-        attempt = replace(long, entries=(), attempt=None)
         with pytest.raises(TargetError, match="metadata.annotations: Too long"):
-            await deployer.target.record(seen, attempt.with_attempt(_make_attempt(oversized)))
-
-
-def _make_attempt(entry: Entry) -> Attempt:
-    return Attempt("deploy", entry.release, "stage", entry.snapshot, Lock("deployer", "key", "", ""))
+            await record(deployer.target, exceed)

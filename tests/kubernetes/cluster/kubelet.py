@@ -23,6 +23,7 @@ from tests.kubernetes.cluster.pod_process import Object, PodProcess, PullFailed,
 
 _LOOK = 0.1  # seconds between two looks at the node's pods
 _HEARTBEAT = 1.0
+_SYNC = 1.0  # seconds from a failure to the next look at its pod
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF = 10.0, 300.0
 _MERGE = {"Content-Type": "application/merge-patch+json"}
 
@@ -108,8 +109,8 @@ class Kubelet:
         return self.pods.get(uid, pod)
 
     async def _keep_running(self, pod: Object, container: Container) -> None:
-        """Start the container again and again, with longer and longer pauses, until cancelled."""
-        back_off, process = _FIRST_BACK_OFF, None
+        """Start the container again and again, the first time at once, then with longer and longer pauses."""
+        back_off, process = 0.0, None
         try:
             while True:
                 try:
@@ -117,26 +118,31 @@ class Kubelet:
                         pod, read_image(self.images, _get_image(pod)), container.address
                     )
                     await self._watch(pod, container, process)
-                    reason, message = (
-                        "CrashLoopBackOff",
-                        f"back-off {back_off:.0f}s restarting failed container",
-                    )
+                    ended = {"terminated": {"reason": "Error", "exitCode": process.process.returncode}}
+                    await self._report_end(pod, container, ended)
                     container.restarts += 1
+                    waiting = _wait_after_crashes(pod, back_off)
                 except PullFailed as error:
-                    reason, message = "ErrImagePull", str(error)
-                container.ready = container.started = False
-                container.state = {"waiting": {"reason": reason, "message": message}}
-                await self._report(pod, container)
-                await anyio.sleep(back_off)
-                back_off = min(back_off * 2, _LONGEST_BACK_OFF)
+                    await self._report_end(pod, container, _wait("ErrImagePull", str(error)))
+                    back_off = max(back_off, _FIRST_BACK_OFF)
+                    name = _get_image(pod)
+                    waiting = _wait("ImagePullBackOff", f'Back-off pulling image "{name}": {error}')
+                if back_off:
+                    await anyio.sleep(_SYNC)
+                    await self._report_end(pod, container, waiting)
+                    await anyio.sleep(back_off)
+                back_off = min(max(back_off * 2, _FIRST_BACK_OFF), _LONGEST_BACK_OFF)
         finally:
             with anyio.CancelScope(shield=True):
                 if process:
                     await process.stop(pod["spec"].get("terminationGracePeriodSeconds", 30))
-                own = {"uid": pod["metadata"]["uid"]}
-                await self._repeat(
-                    "DELETE", _make_path(pod), json={"gracePeriodSeconds": 0, "preconditions": own}
-                )
+                own = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
+                await self._repeat("DELETE", _make_path(pod), json=own)
+
+    async def _report_end(self, pod: Object, container: Container, state: Object) -> None:
+        container.ready = container.started = False
+        container.state = state
+        await self._report(pod, container)
 
     async def _watch(self, pod: Object, container: Container, process: PodProcess) -> None:
         """Probe a process until it ends or fails its probes; report each change."""
@@ -234,6 +240,16 @@ def _make_status(pod: Object, container: Container) -> Object:
             }
         ],
     }
+
+
+def _wait(reason: str, message: str) -> Object:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+def _wait_after_crashes(pod: Object, back_off: float) -> Object:
+    name, own = pod["spec"]["containers"][0]["name"], pod["metadata"]
+    whose = f"container={name} pod={own['name']}_{own['namespace']}({own['uid']})"
+    return _wait("CrashLoopBackOff", f"back-off {back_off:.0f}s restarting failed {whose}")
 
 
 def _get_image(pod: Object) -> str:
