@@ -56,8 +56,8 @@ def start(machine: dict[str, str], *words: str) -> Iterator[subprocess.Popen[str
 def test_the_status_is_that_of_the_command(machine: dict[str, str], programs: Path) -> None:
     check = 'test "$KUBERNETES_PROGRAMS" = "$0"; touch "$TMPDIR/left"; exit 7'
     with start(machine, "sh", "-ec", check, str(programs)) as process:
-        assert process.communicate() == (None, "")
-    assert process.returncode == 7
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (7, "")
     assert list(Path(machine["TMPDIR"]).iterdir()) == []
 
 
@@ -69,8 +69,8 @@ def test_a_signal_ends_all_processes_with_one_message(
     with start(machine, "sh", "-ec", script, str(tmp_path / "ready")) as process:
         wait_until((tmp_path / "ready").exists, "the command runs")
         process.send_signal(number)
-        assert process.communicate() == (None, f"kubernetes: ended by {number.name}\n")
-    assert process.returncode == 128 + number
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (128 + number, f"kubernetes: ended by {number.name}\n")
     assert subprocess.run(["pgrep", "-f", "sleep 1234567"], check=False).returncode == 1
     assert list(Path(machine["TMPDIR"]).iterdir()) == []
 

@@ -86,9 +86,16 @@ async def test_a_release_that_stops_starting_is_undone_at_the_deadline(lab: Clus
     async with worker(lab) as deployer:
         await deployer.deploy(first)
         judge = Disturbed(deployer.judge, "shift to 50 %", stop_starting)
-        with pytest.raises(RolledBack, match="milestone2 does not start: CrashLoopBackOff: back-off"):
+        with pytest.raises(RolledBack, match="milestone2 does not start: (CrashLoopBackOff: back-off|Error)"):
             await deployer.deployment.deploy(second, judge)
         assert await deployer.users(10) == {"v1.0.0": 10}
+
+
+async def test_a_release_that_runs_but_never_responds_is_named(lab: ClusterLab) -> None:
+    mute = lab.publish("v1.0.0", [sys.executable, "-c", "import signal; signal.pause()"], {})
+    async with worker(lab) as deployer:
+        with pytest.raises(RolledBack, match="milestone2-candidate does not start: NotReady: it runs, but"):
+            await deployer.deploy(mute)
 
 
 async def test_the_deployment_does_not_adopt_candidates_with_a_share(lab: ClusterLab) -> None:

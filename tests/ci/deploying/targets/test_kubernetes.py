@@ -50,6 +50,19 @@ async def test_what_somebody_else_has_set_is_not_written_over(kubernetes_lab: Ku
         assert await somebody.users(10) == {"v1.0.0": 10}
 
 
+async def test_all_fields_of_another_manager_are_named(kubernetes_lab: KubernetesLab) -> None:
+    first, second = await kubernetes_lab.release("v1.0.0"), await kubernetes_lab.release("v1.1.0")
+    async with worker(kubernetes_lab) as deployer:
+        await deployer.deploy(first)
+        change = {"spec": {"replicas": 5, "revisionHistoryLimit": 9}}
+        assert (await kubernetes_lab.cluster.answer(edit(kubernetes_lab, "helm", change))).is_success
+        named = (
+            r'2 conflicts: conflicts with "helm" using apps/v1:\W+spec\.replicas\W+spec\.revisionHistoryLimit'
+        )
+        with pytest.raises(RolledBack, match=named):
+            await deployer.deploy(second)
+
+
 async def test_what_others_add_stays(kubernetes_lab: KubernetesLab) -> None:
     first, second = await kubernetes_lab.release("v1.0.0"), await kubernetes_lab.release("v1.1.0")
     async with worker(kubernetes_lab) as somebody:
@@ -84,6 +97,25 @@ async def test_a_rollout_that_gets_stuck_is_undone_and_says_what_the_cluster_say
                 await somebody.deploy(second)
         assert "CrashLoopBackOff: back-off" in str(raised.value)
         assert await somebody.users(10) == {"v1.0.0": 10}
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({"running": {}}, "NotReady: it runs, but does not pass its startup or readiness probe$"),
+        ({"terminated": {"reason": "Error", "exitCode": 3}}, "Error: exit status 3$"),
+        ({"terminated": {"reason": "OOMKilled", "exitCode": 137, "message": "x"}}, "OOMKilled: x$"),
+        ({"waiting": {}}, "Waiting$"),
+    ],
+)
+async def test_the_state_of_a_container_that_does_not_start_is_the_reason(
+    kubernetes_lab: KubernetesLab, state: dict[str, Any], reason: str
+) -> None:
+    release = await kubernetes_lab.release("v1.0.0", Model("v1.0.0", starts=False))
+    kubernetes_lab.cluster.unready = state
+    async with worker(kubernetes_lab) as deployer:
+        with pytest.raises(RolledBack, match=rf"(?m)milestone2-candidate does not start: {reason}"):
+            await deployer.deploy(release)
 
 
 async def test_a_rollout_that_never_ends_is_ended_at_its_deadline(
