@@ -30,6 +30,7 @@ from deploying.rollout.golden_rows import Golden
 from deploying.rollout.judge import Judge
 from deploying.rollout.target import Address
 from deploying.rollout.verdict import Limits
+from errors import PipelineError
 from net.step_log import Steps
 from tests.kubernetes.cluster.namespaces import run_in_namespaces
 
@@ -126,6 +127,8 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory() as folder, run_place(Path(folder)) as place:
             asyncio.run(measure_deployment(place, given.rate))
+    except PipelineError as error:
+        sys.exit(f"deploy.py: {error.message}")
     except KeyboardInterrupt:
         print("deploy.py: ended by SIGINT", file=sys.stderr)
         return 130

@@ -90,7 +90,7 @@ async def test_no_answer_is_a_wrong_one() -> None:
     ("answer", "difference"),
     [
         (httpx.Response(200, json=["v1"]), "/model: answered"),
-        (httpx.Response(404, text="not here"), "/model: answered 404: not here"),
+        (httpx.Response(404, text="not here"), "/model: answered 404 Not Found: not here"),
         (httpx.Response(200, text="?"), "/model: no answer that is understood"),
     ],
 )
