@@ -91,7 +91,7 @@ class ClusterLab:
         manifests = self.edit(Manifests.of(MANIFESTS.read_text()))
         api = ApiServer("Kubernetes", SERVER, client, mint, conflict)
         settings = Settings(SERVER, self.namespace, "milestone2", self.replicas)
-        return Kubernetes(settings, manifests, api, pause=0.2)
+        return Kubernetes(settings, manifests, api, pause=0.5)
 
     def transport(self) -> httpx.AsyncBaseTransport:
         """Return the transport to the API server."""

@@ -21,7 +21,7 @@ import httpx
 
 from tests.kubernetes.cluster.pod_process import Object, PodProcess, PullFailed, read_image
 
-_LOOK = 0.1  # seconds between two looks at the node's pods
+_LOOK = 0.3  # seconds between two looks at the node's pods
 _HEARTBEAT = 1.0
 _SYNC = 1.0  # seconds from a failure to the next look at its pod
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF = 10.0, 300.0

@@ -15,11 +15,13 @@ from tests.kubernetes.cluster.programs import ProgramsMissing, cache_folder, ins
 
 _UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 # The first process of a namespace ignores a signal that it has no handler for. Its end ends all the others.
+# The shell's remark that a signal has ended the command is left out: only the command writes errors.
 _FIRST_PROCESS = """
 ip link set lo up
 mount -t tmpfs -o mode=755 tmpfs "$TMPDIR"
 trap 'exit 143' TERM
-"$@" &
+exec 3>&2 2>/dev/null
+"$@" 2>&3 3>&- &
 wait $!
 """
 _GRACE = 10.0  # seconds for the first process to handle the signal
