@@ -159,7 +159,7 @@ async def test_a_contract_is_checked_request_by_request() -> None:
 @pytest.mark.parametrize(
     ("path", "answer", "complaint"),
     [
-        ("/nowhere", httpx.Response(200, json={}), "GET /nowhere answered 200: {}"),
+        ("/nowhere", httpx.Response(200, json={}), "GET /nowhere answered 200 OK: {}"),
         (
             "/nowhere",
             httpx.Response(404, json={"detail": "Not Found"}),
