@@ -28,7 +28,7 @@ def machine(tmp_path: Path) -> dict[str, str]:
     """Return the variables of a machine with a cache of its own, and a Go that has no network."""
     for name in ("cache", "go", "temporary"):
         (tmp_path / name).mkdir()
-    (tmp_path / "go/go").write_text("#!/bin/sh\necho 'proxy.golang.org: no route to host' >&2\nexit 1\n")
+    (tmp_path / "go/go").write_text("#!/bin/sh\necho 'proxy.test: no route to host' >&2\nexit 1\n")
     (tmp_path / "go/go").chmod(0o755)
     path = f"{tmp_path}/go:{os.environ['PATH']}"
     folders = {"XDG_CACHE_HOME": f"{tmp_path}/cache", "TMPDIR": f"{tmp_path}/temporary"}
@@ -82,7 +82,7 @@ def test_a_build_without_network_ends_with_the_reason_and_leaves_nothing(machine
     assert errors.splitlines()[1:] == [
         "kubernetes: no control plane, and building it failed. `go mod download -json k8s.io/kubernetes@"
         f"{VERSION}` failed with status 1:",
-        "proxy.golang.org: no route to host",
+        "proxy.test: no route to host",
     ]
     assert [each.name for each in Path(machine["XDG_CACHE_HOME"]).rglob("*") if each.is_file()] == []
 

@@ -203,7 +203,7 @@ async def test_a_journal_fits_into_the_limit_of_annotations(lab: ClusterLab) -> 
     def lengthen(journal: Journal) -> Journal:
         return replace(journal, entries=(*journal.entries, *[entry] * 9))
 
-    def exceed(journal: Journal) -> Journal:
+    def make_oversized(journal: Journal) -> Journal:
         lock = Lock("tester", "key", "", "")
         attempt = Attempt("deploy", entry.release, "stage", "x" * 300_000, lock)
         return replace(journal, entries=()).with_attempt(attempt)
@@ -215,4 +215,4 @@ async def test_a_journal_fits_into_the_limit_of_annotations(lab: ClusterLab) -> 
         await record(deployer.target, lengthen)
         assert len((await deployer.target.look()).journal.entries) == 4
         with pytest.raises(TargetError, match="metadata.annotations: Too long"):
-            await record(deployer.target, exceed)
+            await record(deployer.target, make_oversized)
