@@ -1,4 +1,4 @@
-"""Effect of a deployment on its users: `PYTHONPATH=ci:. python bench/deploy.py [PLACE] [RATE]`
+"""Effect of a deployment on its users: `PYTHONPATH=ci:. python bench/deploy.py [PLACE [RATE]]`
 
 Trains the model and serves it by the project's own service at a place: `cloud_run`, the fake cloud;
 `kubernetes`, a real control plane on loopback (`python -m tests.kubernetes` says what that needs); `swarm`,
@@ -11,6 +11,7 @@ docker-registry.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -29,8 +30,9 @@ from deploying.rollout.golden_rows import Golden
 from deploying.rollout.judge import Judge
 from deploying.rollout.target import Address
 from deploying.rollout.verdict import Limits
+from errors import PipelineError
 from net.step_log import Steps
-from tests.kubernetes.cluster.programs import enter_namespaces
+from tests.kubernetes.cluster.namespaces import run_in_namespaces
 
 PLACES = ("cloud_run", "kubernetes", "swarm")  # modules and their functions
 STEP_SECONDS = 4.0
@@ -80,6 +82,7 @@ async def simulated_users(rate: float, address: Address, model: Path) -> AsyncIt
         env={**os.environ, "PYTHONPATH": "ci"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C reaches this program alone
     )
     came: list[object] = []
     try:
@@ -112,17 +115,32 @@ async def measure_deployment(place: Place, rate: float) -> None:
     print(f"rollback: {took:.2f} s from command to traffic restored, to {live.partition('@')[0]}")
 
 
-def main() -> None:
+def main() -> int:
     """Measure one deployment and one rollback."""
-    words = sys.argv[1:]
-    name = words.pop(0) if words and words[0] in PLACES else PLACES[0]
-    rate = float(words[0]) if words else 300.0
-    if name == "kubernetes" and "KUBERNETES_PROGRAMS" not in os.environ:
-        enter_namespaces(sys.executable, *sys.argv)
-    standing = getattr(import_module(f"bench.places.{name}"), name)
-    with tempfile.TemporaryDirectory() as folder, standing(Path(folder)) as place:
-        asyncio.run(measure_deployment(place, rate))
+    parser = argparse.ArgumentParser(description="Measure the effect of a deployment on its users.")
+    parser.add_argument("place", nargs="?", choices=PLACES, default=PLACES[0])
+    parser.add_argument("rate", nargs="?", type=_read_rate, default=300.0, help="requests a second")
+    given = parser.parse_args()
+    if given.place == "kubernetes" and "KUBERNETES_PROGRAMS" not in os.environ:
+        return run_in_namespaces(sys.executable, *sys.argv)
+    run_place = getattr(import_module(f"bench.places.{given.place}"), given.place)
+    try:
+        with tempfile.TemporaryDirectory() as folder, run_place(Path(folder)) as place:
+            asyncio.run(measure_deployment(place, given.rate))
+    except PipelineError as error:
+        sys.exit(f"deploy.py: {error.message}")
+    except KeyboardInterrupt:
+        print("deploy.py: ended by SIGINT", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _read_rate(text: str) -> float:
+    rate = float(text)
+    if not 0 < rate <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 10000")
+    return rate
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

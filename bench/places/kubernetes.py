@@ -17,8 +17,8 @@ from bench.places.place import ROOT, Place, run_program, train_model
 from deploying.rollout.target import Address, Target
 from net.retry_policy import Retrying
 from oci.reference import Release
-from tests.kubernetes.cluster.control_plane import control_plane
-from tests.kubernetes.cluster.nodes import cluster
+from tests.kubernetes.cluster.control_plane import run_control_plane
+from tests.kubernetes.cluster.nodes import run_cluster
 from tests.kubernetes.lab import ClusterLab
 
 _PORT = 9000
@@ -44,7 +44,7 @@ class KubernetesPlace:
     async def publish(self, tag: str) -> Release:
         """Give the nodes an image that runs the project's own service."""
         environment = {"PYTHONPATH": str(ROOT), "MODEL_VERSION": tag, "MODEL_DIR": str(self.model)}
-        return self.lab.published(tag, [sys.executable, "-m", "app"], environment)
+        return self.lab.publish(tag, [sys.executable, "-m", "app"], environment)
 
     async def users_address(self, target: Target) -> Address:
         """Return the balancer's address: users don't come through the API server."""
@@ -54,7 +54,7 @@ class KubernetesPlace:
         """Write down which pods are ready, as kube-proxy does, until it is over."""
         path = f"/apis/discovery.k8s.io/v1/namespaces/{self.lab.namespace}/endpointslices"
         chosen = {"labelSelector": "kubernetes.io/service-name=milestone2"}
-        with self.lab.cluster.plane.client() as client:
+        with self.lab.cluster.plane.open_client() as client:
             while not over.wait(_LOOK):
                 listed = client.get(path, params=chosen).raise_for_status().json()["items"]
                 ready = [
@@ -77,8 +77,8 @@ def kubernetes(folder: Path) -> Iterator[Place]:
         each.chmod(0o755)
     programs, over = Path(os.environ["KUBERNETES_PROGRAMS"]), threading.Event()
     with ExitStack() as stack:
-        plane = stack.enter_context(control_plane(programs, folder / "plane"))
-        nodes = stack.enter_context(cluster(plane, 3))
+        plane = stack.enter_context(run_control_plane(programs, folder / "plane"))
+        nodes = stack.enter_context(run_cluster(plane, 3))
         place = KubernetesPlace(ClusterLab(nodes).fresh(), model, folder)
         (folder / "endpoints").write_text("")
         following = threading.Thread(target=place.follow_endpoints, args=[over])

@@ -14,6 +14,7 @@ from deploying.environments import Environment
 from deploying.rollout.target import Target
 from deploying.targets import cloud_run, kubernetes, swarm
 from deploying.targets.api_client import Api, Mint
+from deploying.targets.api_server import ApiServer
 from deploying.targets.manifests import Manifests
 from errors import InvalidIdentity
 from keyless.federation import Federation
@@ -90,7 +91,7 @@ class Reach:
                 mint = _mint_of(Token(await given.plaintext()))
             else:
                 mint = Federation(self._identity("kubernetes"), google).access_token
-            api = Api("Kubernetes", settings.server, client, mint, kubernetes.conflict)
+            api = ApiServer("Kubernetes", settings.server, client, mint, kubernetes.conflict)
             yield kubernetes.Kubernetes(settings, manifests, api), client
 
     @asynccontextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from errors import SmokeError
+from net.http_responses import describe_response
 
 # What is wrong has one shape, with a code: question, status, code. Google keeps some paths that end in z from
 # Cloud Run's services, so that /livez and /readyz get no requests from outside.
@@ -99,7 +100,7 @@ class _Service:
         except httpx.HTTPError as error:
             raise SmokeError(f"{step} got no answer: {error!r}; see the service's log") from error
         if answer.status_code != status:
-            raise SmokeError(f"{step} answered {answer.status_code}: {answer.text[:500]}")
+            raise SmokeError(f"{step} answered {describe_response(answer, None)}")
         try:
             content = answer.json()
         except ValueError as error:

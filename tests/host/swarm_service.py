@@ -22,7 +22,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Respond to a request without a body."""
-        if self.path == "/readyz":
+        if self.path in ("/readyz", "/livez"):
             return self._say(200, {"status": "ready"})
         if self.path == "/model":
             release = {"version": MODEL["version"], "digest": os.environ.get("IMAGE_DIGEST")}

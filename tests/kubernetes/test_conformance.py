@@ -1,4 +1,4 @@
-"""What every target has to do, done by the Kubernetes driver on a real control plane."""
+"""Conformance suite of all targets, run with the Kubernetes driver on a real control plane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever deploys may be killed before and after any change: on a real control plane, too."""
+"""Deployments killed before and after each change, on a real control plane."""
 
 from __future__ import annotations
 

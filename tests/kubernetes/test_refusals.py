@@ -1,4 +1,4 @@
-"""What the API server refuses: each is an error that says why, and leaves what was live."""
+"""Refusals of the API server: each error says why, and the live release stays."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import base64
 import json
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -15,9 +15,10 @@ import anyio
 import pytest
 import yaml
 
-from deploying.rollout.journal import Attempt, Entry, Lock
+from deploying.rollout.journal import Attempt, Entry, Journal, Lock
+from deploying.rollout.target import Target
 from deploying.targets.manifests import Manifests
-from errors import PipelineError, RolledBack, TargetError
+from errors import PipelineError, RolledBack, TargetChanged, TargetError
 from tests.ci.deploying.targets.labs.fleet import Model
 from tests.ci.deploying.targets.labs.lab import worker
 from tests.kubernetes.lab import ROLE, ClusterLab, Object
@@ -28,98 +29,95 @@ RIGHTS = [(resource, verb) for rule in RULES for resource in rule["resources"] f
 AT_ONCE = 4
 
 
-def without(resource: str, verb: str) -> Object:
-    """Return the role without one verb for one resource."""
+def remove_verb(resource: str, verb: str) -> Object:
+    """Return the role without one verb for one resource; the API server takes no rule without verbs."""
     rules = [
-        {
-            **rule,
-            "resources": [each],
-            "verbs": [every for every in rule["verbs"] if (each, every) != (resource, verb)],
-        }
+        {**rule, "resources": [each], "verbs": verbs}
         for rule in RULES
         for each in rule["resources"]
+        if (verbs := [every for every in rule["verbs"] if (each, every) != (resource, verb)])
     ]
     return {**yaml.safe_load(ROLE.read_text()), "rules": rules}
 
 
-async def test_every_right_of_the_role_is_needed_and_named_when_it_is_missing(lab: ClusterLab) -> None:
+async def test_every_verb_of_the_role_is_required_and_named_when_it_is_missing(lab: ClusterLab) -> None:
     first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
     bad = await lab.release("v0.9.0", Model("v0.9.0", offset=1))
-    turns, silent = anyio.CapacityLimiter(AT_ONCE), []
+    limiter, unnamed = anyio.CapacityLimiter(AT_ONCE), []
 
-    async def one(resource: str, verb: str) -> None:
-        async with turns:
+    async def deploy_without(resource: str, verb: str) -> None:
+        async with limiter:
             place = await anyio.to_thread.run_sync(lab.fresh)
-            role = without(resource, verb)
+            role = remove_verb(resource, verb)
             place.apply(f"/apis/rbac.authorization.k8s.io/v1/namespaces/{place.namespace}/roles", role)
-            said = []
+            errors = []
             for release in (bad, first, second):
                 try:
-                    async with worker(place) as somebody:
-                        await somebody.deploy(release, takeover=True)
+                    async with worker(place) as deployer:
+                        await deployer.deploy(release, takeover=True)
                 except PipelineError as error:
-                    said.append(str(error))
-            named = f'cannot {verb} resource "{resource}" in API group'
-            if not any(named in each for each in said):
-                silent.append((resource, verb, said))
+                    errors.append(str(error))
+            message = f'cannot {verb} resource "{resource}" in API group'
+            if not any(message in each for each in errors):
+                unnamed.append((resource, verb, errors))
             place.remove()
 
     async with anyio.create_task_group() as group:
         for right in RIGHTS:
-            group.start_soon(one, *right)
-    assert silent == []
+            group.start_soon(deploy_without, *right)
+    assert unnamed == []
 
 
-async def test_a_quota_that_leaves_no_room_for_the_candidates_is_named(lab: ClusterLab) -> None:
+async def test_a_quota_without_room_for_the_candidates_is_named(lab: ClusterLab) -> None:
     first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
-    async with worker(lab) as somebody:
-        await somebody.deploy(first)
+    async with worker(lab) as deployer:
+        await deployer.deploy(first)
         spec = {"hard": {"pods": "2"}}
         lab.apply(
             f"/api/v1/namespaces/{lab.namespace}/resourcequotas",
             {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": spec},
         )
         with pytest.raises(RolledBack, match="does not start: .*FailedCreate: .*exceeded quota: small"):
-            await somebody.deploy(second)
-        assert await somebody.users(10) == {"v1.0.0": 10}
+            await deployer.deploy(second)
+        assert await deployer.users(10) == {"v1.0.0": 10}
 
 
-async def test_pods_that_the_namespace_s_standard_forbids_are_named(lab: ClusterLab) -> None:
-    def rooted(manifests: Manifests) -> Manifests:
-        lax = lab.edited(manifests)
+async def test_a_pod_security_standard_that_forbids_the_pods_is_named(lab: ClusterLab) -> None:
+    def run_as_root(manifests: Manifests) -> Manifests:
+        lax = lab.edit(manifests)
         del lax.objects["Deployment"]["spec"]["template"]["spec"]["securityContext"]
         return lax
 
-    async with worker(replace(lab, edited=rooted)) as somebody:
+    async with worker(replace(lab, edit=run_as_root)) as deployer:
         with pytest.raises(RolledBack, match='FailedCreate: .*violates PodSecurity "restricted:latest"'):
-            await somebody.deploy(await lab.release("v1.0.0"))
-        assert not (await somebody.target.look()).version
+            await deployer.deploy(await lab.release("v1.0.0"))
+        assert not (await deployer.target.look()).version
 
 
-async def test_a_webhook_that_says_no_is_quoted(lab: ClusterLab) -> None:
+async def test_the_reason_of_a_webhook_that_refuses_is_quoted(lab: ClusterLab) -> None:
     first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
-    async with worker(lab) as somebody:
-        await somebody.deploy(first)
+    async with worker(lab) as deployer:
+        await deployer.deploy(first)
         with (
-            webhook(lab, "nothing is released on Fridays"),
+            run_webhook(lab, "nothing is released on Fridays"),
             pytest.raises(
                 RolledBack,
                 match=r'admission webhook "no.example.com" denied the request: nothing is released on',
             ),
         ):
-            await somebody.deploy(second)
-        assert await somebody.users(10) == {"v1.0.0": 10}
+            await deployer.deploy(second)
+        assert await deployer.users(10) == {"v1.0.0": 10}
 
 
 @contextmanager
-def webhook(lab: ClusterLab, reason: str) -> Iterator[None]:
+def run_webhook(lab: ClusterLab, reason: str) -> Iterator[None]:
     """Refuse to create Deployments in the namespace while the block runs."""
 
     class Refusing(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            response = {"uid": asked["request"]["uid"], "allowed": False, "status": {"message": reason}}
-            content = json.dumps({**asked, "request": None, "response": response}).encode()
+            review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            response = {"uid": review["request"]["uid"], "allowed": False, "status": {"message": reason}}
+            content = json.dumps({**review, "request": None, "response": response}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -134,17 +132,17 @@ def webhook(lab: ClusterLab, reason: str) -> Iterator[None]:
     thread.start()
     path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
     try:
-        lab.apply(path, _configuration(lab, server.server_port))
+        lab.apply(path, _make_configuration(lab, server.server_port))
         yield
     finally:
-        with lab.cluster.plane.client() as client:
+        with lab.cluster.plane.open_client() as client:
             client.delete(f"{path}/refusing")
         server.shutdown()
         thread.join()
         server.server_close()
 
 
-def _configuration(lab: ClusterLab, port: int) -> Object:
+def _make_configuration(lab: ClusterLab, port: int) -> Object:
     rule = {
         "apiGroups": ["apps"],
         "apiVersions": ["v1"],
@@ -168,40 +166,53 @@ def _configuration(lab: ClusterLab, port: int) -> Object:
     }
 
 
-async def test_a_field_that_another_manager_has_set_is_named_and_stays(lab: ClusterLab) -> None:
+@pytest.mark.parametrize(
+    ("manager", "resource", "through"),
+    [("kubectl-edit", "", ""), ("autoscaler", "/scale", ' with subresource "scale"')],
+)
+async def test_a_field_of_another_manager_is_named_and_stays(
+    lab: ClusterLab, manager: str, resource: str, through: str
+) -> None:
     first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
-    async with worker(lab) as somebody:
-        await somebody.deploy(first)
-        with lab.cluster.plane.client() as client:
+    async with worker(lab) as deployer:
+        await deployer.deploy(first)
+        with lab.cluster.plane.open_client() as client:
             client.patch(
-                f"/apis/apps/v1/namespaces/{lab.namespace}/deployments/milestone2",
-                params={"fieldManager": "kubectl-scale"},
+                f"/apis/apps/v1/namespaces/{lab.namespace}/deployments/milestone2{resource}",
+                params={"fieldManager": manager},
                 headers={"Content-Type": "application/merge-patch+json"},
                 content=json.dumps({"spec": {"replicas": 3}}),
             ).raise_for_status()
-        with pytest.raises(
-            RolledBack, match=r'conflict with "kubectl-scale" using apps/v1: \.spec\.replicas'
-        ):
-            await somebody.deploy(second)
-        assert await somebody.users(10) == {"v1.0.0": 10}
+        conflict = rf'conflict with "{manager}"{through} using \S+: \.spec\.replicas'
+        with pytest.raises(RolledBack, match=conflict):
+            await deployer.deploy(second)
+        assert await deployer.users(10) == {"v1.0.0": 10}
+    assert lab.deployment("milestone2")["spec"]["replicas"] == 3
 
 
-async def test_a_journal_is_kept_to_what_annotations_may_have(lab: ClusterLab) -> None:
-    async with worker(lab) as somebody:
-        await somebody.deploy(await lab.release("v1.0.0"))
-        seen = await somebody.target.look()
-        entry = Entry(
-            "registry.test/m:v0.1.0@sha256:0", "live", "2026-01-01T00:00:00+00:00", "", "x" * 50_000
-        )
-        long = replace(seen.journal, entries=(*seen.journal.entries, *[entry] * 9))
-        await somebody.target.record(seen, long)
-        assert len((await somebody.target.look()).journal.entries) == 4
-        seen = await somebody.target.look()
-        endless = replace(entry, snapshot="x" * 300_000)
-        attempt = replace(long, entries=(), attempt=None)
+async def record(target: Target, edit: Callable[[Journal], Journal]) -> None:
+    """Record an edited journal, again while the controllers change the status in between."""
+    for _ in range(20):
+        seen = await target.look()
+        with suppress(TargetChanged):
+            return await target.record(seen, edit(seen.journal))
+    raise AssertionError("the Deployment changes all the time")
+
+
+async def test_a_journal_fits_into_the_limit_of_annotations(lab: ClusterLab) -> None:
+    def lengthen(journal: Journal) -> Journal:
+        return replace(journal, entries=(*journal.entries, *[entry] * 9))
+
+    def make_oversized(journal: Journal) -> Journal:
+        lock = Lock("tester", "key", "", "")
+        attempt = Attempt("deploy", entry.release, "stage", "x" * 300_000, lock)
+        return replace(journal, entries=()).with_attempt(attempt)
+
+    name, time = "registry.test/m:v0.1.0@sha256:0", "2026-01-01T00:00:00+00:00"
+    entry = Entry(name, "live", time, "", "x" * 50_000)
+    async with worker(lab) as deployer:
+        await deployer.deploy(await lab.release("v1.0.0"))
+        await record(deployer.target, lengthen)
+        assert len((await deployer.target.look()).journal.entries) == 4
         with pytest.raises(TargetError, match="metadata.annotations: Too long"):
-            await somebody.target.record(seen, attempt.with_attempt(_endless(endless)))
-
-
-def _endless(entry: Entry) -> Attempt:
-    return Attempt("deploy", entry.release, "stage", entry.snapshot, Lock("somebody", "key", "", ""))
+            await record(deployer.target, make_oversized)

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from deploying.rollout.journal import Attempt, Entry, Lock, stamp
 from deploying.rollout.judge import STAGE, Judging
-from deploying.rollout.target import WHOLE, Seen, Share, Target
+from deploying.rollout.target import SHARES, WHOLE, Seen, Share, Target
 from errors import (
     NothingToRestore,
     PipelineError,
@@ -127,6 +127,9 @@ class Deployment:
         shares = self.target.shares(attempt.snapshot) if attempt.snapshot else WHOLE
         if attempt.snapshot and shares == WHOLE:
             self.steps.note(f"{self.target.name} cannot share its traffic: it will shift all at once")
+        elif attempt.snapshot and shares != SHARES:
+            listed = ", ".join(map(str, shares))
+            self.steps.note(f"{self.target.name} shares its traffic by whole instances: {listed} %")
         steps = plan(shares)
         begun = steps.index(attempt.step) if attempt.step in steps else 0
         for step in steps[begun:]:

@@ -14,6 +14,7 @@ import httpx
 from deploying.rollout.target import Address
 from deploying.rollout.verdict import GoldenResults, identity
 from errors import ReleaseRejected
+from net.http_responses import describe_response
 from oci.reference import Release
 
 # What of a model's card says which model it is.
@@ -113,5 +114,5 @@ async def _fault(
 
 def _describe(error: Exception) -> str:
     if isinstance(error, httpx.HTTPStatusError):
-        return f"answered {error.response.status_code}: {error.response.text:.200}"
+        return f"answered {describe_response(error.response, None)}"
     return f"no answer that is understood: {error!r:.200}"

@@ -44,7 +44,7 @@ class Judge:
         seen = await target.look()
         address = _candidate_address(seen, target)
         if differences := await self.golden.differences(self.http, address, release):
-            self._decide(release, step, Verdict("checked its identity", differences))
+            self._decide(release, step, Verdict("compared with the release", differences))
         if step == STAGE:
             await smoke.contract(self.http, address.url, await address.headers())
         # What has no part of the traffic has nothing to be watched for, but what it will replace at once has.

@@ -260,16 +260,13 @@ class Kubernetes:
         label = INSTANCE if name == self._candidate else NAME
         deployment = await self.api.call("GET", self._path("Deployment", name))
         objects = [deployment, *await self._pods(f"{label}={name}")]
-        said = [condition for each in objects for condition in _troubles(each)]
-        said += [
-            state
+        reasons = {_describe(condition) for each in objects for condition in _troubles(each)}
+        reasons |= {
+            _describe(state, kind)
             for pod in objects[1:]
             for container in pod.get("status", {}).get("containerStatuses", [])
-            for state in container.get("state", {}).values()
+            for kind, state in container.get("state", {}).items()
             if not container.get("ready")
-        ]
-        reasons = {
-            f"{each.get('reason', 'waiting')}: {each.get('message', '')}".rstrip(": ") for each in said
         }
         return "; ".join(sorted(reasons)) or "its deadline has passed"
 
@@ -323,6 +320,14 @@ def _troubles(found: Object) -> list[Object]:
     wrong = {"ReplicaFailure": "True", "PodScheduled": "False"}
     conditions = found.get("status", {}).get("conditions", [])
     return [each for each in conditions if wrong.get(each["type"]) == each["status"]]
+
+
+def _describe(found: Mapping[str, Any], kind: str = "") -> str:
+    """Return the reason and the message of a condition, or of a container's state of a kind."""
+    if kind == "running":
+        return "NotReady: it runs, but does not pass its startup or readiness probe"
+    ended = f"exit status {found.get('exitCode')}" if kind == "terminated" else ""
+    return f"{found.get('reason', 'Waiting')}: {found.get('message') or ended}".removesuffix(": ")
 
 
 def _is_kept(pod: Object) -> bool:

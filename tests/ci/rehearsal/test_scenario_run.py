@@ -165,6 +165,7 @@ async def test_a_scenario_ends_with_the_good_release_live_and_no_user_lost_anyth
     assert any(line.endswith(", 0 lost") for line in steps)
     printed = "\n".join(steps)
     assert ("was rolled back" in printed) == (not SCENARIOS[name].goes_live)
+    assert ("at most 0 % of the traffic went to it" in printed) == (not SCENARIOS[name].goes_live)
     assert ("killed; another machine goes on" in printed) == (name == "killed")
     assert any("100 % us-central1" in line for line in steps)
 

@@ -19,7 +19,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-PATIENCE = 600.0  # on a machine that is busy otherwise, too
+PATIENCE = 600.0  # seconds, as the machine may be busy
 SERVER = "https://127.0.0.1:6443"
 ETCD = "http://127.0.0.1:2379"
 CONTROLLERS = (
@@ -38,12 +38,12 @@ CONTROLLERS = (
     "taint-eviction-controller",
 )
 USERS = {"admin": "system:masters", "deployer": ""}  # and their group
-NODE_GRACE = 8  # seconds without a sign of life until a node is not ready
+NODE_GRACE = 8  # seconds without a heartbeat until a node is not ready
 EVICTION = 5  # seconds from there until its pods are replaced
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Return when the condition holds; AssertionError when it does not for too long."""
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Wait until a condition holds; AssertionError when that takes too long."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}"
@@ -64,8 +64,8 @@ class ControlPlane:
         """Return the certificate of the API server, which it signed itself, in PEM."""
         return (self.folder / "apiserver.crt").read_text()
 
-    def client(self, user: str = "admin") -> httpx.Client:
-        """Return a client of the API server that is a user."""
+    def open_client(self, user: str = "admin") -> httpx.Client:
+        """Open a client of the API server, authenticated as a user."""
         context = ssl.create_default_context(cadata=self.authority)
         headers = {"Authorization": f"Bearer {self.tokens[user]}"}
         return httpx.Client(base_url=SERVER, headers=headers, verify=context, timeout=30, trust_env=False)
@@ -73,36 +73,36 @@ class ControlPlane:
     def start(self) -> None:
         """Start everything and return once the API server is ready."""
         self._write_files()
-        self._run("etcd", *_etcd_flags(self.folder))
+        self._start_program("etcd", *_list_etcd_flags(self.folder))
         self.start_api_server()
         for name in ("kube-controller-manager", "kube-scheduler"):
-            self._run(name, *_client_flags(self.folder), *_OWN_FLAGS[name])
+            self._start_program(name, *_list_client_flags(self.folder), *_OWN_FLAGS[name])
 
     def start_api_server(self) -> None:
         """Start the API server and return once it is ready."""
-        self._run("kube-apiserver", *_api_server_flags(self.folder))
-        until(self.is_ready, "the API server is ready")
+        self._start_program("kube-apiserver", *_list_api_server_flags(self.folder))
+        wait_until(self.is_ready, "the API server is ready")
 
     def stop(self, name: str) -> None:
-        """Kill one program, as a machine does that loses its power."""
+        """Kill one program, as a power failure does."""
         process = self.running.pop(name)
         process.kill()
         process.wait()
 
     def is_ready(self) -> bool:
-        """Return whether the API server answers and has finished its start."""
-        assert self.running["kube-apiserver"].poll() is None, self.log("kube-apiserver")
+        """Return whether the API server responds and has finished its start."""
+        assert self.running["kube-apiserver"].poll() is None, self.read_log("kube-apiserver")
         try:
-            with self.client() as client:
+            with self.open_client() as client:
                 return client.get("/readyz").is_success
         except (httpx.TransportError, FileNotFoundError, ssl.SSLError):
             return False
 
-    def log(self, name: str) -> str:
-        """Return the end of what a program wrote."""
+    def read_log(self, name: str) -> str:
+        """Return the end of a program's log."""
         return (self.folder / f"{name}.log").read_text()[-2000:]
 
-    def _run(self, name: str, *flags: str) -> None:
+    def _start_program(self, name: str, *flags: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen([self.programs / name, *flags], stdout=log, stderr=log)
 
@@ -119,12 +119,12 @@ class ControlPlane:
         (self.folder / "accounts.key").write_bytes(private)
         (self.folder / "accounts.pub").write_bytes(public)
         (self.folder / "kubeconfig").write_text(
-            yaml.safe_dump(_kubeconfig(self.folder, self.tokens["admin"]))
+            yaml.safe_dump(_make_kubeconfig(self.folder, self.tokens["admin"]))
         )
 
 
 @contextmanager
-def control_plane(programs: Path, folder: Path) -> Iterator[ControlPlane]:
+def run_control_plane(programs: Path, folder: Path) -> Iterator[ControlPlane]:
     """Run a control plane while the block runs."""
     plane = ControlPlane(programs, folder)
     try:
@@ -135,7 +135,7 @@ def control_plane(programs: Path, folder: Path) -> Iterator[ControlPlane]:
             plane.stop(name)
 
 
-def _etcd_flags(folder: Path) -> list[str]:
+def _list_etcd_flags(folder: Path) -> list[str]:
     peers = "http://127.0.0.1:2380"
     return [
         f"--data-dir={folder}/etcd",
@@ -144,12 +144,12 @@ def _etcd_flags(folder: Path) -> list[str]:
         f"--listen-peer-urls={peers}",
         f"--initial-advertise-peer-urls={peers}",
         f"--initial-cluster=default={peers}",
-        "--unsafe-no-fsync",  # the data is of no use after the test
+        "--unsafe-no-fsync",  # no test needs the data after a power failure
         "--log-level=warn",
     ]
 
 
-def _api_server_flags(folder: Path) -> list[str]:
+def _list_api_server_flags(folder: Path) -> list[str]:
     return [
         f"--etcd-servers={ETCD}",
         "--bind-address=127.0.0.1",
@@ -168,7 +168,7 @@ def _api_server_flags(folder: Path) -> list[str]:
     ]
 
 
-def _client_flags(folder: Path) -> list[str]:
+def _list_client_flags(folder: Path) -> list[str]:
     return [
         f"--kubeconfig={folder}/kubeconfig",
         "--bind-address=127.0.0.1",
@@ -190,7 +190,7 @@ _OWN_FLAGS = {
 }
 
 
-def _kubeconfig(folder: Path, token: str) -> dict[str, object]:
+def _make_kubeconfig(folder: Path, token: str) -> dict[str, object]:
     cluster = {"server": SERVER, "certificate-authority": f"{folder}/apiserver.crt"}
     return {
         "apiVersion": "v1",

@@ -1,7 +1,7 @@
 """A node that runs pods as processes: `python -m tests.kubernetes.cluster.kubelet NODE FOLDER`.
 
-Does what the control plane and a rollout see of a kubelet: the node's heartbeat, pulls that fail, starts and
-restarts with a back-off, startup, readiness and liveness probes, a pod's status, preStop and graceful ends.
+Implements what the control plane and a rollout see of a kubelet: the node's heartbeat, failed pulls, starts
+and restarts with a back-off, startup, readiness and liveness probes, status, preStop and graceful ends.
 https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
 """
 
@@ -19,17 +19,18 @@ from pathlib import Path
 import anyio
 import httpx
 
-from tests.kubernetes.cluster.pod_process import Object, PodProcess, PullFailed, image
+from tests.kubernetes.cluster.pod_process import Object, PodProcess, PullFailed, read_image
 
-_LOOK = 0.1  # seconds between two looks at the node's pods
+_LOOK = 0.3  # seconds between two looks at the node's pods
 _HEARTBEAT = 1.0
+_SYNC = 1.0  # seconds from a failure to the next look at its pod
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF = 10.0, 300.0
 _MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
 @dataclass
 class Container:
-    """What is known of a pod's container, as its status has it."""
+    """State of a pod's container, as in the pod's status."""
 
     state: Object = field(default_factory=lambda: {"waiting": {"reason": "ContainerCreating"}})
     ready: bool = False
@@ -40,24 +41,24 @@ class Container:
 
 @dataclass
 class Kubelet:
-    """One node, and the pods that it has taken."""
+    """One node and its pods."""
 
     node: str
     http: httpx.AsyncClient
     images: Path
     addresses: Iterator[str]
-    pods: dict[str, Object] = field(default_factory=dict)  # those of the node, by uid, as last seen
-    taken: set[str] = field(default_factory=set)
+    pods: dict[str, Object] = field(default_factory=dict)  # of the node by uid, as of the last look
+    started: set[str] = field(default_factory=set)
 
     async def run(self) -> None:
-        """Register the node, then run whatever is scheduled to it."""
+        """Register the node, then run all pods that are scheduled to it."""
         async with anyio.create_task_group() as group:
             await self._register()
             group.start_soon(self._beat)
             while True:
                 await self._look()
-                for uid in set(self.pods) - self.taken:
-                    self.taken.add(uid)
+                for uid in set(self.pods) - self.started:
+                    self.started.add(uid)
                     group.start_soon(self._run_pod, self.pods[uid])
                 await anyio.sleep(_LOOK)
 
@@ -65,14 +66,14 @@ class Kubelet:
         capacity = {"cpu": "64", "memory": "64Gi", "pods": "500"}
         labels = {"kubernetes.io/hostname": self.node}
         node = {"metadata": {"name": self.node, "labels": labels}, "status": {"capacity": capacity}}
-        await self._insist("POST", "/api/v1/nodes", json=node)
+        await self._repeat("POST", "/api/v1/nodes", json=node)
 
     async def _beat(self) -> None:
         while True:
-            now = _now()
+            now = _format_now()
             ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "ready"}
             status = {"conditions": [{**ready, "lastHeartbeatTime": now}]}
-            await self._ask(
+            await self._send(
                 "PATCH",
                 f"/api/v1/nodes/{self.node}/status",
                 content=json.dumps({"status": status}),
@@ -82,9 +83,9 @@ class Kubelet:
 
     async def _look(self) -> None:
         params = {"fieldSelector": f"spec.nodeName={self.node}", "resourceVersion": "0"}
-        answer = await self._ask("GET", "/api/v1/pods", params=params)
-        if answer is not None and answer.is_success:
-            self.pods = {pod["metadata"]["uid"]: pod for pod in answer.json()["items"]}
+        response = await self._send("GET", "/api/v1/pods", params=params)
+        if response is not None and response.is_success:
+            self.pods = {pod["metadata"]["uid"]: pod for pod in response.json()["items"]}
 
     async def _run_pod(self, pod: Object) -> None:
         """Run a pod until it is deleted."""
@@ -108,36 +109,48 @@ class Kubelet:
         return self.pods.get(uid, pod)
 
     async def _keep_running(self, pod: Object, container: Container) -> None:
-        """Start the container again and again, with longer and longer pauses, until cancelled."""
-        back_off, process = _FIRST_BACK_OFF, None
+        """Start the container again and again, the first time at once, then with longer and longer pauses."""
+        back_off, process = 0.0, None
         try:
             while True:
                 try:
-                    process = await PodProcess.start(pod, image(self.images, _image(pod)), container.address)
+                    process = await PodProcess.start(
+                        pod, read_image(self.images, _get_image(pod)), container.address
+                    )
                     await self._watch(pod, container, process)
-                    why, message = "CrashLoopBackOff", f"back-off {back_off:.0f}s restarting failed container"
+                    ended = {"terminated": {"reason": "Error", "exitCode": process.process.returncode}}
+                    await self._report_end(pod, container, ended)
                     container.restarts += 1
+                    waiting = _wait_after_crashes(pod, back_off)
                 except PullFailed as error:
-                    why, message = "ErrImagePull", str(error)
-                container.ready = container.started = False
-                container.state = {"waiting": {"reason": why, "message": message}}
-                await self._report(pod, container)
-                await anyio.sleep(back_off)
-                back_off = min(back_off * 2, _LONGEST_BACK_OFF)
+                    await self._report_end(pod, container, _wait("ErrImagePull", str(error)))
+                    back_off = max(back_off, _FIRST_BACK_OFF)
+                    name = _get_image(pod)
+                    waiting = _wait("ImagePullBackOff", f'Back-off pulling image "{name}": {error}')
+                if back_off:
+                    await anyio.sleep(_SYNC)
+                    await self._report_end(pod, container, waiting)
+                    await anyio.sleep(back_off)
+                back_off = min(max(back_off * 2, _FIRST_BACK_OFF), _LONGEST_BACK_OFF)
         finally:
             with anyio.CancelScope(shield=True):
                 if process:
                     await process.stop(pod["spec"].get("terminationGracePeriodSeconds", 30))
-                own = {"uid": pod["metadata"]["uid"]}
-                await self._insist("DELETE", _path(pod), json={"gracePeriodSeconds": 0, "preconditions": own})
+                own = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
+                await self._repeat("DELETE", _make_path(pod), json=own)
+
+    async def _report_end(self, pod: Object, container: Container, state: Object) -> None:
+        container.ready = container.started = False
+        container.state = state
+        await self._report(pod, container)
 
     async def _watch(self, pod: Object, container: Container, process: PodProcess) -> None:
-        """Probe a process until it ends, or has to; report whenever something has changed."""
+        """Probe a process until it ends or fails its probes; report each change."""
         probes = pod["spec"]["containers"][0]
-        container.state = {"running": {"startedAt": _now()}}
+        container.state = {"running": {"startedAt": _format_now()}}
         await self._report(pod, container)
         startup, failures = probes.get("startupProbe", probes["readinessProbe"]), 0
-        while not await process.is_well(startup):
+        while not await process.succeeds(startup):
             failures += 1
             if process.has_ended():
                 return
@@ -146,25 +159,25 @@ class Kubelet:
             await anyio.sleep(startup.get("periodSeconds", 10))
         container.started = True
         async with anyio.create_task_group() as group:
-            group.start_soon(self._judge_liveness, pod, process, probes["livenessProbe"])
-            group.start_soon(self._judge_readiness, pod, container, process, probes["readinessProbe"])
+            group.start_soon(self._probe_liveness, pod, process, probes["livenessProbe"])
+            group.start_soon(self._probe_readiness, pod, container, process, probes["readinessProbe"])
             while not process.has_ended():
                 await anyio.sleep(_LOOK)
             group.cancel_scope.cancel()
 
-    async def _judge_liveness(self, pod: Object, process: PodProcess, probe: Object) -> None:
+    async def _probe_liveness(self, pod: Object, process: PodProcess, probe: Object) -> None:
         failures = 0
         while failures < probe.get("failureThreshold", 3):
             await anyio.sleep(probe.get("periodSeconds", 10))
-            failures = 0 if await process.is_well(probe) else failures + 1
+            failures = 0 if await process.succeeds(probe) else failures + 1
         await process.stop(pod["spec"].get("terminationGracePeriodSeconds", 30))
 
-    async def _judge_readiness(
+    async def _probe_readiness(
         self, pod: Object, container: Container, process: PodProcess, probe: Object
     ) -> None:
         failures = 0
         while True:
-            failures = 0 if await process.is_well(probe) else failures + 1
+            failures = 0 if await process.succeeds(probe) else failures + 1
             ready = failures == 0 or (container.ready and failures < probe.get("failureThreshold", 3))
             if ready != container.ready:
                 container.ready = ready
@@ -172,29 +185,31 @@ class Kubelet:
             await anyio.sleep(probe.get("periodSeconds", 10))
 
     async def _report(self, pod: Object, container: Container) -> None:
-        """Write the pod's status; what it says is gone when the pod is."""
-        body = json.dumps({"metadata": {"uid": pod["metadata"]["uid"]}, "status": _status(pod, container)})
-        await self._insist("PATCH", f"{_path(pod)}/status", content=body, headers=_MERGE)
+        """Write the pod's status, if it is still the same pod."""
+        body = json.dumps(
+            {"metadata": {"uid": pod["metadata"]["uid"]}, "status": _make_status(pod, container)}
+        )
+        await self._repeat("PATCH", f"{_make_path(pod)}/status", content=body, headers=_MERGE)
 
-    async def _insist(self, method: str, path: str, **sent: object) -> None:
-        """Send a change until the API server has made it, or says that the pod is gone."""
+    async def _repeat(self, method: str, path: str, **content: object) -> None:
+        """Send a change until the API server accepts it, or responds that the pod is gone."""
         gone = (httpx.codes.NOT_FOUND, httpx.codes.CONFLICT)
         while True:
-            answer = await self._ask(method, path, **sent)
-            if answer is not None and (answer.is_success or answer.status_code in gone):
+            response = await self._send(method, path, **content)
+            if response is not None and (response.is_success or response.status_code in gone):
                 return
             await anyio.sleep(_LOOK)
 
-    async def _ask(self, method: str, path: str, **sent: object) -> httpx.Response | None:
-        """Return the API server's answer, None while it cannot be reached."""
+    async def _send(self, method: str, path: str, **content: object) -> httpx.Response | None:
+        """Return the API server's response, None while it cannot be reached."""
         try:
-            return await self.http.request(method, path, **sent)  # type: ignore[arg-type]
+            return await self.http.request(method, path, **content)  # type: ignore[arg-type]
         except httpx.TransportError:
             await anyio.sleep(_LOOK)
             return None
 
 
-def _status(pod: Object, container: Container) -> Object:
+def _make_status(pod: Object, container: Container) -> Object:
     conditions = {
         "PodScheduled": True,
         "PodReadyToStartContainers": True,
@@ -202,7 +217,7 @@ def _status(pod: Object, container: Container) -> Object:
         "ContainersReady": container.ready,
         "Ready": container.ready,
     }
-    now = _now()
+    now = _format_now()
     running = "running" in container.state or container.restarts > 0
     return {
         "phase": "Running" if running else "Pending",
@@ -216,8 +231,8 @@ def _status(pod: Object, container: Container) -> Object:
         "containerStatuses": [
             {
                 "name": pod["spec"]["containers"][0]["name"],
-                "image": _image(pod),
-                "imageID": _image(pod),
+                "image": _get_image(pod),
+                "imageID": _get_image(pod),
                 "ready": container.ready,
                 "started": container.started,
                 "restartCount": container.restarts,
@@ -227,34 +242,44 @@ def _status(pod: Object, container: Container) -> Object:
     }
 
 
-def _image(pod: Object) -> str:
+def _wait(reason: str, message: str) -> Object:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+def _wait_after_crashes(pod: Object, back_off: float) -> Object:
+    name, own = pod["spec"]["containers"][0]["name"], pod["metadata"]
+    whose = f"container={name} pod={own['name']}_{own['namespace']}({own['uid']})"
+    return _wait("CrashLoopBackOff", f"back-off {back_off:.0f}s restarting failed {whose}")
+
+
+def _get_image(pod: Object) -> str:
     name: str = pod["spec"]["containers"][0]["image"]
     return name
 
 
-def _path(pod: Object) -> str:
+def _make_path(pod: Object) -> str:
     return f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
 
 
-def _now() -> str:
+def _format_now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _addresses(number: int) -> Iterator[str]:
-    """Return the addresses of a node's pods, none of them twice within some thousands."""
+def _list_addresses(number: int) -> Iterator[str]:
+    """Return addresses for a node's pods; each returns only after some thousands."""
     while True:
         yield from (f"10.244.{number * 16 + high}.{low}" for high in range(16) for low in range(2, 250))
 
 
 async def main() -> None:
-    """Be a node until killed."""
+    """Run a node until killed."""
     node, folder = sys.argv[1], Path(sys.argv[2])
     context = ssl.create_default_context(cafile=str(folder / "apiserver.crt"))
     headers = {"Authorization": f"Bearer {os.environ['KUBELET_TOKEN']}"}
     async with httpx.AsyncClient(
         base_url="https://127.0.0.1:6443", headers=headers, verify=context, timeout=10, trust_env=False
     ) as http:
-        addresses = _addresses(int(node.rpartition("-")[2]))
+        addresses = _list_addresses(int(node.rpartition("-")[2]))
         await Kubelet(node, http, folder / "images", addresses).run()
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.kubernetes.cluster.control_plane import ControlPlane, until
+from tests.kubernetes.cluster.control_plane import ControlPlane, wait_until
 from tests.kubernetes.cluster.pod_process import make_bridge
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass
 class Cluster:
-    """A control plane with nodes; `images` has a file for each image, by the digest's hexadecimal digits."""
+    """A control plane with nodes; `images` has a file for each image, named by the digest's digits."""
 
     plane: ControlPlane
     nodes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -29,33 +29,33 @@ class Cluster:
         return self.plane.folder / "images"
 
     def add_node(self, name: str) -> None:
-        """Start a node and return once it takes pods."""
-        words = [sys.executable, "-m", "tests.kubernetes.cluster.kubelet", name, str(self.plane.folder)]
+        """Start a node and return once it accepts pods."""
+        command = [sys.executable, "-m", "tests.kubernetes.cluster.kubelet", name, str(self.plane.folder)]
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "KUBELET_TOKEN": self.plane.tokens["admin"],
         }
         with (self.plane.folder / f"{name}.log").open("ab") as log:
-            self.nodes[name] = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        until(lambda: self._takes_pods(name), f"{name} takes pods")
+            self.nodes[name] = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        wait_until(lambda: self._accepts_pods(name), f"{name} accepts pods")
 
     def lose_node(self, name: str) -> None:
-        """Kill a node with all that runs there."""
+        """Kill a node and all its pods."""
         process = self.nodes.pop(name)
         process.kill()
         process.wait()
 
-    def _takes_pods(self, name: str) -> bool:
-        assert self.nodes[name].poll() is None, self.plane.log(name)
-        with self.plane.client() as client:
-            answer = client.get(f"/api/v1/nodes/{name}")
-            return answer.is_success and not answer.json()["spec"].get("taints")
+    def _accepts_pods(self, name: str) -> bool:
+        assert self.nodes[name].poll() is None, self.plane.read_log(name)
+        with self.plane.open_client() as client:
+            response = client.get(f"/api/v1/nodes/{name}")
+            return response.is_success and not response.json()["spec"].get("taints")
 
 
 @contextmanager
-def cluster(plane: ControlPlane, number: int) -> Iterator[Cluster]:
-    """Run so many nodes while the block runs."""
+def run_cluster(plane: ControlPlane, number: int) -> Iterator[Cluster]:
+    """Run a number of nodes while the block runs."""
     (plane.folder / "images").mkdir()
     make_bridge()
     started = Cluster(plane)

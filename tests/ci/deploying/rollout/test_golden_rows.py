@@ -68,7 +68,7 @@ async def test_right_answers_may_differ_in_the_last_bits() -> None:
         (httpx.Response(200, json=[]), "no answer that is understood: TypeError"),
         (httpx.Response(200, json={}), "no answer that is understood: KeyError"),
         (httpx.Response(200, text="<html>"), "no answer that is understood: JSONDecodeError"),
-        (httpx.Response(503, text="overloaded"), "answered 503: overloaded"),
+        (httpx.Response(503, text="overloaded"), "answered 503 Service Unavailable: overloaded"),
     ],
 )
 async def test_a_wrong_answer_is_reported(answer: httpx.Response, fault: str) -> None:
@@ -90,7 +90,7 @@ async def test_no_answer_is_a_wrong_one() -> None:
     ("answer", "difference"),
     [
         (httpx.Response(200, json=["v1"]), "/model: answered"),
-        (httpx.Response(404, text="not here"), "/model: answered 404: not here"),
+        (httpx.Response(404, text="not here"), "/model: answered 404 Not Found: not here"),
         (httpx.Response(200, text="?"), "/model: no answer that is understood"),
     ],
 )

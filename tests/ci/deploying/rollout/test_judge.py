@@ -140,7 +140,9 @@ async def test_a_slow_candidate_gets_no_more_requests_than_the_verdict_needs(fle
 
 async def test_a_service_with_another_identity_gets_no_more_requests(fleet: Fleet) -> None:
     fleet.running["candidate"].sha256 = "another"
-    with pytest.raises(ReleaseRejected, match="checked its identity: /model says artifact_sha256 'another'"):
+    with pytest.raises(
+        ReleaseRejected, match="compared with the release: /model says artifact_sha256 'another'"
+    ):
         await judge_step(fleet, Watched([(Numbers(), Numbers())]))
     assert fleet.running["candidate"].requests == 0
 

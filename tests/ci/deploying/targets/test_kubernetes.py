@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -49,6 +50,19 @@ async def test_what_another_client_has_set_is_not_written_over(kubernetes_lab: K
         assert await operator.users(10) == {"v1.0.0": 10}
 
 
+async def test_all_fields_of_another_manager_are_named(kubernetes_lab: KubernetesLab) -> None:
+    first, second = await kubernetes_lab.release("v1.0.0"), await kubernetes_lab.release("v1.1.0")
+    async with worker(kubernetes_lab) as deployer:
+        await deployer.deploy(first)
+        change = {"spec": {"replicas": 5, "revisionHistoryLimit": 9}}
+        assert (await kubernetes_lab.cluster.answer(edit(kubernetes_lab, "helm", change))).is_success
+        named = (
+            r'2 conflicts: conflicts with "helm" using apps/v1:\W+spec\.replicas\W+spec\.revisionHistoryLimit'
+        )
+        with pytest.raises(RolledBack, match=named):
+            await deployer.deploy(second)
+
+
 async def test_what_others_add_stays(kubernetes_lab: KubernetesLab) -> None:
     first, second = await kubernetes_lab.release("v1.0.0"), await kubernetes_lab.release("v1.1.0")
     async with worker(kubernetes_lab) as operator:
@@ -85,6 +99,25 @@ async def test_a_rollout_that_gets_stuck_is_undone_and_says_what_the_cluster_say
         assert await operator.users(10) == {"v1.0.0": 10}
 
 
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({"running": {}}, "NotReady: it runs, but does not pass its startup or readiness probe$"),
+        ({"terminated": {"reason": "Error", "exitCode": 3}}, "Error: exit status 3$"),
+        ({"terminated": {"reason": "OOMKilled", "exitCode": 137, "message": "x"}}, "OOMKilled: x$"),
+        ({"waiting": {}}, "Waiting$"),
+    ],
+)
+async def test_the_state_of_a_container_that_does_not_start_is_the_reason(
+    kubernetes_lab: KubernetesLab, state: dict[str, Any], reason: str
+) -> None:
+    release = await kubernetes_lab.release("v1.0.0", Model("v1.0.0", starts=False))
+    kubernetes_lab.cluster.unready = state
+    async with worker(kubernetes_lab) as deployer:
+        with pytest.raises(RolledBack, match=rf"(?m)milestone2-candidate does not start: {reason}"):
+            await deployer.deploy(release)
+
+
 async def test_a_rollout_that_never_ends_is_ended_at_its_deadline(
     kubernetes_lab: KubernetesLab,
 ) -> None:
@@ -110,6 +143,36 @@ async def test_a_token_that_the_cluster_does_not_know_is_reported(kubernetes_lab
     async with worker(kubernetes_lab) as operator:
         with pytest.raises(TargetError, match="Kubernetes: GET .* answered 401 Unauthorized: Unauthorized"):
             await operator.target.look()
+
+
+async def test_a_deployment_waits_for_an_api_server_that_restarts(kubernetes_lab: KubernetesLab) -> None:
+    async with worker(kubernetes_lab) as deployer:
+        await deployer.deploy(await kubernetes_lab.release("v1.0.0"))
+        kubernetes_lab.cluster.restart = ["stopped"] * 23 + ["starting"] * 3
+        await deployer.deploy(await kubernetes_lab.release("v1.1.0"))
+        assert kubernetes_lab.cluster.restart == []
+        assert await deployer.users(10) == {"v1.1.0": 10}
+
+
+@pytest.mark.parametrize(
+    ("states", "reason"), [(["stopped"] * 9, "All connection attempts failed"), (["starting"], "cannot get")]
+)
+async def test_a_server_that_was_never_reached_is_not_waited_for(
+    kubernetes_lab: KubernetesLab, states: list[str], reason: str
+) -> None:
+    kubernetes_lab.cluster.restart = states
+    async with worker(kubernetes_lab) as deployer:
+        with pytest.raises(TargetError, match=reason):
+            await deployer.target.look()
+
+
+async def test_a_server_that_stays_unready_is_given_up(kubernetes_lab: KubernetesLab) -> None:
+    async with worker(kubernetes_lab) as deployer:
+        await deployer.target.look()
+        impatient = replace(deployer.target, api=replace(deployer.target.api, seconds=-1))  # type: ignore[type-var, attr-defined]
+        kubernetes_lab.cluster.restart = ["starting"]
+        with pytest.raises(TargetError, match="cannot get path"):
+            await impatient.look()
 
 
 async def test_what_runs_but_was_not_deployed_here_is_called_by_its_image(
@@ -139,6 +202,20 @@ async def test_shares_are_the_nearest_that_whole_pods_allow(
 ) -> None:
     async with worker(kubernetes_lab) as operator:
         assert operator.target.shares(json.dumps({"replicas": running})) == shares
+
+
+async def test_a_single_pod_shares_its_traffic_with_one_candidate_and_the_log_says_so(
+    kubernetes_lab: KubernetesLab,
+) -> None:
+    lab = replace(kubernetes_lab, replicas=1)
+    first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
+    async with worker(lab) as deployer:
+        await deployer.deploy(first)
+        assert not any("shares its traffic" in line for line in deployer.printed)
+        await deployer.deploy(second)
+    printed = "\n".join(deployer.printed)
+    assert "milestone2 shares its traffic by whole instances: 50, 100 %" in printed
+    assert re.findall(r"shift to (\d+) %: v1.1.0", printed) == ["50", "100"]
 
 
 async def test_the_live_release_s_pods_stay_as_they_are_until_the_last_step(

@@ -33,6 +33,7 @@ _NAMED = {"deployments": "deployments.apps", "services": "services"}
 _NAMED |= {"poddisruptionbudgets": "poddisruptionbudgets.policy"}
 _ANNOTATIONS = 256 * 1024  # bytes, of all of an object's
 _PODS = count(1)  # of all clusters, as they share a fleet
+_CRASHES = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}}
 _SELECTOR = re.compile(r"(?P<label>[a-z./]+)(?:=(?P<one>[a-z0-9-]+)| in \((?P<many>[a-z0-9,-]+)\))")
 
 
@@ -57,12 +58,21 @@ class Cluster:
     turns: int = 0
     token: str = TOKEN
     stuck: bool = False  # no controller does anything
+    unready: Object = field(default_factory=lambda: _CRASHES)  # state of a container that does not start
+    restart: list[str] = field(default_factory=list)  # a state for each of the next requests
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         """Answer a request."""
+        state = self.restart.pop(0) if self.restart else "ready"
+        if state == "stopped":
+            raise httpx.ConnectError("All connection attempts failed")
         try:
+            if state == "starting":  # the roles are not read yet
+                raise Refused(403, "Forbidden", f'User "deployer" cannot get path "{request.url.path}"')
             if request.headers.get("Authorization") != f"Bearer {self.token}":
                 raise Refused(401, "Unauthorized", "Unauthorized")
+            if request.url.path == "/readyz":
+                return httpx.Response(200, text="ok")
             if proxied := _PROXY.fullmatch(request.url.path):
                 return await self._pass_on(request, proxied)
             found = _OBJECT.fullmatch(request.url.path)
@@ -119,12 +129,14 @@ class Cluster:
         """Apply as the server does: refuse what is another manager's, and remove what is applied no more."""
         owners = self.owners.setdefault((kind, name), {})
         wanted, there = _leaves(patch), _leaves(self.objects.get((kind, name), {}))
-        for path, value in wanted.items():
-            for other, owned in owners.items():
-                if other != manager and path in owned and there.get(path) != value:
-                    using, field = patch["apiVersion"], path.replace("\0", ".")
-                    message = f'Apply failed with 1 conflict: conflict with "{other}" using {using}: {field}'
-                    raise Refused(409, "Conflict", message, "FieldManagerConflict")
+        conflicts = [
+            (f'"{other}" using {patch["apiVersion"]}:', path.replace("\0", "."))
+            for path, value in wanted.items()
+            for other, owned in owners.items()
+            if other != manager and path in owned and there.get(path) != value
+        ]
+        if conflicts:
+            raise Refused(409, "Conflict", _describe_conflicts(conflicts), "FieldManagerConflict")
         gone = set(owners.get(manager, {})) - set(wanted)
         kept = {path: value for path, value in there.items() if path not in gone}
         owners[manager] = wanted
@@ -206,10 +218,7 @@ class Cluster:
         pod_name, container = f"{name}-{next(_PODS)}", template["spec"]["containers"][0]
         variables = {each["name"]: each["value"] for each in container["env"]}
         started = self.fleet.start(pod_name, container["image"].partition("@")[2], variables)
-        waiting = {
-            "waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}
-        }
-        state = {"running": {}} if started else waiting
+        state = {"running": {}} if started else self.unready
         status = {"phase": "Running", "containerStatuses": [{"ready": bool(started), "state": state}]}
         status["conditions"] = [{"type": "Ready", "status": str(bool(started))}]
         metadata = {**deepcopy(template["metadata"]), "name": pod_name}
@@ -255,6 +264,21 @@ class Cluster:
         if name not in self.pods:
             raise Refused(503, "ServiceUnavailable", "error trying to reach service: connection refused")
         return await self.fleet.send(request, name, to["path"])
+
+
+def _describe_conflicts(conflicts: list[tuple[str, str]]) -> str:
+    """Return the message for conflicts with managers on fields.
+
+    https://github.com/kubernetes/kubernetes/blob/v1.37.2/staging/src/k8s.io/apimachinery/pkg/util/managedfields/internal/conflict.go
+    """
+    if len(conflicts) == 1:
+        return f"Apply failed with 1 conflict: conflict with {' '.join(conflicts[0])}"
+    lines = [
+        line
+        for manager in sorted({manager for manager, _ in conflicts})
+        for line in (f"conflicts with {manager}", *(f"- {path}" for one, path in conflicts if one == manager))
+    ]
+    return "\n".join([f"Apply failed with {len(conflicts)} conflicts: {lines[0]}", *lines[1:]])
 
 
 @cache

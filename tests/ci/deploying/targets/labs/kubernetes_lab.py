@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from deploying.rollout.target import Target
-from deploying.targets.api_client import Api
+from deploying.targets.api_server import ApiServer
 from deploying.targets.kubernetes import Kubernetes, Settings, conflict
 from deploying.targets.manifests import Manifests
 from net.retry_policy import Retrying
@@ -29,6 +29,7 @@ class KubernetesLab:
     fleet: Fleet
     cluster: Cluster
     margin: float = 30
+    replicas: int = 2
 
     def fresh(self) -> KubernetesLab:
         """Return another cluster."""
@@ -44,8 +45,8 @@ class KubernetesLab:
             return Token(TOKEN)
 
         manifests = Manifests.of(MANIFESTS.read_text())
-        api = Api("Kubernetes", "https://cluster.test", client, mint, conflict)
-        settings = Settings("https://cluster.test", "production", "milestone2")
+        api = ApiServer("Kubernetes", "https://cluster.test", client, mint, conflict, pause=0)
+        settings = Settings("https://cluster.test", "production", "milestone2", self.replicas)
         return Kubernetes(settings, manifests, api, pause=0, margin=self.margin)
 
     def transport(self) -> httpx.AsyncBaseTransport:
