@@ -15,7 +15,7 @@ from pathlib import Path
 import dagger
 from dagger import dag
 
-DOCKERFILE = Path(__file__).resolve().parents[2] / "Dockerfile"
+DOCKERFILE = Path(__file__).resolve().parents[3] / "Dockerfile"
 PYTHON = re.findall(r"^FROM (python:\S+)", DOCKERFILE.read_text(), re.MULTILINE)[0]
 
 

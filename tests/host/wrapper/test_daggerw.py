@@ -18,7 +18,7 @@ from uv import find_uv_bin
 from tests.host import download_site
 from tests.host.conftest import REQUIREMENTS
 
-WRAPPER = Path(__file__).resolve().parents[2] / "daggerw"
+WRAPPER = Path(__file__).resolve().parents[3] / "daggerw"
 TOOLS = (
     *("bash", "cat", "dirname", "env", "flock", "grep", "mkdir", "mktemp", "mv", "python3", "readlink"),
     *("rm", "sha256sum", "tar", "timeout", "true", "uname", "unshare"),

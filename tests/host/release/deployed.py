@@ -19,7 +19,7 @@ from oci.image_download import pull
 from oci.repository import connect
 from tests.ci.deploying.targets.starter import starting
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MODEL = "app/model/"
 ENVIRONMENTS = "".join(
     f"""[{name}]

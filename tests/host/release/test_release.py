@@ -23,13 +23,13 @@ import main
 from engine_process import until
 from fakecloud import addresses
 from tests.host import download_site
-from tests.host.deployed import ENVIRONMENTS, Starter
-from tests.host.github_job import Job
-from tests.host.google import Google, end_afterwards, run_fake_cloud
-from tests.host.neighbour import neighbour
+from tests.host.release.deployed import ENVIRONMENTS, Starter
+from tests.host.release.github_job import Job
+from tests.host.release.google import Google, end_afterwards, run_fake_cloud
+from tests.host.release.neighbour import neighbour
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TAG = "v1.0.0"
 INSTALL, CALL = 0, 1
 CLI = """#!/usr/bin/env bash

@@ -19,9 +19,9 @@ from oci.reference import Release
 from tests.ci.conftest import serving_registry
 from tests.ci.deploying.targets import test_conformance as conformance
 from tests.ci.deploying.targets.labs import worker
-from tests.host import test_swarm
-from tests.host.swarm_node import REGISTRY, REGISTRY_NAMESPACE, Node, swarm_nodes
-from tests.host.test_swarm import CANDIDATE_PORT, PORT, SwarmLab
+from tests.host.swarm import test_deploying
+from tests.host.swarm.node import REGISTRY, REGISTRY_NAMESPACE, Node, swarm_nodes
+from tests.host.swarm.test_deploying import CANDIDATE_PORT, PORT, SwarmLab
 
 pytestmark = [
     pytest.mark.anyio,
@@ -30,7 +30,7 @@ pytestmark = [
 ]
 TWO = Settings("milestone2", PORT, CANDIDATE_PORT, replicas=2, order="stop-first", deadline=60)
 
-base = test_swarm.base
+base = test_deploying.base
 test_a_model_that_is_wrong_for_users_is_undone_at_the_first_share = (
     conformance.test_a_model_that_is_wrong_for_users_is_undone_at_the_first_share
 )

@@ -1,4 +1,4 @@
-"""Base images: what a reference means, and pulling one from a real registry."""
+"""Base images: pulled from a real registry, and made from Debian's packages."""
 
 from __future__ import annotations
 
@@ -12,31 +12,17 @@ import dagger
 import httpx
 import pytest
 
-from daggerw_engine.store.images import full_name, registry_of
+from engine_fixtures import Command, connect, open_session
 from image import archive_reader
 from main import REGISTRY
-from oci.repository import connect
-
-DIGEST = "sha256:" + "a" * 64
+from oci import repository
 
 
-@pytest.mark.parametrize(
-    ("reference", "host", "name"),
-    [
-        ("python", "registry-1.docker.io", "docker.io/library/python:latest"),
-        ("python:3.11", "registry-1.docker.io", "docker.io/library/python:3.11"),
-        (f"python:3.11@{DIGEST}", "registry-1.docker.io", f"docker.io/library/python@{DIGEST}"),
-        ("owner/name:1", "registry-1.docker.io", "docker.io/owner/name:1"),
-        ("docker.io/owner/name", "registry-1.docker.io", "docker.io/owner/name:latest"),
-        ("localhost:5000/name:1", "localhost:5000", "localhost:5000/name:1"),
-        (f"ghcr.io/a/b/c@{DIGEST}", "ghcr.io", f"ghcr.io/a/b/c@{DIGEST}"),
-    ],
-)
-def test_a_reference_names_its_registry_and_one_of_tag_and_digest(
-    reference: str, host: str, name: str
-) -> None:
-    assert registry_of(reference) == host
-    assert full_name(reference) == name
+@pytest.fixture(scope="module")
+async def dag(anyio_backend: str, command: Command) -> AsyncIterator[dagger.Client]:
+    with open_session(command) as address:
+        async with connect(address) as client:
+            yield client
 
 
 @pytest.fixture
@@ -72,8 +58,8 @@ async def test_an_image_is_pulled_by_tag_and_by_digest(
     pushed = dag.container().with_new_file("/hello", "pulled").with_label("kind", "test")
     await pushed.export(str(tmp_path / "image.tar"))
     image = archive_reader.read(tmp_path / "image.tar")
-    async with connect(f"http://127.0.0.1:{registry_port}", "tiny") as repository:
-        assert await repository.publish(image, "v1.0.0")
+    async with repository.connect(f"http://127.0.0.1:{registry_port}", "tiny") as tiny:
+        assert await tiny.publish(image, "v1.0.0")
     for name in (f"tiny:v1.0.0@{image.digest}", f"tiny@{image.digest}", "tiny:v1.0.0"):
         pulled = dag.container().from_(f"localhost:{registry_port}/{name}")
         assert await pulled.file("/hello").contents() == "pulled"

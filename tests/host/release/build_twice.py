@@ -1,4 +1,6 @@
-"""Two builds of a commit, as different as one machine can: `PYTHONPATH=ci python -m tests.host.build_twice`
+"""Two builds of a commit, as different as one machine can make them.
+
+Run by `PYTHONPATH=ci python -m tests.host.release.build_twice`.
 
 Run as root. Two clones in two folders, each with an empty cache; the second by an ordinary user, under
 another umask, time zone and locale, with other BLAS and thread settings. Prints both digests, and how the
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from image import archive_reader, compare, release_files
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 UID, USER = 54321, "somebody"
 UNLIKE = {
     **{"OPENBLAS_CORETYPE": "SkylakeX", "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"},

@@ -27,10 +27,10 @@ from cryptography import x509
 from engine_process import until
 from fakecloud.state.fixtures import BUCKET
 from tests.host.certificates import certify, trust
-from tests.host.checkouts import Checkout
 from tests.host.download_site import Quiet
-from tests.host.google import end_afterwards, run_fake_cloud
-from tests.host.neighbour import ADDRESS, listen, neighbour
+from tests.host.release.checkouts import Checkout
+from tests.host.release.google import end_afterwards, run_fake_cloud
+from tests.host.release.neighbour import ADDRESS, listen, neighbour
 from tests.training.test_public_tables import raw_table
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")

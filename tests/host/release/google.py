@@ -15,15 +15,15 @@ import httpx
 
 from fakecloud import addresses
 from fakecloud.state.fixtures import World, usual_world, with_deployers
-from tests.host.neighbour import ADDRESS, NAME
+from tests.host.release.neighbour import ADDRESS, NAME
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DIGEST = "Docker-Content-Digest"
 # The fake cloud, listening on the neighbouring machine.
 FAKE_CLOUD = """
 import os, socket
 from fakecloud.__main__ import main
-from tests.host.neighbour import listen
+from tests.host.release.neighbour import listen
 
 socket.create_server = lambda address: listen(os.environ["NEIGHBOUR"], address[1])
 main()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.checkouts import ROOT, Checkout
+from tests.host.release.checkouts import ROOT, Checkout
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

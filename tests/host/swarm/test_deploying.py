@@ -34,8 +34,8 @@ from tests.ci.deploying.targets import test_conformance as conformance
 from tests.ci.deploying.targets.fleet import Model
 from tests.ci.deploying.targets.labs import Killed, Lab, worker
 from tests.host.certificates import certify, trust
-from tests.host.swarm_image import INTERPRETER, archive, layer, publish, python_tree
-from tests.host.swarm_node import NODE, REGISTRY, REGISTRY_NAMESPACE, SERVICE, Node, swarm_node
+from tests.host.swarm.image import INTERPRETER, archive, layer, publish, python_tree
+from tests.host.swarm.node import NODE, REGISTRY, REGISTRY_NAMESPACE, SERVICE, Node, swarm_node
 
 pytestmark = [
     pytest.mark.anyio,
@@ -44,7 +44,7 @@ pytestmark = [
 ]
 PORT, CANDIDATE_PORT = 8080, 8081
 ALONE = Settings("milestone2", PORT, CANDIDATE_PORT, order="stop-first", deadline=60)
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 UPDATE = 6  # of the changes: the journal's beginning, stage, its candidate anew, shift, and this
 
 test_a_first_release_and_one_over_it_go_live = conformance.test_a_first_release_and_one_over_it_go_live

@@ -20,7 +20,7 @@ from tests.host.conftest import REQUIREMENTS
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 USER, UID = "somebody", 54321
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # Becomes a user of this mount namespace only; every user may open the network device, as on usual machines.
 BECOME = f"""
 mount --bind "$1/passwd" /etc/passwd

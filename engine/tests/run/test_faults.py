@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from engine_fixtures import TESTS
 from engine_process import Engine, adopt_orphans, run_engine, small_root, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
@@ -132,7 +133,7 @@ def test_an_interrupted_engine_puts_everything_away(
 
 def hanging_module(folder: Path) -> Path:
     """Create a module whose import never ends."""
-    module = shutil.copytree(Path(__file__).with_name("example_module"), folder / "hangs")
+    module = shutil.copytree(TESTS / "example_module", folder / "hangs")
     (module / "source/example.py").write_text("import threading\nthreading.Event().wait()\n")
     return module
 
@@ -223,7 +224,7 @@ def test_a_call_does_not_wait_for_anothers_command(home: Path, root: Path) -> No
 
 
 def test_a_taken_port_is_refused_before_anything_starts(home: Path, tmp_path: Path) -> None:
-    shutil.copytree(Path(__file__).with_name("example_module"), tmp_path / "example")
+    shutil.copytree(TESTS / "example_module", tmp_path / "example")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         words = ("call", "sources", "docker-build", "as-service", "up", "--ports", f"{port}:80")
@@ -240,7 +241,7 @@ def test_a_taken_port_is_refused_before_anything_starts(home: Path, tmp_path: Pa
 
 
 def test_up_leads_to_the_service_until_it_is_interrupted(home: Path, root: Path, tmp_path: Path) -> None:
-    shutil.copytree(Path(__file__).with_name("example_module"), tmp_path / "example")
+    shutil.copytree(TESTS / "example_module", tmp_path / "example")
     shutil.copytree(root, tmp_path / "example/source/root")
     (tmp_path / "example/source/root/serve.pl").write_text(SERVER)
     dockerfile = 'FROM scratch\nCOPY source/root /\nEXPOSE 80\nCMD ["perl", "/serve.pl"]\n'

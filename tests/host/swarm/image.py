@@ -16,7 +16,7 @@ from oci.reference import Image, Release
 from oci.repository import connect
 from tests.ci.conftest import Archive
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 INTERPRETER = "/venv/bin/python"  # as in the project's own image
 
 

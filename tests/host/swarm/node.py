@@ -29,7 +29,7 @@ ip link set eth0 up
 exec dockerd --data-root {folder}/data --exec-root {folder}/exec --pidfile {folder}/pid --log-level warn \
     --host unix://{folder}/docker.sock --insecure-registry {registry}/32 --iptables={filters}
 """
-SERVICE = Path(__file__).with_name("swarm_service.py")
+SERVICE = Path(__file__).with_name("service.py")
 
 
 @dataclass(frozen=True)

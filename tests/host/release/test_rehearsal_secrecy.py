@@ -25,8 +25,8 @@ from fakecloud.connection_faults import server
 from fakecloud.fake_app import application
 from fakecloud.state.fixtures import World, usual_world
 from tests.ci.witness import Witness, shapes
-from tests.host.neighbour import NAME, listen
-from tests.host.test_release import ROOT, address, registry
+from tests.host.release.neighbour import NAME, listen
+from tests.host.release.test_release import ROOT, address, registry
 
 __all__ = ["address", "registry"]  # fixtures
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")

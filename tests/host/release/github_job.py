@@ -13,7 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WORKFLOW = ROOT / ".github/workflows/milestone2-ci.yml"
 SHELLS = {"bash": ("bash", "--noprofile", "--norc", "-eo", "pipefail")}
 VARIABLE = re.compile(r"\$\{\{ vars\.(\w+) \}\}")
