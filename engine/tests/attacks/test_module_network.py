@@ -14,10 +14,9 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root"
 SCAN = r"""
 use Socket;
 for my $address (map { "10.0.2.$_" } 1, 2, 4 .. 120) {
-    for my $port (22, 80, 3128) {
-        socket(my $s, PF_INET, SOCK_STREAM, 6);
-        connect($s, sockaddr_in($port, inet_aton($address))) and print "reached $address:$port\n";
-    }
+    socket(my $s, PF_INET, SOCK_STREAM, 6);
+    connect($s, sockaddr_in(80, inet_aton($address))) and print "reached $address\n";
+    $!{ECONNREFUSED} and print "refused by $address\n";
 }
 open(my $listeners, '<', '/proc/net/tcp');
 (split)[3] eq '0A' and print "listens: $_" while <$listeners>;

@@ -84,15 +84,8 @@ def test_a_repository_is_the_modules_own_by_default(run: Run, checkout: Path) ->
     assert run("call", "commit", cwd=checkout).stdout == commit(checkout)
 
 
-def test_a_repository_is_a_folder(run: Run, checkout: Path, tmp_path: Path) -> None:
-    assert run("call", "-m", "checkout", "commit", "--at", "checkout", cwd=tmp_path).stdout == commit(
-        checkout
-    )
-
-
-@pytest.mark.parametrize("name", ["", "#v1", "#HEAD"])
-def test_a_ref_is_a_folder_and_a_name(name: str, run: Run, checkout: Path) -> None:
-    assert run("call", "tagged", "--at", f".{name}", cwd=checkout).stdout == commit(checkout)
+def test_a_ref_is_a_folder_and_a_name(run: Run, checkout: Path) -> None:
+    assert run("call", "tagged", "--at", ".#v1", cwd=checkout).stdout == commit(checkout)
 
 
 def test_a_missing_repository_is_reported(run: Run) -> None:

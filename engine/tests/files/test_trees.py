@@ -50,9 +50,9 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of files that uploads read; all files count as old enough for a stored stamp."""
     names: list[str] = []
 
-    def take(entry: Entry, target: str) -> str:
+    def take(path: str, entry: Entry, target: str) -> str:
         names.append(entry.name)
-        return copying.take(entry, target)
+        return copying.take(path, entry, target)
 
     monkeypatch.setattr(upload, "take", take)
     monkeypatch.setattr(upload, "TICK", -(1 << 62))
@@ -73,6 +73,42 @@ def test_an_upload_has_the_same_files_links_and_modes(trees: Trees, source: Path
     assert contents(root) == FILES
     assert os.access(root / "a.txt", os.X_OK)
     assert os.readlink(trees.upload(source).on_disk / "link") == "/etc/passwd"
+
+
+@pytest.mark.parametrize("name", ["file", "folder"])
+@pytest.mark.parametrize("relative", [True, False])
+def test_an_upload_has_links_that_lead_out_as_links(
+    trees: Trees, source: Path, tmp_path: Path, name: str, *, relative: bool
+) -> None:
+    (tmp_path / "folder").mkdir()
+    for secret in ("folder/secret", "file"):
+        (tmp_path / secret).write_text("hidden")
+    target = f"../{name}" if relative else str(tmp_path / name)
+    (source / "out").symlink_to(target)
+    uploaded = trees.upload(source)
+    assert os.readlink(uploaded.on_disk / "out") == target
+    assert contents(uploaded.on_disk) == FILES
+
+
+@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize(("replaced", "path"), [("sub/b.txt", "sub/b.txt"), ("sub", "sub/b.txt")])
+def test_an_upload_follows_no_link_that_takes_a_place_in_it_meanwhile(
+    trees: Trees, source: Path, tmp_path: Path, replaced: str, path: str, *, relative: bool
+) -> None:
+    outside = tmp_path / "outside"
+    (outside / "sub").mkdir(parents=True)
+    (outside / "sub/b.txt").write_text("hidden")
+    entry = dict(entries(source))[path]
+    entry.stat(follow_symlinks=False)
+    (source / replaced).rename(tmp_path / "away")
+    target = outside / replaced
+    (source / replaced).symlink_to(
+        os.path.relpath(target, (source / replaced).parent) if relative else target
+    )
+    assert Path(entry.path).read_text() == "hidden"
+    with pytest.raises(PathError, match=r"b\.txt was replaced .*during its upload.*: call again"):
+        copying.take(path, entry, str(tmp_path / "taken"))
+    assert "hidden" not in [made.read_text() for made in tmp_path.glob("taken")]
 
 
 def test_an_upload_keeps_the_times_of_files(trees: Trees, source: Path) -> None:

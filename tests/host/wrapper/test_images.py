@@ -52,7 +52,7 @@ async def _answers(url: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_an_image_is_pulled_by_tag_and_by_digest(
+async def test_an_image_is_pulled_by_tag_and_by_digest_and_a_missing_one_is_named(
     dag: dagger.Client, registry_port: int, tmp_path: Path
 ) -> None:
     pushed = dag.container().with_new_file("/hello", "pulled").with_label("kind", "test")
@@ -64,17 +64,12 @@ async def test_an_image_is_pulled_by_tag_and_by_digest(
         pulled = dag.container().from_(f"localhost:{registry_port}/{name}")
         assert await pulled.file("/hello").contents() == "pulled"
         assert await pulled.label("kind") == "test"
-
-
-@pytest.mark.anyio
-async def test_an_image_that_its_registry_does_not_have_is_named_with_the_answer(
-    dag: dagger.Client, registry_port: int
-) -> None:
     missing = f"localhost:{registry_port}/none:v1"
     with pytest.raises(dagger.QueryError, match=re.escape(missing) + ".*manifest unknown"):
         await dag.container().from_(missing).sync()
 
 
+@pytest.mark.long  # a minute for an image that is new on the machine
 @pytest.mark.parametrize(
     ("reference", "script", "printed"),
     [
@@ -90,7 +85,6 @@ async def test_an_image_that_its_registry_does_not_have_is_named_with_the_answer
 async def test_a_base_image_that_other_modules_use_runs_its_programs(
     dag: dagger.Client, reference: str, script: str, printed: str
 ) -> None:
-    """Takes a minute for an image that is new on the machine."""
     assert (
         await dag.container().from_(reference).with_exec(["sh", "-ec", script]).stdout()
     ).strip() == printed

@@ -141,20 +141,6 @@ def test_nothing_of_the_cache_is_anothers(ordinary_user: OrdinaryUser) -> None:
     assert owners <= {UID, *range(600000, 665536)}
 
 
-def test_without_subordinate_ids_it_says_how_to_get_some(ordinary_user: OrdinaryUser) -> None:
-    subordinate = ordinary_user.folder / "subuid"
-    kept = subordinate.read_text()
-    subordinate.write_text("")
-    done = ordinary_user.run("call", "words")
-    subordinate.write_text(kept)
-    assert (done.returncode, done.stdout) == (1, "")
-    message = done.stderr.splitlines()[-1]
-    assert message.startswith(
-        "daggerw: the embedded engine needs root, or user namespaces with subordinate ids (no line matching"
-    )
-    assert f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {USER}." in message
-
-
 def test_a_closed_network_device_is_named(ordinary_user: OrdinaryUser) -> None:
     ordinary_user.tunnel(0o600)
     done = ordinary_user.run("call", "words")
