@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import dagger
 import pytest
 
 from daggerw_engine.command.modules import engine_types, module
@@ -92,30 +89,6 @@ def run(command: Command, example: Path) -> Run:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@contextmanager
-def open_session(command: Command) -> Iterator[dict[str, str]]:
-    """Yield an engine's address: the one in the environment, or that of a new embedded one."""
-    if "DAGGER_SESSION_PORT" in os.environ:
-        yield {name: os.environ[name] for name in ("DAGGER_SESSION_PORT", "DAGGER_SESSION_TOKEN")}
-        return
-    words, environment = command("session")
-    with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        address = json.loads(process.stdout.readline())
-        yield {"DAGGER_SESSION_PORT": str(address["port"]), "DAGGER_SESSION_TOKEN": address["session_token"]}
-    assert process.returncode == 0
-
-
-@asynccontextmanager
-async def connect(address: dict[str, str]) -> AsyncIterator[dagger.Client]:
-    """Connect the SDK's client to the engine at an address."""
-    with pytest.MonkeyPatch.context() as patched:
-        for name, value in address.items():
-            patched.setenv(name, value)
-        async with dagger.connection(dagger.Config(timeout=dagger.Timeout(600))):
-            yield dagger.dag
 
 
 @pytest.fixture

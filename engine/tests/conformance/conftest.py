@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 
 import dagger
@@ -10,14 +13,21 @@ import pytest
 from gql import GraphQLRequest
 from gql.client import AsyncClientSession
 
-from engine_fixtures import PYTHON, Command, connect, open_session
+from engine_fixtures import PYTHON, Command
 
 
 @pytest.fixture(scope="package")
 def address(command: Command) -> Iterator[dict[str, str]]:
-    """Return the engine's address."""
-    with open_session(command) as found:
-        yield found
+    """Yield an engine's address: the one in the environment, or that of a new embedded one."""
+    if "DAGGER_SESSION_PORT" in os.environ:
+        yield {name: os.environ[name] for name in ("DAGGER_SESSION_PORT", "DAGGER_SESSION_TOKEN")}
+        return
+    words, environment = command("session")
+    with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        address = json.loads(process.stdout.readline())
+        yield {"DAGGER_SESSION_PORT": str(address["port"]), "DAGGER_SESSION_TOKEN": address["session_token"]}
+    assert process.returncode == 0
 
 
 @pytest.fixture(scope="package")
@@ -38,8 +48,10 @@ async def dag(
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(AsyncClientSession, "execute", record)
-        async with connect(address) as client:
-            yield client
+        for name, value in address.items():
+            patched.setenv(name, value)
+        async with dagger.connection(dagger.Config(timeout=dagger.Timeout(600))):
+            yield dagger.dag
 
 
 @pytest.fixture

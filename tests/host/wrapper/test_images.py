@@ -12,17 +12,19 @@ import dagger
 import httpx
 import pytest
 
-from engine_fixtures import Command, connect, open_session
 from image import archive_reader
 from main import REGISTRY
 from oci import repository
 
 
 @pytest.fixture(scope="module")
-async def dag(anyio_backend: str, command: Command) -> AsyncIterator[dagger.Client]:
-    with open_session(command) as address:
-        async with connect(address) as client:
-            yield client
+async def dag(anyio_backend: str, wrapper_environment: dict[str, str]) -> AsyncIterator[dagger.Client]:
+    """Yield the client of a program whose Dagger command line is the wrapper."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in wrapper_environment.items():
+            patched.setenv(name, value)
+        async with dagger.connection(dagger.Config(timeout=dagger.Timeout(600))):
+            yield dagger.dag
 
 
 @pytest.fixture
