@@ -17,7 +17,7 @@ from engine_process import children
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., tuple[list[str], dict[str, str]]]
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 
 
 @pytest.mark.parametrize("words", [["--help"], []])
@@ -87,7 +87,6 @@ def test_wrong_usage_ends_with_one_and_a_hint(words: str, message: str, run: Run
     assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
 
 
-@needs_root
 @pytest.mark.parametrize(
     ("words", "printed"),
     [
@@ -105,7 +104,6 @@ def test_a_result_is_all_that_stands_on_stdout(words: str, printed: str, run: Ru
     assert (done.returncode, done.stdout) == (0, printed), done.stderr
 
 
-@needs_root
 def test_a_result_of_the_same_source_and_arguments_is_kept(run: Run) -> None:
     name = uuid.uuid4().hex  # what an earlier run of these tests kept isn't taken
     first, again = (run("call", "greet", "--name", name) for _ in range(2))
@@ -116,38 +114,32 @@ def test_a_result_of_the_same_source_and_arguments_is_kept(run: Run) -> None:
     assert "printed by the module\n" in run("call", "greet", "--name", f"another {name}").stderr
 
 
-@needs_root
 def test_an_object_is_printed_as_its_type_and_a_digest(run: Run) -> None:
     kind, _, digest = run("call", "sources").stdout.partition("@sha256:")
     assert (kind, len(digest.strip())) == ("Directory", 64)
 
 
-@needs_root
 def test_a_secret_is_read_from_the_callers_environment(run: Run) -> None:
     assert run("call", "e2e", "--token", "env:TOKEN", TOKEN="hunter2").stdout == "hunter2\n"
 
 
-@needs_root
 def test_output_saves_a_folder(run: Run, example: Path, tmp_path: Path) -> None:
     done = run("call", "-m", str(example), "sources", "-o", "out", cwd=tmp_path)
     assert f'Saved to "{tmp_path}/out".' in done.stderr
     assert (tmp_path / "out/source/example.py").read_bytes() == (example / "source/example.py").read_bytes()
 
 
-@needs_root
 def test_output_saves_a_text(run: Run, example: Path, tmp_path: Path) -> None:
     run("call", "-m", str(example), "words", "-o", "new/words", cwd=tmp_path)
     assert (tmp_path / "new/words").read_text() == "hello\nworld\n"
 
 
-@needs_root
 def test_an_exception_is_one_line_and_its_traceback_only_shows_on_request(run: Run) -> None:
     done = run("call", "explode")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "Error: FunctionError: the tank is empty\n")
     assert "line" in run("call", "explode", "-v").stderr
 
 
-@needs_root
 def test_the_end_of_a_module_is_reported(run: Run) -> None:
     done = run("call", "vanish")
     assert done.returncode == 1
@@ -168,7 +160,6 @@ def start_waiting_call(command: Start, example: Path) -> Iterator[subprocess.Pop
         yield process
 
 
-@needs_root
 @pytest.mark.parametrize(
     ("sent", "status", "message"),
     [(signal.SIGINT, 130, "Canceled.\n"), (signal.SIGTERM, 143, "Terminated.\n"), (signal.SIGKILL, -9, "")],
@@ -188,7 +179,6 @@ def test_a_signal_ends_everything_with_one_line(
         os.close(end)
 
 
-@needs_root
 def test_a_reader_that_goes_away_is_no_error(command: Start, example: Path) -> None:
     words, environment = command("call", "words", "--silent")
     reader, writer = os.pipe()

@@ -130,14 +130,6 @@ def test_a_path_does_not_leave_its_container(engine: Engine, root: Path, path: s
     assert not Path("/tmp/escaped").exists()
 
 
-def test_what_was_mounted_leaves_no_trace(engine: Engine, root: Path) -> None:
-    cache = engine.query('{cacheVolume(key:"v"){id}}')["data"]["cacheVolume"]["id"]
-    mounted = f'withMountedCache(path:"/new/cache",cache:"{cache}"){{{shell("ls /new", "rootfs{entries}")}}}'
-    answer = engine.container(root, mounted)
-    left = of(answer, "withMountedCache", "withExec", "rootfs", "entries")
-    assert left == sorted(f"{entry.name}/" for entry in root.iterdir())
-
-
 def test_a_container_may_have_more_layers_than_an_overlay(engine: Engine, root: Path) -> None:
     chain, steps = shell("perl -ne 'END { print $. }' /n", "stdout"), 90
     for number in range(steps):

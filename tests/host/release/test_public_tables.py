@@ -9,13 +9,9 @@ import hashlib
 import json
 import os
 import re
-import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from http.server import ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -27,7 +23,7 @@ from cryptography import x509
 from engine_process import until
 from fakecloud.state.fixtures import BUCKET
 from tests.host.certificates import certify, trust
-from tests.host.download_site import Quiet
+from tests.host.download_site import serve_files
 from tests.host.release.checkouts import Checkout
 from tests.host.release.google import end_afterwards, run_fake_cloud
 from tests.host.release.neighbour import ADDRESS, listen, neighbour
@@ -151,20 +147,10 @@ def refuse_training(made: Checkout, environment: dict[str, str]) -> str:
 def https_site(folder: Path, certificate: Path) -> Iterator[str]:
     """Serve a folder's files by TLS from the neighbouring machine while the block runs."""
     certify(certificate, x509.IPAddress(ip_address(ADDRESS)))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    handler = partial(Quiet, directory=str(folder))
-    with neighbour() as name, ThreadingHTTPServer((ADDRESS, 0), handler, bind_and_activate=False) as server:
-        server.socket.close()
-        server.socket = context.wrap_socket(listen(name), server_side=True)
-        port = server.socket.getsockname()[1]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
+    with neighbour() as name, listen(name) as listening:
+        port = listening.getsockname()[1]
+        with serve_files(folder, certificate, listening):
             yield f"https://{ADDRESS}:{port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def test_a_table_of_a_web_site_is_fetched_once_and_only_with_its_hash(

@@ -1,7 +1,7 @@
-"""Deployments to a real Docker Swarm: the conformance suite's essence, its healing, and the gap that is left.
+"""Deployments to a real Docker Swarm: the conformance suite's essence, its healing, and the pipeline's own.
 
 One node cannot start a new instance first on a port of its own that the old one has, so the order here is
-stop-first; the gap in service that this makes is measured and printed.
+stop-first.
 """
 
 from __future__ import annotations
@@ -10,10 +10,7 @@ import json
 import os
 import shutil
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -186,25 +183,6 @@ async def test_a_deployment_that_was_killed_in_the_middle_of_an_update_is_gone_o
         assert await heir.users(5) == {"v1.1.0": 5}
 
 
-async def test_a_rollback_is_done_soon_and_the_gap_is_printed(
-    lab: Lab, capsys: pytest.CaptureFixture[str]
-) -> None:
-    first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
-    async with worker(lab) as somebody:
-        await somebody.deploy(first)
-        with measure_gaps() as gaps:
-            await somebody.deploy(second)
-        deployed = max(gaps)
-        started = time.monotonic()
-        with measure_gaps() as gaps:
-            await somebody.rollback()
-        took = time.monotonic() - started
-        assert await somebody.users(5) == {"v1.0.0": 5}
-    with capsys.disabled():
-        print(f"\nswarm of one node: gap {deployed:.1f} s in a deployment, {max(gaps):.1f} s in a rollback")
-        print(f"rollback: {took:.1f} s from command to traffic restored")
-
-
 def test_the_pipeline_deploys_what_it_verified_which_runs_without_any_privilege(
     lab: SwarmLab, wrapper_environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -270,30 +248,3 @@ def call(environment: dict[str, str], *words: str, folder: Path = ROOT) -> subpr
         timeout=600,
         check=False,
     )
-
-
-@contextmanager
-def measure_gaps() -> Iterator[list[float]]:
-    """Send requests steadily; yield the durations of all gaps without a response, in seconds."""
-    over, gaps = threading.Event(), [0.0]
-
-    def work() -> None:
-        since = None
-        with httpx.Client(timeout=1) as http:
-            while not over.wait(0.01):
-                try:
-                    http.get(f"http://{NODE}:{PORT}/readyz").raise_for_status()
-                except httpx.HTTPError:
-                    since = since or time.monotonic()
-                    continue
-                if since:
-                    gaps.append(time.monotonic() - since)
-                since = None
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield gaps
-    finally:
-        over.set()
-        thread.join()
