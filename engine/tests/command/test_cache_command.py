@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from engine_fixtures import Run
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 

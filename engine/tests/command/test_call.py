@@ -1,4 +1,4 @@
-"""Calls with objects of this machine (repository, service, socket, secret), and failures of commands."""
+"""Calls with objects of this machine (repository, service, secret), and failures of commands."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
+from engine_fixtures import Run
 from engine_process import small_root
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 ASK = """
 use Socket;
-my ($kind, $place) = -S "/it.sock" ? (PF_UNIX, pack_sockaddr_un("/it.sock"))
-                                   : (PF_INET, pack_sockaddr_in(PORT, inet_aton("served")));
-socket(S, $kind, SOCK_STREAM, 0);
-connect(S, $place) or die $!;
+socket(S, PF_INET, SOCK_STREAM, 0);
+connect(S, pack_sockaddr_in(PORT, inet_aton("served"))) or die $!;
 print <S>;
 """
 GIT = {
@@ -58,10 +56,7 @@ def answer_connections(listening: socket.socket) -> Iterator[None]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a file system whose ask.pl calls the socket in it, else the service "served" on port 7654."""
-    folder = small_root(tmp_path / "root")
-    (folder / "ask.pl").write_text(ASK.replace("PORT", "7654"))
-    return folder
+    return small_root(tmp_path / "root")
 
 
 @pytest.fixture
@@ -101,21 +96,6 @@ def test_a_service_of_this_machine_is_reached_from_a_container(run: Run, root: P
     with answer_connections(listening):
         done = run("call", "reach", "--served", f"tcp://localhost:{port}", "--root", str(root), "stdout")
     assert (done.returncode, done.stdout) == (0, "answered\n"), done.stderr
-
-
-def test_a_socket_of_this_machine_is_reached_from_a_container(run: Run, root: Path, tmp_path: Path) -> None:
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(str(tmp_path / "own.sock"))
-    with answer_connections(listening):
-        done = run("call", "listen", "--at", str(tmp_path / "own.sock"), "--root", str(root), "stdout")
-    assert (done.returncode, done.stdout) == (0, "answered\n"), done.stderr
-
-
-def test_a_secret_in_a_commands_output_is_not_shown(run: Run, root: Path) -> None:
-    words = ("login", "--token", "env://TOKEN", "--root", str(root))
-    done = run("call", *words, "stdout", TOKEN="hunter2")
-    assert (done.returncode, done.stdout) == (0, "logged in with ***\n"), done.stderr
-    assert "hunter2" not in done.stderr
 
 
 def test_a_secret_that_the_module_prints_is_not_shown(run: Run) -> None:

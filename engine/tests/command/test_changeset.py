@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from engine_fixtures import Command, Run
 from engine_process import until
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-Start = Callable[..., tuple[list[str], dict[str, str]]]
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 QUESTION = "Apply changes to 1 files? [y/N] "
 PATIENCE = 60.0
 CHANGED = "source/pyproject.toml"
 
 
-def answer_prompt(start: Start, example: Path, folder: Path, answer: str) -> tuple[int, str]:
+def answer_prompt(start: Command, example: Path, folder: Path, answer: str) -> tuple[int, str]:
     """Answer the prompt on a terminal that the command controls; return its status and output."""
     command, environment = start("call", "-m", str(example), "change", "--text", "new")
     child, terminal = pty.fork()
@@ -49,7 +47,7 @@ def answer_prompt(start: Start, example: Path, folder: Path, answer: str) -> tup
 
 @pytest.mark.parametrize(("answer", "applied"), [("y\n", True), ("\n", False)])
 def test_changes_are_applied_to_the_current_folder_when_the_user_says_so(
-    command: Start, example: Path, tmp_path: Path, answer: str, applied: bool
+    command: Command, example: Path, tmp_path: Path, answer: str, applied: bool
 ) -> None:
     status, shown = answer_prompt(command, example, tmp_path, answer)
     assert status == 0, shown
@@ -57,7 +55,7 @@ def test_changes_are_applied_to_the_current_folder_when_the_user_says_so(
     assert (tmp_path / CHANGED).exists() == applied
 
 
-def test_an_interrupted_question_applies_nothing(command: Start, example: Path, tmp_path: Path) -> None:
+def test_an_interrupted_question_applies_nothing(command: Command, example: Path, tmp_path: Path) -> None:
     status, shown = answer_prompt(command, example, tmp_path, "\x03")
     assert status == 130, shown
     assert not (tmp_path / CHANGED).exists()
@@ -70,7 +68,7 @@ def test_changes_are_applied_without_a_prompt_on_request(run: Run, example: Path
 
 
 def test_without_a_terminal_nothing_is_applied_and_the_status_says_so(
-    command: Start, example: Path, tmp_path: Path
+    command: Command, example: Path, tmp_path: Path
 ) -> None:
     words, environment = command("call", "-m", str(example), "change", "--text", "new")
     done = subprocess.run(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Callable
 
 import pytest
 
 from daggerw_engine.command.checks import choose, find_checks
 from daggerw_engine.command.modules.typedefs import Argument, Catalogue, Function, ObjectType, TypeRef, Types
 from daggerw_engine.errors import UsageError
+from engine_fixtures import Run
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 TEXT = TypeRef("String")
 
 

@@ -7,16 +7,15 @@ import select
 import signal
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from engine_fixtures import Command, Run
 from engine_process import children
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-Start = Callable[..., tuple[list[str], dict[str, str]]]
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 
 
@@ -149,8 +148,8 @@ def test_the_end_of_a_module_is_reported(run: Run) -> None:
 
 
 @contextmanager
-def start_waiting_call(command: Start, example: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start a call that never ends, and wait until it is inside the module's function."""
+def start_waiting_call(command: Command, example: Path) -> Iterator[subprocess.Popen[str]]:
+    """Command a call that never ends, and wait until it is inside the module's function."""
     words, environment = command("call", "wait")
     with subprocess.Popen(
         words, cwd=example, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -165,7 +164,7 @@ def start_waiting_call(command: Start, example: Path) -> Iterator[subprocess.Pop
     [(signal.SIGINT, 130, "Canceled.\n"), (signal.SIGTERM, 143, "Terminated.\n"), (signal.SIGKILL, -9, "")],
 )
 def test_a_signal_ends_everything_with_one_line(
-    sent: signal.Signals, status: int, message: str, command: Start, example: Path
+    sent: signal.Signals, status: int, message: str, command: Command, example: Path
 ) -> None:
     with start_waiting_call(command, example) as process:
         below = children(process.pid)
@@ -179,7 +178,7 @@ def test_a_signal_ends_everything_with_one_line(
         os.close(end)
 
 
-def test_a_reader_that_goes_away_is_no_error(command: Start, example: Path) -> None:
+def test_a_reader_that_goes_away_is_no_error(command: Command, example: Path) -> None:
     words, environment = command("call", "words", "--silent")
     reader, writer = os.pipe()
     os.close(reader)

@@ -28,8 +28,17 @@ async def serve_in_capitals() -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-def relay_to(port: int) -> tuple[HostService, socket.socket]:
-    return HostService.of("localhost", [{"backend": port}]), listener()
+@asynccontextmanager
+async def forward_to(port: int) -> AsyncIterator[int]:
+    """Forward a port of the host as a service; yields the service's port."""
+    inside = listener()
+
+    async def listen(wanted: int) -> socket.socket:
+        assert wanted == port
+        return inside
+
+    async with forward_host_ports(HostService.of("localhost", [{"backend": port}]), listen):
+        yield inside.getsockname()[1]
 
 
 async def said(port: int, text: bytes) -> bytes:
@@ -44,16 +53,8 @@ async def said(port: int, text: bytes) -> bytes:
 
 def test_a_hosts_port_is_reached_through_the_service() -> None:
     async def exchange() -> list[bytes]:
-        async with serve_in_capitals() as port:
-            service, inside = relay_to(port)
-
-            async def listen(wanted: int) -> socket.socket:
-                assert wanted == port
-                return inside
-
-            own = inside.getsockname()[1]
-            async with forward_host_ports(service, listen):
-                return list(await asyncio.gather(said(own, b"one"), said(own, b"two" * 100_000)))
+        async with serve_in_capitals() as port, forward_to(port) as own:
+            return list(await asyncio.gather(said(own, b"one"), said(own, b"two" * 100_000)))
 
     assert asyncio.run(exchange()) == [b"ONE", b"TWO" * 100_000]
 
@@ -62,13 +63,8 @@ def test_who_comes_while_the_host_does_not_listen_is_hung_up_on() -> None:
     async def exchange() -> bytes:
         with listener() as taken:
             port = taken.getsockname()[1]
-        service, inside = relay_to(port)
-
-        async def listen(_: int) -> socket.socket:
-            return inside
-
-        async with forward_host_ports(service, listen):
-            return await said(inside.getsockname()[1], b"")
+        async with forward_to(port) as own:
+            return await said(own, b"")
 
     assert asyncio.run(exchange()) == b""
 
@@ -76,18 +72,12 @@ def test_who_comes_while_the_host_does_not_listen_is_hung_up_on() -> None:
 def test_connections_end_with_the_service() -> None:
     async def exchange() -> bytes:
         async with serve_in_capitals() as port:
-            service, inside = relay_to(port)
-
-            async def listen(_: int) -> socket.socket:
-                return inside
-
-            own = inside.getsockname()[1]
-            async with forward_host_ports(service, listen):
+            async with forward_to(port) as own:
                 reader, writer = await asyncio.open_connection("127.0.0.1", own)
                 writer.write(b"never ended")
                 await writer.drain()
                 assert await said(own, b"x") == b"X"
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 left = await reader.read()
             with pytest.raises(ConnectionRefusedError):
                 await said(own, b"x")

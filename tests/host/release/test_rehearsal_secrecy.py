@@ -12,7 +12,7 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from starlette.types import ASGIApp
 
+from engine_fixtures import Command
 from fakecloud import addresses
 from fakecloud.connection_faults import server
 from fakecloud.fake_app import application
@@ -31,7 +32,6 @@ from tests.host.release.test_release import ROOT, address, registry
 __all__ = ["address", "registry"]  # fixtures
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 GZIP, CHUNK, PAUSE = b"\x1f\x8b", 1 << 24, 0.01
-Command = Callable[..., tuple[list[str], dict[str, str]]]
 
 
 @dataclass

@@ -11,7 +11,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 import main
+from engine_fixtures import Command
 from engine_process import until
 from fakecloud import addresses
 from tests.host import download_site
@@ -48,7 +49,7 @@ def address() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def registry(command: Callable[..., tuple[list[str], dict[str, str]]], example: Path) -> Iterator[str]:
+def registry(command: Command, example: Path) -> Iterator[str]:
     """Yield the address of a registry that has nothing yet: a service of the embedded engine."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
