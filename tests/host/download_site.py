@@ -79,13 +79,15 @@ def serve(folder: Path) -> Iterator[Site]:
     served, certificate = folder / "site", folder / "site.pem"
     served.mkdir()
     certify(certificate, x509.DNSName(HOST))
-    with socket.create_server(("127.0.0.1", 0)) as listening, serve_files(served, certificate, listening):
-        yield Site(served, certificate, listening.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        site = Site(served, certificate, listening.getsockname()[1])
+        with serve_files(served, certificate, listening):
+            yield site
 
 
 @contextmanager
 def serve_files(folder: Path, certificate: Path, listening: socket.socket) -> Iterator[None]:
-    """Serve a folder's files by TLS at a listening socket while the block runs."""
+    """Serve a folder's files by TLS at a listening socket, which this closes, while the block runs."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     handler = partial(Quiet, directory=str(folder))
