@@ -19,8 +19,8 @@ from deploying.targets.swarm import Settings, Swarm, is_conflict, template
 from net.retry_policy import Retrying
 from oci.reference import Release
 from tests.ci.conftest import serving_registry
-from tests.host.swarm_image import archive, layer, publish, python_tree
-from tests.host.swarm_node import REGISTRY, REGISTRY_NAMESPACE, Node, swarm_nodes
+from tests.host.swarm.image import archive, layer, publish, python_tree
+from tests.host.swarm.node import REGISTRY, REGISTRY_NAMESPACE, Node, swarm_nodes
 
 _PORT, _SERVED = 9000, 8080
 

@@ -1,27 +1,5 @@
 """Fixtures of the engine's tests."""
 
-from engine_fixtures import (
-    address,
-    anyio_backend,
-    catalogue,
-    command,
-    dag,
-    documents,
-    engine_home,
-    example,
-    free_port,
-    run,
-)
+from engine_fixtures import anyio_backend, catalogue, command, engine_home, example, free_port, run
 
-__all__ = [
-    "address",
-    "anyio_backend",
-    "catalogue",
-    "command",
-    "dag",
-    "documents",
-    "engine_home",
-    "example",
-    "free_port",
-    "run",
-]
+__all__ = ["anyio_backend", "catalogue", "command", "engine_home", "example", "free_port", "run"]

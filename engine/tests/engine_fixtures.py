@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import dagger
-import graphql
 import pytest
-from gql import GraphQLRequest
-from gql.client import AsyncClientSession
 
 from daggerw_engine.command.modules import engine_types, module
 from daggerw_engine.command.modules.typedefs import Catalogue
@@ -27,6 +22,7 @@ PYTHON = (
     "python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91"
 )
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Command = Callable[..., tuple[list[str], dict[str, str]]]
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +51,7 @@ def catalogue(example: Path, engine_home: Path) -> Catalogue:
 
 
 @pytest.fixture(scope="session")
-def command(engine_home: Path) -> Callable[..., tuple[list[str], dict[str, str]]]:
+def command(engine_home: Path) -> Command:
     """Return a function from words to the arguments and environment of the command line's process."""
 
     def start(*words: str) -> tuple[list[str], dict[str, str]]:
@@ -72,7 +68,7 @@ def command(engine_home: Path) -> Callable[..., tuple[list[str], dict[str, str]]
 
 
 @pytest.fixture(scope="session")
-def run(command: Callable[..., tuple[list[str], dict[str, str]]], example: Path) -> Run:
+def run(command: Command, example: Path) -> Run:
     """Return a function that runs the command line, in the example module's folder, to its end."""
 
     def run(*words: str, cwd: Path = example, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -90,47 +86,9 @@ def run(command: Callable[..., tuple[list[str], dict[str, str]]], example: Path)
     return run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def address(command: Callable[..., tuple[list[str], dict[str, str]]]) -> Iterator[dict[str, str]]:
-    """Return an engine's address: the one in the environment, or that of a new embedded one."""
-    if "DAGGER_SESSION_PORT" in os.environ:
-        yield {name: os.environ[name] for name in ("DAGGER_SESSION_PORT", "DAGGER_SESSION_TOKEN")}
-        return
-    words, environment = command("session")
-    with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        address = json.loads(process.stdout.readline())
-        yield {"DAGGER_SESSION_PORT": str(address["port"]), "DAGGER_SESSION_TOKEN": address["session_token"]}
-    assert process.returncode == 0
-
-
-@pytest.fixture(scope="module")
-def documents() -> list[graphql.DocumentNode]:
-    """Return all requests of the module's client."""
-    return []
-
-
-@pytest.fixture(scope="module")
-async def dag(
-    anyio_backend: str, address: dict[str, str], documents: list[graphql.DocumentNode]
-) -> AsyncIterator[dagger.Client]:
-    execute = AsyncClientSession.execute
-
-    async def record(session: AsyncClientSession, request: GraphQLRequest, **how: object) -> object:
-        documents.append(request.document)
-        return await execute(session, request, **how)  # type: ignore[call-overload]
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(AsyncClientSession, "execute", record)
-        for name, value in address.items():
-            patched.setenv(name, value)
-        async with dagger.connection(dagger.Config(timeout=dagger.Timeout(600))):
-            yield dagger.dag
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_fixtures import DISTRIBUTION
+from engine_fixtures import DISTRIBUTION, TESTS
 
 PACKAGE = DISTRIBUTION / "daggerw_engine"
 # From the lowest: the package's own modules, then its folders.
@@ -26,6 +26,7 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(DISTRIBUTION).with_suffix("").parts).removesuffix(".__init__")
 
 
+FOLDERS = sorted({path.parent for room in (PACKAGE, TESTS) for path in room.rglob("*.py")})
 MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
@@ -60,7 +61,7 @@ def test_every_folder_is_a_room_that_says_what_it_is_for() -> None:
     assert all(ast.get_docstring(ast.parse(path.read_text())) for path in PACKAGE.rglob("__init__.py"))
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES.values()}), ids=name_of)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.relative_to(DISTRIBUTION)))
 def test_a_room_has_a_dozen_modules_at_most(folder: Path) -> None:
     assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12
 

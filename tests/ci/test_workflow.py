@@ -1,4 +1,4 @@
-"""The workflow as GitHub reads it; tests/host/test_release.py runs its lines."""
+"""The workflow as GitHub reads it; tests/host/release/test_release.py runs its lines."""
 
 from __future__ import annotations
 

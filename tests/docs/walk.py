@@ -24,9 +24,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/deploying.md", "docs/monitoring.md", "docs/releasing.md"]
-CLOUD = "needs a cloud; tests/host/test_release.py gives it to the stand-in for one"
+CLOUD = "needs a cloud; tests/host/release/test_release.py gives it to the stand-in for one"
 NOT_RUN = {
-    "./daggerw --install": "needs the network; tests/host/test_daggerw.py gives it a site of its own",
+    "./daggerw --install": "needs the network; tests/host/wrapper/test_daggerw.py gives it a site of its own",
     "./daggerw call setup-google ": "uses GitHub; tests/ci/keyless/test_setup_script.py answers in its place",
     "./daggerw call deploy ": CLOUD,
     "./daggerw call promote ": CLOUD,

@@ -9,14 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from engine_fixtures import address, anyio_backend, command, dag, documents, engine_home, example, free_port
+from engine_fixtures import command, engine_home, example, free_port
 
 __all__ = [
-    "address",
-    "anyio_backend",
     "command",
-    "dag",
-    "documents",
     "engine_home",
     "example",
     "free_port",

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import json
+import socket
 import ssl
 import tarfile
 import threading
@@ -78,14 +79,25 @@ def serve(folder: Path) -> Iterator[Site]:
     served, certificate = folder / "site", folder / "site.pem"
     served.mkdir()
     certify(certificate, x509.DNSName(HOST))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        site = Site(served, certificate, listening.getsockname()[1])
+        with serve_files(served, certificate, listening):
+            yield site
+
+
+@contextmanager
+def serve_files(folder: Path, certificate: Path, listening: socket.socket) -> Iterator[None]:
+    """Serve a folder's files by TLS at a listening socket, which this closes, while the block runs."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(served))) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+    handler = partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(listening.getsockname(), handler, bind_and_activate=False) as server:
+        server.socket.close()
+        server.socket = context.wrap_socket(listening, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield Site(served, certificate, server.server_port)
+            yield
         finally:
             server.shutdown()
             thread.join()

@@ -29,7 +29,7 @@ from tests.kubernetes.cluster.nodes import Cluster
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "deploy/kubernetes/service.yaml"
 ROLE = ROOT / "deploy/kubernetes/deployer.yaml"
-SERVICE = ROOT / "tests/host/swarm_service.py"
+SERVICE = ROOT / "tests/host/swarm/service.py"
 DEADLINE = 30  # seconds for a rollout to get on
 _NAMESPACES = count(1)
 

@@ -306,7 +306,11 @@ def targets(path: Path, modules: Mapping[str, Path]) -> set[str]:
     return {name for found in ours(path) for name in (found, found.rpartition(".")[0]) if name in modules}
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in PIPELINE}), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "folder",
+    sorted({path.parent for path in (*PIPELINE, *(ROOT / "tests/host").rglob("*.py"))}),
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_a_room_is_small_enough_to_look_around_in(folder: Path) -> None:
     assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12
 

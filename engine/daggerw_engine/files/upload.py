@@ -70,7 +70,7 @@ class Found:
         ]
         for above in {path.rpartition("/")[0] for path, _ in changed}:
             os.makedirs(f"{folder}/{above}", exist_ok=True)
-        digests = each(lambda item: take(item[1], f"{folder}/{item[0]}"), changed)
+        digests = each(lambda item: take(*item, f"{folder}/{item[0]}"), changed)
         taken = dict(zip((entry.path for _, entry in changed), digests, strict=True))
         return Listing.of(
             (self.known.get(path) or head_of(entry, taken.__getitem__, ROOT), path)

@@ -70,9 +70,10 @@ async def prune(cache: Path, store: Store, bound: int) -> int:
         if before - freed <= bound:
             break
         freed += await _remove(unit, cache, store)
-    if freed:
-        _forget(cache)
     (cache / CHECKED).touch()
+    if not freed:  # then the sizes, for which all is looked through, are the same
+        return 0
+    _forget(cache)
     return before - sum(sizes(cache).values())
 
 

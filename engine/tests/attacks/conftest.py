@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,10 +75,9 @@ def make_home(*, rootless: bool) -> Iterator[Path]:
 @contextmanager
 def run_target_in(home: Path, *before: str, rootless: bool) -> Iterator[Target]:
     """Run an engine, whose environment has a token, in a home."""
-    words = (
-        (*before, "unshare", "--mount", "sh", "-euc", BECOME, "sh", str(home.parent)) if rootless else before
-    )
-    with run_engine(home, *words, TOKEN=TOKEN, **_engine_environment(home.parent, rootless)) as engine:
+    words = (*before, *(rootless_prefix(home.parent) if rootless else ()))
+    settings = rootless_settings(home.parent) if rootless else {"environment": {}}
+    with run_engine(home, *words, **settings.pop("environment"), **settings, TOKEN=TOKEN) as engine:
         yield Target(engine, home / "root", rootless)
 
 
@@ -87,16 +87,23 @@ def _make_user(folder: Path) -> None:
     (folder / "ids").write_text("attacked:600000:65536\n")
     os.mknod(folder / "tun", 0o020666, os.makedev(10, 200))
     (folder / "tun").chmod(0o666)
-    for name in ("engine", "python", "packages"):
-        (folder / name).mkdir()
+    for name in ("engine", "python", "packages", "venv/bin"):
+        (folder / name).mkdir(parents=True)
+    python = f"python3.{sys.version_info.minor}"
+    (folder / "venv/pyvenv.cfg").write_text(f"home = {folder}/python/bin\n")
+    (folder / "venv/bin/python").symlink_to(f"../../python/bin/{python}")
+    (folder / "venv/lib" / python).mkdir(parents=True)
+    (folder / "venv/lib" / python / "site-packages").symlink_to(folder / "packages")
     for place in (folder / "home", *(folder / "home").rglob("*")):
         os.chown(place, USER, USER, follow_symlinks=False)
 
 
-def _engine_environment(folder: Path, rootless: bool) -> dict[str, str]:
-    """Return the variables by which an ordinary user finds the engine and its packages."""
-    if not rootless:
-        return {}
-    python = f"{folder}/python/bin/python3.{sys.version_info.minor}"
-    places = {"PYTHONPATH": f"{folder}/engine:{folder}/packages", "LD_LIBRARY_PATH": f"{folder}/python/lib"}
-    return {**places, "python": python}
+def rootless_prefix(folder: Path) -> tuple[str, ...]:
+    """Return the prefix of a command that the ordinary user runs."""
+    return ("unshare", "--mount", "sh", "-euc", BECOME, "sh", str(folder))
+
+
+def rootless_settings(folder: Path) -> dict[str, Any]:
+    """Return the ordinary user's interpreter, and the variables by which it finds the engine."""
+    places = {"PYTHONPATH": f"{folder}/engine", "LD_LIBRARY_PATH": f"{folder}/python/lib"}
+    return {"python": f"{folder}/venv/bin/python", "environment": places}

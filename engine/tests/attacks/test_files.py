@@ -200,6 +200,19 @@ def test_a_setuid_program_gives_what_an_ordinary_root_has_and_no_more(target: Ta
     assert {lines[f"Cap{kind}"] for kind in ("Inh", "Amb")} == {"0" * 16}
 
 
+@pytest.mark.parametrize("link", ["../outside/file", "{outside}/file", "../../../../etc/hostname"])
+def test_an_upload_brings_nothing_that_a_link_in_it_leads_to(
+    target: Target, outside: Path, link: str
+) -> None:
+    uploaded = Path(tempfile.mkdtemp(dir=target.engine.home))
+    uploaded.chmod(0o755)
+    (uploaded / "link").symlink_to(link.format(outside=outside))
+    found = target.engine.query(f'{{host{{directory(path:"{uploaded}"){{id}}}}}}')
+    source = found["data"]["host"]["directory"]["id"]
+    chain = f'withDirectory(path:"/in",source:"{source}"){{{shell("cat /in/link", "exitCode", "FAILURE")}}}'
+    assert value_in(target.engine.container(target.root, chain))
+
+
 def test_an_export_brings_no_setuid_program_and_no_capability(target: Target) -> None:
     # A capability as <linux/capability.h> has it: revision 2, effective, net_bind_service.
     given = base64.b16encode(bytes.fromhex("0100000200040000000000000000000000000000")).decode()

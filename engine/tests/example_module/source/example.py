@@ -124,18 +124,6 @@ class Example:
         return container.with_service_binding("served", served).with_exec(["perl", "/ask.pl"])
 
     @function
-    def listen(self, at: dagger.Socket, root: dagger.Directory) -> dagger.Container:
-        """Run the file system's ask.pl with this socket."""
-        container = dag.container().with_directory("/", root)
-        return container.with_unix_socket("/it.sock", at).with_exec(["perl", "/ask.pl"])
-
-    @function
-    def login(self, token: dagger.Secret, root: dagger.Directory) -> dagger.Container:
-        """Run a command that prints its secret."""
-        container = dag.container().with_directory("/", root).with_secret_variable("TOKEN", token)
-        return container.with_exec(["sh", "-c", 'echo "logged in with $TOKEN"'])
-
-    @function
     async def peek(self, uri: str) -> str:
         """Read a secret by its URI."""
         return await dag.secret(uri).plaintext()
@@ -163,17 +151,9 @@ class Example:
         return await token.plaintext()
 
     @function
-    async def beyond(self, part: str) -> str:
+    async def beyond(self) -> str:
         """Use a part of the API that only the Dagger engine has."""
-        container = dag.container()
-        match part:
-            case "field":
-                return await container.publish("example.test/image")
-            case "argument":
-                return await container.with_exec(["true"], insecure_root_capabilities=True).stdout()
-            case _:
-                compression = dagger.ImageLayerCompression.Zstd
-                return await container.as_tarball(forced_compression=compression).name()
+        return await dag.container().publish("example.test/image")
 
     @function
     @check
