@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
@@ -300,6 +301,12 @@ def targets(path: Path, modules: Mapping[str, Path]) -> set[str]:
 @pytest.mark.parametrize("folder", sorted({path.parent for path in PIPELINE}), ids=lambda path: path.name)
 def test_a_room_is_small_enough_to_look_around_in(folder: Path) -> None:
     assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12
+
+
+@pytest.mark.parametrize("room", ["tests/service", "tests/training"])
+def test_a_folder_of_tests_is_small_enough_to_look_around_in(room: str) -> None:
+    modules = Counter(str(path.parent) for path in (ROOT / room).rglob("*.py"))
+    assert {folder: count for folder, count in modules.items() if count > 12} == {}
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from app.service import Service
 from app.settings import Settings
 from tests.service.client import Client
 from tests.service.server import Server, run_service
-from tests.training.mixed_table import MIXED
 from tests.training.project import Project, make
+from tests.training.tables.mixed_table import MIXED
 
 CLASSES = ("high", "low", "middle")
 COLUMNS = ["town", "size", "rooms", "garden"]

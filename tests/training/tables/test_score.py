@@ -19,8 +19,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from app import score
 from app.__main__ import main
 from app.modelling.model_loader import load
-from tests.training.mixed_table import HEADER, MIXED, make_pipeline_for
 from tests.training.project import Project, make
+from tests.training.tables.mixed_table import HEADER, MIXED, make_pipeline_for
 
 ROWS = "radius error,id,mean radius,mean texture\n0.3,a,12,15\n1.0,b,20, 25 \n\n0.1,c,9.5,-1e3\n"
 

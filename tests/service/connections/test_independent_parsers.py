@@ -14,7 +14,7 @@ import pytest
 
 from app.connections import request_body
 from app.errors import InvalidInput
-from tests.service.independent_parsers import (
+from tests.service.connections.independent_parsers import (
     Parsed,
     Stream,
     read_with_aiohttp,

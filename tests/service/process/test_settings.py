@@ -11,8 +11,7 @@ import pytest
 from app.cpu_quota import usable_processors
 from app.errors import SettingsError
 from app.settings import Limits, Settings
-
-ROOT = Path(__file__).parents[2]
+from tests.conftest import ROOT
 
 
 def test_settings_have_defaults_for_what_is_unset_or_empty() -> None:

@@ -15,8 +15,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from app.errors import ArtifactError
 from app.modelling.model_loader import load
 from app.modelling.predictor import Predictor
-from tests.training.mixed_table import MIXED, make_pipeline_for
 from tests.training.project import Project, assert_refused, make
+from tests.training.tables.mixed_table import MIXED, make_pipeline_for
 
 
 @pytest.fixture
