@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, without_coverage
 
 SETTINGS = """
 [tool.milestone2]
@@ -62,4 +62,7 @@ class Clone:
         """Start `python train_model.py`."""
         command = [sys.executable, "train_model.py", *options]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.folder, stdout=pipe, stderr=pipe, text=True)
+        environment = without_coverage()
+        return subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True
+        )

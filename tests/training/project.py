@@ -14,6 +14,8 @@ import train_model
 from app.modelling.model_loader import load
 from app.modelling.predictor import Predictor
 from training import command
+from training.reading.table import Data, read_data
+from training.settings import read_settings
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Project:
         return command.main(
             ["--settings", str(self.folder / "pyproject.toml"), "--output", str(self.folder / "model")]
         )
+
+    def read(self) -> Data:
+        """Return the table as training reads it, for a classifier."""
+        return read_data(read_settings(self.folder / "pyproject.toml"), self.folder, regression=False)
 
     def predictor(self) -> Predictor:
         assert self.train() == 0

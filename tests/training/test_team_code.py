@@ -6,7 +6,6 @@ Each test runs trainings as processes, as only these are what a team runs; a pro
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import without_coverage
 from tests.training.clone import Clone
 
 RATIOS = '''
@@ -70,7 +70,7 @@ def test_a_transformer_of_the_team_is_served_where_only_app_features_and_the_mod
     image = clone.folder / "image"
     for name in ("app", "features", "model"):
         shutil.copytree(clone.folder / name, image / name)
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: value for name, value in without_coverage().items() if name != "PYTHONPATH"}
     result = subprocess.run(
         [sys.executable, "-c", CHECK],
         cwd=image,

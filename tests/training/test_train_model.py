@@ -27,9 +27,6 @@ from tests.training.project import Project, make
 from training.card import describe
 from training.portable_form import export
 
-# They run on another processor meanwhile; tests/training/test_train_process.py comes next and needs them.
-pytestmark = pytest.mark.usefixtures("trainings")
-
 
 def test_the_card_says_what_the_model_is(model_dir: Path) -> None:
     card = json.loads((model_dir / "card.json").read_text())

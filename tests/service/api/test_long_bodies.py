@@ -32,7 +32,7 @@ from tests.service.client import Client, error_of
 from tests.service.model import mixed_columns, number_reader, write_mixed, write_sum
 from tests.service.mutations import MIXED_TOKENS, NUMBERS, TOKENS
 
-ROWS = 50
+ROWS, SWEEP = 50, 4000
 PADDING = b" " * LONG_BYTES
 
 
@@ -90,12 +90,12 @@ def test_what_is_read_in_slices_is_read_strictly_as_the_same(
     monkeypatch.setattr(batch_body, "NATIVE_NUMBERS", 12)
     monkeypatch.setattr(request_body, "_only_field", lambda body, name: None)
     random, taken = Random(5), 0
-    for _ in range(20_000):
+    for _ in range(SWEEP):
         body = mutate_batch(random)
         if (found := read_in_slices(body, native)) is not None:
             assert found == read_strictly(body), body
             taken += 1
-    assert taken > 8000
+    assert taken > SWEEP * 0.4
 
 
 MIXED_ROWS = (
@@ -125,7 +125,7 @@ def test_mixed_rows_that_are_read_in_slices_are_read_strictly_as_the_same(
 ) -> None:
     monkeypatch.setattr(batch_body, "SLICE_BYTES", 60)
     random, reader, taken = Random(7), RowReader(mixed_columns()), 0
-    for _ in range(20_000):
+    for _ in range(SWEEP):
         body = mutate_mixed_batch(random)
         try:
             found = [row for rows in batch_body.mixed_slices(body, reader) for row in rows]
@@ -133,7 +133,7 @@ def test_mixed_rows_that_are_read_in_slices_are_read_strictly_as_the_same(
             continue
         assert repr(Batch(found)) == repr(request_body.parse(body, reader, 100)), body
         taken += 1
-    assert taken > 4000
+    assert taken > SWEEP * 0.2
 
 
 @pytest.mark.parametrize("form", [list, dict], ids=["lists", "names"])

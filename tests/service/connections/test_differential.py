@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,17 +12,18 @@ import pytest
 from app.connections import request_body
 from app.connections.row_reader import RowReader
 from app.errors import AppError
-from tests.service.differential import Pair, differences
-from tests.service.model import mixed_columns, number_reader, write_mixed, write_model, write_sum
+from tests.service.differential import KINDS, Pair, differences
+from tests.service.model import mixed_columns, number_reader, write_sum
 from tests.service.mutations import mutate_body, mutate_mixed_body
-from tests.service.server import PROGRAM, run_service
+from tests.service.server import Server, run_service
 
 IMPORTS = (
     "import sys; from app import metrics; from app.connections import hot_path, request_body;"
     " from app.modelling import portable_predictor\n"
 )
 # Enough to find each mutation; `python -m tests.service.differential` sends a million requests.
-BODIES, HEADS, SEED = 1500, 1000, 5
+BODIES, HEADS, SWEEP, SEED = 800, 500, 3000, 5
+COLD = {"HOT_PATH": "0"}
 # Each makes the hot path wrong in one place; the program then runs as it does otherwise.
 BODY_MUTATIONS = {
     "a field of any name is taken": (
@@ -50,63 +50,67 @@ HEAD_MUTATIONS = {
 MUTATIONS = BODY_MUTATIONS | HEAD_MUTATIONS
 
 
-@contextlib.contextmanager
-def pair(folder: Path, environment: dict[str, str], mutation: str = "") -> Iterator[Pair]:
-    """Run the service twice, the first time with the hot path, which the mutation has changed."""
-    mutated = ("-c", f"{IMPORTS}{mutation}\nfrom app.__main__ import main; sys.exit(main())")
-    with (
-        run_service(folder, environment=environment, program=mutated if mutation else PROGRAM) as hot,
-        run_service(folder, environment=environment, settings={"HOT_PATH": "0"}) as cold,
-        Pair(hot, cold) as both,
-    ):
-        yield both
+@pytest.fixture(scope="module", params=[*KINDS])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Yield the service with the hot path and without it."""
+    write, _ = KINDS[request.param]
+    folder = write(tmp_path_factory.mktemp("model"))
+    with run_service(folder) as hot, run_service(folder, settings=COLD) as cold, Pair(hot, cold) as pair:
+        yield pair
 
 
-@pytest.mark.parametrize("write", [write_model, write_sum], ids=["classifier", "regression"])
-@pytest.mark.parametrize(("bodies", "heads"), [(BODIES, 0), (0, HEADS)], ids=["bodies", "heads"])
+@pytest.fixture(scope="module")
+def cold(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Yield the service of a sum without the hot path."""
+    with run_service(write_sum(tmp_path_factory.mktemp("sum")), settings=COLD) as cold:
+        yield cold
+
+
+@pytest.mark.parametrize(
+    ("pair", "bodies", "heads", "mutate"),
+    [
+        ("classifier", BODIES, HEADS, mutate_body),
+        ("regression", BODIES, HEADS, mutate_body),
+        ("mixed", 2 * BODIES, 0, mutate_mixed_body),
+    ],
+    indirect=["pair"],
+)
 def test_the_hot_path_answers_as_fastapi_does(
-    write: Callable[[Path], Path], bodies: int, heads: int, unmeasured: dict[str, str], tmp_path: Path
+    pair: Pair, bodies: int, heads: int, mutate: Callable[[Random], bytes]
 ) -> None:
-    with pair(write(tmp_path), unmeasured) as both:
-        assert list(differences(both, Random(SEED), bodies, heads)) == []
+    assert list(differences(pair, Random(SEED), bodies, heads, mutate)) == []
 
 
-def test_the_hot_path_answers_mixed_rows_and_names_as_fastapi_does(
-    unmeasured: dict[str, str], tmp_path: Path
-) -> None:
-    with pair(write_mixed(tmp_path), unmeasured) as both:
-        assert list(differences(both, Random(SEED), 2 * BODIES, 0, mutate_mixed_body)) == []
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_wrong_hot_path_is_found(name: str, cold: Server, tmp_path: Path) -> None:
+    bodies, heads = (BODIES, 0) if name in BODY_MUTATIONS else (0, HEADS)
+    mutated = f"{IMPORTS}{MUTATIONS[name]}\nfrom app.__main__ import main; sys.exit(main())"
+    with run_service(write_sum(tmp_path), program=("-c", mutated)) as hot, Pair(hot, cold) as pair:
+        assert next(differences(pair, Random(SEED), bodies, heads), None)
 
 
 def test_the_quick_reading_of_mixed_rows_takes_nothing_that_the_strict_one_reads_differently() -> None:
     reader, random, taken = RowReader(mixed_columns()), Random(7), 0
-    for _ in range(20_000):
+    for _ in range(SWEEP):
         body = mutate_mixed_body(random)
         row = request_body.quick_row(body, reader)
         if row is not None:
             assert repr(row) == repr(request_body.parse(body, reader, 10)), body
             taken += 1
-    assert taken > 2000
-
-
-@pytest.mark.parametrize("name", MUTATIONS)
-def test_a_wrong_hot_path_is_found(name: str, unmeasured: dict[str, str], tmp_path: Path) -> None:
-    bodies, heads = (BODIES, 0) if name in BODY_MUTATIONS else (0, HEADS)
-    with pair(write_sum(tmp_path), unmeasured, MUTATIONS[name]) as both:
-        assert next(differences(both, Random(SEED), bodies, heads), None)
+    assert taken > SWEEP // 10
 
 
 def test_the_quick_reading_of_a_body_takes_nothing_that_the_strict_one_reads_differently(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     random, taken = Random(7), 0
-    bodies = [mutate_body(random) for _ in range(5000)]
+    bodies = [mutate_body(random) for _ in range(SWEEP)]
     quick = [read(each) for each in bodies]
     monkeypatch.setattr(request_body, "_only_field", lambda text, name: None)
     for each, found in zip(bodies, quick, strict=True):
         assert found == read(each), each
         taken += "Batch" in found
-    assert taken > 100
+    assert taken > SWEEP // 50
 
 
 def read(text: bytes) -> str:

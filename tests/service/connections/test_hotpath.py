@@ -32,7 +32,7 @@ HEADS |= {"wrk": WRK}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with run_service(write_model(tmp_path_factory.mktemp("model"))) as server:
+    with run_service(write_model(tmp_path_factory.mktemp("model")), measured=True) as server:
         yield server
         assert not server.maps("pydantic_core"), "FastAPI has answered one of these tests' requests"
 

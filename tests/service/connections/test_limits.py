@@ -23,7 +23,7 @@ LIMITS = SECONDS | {"LIMIT_HEAD_BYTES": "1000", "LIMIT_HEAD_FIELDS": "8", "LIMIT
 @pytest.fixture(scope="module", params=["1", "0"], ids=["hot path", "FastAPI"])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = write_model(tmp_path_factory.mktemp("model"))
-    with run_service(folder, settings=LIMITS | {"HOT_PATH": request.param}) as service:
+    with run_service(folder, settings=LIMITS | {"HOT_PATH": request.param}, measured=True) as service:
         assert service.request("GET", "/nowhere").status == 404  # FastAPI is imported by now
         yield service
 

@@ -24,7 +24,7 @@ from app.modelling.portable.operations import Step as AnyStep
 from app.modelling.portable.scorer import scorer
 
 Json = dict[str, Any]
-MUTATIONS = 20_000
+MUTATIONS = 4000
 
 LINEAR = Document(
     format=json_format.FORMAT,

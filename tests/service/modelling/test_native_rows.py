@@ -15,7 +15,7 @@ from app.modelling.native_rows import NativeRows, native_rows
 from app.modelling.portable.flat_rows import FlatRows
 from tests.service.random_texts import random_features, random_text
 
-TEXTS = 3000
+TEXTS = 800
 PLAIN = [Feature(name, 0.0, 1.0, {}, Bins((0.5,), (0.5, 0.5)), missing=name == "b") for name in "ab"]
 
 

@@ -28,7 +28,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         "GOOGLE_CLOUD_PROJECT": "my-project",
         "IMAGE_DIGEST": "sha256:abc",
     }
-    with run_service(write_model(tmp_path_factory.mktemp("model")), settings=settings) as server:
+    with run_service(
+        write_model(tmp_path_factory.mktemp("model")), settings=settings, measured=True
+    ) as server:
         yield server
 
 

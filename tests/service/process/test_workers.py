@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
-    with run_service(folder, settings=WORKERS) as server:
+    with run_service(folder, settings=WORKERS, measured=True) as server:
         yield server
 
 
@@ -81,7 +81,7 @@ def test_all_workers_answer_and_are_counted_together(server: Server) -> None:
 
 
 def test_a_worker_that_ends_is_replaced_and_its_totals_are_kept(folder: Path) -> None:
-    with run_service(folder, settings=WORKERS) as server:
+    with run_service(folder, settings=WORKERS, measured=True) as server:
         with one_wire_each(server):
             before = server.metrics()
         first = workers(server)
@@ -104,7 +104,7 @@ def test_a_worker_that_ends_is_replaced_and_its_totals_are_kept(folder: Path) ->
 def test_sigterm_answers_what_is_in_flight_in_all_workers(folder: Path) -> None:
     # Else FastAPI is imported while the time to end runs, and a busy machine takes longer than 5 seconds.
     warm = WORKERS | {"HOT_PATH": "0", "LIMIT_BODY_SECONDS": "60"}
-    with run_service(folder, settings=warm) as server, one_wire_each(server) as wires:
+    with run_service(folder, settings=warm, measured=True) as server, one_wire_each(server) as wires:
         for wire in wires:
             wire.send(POST)
             wire.send(BODY[:3])
@@ -120,7 +120,7 @@ def test_sigterm_answers_what_is_in_flight_in_all_workers(folder: Path) -> None:
 
 
 def test_ctrl_c_ends_all(folder: Path) -> None:
-    with run_service(folder, settings=WORKERS) as server:
+    with run_service(folder, settings=WORKERS, measured=True) as server:
         assert server.request("GET", "/readyz").status == 200
         children = workers(server)
         assert server.stop(signal.SIGINT) == 130
@@ -128,7 +128,7 @@ def test_ctrl_c_ends_all(folder: Path) -> None:
 
 
 def test_workers_without_their_supervisor_end(folder: Path) -> None:
-    with run_service(folder, settings=WORKERS) as server:
+    with run_service(folder, settings=WORKERS, measured=True) as server:
         assert server.request("GET", "/readyz").status == 200
         server.process.kill()
         server.process.wait(TIMEOUT)

@@ -87,12 +87,6 @@ REGRESSORS: list[Any] = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def few_random_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare fewer rows than training does."""
-    monkeypatch.setattr(parity, "RANDOM_ROWS", 3000)
-
-
 def numbers(x: Rows) -> list[Column]:
     """Return columns of numbers for rows."""
     return [Column(Feature(f"x{index}", 0.0, 1.0, {}, Bins((), (1.0,)))) for index in range(x.shape[1])]

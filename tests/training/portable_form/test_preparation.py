@@ -159,12 +159,6 @@ def check_export(
     return scorer(read), columns
 
 
-@pytest.fixture(autouse=True)
-def few_random_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare fewer rows than training does."""
-    monkeypatch.setattr(parity, "RANDOM_ROWS", 500)
-
-
 @pytest.mark.filterwarnings("ignore:Found unknown categories")
 @pytest.mark.parametrize("transformer", FORMS.values(), ids=list(FORMS))
 def test_a_transformer_in_front_of_a_linear_model_is_portable(transformer: Any) -> None:

@@ -22,6 +22,8 @@ def row(i: int) -> str:
 
 
 MIXED = HEADER + "".join(map(row, range(200)))
+# Settings under which a model that knows the table passes.
+LENIENT: dict[str, Any] = {"minimum_score": -1e9, "minimum": {"accuracy": 0.7}}
 
 
 def make_pipeline_for(final: Any, **encoder: Any) -> Any:

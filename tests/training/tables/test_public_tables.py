@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
-import subprocess
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,9 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from app import score
 from app.modelling.portable_predictor import PortablePredictor
 from tests.training.project import Project, make
-from training.portable_form import parity
 
 ONE_HOT = make_pipeline(
     make_column_transformer(
@@ -65,15 +62,9 @@ def raw_table(name: str) -> bytes:
     return (files("bokeh_sampledata") / "_data" / name).read_bytes()
 
 
-@pytest.fixture(autouse=True)
-def few_random_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare fewer rows than training does."""
-    monkeypatch.setattr(parity, "RANDOM_ROWS", 1000)
-
-
 @pytest.mark.parametrize(("name", "estimator"), CASES, ids=lambda each: type(each).__name__)
 def test_a_public_table_ships_as_it_is(
-    name: str, estimator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unmeasured: dict[str, str]
+    name: str, estimator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(monkeypatch, estimator)
     assert SETTINGS[name].count("\n") <= 5
@@ -83,14 +74,9 @@ def test_a_public_table_ships_as_it_is(
     assert isinstance(predictor, PortablePredictor)
     assert any(feature.kind == "category" for feature in predictor.card.features)
     assert any(feature.missing_share and feature.missing for feature in predictor.card.features)
-    done = subprocess.run(
-        [sys.executable, "-m", "app", "score", str(tmp_path / name)],
-        env=unmeasured | {"MODEL_DIR": str(tmp_path / "model")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    predictions = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert score.main([str(tmp_path / name), "--output", str(tmp_path / "out.csv")], tmp_path / "model") == 0
+    with (tmp_path / "out.csv").open() as file:
+        predictions = list(csv.DictReader(file))
     assert len(predictions) == sum(predictor.card.rows.values())
     if predictor.card.classes:
         with (tmp_path / name).open() as file:

@@ -14,60 +14,55 @@ import pandas as pd
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression
-from sklearn.neighbors import KNeighborsClassifier
 
 from app import score
 from app.__main__ import main
 from app.modelling.model_loader import load
+from tests.conftest import without_coverage
 from tests.training.project import Project, make
-from tests.training.tables.mixed_table import HEADER, MIXED, make_pipeline_for
+from tests.training.tables.mixed_table import HEADER, MIXED
 
 ROWS = "radius error,id,mean radius,mean texture\n0.3,a,12,15\n1.0,b,20, 25 \n\n0.1,c,9.5,-1e3\n"
 
 
-def score_file(folder: Path, rows: str | bytes, name: str = "rows.csv") -> list[dict[str, str]]:
-    """Return the predictions for a file's rows."""
-    path = folder.parent / name
+def score_file(folder: Path, path: Path, rows: str | bytes) -> list[dict[str, str]]:
+    """Return the predictions of a folder's model for rows, which are written to a file."""
     path.write_bytes(rows.encode() if isinstance(rows, str) else rows)
     assert score.main([str(path), "--output", f"{path}.out"], folder) == 0
     return list(csv.DictReader(io.StringIO(Path(f"{path}.out").read_text())))
 
 
 @pytest.fixture
-def model(model_dir: Path, tmp_path: Path) -> Path:
-    """Return a link to the known model, in a folder of the test's own."""
-    (tmp_path / "model").symlink_to(model_dir)
-    return tmp_path / "model"
+def csv_file(tmp_path: Path) -> Path:
+    """Return where rows are written to."""
+    return tmp_path / "rows.csv"
 
 
-@pytest.fixture
-def mixed_model(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder of a model of every kind of column."""
-    make(monkeypatch, make_pipeline_for(KNeighborsClassifier(3)))
-    project.file("data.csv", MIXED).settings(minimum_score=-1e9, minimum={"accuracy": 0.7})
-    assert project.train() == 0
-    return project.folder / "model"
-
-
-def test_rows_are_predicted_like_those_of_requests_by_the_names_of_their_columns(model: Path) -> None:
-    predictor = load(model)
+def test_rows_are_predicted_like_those_of_requests_by_the_names_of_their_columns(
+    model_dir: Path, csv_file: Path
+) -> None:
+    predictor = load(model_dir)
     rows = [[12.0, 15.0, 0.3], [20.0, 25.0, 1.0], [9.5, -1e3, 0.1]]
-    found = score_file(model, ROWS)
+    found = score_file(model_dir, csv_file, ROWS)
     assert [float(each["prediction"]) for each in found] == [predictor.predict(row) for row in rows]
     assert [each["label"] for each in found] == ["benign", "malignant", "benign"]
 
 
-def test_a_file_of_many_chunks_keeps_its_order(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = score_file(model, ROWS)
+def test_a_file_of_many_chunks_keeps_its_order(
+    model_dir: Path, csv_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = score_file(model_dir, csv_file, ROWS)
     monkeypatch.setattr(score, "CHUNK", 1)
-    assert score_file(model, ROWS.replace(",", ";")) == expected
+    assert score_file(model_dir, csv_file, ROWS.replace(",", ";")) == expected
 
 
-def test_categories_booleans_texts_and_missing_values_are_read(mixed_model: Path) -> None:
-    predictor = load(mixed_model)
+def test_categories_booleans_texts_and_missing_values_are_read(refusing_model: Path, csv_file: Path) -> None:
+    predictor = load(refusing_model)
     rows = [[0.0, 1.5, 2.0, 1.0, "of, 3 windows"], [-1.0, float("nan"), 2.0, 0.0, ""]]
     rows[1][0] = float("nan")
-    found = score_file(mixed_model, HEADER + 'north,1.5,2,true,"of, 3 windows",\nNA,,2,FALSE,,\n')
+    found = score_file(
+        refusing_model, csv_file, HEADER + 'north,1.5,2,true,"of, 3 windows",\nNA,,2,FALSE,,\n'
+    )
     assert [float(each["prediction"]) for each in found] == predictor.predict_all(rows)
     assert {each["label"] for each in found} <= {"yes", "no"}
 
@@ -84,23 +79,23 @@ def test_numbers_and_missing_values_are_spelled_as_in_the_file_trained_on(
     )
     assert project.train() == 0
     folder, expected = project.folder / "model", [[0.5, math.nan], [150.5, 1.0]]
-    found = score_file(folder, "b;a\n?;0,5\n1;150,5\n")
+    found = score_file(folder, project.folder / "rows.csv", "b;a\n?;0,5\n1;150,5\n")
     assert [float(each["prediction"]) for each in found] == load(folder).predict_all(expected)
     path = project.file("wrong.csv", "a;b\n0.5;?\n").folder / "wrong.csv"
     assert score.main([str(path)], folder) == 1
 
 
-def test_a_parquet_file_is_scored_alike(mixed_model: Path) -> None:
-    frame = pd.read_csv(io.StringIO(MIXED)).drop(columns="y")
+def test_a_parquet_file_is_scored_alike(mixed_model: Path, csv_file: Path) -> None:
     buffer = io.BytesIO()
-    frame.to_parquet(buffer)
-    assert score_file(mixed_model, buffer.getvalue(), "rows.parquet") == score_file(mixed_model, MIXED)
+    pd.read_csv(io.StringIO(MIXED)).drop(columns="y").to_parquet(buffer)
+    found = score_file(mixed_model, csv_file.with_suffix(".parquet"), buffer.getvalue())
+    assert found == score_file(mixed_model, csv_file, MIXED)
 
 
 def test_a_regression_has_no_labels(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     make(monkeypatch, LinearRegression())
     assert project.data(lambda i: 2 * i).train() == 0
-    (found,) = score_file(project.folder / "model", "a,b\n7,0\n")
+    (found,) = score_file(project.folder / "model", project.folder / "rows.csv", "a,b\n7,0\n")
     assert list(found) == ["prediction"]
     assert float(found["prediction"]) == pytest.approx(14)
 
@@ -108,7 +103,8 @@ def test_a_regression_has_no_labels(project: Project, monkeypatch: pytest.Monkey
 def test_a_label_with_a_comma_is_quoted(project: Project) -> None:
     project.file("data.csv", "a,y\n" + "".join(f'{i},"no, ""not"""\n{i + 50},yes\n' for i in range(20)))
     assert project.train() == 0
-    assert score_file(project.folder / "model", "a\n1\n")[0]["label"] == 'no, "not"'
+    (found,) = score_file(project.folder / "model", project.folder / "rows.csv", "a\n1\n")
+    assert found["label"] == 'no, "not"'
 
 
 BAD_ROWS: dict[str, tuple[str, str]] = {
@@ -125,25 +121,23 @@ BAD_ROWS: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize(("rows", "message"), BAD_ROWS.values(), ids=list(BAD_ROWS))
 def test_a_row_that_the_model_does_not_take_is_one_line_and_status_1(
-    model: Path, rows: str, message: str, capsys: pytest.CaptureFixture[str]
+    model_dir: Path, csv_file: Path, rows: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = model.parent / "rows.csv"
-    path.write_text(rows)
-    assert score.main([str(path), "--output", "/dev/null"], model) == 1
+    csv_file.write_text(rows)
+    assert score.main([str(csv_file), "--output", "/dev/null"], model_dir) == 1
     error = capsys.readouterr().err
     assert error.startswith("score: ")
     assert message in error
 
 
 def test_an_unknown_category_is_refused_with_the_known_ones(
-    mixed_model: Path, capsys: pytest.CaptureFixture[str]
+    refusing_model: Path, csv_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = mixed_model.parent / "rows.csv"
-    path.write_text(HEADER + "nowhere,1.5,2,true,any,\n")
-    assert score.main([str(path)], mixed_model) == 1
+    csv_file.write_text(HEADER + "nowhere,1.5,2,true,any,\n")
+    assert score.main([str(csv_file)], refusing_model) == 1
     assert 'line 2, column \'town\': expected one of "north", "east"' in capsys.readouterr().err
-    pd.read_csv(path).to_parquet(path.with_suffix(".parquet"))
-    assert score.main([str(path.with_suffix(".parquet"))], mixed_model) == 1
+    pd.read_csv(csv_file).to_parquet(csv_file.with_suffix(".parquet"))
+    assert score.main([str(csv_file.with_suffix(".parquet"))], refusing_model) == 1
     assert 'row 1, column \'town\': expected one of "north", "east"' in capsys.readouterr().err
 
 
@@ -158,28 +152,26 @@ def test_a_row_without_a_finite_result_is_reported_by_its_line(
 
 
 def test_a_file_that_is_not_there_or_no_parquet_is_one_line(
-    model: Path, capsys: pytest.CaptureFixture[str]
+    model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert score.main([str(model.parent / "none.csv")], model) == 1
+    assert score.main([str(tmp_path / "none.csv")], model_dir) == 1
     assert "No such file" in capsys.readouterr().err
-    (model.parent / "rows.parquet").write_bytes(b"PAR1")
-    assert score.main([str(model.parent / "rows.parquet")], model) == 1
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1")
+    assert score.main([str(tmp_path / "rows.parquet")], model_dir) == 1
     assert "rows.parquet: expected a Parquet file, got " in capsys.readouterr().err
 
 
 def test_parquet_needs_pyarrow(
-    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert score.main(["rows.parquet"], model) == 1
+    assert score.main(["rows.parquet"], model_dir) == 1
     assert "expected a CSV file, as pyarrow is not installed" in capsys.readouterr().err
 
 
-def test_the_command_reads_standard_input_and_writes_standard_output(
-    model_dir: Path, unmeasured: dict[str, str]
-) -> None:
+def test_the_command_reads_standard_input_and_writes_standard_output(model_dir: Path) -> None:
     command = [sys.executable, "-m", "app", "score", "-"]
-    environment = unmeasured | {"MODEL_DIR": str(model_dir)}
+    environment = without_coverage() | {"MODEL_DIR": str(model_dir)}
     done: Any = subprocess.run(
         command, input=ROWS, capture_output=True, text=True, env=environment, check=True
     )
