@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Threads of one fit wait for each other, and that takes processor time where other tests run beside it.
     """
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    if config.getoption("--progress"):
+    if config.getoption("--progress") and not hasattr(config, "workerinput"):  # of pytest-xdist
         progress.start(config)
 
 

@@ -20,8 +20,9 @@ from app import server
 from app.connections.listener import listen
 from app.modelling import artifact
 from app.settings import Limits
+from tests.conftest import ROOT
 from tests.service.model import write_model
-from tests.service.server import PROGRAM, ROOT, TIMEOUT, Server, run_service
+from tests.service.server import PROGRAM, TIMEOUT, Server, run_service
 
 BODY = b'{"features":[1,2,3]}'
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY)

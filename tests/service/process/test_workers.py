@@ -16,8 +16,9 @@ import pytest
 from app.cpu_quota import usable_processors
 from app.metrics import Metrics, RowCounts, Snapshot, together
 from app.modelling.artifact import load_card
+from tests.conftest import ROOT
 from tests.service.model import write_model
-from tests.service.server import ROOT, TIMEOUT, Server, Wire, run_service
+from tests.service.server import TIMEOUT, Server, Wire, run_service
 
 WORKERS = {"WORKERS": "2", "ACCESS_LOG": "0"}
 BODY = b'{"features":[1,2,3]}'
