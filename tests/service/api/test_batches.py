@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from app.api.asgi_app import AsgiApp
-from app.connections.request_body import Batch, parse, parse_object
 from app.modelling import model_loader
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, error_of
-from tests.service.model import number_reader, write_sum
+from tests.service.model import write_sum
 
 ROUTE = "/v1/endpoints/1/deployedModels/2"
 LIMITS = Limits(batch_rows=3, batch_bytes=200, body_bytes=60)
@@ -101,11 +98,3 @@ def test_every_row_is_counted_in_its_bins(client: Client) -> None:
     client.post("/predict", json={"instances": [[1, 2, 3], [1e9, 2, 3], [2, 2, 3]]})
     assert metrics.predictions - before[0] == 3
     assert [now - then for now, then in zip(metrics.bins[0], before[1], strict=True)] == [2, *[0] * 8, 1]
-
-
-@pytest.mark.parametrize("body", [b'{"instances":[[1,2,3]]}', b'{"instances":[[-0,1e0,2.5],[1,2,3]]}\n'])
-def test_the_quick_and_the_strict_reading_agree(body: bytes) -> None:
-    strict = [[float(value) for value in row] for row in parse_object(body)["instances"]]
-    read = parse(body, number_reader(), 3)
-    assert isinstance(read, Batch)
-    assert json.dumps(read.rows) == json.dumps(strict)

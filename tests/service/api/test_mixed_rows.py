@@ -103,18 +103,6 @@ def test_a_model_of_numbers_takes_names_too(numbers: Client) -> None:
     assert error_of(numbers.post("/predict", json={"features": [1, None, 3]}), 400)["input"] == "features[1]"
 
 
-@pytest.mark.parametrize("row", [ROW, NAMED], ids=["lists", "names"])
-def test_long_batches_are_answered_in_the_order_of_their_rows(client: Client, row: Any) -> None:
-    other = ["south", None, 1, False, "blue"]
-    found = client.post("/predict", json={"instances": [row, other] * 1000}).json()
-    assert found == {"predictions": [predict(client, row), predict(client, other)] * 1000}
-
-
-def test_a_long_batch_with_too_many_objects_is_refused(client: Client) -> None:
-    body = b'{"instances":[' + b",".join([b"{}"] * 20_000) + b"]}"
-    assert error_of(client.post("/predict", content=body), 400)["expected"] == "at most 13000 objects"
-
-
 def test_missing_values_and_unknown_categories_have_bins_of_their_own(tmp_path: Path) -> None:
     rows = (ROW, [None, None, 3, True, "red"], ["nowhere", 1, 2, False, "blue"])
     bodies = [*({"features": row} for row in rows), {"instances": [ROW, [None, 5, 1, True, "red"]]}]

@@ -14,7 +14,7 @@ import pytest
 from app.settings import Limits
 from tests.service import soak
 from tests.service.model import write_model
-from tests.service.server import TIMEOUT, Server, Wire, run_service
+from tests.service.server import TIMEOUT, Server, run_service
 
 MANY = 5000
 CLIENTS = 16
@@ -99,14 +99,6 @@ def server(folder: Path, switch: dict[str, str]) -> Iterator[Server]:
         yield server
 
 
-def test_what_is_pipelined_is_answered_in_order(server: Server) -> None:
-    with server.connect() as wire:
-        wrong = soak.request("/predict", b'{"features":[]}')
-        wire.send((soak.SINGLE * 3 + wrong) * 50)
-        statuses = [wire.reply().status for _ in range(200)]
-    assert statuses == [200, 200, 200, 400] * 50
-
-
 @pytest.mark.parametrize(
     "data", [soak.SINGLE, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["short", "long"]
 )
@@ -115,19 +107,6 @@ def test_a_client_that_sends_and_does_not_read_is_not_read_from(server: Server, 
         assert wire.flood(data) < 100_000_000
         assert server.predict([1, 2, 3]).status == 200
         assert server.metrics()["process_resident_memory_bytes"] < 100e6
-
-
-def test_a_connection_with_one_direction_closed_is_answered_and_closed(server: Server) -> None:
-    def half_open() -> Wire:
-        wire = server.connect()
-        wire.send(soak.SINGLE)
-        wire.say_no_more()
-        return wire
-
-    with contextlib.ExitStack() as stack:
-        wires = [stack.enter_context(half_open()) for _ in range(100)]
-        assert all(wire.rest().startswith(b"HTTP/1.1 200 ") for wire in wires)
-        assert server.metrics()["http_connections"] < len(wires)
 
 
 def test_saturation_leaves_memory_as_it_is() -> None:

@@ -116,34 +116,6 @@ def test_load_tells_to_take_the_full_image_when_scikit_learn_is_missing(unportab
 
 
 @pytest.mark.parametrize("name", [artifact.PORTABLE_FILE, artifact.CARD_FILE])
-def test_load_refuses_a_missing_file(folder: Path, name: str) -> None:
-    (folder / name).unlink()
-    with pytest.raises(
-        ArtifactError, match=f"cannot read .*{name}: No such file.*run `python train_model.py`"
-    ):
-        load(folder)
-
-
-def test_load_refuses_a_missing_pickle(unportable: Path) -> None:
-    (unportable / artifact.MODEL_FILE).unlink()
-    with pytest.raises(ArtifactError, match=r"cannot read .*model\.joblib: No such file"):
-        load(unportable)
-
-
-def test_load_refuses_an_altered_portable_model(folder: Path) -> None:
-    with (folder / artifact.PORTABLE_FILE).open("a") as file:
-        file.write(" ")
-    with pytest.raises(ArtifactError, match="has SHA-256 .* its card says .*; train again"):
-        load(folder)
-
-
-def test_load_refuses_an_altered_pickle_before_reading_it(unportable: Path) -> None:
-    (unportable / artifact.MODEL_FILE).write_bytes(b"not even a pickle")
-    with pytest.raises(ArtifactError, match="has SHA-256 .* its card says .*; train again"):
-        load(unportable)
-
-
-@pytest.mark.parametrize("name", [artifact.PORTABLE_FILE, artifact.CARD_FILE])
 def test_load_refuses_a_file_that_is_too_long_before_reading_it(
     folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,19 +138,6 @@ def test_load_refuses_what_is_no_regular_file_and_does_not_wait_for_it(
         load(folder)
 
 
-def test_load_refuses_a_folder_in_a_file_s_place(folder: Path) -> None:
-    (folder / artifact.PORTABLE_FILE).unlink()
-    (folder / artifact.PORTABLE_FILE).mkdir()
-    with pytest.raises(ArtifactError, match=r"cannot read .*model\.json: Is a directory"):
-        load(folder)
-
-
-def test_load_refuses_a_format_that_it_does_not_know(folder: Path) -> None:
-    edit_card(folder, lambda card: card["portable"].update(format=3))
-    with pytest.raises(ArtifactError, match="has format 3, this service reads 1 and 2; train again"):
-        load(folder)
-
-
 def test_a_model_in_format_2_is_served(folder: Path, model_dir: Path) -> None:
     path = folder / artifact.PORTABLE_FILE
     model = replace(json_format.parse(path.read_bytes(), "model.json"), format=binary_format.FORMAT)
@@ -188,15 +147,6 @@ def test_a_model_in_format_2_is_served(folder: Path, model_dir: Path) -> None:
     edit_card(folder, lambda card: card["portable"].update(format=2, sha256=artifact.sha256(content)))
     rows = [[12.0, 15.0, 0.3], [20.0, 25.0, 1.0]]
     assert load(folder).predict_all(rows) == load(model_dir).predict_all(rows)
-
-
-def test_load_refuses_other_library_versions_before_reading_the_pickle(unportable: Path) -> None:
-    (unportable / artifact.MODEL_FILE).unlink()
-    edit_card(unportable, lambda card: card["libraries"].update({"scikit-learn": "0.1", "python": "2.7"}))
-    with pytest.raises(
-        ArtifactError, match=r"trained with python 2\.7 \(here 3\.\d+\), scikit-learn 0\.1 \(here "
-    ):
-        load(unportable)
 
 
 def test_load_refuses_a_library_that_is_not_installed(
@@ -259,54 +209,91 @@ def test_load_refuses_a_card_that_is_no_json_object(folder: Path, content: str |
         load(folder)
 
 
-def test_load_refuses_a_model_that_cannot_be_unpickled(unportable: Path) -> None:
-    replace_pickle(unportable, b"not a pickle")
-    with pytest.raises(ArtifactError, match=r"cannot unpickle .*model\.joblib: "):
-        load(unportable)
+def unlink(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
 
 
-def test_load_refuses_an_estimator_that_does_not_predict_its_own_medians(unportable: Path) -> None:
-    replace_pickle(unportable, estimator.serialize({"not": "an estimator"}))  # type: ignore[arg-type]
-    with pytest.raises(ArtifactError, match="does not predict its card's medians: .*AttributeError"):
-        load(unportable)
+def edited(edit: Callable[[Card], object]) -> Callable[[Path], None]:
+    return lambda folder: edit_card(folder, edit)
 
 
-def test_load_refuses_a_portable_model_that_does_not_predict_its_own_medians(folder: Path) -> None:
-    edit_portable(
-        folder,
-        lambda model: model.update(steps=[], start=[1e308], answer="value", coefficients=[[1e308] * 3]),
-    )
-    with pytest.raises(ArtifactError, match="does not predict its card's medians: .*finite result"):
-        load(folder)
+def put_folder_in_place(folder: Path) -> None:
+    (folder / artifact.PORTABLE_FILE).unlink()
+    (folder / artifact.PORTABLE_FILE).mkdir()
 
 
-def test_load_refuses_an_estimator_of_another_number_of_features(unportable: Path) -> None:
-    edit_card(unportable, lambda card: card["features"].pop())
-    with pytest.raises(ArtifactError, match="does not predict its card's medians"):
-        load(unportable)
+def pretend_other_versions(folder: Path) -> None:
+    (folder / artifact.MODEL_FILE).unlink()  # which isn't read
+    edit_card(folder, lambda card: card["libraries"].update({"scikit-learn": "0.1", "python": "2.7"}))
 
 
-def test_load_refuses_a_portable_model_of_another_number_of_features(folder: Path) -> None:
-    edit_card(folder, lambda card: card["features"].pop())
-    with pytest.raises(ArtifactError, match=r"model\.json takes 3 features, its card says 2"):
-        load(folder)
-
-
-@pytest.mark.parametrize("classes", [[], ["a", "b", "c"]])
-def test_load_refuses_a_portable_model_for_another_task(folder: Path, classes: list[str]) -> None:
-    edit_card(folder, lambda card: card.update(classes=classes, positive=None))
-    with pytest.raises(
-        ArtifactError, match=f"answers sigmoid of 1 scores, its card says .* with {len(classes)} classes"
-    ):
-        load(folder)
-
-
-def test_load_refuses_a_portable_model_with_fewer_scores_than_classes(folder: Path) -> None:
+def score_two_of_three(folder: Path) -> None:
     edit_card(folder, lambda card: card.update(classes=["a", "b", "c"], positive=None))
     rows = [[1.0, 2.0, 3.0]] * 2
     edit_portable(folder, lambda model: model.update(answer="index", start=[0.0, 1.0], coefficients=rows))
-    with pytest.raises(ArtifactError, match="answers index of 2 scores, its card says .* with 3 classes"):
+
+
+def overflow(folder: Path) -> None:
+    huge = {"steps": [], "start": [1e308], "answer": "value", "coefficients": [[1e308] * 3]}
+    edit_portable(folder, lambda model: model.update(huge))
+
+
+ALTERED, MEDIANS = "has SHA-256 .* its card says .*; train again", "does not predict its card's medians"
+PORTABLE_REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no model": (unlink(artifact.PORTABLE_FILE), r"model\.json: No such file.*run `python train_model.py`"),
+    "no card": (unlink(artifact.CARD_FILE), r"card\.json: No such file.*run `python train_model.py`"),
+    "altered": (lambda folder: (folder / artifact.PORTABLE_FILE).write_bytes(b"{}"), ALTERED),
+    "a folder": (put_folder_in_place, r"cannot read .*model\.json: Is a directory"),
+    "another format": (
+        edited(lambda card: card["portable"].update(format=3)),
+        "has format 3, this service reads 1 and 2; train again",
+    ),
+    "other medians": (overflow, f"{MEDIANS}: .*finite result"),
+    "fewer features": (
+        edited(lambda card: card["features"].pop()),
+        r"model\.json takes 3 features, its card says 2",
+    ),
+    "no classes": (
+        edited(lambda card: card.update(classes=[], positive=None)),
+        "answers sigmoid of 1 scores, its card says .* with 0 classes",
+    ),
+    "three classes": (
+        edited(lambda card: card.update(classes=["a", "b", "c"], positive=None)),
+        "answers sigmoid of 1 scores, its card says .* with 3 classes",
+    ),
+    "fewer scores": (score_two_of_three, "answers index of 2 scores, its card says .* with 3 classes"),
+}
+ESTIMATOR_REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no pickle": (unlink(artifact.MODEL_FILE), r"cannot read .*model\.joblib: No such file"),
+    "altered": (lambda folder: (folder / artifact.MODEL_FILE).write_bytes(b"not even a pickle"), ALTERED),
+    "other libraries": (
+        pretend_other_versions,
+        r"trained with python 2\.7 \(here 3\.\d+\), scikit-learn 0\.1 \(here ",
+    ),
+    "no pickle in it": (
+        lambda folder: replace_pickle(folder, b"not a pickle"),
+        r"cannot unpickle .*model\.joblib: ",
+    ),
+    "no estimator": (
+        lambda folder: replace_pickle(folder, estimator.serialize({"not": "an estimator"})),  # type: ignore[arg-type]
+        f"{MEDIANS}: .*AttributeError",
+    ),
+    "fewer features": (edited(lambda card: card["features"].pop()), MEDIANS),
+}
+
+
+@pytest.mark.parametrize(("spoil", "reason"), PORTABLE_REFUSED.values(), ids=list(PORTABLE_REFUSED))
+def test_load_refuses_a_portable_model(folder: Path, spoil: Callable[[Path], object], reason: str) -> None:
+    spoil(folder)
+    with pytest.raises(ArtifactError, match=reason):
         load(folder)
+
+
+@pytest.mark.parametrize(("spoil", "reason"), ESTIMATOR_REFUSED.values(), ids=list(ESTIMATOR_REFUSED))
+def test_load_refuses_an_estimator(unportable: Path, spoil: Callable[[Path], object], reason: str) -> None:
+    spoil(unportable)
+    with pytest.raises(ArtifactError, match=reason):
+        load(unportable)
 
 
 def test_a_bin_holds_values_up_to_its_edge() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -39,65 +39,16 @@ def linear(answer: Answer, *steps: Step, start: float = 0.5) -> Model:
     return read(FORMAT, 2, steps, (start,), ((2.0, -3.0),), (), 1, answer)
 
 
-def walk(tree: Tree, row: Sequence[float], outputs: int) -> Iterator[tuple[int, float]]:
-    """Yield what a tree adds to which score, one node after the other, as the format says."""
-    width = outputs if tree.output is None else 1
-    node = splits = leaves = 0
-
-    def skip(node: int) -> int:
-        """Return the node that follows the subtree."""
-        return node + 1 if tree.features[node] < 0 else skip(skip(node + 1))
-
-    while tree.features[node] >= 0:
-        left = node + 1
-        if row[tree.features[node]] <= tree.thresholds[splits]:
-            node, splits = left, splits + 1
-        else:
-            right = skip(left)
-            passed = tree.features[left:right]
-            splits += 1 + sum(feature >= 0 for feature in passed)
-            leaves += sum(feature < 0 for feature in passed)
-            node = right
-    for index in range(width):
-        yield index if tree.output is None else tree.output, tree.leaves[leaves * width + index]
-
-
-def random_tree(chance: random.Random, features: int, splits: int, output: int | None, outputs: int) -> Tree:
-    """Return a tree of a random shape."""
-
-    def grow(splits: int) -> list[int]:
-        if not splits:
-            return [-1]
-        left = chance.randrange(splits)
-        return [chance.randrange(features), *grow(left), *grow(splits - 1 - left)]
-
-    numbers = (splits + 1) * (outputs if output is None else 1)
-    thresholds = [chance.choice([chance.uniform(-2, 2), float(chance.randint(-2, 2))]) for _ in range(splits)]
-    return Tree(
-        output, tuple(grow(splits)), tuple(thresholds), tuple(chance.uniform(-1, 1) for _ in range(numbers))
-    )
-
-
-@pytest.mark.parametrize("outputs", [1, 3])
-def test_trees_add_the_leaf_that_a_row_reaches(scorer: Make, outputs: int) -> None:
-    chance = random.Random(outputs)
-    kinds = [0] if outputs == 1 else [None, 0, 2]
-    trees = tuple(
-        random_tree(chance, 4, chance.randrange(40), chance.choice(kinds), outputs) for _ in range(30)
-    )
-    start = tuple(chance.uniform(-1, 1) for _ in range(outputs))
-    model = read(FORMAT, 4, (), start, (), trees, 7, "value" if outputs == 1 else "index")
-    rows = [
-        [float(chance.choice((chance.randint(-2, 2), chance.uniform(-2, 2)))) for _ in "abcd"]
-        for _ in "x" * 300
+def test_trees_add_the_leaf_that_a_row_reaches(scorer: Make) -> None:
+    split = Tree(None, (0, -1, 1, -1, -1), (0.5, 1.5), (1.0, 0.0, 0.0, 0.0, 0.25, 0.75, 0.5, 0.5, 0.0))
+    both = (split, Tree(1, (1, 0, -1, -1, -1), (0.0, -1.0), (2.0, 4.0, 8.0)))
+    found = scorer(read(FORMAT, 2, (), (1.0, 2.0, 3.0), (), both, 2, "index"))
+    assert found.scores([[0.5, 0.1], [0.6, 1.5], [-1.0, -1.0], [0.6, 1.6]]) == [
+        (1.0, 5.0, 1.5),
+        (0.5, 5.125, 1.875),
+        (1.0, 2.0, 1.5),
+        (0.75, 5.25, 1.5),
     ]
-    for row, found in zip(rows, scorer(model).scores(rows), strict=True):
-        scores = list(start)
-        for tree in trees:
-            for output, value in walk(tree, row, outputs):
-                scores[output] += value
-        expected = [score / 7 for score in scores]
-        assert (list(found) if outputs > 1 else [found]) == expected
 
 
 def test_steps_come_before_the_coefficients_and_the_start_is_added_last(scorer: Make) -> None:

@@ -84,11 +84,6 @@ def test_a_stopping_server_waits_longer_than_for_a_body() -> None:
     assert Limits().body_seconds < server.GRACE_SECONDS
 
 
-def test_predict_over_http_without_a_content_type(service: Server) -> None:
-    reply = service.request("POST", "/predict", BODY)
-    assert (reply.status, reply.json()["model_version"]) == (200, "v1.2.3")
-
-
 LEAVING = {
     "in the middle of its body": POST + b"{",
     "before its answer": POST + BODY,
@@ -134,22 +129,13 @@ def test_without_a_model_the_process_stays_up_and_says_why_until_ctrl_c(tmp_path
         assert service.stop(signal.SIGINT) == 130
 
 
-@pytest.mark.parametrize("name", [artifact.CARD_FILE, artifact.PORTABLE_FILE])
-@pytest.mark.parametrize("damage", ["cut off", "altered", "emptied"])
-def test_a_corrupted_model_is_reported_and_the_process_stays_up(
-    folder: Path, tmp_path: Path, name: str, damage: str
-) -> None:
-    corrupted = shutil.copytree(folder, tmp_path / "model") / name
-    content = corrupted.read_bytes()
-    half = len(content) // 2
-    damaged = {"cut off": content[:half], "altered": content.replace(b"3", b"4"), "emptied": b""}
-    corrupted.write_bytes(damaged[damage])
+def test_a_corrupted_model_is_reported_and_the_process_stays_up(folder: Path, tmp_path: Path) -> None:
+    corrupted = shutil.copytree(folder, tmp_path / "model") / artifact.PORTABLE_FILE
+    corrupted.write_bytes(corrupted.read_bytes().replace(b"3", b"4"))
     with run_service(corrupted.parent) as service:
-        error = service.request("GET", "/readyz")
-        assert (error.status, error.json()["error"]["code"]) == (503, "model_unavailable")
-        for _ in range(2):
-            error = service.request("POST", "/predict", BODY)
-            assert (error.status, error.json()["error"]["code"]) == (500, "model_unavailable")
+        for method, path, status in (("GET", "/readyz", 503), ("POST", "/predict", 500)):
+            error = service.request(method, path, BODY)
+            assert (error.status, error.json()["error"]["code"]) == (status, "model_unavailable")
         assert service.request("GET", "/livez").status == 200
 
 

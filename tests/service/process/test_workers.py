@@ -151,12 +151,6 @@ def test_a_start_that_fails_ends_all_with_the_reason(folder: Path) -> None:
     assert "server: a worker ended with status 1 before it was ready; its error is above" in ended.stderr
 
 
-def test_without_a_model_all_workers_say_why(tmp_path: Path) -> None:
-    with run_service(tmp_path, settings=WORKERS) as server:
-        assert server.request("GET", "/readyz").status == 503
-        assert server.metrics()["model_ready"] == 0
-
-
 def test_snapshots_pass_as_json_and_add_up(folder: Path) -> None:
     features = load_card(folder).features
     snapshots = []
