@@ -155,10 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=600)
     seconds = parser.parse_args(arguments).seconds
     memory: list[float] = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        run_service(write_model(Path(folder))) as server,
-    ):
+    with tempfile.TemporaryDirectory() as folder, run_service(write_model(Path(folder))) as server:
         warm = uvloop.run(send_requests(server.port, 0, [], server.process.pid))
         tally = uvloop.run(send_requests(server.port, seconds, memory, server.process.pid))
         tally.answers += warm.answers

@@ -104,6 +104,7 @@ def test_a_model_that_is_not_portable_is_said_to_be_in_card_and_output(
     assert not predictor.on_loop
     assert predictor.card.portable is None
     assert predictor.card.not_portable == "KNeighborsClassifier has no portable form"
+    assert (predictor.card.classes, predictor.card.positive) == (("0", "1"), "1")
     output = capsys.readouterr().out.splitlines()
     assert output[0].endswith("data.csv: 40 rows, separator ',', decimal '.', utf-8")
     assert output[1] == "  integer: a, b"
@@ -161,12 +162,6 @@ def test_a_model_too_large_to_be_portable_is_said_to_be(
     assert reason in card["not_portable"]
 
 
-def test_the_model_calls_a_large_tumour_malignant(model_dir: Path) -> None:
-    predictor = load(model_dir)
-    assert predictor.predict([25.0, 30.0, 1.2]) > 0.99
-    assert predictor.predict([9.0, 15.0, 0.2]) < 0.01
-
-
 def test_text_labels_are_classes_and_the_named_one_is_served(project: Project) -> None:
     project.data(lambda i: "no" if i < 20 else "yes").settings(positive="no", features=["a"])
     predictor = project.predictor()
@@ -175,12 +170,6 @@ def test_text_labels_are_classes_and_the_named_one_is_served(project: Project) -
     assert (
         predictor.card.data_sha256 == hashlib.sha256((project.folder / "data.csv").read_bytes()).hexdigest()
     )
-
-
-def test_without_a_name_the_second_class_is_served_and_every_column_is_a_feature(project: Project) -> None:
-    card = project.data(lambda i: int(i >= 20)).predictor().card
-    assert (card.classes, card.positive) == (("0", "1"), "1")
-    assert [feature.name for feature in card.features] == ["a", "b"]
 
 
 def test_more_classes_are_served_as_an_index_in_the_order_of_their_numbers(project: Project) -> None:
@@ -225,4 +214,4 @@ def test_trees_in_scikit_learn_refuse_what_single_precision_cannot_hold(
 def test_a_spreadsheets_csv_is_read(project: Project) -> None:
     rows = "".join(f'" {i} ","{"low" if i < 20 else "über"}"\r\n' for i in range(40))
     project.file("data.csv", ("\ufeff a , y \r\n" + rows + "\r\n").encode())
-    assert project.predictor().card.classes == ("low", "über")
+    assert project.read().trained.classes == ("low", "über")

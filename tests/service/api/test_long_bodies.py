@@ -52,15 +52,19 @@ def batch(rows: int) -> bytes:
     return json.dumps({"instances": [[number, 0.5, -number] for number in range(rows)]}).encode()
 
 
-def mutate_batch(random: Random) -> bytes:
+def mutate_batch(random: Random, rows: list[bytes], tokens: tuple[bytes, ...]) -> bytes:
     """Return a batch that is longer than some slices, mostly with a few things changed."""
-    rows = [b"[%b]" % ",".join(random.choices(NUMBERS, k=3)).encode() for _ in range(random.randint(1, 30))]
     end = random.choice((b"]}", b"] }\n", b'],"parameters":{}}', b'], "parameters" : null }'))
     body = bytearray(b' {"instances": [' + random.choice((b",", b" ,\n")).join(rows) + end)
     for _ in range(random.choice((0, 0, 1, 1, 2))):
         at, length = random.randrange(len(body) + 1), random.choice((0, 0, 1, 1, 2, 5))
-        body[at : at + length] = random.choice((random.choice(TOKENS), b"", bytes([random.randrange(256)])))
+        body[at : at + length] = random.choice((random.choice(tokens), b"", bytes([random.randrange(256)])))
     return bytes(body)
+
+
+def random_rows(random: Random) -> list[bytes]:
+    """Return rows of three numbers."""
+    return [b"[%b]" % ",".join(random.choices(NUMBERS, k=3)).encode() for _ in range(random.randint(1, 30))]
 
 
 def read_in_slices(body: bytes, native: NativeRows | None) -> str | None:
@@ -91,7 +95,7 @@ def test_what_is_read_in_slices_is_read_strictly_as_the_same(
     monkeypatch.setattr(request_body, "_only_field", lambda body, name: None)
     random, taken = Random(5), 0
     for _ in range(SWEEP):
-        body = mutate_batch(random)
+        body = mutate_batch(random, random_rows(random), TOKENS)
         if (found := read_in_slices(body, native)) is not None:
             assert found == read_strictly(body), body
             taken += 1
@@ -107,17 +111,10 @@ MIXED_ROWS = (
 )
 
 
-def mutate_mixed_batch(random: Random) -> bytes:
-    """Return a batch of mixed rows, mostly with a few things changed."""
+def random_mixed_rows(random: Random) -> list[bytes]:
+    """Return rows by place, by name, or both."""
     kinds = random.choice((MIXED_ROWS, MIXED_ROWS[:2], MIXED_ROWS[3:]))
-    rows = random.choices(kinds, k=random.randint(1, 20))
-    end = random.choice((b"]}", b"] }\n", b'],"parameters":{}}'))
-    body = bytearray(b'{"instances": [' + random.choice((b",", b" ,\n")).join(rows) + end)
-    for _ in range(random.choice((0, 0, 1, 1, 2))):
-        at, length = random.randrange(len(body) + 1), random.choice((0, 0, 1, 1, 2, 5))
-        new = (random.choice(TOKENS), random.choice(MIXED_TOKENS), b"", bytes([random.randrange(256)]))
-        body[at : at + length] = random.choice(new)
-    return bytes(body)
+    return random.choices(kinds, k=random.randint(1, 20))
 
 
 def test_mixed_rows_that_are_read_in_slices_are_read_strictly_as_the_same(
@@ -126,7 +123,7 @@ def test_mixed_rows_that_are_read_in_slices_are_read_strictly_as_the_same(
     monkeypatch.setattr(batch_body, "SLICE_BYTES", 60)
     random, reader, taken = Random(7), RowReader(mixed_columns()), 0
     for _ in range(SWEEP):
-        body = mutate_mixed_batch(random)
+        body = mutate_batch(random, random_mixed_rows(random), TOKENS + MIXED_TOKENS)
         try:
             found = [row for rows in batch_body.mixed_slices(body, reader) for row in rows]
         except NotInSlices:

@@ -166,10 +166,7 @@ def test_a_header_that_makes_no_whole_model_is_refused(
         (to_file(LINEAR)[:7], "begins with PORTABL2"),
         (b"PORTABL1" + to_file(LINEAR)[8:], "begins with PORTABL2"),
         (to_file(LINEAR)[:12] + b"\1" + to_file(LINEAR)[13:], "begins with PORTABL2"),
-        (
-            HEAD.pack(MAGIC, 2**31, 0) + bytes(100),
-            "expected a header of at most 16777216 bytes, got 21474",
-        ),
+        (HEAD.pack(MAGIC, 2**31, 0) + bytes(100), "expected a header of at most 16777216 bytes, got 21474"),
         (HEAD.pack(MAGIC, 101, 0) + bytes(100), "expected a header of at most 16777216 bytes, got 101"),
         (HEAD.pack(MAGIC, 8, 0) + bytes(8), "is not JSON"),
         (HEAD.pack(MAGIC, 4, 0) + b"null" + bytes(4), "has format None"),
@@ -188,10 +185,7 @@ def test_a_file_that_is_none_is_refused(content: bytes, reason: str) -> None:
     ("steps", "reason"),
     [
         ((operations.Select("select", ()),), "select takes one column or more"),
-        (
-            (operations.Select("select", (0,) * 100_001),),
-            "rows of at most 100000 columns, got 100001",
-        ),
+        ((operations.Select("select", (0,) * 100_001),), "rows of at most 100000 columns, got 100001"),
         ((operations.Select("select", (0, 2)),), "expected columns below 2"),
         ((operations.Clip("clip", None, 1.0, 0.0),), "a minimum that is not above the maximum"),
         ((operations.Impute("impute", None, (1.0,)),), "impute takes 2 values, got 1"),

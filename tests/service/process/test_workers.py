@@ -180,16 +180,8 @@ CGROUPS = {
     "a part": ("0::/\n", {"cpu.max": "50000 100000\n"}, 1),
     "more than there are": ("0::/\n", {"cpu.max": "6400000 100000\n"}, None),
     "of a parent": ("0::/a/b\n", {"a/cpu.max": "100000 100000\n", "a/b/cpu.max": "max 100000\n"}, 1),
-    "version 1": (
-        "3:cpu,cpuacct:/\n",
-        {QUOTA: "100000\n", PERIOD: "100000\n"},
-        1,
-    ),
-    "version 1 without": (
-        "3:cpu:/\n",
-        {QUOTA: "-1\n", PERIOD: "100000\n"},
-        None,
-    ),
+    "version 1": ("3:cpu,cpuacct:/\n", {QUOTA: "100000\n", PERIOD: "100000\n"}, 1),
+    "version 1 without": ("3:cpu:/\n", {QUOTA: "-1\n", PERIOD: "100000\n"}, None),
     "another controller": ("5:memory:/\n", {}, None),
     "nothing": ("", {}, None),
 }

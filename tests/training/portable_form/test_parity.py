@@ -211,18 +211,8 @@ def nudge(numbers: tuple[float, ...]) -> tuple[float, ...]:
             lambda model: replace(model, start=nudge(model.start)),
             "rows trained on differ",
         ),
-        (
-            HistGradientBoostingClassifier(max_iter=5),
-            BINARY,
-            nudge_first_threshold,
-            "rows at splits differ",
-        ),
-        (
-            RandomForestClassifier(5, random_state=0),
-            SEVERAL,
-            nudge_first_threshold,
-            "rows at splits differ",
-        ),
+        (HistGradientBoostingClassifier(max_iter=5), BINARY, nudge_first_threshold, "rows at splits differ"),
+        (RandomForestClassifier(5, random_state=0), SEVERAL, nudge_first_threshold, "rows at splits differ"),
         (
             LinearRegression(),
             QUANTITY,

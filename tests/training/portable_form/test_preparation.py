@@ -231,10 +231,7 @@ BOOSTERS: dict[str, tuple[Any, str]] = {
         make_pipeline(encode(OneHotEncoder(sparse_output=False)), XGBClassifier(n_estimators=20)),
         "two",
     ),
-    "xgboost of three": (
-        make_pipeline(encode(OrdinalEncoder()), XGBClassifier(n_estimators=9)),
-        "three",
-    ),
+    "xgboost of three": (make_pipeline(encode(OrdinalEncoder()), XGBClassifier(n_estimators=9)), "three"),
 }
 
 

@@ -189,11 +189,7 @@ def test_a_model_no_better_than_a_dummy_is_refused(
     ],
 )
 def test_a_minimum_can_be_of_any_metric(
-    project: Project,
-    capsys: pytest.CaptureFixture[str],
-    minimum: dict[str, float],
-    status: int,
-    message: str,
+    project: Project, capsys: pytest.CaptureFixture[str], minimum: dict[str, float], status: int, message: str
 ) -> None:
     project.data(lambda i: int(i >= 20)).settings(minimum_score=None, minimum=minimum)
     assert project.train() == status

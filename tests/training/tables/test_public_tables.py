@@ -21,10 +21,7 @@ from tests.training.project import Project, make
 
 ONE_HOT = make_pipeline(
     make_column_transformer(
-        (
-            make_pipeline(SimpleImputer(), StandardScaler()),
-            make_column_selector(dtype_include="number"),
-        ),
+        (make_pipeline(SimpleImputer(), StandardScaler()), make_column_selector(dtype_include="number")),
         (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_include="category")),
     ),
     LogisticRegression(),
