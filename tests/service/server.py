@@ -96,9 +96,7 @@ class Server:
 
     def connect(self) -> Wire:
         """Open a connection."""
-        wire = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT)
-        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return Wire(wire)
+        return connect(self.port)
 
     def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
         """Send a request on a new connection, as http.client does; underscores in names stand for hyphens."""
@@ -208,6 +206,13 @@ class Wire:
             return self.socket.recv(65536)
         except ConnectionResetError:
             return b""
+
+
+def connect(port: int) -> Wire:
+    """Open a connection to a port of this machine."""
+    wire = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return Wire(wire)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from itertools import chain
 from pathlib import Path
 
@@ -179,32 +178,6 @@ def test_all_our_files_are_served_and_all_plots_have_a_place() -> None:
     assert {path.removeprefix("/model/") for path in file_routes(Settings()) if "/model/" in path} == set(
         PLOT_FILES
     )
-
-
-class References(HTMLParser):
-    """Collector of what a page loads, and of what a strict policy would block in it."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.loaded: list[str] = []
-        self.inline: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Look at one element."""
-        given = dict(attrs)
-        self.inline += [name for name in given if name == "style" or name.startswith("on")]
-        if tag == "style" or (tag == "script" and not given.get("src")):
-            self.inline.append(tag)
-        self.loaded += [value for name, value in attrs if value and name in ("src", "href")]
-
-
-@pytest.mark.parametrize("name", page.PAGES.values())
-def test_pages_hold_no_script_and_load_what_is_served_here(name: str) -> None:
-    found = References((STATIC / name).read_text())
-    assert found.inline == []
-    known = {path.lstrip("/") for path in PATHS}
-    assert {each for each in found.loaded if not each.startswith("#")} <= known
 
 
 def test_scripts_import_what_is_served_and_name_no_other_host() -> None:

@@ -120,6 +120,10 @@ def test_predict_takes_whitespace_exponents_and_what_rounds_to_zero(client: Clie
 
 
 NUMBER, NUMBERS, ONLY = "a finite number", "a list of 3 numbers", "no field but features"
+NAMED, NAMES = (
+    b'{"features":{"mean radius":1}}',
+    'one of the names "mean radius", "mean texture", "radius error"',
+)
 UTF_8, WITHOUT_MARK = "JSON in UTF-8", "JSON in UTF-8 without a byte order mark"
 REFUSED: dict[str, tuple[bytes, str, str, str]] = {
     "empty": (b"", "body", "a JSON object", "nothing"),
@@ -146,18 +150,8 @@ REFUSED: dict[str, tuple[bytes, str, str, str]] = {
     "a duplicate deep down": (b'{"features":[{"a":1,"a":2}]}', "a", "each field once", "the field again"),
     "features null": (b'{"features":null}', "features", NUMBERS, "null"),
     "features a number": (b'{"features":1}', "features", NUMBERS, "1.0"),
-    "a name that there is not": (
-        b'{"features":{"0":1}}',
-        'features["0"]',
-        'one of the names "mean radius", "mean texture", "radius error"',
-        "another name",
-    ),
-    "a missing name": (
-        b'{"features":{"mean radius":1}}',
-        'features["mean texture"]',
-        NUMBER,
-        "no such field",
-    ),
+    "a name that there is not": (b'{"features":{"0":1}}', 'features["0"]', NAMES, "another name"),
+    "a missing name": (NAMED, 'features["mean texture"]', NUMBER, "no such field"),
     "no features": (b'{"features":[]}', "features", "3 numbers", "0"),
     "too few": (b'{"features":[1,2]}', "features", "3 numbers", "2"),
     "too many": (b'{"features":[1,2,3,4]}', "features", "3 numbers", "4"),
