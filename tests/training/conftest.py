@@ -21,8 +21,8 @@ def quick_checks() -> Iterator[None]:
     What training does itself takes seconds; the tests that start it as a process have that.
     """
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(parity, "RANDOM_ROWS", 1000)
-        patched.setattr(parity, "MAX_SPLITS", 300)
+        patched.setattr(parity, "RANDOM_ROWS", 500)
+        patched.setattr(parity, "MAX_SPLITS", 100)
         patched.setattr(fresh_process, "predict_golden_rows", predict_golden_rows_here)
         yield
 
