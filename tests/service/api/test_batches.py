@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.api.asgi_app import AsgiApp
-from app.modelling import model_loader
-from app.service import Service
-from app.settings import Limits, Settings
-from tests.service.client import Client, error_of
+from app.settings import Limits
+from tests.service.client import Client, client_of, error_of
 from tests.service.model import write_sum
 
 ROUTE = "/v1/endpoints/1/deployedModels/2"
@@ -18,8 +15,7 @@ LIMITS = Limits(batch_rows=3, batch_bytes=200, body_bytes=60)
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
     folder = write_sum(tmp_path_factory.mktemp("sum"))
-    settings = Settings(predict_route=f"{ROUTE}:predict", health_route=ROUTE, limits=LIMITS)
-    return Client(AsgiApp(Service(settings, model_loader.load(folder))))
+    return client_of(folder, predict_route=f"{ROUTE}:predict", health_route=ROUTE, limits=LIMITS)
 
 
 @pytest.mark.parametrize("path", ["/predict", f"{ROUTE}:predict"])

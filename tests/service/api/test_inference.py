@@ -13,10 +13,9 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 from app.api.asgi_app import AsgiApp
-from app.modelling import model_loader
 from app.service import Service
-from app.settings import Limits, Settings
-from tests.service.client import Client
+from app.settings import Limits
+from tests.service.client import Client, client_of
 from tests.service.model import write_sum
 from tests.service.server import run_service
 
@@ -27,13 +26,12 @@ TENSOR = {"name": "features", "shape": [2, 3], "datatype": "FP64", "data": ROWS}
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    model = model_loader.load(write_sum(tmp_path_factory.mktemp("sum")))
-    return Client(AsgiApp(Service(Settings(model_version="v1.2.3", limits=Limits(batch_rows=3)), model)))
+    return client_of(write_sum(tmp_path_factory.mktemp("sum")), limits=Limits(batch_rows=3))
 
 
 @pytest.fixture(scope="module")
 def no_model(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    return Client(AsgiApp(Service.load(Settings(model_dir=tmp_path_factory.mktemp("empty")))))
+    return client_of(tmp_path_factory.mktemp("empty"))
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from app.modelling.portable_predictor import PortablePredictor
 from app.modelling.predictor import ScorerKind
 from app.service import Service
 from app.settings import Limits, Settings
-from tests.service.client import Client, error_of
+from tests.service.client import Client, client_of, error_of
 from tests.service.model import mixed_columns, number_reader, write_mixed, write_sum
 from tests.service.mutations import MIXED_TOKENS, NUMBERS, TOKENS
 
@@ -38,13 +38,7 @@ PADDING = b" " * LONG_BYTES
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    return client_of(tmp_path_factory.mktemp("sum"), batch_rows=10_000)
-
-
-def client_of(folder: Path, **limits: int) -> Client:
-    """Return a client of a service whose model is the sum of three features."""
-    settings = Settings(limits=Limits(**limits))
-    return Client(AsgiApp(Service(settings, model_loader.load(write_sum(folder)))))
+    return client_of(write_sum(tmp_path_factory.mktemp("sum")), limits=Limits(batch_rows=10_000))
 
 
 def batch(rows: int) -> bytes:
@@ -137,7 +131,7 @@ def test_mixed_rows_that_are_read_in_slices_are_read_strictly_as_the_same(
 def test_a_long_batch_of_mixed_rows_is_read_in_slices_and_answered_like_its_rows(
     form: Callable[[object], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = Client(AsgiApp(Service(Settings(), model_loader.load(write_mixed(tmp_path)))))
+    client = client_of(write_mixed(tmp_path))
     names = [column.feature.name for column in mixed_columns()]
     values: list[list[object]] = [["north", 81.5, 3, True, "red"], [None, None, 2.5, False, "blue"]]
     rows = values if form is list else [dict(zip(names, row, strict=True)) for row in values]
@@ -189,7 +183,7 @@ def test_every_row_of_a_long_batch_is_counted_in_its_bins(client: Client) -> Non
 
 
 def test_more_rows_than_the_limit_are_refused_also_in_slices(tmp_path: Path) -> None:
-    client = client_of(tmp_path, batch_rows=1000)
+    client = client_of(write_sum(tmp_path), limits=Limits(batch_rows=1000))
     assert client.post("/predict", content=batch(1000)).status_code == 200
     error = error_of(client.post("/predict", content=batch(1001)), 400)
     assert (error["input"], error["expected"], error["received"]) == ("instances", "1 to 1000 rows", "1001")
@@ -214,7 +208,7 @@ TOO_MUCH = {
 def test_what_is_too_much_of_is_refused_unparsed(
     path: str, much: bytes, expected: str, received: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = client_of(tmp_path, batch_rows=ROWS)
+    client = client_of(write_sum(tmp_path), limits=Limits(batch_rows=ROWS))
     monkeypatch.setattr(request_body, "_parse", None)
     monkeypatch.setattr(orjson, "loads", None)
     response = client.post(path, content=b'{"instances":' + much + PADDING)
@@ -226,7 +220,7 @@ def test_what_is_too_much_of_is_refused_unparsed(
 
 @pytest.mark.anyio
 async def test_more_batches_at_once_than_the_limit_get_a_retry_after(tmp_path: Path) -> None:
-    client = client_of(tmp_path, batches=2)
+    client = client_of(write_sum(tmp_path), limits=Limits(batches=2))
     answers: list[httpx.Response] = []
     async with client.open() as opened:
         assert (await opened.post("/predict", content=b"{}")).status_code == 400  # FastAPI is imported

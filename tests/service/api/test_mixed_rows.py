@@ -9,11 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.api.asgi_app import AsgiApp
-from app.modelling import model_loader
-from app.service import Service
-from app.settings import Limits, Settings
-from tests.service.client import Client, error_of
+from app.settings import Limits
+from tests.service.client import Client, client_of, error_of
 from tests.service.model import mixed_columns, write_classes, write_mixed, write_model, write_sum
 from tests.service.server import run_service
 
@@ -24,13 +21,12 @@ NAMED = dict(zip(NAMES, ROW, strict=True))
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    model = model_loader.load(write_mixed(tmp_path_factory.mktemp("mixed")))
-    return Client(AsgiApp(Service(Settings(limits=Limits(batch_rows=2000)), model)))
+    return client_of(write_mixed(tmp_path_factory.mktemp("mixed")), limits=Limits(batch_rows=2000))
 
 
 @pytest.fixture(scope="module")
 def numbers(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    return Client(AsgiApp(Service.load(Settings(model_dir=write_model(tmp_path_factory.mktemp("numbers"))))))
+    return client_of(write_model(tmp_path_factory.mktemp("numbers")))
 
 
 def predict(client: Client, row: Any) -> float:
@@ -145,10 +141,9 @@ def test_details_name_the_class_and_the_probabilities(client: Client, numbers: C
 def test_details_are_what_the_model_knows(
     write: Callable[[Path], Path], expected: dict[str, str], tmp_path: Path
 ) -> None:
-    client = Client(AsgiApp(Service.load(Settings(model_dir=write(tmp_path)))))
-    answer = client.post("/predict?details=true", json={"features": [1, 2, 3]}).json()
+    answer = client_of(write(tmp_path)).post("/predict?details=true", json={"features": [1, 2, 3]}).json()
     assert type(answer.pop("prediction")) is (int if expected else float)
-    assert answer == {"model_version": "v0.0.0-dev"} | expected
+    assert answer == {"model_version": "v1.2.3"} | expected
 
 
 def test_the_openapi_document_has_the_model_and_an_example_that_works(

@@ -18,7 +18,7 @@ from app.modelling import artifact, columns, estimator, model_loader
 from app.modelling.estimator import EstimatorPredictor
 from app.service import Service
 from app.settings import Limits, Settings
-from tests.service.client import Client, error_of
+from tests.service.client import Client, client_of, error_of
 
 HUGE = 1.7976931348623157e308
 MAX_BODY = Limits().body_bytes
@@ -48,20 +48,14 @@ class FakeModel:
 
 
 @pytest.fixture(scope="module")
-def app(model_dir: Path) -> AsgiApp:
-    settings = Settings(model_version="v1.2.3", model_dir=model_dir, hot_path=False)
-    return AsgiApp(Service(settings, model_loader.load(model_dir)))
-
-
-@pytest.fixture(scope="module")
-def client(app: AsgiApp) -> Client:
-    return Client(app)
+def client(model_dir: Path) -> Client:
+    return client_of(model_dir)
 
 
 @pytest.fixture(scope="module")
 def no_model(tmp_path_factory: pytest.TempPathFactory) -> Client:
     """Return a client of a service without a model."""
-    return Client(AsgiApp(Service.load(Settings(model_dir=tmp_path_factory.mktemp("empty"), hot_path=False))))
+    return client_of(tmp_path_factory.mktemp("empty"))
 
 
 def client_of_fake(model_dir: Path, model: FakeModel, **limits: int) -> Client:
@@ -210,7 +204,7 @@ def test_predict_stops_reading_a_chunked_body_past_the_limit(client: Client) -> 
 
 
 @pytest.mark.anyio
-async def test_a_client_that_left_before_its_body_was_there_gets_no_answer(app: AsgiApp) -> None:
+async def test_a_client_that_left_before_its_body_was_there_gets_no_answer(client: Client) -> None:
     sent: list[Any] = []
 
     async def receive() -> dict[str, str]:
@@ -220,7 +214,7 @@ async def test_a_client_that_left_before_its_body_was_there_gets_no_answer(app: 
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [], "query_string": b""}
-    await app(scope, receive, send)
+    await client.app(scope, receive, send)
     assert sent == []
 
 

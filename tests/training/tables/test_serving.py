@@ -18,10 +18,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from app.api.asgi_app import AsgiApp
-from app.service import Service
-from app.settings import Settings
-from tests.service.client import Client
+from tests.service.client import client_of
 from tests.service.server import Server, run_service
 from tests.training.project import Project, make
 from tests.training.tables.mixed_table import MIXED
@@ -97,7 +94,7 @@ def test_three_classes_have_probabilities_by_name(
     fitted = joblib.load(project.folder / "model/model.joblib")
     samples = [[1, 2.5], [6, None], [0.5, 4]]
     frame = DataFrame({"a": [1, 6, 0.5], "b": [2.5, math.nan, 4]})
-    client = Client(AsgiApp(Service.load(Settings(model_dir=project.folder / "model"))))
+    client = client_of(project.folder / "model")
     batch = client.post("/predict?details=true", json={"instances": samples}).json()
     singles = [client.post("/predict?details=true", json={"features": row}).json() for row in samples]
     for row, single, shares in zip(batch["probabilities"], singles, fitted.predict_proba(frame), strict=True):
