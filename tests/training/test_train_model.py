@@ -32,11 +32,8 @@ def test_the_card_says_what_the_model_is(model_dir: Path) -> None:
     card = json.loads((model_dir / "card.json").read_text())
     model = (model_dir / "model.joblib").read_bytes()
     assert card["artifact_sha256"] == hashlib.sha256(model).hexdigest()
-    assert [feature["name"] for feature in card["features"]] == [
-        "mean radius",
-        "mean texture",
-        "radius error",
-    ]
+    names = [feature["name"] for feature in card["features"]]
+    assert names == ["mean radius", "mean texture", "radius error"]
     assert (card["task"], card["target"]) == ("classification", "diagnosis")
     assert (card["classes"], card["positive"]) == (["benign", "malignant"], "malignant")
     assert card["metrics"]["accuracy"] >= 0.9

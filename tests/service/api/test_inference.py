@@ -117,10 +117,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no inputs": ({}, "inputs: expected a list of one tensor, got null"),
     "two inputs": ({"inputs": [TENSOR, TENSOR]}, "inputs: expected a list of one tensor, got a list of 2"),
     "an id that is none": (tensor() | {"id": 1}, "id: expected a string, got 1.0"),
-    "another output": (
-        tensor() | {"outputs": [{"name": "x"}]},
-        'outputs[0].name: expected "prediction", got "x"',
-    ),
+    "another output": (tensor() | {"outputs": [{"name": "x"}]}, 'name: expected "prediction", got "x"'),
     "two outputs": (tensor() | {"outputs": [1, 2]}, "outputs: expected a list of at most one output"),
     "no name": (tensor(name=None), "inputs[0].name: expected a string, got null"),
     "another datatype": (tensor(datatype="BYTES"), "inputs[0].datatype: expected one of FP64, FP32, INT64"),
@@ -135,10 +132,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "rows of another shape": (tensor(data=[[1, 2, 3], [4, 5]]), "expected 2 rows of 3 numbers"),
     "a string": (tensor(data=[1, 2, "3", 4, 5, 6]), 'inputs[0].data[2]: expected a finite number, got "3"'),
     "no integer": (tensor(datatype="INT64", data=[1, 2, 3.5, 4, 5, 6]), "expected a value of INT64, got 3.5"),
-    "beyond FP32": (
-        tensor(datatype="FP32", data=[1, 2, 1e39, 4, 5, 6]),
-        "expected a value of FP32, got 1e+39",
-    ),
+    "beyond FP32": (tensor(datatype="FP32", data=[1, 2, 1e39, 4, 5, 6]), "a value of FP32, got 1e+39"),
     "binary": (tensor(parameters={"binary_data_size": 48}), "binary tensors are not supported"),
     "no finite result": (tensor(data=[1, 2, 3, 1.7e308, 1.7e308, 0]), "instances[1]"),
 }

@@ -17,6 +17,7 @@ from tests.service.server import run_service
 ROW = ["north", 81.5, 3, True, "red"]
 NAMES = [each.feature.name for each in mixed_columns()]
 NAMED = dict(zip(NAMES, ROW, strict=True))
+SIZE = '["size in m\\u00b2"]'
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +70,9 @@ def test_rows_are_encoded_in_the_cards_order_and_by_name(
         ([*ROW[:2], "3", *ROW[3:]], "[2]", 'expected a finite number, got "3"'),
         (ROW[:4], "", "expected 5 values, got 4"),
         (7, "", "expected a list of 5 values, or an object of them by name, got 7.0"),
-        (
-            NAMED | {"size in m²": "big"},
-            '["size in m\\u00b2"]',
-            'expected a finite number, or null, got "big"',
-        ),
-        (
-            NAMED | {"extra": 1},
-            '["extra"]',
-            'expected one of the names "town", "size in m\\u00b2", "rooms", ',
-        ),
-        ({"town": "north"}, '["size in m\\u00b2"]', "expected a finite number, or null, got no such field"),
+        (NAMED | {"size in m²": "big"}, SIZE, 'expected a finite number, or null, got "big"'),
+        (NAMED | {"extra": 1}, '["extra"]', 'expected one of the names "town", "size in '),
+        ({"town": "north"}, SIZE, "expected a finite number, or null, got no such field"),
     ],
 )
 def test_a_value_that_a_column_does_not_take_is_named(
@@ -206,11 +199,7 @@ def test_tensors_by_name_are_columns(client: Client, numbers: Client) -> None:
         (4, {"shape": [1], "data": ["red"]}, "inputs: expected tensors of the same shape"),
         (4, {"data": "red"}, 'inputs[4].data: expected a list, got "red"'),
         (4, {"data": [], "shape": [0]}, "inputs[4].data: expected 1 to 2000 rows, got 0"),
-        (
-            4,
-            {"parameters": {"binary_data_size": 8}},
-            "inputs[4].parameters.binary_data_size: expected JSON data",
-        ),
+        (4, {"parameters": {"binary_data_size": 8}}, "inputs[4].parameters.binary_data_size: expected"),
     ],
 )
 def test_a_tensor_that_is_no_column_is_named(

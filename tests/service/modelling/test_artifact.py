@@ -238,6 +238,8 @@ def overflow(folder: Path) -> None:
     edit_portable(folder, lambda model: model.update(huge))
 
 
+pop_feature = edited(lambda card: card["features"].pop())
+SIGMOID = "answers sigmoid of 1 scores, its card says .* with"
 ALTERED, MEDIANS = "has SHA-256 .* its card says .*; train again", "does not predict its card's medians"
 PORTABLE_REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no model": (unlink(artifact.PORTABLE_FILE), r"model\.json: No such file.*run `python train_model.py`"),
@@ -249,17 +251,11 @@ PORTABLE_REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         "has format 3, this service reads 1 and 2; train again",
     ),
     "other medians": (overflow, f"{MEDIANS}: .*finite result"),
-    "fewer features": (
-        edited(lambda card: card["features"].pop()),
-        r"model\.json takes 3 features, its card says 2",
-    ),
-    "no classes": (
-        edited(lambda card: card.update(classes=[], positive=None)),
-        "answers sigmoid of 1 scores, its card says .* with 0 classes",
-    ),
+    "fewer features": (pop_feature, r"model\.json takes 3 features, its card says 2"),
+    "no classes": (edited(lambda card: card.update(classes=[], positive=None)), f"{SIGMOID} 0 classes"),
     "three classes": (
         edited(lambda card: card.update(classes=["a", "b", "c"], positive=None)),
-        "answers sigmoid of 1 scores, its card says .* with 3 classes",
+        f"{SIGMOID} 3 classes",
     ),
     "fewer scores": (score_two_of_three, "answers index of 2 scores, its card says .* with 3 classes"),
 }
@@ -270,15 +266,12 @@ ESTIMATOR_REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         pretend_other_versions,
         r"trained with python 2\.7 \(here 3\.\d+\), scikit-learn 0\.1 \(here ",
     ),
-    "no pickle in it": (
-        lambda folder: replace_pickle(folder, b"not a pickle"),
-        r"cannot unpickle .*model\.joblib: ",
-    ),
+    "no pickle in it": (lambda folder: replace_pickle(folder, b"not a pickle"), "cannot unpickle .*joblib: "),
     "no estimator": (
         lambda folder: replace_pickle(folder, estimator.serialize({"not": "an estimator"})),  # type: ignore[arg-type]
         f"{MEDIANS}: .*AttributeError",
     ),
-    "fewer features": (edited(lambda card: card["features"].pop()), MEDIANS),
+    "fewer features": (pop_feature, MEDIANS),
 }
 
 

@@ -117,16 +117,8 @@ REFUSED: list[tuple[Document, Callable[[Json], object], str]] = [
     (FOREST, lambda m: m["trees"][0]["thresholds"].pop(), "expected 2 thresholds, one a split, got 1"),
     (FOREST, lambda m: m["trees"][0]["leaves"].pop(), "expected 9 numbers for 3 leaves, got 8"),
     (FOREST, lambda m: m["trees"][1].update(leaves=[]), "expected 1 numbers for 1 leaves, got 0"),
-    (
-        FOREST,
-        lambda m: m["trees"][0].update(features=[-1, 0, -1, 1, -1]),
-        "nodes follow after the tree's last",
-    ),
-    (
-        FOREST,
-        lambda m: m["trees"][1].update(features=[0, 0, -1], thresholds=[1.0, 1.0]),
-        "ends 2 subtrees too early",
-    ),
+    (FOREST, lambda m: m["trees"][0].update(features=[-1, 0, -1, 1, -1]), "nodes follow after the tree's"),
+    (FOREST, lambda m: m["trees"][1].update(features=[0, 0, -1], thresholds=[1.0] * 2), "ends 2 subtrees"),
     (FOREST, lambda m: m["trees"][1].update(features=[], leaves=[]), "ends 1 subtrees too early"),
 ]
 

@@ -52,13 +52,9 @@ def test_trees_add_the_leaf_that_a_row_reaches(scorer: Make) -> None:
 
 
 def test_steps_come_before_the_coefficients_and_the_start_is_added_last(scorer: Make) -> None:
-    model = linear(
-        "value", Step("add", (1.0, 2.0)), Step("multiply", (3.0, 4.0)), Step("subtract", (5.0, 6.0))
-    )
-    assert (
-        scorer(model).one([0.1, 0.2])
-        == (((0.1 + 1.0) * 3.0 - 5.0) * 2.0 + ((0.2 + 2.0) * 4.0 - 6.0) * -3.0) + 0.5
-    )
+    steps = (Step("add", (1.0, 2.0)), Step("multiply", (3.0, 4.0)), Step("subtract", (5.0, 6.0)))
+    first, second = (0.1 + 1.0) * 3.0 - 5.0, (0.2 + 2.0) * 4.0 - 6.0
+    assert scorer(linear("value", *steps)).one([0.1, 0.2]) == (first * 2.0 + second * -3.0) + 0.5
 
 
 def test_steps_come_before_trees(scorer: Make) -> None:

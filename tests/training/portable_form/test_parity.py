@@ -215,12 +215,7 @@ SPOILT: list[tuple[Any, Callable[..., Any], Callable[[Model], Model], str]] = [
     (GradientBoostingRegressor(n_estimators=5, random_state=0), QUANTITY, nudge_start, "rows trained on"),
     (HistGradientBoostingClassifier(max_iter=5), BINARY, nudge_first_threshold, "rows at splits"),
     (RandomForestClassifier(5, random_state=0), SEVERAL, nudge_first_threshold, "rows at splits"),
-    (
-        LinearRegression(),
-        QUANTITY,
-        lambda m: replace(m, start=(m.start[0] * 1.00000000001,)),
-        "rows trained on",
-    ),
+    (LinearRegression(), QUANTITY, lambda m: replace(m, start=(m.start[0] + 1e-9,)), "rows trained on"),
     (LogisticRegression(), SEVERAL, lambda m: replace(m, start=m.start[::-1]), "rows trained on"),
     (LogisticRegression(), BINARY, lambda m: replace(m, answer="complement"), "rows trained on"),
     (CLIPPED, small_table, lambda m: replace(m, steps=()), "random rows"),

@@ -114,11 +114,8 @@ def test_kinds_descriptions_and_units_can_be_given(mixed_project: Project) -> No
 )
 def test_the_dialect_is_detected(mixed_project: Project, content: str, dialect: str) -> None:
     data = mixed_project.file("data.csv", content).read()
-    assert (data.dialect, data.trained.kinds["size"], data.trained.x["size"].max()) == (
-        dialect,
-        "number",
-        12.5,
-    )
+    assert (data.dialect, data.trained.kinds["size"]) == (dialect, "number")
+    assert data.trained.x["size"].max() == 12.5
 
 
 def test_an_encoding_and_missing_spellings_can_be_given(mixed_project: Project) -> None:
