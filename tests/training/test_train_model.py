@@ -14,7 +14,7 @@ import pytest
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.tree import DecisionTreeClassifier
 
 from app.errors import InvalidInput
 from app.modelling import artifact
@@ -186,12 +186,6 @@ def test_a_regressor_is_served_by_its_value(project: Project, monkeypatch: pytes
         InvalidInput, match=r"features\[0\]: expected values .* a finite result for, got 1.7e\+308"
     ):
         predictor.predict([1.7e308, 0.0])
-
-
-def test_trees_take_whatever_is_finite(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    make(monkeypatch, DecisionTreeRegressor())
-    predictor = project.data(lambda i: 2 * i).predictor()
-    assert predictor.predict([1e300, -1e300]) == predictor.predict([40.0, 0.0])
 
 
 def test_trees_in_scikit_learn_refuse_what_single_precision_cannot_hold(

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from app import server
-from app.connections.listener import listen
 from app.modelling import artifact
 from app.settings import Limits
 from tests.conftest import ROOT
@@ -73,11 +72,6 @@ def test_a_wrong_port_is_one_message_and_status_2() -> None:
 def test_a_port_in_use_is_one_message_and_status_1(service: Server) -> None:
     message = f"server: cannot listen on port {service.port}: Address already in use; set PORT to another\n"
     assert run_to_end(PORT=str(service.port)) == (1, "", message)
-
-
-def test_listen_takes_a_free_port_for_0() -> None:
-    with listen(0) as listener:
-        assert listener.getsockname()[1] > 0
 
 
 def test_a_stopping_server_waits_longer_than_for_a_body() -> None:

@@ -26,15 +26,16 @@ MIXED = HEADER + "".join(map(row, range(200)))
 LENIENT: dict[str, Any] = {"minimum_score": -1e9, "minimum": {"accuracy": 0.7}}
 
 
-def make_pipeline_for(final: Any, **encoder: Any) -> Any:
-    """Return an estimator that takes columns by their dtypes and one by its name."""
-    numbers = make_pipeline(SimpleImputer(), StandardScaler())
-    return make_pipeline(
-        make_column_transformer(
-            (numbers, make_column_selector(dtype_include="number")),
-            (OneHotEncoder(**encoder), make_column_selector(dtype_include="category")),
-            (CountVectorizer(), "note"),
-            ("passthrough", make_column_selector(dtype_include="bool")),
-        ),
-        final,
+def prepare(*more: Any, **encoder: Any) -> Any:
+    """Return a transformer that takes columns by their dtypes, and more of them by name."""
+    return make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), make_column_selector(dtype_include="number")),
+        (OneHotEncoder(**encoder), make_column_selector(dtype_include="category")),
+        ("passthrough", make_column_selector(dtype_include="bool")),
+        *more,
     )
+
+
+def make_pipeline_for(final: Any, **encoder: Any) -> Any:
+    """Return an estimator that takes every kind of column."""
+    return make_pipeline(prepare((CountVectorizer(), "note"), **encoder), final)

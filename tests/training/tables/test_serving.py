@@ -10,33 +10,23 @@ from typing import Any
 import joblib
 import pytest
 from pandas import DataFrame
-from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from tests.service.client import client_of
 from tests.service.server import Server, run_service
 from tests.training.project import Project, make
-from tests.training.tables.mixed_table import MIXED
+from tests.training.tables.mixed_table import MIXED, prepare
 
 CLASSES = ("high", "low", "middle")
 COLUMNS = ["town", "size", "rooms", "garden"]
 
 
 def one_hot() -> Any:
-    numbers = make_pipeline(SimpleImputer(), StandardScaler())
-    return make_pipeline(
-        make_column_transformer(
-            (numbers, make_column_selector(dtype_include="number")),
-            (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_include="category")),
-            ("passthrough", make_column_selector(dtype_include="bool")),
-        ),
-        LogisticRegression(),
-    )
+    return make_pipeline(prepare(handle_unknown="ignore"), LogisticRegression())
 
 
 def boosting() -> Any:
