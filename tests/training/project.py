@@ -46,9 +46,13 @@ class Project:
         """Return the table as training reads it, for a classifier."""
         return read_data(read_settings(self.folder / "pyproject.toml"), self.folder, regression=False)
 
-    def predictor(self) -> Predictor:
+    def model(self) -> Path:
+        """Train, and return the model's folder."""
         assert self.train() == 0
-        return load(self.folder / "model")
+        return self.folder / "model"
+
+    def predictor(self) -> Predictor:
+        return load(self.model())
 
 
 def _toml(value: Any) -> str:

@@ -111,38 +111,3 @@ def test_without_the_libraries_of_training_one_line_says_how_to_install_them(clo
     done = clone.train()
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "train_model: No module named x; install what training needs: `pip install" in done.stderr
-
-
-MEMBERS = "RandomForestClassifier(20), ExtraTreeClassifier(), MLPClassifier((5,), max_iter=20), "
-MEMBERS += "HistGradientBoostingClassifier(max_iter=20, early_stopping=True, max_features=0.5)"
-STOCHASTIC = "SGDClassifier(loss='log_loss'), {'alpha': [1e-4, 1e-3]}, n_iter=2, cv=2"
-UNSEEDED = {
-    "forest, tree, perceptron, boosting": f"VotingClassifier(list(zip('abcd', [{MEMBERS}])), voting='soft')",
-    "search": "GridSearchCV(RandomForestClassifier(5), {'max_depth': [1, 2]}, cv=2)",
-    "search in a pipeline": f"make_pipeline(StandardScaler(), RandomizedSearchCV({STOCHASTIC}))",
-}
-EVERYTHING = """
-import warnings
-
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, VotingClassifier
-from sklearn.linear_model import SGDClassifier
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.tree import ExtraTreeClassifier
-
-warnings.simplefilter("ignore")
-"""
-
-
-@pytest.mark.parametrize("estimator", UNSEEDED.values(), ids=list(UNSEEDED))
-def test_an_estimator_without_a_seed_gives_the_same_bytes_twice(clone: Clone, estimator: str) -> None:
-    clone.model(EVERYTHING, f"return {estimator}")
-    folders = [clone.folder / "first", clone.folder / "second"]
-    trainings = [clone.start("--output", str(folder)) for folder in folders]
-    for training in trainings:
-        _, errors = training.communicate()
-        assert training.returncode == 0, errors
-    first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
-    assert first == second

@@ -8,14 +8,26 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.ensemble import RandomForestRegressor
-from sklearn.linear_model import LinearRegression
+from sklearn.base import clone
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    VotingClassifier,
+)
+from sklearn.linear_model import LinearRegression, SGDClassifier
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
+import train_model
 from app.errors import InvalidInput
 from app.modelling import artifact
 from app.modelling.columns import typical_row
@@ -206,3 +218,30 @@ def test_a_spreadsheets_csv_is_read(project: Project) -> None:
     rows = "".join(f'" {i} ","{"low" if i < 20 else "über"}"\r\n' for i in range(40))
     project.file("data.csv", ("\ufeff a , y \r\n" + rows + "\r\n").encode())
     assert project.read().trained.classes == ("low", "über")
+
+
+MEMBERS = (
+    RandomForestClassifier(20),
+    ExtraTreeClassifier(),
+    MLPClassifier((5,), max_iter=20),
+    HistGradientBoostingClassifier(max_iter=20, early_stopping=True, max_features=0.5),
+)
+SEARCH = RandomizedSearchCV(SGDClassifier(loss="log_loss"), {"alpha": [1e-4, 1e-3]}, n_iter=2, cv=2)
+UNSEEDED = {
+    "forest, tree, perceptron, boosting": VotingClassifier(
+        [*zip("abcd", MEMBERS, strict=True)], voting="soft"
+    ),
+    "search": GridSearchCV(RandomForestClassifier(5), {"max_depth": [1, 2]}, cv=2),
+    "search in a pipeline": make_pipeline(StandardScaler(), SEARCH),
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("estimator", UNSEEDED.values(), ids=list(UNSEEDED))
+def test_an_estimator_without_a_seed_gives_the_same_bytes_twice(
+    project: Project, monkeypatch: pytest.MonkeyPatch, estimator: Any
+) -> None:
+    project.data(lambda i: "no" if i < 20 else "yes").settings(minimum_score=0.0)
+    monkeypatch.setattr(train_model, "make_model", lambda: clone(estimator))
+    first, second = ({path.name: path.read_bytes() for path in project.model().iterdir()} for _ in range(2))
+    assert first == second

@@ -20,7 +20,7 @@ from app.modelling.portable.scorer import scorer
 from tests.conftest import ROOT
 from tests.service.random_models import random_model, random_rows
 
-MODELS, ROWS = 240, 25
+MODELS, ROWS = 400, 25
 
 
 def linear(features: int = 30) -> Model:
