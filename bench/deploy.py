@@ -49,7 +49,7 @@ class Lean(Users):
     async def _send(self, question):
         body, url = json.dumps(question).encode(), self.address.url
         try:
-            answer = await self.upstream.ask(url, 'POST', '/predict', HEADERS, body)
+            answer = await self.upstream.send(url, 'POST', '/predict', HEADERS, body)
         except InstanceFailed as error:
             return self.lost.append(repr(error))
         if answer.status == 200:

@@ -1,23 +1,24 @@
 """The pipeline: what `dagger call` and `./daggerw call` offer for this project."""
 
 import secrets
-import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import dagger
-from dagger import BuildArg, DefaultPath, Doc, Ignore, Name, dag, object_type
+from dagger import DefaultPath, Doc, Ignore, Name, dag, object_type
 
-from advice import explanation
+from building import benchmark, images, linters, tools
+from building.source_files import MODEL_FILES, REPOSITORY_TESTS, SERVICE_TESTS, SOURCE
+from building.tools import PLATFORM
 from deploying.environments import FILE as ENVIRONMENTS
 from deploying.environments import Environments
 from deploying.operations import Operations, smoke_test
 from deploying.shared_arguments import consenting, identified, operated
 from deploying.target_connections import Operator, Reach
-from errors import ImagesDiffer, InvalidIdentity
-from image import compare, conformance, release_files
-from keyless import setup_script
+from errors import InvalidIdentity
+from image import conformance, release_files
+from keyless import explanation, setup_script
 from keyless.doctor import Doctor, Signer, report
 from keyless.endpoints import Endpoints
 from keyless.google_identity import Identity
@@ -27,7 +28,7 @@ from net.retry_policy import patient
 from net.step_log import Steps
 from oci import reference, registry_listing
 from rehearsal import release_rehearsal, scenarios
-from releasing import model_card, pins, publishing, registry_access, scan, verify
+from releasing import pins, publishing, registry_access, scan, verify
 from releasing.git_commit import Commit
 from releasing.project_settings import Project
 from releasing.registry_access import RegistryAccess
@@ -49,60 +50,7 @@ else:
 
 BASE = "python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91"
 REGISTRY = "registry:3.0.0@sha256:6c5666b861f3505b116bb9aa9b25175e71210414bd010d92035ff64018f9457e"
-# Of every container; elsewhere the Dagger engine emulates it. Of tools, too: shellcheck, for one, comes as a
-# package for no other Linux.
-PLATFORM = dagger.Platform(conformance.PLATFORM)
-WORKFLOW, DEPENDABOT = ".github/workflows/milestone2-ci.yml", ".github/dependabot.yml"
-
-# What a model is trained from, and what the image is built from. One's own data is a CSV file beside
-# pyproject.toml or in data/.
-MODEL_FILES = ["app", "data", "features", "pyproject.toml", "train_model.py", "training", "*.csv"]
-IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "docker", "requirements-uv.txt"]
-TEAM_PACKAGES = ["docker/runtime_tree.py", "docker/shared_libraries.py", "features/requirements.txt"]
-PACKAGE_FILES = ["Dockerfile", "app/requirements.txt", "app/requirements-full.txt", "requirements-uv.txt"]
-PACKAGE_FILES += TEAM_PACKAGES
-CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
-CHECKED_FILES += [".gitignore", "*.md", "docs", "engine", "requirements-*.in", "requirements-*.txt"]
-SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]
-SOURCE += ["ci/sdk", "**/*.so", "**/__pycache__", "**/.venv", "**/.*_cache", "**/gha-creds-*.json"]
-
-# What proves the machinery, in two halves that run side by side; the first needs no more than these files.
-# Everything else in tests/ is the team's, and what a release depends on.
-SERVICE_TESTS = ["tests/service", "tests/training"]
-REPOSITORY_TESTS = ["tests/bench", "tests/ci", "tests/docker", "tests/docs", "tests/repository"]
-HOST_TESTS = ["tests/browser", "tests/host", "tests/monitoring"]
-LONGER_TESTS = ["tests/kubernetes"]  # by a command that CONTRIBUTING.md names
-MACHINERY_TESTS = [*SERVICE_TESTS, *REPOSITORY_TESTS, *HOST_TESTS, *LONGER_TESTS]
-RELEASED_IMAGE = f"{release_files.FOLDER}/{release_files.IMAGE}"
-BENCHMARK_PACKAGES = "apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk"
 TEST_REGISTRY = "http://registry:5000"
-
-PYTHON_LINTERS = {
-    "ruff": ["ruff", "check", "--no-cache", "."],
-    "ruff format": ["ruff", "format", "--no-cache", "--check", "."],
-    "mypy": ["mypy", "."],
-}
-LINTERS = {
-    **PYTHON_LINTERS,
-    "hadolint": ["hadolint", "Dockerfile"],
-    "shellcheck": ["shellcheck", "daggerw", ".ci/run"],
-    "workflow schema": ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", WORKFLOW],
-    "dependabot schema": ["check-jsonschema", "--builtin-schema", "vendor.dependabot", DEPENDABOT],
-    "zizmor": ["zizmor", "--offline", "--no-progress", ".github"],
-}
-# Runs one linter, and prints the last line of what it says, or all of it when it finds something.
-VERDICT = """verdict() {
-  name=$1; shift
-  if said=$("$@" 2>&1); then
-    last=$(printf '%s' "$said" | tail -n 1)
-    printf '%s: %s\\n' "$name" "${last:-no findings}"
-  else
-    printf '%s:\\n%s\\n' "$name" "$said" >&2
-    status=1
-  fi
-}
-status=0
-"""
 
 Tag = Annotated[str, Doc("The version to release: vMAJOR.MINOR.PATCH, also with a pre-release suffix")]
 Git = Annotated[dagger.GitRepository, DefaultPath("/"), Doc("The repository, for its commit")]
@@ -123,7 +71,7 @@ class Ci:
     @checks
     async def test(self) -> str:
         """Test what a release depends on: the service with this model, and the team's own tests."""
-        return await self._team_tests(await self.train()).stdout()
+        return await tools.prepare_team_tests(self.source, await self.train()).stdout()
 
     @function()
     @checks
@@ -146,7 +94,8 @@ class Ci:
     @checks
     async def lint(self) -> str:
         """Check code, types, Dockerfile, shell scripts and workflow, and print each tool's verdict."""
-        return (await _lint(self._prepare().with_directory(".", self.source), LINTERS).stdout()).strip()
+        checked = self._prepare().with_directory(".", self.source)
+        return (await linters.lint(checked, linters.LINTERS).stdout()).strip()
 
     @function()
     async def check(self) -> str:
@@ -157,15 +106,13 @@ class Ci:
     @identified
     async def train(self, *, identity: Identity | None) -> dagger.Directory:
         """Train the model and return the folder with the model and its card."""
-        return _model(await self._with_table(identity)).directory("model")
+        return images.build_model(await self._with_table(identity)).directory("model")
 
     @function()
     async def build(self, tag: Tag = "v0.0.0-dev") -> dagger.Container:
         """Build the image of one version, with scikit-learn only if the model needs it."""
         version, source = reference.release_tag(tag), await self._with_table()
-        images = _images(source, version, (await self._project()).name)
-        card = await _model(source).file("model/card.json").contents()
-        return images[model_card.image_target(card)]
+        return await images.build_image(source, version, (await self._project()).name)
 
     @function(cache="session")
     async def release(self, git: Git, tag: Tag = "v0.0.0-dev") -> dagger.Directory:
@@ -186,7 +133,7 @@ class Ci:
             return (await (await self._build_bundle(tag, git)).stdout()).strip()
         commit = await Commit.of(git)
         one, other = [self._bundle(await self._build_again(tag), commit) for _ in range(2)]
-        await self._compare(one.file(RELEASED_IMAGE), other.file(RELEASED_IMAGE))
+        await images.compare_images(self._programs(), one.file(images.IMAGE), other.file(images.IMAGE))
         return (await one.stdout()).strip()
 
     @function(cache="session")
@@ -197,7 +144,8 @@ class Ci:
         tag: Tag = "v0.0.0-dev",
     ) -> str:
         """Say which file of which layer differs, and how, from another build of one version."""
-        return await self._compare((await self._build_bundle(tag, git)).file(RELEASED_IMAGE), other)
+        ours = (await self._build_bundle(tag, git)).file(images.IMAGE)
+        return await images.compare_images(self._programs(), ours, other)
 
     @function(cache="never")
     async def scan(
@@ -258,29 +206,9 @@ class Ci:
         seconds: Annotated[int, Doc("How long each load lasts")] = 4,
     ) -> dagger.Directory:
         """Measure the image beside others on two cores: results.json, tables in Markdown, and plot.png."""
-        image, tools = await self.build(), "bench/requirements.txt"
-        install = ["uv", "pip", "install", "--system", "--no-deps", "--require-hashes", "-r", tools]
-        command = ["python", "-m", "bench.service", "--root", "/image", "--models", "/models"]
-        command += ["--image", "/image.tar", "--base", "/base", "--output", "/out"]
-        command += ["--rounds", str(rounds), "--seconds", str(seconds)]
-        return (
-            self._prepare()
-            .with_exec(["sh", "-c", BENCHMARK_PACKAGES])
-            .with_file(tools, self.source.file(tools))
-            .with_exec(install)
-            .with_directory(".", self.source.filter(include=[*MODEL_FILES, "bench", "ci", "docker"]))
-            .with_env_variable("PYTHONPATH", ".:ci")
-            .with_env_variable("OMP_NUM_THREADS", "1")
-            .with_exec(["python", "docker/compile_scorer.py"])
-            .with_exec(["python", "-m", "bench.service.models", "/models"])
-            .with_directory("model", await self.train())
-            .with_directory("/image", image.rootfs())
-            .with_mounted_file("/image.tar", image.as_tarball())
-            .with_mounted_directory("/base", dag.container(platform=PLATFORM).from_(BASE).rootfs())
-            .with_env_variable("MEASURED", secrets.token_hex())  # measured anew, whatever is cached
-            .with_exec(command)
-            .directory("/out")
-        )
+        image, model = await self.build(), await self.train()
+        made = (self._prepare(), self.source, image, model, _base())
+        return benchmark.measure(*made, rounds=rounds, seconds=seconds).directory("/out")
 
     @function(cache="never")
     @identified
@@ -488,7 +416,7 @@ class Ci:
     async def _operations(self, identity: Identity | None, operator: Operator) -> Operations:
         name = (await self._project()).name
         environments, signatures = await self._environments(), await self._signatures()
-        reach = Reach(self.source, dag.container(platform=PLATFORM).from_(BASE), identity, operator)
+        reach = Reach(self.source, _base(), identity, operator)
         steps = Steps(_tell, _tell)
         return Operations(name, environments, self._access(identity), reach, steps, signatures)
 
@@ -498,24 +426,12 @@ class Ci:
     async def _signatures(self) -> Signatures:
         return Signatures(await Trust.read(self.source), (await self._environments()).policy())
 
-    async def _compare(self, ours: dagger.File, other: dagger.File) -> str:
-        """Say that two images are one and the same. Raises ImagesDiffer with the file that differs."""
-        both = self._programs().with_mounted_file("/ours.tar", ours).with_mounted_file("/theirs.tar", other)
-        command = ["python", "-m", compare.PROGRAM, "/ours.tar", "/theirs.tar"]
-        ended = both.with_exec(command, expect=dagger.ReturnType.ANY)
-        report = (await ended.stdout()).strip()
-        if await ended.exit_code():
-            raise ImagesDiffer(f"compare: {report or (await ended.stderr()).strip()}")
-        return report
-
     async def _build_again(self, tag: str) -> dagger.Container:
         """Return the image of one version with no step from a cache: the first one reads another comment."""
         first = "requirements-uv.txt"
         text = f"{await self.source.file(first).contents()}# {secrets.token_hex()}\n"
         source = (await self._with_table()).with_new_file(first, text)
-        card = await _model(source).file("model/card.json").contents()
-        images = _images(source, reference.release_tag(tag), (await self._project()).name)
-        return images[model_card.image_target(card)]
+        return await images.build_image(source, reference.release_tag(tag), (await self._project()).name)
 
     async def _build_bundle(self, tag: str, git: dagger.GitRepository) -> dagger.Container:
         """Return the container that made one version of the commit into files, in release_files.FOLDER."""
@@ -523,116 +439,41 @@ class Ci:
         return self._bundle(await self.build(tag), commit)
 
     def _bundle(self, image: dagger.Container, commit: Commit) -> dagger.Container:
-        """Return the container that makes an image into files and prints its digest."""
-        archive = image.as_tarball(forced_compression=dagger.ImageLayerCompression.Uncompressed)
-        origin = ["--revision", commit.revision, "--created", commit.created, "--base", BASE]
-        command = ["python", "-m", release_files.PROGRAM, "/image.tar", release_files.FOLDER, *origin]
-        return self._programs().with_mounted_file("/image.tar", archive).with_exec(command)
+        return images.bundle_image(self._programs(), image, commit, BASE)
 
     async def _with_table(self, identity: Identity | None = None) -> dagger.Directory:
         """Return the source with the table to train on, which is fetched if it is not in Git, nor kept."""
         table = TableAddress.of((await self._project()).settings)
-        programs = dag.container(platform=PLATFORM).from_(BASE)
+        programs = _base()
         return await kept_table.add_table(self.source, table, programs, identity)
 
     def _draft(self, name: str, tag: str, commit: Commit, source: dagger.Directory) -> publishing.Draft:
         """Return what one version is released from; the source has the table to train on."""
-        lint, model = _lint(self._team_files(), PYTHON_LINTERS), _model(source).directory("model")
-        images = _images(source, tag, name)
-        bundles = {target: self._bundle(image, commit) for target, image in images.items()}
-        return publishing.Draft(commit, lint, self._team_tests(model), model, bundles)
+        lint = linters.lint(tools.prepare_team_files(self.source), linters.PYTHON_LINTERS)
+        model = images.build_model(source).directory("model")
+        built = images.build_images(source, tag, name)
+        bundles = {target: self._bundle(image, commit) for target, image in built.items()}
+        test = tools.prepare_team_tests(self.source, model)
+        return publishing.Draft(commit, lint, test, model, bundles)
 
     def _ingredients(self, project: Project, source: dagger.Directory) -> scenarios.Ingredients:
         """Return what a rehearsal's bad releases are made with."""
         program = self.source.file(scenarios.DELAY_PROGRAM)
-        proxy = dag.container(platform=PLATFORM).from_(BASE).with_file(scenarios.DELAY_PATH, program)
-        return scenarios.Ingredients(project.settings, _model(source), proxy)
-
-    def _team_tests(self, model: dagger.Directory) -> dagger.Container:
-        """Return the container that tests what a release depends on."""
-        tested = self._team_files().with_directory("model", model)
-        return tested.with_exec(["python", "-m", "pytest", "--progress", "--model=model"])
-
-    def _team_files(self) -> dagger.Container:
-        """Return the team's files with the packages that the full image has, and the tools to test them."""
-        packages = self.source.filter(include=PACKAGE_FILES).docker_build(
-            target="packages-full", platform=PLATFORM
-        )
-        tools = ["uv", "pip", "install", "--python", "/venv/bin/python", "--no-deps", "--require-hashes"]
-        files = self.source.filter(include=[*MODEL_FILES, "pytest.ini", "tests"], exclude=MACHINERY_TESTS)
-        return (
-            _with_tool_settings(packages)
-            .with_env_variable("PATH", "/venv/bin:${PATH}", expand=True)
-            .with_file("requirements-test.txt", self.source.file("requirements-test.txt"))
-            .with_exec([*tools, "-r", "requirements-test.txt"])
-            .with_directory(".", files)
-        )
+        proxy = _base().with_file(scenarios.DELAY_PATH, program)
+        return scenarios.Ingredients(project.settings, images.build_model(source), proxy)
 
     def _prepare(self) -> dagger.Container:
-        """Return the base of every step of the machinery: what is installed first changes least."""
-        # Nothing beside the lists: another version of what is also known with extras would be taken.
-        uv = ["uv", "pip", "install", "--system", "--no-deps", "--require-hashes", "-r"]
-        return (
-            self._installer()
-            .with_file("requirements-dev.txt", self.source.file("requirements-dev.txt"))
-            .with_exec([*uv, "requirements-dev.txt"])
-            .with_directory(".", self.source.filter(include=TEAM_PACKAGES))
-            .with_exec([*uv, "features/requirements.txt"])
-            .with_exec(["python", "-B", "docker/shared_libraries.py", "features/requirements.txt"])
-            .with_exec(["python", "-B", "docker/shared_libraries.py", "requirements-dev.txt"])
-        )
+        return tools.prepare_development(self.source, _base())
 
     def _installer(self) -> dagger.Container:
-        """Return the base with uv."""
-        pip = ["pip", "install", "--disable-pip-version-check", "--root-user-action", "ignore"]
-        return (
-            _with_tool_settings(dag.container(platform=PLATFORM).from_(BASE))
-            .with_file("requirements-uv.txt", self.source.file("requirements-uv.txt"))
-            .with_exec([*pip, "--no-deps", "--require-hashes", "-r", "requirements-uv.txt"])
-        )
+        return tools.prepare_installer(self.source, _base())
 
     def _programs(self) -> dagger.Container:
-        """Return the base with the programs that make a release's files and compare them."""
-        programs = dag.container(platform=PLATFORM).from_(BASE).with_workdir("/src")
-        programs = programs.with_env_variable("PYTHONPATH", "ci")
-        return programs.with_directory(".", self.source.filter(include=release_files.FILES))
+        return tools.prepare_programs(self.source, _base())
 
 
-def _images(source: dagger.Directory, tag: str, name: str) -> dict[str, dagger.Container]:
-    """Return a version's image for each target of the Dockerfile; only the one that is used is built."""
-    files = source.filter(include=IMAGE_FILES)
-    arguments = [BuildArg("NAME", name), BuildArg("VERSION", tag)]
-    return {
-        target: files.docker_build(build_args=arguments, target=target, platform=PLATFORM)
-        for target in model_card.TARGETS
-    }
-
-
-def _model(source: dagger.Directory) -> dagger.Container:
-    """Return the Dockerfile's stage in which the model is trained."""
-    return (
-        source.filter(include=IMAGE_FILES)
-        .docker_build(target="model", platform=PLATFORM)
-        .with_workdir("/app")
-    )
-
-
-def _with_tool_settings(base: dagger.Container) -> dagger.Container:
-    """Return a container whose tools keep their caches, and trust what its system does."""
-    variables = {"PIP_CACHE_DIR": "/cache/pip", "UV_CACHE_DIR": "/cache/uv", "MYPY_CACHE_DIR": "/cache/mypy"}
-    variables |= {"UV_LINK_MODE": "copy", "UV_SYSTEM_CERTS": "true", "UV_NO_PROGRESS": "true"}
-    variables |= {"PYTHONUNBUFFERED": "1"}  # what a program has said so far is seen
-    base = base.with_workdir("/src").with_mounted_cache("/cache", dag.cache_volume("tools"))
-    for name, value in variables.items():
-        base = base.with_env_variable(name, value)
-    return base
-
-
-def _lint(checked: dagger.Container, linters: Mapping[str, list[str]]) -> dagger.Container:
-    """Return the container that prints the verdicts of linters, all of which run, in one step."""
-    lines = [f"verdict {shlex.quote(name)} {shlex.join(command)}" for name, command in linters.items()]
-    script = "\n".join([VERDICT, *lines, "exit $status"])
-    return checked.with_new_file("/lint.sh", script).with_exec(["sh", "/lint.sh"])
+def _base() -> dagger.Container:
+    return dag.container(platform=PLATFORM).from_(BASE)
 
 
 def _registry() -> dagger.Container:

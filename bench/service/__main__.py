@@ -22,7 +22,7 @@ from bench.service.contestants import (
     other_contestants,
     portable_contestants,
 )
-from bench.service.rounds import BATCH_ROWS, Plan, measure_rounds
+from bench.service.rounds import BATCH_ROWS, CONNECTIONS, CONNECTIONS_FOR_BATCHES, Plan, measure_rounds
 
 
 def main() -> int:
@@ -55,12 +55,12 @@ def plans(given: argparse.Namespace, folder: Path) -> list[Plan]:
         rows, work = _rows(model), folder / name
         work.mkdir()
         if name == "neighbors":
-            contestants = other_contestants(model)
+            contestants, connections = other_contestants(model), CONNECTIONS_FOR_BATCHES
         else:
-            contestants = portable_contestants(given.root, _with_peer(model, work))
+            contestants, connections = portable_contestants(given.root, _with_peer(model, work)), CONNECTIONS
         whole = name == report.DEFAULT
         contestants += bare_contestants() if whole else []
-        found.append(Plan(name, rows, contestants, given.seconds, work, is_whole=whole))
+        found.append(Plan(name, rows, contestants, given.seconds, work, connections, whole))
     return found
 
 

@@ -52,11 +52,11 @@ def ratio(raw: Raw, model: str, other: str, *path: str) -> float:
 def ratios(raw: Raw) -> dict[str, float]:
     """Return how this service compares with the default model."""
     return {
-        "requests_vs_naive": ratio(raw, DEFAULT, "naive", "wrk_32", "rate"),
-        "requests_vs_nginx": ratio(raw, DEFAULT, "nginx", "wrk_32", "rate"),
-        "cpu_vs_naive": ratio(raw, DEFAULT, "naive", "wrk_32", "cpu_us"),
-        "cpu_vs_nginx": ratio(raw, DEFAULT, "nginx", "wrk_32", "cpu_us"),
-        "cpu_vs_peer": ratio(raw, DEFAULT, "peer", "wrk_32", "cpu_us"),
+        "requests_vs_naive": ratio(raw, DEFAULT, "naive", "wrk_many", "rate"),
+        "requests_vs_nginx": ratio(raw, DEFAULT, "nginx", "wrk_many", "rate"),
+        "cpu_vs_naive": ratio(raw, DEFAULT, "naive", "wrk_many", "cpu_us"),
+        "cpu_vs_nginx": ratio(raw, DEFAULT, "nginx", "wrk_many", "cpu_us"),
+        "cpu_vs_peer": ratio(raw, DEFAULT, "peer", "wrk_many", "cpu_us"),
         "cold_start_vs_naive": ratio(raw, DEFAULT, "naive", "cold_start_s"),
         "memory_vs_naive": ratio(raw, DEFAULT, "naive", "memory_mb"),
         "memory_after_docs_vs_naive": ratio(raw, DEFAULT, "naive", "memory_after_docs_mb"),
@@ -67,8 +67,8 @@ def model_ratios(raw: Raw) -> dict[str, dict[str, float]]:
     """Return the same for the larger models: CPU a request, cold start and memory."""
     return {
         model: {
-            "cpu_vs_naive": ratio(raw, model, "naive", "wrk_32", "cpu_us"),
-            "cpu_vs_peer": ratio(raw, model, "peer", "wrk_32", "cpu_us"),
+            "cpu_vs_naive": ratio(raw, model, "naive", "wrk_many", "cpu_us"),
+            "cpu_vs_peer": ratio(raw, model, "peer", "wrk_many", "cpu_us"),
             "cold_start_vs_naive": ratio(raw, model, "naive", "cold_start_s"),
             "memory_vs_naive": ratio(raw, model, "naive", "memory_mb"),
         }
@@ -79,11 +79,11 @@ def model_ratios(raw: Raw) -> dict[str, dict[str, float]]:
 def served_by_scikit_learn(raw: Raw) -> dict[str, float]:
     """Return how the model that isn't portable is served: with two workers, beside LitServe, and at first."""
     model = "neighbors"
-    two = median(raw, model, "two workers", "wrk_32", "rate")
+    two = median(raw, model, "two workers", "wrk_many", "rate")
     return {
-        "requests_of_two_workers_vs_one": two / median(raw, model, "this", "wrk_32", "rate"),
-        "requests_vs_litserve": ratio(raw, model, "litserve", "wrk_32", "rate"),
-        "requests_vs_naive": ratio(raw, model, "naive", "wrk_32", "rate"),
+        "requests_of_two_workers_vs_one": two / median(raw, model, "this", "wrk_many", "rate"),
+        "requests_vs_litserve": ratio(raw, model, "litserve", "wrk_many", "rate"),
+        "requests_vs_naive": ratio(raw, model, "naive", "wrk_many", "rate"),
         "first_prediction_vs_median": statistics.median(
             each["first_s"] / each["following_s"]
             for each in raw
@@ -98,7 +98,7 @@ def results(raw: Raw, sizes: Mapping[str, Sizes], machine: Mapping[str, str]) ->
         "ratios": ratios(raw),
         "model_ratios": model_ratios(raw),
         "served_by_scikit_learn": served_by_scikit_learn(raw),
-        "cpu_us_per_request": median(raw, DEFAULT, "this", "wrk_32", "cpu_us"),
+        "cpu_us_per_request": median(raw, DEFAULT, "this", "wrk_many", "cpu_us"),
         **sizes.get("this", {}),
         "images": sizes,
         "machine": machine,
@@ -108,9 +108,9 @@ def results(raw: Raw, sizes: Mapping[str, Sizes], machine: Mapping[str, str]) ->
 
 Column = Callable[[Raw, str, str], str]
 COLUMNS: Mapping[str, Column] = {
-    "requests/s": lambda raw, *who: f"{median(raw, *who, 'wrk_32', 'rate'):,.0f}",
-    "CPU a request": lambda raw, *who: _microseconds(median(raw, *who, "wrk_32", "cpu_us")),
-    "p99": lambda raw, *who: f"{median(raw, *who, 'wrk_32', 'p99_us') / 1000:.1f} ms",
+    "requests/s": lambda raw, *who: f"{median(raw, *who, 'wrk_many', 'rate'):,.0f}",
+    "CPU a request": lambda raw, *who: _microseconds(median(raw, *who, "wrk_many", "cpu_us")),
+    "p99": lambda raw, *who: f"{median(raw, *who, 'wrk_many', 'p99_us') / 1000:.1f} ms",
     "cold start": lambda raw, *who: f"{1000 * median(raw, *who, 'cold_start_s'):,.0f} ms",
     "memory": lambda raw, *who: f"{median(raw, *who, 'memory_mb'):.0f} MB",
 }
@@ -187,7 +187,7 @@ def _plot(path: Path, raw: Raw) -> None:
     drawn, axes = pyplot.subplots(1, len(COMPARED), figsize=(14, 2.6), layout="constrained")
     for axis, model in zip(axes, COMPARED, strict=True):
         names = [name for _, name in _measured_pairs(raw, (model,))]
-        values = [median(raw, model, name, "wrk_32", "cpu_us") for name in names]
+        values = [median(raw, model, name, "wrk_many", "cpu_us") for name in names]
         colors = ["#0b6e4f" if name == "this" else "#b0b0b0" for name in names]
         bars = axis.barh([NAMES[name] for name in names], values, color=colors)
         axis.bar_label(bars, fmt=_short, padding=3)

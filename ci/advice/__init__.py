@@ -1,4 +1,4 @@
-"""Known errors of keyless releases with cause and fix, and the attribute condition that many are about.
+"""Known errors of keyless releases with cause and fix, and the attribute mapping that fixes print.
 
-Imports only `errors`, which imports `known_errors`; any room may import it.
+Imports nothing of this repository; `errors` imports it, and any room may.
 """

@@ -6,12 +6,15 @@ project = "my-project"  # and the target's other settings
 
 [staging.limits]        # what a release is judged by there
 p95_seconds = 0.25
+
+Read by hand: cattrs converts values (1 to "1"), and to turn its errors into these messages, with their lines,
+takes more code.
 """
 
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -77,10 +80,7 @@ class Environments:
             return None
         if not isinstance(table, dict):
             raise InvalidEnvironment(f"{FILE}: {SIGNATURE} is {table!r}; write it as a table")
-        known = [each.name for each in fields(Policy)]
-        for key in table:
-            if key not in known:
-                raise self._wrong(SIGNATURE, key, f"is no setting there; there are {', '.join(known)}")
+        self._check_names(SIGNATURE, table, [each.name for each in fields(Policy)], "setting there")
         for key in ("repository_id", "owner_id"):
             if not re.fullmatch("[0-9]+", str(table.get(key, "")), re.ASCII):
                 why = f"is {table.get(key)!r}; write the number that GitHub gave it, in quotes"
@@ -96,13 +96,8 @@ class Environments:
         target = str(table.get("target"))
         if target not in TARGETS:
             raise self._wrong(name, "target", f"is {target!r}; write one of {', '.join(TARGETS)}")
-        common, own = fields(Common), fields(TARGETS[target])
-        known = {"target", *(each.name for each in (*common, *own))}
-        for key in table:
-            if key not in known:
-                raise self._wrong(
-                    name, key, f"is no setting of {target}; there are {', '.join(sorted(known))}"
-                )
+        known = {"target", *(each.name for each in (*fields(Common), *fields(TARGETS[target])))}
+        self._check_names(name, table, sorted(known), f"setting of {target}")
         return Environment(
             name,
             self._common(name, table),
@@ -115,13 +110,15 @@ class Environments:
         limits = table.get(LIMITS, {})
         if not isinstance(limits, dict):
             raise self._wrong(name, LIMITS, f"is {limits!r}; write it as a table [{name}.{LIMITS}]")
-        known = [each.name for each in fields(Limits)]
-        for key in limits:
-            if key not in known:
-                raise self._wrong(f"{name}.{LIMITS}", key, f"is no limit; there are {', '.join(known)}")
+        self._check_names(f"{name}.{LIMITS}", limits, [each.name for each in fields(Limits)], "limit")
         plain = {key: value for key, value in table.items() if key != LIMITS}
         judged_by = Limits(**self._values(f"{name}.{LIMITS}", limits, Limits))
         return Common(**self._values(name, plain, Common), limits=judged_by)
+
+    def _check_names(self, name: str, table: Mapping[str, Any], known: Sequence[str], kind: str) -> None:
+        for key in table:
+            if key not in known:
+                raise self._wrong(name, key, f"is no {kind}; there are {', '.join(known)}")
 
     def _values(self, name: str, table: Mapping[str, Any], kind: type) -> dict[str, Any]:
         """Return a dataclass's values out of a table."""

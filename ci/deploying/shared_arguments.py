@@ -5,6 +5,7 @@
     async def publish(self, tag: Tag, *, identity: Identity | None) -> str:
 
 `dagger call publish` then takes --workload-identity-provider and the others in the place of an identity.
+Dagger's constructor could take them, but for all functions, and with flags before the function's name.
 """
 
 import functools

@@ -28,6 +28,7 @@ from fakecloud.connection_faults import cut, cut_within_body
 from fakecloud.identity.attribute_mapping import Evaluator
 from fakecloud.identity.github import GitHub
 from fakecloud.identity.iam import Credentials
+from fakecloud.identity.keys import KeyRing
 from fakecloud.identity.sts import TokenService
 from fakecloud.registry.artifact_registry import Artifacts
 from fakecloud.registry.registry_proxy import RegistryHost
@@ -77,16 +78,11 @@ def application(
     A change of a Cloud Run service takes some seconds.
     """
     ledger = Ledger(Clock(skew(faults)))
-    # Never by a proxy that the environment may name: the registry is next door.
-    behind = httpx.AsyncClient(
-        base_url=registry_url, timeout=_TIMEOUT, follow_redirects=True, trust_env=False
-    )
-    github = GitHub(world, ledger.clock)
+    behind, instances = _make_clients(registry_url)
+    github = GitHub(world, ledger.clock, KeyRing(world.tokens_per_key))
     google = TokenService(world, ledger, github.ring, Evaluator.of(world.provider))
-    credentials, relay, state = Credentials(world, ledger), Relay(behind), State()
-    instances = httpx.AsyncClient(
-        timeout=_TIMEOUT, trust_env=False, limits=httpx.Limits(max_connections=None)
-    )
+    credentials = Credentials(world, ledger, KeyRing(world.tokens_per_key))
+    relay, state = Relay(behind), State()
     serving = Serving(world, ledger, state, credentials)
     admin = Admin(world, ledger, state, Reconciler(state, relay, instances, seconds))
 
@@ -112,6 +108,15 @@ def application(
     ]
     app = Starlette(routes=routes, exception_handlers={Refusal: respond_to_refusal}, lifespan=lifespan)
     return Gate(app, serving, ledger.clock, Faults.of(faults))
+
+
+def _make_clients(registry_url: str) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
+    """Return clients of the registry and of instances; none uses a proxy that the environment may name."""
+    behind = httpx.AsyncClient(
+        base_url=registry_url, timeout=_TIMEOUT, follow_redirects=True, trust_env=False
+    )
+    limits = httpx.Limits(max_connections=None)
+    return behind, httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, limits=limits)
 
 
 async def respond_to_refusal(request: Request, refusal: Exception) -> Response:

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from advice.attribute_condition import Condition
+from conditions.attribute_condition import Condition
 from errors import GoogleError, InvalidCondition, NoAnswer, NotReady, PlatformRefused
 from image.conformance import PLATFORM, check_machine
 from keyless.artifact_repository import ArtifactRepository

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 import httpx
 
-from advice.attribute_condition import Condition
+from conditions.attribute_condition import Condition
 from errors import InvalidCondition, InvalidIdentity
 from keyless.endpoints import Endpoints
 from keyless.oidc_sources import Given

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from shlex import quote
 
-from advice.attribute_condition import Condition
 from advice.attribute_mapping import MAPPING, WORKFLOW
+from conditions.attribute_condition import Condition
 from errors import InvalidSetup
 from net.http_responses import document
 from net.retry_policy import Retrying

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import dagger
 from dagger import dag
 
-from deploying.rollout.judge import Judging
 from errors import PipelineError, RehearsalFailed
 from fakecloud import addresses
 from fakecloud.sigstore import paths
@@ -23,7 +22,7 @@ from net.tokens import Token
 from oci import reference
 from oci.repository import Repository
 from rehearsal import refused_runs
-from rehearsal.scenario_run import FakeCloud, ScenarioRun
+from rehearsal.scenario_run import USUAL, FakeCloud, Judgement, ScenarioRun
 from rehearsal.scenarios import Ingredients, scenario
 from releasing import verify
 from releasing.publishing import PLATFORM, Draft, try_image
@@ -33,7 +32,7 @@ from signing.release_signature import Consent, Signing
 from signing.trust import Trust
 from signing.verification import Signatures
 
-FILES = ["ci/errors.py", "ci/advice", "ci/fakecloud"]
+FILES = ["ci/errors.py", "ci/advice", "ci/conditions", "ci/fakecloud"]
 _TICKET, _KEY = "/run/request-token", "/run/control-key"
 
 
@@ -41,13 +40,13 @@ _TICKET, _KEY = "/run/request-token", "/run/control-key"
 class Rehearsal:
     """The rehearsal of one version's release, with what shall go wrong in it.
 
-    With a scenario it is deployed, and then another version over it; `judging` may replace the judge.
+    With a scenario it is deployed, and then another version over it.
     """
 
     tag: str
     faults: Sequence[str]
     scenario: str = ""
-    judging: Callable[[Judging], Judging] = lambda judge: judge
+    judgement: Judgement = USUAL
 
     def __post_init__(self) -> None:
         """Raise InvalidReference, InvalidFault or InvalidScenario before anything starts."""
@@ -106,7 +105,7 @@ class Rehearsal:
         if not self.scenario:
             return str(first)
         second = await run.release(drafts[1], targets[1])
-        return f"live: {await run.deploy(first, second, scenario(self.scenario), self.judging)}"
+        return f"live: {await run.deploy(first, second, scenario(self.scenario), self.judgement)}"
 
     @asynccontextmanager
     async def _start_fake_cloud(

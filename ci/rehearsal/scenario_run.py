@@ -34,12 +34,23 @@ from releasing.registry_access import RegistryAccess
 from releasing.verify import verify_release
 from signing.release_signature import Signing
 
-# The 95th percentile is several times that of a service on a machine that also does other work.
-_STEP_SECONDS, LIMITS = 1, Limits(p95_seconds=6)
 _RATE = 40  # requests of users a second
 ENVIRONMENT = "production"  # of GitHub's, that deployments run in
 
 Choose = Callable[[Judging], Judging]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Judgement of a rehearsal: how long a step lasts, its limits, and what may replace the judge."""
+
+    step_seconds: float
+    limits: Limits
+    choose: Choose = lambda judge: judge
+
+
+# The 95th percentile is several times that of a service on a machine that also does other work.
+USUAL = Judgement(1, Limits(p95_seconds=6))
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ class ScenarioRun:
         cloud, allowed = self.cloud, Allowed(stand_in=True, dirty=True)
         return await release(draft, target, cloud.access, self.steps, allowed, cloud.signing)
 
-    async def deploy(self, first: Release, second: Release, scenario: Scenario, judging: Choose) -> str:
+    async def deploy(self, first: Release, second: Release, scenario: Scenario, by: Judgement) -> str:
         """Deploy a release and another over it, and return what is live.
 
         Raises RehearsalFailed unless that is the good one.
@@ -92,7 +103,7 @@ class ScenarioRun:
             made = {second.digest: lambda image: scenario.make(image, self.ingredients)}
             starter = Starter(self.cloud.base, self.cloud.key, client, repository, made)
             try:
-                deployments = Deployments(self, client, repository, judging)
+                deployments = Deployments(self, client, repository, by)
                 live = await beside(starter.run, partial(deployments.both, first, second, scenario))
             finally:
                 await starter.stop()
@@ -109,7 +120,7 @@ class Deployments:
     run: ScenarioRun
     client: Retrying
     repository: Repository
-    judging: Choose
+    by: Judgement
     rows: dict[Release, Golden] = field(default_factory=dict)
 
     async def both(self, first: Release, second: Release, scenario: Scenario) -> str:
@@ -150,7 +161,8 @@ class Deployments:
 
     async def _one(self, target: Target, release: Release, *, killed: bool = False) -> None:
         rows, steps = await self._golden(release), self.run.steps
-        judge = self.judging(Judge(rows, self.client.http, steps.note, _STEP_SECONDS, LIMITS))
+        usual = Judge(rows, self.client.http, steps.note, self.by.step_seconds, self.by.limits)
+        judge = self.by.choose(usual)
         if killed:
             with suppress(Killed):
                 await Deployment(target, "a machine that dies", steps).deploy(release, Deadly(judge))

@@ -27,6 +27,7 @@ class Ingredients:
     settings: Mapping[str, object]
     training: dagger.Container
     delay_proxy: dagger.Container
+    late_seconds: float = LATE_SECONDS
 
     async def another_model(self) -> dagger.Directory:
         """Return the folder of a model that is not the release's."""
@@ -35,9 +36,9 @@ class Ingredients:
         command = ["/venv/bin/python", "-B", "train_model.py", "--settings", "other.toml"]
         return changed.with_exec([*command, "--output", "other"]).directory("other")
 
-    def late(self, service: dagger.Service, seconds: float) -> dagger.Service:
+    def late(self, service: dagger.Service) -> dagger.Service:
         """Return a service that leads to another, one request in four some seconds later."""
-        command = ["python", DELAY_PATH, "late", str(PORT), str(seconds)]
+        command = ["python", DELAY_PATH, "late", str(PORT), str(self.late_seconds)]
         proxy = self.delay_proxy.with_service_binding("late", service).with_exposed_port(PORT)
         return proxy.as_service(args=command)
 
@@ -87,7 +88,7 @@ async def _no_start(image: dagger.Container, ingredients: Ingredients) -> dagger
 
 
 async def _slow(image: dagger.Container, ingredients: Ingredients) -> dagger.Service:
-    return ingredients.late(as_service(image), LATE_SECONDS)
+    return ingredients.late(as_service(image))
 
 
 SCENARIOS: Mapping[str, Scenario] = {

@@ -11,7 +11,7 @@ import httpx
 from deploying.rollout.golden_rows import Golden
 from deploying.rollout.target import Address
 
-_AT_ONCE = 8
+AT_ONCE = 8
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Users:
 
     async def run(self) -> None:
         """Send requests for ever, each in its time, whether those before were answered or not."""
-        free, due = anyio.Semaphore(_AT_ONCE), anyio.current_time()
+        free, due = anyio.Semaphore(AT_ONCE), anyio.current_time()
         async with anyio.create_task_group() as group:
             for row in cycle(self.golden.rows):
                 await anyio.sleep_until(due)

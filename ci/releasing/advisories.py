@@ -23,7 +23,7 @@ from debian.debian_support import Version as DebianVersion
 from packaging.version import InvalidVersion
 from packaging.version import Version as PythonVersion
 
-PROGRAM = "ci/releasing/advisories.py"
+# Also in scan.py, which cannot import this file: its libraries are installed only where it runs.
 SEVERITIES = ("unknown", "none", "low", "medium", "high", "critical")
 MAX_RECORD, MAX_RECORDS = 16 * 1024 * 1024, 1_000_000
 _SCORES = {"CVSS_V2": CVSS2, "CVSS_V3": CVSS3, "CVSS_V4": CVSS4}
@@ -76,11 +76,11 @@ def parts(bill: Mapping[str, Any]) -> Iterator[Part]:
             yield Part(f"Debian:{release}", name, version)
 
 
-def records(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a source; raises UnusableSource."""
+def records(path: Path, largest: int = MAX_RECORD) -> Iterator[dict[str, Any]]:
+    """Yield the records of a source, each of the largest's bytes at most; raises UnusableSource."""
     try:
         if zipfile.is_zipfile(path):
-            yield from _read_archive(path)
+            yield from _read_archive(path, largest)
             return
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, zipfile.BadZipFile) as error:
@@ -90,11 +90,11 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
     yield from content if isinstance(content, list) else [content]
 
 
-def _read_archive(path: Path) -> Iterator[dict[str, Any]]:
+def _read_archive(path: Path, largest: int) -> Iterator[dict[str, Any]]:
     with zipfile.ZipFile(path) as archive:
         members = [each for each in archive.infolist() if each.filename.endswith(".json")]
-        if len(members) > MAX_RECORDS or any(each.file_size > MAX_RECORD for each in members):
-            raise ValueError(f"more than {MAX_RECORDS} records, or one above {MAX_RECORD} bytes")
+        if len(members) > MAX_RECORDS or any(each.file_size > largest for each in members):
+            raise ValueError(f"more than {MAX_RECORDS} records, or one above {largest} bytes")
         for member in members:
             yield json.loads(archive.read(member))
 

@@ -7,13 +7,14 @@ raises what the list allows. The tags of base images are kept: what moves is the
 import re
 import secrets
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import dagger
 
 from errors import InvalidReference
-from oci.repository import connect
+from oci.repository import Repository, connect
 
 # In the order in which they constrain each other.
 LISTS = ["app/requirements.in", "app/requirements-full.in", "requirements-uv.in", "requirements-test.in"]
@@ -62,15 +63,19 @@ class Moved:
         return f"{self.image}: {self.pinned} is {self.now} now"
 
 
-async def find_moved(images: Iterable[str]) -> list[Moved]:
+Connect = Callable[[str, str], AbstractAsyncContextManager[Repository]]
+
+
+async def find_moved(images: Iterable[str], connect: Connect = connect) -> list[Moved]:
     """Return those of some pinned images NAME:TAG@sha256:… whose tags moved.
 
-    Raises RegistryError when a registry gives no answer, and InvalidReference when it has no such tag.
+    `connect` opens a repository, by its registry's address and its name. Raises RegistryError when a registry
+    gives no answer, and InvalidReference when it has no such tag.
     """
-    return [found for image in images if (found := await _find_moved(image))]
+    return [found for image in images if (found := await _find_moved(image, connect))]
 
 
-async def _find_moved(image: str) -> Moved | None:
+async def _find_moved(image: str, connect: Connect) -> Moved | None:
     match = _PINNED.fullmatch(image)
     if not match:
         raise InvalidReference(f"pins: {image!r} is not NAME:TAG@sha256:…; pin it by its digest")

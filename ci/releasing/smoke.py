@@ -43,7 +43,7 @@ async def contract(http: httpx.AsyncClient, url: str, headers: Mapping[str, str]
     prediction, version = await _predict(service)
     lines = [f"POST /predict answers {prediction} as version {version}"]
     for method, path, body, status, code in _REFUSED:
-        said = (await service.ask(method, path, body, status)).get("error")
+        said = (await service.send(method, path, body, status)).get("error")
         if not isinstance(said, dict) or said.get("code") != code or "message" not in said:
             raise SmokeError(
                 f"smoke test: {method} {path} answered {said!r:.200}, which has no code {code!r}"
@@ -54,8 +54,8 @@ async def contract(http: httpx.AsyncClient, url: str, headers: Mapping[str, str]
 
 async def _predict(service: "_Service") -> tuple[float, object]:
     """Return the prediction for the model's typical row, and the version that makes it."""
-    card = await service.ask("GET", "/model")
-    answer = await service.ask("POST", "/predict", {"features": _typical_row(card)})
+    card = await service.send("GET", "/model")
+    answer = await service.send("POST", "/predict", {"features": _typical_row(card)})
     prediction: Any = answer.get("prediction")
     if type(prediction) not in (int, float) or not math.isfinite(prediction):
         raise SmokeError(f"smoke test: the image predicts {prediction!r}, which is not a finite number")
@@ -89,7 +89,7 @@ class _Service:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    async def ask(
+    async def send(
         self, method: str, path: str, body: object = None, status: int = httpx.codes.OK
     ) -> dict[str, Any]:
         """Return the object that answers with a status."""

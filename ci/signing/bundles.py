@@ -40,19 +40,21 @@ def parcel(image: bytes, bundle: bytes) -> Parcel:
     return Parcel.about(image, KIND, NAME, bundle, _ANNOTATIONS)
 
 
-async def read_attached(repository: Repository, digest: str, largest: int) -> AsyncIterator[Bundle]:
+async def read_attached(
+    repository: Repository, digest: str, largest: int, most: int = _MOST
+) -> AsyncIterator[Bundle]:
     """Yield the bundles that are attached to an image; none of more than the largest's bytes is read.
 
-    What is wrong with one of them makes nothing fail. Raises RegistryError when they are more than _MOST
+    What is wrong with one of them makes nothing fail. Raises RegistryError when they have more than `most`
     bytes together, and RegistryUnreachable.
     """
     listed = await repository.referrers(digest)
-    digests, left = list(dict.fromkeys(each.digest for each in listed if each.kind == KIND)), _MOST
+    digests, left = list(dict.fromkeys(each.digest for each in listed if each.kind == KIND)), most
     for first in range(0, len(digests), _AT_ONCE):
         if left <= 0:
             raise RegistryError(
                 f"signature: the first {first} of {len(digests)} bundles that are attached to {digest} have "
-                f"{_MOST} bytes, and none was accepted; delete those that this pipeline has not made"
+                f"{most} bytes, and none was accepted; delete those that this pipeline has not made"
             )
         reading = [partial(_read, repository, each, largest) for each in digests[first : first + _AT_ONCE]]
         for bundle in await together(*reading):

@@ -22,17 +22,19 @@ _LOG = logging.getLogger(__name__)
 _ATTEMPTS, _SECONDS = 3, 60
 
 
-async def sign(trust: Trust, token: Token, statement: bytes, client: Retrying) -> bytes:
+async def sign(
+    trust: Trust, token: Token, statement: bytes, client: Retrying, seconds: float = _SECONDS
+) -> bytes:
     """Return a bundle, in JSON, with a statement that is signed in the name of a token.
 
-    The client's patience is used between attempts. Raises SigningFailed.
+    Each attempt may take some seconds; the client's patience is used between them. Raises SigningFailed.
     """
-    config = trust.client()
-    outcome, attempt = await _attempt(config, token, statement), 1
+    make = partial(_attempt, trust.client(), token, statement, seconds)
+    outcome, attempt = await make(), 1
     while isinstance(outcome, Exception) and attempt < _ATTEMPTS and _is_transient(outcome):
         _LOG.warning("signature: %s; trying again", _describe(outcome, token))
         await client.pause(attempt)
-        outcome, attempt = await _attempt(config, token, statement), attempt + 1
+        outcome, attempt = await make(), attempt + 1
     if isinstance(outcome, Exception):
         # Not from the library's own error, whose frames would bring variables along that hold the token.
         problem = f"signature: {_describe(outcome, token)}"
@@ -40,14 +42,16 @@ async def sign(trust: Trust, token: Token, statement: bytes, client: Retrying) -
     return outcome
 
 
-async def _attempt(config: "ClientTrustConfig", token: Token, statement: bytes) -> bytes | Exception:
+async def _attempt(
+    config: "ClientTrustConfig", token: Token, statement: bytes, seconds: float
+) -> bytes | Exception:
     """Return a bundle, or what went wrong."""
     work = partial(_bundle, config, token, statement)
     try:
-        with anyio.fail_after(_SECONDS):  # the library waits for ever
+        with anyio.fail_after(seconds):  # the library waits for ever
             return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
     except TimeoutError:
-        return TimeoutError(f"there is none after {_SECONDS} s")
+        return TimeoutError(f"there is none after {seconds} s")
     except Exception as error:  # the library has no error that all others are
         return error
 

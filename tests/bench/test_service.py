@@ -30,7 +30,7 @@ def figures(model: str, contestant: str, number: int, scale: float) -> dict[str,
         "memory_mb": 100 / scale,
         "memory_after_docs_mb": 200 / scale,
         "batch_cpu_us_per_row": 5 / scale,
-        **dict.fromkeys(("wrk_1", "wrk_32", "httpx"), seen),
+        **dict.fromkeys(("wrk_1", "wrk_many", "httpx"), seen),
     }
 
 

@@ -20,10 +20,10 @@ from net.step_log import Steps
 from oci.reference import Image, Release
 from releasing.registry_access import RegistryAccess
 from releasing.verify import Verified
-from tests.ci.deploying.targets.docker_fake import Swarm
-from tests.ci.deploying.targets.fleet import GOLDEN, Fleet
-from tests.ci.deploying.targets.labs import no_wait
-from tests.ci.deploying.targets.swarm_lab import SwarmLab
+from tests.ci.connections import no_wait
+from tests.ci.deploying.targets.labs.docker_fake import Swarm
+from tests.ci.deploying.targets.labs.fleet import GOLDEN, Fleet
+from tests.ci.deploying.targets.labs.swarm_lab import SwarmLab
 from tests.ci.sigstore_lab import UNSIGNED
 
 ENVIRONMENTS = '[production]\ntarget = "swarm"\nname = "milestone2"\nstep_seconds = 0\n'
@@ -61,13 +61,13 @@ def operations(
     async def version(_: object, release: Release) -> str:
         return release.image.tag
 
-    async def verified(*_: object) -> Verified:
+    async def verify(*_: object) -> Verified:
         return Verified("", b"")
 
     def golden(*_: object) -> object:
         return GOLDEN
 
-    for name, stand_in in (("version", version), ("verify_release", verified), ("golden", golden)):
+    for name, stand_in in (("version", version), ("verify_release", verify), ("golden", golden)):
         patched.setattr(f"deploying.operations.{name}", stand_in)
     nothing: Any = None
     lab = SwarmLab(fleet, Swarm(fleet))

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import shutil
-import socket
 import ssl
 import subprocess
 import tarfile
@@ -20,11 +19,12 @@ from typing import IO
 
 import pytest
 
-from fakecloud import connection_faults
 from fakecloud.fake_app import application
 from fakecloud.state.faults import parse
 from fakecloud.state.fixtures import World, usual_world
 from oci.repository import Repository, connect
+from tests.ci.connections import serve
+from tests.ci.deploying.targets.labs.fleet import Fleet, run_fleet
 from tests.ci.releaser import Releaser
 
 CONFIG = """
@@ -108,7 +108,7 @@ def world() -> World:
 @pytest.fixture(scope="session")
 def google(registry_url: str, world: World) -> Iterator[str]:
     """Yield the address of a fake cloud with the usual world."""
-    with _stand_in(world, registry_url) as address:
+    with _serve_google(world, registry_url) as address:
         yield address
 
 
@@ -118,7 +118,7 @@ def start_google(registry_url: str) -> Iterator[Callable[..., str]]:
     with ExitStack() as started:
 
         def start(world: World, *faults: str, registry_url: str = registry_url) -> str:
-            return started.enter_context(_stand_in(world, registry_url, *faults))
+            return started.enter_context(_serve_google(world, registry_url, *faults))
 
         yield start
 
@@ -142,17 +142,25 @@ def release_in(start_google: Callable[..., str]) -> Iterator[Callable[..., Relea
 
 
 @contextmanager
-def _stand_in(world: World, registry_url: str, *faults: str) -> Iterator[str]:
+def _serve_google(world: World, registry_url: str, *faults: str) -> Iterator[str]:
     app = application(world, registry_url, [parse(fault) for fault in faults], seconds=0.01)
-    server = connection_faults.server(app)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+    with serve(app) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Fleet]:
+    """Yield the server that all services live on."""
+    with run_fleet() as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def fleet(server: Fleet) -> Fleet:
+    """Return a fleet that nothing runs in yet."""
+    server.running.clear()
+    server.known.clear()
+    return server
 
 
 class Archive:

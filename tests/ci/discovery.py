@@ -18,7 +18,7 @@ VERSIONS = {"sts": "v1", "iamcredentials": "v1", "artifactregistry": "v1", "run"
 HOSTS = {f"{api}.googleapis.com": f"{api}.{version}" for api, version in VERSIONS.items()}
 
 
-def checked(base: str, request: httpx.Request, answer: httpx.Response) -> None:
+def check(base: str, request: httpx.Request, answer: httpx.Response) -> None:
     """Fail unless a request to the fake Google and its response are as Google's description says."""
     api, _, path = str(request.url).removeprefix(f"{base}/").partition("/")
     if api in VERSIONS and api not in ("sts", "iamcredentials"):

@@ -49,17 +49,17 @@ def jwt(**claims: object) -> str:
     return f"eyJhbGciOiJSUzI1NiJ9.{payload}.c2lnbmF0dXJl"
 
 
-def described(status: int, code: str, message: str) -> httpx.Response:
+def api_error(status: int, code: str, message: str) -> httpx.Response:
     """Return a refusal of a Google API."""
     return httpx.Response(status, json={"error": {"code": status, "status": code, "message": message}})
 
 
-def refused(code: str, message: str) -> httpx.Response:
+def sts_error(code: str, message: str) -> httpx.Response:
     """Return a refusal of the Security Token Service."""
     return httpx.Response(400, json={"error": code, "error_description": message})
 
 
-def granted(host: str = "sts") -> httpx.Response:
+def success(host: str = "sts") -> httpx.Response:
     """Return what a service answers when all is well."""
     now = datetime.now(UTC)
     answers: dict[str, dict[str, object]] = {
@@ -133,7 +133,7 @@ def well(**changed: httpx.Response | httpx.TransportError) -> Google:
     }
     challenge = {"WWW-Authenticate": 'Bearer realm="https://us-docker.pkg.dev/v2/token",service="x"'}
     answers: dict[str, httpx.Response | httpx.TransportError] = {
-        names[name]: granted(name) for name in ("github", "sts", "iam", "permissions", "repository")
+        names[name]: success(name) for name in ("github", "sts", "iam", "permissions", "repository")
     }
     answers[names["id"]] = httpx.Response(200, json={"token": jwt(aud="https://service.test")})
     answers[names["registry"]] = httpx.Response(401, headers=challenge)

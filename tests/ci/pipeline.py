@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import dagger
 
 from fakecloud.state.fixtures import Job, usual_world, with_deployers
 from image import release_files
@@ -16,13 +18,14 @@ from releasing import model_card
 from releasing.git_commit import Commit
 from releasing.publishing import Draft
 from releasing.registry_access import RegistryAccess
+from tests.ci.recorder import Recorder
 from tests.ci.sample_image import BASE, ORIGIN
 
 COMMIT = Commit(ORIGIN.revision, ORIGIN.created, dirty=False)
 
 
 @dataclass
-class Service:
+class Service(Recorder, of=(dagger.Service,)):
     """A service that is there already, or is started on request."""
 
     begin: Callable[[], str]
@@ -42,18 +45,14 @@ class Service:
 
 
 @dataclass
-class Container:
+class Container(Recorder, of=(dagger.Container,)):
     """An image in an archive; every change of it returns itself."""
 
     archive: Path
     service: Service = field(default_factory=lambda: Service(lambda: "http://image"))
     arguments: Sequence[str] = ()
 
-    def __getattr__(self, name: str) -> Callable[..., Container]:
-        assert name.startswith("with_")
-        return lambda *given, **named: self
-
-    def as_service(self, args: Sequence[str] = (), use_entrypoint: bool = False) -> Service:
+    def as_service(self, *, args: Sequence[str] = (), use_entrypoint: bool = False) -> Service:
         self.arguments = args
         return self.service
 
@@ -62,7 +61,7 @@ class Container:
 
 
 @dataclass
-class Check:
+class Check(Recorder, of=(dagger.Container, dagger.Directory)):
     """A container that checks."""
 
     name: str
@@ -74,7 +73,7 @@ class Check:
 
 
 @dataclass
-class Model(Check):
+class Model(Check, of=(dagger.Directory, dagger.File)):
     """A trained model's folder."""
 
     def file(self, name: str) -> Model:
@@ -86,7 +85,7 @@ class Model(Check):
 
 
 @dataclass
-class Bundle:
+class Bundle(Recorder, of=(dagger.Container, dagger.Directory)):
     """Files of a release, and the folder that they are in."""
 
     make: Callable[[], Path]
@@ -136,7 +135,7 @@ class Pipeline:
         return folder
 
 
-class Engine:
+class Engine(Recorder, of=(dagger.Client, dagger.CurrentModule, dagger.Directory, dagger.Container)):
     """Dagger's client, as far as a rehearsal goes: it gives secrets, and imports what was pulled."""
 
     def __init__(self, start_google: Callable[..., str], tag: str, *faults: str) -> None:
@@ -146,24 +145,16 @@ class Engine:
         job = Job(ref=f"refs/tags/{tag}")
 
         def begin() -> str:
-            world = with_deployers(usual_world(self.ticket, job, self.secrets["control-key"]))
-            return start_google(world, *faults)
+            world = with_deployers(
+                usual_world(self.secrets["request-token"], job, self.secrets["control-key"])
+            )
+            return start_google(replace(world, tokens_per_key=10_000), *faults)
 
         self.programs = Container(Path(), Service(begin))
 
-    @property
-    def ticket(self) -> str:
-        return self.secrets["request-token"]
-
-    def set_secret(self, name: str, text: str) -> str:
-        self.secrets[name] = text
+    def set_secret(self, name: str, plaintext: str) -> str:
+        self.secrets[name] = plaintext
         return name
-
-    def current_module(self) -> Engine:
-        return self
-
-    def workdir(self, path: str, include: Sequence[str]) -> Engine:
-        return self
 
     def file(self, name: str) -> Path:
         return Path(name).absolute()
@@ -172,6 +163,6 @@ class Engine:
         assert platform == "linux/amd64"
         return self
 
-    def import_(self, file: Path) -> Any:
-        self.imported.append(file)
-        return Container(file)
+    def import_(self, source: Path) -> Any:
+        self.imported.append(source)
+        return Container(source)

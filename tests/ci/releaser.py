@@ -50,7 +50,7 @@ class Releaser:
         }
         return self.call("POST", "sts", "v1/token", json=content)
 
-    def federated(self, scope: str = CLOUD_PLATFORM) -> str:
+    def federate(self, scope: str = CLOUD_PLATFORM) -> str:
         """Return a federated access token."""
         return str(self.exchange(scope).raise_for_status().json()["access_token"])
 
@@ -59,9 +59,9 @@ class Releaser:
         account = f"projects/-/serviceAccounts/{email or self.world.service_account}"
         return self.call("POST", "iamcredentials", f"v1/{account}:{verb}", token, json=content)
 
-    def impersonated(self, **content: Any) -> str:
+    def impersonate(self, **content: Any) -> str:
         """Return the service account's access token."""
-        answer = self.act("generateAccessToken", self.federated(), scope=[CLOUD_PLATFORM], **content)
+        answer = self.act("generateAccessToken", self.federate(), scope=[CLOUD_PLATFORM], **content)
         return str(answer.raise_for_status().json()["accessToken"])
 
     def call(self, method: str, api: str, path: str, token: str | None = None, **sent: Any) -> httpx.Response:
@@ -87,7 +87,7 @@ class Releaser:
 
     def visitor(self) -> str:
         """Return a registry token."""
-        return str(self.registry_token(self.federated()).raise_for_status().json()["token"])
+        return str(self.registry_token(self.federate()).raise_for_status().json()["token"])
 
 
 def realm(answer: httpx.Response) -> dict[str, str]:

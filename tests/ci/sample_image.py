@@ -95,7 +95,7 @@ def configuration(version: str = "v1.0.0", **said: Any) -> bytes:
     ).encode()
 
 
-def built(
+def build(
     archive: Archive, *layers: bytes, version: str = "v1.0.0", compressed: bool = False, **said: Any
 ) -> Path:
     """Write an image of these layers, or of all FILES in one, and return the archive's path."""

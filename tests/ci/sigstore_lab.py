@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.types import ASGIApp
 
-from fakecloud import connection_faults
 from fakecloud.fake_app import respond_to_refusal
 from fakecloud.identity.github import GitHub
 from fakecloud.sigstore.sigstore_services import Sigstore, signing_config
@@ -28,6 +24,7 @@ from signing.policy import Policy
 from signing.signer import sign
 from signing.trust import Trust
 from signing.verification import Signatures
+from tests.ci.connections import serve
 
 DIGEST, COMMIT, TAG = f"sha256:{'a' * 64}", "c" * 40, "v1.0.0"
 JOB = Job(commit=COMMIT, visibility="public")
@@ -86,17 +83,3 @@ def sigstore_lab(now: Callable[[], float] = time.time, **parts: Any) -> Iterator
     app = Starlette(routes=sigstore.routes, exception_handlers={Refusal: respond_to_refusal})
     with serve(app) as address:
         yield Lab(sigstore, github, address)
-
-
-@contextmanager
-def serve(app: ASGIApp) -> Iterator[str]:
-    """Serve an application and yield its address."""
-    server = connection_faults.server(app)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()

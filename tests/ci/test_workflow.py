@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from main import WORKFLOW, Ci
+from advice.attribute_mapping import WORKFLOW
+from main import Ci
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / WORKFLOW).read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import assemble
-from tests.ci import rooted
+from tests.docker import rooted
 
 UNCHECKED_HASH = (1).to_bytes(4, "little")  # PEP 552: the flags behind the magic number
 

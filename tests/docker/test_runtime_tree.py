@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import runtime_tree
-from tests.ci import rooted
+from tests.docker import rooted
 
 REPORT = """/usr/local/bin/python3.11:
 \tlinux-vdso.so.1 (0x00007ffe0d5f2000)

@@ -17,7 +17,7 @@ from typing import Any
 from image import layer_tree
 from oci.image_download import pull
 from oci.repository import connect
-from tests.ci.deploying.targets.starter import starting
+from tests.ci.deploying.targets.labs.revision_starter import start_revisions
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "app/model/"
@@ -47,7 +47,7 @@ class Starter:
     @contextmanager
     def start_revisions(self) -> Iterator[None]:
         """Start revisions while the block runs."""
-        with ExitStack() as started, starting(self.base, self.key, partial(self._start, started)):
+        with ExitStack() as started, start_revisions(self.base, self.key, partial(self._start, started)):
             yield
 
     def _start(self, started: ExitStack, revision: dict[str, Any]) -> str:

@@ -24,9 +24,9 @@ from fakecloud import addresses
 from fakecloud.connection_faults import server
 from fakecloud.fake_app import application
 from fakecloud.state.fixtures import World, usual_world
-from tests.ci.witness import Witness, shapes
 from tests.host.neighbour import NAME, listen
 from tests.host.test_release import ROOT, address, registry
+from tests.host.witness import Witness, shapes
 
 __all__ = ["address", "registry"]  # fixtures
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")

@@ -31,8 +31,8 @@ from net.retry_policy import Retrying
 from oci.reference import Release
 from tests.ci.conftest import serving_registry
 from tests.ci.deploying.targets import test_conformance as conformance
-from tests.ci.deploying.targets.fleet import Model
-from tests.ci.deploying.targets.labs import Killed, Lab, worker
+from tests.ci.deploying.targets.labs.fleet import Model
+from tests.ci.deploying.targets.labs.lab import Killed, Lab, worker
 from tests.host.certificates import certify, trust
 from tests.host.swarm_image import INTERPRETER, archive, layer, publish, python_tree
 from tests.host.swarm_node import NODE, REGISTRY, REGISTRY_NAMESPACE, SERVICE, Node, swarm_node
@@ -111,7 +111,7 @@ class SwarmLab:
         """Return what carries requests to the daemon and its node."""
         return Plain(httpx.AsyncHTTPTransport(uds=str(self.node.socket)), httpx.AsyncHTTPTransport())
 
-    def changing(self, request: httpx.Request) -> bool:
+    def is_change(self, request: httpx.Request) -> bool:
         """Return whether a request changes the swarm."""
         return request.method != "GET" and request.url.host == "docker"
 

@@ -18,7 +18,7 @@ from engine_process import until
 from oci.reference import Release
 from tests.ci.conftest import serving_registry
 from tests.ci.deploying.targets import test_conformance as conformance
-from tests.ci.deploying.targets.labs import worker
+from tests.ci.deploying.targets.labs.lab import worker
 from tests.host import test_swarm
 from tests.host.swarm_node import REGISTRY, REGISTRY_NAMESPACE, Node, swarm_nodes
 from tests.host.test_swarm import CANDIDATE_PORT, PORT, SwarmLab

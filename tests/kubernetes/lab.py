@@ -22,7 +22,7 @@ from deploying.targets.manifests import Manifests
 from net.retry_policy import Retrying
 from net.tokens import Token
 from oci.reference import Image, Release
-from tests.ci.deploying.targets.fleet import Model
+from tests.ci.deploying.targets.labs.fleet import Model
 from tests.kubernetes.cluster.control_plane import SERVER, until
 from tests.kubernetes.cluster.nodes import Cluster
 
@@ -98,7 +98,7 @@ class ClusterLab:
         context = ssl.create_default_context(cadata=self.cluster.plane.authority)
         return httpx.AsyncHTTPTransport(verify=context, trust_env=False)
 
-    def changing(self, request: httpx.Request) -> bool:
+    def is_change(self, request: httpx.Request) -> bool:
         """Return whether a request changes the cluster."""
         return request.method != "GET" and "/proxy/" not in request.url.path
 

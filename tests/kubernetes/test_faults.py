@@ -18,7 +18,7 @@ from deploying.rollout.target import Target
 from deploying.targets.manifests import INSTANCE, NAME
 from errors import PipelineError, RolledBack
 from oci.reference import Release
-from tests.ci.deploying.targets.labs import LIMITS, worker
+from tests.ci.deploying.targets.labs.lab import LIMITS, worker
 from tests.kubernetes.lab import ROOT, ClusterLab, Object
 
 pytestmark = pytest.mark.anyio
@@ -149,12 +149,14 @@ async def test_the_projects_own_service_is_deployed_and_judged(lab: ClusterLab, 
     own = {"PYTHONPATH": str(ROOT), "MODEL_DIR": str(folder)}
     golden = Golden.of((folder / "golden.json").read_bytes(), (folder / "card.json").read_bytes())
     async with worker(lab) as somebody:
-        judge = Judge(golden, somebody.client.http, somebody.told.append, 0, LIMITS)
+        judge = Judge(golden, somebody.client.http, somebody.printed.append, 0, LIMITS)
         for tag in ("v1.0.0", "v1.1.0"):
             release = lab.published(tag, [sys.executable, "-m", "app"], {**own, "MODEL_VERSION": tag})
             await somebody.deployment.deploy(release, judge)
         assert (await somebody.target.look()).live == str(release)
-    assert re.search(r"judge, shift to 33 %: .* golden \d+ of \d+ right, .*: fit", "\n".join(somebody.told))
+    assert re.search(
+        r"judge, shift to 33 %: .* golden \d+ of \d+ right, .*: fit", "\n".join(somebody.printed)
+    )
 
 
 def _controller(pod: Object) -> str:

@@ -18,8 +18,8 @@ import yaml
 from deploying.rollout.journal import Attempt, Entry, Lock
 from deploying.targets.manifests import Manifests
 from errors import PipelineError, RolledBack, TargetError
-from tests.ci.deploying.targets.fleet import Model
-from tests.ci.deploying.targets.labs import worker
+from tests.ci.deploying.targets.labs.fleet import Model
+from tests.ci.deploying.targets.labs.lab import worker
 from tests.kubernetes.lab import ROLE, ClusterLab, Object
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ import pytest
 from deploying.alerts import Alertmanager
 from errors import RolledBack, TargetError
 from tests.ci.alerted import operations
-from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model, run_fleet
 from tests.monitoring.programs import needed
 from tests.monitoring.watched import run_alertmanager
 
@@ -19,7 +19,7 @@ pytestmark = [needed, pytest.mark.anyio]
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    with sailing() as fleet:
+    with run_fleet() as fleet:
         yield fleet
 
 

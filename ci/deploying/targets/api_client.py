@@ -34,19 +34,19 @@ class Api:
 
         Raises TargetChanged, or TargetError for any other refusal.
         """
-        return document(await self.ask(method, path, **sent))
+        return document(await self.send(method, path, **sent))
 
     async def find(self, path: str, **sent: Any) -> dict[str, Any] | None:
         """Return what is at a path, None when nothing is."""
-        answer = await self.ask("GET", path, httpx.codes.NOT_FOUND, **sent)
+        answer = await self.send("GET", path, httpx.codes.NOT_FOUND, **sent)
         return document(answer) if answer.is_success else None
 
     async def remove(self, path: str, **sent: Any) -> dict[str, Any] | None:
         """Delete what is at a path and return the answer, None when nothing was there."""
-        answer = await self.ask("DELETE", path, httpx.codes.NOT_FOUND, **sent)
+        answer = await self.send("DELETE", path, httpx.codes.NOT_FOUND, **sent)
         return document(answer) if answer.is_success else None
 
-    async def ask(self, method: str, path: str, *allowed: int, **sent: Any) -> httpx.Response:
+    async def send(self, method: str, path: str, *allowed: int, **sent: Any) -> httpx.Response:
         """Return an answer that is a success, or has an allowed status."""
         token = await self.mint() if self.mint else None
         request = self.client.http.build_request(method, f"{self.base}{path}", **sent)

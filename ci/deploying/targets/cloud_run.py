@@ -26,12 +26,11 @@ from oci.reference import Release
 
 _LONGEST_NAME = 63
 _WAIT = 5  # seconds that one request waits for an operation
-_NAMES = 9  # of one release: a revision that failed stays so, and its name is taken
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the service is and how a revision runs; `account` is the service account that it runs as."""
+    """Place of the service, and how a revision runs; `account` is the service account that it runs as."""
 
     project: str
     region: str
@@ -47,12 +46,12 @@ class Settings:
 
     @property
     def parent(self) -> str:
-        """Where services are, as Google names it."""
+        """Google's name of the place that services are in."""
         return f"projects/{self.project}/locations/{self.region}"
 
     @property
     def path(self) -> str:
-        """Where the API has the service."""
+        """Path of the service in the API."""
         return f"/v2/{self.parent}/services/{self.service}"
 
 
@@ -64,6 +63,7 @@ class CloudRun:
     api: Api
     monitoring: Monitoring
     let_in: Callable[[str], Headers]
+    names: int = 9  # of one release: a revision that failed stays so, and its name is taken
     _shares: dict[str, Share] = field(default_factory=dict)
 
     @classmethod
@@ -77,7 +77,7 @@ class CloudRun:
 
     @property
     def name(self) -> str:
-        """What the target is called."""
+        """The target's name in messages."""
         return f"Cloud Run {self.settings.region}/{self.settings.service}"
 
     @property
@@ -179,8 +179,8 @@ class CloudRun:
     async def _share(self, revision: str, percent: int) -> Share:
         """Return a revision's part; what was not deployed here is called by its revision."""
         if revision not in self._shares:
-            told = await self.api.find(f"{self.settings.path}/revisions/{revision}") or {}
-            kept = told.get("annotations", {})
+            found = await self.api.find(f"{self.settings.path}/revisions/{revision}") or {}
+            kept = found.get("annotations", {})
             self._shares[revision] = Share(kept.get(RELEASE, revision), kept.get(FINGERPRINT, ""), 0)
         known = self._shares[revision]
         return Share(known.release, known.fingerprint, percent)
@@ -193,14 +193,14 @@ class CloudRun:
     async def _choose_revision(self, seen: Seen, release: Release) -> str:
         """Return the release's revision: the candidate, one that has not failed, or a name that is free."""
         own = traffic_split.candidate(seen.raw.get("traffic", []))
-        names = [self._revision(release, number) for number in range(1, _NAMES + 1)]
+        names = [self._revision(release, number) for number in range(1, self.names + 1)]
         if own in names:
             return own
         for name in names:
             found = await self.api.find(f"{self.settings.path}/revisions/{name}")
             if found is None or not _failure(found):
                 return name
-        raise NotStarted(f"{self.name}: {release} has failed {_NAMES} times; release another version")
+        raise NotStarted(f"{self.name}: {release} has failed {self.names} times; release another version")
 
     def _template(self, release: Release) -> dict[str, Any]:
         settings = self.settings

@@ -4,7 +4,8 @@ The candidate gets its share of the traffic by its share of the pods that the Se
 added to those that run, which stay as they are until the last step. Undoing a step removes the candidate.
 Objects are applied by the server (server-side apply), so that what others have set stays theirs. The journal
 is an annotation of the Deployment, which is there with no replicas before the first release. The candidate
-and every instance are asked through the API server's proxy: who deploys need not be in the cluster's network.
+and every instance get requests through the API server's proxy: an operator need not be in the cluster's
+network.
 https://kubernetes.io/docs/reference/using-api/server-side-apply/
 """
 
@@ -33,7 +34,6 @@ _PATHS = {
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
 }
 _PAUSE = 1.0  # seconds between two looks at a rollout
-_MARGIN = 30  # seconds until the API server says that a rollout's deadline has passed
 
 
 def conflict(answer: httpx.Response) -> bool:
@@ -43,7 +43,7 @@ def conflict(answer: httpx.Response) -> bool:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the service is, and how many instances it has; `authority` is a file with certificates."""
+    """Place of the service, and its number of instances; `authority` is a file with certificates."""
 
     server: str
     namespace: str
@@ -61,10 +61,11 @@ class Kubernetes:
     api: Api
     pause: float = _PAUSE
     lag: float = 0
+    margin: float = 30  # seconds until the API server says that a rollout's deadline has passed
 
     @property
     def name(self) -> str:
-        """What the target is called."""
+        """The target's name in messages."""
         return f"Kubernetes {self.settings.namespace}/{self.settings.name}"
 
     @property
@@ -164,7 +165,7 @@ class Kubernetes:
             name, marks = pod["metadata"]["name"], pod["metadata"].get("annotations", {})
             role = "candidate" if attempt and marks.get(RELEASE) == attempt.release else "running"
             path = f"/api/v1/namespaces/{self.settings.namespace}/pods/{name}:8080/proxy/metrics"
-            found[role][name] = of_metrics((await self.api.ask("GET", path)).text)
+            found[role][name] = of_metrics((await self.api.send("GET", path)).text)
         return found
 
     async def _pods(self, selector: str) -> list[Object]:
@@ -191,7 +192,7 @@ class Kubernetes:
         )
 
     def _candidate_address(self, live: str, journal: Journal, candidate: Object | None) -> Address | None:
-        """Return where what is being deployed is asked: at the service itself once that runs it."""
+        """Return the address of what is being deployed: the service's own once that runs it."""
         if journal.attempt and journal.attempt.release == live:
             return self._address(self.settings.name)
         return self._address(self._candidate) if candidate else None
@@ -210,7 +211,7 @@ class Kubernetes:
     async def _remove_candidate(self) -> None:
         """Remove the candidate and wait until no request is sent to its pods any more."""
         await self._remove(self._candidate, "Service", "Deployment")
-        until = time.monotonic() + _MARGIN
+        until = time.monotonic() + self.margin
         while any(_is_kept(pod) for pod in await self._pods(f"{INSTANCE}={self._candidate}")):
             if time.monotonic() > until:
                 raise TargetError(f"{self.name}: {self._candidate} is deleted, but its pods still run")
@@ -248,7 +249,8 @@ class Kubernetes:
             found = await self.api.call("GET", self._path("Deployment", name))
             if _complete(found):
                 return
-            late = time.monotonic() - started > found["spec"].get("progressDeadlineSeconds", 600) + _MARGIN
+            deadline = found["spec"].get("progressDeadlineSeconds", 600) + self.margin
+            late = time.monotonic() - started > deadline
             if late or _has_failed(found, before):
                 raise NotStarted(f"{self.name}: {name} does not start: {await self._reason(name)}")
             await anyio.sleep(self.pause)

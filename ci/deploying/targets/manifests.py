@@ -54,7 +54,7 @@ class Manifests:
         """Return a release's Deployment."""
         made = self.make("Deployment", name)
         marks = {FINGERPRINT: self.fingerprint(release, replicas)}
-        return _running(made, release, replicas, {NAME: name}, marks)
+        return _set_release(made, release, replicas, {NAME: name}, marks)
 
     def candidate(self, name: str, release: Release, replicas: int, service: str) -> Object:
         """Return a candidate's Deployment, whose pods the service of a name sends requests to.
@@ -63,14 +63,14 @@ class Manifests:
         by their owner: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/
         """
         made = self.make("Deployment", name, INSTANCE)
-        return _running(made, release, replicas, {NAME: service, INSTANCE: name}, {})
+        return _set_release(made, release, replicas, {NAME: service, INSTANCE: name}, {})
 
     def fingerprint(self, release: Release, replicas: int) -> str:
         """Return what stands for the image, the manifests and the number of replicas."""
         return fingerprint(release.digest, self.objects, replicas)
 
 
-def _running(
+def _set_release(
     made: Object, release: Release, replicas: int, labels: Mapping[str, str], marks: Mapping[str, str]
 ) -> Object:
     """Return a Deployment that runs a release, with labels and annotations of its pods."""

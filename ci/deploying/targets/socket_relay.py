@@ -66,7 +66,7 @@ async def _close(writer: asyncio.StreamWriter) -> None:
 
 
 async def main(socket: str, port: str, key_file: str) -> None:
-    """Serve until told to stop."""
+    """Serve until a signal ends the program."""
     server = await serve(socket, "0.0.0.0", int(port), Path(key_file).read_text().strip())
     await server.serve_forever()
 

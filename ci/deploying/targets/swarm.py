@@ -4,7 +4,7 @@ A candidate with a share of the traffic has the service's own port on one node. 
 taken from the service, which has as many nodes as replicas. With `start-first` it is a spare one.
 
 The journal is a label of the service, which is there with no replicas before the first release. Ports are
-published on the nodes themselves, so that every instance can be asked for its numbers. Every change names the
+published on the nodes themselves, so that every instance gives its numbers. Every change names the
 version of what was seen. Swarm goes back by itself when an update fails, labels and all: the journal then is
 that of the update's beginning, and what is left to do is found there.
 https://docs.docker.com/reference/api/engine/
@@ -41,7 +41,10 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """How the service runs. One node cannot start a new instance first on a port that the old one has."""
+    """The service's name, ports and instances.
+
+    One node cannot start a new instance first on a port that the old one has.
+    """
 
     name: str
     port: int = 8080
@@ -59,16 +62,16 @@ def is_conflict(answer: httpx.Response) -> bool:
 def template(text: str) -> Object:
     """Return the service of deploy/swarm; raises InvalidEnvironment when it is none."""
     try:
-        told: Object = yaml.safe_load(text)
-        told["TaskTemplate"]["ContainerSpec"].setdefault("Env", [])
+        service: Object = yaml.safe_load(text)
+        service["TaskTemplate"]["ContainerSpec"].setdefault("Env", [])
     except (yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
         raise InvalidEnvironment(f"deploy/swarm: no container can be read: {error!r}") from error
-    return told
+    return service
 
 
 @dataclass
 class Swarm:
-    """One service of a swarm; instances are asked through `http`, at their nodes."""
+    """One service of a swarm; `http` sends requests to instances, at their nodes."""
 
     settings: Settings
     service: Object
@@ -80,7 +83,7 @@ class Swarm:
 
     @property
     def name(self) -> str:
-        """What the target is called."""
+        """The target's name in messages."""
         return f"Swarm {self.settings.name}"
 
     @property
@@ -146,7 +149,7 @@ class Swarm:
             replicas = max(1, replicas - 1)  # the candidate keeps its node until it is removed
         made = self._make_service(self.settings.name, release, replicas, self.settings.port)
         await self._update(seen, _with(made, Labels=spec["Labels"]))
-        await self._running(self.settings.name, made)
+        await self._wait_until_running(self.settings.name, made)
 
     async def tidy(self, seen: Seen, release: Release) -> None:
         """Remove the candidate, and give its node to the service."""
@@ -160,7 +163,7 @@ class Swarm:
             spec, before = seen.raw["Spec"], json.loads(snapshot)
             if any(spec.get(name) != value for name, value in before.items()):
                 await self._update(seen, _with(before, Name=self.settings.name, Labels=spec["Labels"]))
-            await self._running(self.settings.name, before)
+            await self._wait_until_running(self.settings.name, before)
         else:
             await self.api.remove(f"/services/{self.settings.name}")
 
@@ -203,7 +206,7 @@ class Swarm:
         if there is None or not _same(there["Spec"], made) or _port(there["Spec"]) != port:
             await self.api.remove(f"/services/{self._candidate}")
             await self.api.call("POST", "/services/create", json=made)
-        await self._running(self._candidate, made)
+        await self._wait_until_running(self._candidate, made)
 
     def _count_kept(self, running: int) -> int:
         """Return how many of the running instances stay beside a candidate with a share of the traffic."""
@@ -221,13 +224,13 @@ class Swarm:
         if _replicas(spec) != replicas:
             scaled = _with(spec, Mode={"Replicated": {"Replicas": replicas}})
             await self._update(seen, scaled)
-            await self._running(self.settings.name, scaled)
+            await self._wait_until_running(self.settings.name, scaled)
 
     async def _update(self, seen: Seen, spec: Object) -> None:
         path = f"/services/{self.settings.name}/update"
         await self.api.call("POST", path, params={"version": seen.version}, json=spec)
 
-    async def _running(self, name: str, spec: Object) -> None:
+    async def _wait_until_running(self, name: str, spec: Object) -> None:
         """Wait until all instances are healthy and nothing is updated; raises NotStarted at the deadline."""
         until = time.monotonic() + self.settings.deadline
         while True:
@@ -253,7 +256,7 @@ class Swarm:
     async def _tasks(self, name: str, *, every: bool = False) -> list[Object]:
         """Return a service's tasks, also those that have ended or are to end when every one is wanted."""
         filters = {"service": [name], "desired-state": ["running", *(["shutdown"] if every else [])]}
-        answer = await self.api.ask("GET", "/tasks", 404, params={"filters": json.dumps(filters)})
+        answer = await self.api.send("GET", "/tasks", 404, params={"filters": json.dumps(filters)})
         listed: list[Object] = answer.json() if answer.is_success else []
         return listed
 

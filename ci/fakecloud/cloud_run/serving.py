@@ -105,7 +105,7 @@ class Serving:
         headers = [pair for pair in request.scope["headers"] if pair[0] not in own]
         body = await request.body()
         try:
-            return await self.upstream.ask(revision.instance, request.method, path + query, headers, body)
+            return await self.upstream.send(revision.instance, request.method, path + query, headers, body)
         except InstanceFailed as error:
             text = f"The request failed because the instance failed: {error}\n"
             return Answer(503, [], bytearray(text.encode()))

@@ -10,7 +10,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-_BITS, _TOKENS_PER_KEY = 2048, 3
+_BITS = 2048
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class _Key:
 class KeyRing:
     """An issuer's keys: every few tokens a new one; each is published until its tokens have expired."""
 
+    tokens_per_key: int = 3
     keys: list[_Key] = field(default_factory=list)
     signed: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -31,7 +32,7 @@ class KeyRing:
     def sign(self, claims: dict[str, Any], *, now: float, until: float) -> str:
         """Return the claims, which end at some time, as a JWT."""
         with self.lock:
-            *older, key = [*self.keys, _new_key()] if self.signed % _TOKENS_PER_KEY == 0 else self.keys
+            *older, key = [*self.keys, _new_key()] if self.signed % self.tokens_per_key == 0 else self.keys
             self.signed += 1
             # At once, as the set may be read meanwhile: no key of a token in use is ever missing.
             self.keys = [*(old for old in older if old.expires > now), replace(key, expires=until)]

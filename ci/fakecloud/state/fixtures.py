@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from advice.attribute_condition import Condition
 from advice.attribute_mapping import MAPPING
+from conditions.attribute_condition import Condition
 
 GITHUB = "https://token.actions.githubusercontent.com"
 HOST_SUFFIX = "-docker.pkg.dev"
@@ -153,6 +153,7 @@ class World:
     objects: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # of Cloud Storage: BUCKET/NAME
     control_key: str = field(default="", repr=False)  # of the rehearsal's control endpoint; closed when empty
     deployers: Mapping[str, str] = field(default_factory=dict)  # accounts by GitHub's environment
+    tokens_per_key: int = 3  # that an issuer signs before its next key
 
     @property
     def accounts(self) -> frozenset[str]:

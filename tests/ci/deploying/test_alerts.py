@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,7 +25,8 @@ from errors import (
 )
 from net.retry_policy import Retrying
 from tests.ci.alerted import operations
-from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
+from tests.ci.connections import no_wait
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model
 
 pytestmark = pytest.mark.anyio
 PLACE = Place("production", "Swarm milestone2")
@@ -44,21 +45,17 @@ class Listener:
 
     def about(self, base: str = "http://alertmanager.test:9093") -> Alerts:
         """Return the alerts that go to it."""
-        return Alerts(Alertmanager(base, self._opened), self.printed.append)
+        return Alerts(Alertmanager(base, self._open), self.printed.append)
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Retrying]:
+    async def _open(self) -> AsyncIterator[Retrying]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(self._answer)) as http:
-            yield Retrying(http, sleep=_no_wait)
+            yield Retrying(http, sleep=no_wait)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.paths.append(request.url.path)
         self.alerts += json.loads(request.content)
         return self.outcome()
-
-
-async def _no_wait(seconds: float) -> None:
-    pass
 
 
 def _unreachable() -> httpx.Response:
@@ -202,12 +199,6 @@ async def test_the_operator_brings_alertmanager_along() -> None:
         "http://localhost:9093"
     )
     assert (await operator()).alertmanager is None
-
-
-@pytest.fixture(scope="module")
-def fleet() -> Iterator[Fleet]:
-    with sailing() as fleet:
-        yield fleet
 
 
 async def test_operations_tell_of_what_was_undone_and_of_what_went_well_after_it(

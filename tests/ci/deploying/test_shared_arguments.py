@@ -16,6 +16,7 @@ from deploying.target_connections import Operator
 from errors import IdentityError, InvalidIdentity
 from keyless.google_identity import Identity
 from tests.ci.google_answers import ACCOUNT, PROVIDER
+from tests.ci.recorder import Recorder
 
 MODULE = Module("Pipeline")
 
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
     Method = TypeVar("Method")
 
     # The SDK's decorator loses a method's type in mypy.
-    def registered(method: Method) -> Method: ...
+    def register(method: Method) -> Method: ...
 else:
-    registered = MODULE.function
+    register = MODULE.function
 UNSET = QueryErrorValue('secret env var not found: "ACT..."')
 ARGUMENTS = ["workload_identity_provider", "service_account", "oidc_url", "oidc_token", "google_endpoints"]
 
 
-class Secret:
+class Secret(Recorder, of=(dagger.Secret,)):
     """A secret of Dagger's, or one that it cannot read."""
 
     def __init__(self, text: str | None) -> None:
@@ -46,7 +47,7 @@ class Secret:
 class Pipeline:
     """A pipeline with a function that talks to Google."""
 
-    @registered
+    @register
     @identified
     async def publish(
         self, tag: Annotated[str, Doc("The tag")], copies: int = 1, *, identity: Identity | None
@@ -54,7 +55,7 @@ class Pipeline:
         """Publish."""
         return f"{tag} {copies} {identity.service_account if identity else None}"
 
-    @registered
+    @register
     @identified
     @operated
     async def deploy(self, *, identity: Identity | None, operator: Operator) -> str:

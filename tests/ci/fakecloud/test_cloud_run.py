@@ -13,12 +13,12 @@ import httpx
 import pytest
 
 from fakecloud.cloud_run.serving import turn
-from fakecloud.state.fixtures import World, usual_world
+from fakecloud.state.fixtures import usual_world
 from image import archive_reader
 from tests.ci.conftest import Archive
-from tests.ci.deploying.targets.cloud_run_lab import KEY
-from tests.ci.deploying.targets.fleet import Fleet, Model, sailing
-from tests.ci.deploying.targets.starter import starting
+from tests.ci.deploying.targets.labs.cloud_run_lab import KEY
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model
+from tests.ci.deploying.targets.labs.revision_starter import start_revisions
 from tests.ci.releaser import Releaser
 
 SERVICES = "v2/projects/rehearsal-project/locations/us-central1/services"
@@ -35,7 +35,7 @@ class Run(Releaser):
 
     def ask(self, method: str, path: str, body: object = None, **params: str) -> httpx.Response:
         """Ask the Admin API."""
-        self.token = self.token or self.impersonated()
+        self.token = self.token or self.impersonate()
         url = f"{path}?{httpx.QueryParams(params)}" if params else path
         sent = {} if body is None else {"json": body}
         return self.call(method, "run", url, self.token, **sent)
@@ -72,7 +72,7 @@ class Run(Releaser):
         """Ask as the service account and count versions, or statuses."""
         account = url.rpartition("---")[2].rpartition("/")[2]
         audience = f"{str(self.http.base_url).rstrip('/')}/run.app/{account}"
-        token = self.act("generateIdToken", self.federated(), audience=audience, includeEmail=True).json()[
+        token = self.act("generateIdToken", self.federate(), audience=audience, includeEmail=True).json()[
             "token"
         ]
         headers = {"Authorization": f"Bearer {token}"}
@@ -82,12 +82,6 @@ class Run(Releaser):
         return Counter(
             each.json()["model_version"] if each.is_success else str(each.status_code) for each in answers
         )
-
-
-@pytest.fixture(scope="module")
-def fleet() -> Iterator[Fleet]:
-    with sailing() as fleet:
-        yield fleet
 
 
 @pytest.fixture
@@ -104,15 +98,12 @@ async def digest(registry_url: str, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def run(
-    fleet: Fleet, digest: str, start_google: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Run]:
-    """Yield a job, and start what it deploys."""
-    monkeypatch.setattr("fakecloud.identity.keys._TOKENS_PER_KEY", 10_000)
-    world = usual_world("the-request-token", control_key=KEY)
+def run(fleet: Fleet, digest: str, start_google: Callable[..., str]) -> Iterator[Run]:
+    """Yield a job, and start what it deploys; new keys take longer than all the rest."""
+    world = replace(usual_world("the-request-token", control_key=KEY), tokens_per_key=10_000)
     base = start_google(world)
     fleet.known[digest] = Model("v1.0.0")
-    with Run(base, world) as job, starting(base, KEY, fleet.start_told):
+    with Run(base, world) as job, start_revisions(base, KEY, fleet.start_revision):
         job.digest = digest
         yield job
 
@@ -282,7 +273,7 @@ async def test_a_service_that_cannot_be_is_refused(run: Run, wrong: str) -> None
     fields, message = WRONG[wrong]
     own = {name: fields.pop(name) for name in ("ports", "env", "livenessProbe") if name in fields}
     body = {"template": run.template(**own), **fields}
-    headers = {"Authorization": f"Bearer {run.impersonated()}"}
+    headers = {"Authorization": f"Bearer {run.impersonate()}"}
     refused = run.http.post(f"/run/{SERVICES}", params={"serviceId": "wrong"}, json=body, headers=headers)
     error = refused.json()["error"]
     assert (error["code"], error["status"]) == (400, "INVALID_ARGUMENT")
@@ -333,7 +324,7 @@ async def test_a_wait_for_an_operation_lasts_as_long_as_requested(run: Run) -> N
 @pytest.mark.anyio
 async def test_a_private_service_lets_in_who_has_an_id_token_for_it_and_may(run: Run) -> None:
     uri = run.create("private")["response"]["uri"]
-    federated, account = run.federated(), run.world.service_account
+    federated, account = run.federate(), run.world.service_account
 
     def ask(token: str) -> int:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -344,7 +335,7 @@ async def test_a_private_service_lets_in_who_has_an_id_token_for_it_and_may(run:
 
     assert ask(mint(uri, includeEmail=True)) == 200
     assert ask("") == 403
-    assert ask(run.impersonated()) == 401
+    assert ask(run.impersonate()) == 401
     assert ask(mint(f"{uri}x", includeEmail=True)) == 401
     assert ask(mint(uri)) == 403  # whose it is, is not in it
     assert ask(mint(uri, includeEmail=True)[:-4] + "AAAA") == 401
@@ -376,7 +367,7 @@ def test_who_lacks_a_role_may_not(role: str, start_google: Callable[..., str]) -
     kept = tuple(each for each in world.bindings if each.role != role)
     with Run(start_google(replace(world, bindings=kept)), world) as job:
         if role == "roles/monitoring.viewer":
-            headers = {"Authorization": f"Bearer {job.impersonated()}"}
+            headers = {"Authorization": f"Bearer {job.impersonate()}"}
             refused = job.http.get("/monitoring/v3/projects/rehearsal-project/timeSeries", headers=headers)
         else:
             refused = job.ask(
@@ -424,7 +415,7 @@ async def test_monitoring_counts_by_revision_and_class_and_knows_no_other_questi
     def series(**changes: str) -> httpx.Response:
         query = httpx.QueryParams(parameters | changes)
         return run.call(
-            "GET", "monitoring", f"v3/projects/rehearsal-project/timeSeries?{query}", run.impersonated()
+            "GET", "monitoring", f"v3/projects/rehearsal-project/timeSeries?{query}", run.impersonate()
         )
 
     found = series().json()["timeSeries"]
@@ -452,7 +443,3 @@ def test_a_request_that_google_does_not_describe_fails_these_tests() -> None:
     ):
         with pytest.raises(AssertionError):
             discovery.validate(httpx.Request(method, f"{url}{query}", content=body))
-
-
-def test_the_stand_in_s_own_world_names_who_deploys(world: World) -> None:
-    assert {binding.role for binding in world.bindings} >= {"roles/run.developer", "roles/run.invoker"}

@@ -11,10 +11,10 @@ from google.cloud import run_v2
 from google.oauth2.credentials import Credentials
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from tests.ci.deploying.targets.fleet import Fleet, Model
-from tests.ci.fakecloud.test_cloud_run import IMAGE, SERVICES, Run, digest, fleet, run
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model
+from tests.ci.fakecloud.test_cloud_run import IMAGE, SERVICES, Run, digest, run
 
-__all__ = ["digest", "fleet", "run"]  # fixtures
+__all__ = ["digest", "run"]  # fixtures
 PARENT = SERVICES.removeprefix("v2/").removesuffix("/services")
 KINDS = run_v2.TrafficTargetAllocationType
 pytestmark = pytest.mark.anyio
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 async def client(run: Run) -> run_v2.ServicesClient:
     """Return the client, with the service account's access token."""
     options = ClientOptions(api_endpoint=f"{str(run.http.base_url).rstrip('/')}/run")
-    credentials = Credentials(run.impersonated())  # type: ignore[no-untyped-call]
+    credentials = Credentials(run.impersonate())  # type: ignore[no-untyped-call]
     return run_v2.ServicesClient(transport="rest", credentials=credentials, client_options=options)
 
 

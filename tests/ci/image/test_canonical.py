@@ -15,7 +15,7 @@ import pytest
 
 from image import archive_reader, canonical, canonical_json, layer_tree
 from image.archive_reader import STAND_IN_LABEL, Layout
-from tests.ci.sample_image import BASE, FILES, ORIGIN, VARIABLES, built, layer
+from tests.ci.sample_image import BASE, FILES, ORIGIN, VARIABLES, build, layer
 
 if TYPE_CHECKING:
     from tests.ci.conftest import Archive
@@ -28,7 +28,7 @@ def write(archive: Archive, tmp_path: Path) -> Write:
     """Return what writes the canonical form of an image of layers."""
 
     def write(*layers: bytes, origin: canonical.Origin = ORIGIN, **how: Any) -> Layout:
-        image = archive_reader.read(built(archive, *layers, **how))
+        image = archive_reader.read(build(archive, *layers, **how))
         with layer_tree.open_tree(image) as tree:
             return canonical.write(image, tree, origin, tmp_path / f"{len(list(tmp_path.iterdir()))}.tar")
 

@@ -121,29 +121,19 @@ def test_devices_and_pipes_are_refused(show: Show, kind: bytes) -> None:
         (b"\x1f\x8bno gzip", "incorrect header|unknown compression"),
         (b"\x28\xb5\x2f\xfd", "compressed with zstd; export it uncompressed"),
     ],
-    ids=[
-        "out",
-        "hard link",
-        "below a link",
-        "name",
-        "tar",
-        "short",
-        "endless",
-        "short gzip",
-        "twice",
-        "gzip",
-        "zstd",
-    ],
+    ids=lambda each: each if isinstance(each, str) else "",
 )
 def test_a_broken_layer_is_refused_by_its_digest(show: Show, broken: bytes, why: str) -> None:
     with pytest.raises(InvalidLayout, match=rf"layer sha256:[0-9a-f]{{64}} (?s:.)*({why})"):
         show(layer({"a": b"1"}), broken)
 
 
-def test_a_layer_of_too_many_entries_or_bytes_is_refused(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layer_tree, "MAX_ENTRIES", 2)
-    with pytest.raises(InvalidLayout, match="more than 2 entries in all layers"):
-        show(layer({"a": b"", "b": b"", "c": b""}))
-    monkeypatch.setattr(layer_tree, "MAX_BYTES", 10_000)
-    with pytest.raises(InvalidLayout, match="unpacks to more than 10000 bytes"):
-        show(gzip.compress(layer({"a": b"1" * 20_000})))
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+def test_a_layer_of_too_many_bytes_is_refused(archive: Archive, packed: Callable[[bytes], bytes]) -> None:
+    archive.index(archive.add_manifest(packed(layer({"a": b"1" * 20_000}))))
+    image = archive_reader.read(archive.write())
+    with (
+        pytest.raises(ValueError, match="more than [0-9]+ bytes"),
+        layer_tree.open_layer(image, image.layers[0], 10_000),
+    ):
+        pass

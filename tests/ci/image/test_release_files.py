@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image import archive_reader, release_files
-from tests.ci.sample_image import ORIGIN, built
+from tests.ci.sample_image import ORIGIN, build
 
 if TYPE_CHECKING:
     from tests.ci.conftest import Archive
@@ -47,7 +47,7 @@ def run(image: Path, folder: Path, **environment: str) -> subprocess.CompletedPr
 
 
 def test_the_command_writes_the_release_and_prints_its_digest(archive: Archive, tmp_path: Path) -> None:
-    done = run(built(archive), tmp_path / "out")
+    done = run(build(archive), tmp_path / "out")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip() == archive_reader.read(tmp_path / "out" / release_files.IMAGE).digest
     sums = (tmp_path / "out" / release_files.SUMS).read_text().splitlines()
@@ -60,7 +60,7 @@ def test_the_command_writes_the_release_and_prints_its_digest(archive: Archive, 
 def test_two_runs_give_the_same_bytes_whatever_the_umask_the_time_zone_and_the_hash_seed(
     archive: Archive, tmp_path: Path
 ) -> None:
-    image, made = built(archive), []
+    image, made = build(archive), []
     for number, (umask, environment) in enumerate(
         [(0o022, {}), (0o077, {"TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7", "LC_ALL": "C"})]
     ):

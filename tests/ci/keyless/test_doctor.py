@@ -14,27 +14,14 @@ from errors import InvalidCondition, NotReady
 from keyless.doctor import CheckResult, Doctor, Signer, report
 from keyless.oidc_sources import Given
 from net.tokens import Token
-from tests.ci.google_answers import ACCOUNT, AUDIENCE, Google, described, identity, jwt, refused, well
+from tests.ci.google_answers import ACCOUNT, AUDIENCE, Google, api_error, identity, jwt, sts_error, well
 
 pytestmark = pytest.mark.anyio
 REGISTRY = "us-docker.pkg.dev/my-project/models"
 PLACE = "projects/my-project/locations/us/repositories/models"
-CHECKS = [
-    "identity",
-    "claims",
-    "token exchange",
-    "audience",
-    "condition",
-    "impersonation",
-    "registry",
-    "permissions",
-    "immutable tags",
-    "platform",
-    "signer",
-    "Sigstore",
-    "clock",
-]
-REJECTED = refused("unauthorized_client", "The given credential is rejected by the attribute condition.")
+CHECKS = ["identity", "claims", "token exchange", "audience", "condition", "impersonation"]
+CHECKS += ["registry", "permissions", "immutable tags", "platform", "signer", "Sigstore", "clock"]
+REJECTED = sts_error("unauthorized_client", "The given credential is rejected by the attribute condition.")
 
 
 def now(**later: float) -> int:
@@ -110,7 +97,7 @@ FOUND: list[tuple[str, dict[str, httpx.Response | httpx.TransportError], str, st
     ),
     (
         "permissions",
-        {"permissions": described(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")},
+        {"permissions": api_error(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")},
         "answered 401 Unauthorized: UNAUTHENTICATED",
         "fix: give --service-account",
     ),
@@ -122,7 +109,7 @@ FOUND: list[tuple[str, dict[str, httpx.Response | httpx.TransportError], str, st
     ),
     (
         "immutable tags",
-        {"repository": described(404, "NOT_FOUND", "Repository models not found")},
+        {"repository": api_error(404, "NOT_FOUND", "Repository models not found")},
         "answered 404 Not Found: NOT_FOUND",
         "fix: gcloud artifacts repositories create models --location=us --project=my-project",
     ),
@@ -151,7 +138,7 @@ SERVICES = ("https://fulcio.sigstore.dev", "https://rekor.sigstore.dev")
 SIGNER = Signer(SERVICES, "123", "45")
 
 
-def signing(**changed: httpx.Response | httpx.TransportError) -> Google:
+def with_sigstore(**changed: httpx.Response | httpx.TransportError) -> Google:
     """Return a world with Sigstore, parts of it changed: fulcio, rekor, github."""
     world = healthy(**{name: changed.pop(name) for name in ("github",) if name in changed})
     services = {"fulcio": httpx.Response(404), "rekor": httpx.Response(200)} | changed
@@ -160,7 +147,7 @@ def signing(**changed: httpx.Response | httpx.TransportError) -> Google:
 
 
 async def test_a_release_that_has_to_be_signed_can_be() -> None:
-    found = await examine(signing(), signer=SIGNER)
+    found = await examine(with_sigstore(), signer=SIGNER)
     assert str(found["signer"]) == "ok  signer: repository 123 of owner 45 has to sign"
     assert str(found["Sigstore"]).startswith("ok  Sigstore: https://fulcio.sigstore.dev, https://rekor")
 
@@ -174,7 +161,7 @@ async def test_a_missing_policy_is_reported_and_fails_no_other_check() -> None:
 
 
 async def test_a_policy_for_another_repository_is_found() -> None:
-    found = (await examine(signing(), signer=Signer(SERVICES, "7", "45")))["signer"]
+    found = (await examine(with_sigstore(), signer=Signer(SERVICES, "7", "45")))["signer"]
     assert found.good is False
     assert "demands repository 7 of owner 45, and the token is of repository 123 of owner 45" in found.came
 
@@ -194,7 +181,7 @@ async def test_a_policy_for_another_repository_is_found() -> None:
 async def test_a_service_of_sigstore_s_that_does_not_answer_is_found(
     changed: dict[str, httpx.Response | httpx.TransportError], came: str, fix: str
 ) -> None:
-    world = signing(github=github(repository_visibility="public"), **changed)
+    world = with_sigstore(github=github(repository_visibility="public"), **changed)
     found = (await examine(world, signer=Signer(SERVICES)))["Sigstore"]
     assert found.good is False
     assert came in found.came
@@ -256,7 +243,9 @@ async def test_an_issuer_s_condition_that_cannot_be_known_is_requested() -> None
 
 @pytest.mark.parametrize("audience", ["https://github.com/acme", ["a", "b"]])
 async def test_another_audience_is_found_when_google_refuses_it(audience: object) -> None:
-    mismatch = refused("invalid_grant", "The audience in ID Token [a] does not match the expected audience.")
+    mismatch = sts_error(
+        "invalid_grant", "The audience in ID Token [a] does not match the expected audience."
+    )
     findings = await examine(healthy(github=github(aud=audience), sts=mismatch))
     came = findings["audience"].came
     assert came.startswith(f"the audience in ID Token is {audience!r}, not '{AUDIENCE}'\n  claims: aud=")

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from advice.attribute_condition import Condition
+from conditions.attribute_condition import Condition
 from deploying.environments import Environments
 from errors import InvalidCondition, InvalidSetup
 from keyless.setup_script import PLACE, Setup, github_ids, script

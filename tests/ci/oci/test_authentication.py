@@ -5,22 +5,18 @@ from __future__ import annotations
 import base64
 import re
 import traceback
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
-import anyio.lowlevel
 import httpx
 import pytest
 
 from errors import RegistryDenied, RegistryError, RegistryUnreachable
 from image import canonical_json
 from net.concurrency import together
-from net.retry_policy import Retrying
 from net.tokens import Token
-from oci.repository import Repository, open_with
+from tests.ci.connections import open_repository
 
 pytestmark = pytest.mark.anyio
-Handler = Callable[[httpx.Request], httpx.Response]
 BASE = "https://registry.test"
 REALM = f"{BASE}/v2/token"
 BLOB = b"a blob"
@@ -29,18 +25,6 @@ DIGEST = canonical_json.digest(BLOB)
 
 async def mint() -> Token:
     return Token("access")
-
-
-async def no_wait(seconds: float) -> None:
-    await anyio.lowlevel.checkpoint()
-
-
-@asynccontextmanager
-async def registry(handler: Handler, *, anonymous: bool = False) -> AsyncIterator[Repository]:
-    """Open a repository whose registry, and every other host, has given responses."""
-    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
-        token = None if anonymous else mint
-        yield open_with(Retrying(http, sleep=no_wait), BASE, "m", token=token)
 
 
 class Guarded:
@@ -67,7 +51,7 @@ class Guarded:
 
 async def test_a_challenge_is_answered_with_docker_s_user_and_the_access_token() -> None:
     guarded = Guarded()
-    async with registry(guarded) as repository:
+    async with open_repository(guarded, mint) as repository:
         await repository.check()
     basic = base64.b64encode(b"oauth2accesstoken:access").decode()
     assert guarded.seen == [
@@ -79,14 +63,14 @@ async def test_a_challenge_is_answered_with_docker_s_user_and_the_access_token()
 
 async def test_an_anonymous_client_gets_a_token_without_credentials() -> None:
     guarded = Guarded()
-    async with registry(guarded, anonymous=True) as repository:
+    async with open_repository(guarded) as repository:
         assert await repository.tags() == []
     assert guarded.seen[1] == ("registry.test/v2/token", "")
 
 
 async def test_a_token_is_kept_and_got_anew_when_it_runs_out() -> None:
     guarded = Guarded()
-    async with registry(guarded) as repository:
+    async with open_repository(guarded, mint) as repository:
         await repository.tags()
         await repository.tags()
         assert guarded.issued == 1
@@ -97,7 +81,7 @@ async def test_a_token_is_kept_and_got_anew_when_it_runs_out() -> None:
 
 async def test_a_token_that_ran_out_is_got_anew_also_where_no_challenge_says_so() -> None:
     guarded = Guarded()
-    async with registry(guarded) as repository:
+    async with open_repository(guarded, mint) as repository:
         await repository.tags()
         guarded.challenge, guarded.issued = "", 7
         await repository.tags()
@@ -106,25 +90,25 @@ async def test_a_token_that_ran_out_is_got_anew_also_where_no_challenge_says_so(
 
 async def test_requests_at_the_same_time_ask_for_one_token() -> None:
     guarded = Guarded()
-    async with registry(guarded) as repository:
+    async with open_repository(guarded, mint) as repository:
         await together(*[repository.tags] * 5)
     assert guarded.issued == 1
 
 
 async def test_a_token_endpoint_s_other_name_for_its_token_is_known() -> None:
-    async with registry(Guarded(access_token="registry-1")) as repository:
+    async with open_repository(Guarded(access_token="registry-1"), mint) as repository:
         await repository.check()
 
 
 async def test_a_token_endpoint_without_a_token_is_refused() -> None:
-    async with registry(Guarded(expires_in=60)) as repository:
+    async with open_repository(Guarded(expires_in=60), mint) as repository:
         with pytest.raises(RegistryError, match=f"{REALM}: answered 200 without a token"):
             await repository.check()
 
 
 async def test_a_token_that_is_not_taken_is_not_tried_again_and_again() -> None:
     guarded = Guarded(token="another")
-    async with registry(guarded) as repository:
+    async with open_repository(guarded, mint) as repository:
         with pytest.raises(RegistryDenied, match="GET /v2/ answered 401"):
             await repository.check()
     assert len(guarded.seen) == 3
@@ -135,7 +119,7 @@ async def test_a_token_that_is_not_taken_is_not_tried_again_and_again() -> None:
 )
 async def test_an_access_token_goes_to_no_other_host(realm: str) -> None:
     guarded = Guarded(realm)
-    async with registry(guarded) as repository:
+    async with open_repository(guarded, mint) as repository:
         with pytest.raises(RegistryDenied, match=f"sent to '{realm}', which is not the registry's"):
             await repository.check()
     assert all(not shown for _, shown in guarded.seen)
@@ -146,7 +130,7 @@ async def test_an_access_token_goes_to_no_other_host(realm: str) -> None:
 )
 async def test_what_is_no_challenge_is_a_refusal(challenge: str) -> None:
     refused = httpx.Response(401, headers={"WWW-Authenticate": challenge})
-    async with registry(lambda request: refused) as repository:
+    async with open_repository(lambda request: refused, mint) as repository:
         with pytest.raises(RegistryDenied, match="answered 401"):
             await repository.check()
 
@@ -158,7 +142,7 @@ async def test_a_token_endpoint_that_repeats_the_access_token_does_not_show_it()
             return httpx.Response(401, json={"errors": [error]})
         return httpx.Response(401, headers={"WWW-Authenticate": f'Bearer realm="{REALM}"'})
 
-    async with registry(handler) as repository:
+    async with open_repository(handler, mint) as repository:
         with pytest.raises(RegistryDenied, match="401: UNAUTHORIZED: do not know <token>"):
             await repository.check()
 
@@ -169,7 +153,7 @@ async def test_a_token_endpoint_that_breaks_off_is_unreachable() -> None:
             raise httpx.ReadError("broken")
         return httpx.Response(401, headers={"WWW-Authenticate": f'Bearer realm="{REALM}"'})
 
-    async with registry(handler) as repository:
+    async with open_repository(handler, mint) as repository:
         with pytest.raises(RegistryUnreachable, match="registry registry.test: no answer to GET /v2/token"):
             await repository.check()
 
@@ -181,7 +165,7 @@ async def test_no_traceback_holds_a_token(status: int) -> None:
             return httpx.Response(status, json={"token": "registry-secret"})
         return httpx.Response(401, headers={"WWW-Authenticate": f'Bearer realm="{REALM}"'})
 
-    async with registry(handler) as repository:
+    async with open_repository(handler, mint) as repository:
         with pytest.raises(RegistryError) as refused:
             await repository.check()
     held = traceback.TracebackException.from_exception(refused.value, capture_locals=True)
@@ -207,7 +191,7 @@ class Redirecting(Guarded):
 
 async def test_a_blob_that_is_elsewhere_is_read_there_without_the_token() -> None:
     redirecting = Redirecting()
-    async with registry(redirecting) as repository:
+    async with open_repository(redirecting, mint) as repository:
         assert b"".join([piece async for piece in repository.blob(DIGEST, 100)]) == BLOB
     assert redirecting.seen[-1] == ("storage.test", "")
 
@@ -215,7 +199,7 @@ async def test_a_blob_that_is_elsewhere_is_read_there_without_the_token() -> Non
 async def test_a_blob_of_another_digest_is_refused() -> None:
     redirecting = Redirecting()
     redirecting.content = b"something else"
-    async with registry(redirecting) as repository:
+    async with open_repository(redirecting, mint) as repository:
         with pytest.raises(RegistryError, match=f"{DIGEST} has the content of sha256:"):
             [piece async for piece in repository.blob(DIGEST, 100)]
 
@@ -228,7 +212,7 @@ async def test_another_host_s_challenge_gets_no_answer() -> None:
             return super().__call__(request)
 
     elsewhere = Elsewhere()
-    async with registry(elsewhere) as repository:
+    async with open_repository(elsewhere, mint) as repository:
         with pytest.raises(RegistryDenied, match=re.escape("GET /signed answered 401")):
             [piece async for piece in repository.blob(DIGEST, 100)]
     assert elsewhere.issued == 1
@@ -236,23 +220,23 @@ async def test_another_host_s_challenge_gets_no_answer() -> None:
 
 async def test_redirects_without_end_are_a_registry_s_failure() -> None:
     round_and_round = httpx.Response(307, headers={"Location": f"{BASE}/v2/"})
-    async with registry(lambda request: round_and_round) as repository:
+    async with open_repository(lambda request: round_and_round, mint) as repository:
         with pytest.raises(RegistryError, match="no answer to GET /v2/ in .*: more than 5 redirections"):
             await repository.check()
 
 
 async def test_a_blob_that_breaks_off_is_unreachable() -> None:
-    async def broken() -> AsyncIterator[bytes]:
+    async def break_off() -> AsyncIterator[bytes]:
         yield b"a"
         raise httpx.ReadError("broken")
 
-    async with registry(lambda request: httpx.Response(200, content=broken())) as repository:
+    async with open_repository(lambda request: httpx.Response(200, content=break_off()), mint) as repository:
         with pytest.raises(RegistryUnreachable, match=r"no answer to GET /v2/m/blobs/\S+ ReadError"):
             [piece async for piece in repository.blob(DIGEST, 100)]
 
 
 async def test_a_blob_s_refusal_is_reported_with_the_registry_s_words() -> None:
     error = {"errors": [{"code": "BLOB_UNKNOWN", "message": "unknown"}]}
-    async with registry(lambda request: httpx.Response(404, json=error)) as repository:
+    async with open_repository(lambda request: httpx.Response(404, json=error), mint) as repository:
         with pytest.raises(RegistryError, match="answered 404: BLOB_UNKNOWN: unknown"):
             [piece async for piece in repository.blob(DIGEST, 100)]

@@ -183,11 +183,7 @@ SHAPES: list[object] = [
 ]
 BODIES = [
     *(json.dumps(each).encode() for each in SHAPES),
-    DEEP,
-    b"",
-    b"\xff\xfe",
-    b"{",
-    b'{"size":' + b"9" * 5000,
+    *(DEEP, b"", b"\xff\xfe", b"{", b'{"size":' + b"9" * 5000),
 ]
 
 

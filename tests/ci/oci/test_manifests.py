@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio.lowlevel
 import httpx
 import pytest
 
 from errors import InvalidLayout, RegistryError, StandInRefused
 from image import archive_reader, canonical_json
 from image.archive_reader import INDEX, MANIFEST, Layout
-from net.retry_policy import Retrying
 from oci.manifests import Manifest, Referrer
-from oci.repository import Repository, connect, open_with
+from oci.repository import Repository, connect
+from tests.ci.connections import open_repository
 
 if TYPE_CHECKING:
     from tests.ci.conftest import Archive
@@ -33,19 +31,6 @@ def image(archive: Archive) -> Layout:
     """Return an image of two layers."""
     archive.index(archive.add_manifest(b"one", b"two"))
     return archive_reader.read(archive.write())
-
-
-@asynccontextmanager
-async def open_with_responses(
-    handler: Callable[[httpx.Request], httpx.Response],
-) -> AsyncIterator[Repository]:
-    """Open a repository whose registry has given responses."""
-
-    async def no_wait(seconds: float) -> None:
-        await anyio.lowlevel.checkpoint()
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
-        yield open_with(Retrying(http, sleep=no_wait), "https://registry.test", "m")
 
 
 async def put(repository: Repository, reference: str, kind: str, document: dict[str, object]) -> str:
@@ -70,7 +55,7 @@ async def test_a_manifest_that_is_not_there_is_named(repository: Repository, ref
 @pytest.mark.parametrize(("reference", "headers"), [(OTHER, {}), ("v1", {"Docker-Content-Digest": OTHER})])
 async def test_a_manifest_of_another_digest_is_refused(reference: str, headers: dict[str, str]) -> None:
     answer = httpx.Response(200, content=b"{}", headers=headers)
-    async with open_with_responses(lambda request: answer) as repository:
+    async with open_repository(lambda request: answer) as repository:
         with pytest.raises(
             RegistryError, match=f"{OTHER} has the content of {canonical_json.digest(b'{}')}; don't use it"
         ):
@@ -79,7 +64,7 @@ async def test_a_manifest_of_another_digest_is_refused(reference: str, headers: 
 
 async def test_a_manifest_that_is_too_large_is_refused() -> None:
     answer = httpx.Response(200, content=b" " * (archive_reader.MAX_DOCUMENT + 1))
-    async with open_with_responses(lambda request: answer) as repository:
+    async with open_repository(lambda request: answer) as repository:
         with pytest.raises(RegistryError, match="has 4194305 bytes; 4194304 are the most"):
             await repository.manifest("v1")
 
@@ -106,14 +91,12 @@ async def test_referrers_are_read_from_the_registry_s_list_page_by_page() -> Non
         more = {} if request.url.query else {"Link": f'<{request.url.path}?page=2>; rel="next"'}
         return httpx.Response(200, json={"manifests": [described]}, headers=more)
 
-    async with open_with_responses(handler) as repository:
+    async with open_repository(handler) as repository:
         assert await repository.referrers(OTHER) == [Referrer(OTHER, MANIFEST, 7)] * 2
 
 
 async def test_malformed_referrers_are_refused() -> None:
-    async with open_with_responses(
-        lambda request: httpx.Response(200, json={"manifests": [1]})
-    ) as repository:
+    async with open_repository(lambda request: httpx.Response(200, json={"manifests": [1]})) as repository:
         with pytest.raises(RegistryError, match="list of referrers is malformed"):
             await repository.referrers(OTHER)
 
@@ -157,7 +140,7 @@ async def test_a_copy_of_a_blob_that_is_damaged_is_refused(
             return httpx.Response(200, content=image.manifest, headers={"Content-Type": MANIFEST})
         return httpx.Response(200, content=damage(blobs[request.url.path.rpartition("/")[2]]))
 
-    async with open_with_responses(respond_damaged) as source:
+    async with open_repository(respond_damaged) as source:
         with pytest.raises(RegistryError, match=complaint):
             await repository.copy(source, image.digest, "v1.0.0")
     assert await repository.digest("v1.0.0") is None

@@ -12,9 +12,9 @@ import pytest
 from errors import RegistryError
 from image import archive_reader
 from image.archive_reader import INDEX, MANIFEST, Layout
-from net.retry_policy import Retrying
 from oci.manifests import EMPTY, Parcel, Referrer
-from oci.repository import Repository, connect, open_with
+from oci.repository import Repository, connect
+from tests.ci.connections import open_repository
 from tests.ci.oci.test_repository_fakecloud import client
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ async def test_nothing_shows_before_everything_is_there(image: Layout, about: li
         status = {"GET": 404, "HEAD": 200, "PUT": 201}[request.method]
         return httpx.Response(status)
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
-        await open_with(Retrying(http), "https://registry.test", "m").publish(image, "v1.0.0", about)
+    async with open_repository(handler) as repository:
+        await repository.publish(image, "v1.0.0", about)
     digests = [each.manifest.digest for each in about]
     assert put == [image.digest, *digests, image.digest.replace(":", "-"), "v1.0.0"]
 
@@ -132,8 +132,8 @@ async def test_a_registry_that_keeps_the_list_itself_is_given_none(
         status = {"GET": 404, "HEAD": 200, "PUT": 201}[request.method]
         return httpx.Response(status, headers={"OCI-Subject": image.digest})
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
-        await open_with(Retrying(http), "https://registry.test", "m").publish(image, "v1.0.0", about)
+    async with open_repository(handler) as repository:
+        await repository.publish(image, "v1.0.0", about)
     assert put == [image.digest, *(each.manifest.digest for each in about), "v1.0.0"]
 
 

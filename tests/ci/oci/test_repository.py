@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,12 +15,12 @@ from image import archive_reader
 from image.archive_reader import Layout
 from net.retry_policy import Retrying
 from oci.repository import Repository, open_with
+from tests.ci.connections import Handler, no_wait, open_repository
 
 if TYPE_CHECKING:
     from tests.ci.conftest import Archive
 
 pytestmark = pytest.mark.anyio
-Handler = Callable[[httpx.Request], httpx.Response]
 
 
 @pytest.fixture
@@ -37,17 +35,6 @@ def other(archive: Archive, image: Layout) -> Layout:
     """Return an image that shares a layer with the first."""
     archive.index(archive.add_manifest(b"one", b"three"))
     return archive_reader.read(archive.write())
-
-
-async def no_wait(seconds: float) -> None:
-    await anyio.lowlevel.checkpoint()
-
-
-@asynccontextmanager
-async def failing(handler: Handler) -> AsyncIterator[Repository]:
-    """Open a repository whose registry has given responses."""
-    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
-        yield open_with(Retrying(http, sleep=no_wait), "https://registry.test", "m")
 
 
 def answers(*responses: httpx.Response) -> Handler:
@@ -110,23 +97,15 @@ async def test_tags_reads_every_page() -> None:
     first = httpx.Response(
         200, json={"tags": ["v1"]}, headers={"Link": '</v2/m/tags/list?last=v1>; rel="next"'}
     )
-    async with failing(answers(first, httpx.Response(200, json={"tags": None}))) as repository:
+    async with open_repository(answers(first, httpx.Response(200, json={"tags": None}))) as repository:
         assert await repository.tags() == ["v1"]
-
-
-async def test_tags_refuses_pages_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oci.repository._MAX_PAGES", 3)
-    page = httpx.Response(200, json={"tags": []}, headers={"Link": '</v2/m/tags/list>; rel="next"'})
-    async with failing(lambda request: page) as repository:
-        with pytest.raises(RegistryError, match="more than 3 pages"):
-            await repository.tags()
 
 
 @pytest.mark.parametrize(
     ("body", "complaint"), [("<html>", "is not JSON"), ("[1]", r"is no JSON object: \[1\]")]
 )
 async def test_tags_refuses_what_is_no_list_of_tags(body: str, complaint: str) -> None:
-    async with failing(answers(httpx.Response(200, text=body))) as repository:
+    async with open_repository(answers(httpx.Response(200, text=body))) as repository:
         with pytest.raises(RegistryError, match=f"registry: registry.test/v2/m/tags/list {complaint}"):
             await repository.tags()
 
@@ -134,7 +113,7 @@ async def test_tags_refuses_what_is_no_list_of_tags(body: str, complaint: str) -
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_registry_that_requires_credentials_fails_with_what_to_do(status: int) -> None:
     error = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
-    async with failing(answers(httpx.Response(status, json=error))) as repository:
+    async with open_repository(answers(httpx.Response(status, json=error))) as repository:
         with pytest.raises(
             RegistryDenied, match=r"(?s)UNAUTHORIZED: authentication required.*leave --registry out"
         ):
@@ -145,7 +124,7 @@ async def test_a_registry_that_requires_credentials_fails_with_what_to_do(status
     "body", ["", "<html>", "[]", "{}", '{"errors": []}', '{"errors": [1]}', '{"errors": [{}]}']
 )
 async def test_a_failure_without_the_protocol_s_words_is_reported_by_its_status(body: str) -> None:
-    async with failing(lambda request: httpx.Response(503, text=body)) as repository:
+    async with open_repository(lambda request: httpx.Response(503, text=body)) as repository:
         with pytest.raises(RegistryError, match=r"GET /v2/ answered 503\n  cause"):
             await repository.check()
 
@@ -172,7 +151,7 @@ async def test_every_transport_error_of_httpx_is_mapped(error: type[httpx.Transp
     def fail(request: httpx.Request) -> httpx.Response:
         raise error("broken")
 
-    async with failing(fail) as repository:
+    async with open_repository(fail) as repository:
         with pytest.raises(RegistryUnreachable, match=f"{error.__name__}.*broken"):
             await repository.check()
 
@@ -180,17 +159,14 @@ async def test_every_transport_error_of_httpx_is_mapped(error: type[httpx.Transp
 @pytest.mark.parametrize(
     "location",
     [
-        "",
-        "https://elsewhere.test/upload",
-        "http://registry.test/upload",
-        "https://registry.test:1/",
-        "https://registry.test:x/",
+        *("", "https://elsewhere.test/upload", "http://registry.test/upload"),
+        *("https://registry.test:1/", "https://registry.test:x/"),
     ],
 )
 async def test_publish_sends_nothing_to_another_host(image: Layout, location: str) -> None:
     started = httpx.Response(202, headers={"Location": location})
     nothing = httpx.Response(404)
-    async with failing(answers(nothing, nothing, started)) as repository:
+    async with open_repository(answers(nothing, nothing, started)) as repository:
         with pytest.raises(RegistryError, match="is not the registry's; check its configured host name"):
             await repository.publish(image, "v1.0.0")
 
@@ -204,7 +180,7 @@ async def test_publish_keeps_the_parameters_of_an_upload_s_address(image: Layout
         status = {"GET": 404, "HEAD": 404, "POST": 202, "PUT": 201}[request.method]
         return httpx.Response(status, headers={"Location": "/upload?_state=secret"})
 
-    async with failing(handler) as repository:
+    async with open_repository(handler) as repository:
         await repository.publish(image, "v1.0.0")
     assert dict(seen[0]) == {"_state": "secret", "digest": image.blobs[0].digest}
 
@@ -229,7 +205,7 @@ async def test_publish_refuses_a_registry_that_stored_something_else(image: Layo
         status = {"GET": 404, "HEAD": 200, "PUT": 201}[request.method]
         return httpx.Response(status, headers={"Docker-Content-Digest": "sha256:other"})
 
-    async with failing(handler) as repository:
+    async with open_repository(handler) as repository:
         with pytest.raises(RegistryError, match="stored sha256:other where sha256:"):
             await repository.publish(image, "v1.0.0")
 
@@ -241,7 +217,7 @@ async def test_publish_sends_no_manifest_after_a_blob_that_was_refused(image: La
         methods.append(f"{request.method} {request.url.path}")
         return httpx.Response({"GET": 404, "HEAD": 404}.get(request.method, 507))
 
-    async with failing(handler) as repository:
+    async with open_repository(handler) as repository:
         with pytest.raises(RegistryError, match="POST /v2/m/blobs/uploads/ answered 507"):
             await repository.publish(image, "v1.0.0")
     assert not [method for method in methods if method.startswith("PUT")]
@@ -259,18 +235,15 @@ async def test_an_upload_that_the_registry_forgot_is_begun_again(image: Layout) 
         status = {"GET": 404, "HEAD": 404, "POST": 202, "PUT": 201}[request.method]
         return httpx.Response(status, headers={"Location": "/upload"})
 
-    async with failing(handler) as repository:
+    async with open_repository(handler) as repository:
         one = replace(repository, _turns=anyio.CapacityLimiter(1))
         assert await one.publish(image, "v1.0.0")
     assert len(begun) == len(image.blobs) + 1
 
 
-async def test_a_document_is_read_whole_but_not_without_end(
-    repository: Repository, image: Layout, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_document_is_read_whole_but_not_without_end(repository: Repository, image: Layout) -> None:
     await repository.publish(image, "v1.0.0")
     one = image.layers[0]
     assert await repository.document(one.digest) == b"one"
-    monkeypatch.setattr("oci.repository.MAX_DOCUMENT", 2)
     with pytest.raises(RegistryError, match=f"{one.digest}: the response has 3 bytes; 2 are the most"):
-        await repository.document(one.digest)
+        assert [piece async for piece in repository.blob(one.digest, 2)]

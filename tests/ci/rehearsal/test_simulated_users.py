@@ -12,8 +12,7 @@ import pytest
 from deploying.rollout.golden_rows import Golden, Row
 from deploying.rollout.target import Address
 from net.concurrency import beside
-from rehearsal import simulated_users
-from rehearsal.simulated_users import Users
+from rehearsal.simulated_users import AT_ONCE, Users
 
 pytestmark = pytest.mark.anyio
 GOLDEN = Golden((Row((1.0,), 1.0), Row((2.0,), 2.0)))
@@ -44,7 +43,7 @@ async def test_users_who_wait_keep_others_from_asking_only_when_they_are_many() 
     async def never(request: httpx.Request) -> httpx.Response:
         nonlocal begun
         begun += 1
-        if begun == simulated_users._AT_ONCE:
+        if begun == AT_ONCE:
             many.set()
         await anyio.sleep_forever()
         raise AssertionError
@@ -54,5 +53,5 @@ async def test_users_who_wait_keep_others_from_asking_only_when_they_are_many() 
         with anyio.fail_after(30):
             await beside(users.run, partial(many.wait))
             await anyio.lowlevel.checkpoint()
-    assert begun == simulated_users._AT_ONCE
+    assert begun == AT_ONCE
     assert (users.answered, users.lost) == ({}, [])

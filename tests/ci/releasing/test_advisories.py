@@ -195,14 +195,11 @@ def test_a_source_that_cannot_be_read_is_named(source: Callable[..., Path], cont
         list(records(source("broken.zip", content)))
 
 
-def test_an_archive_with_a_record_that_is_too_large_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(advisories, "MAX_RECORD", 10)
+def test_an_archive_with_a_record_that_is_too_large_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         archive.writestr("GHSA-1.json", json.dumps(record()))
     with pytest.raises(UnusableSource, match="one above 10 bytes"):
-        list(records(tmp_path / "all.zip"))
+        list(records(tmp_path / "all.zip", largest=10))
 
 
 @pytest.mark.parametrize(

@@ -19,29 +19,23 @@ from dulwich.repo import Repo
 from errors import InvalidRevision
 from releasing import git_commit
 from releasing.git_commit import Commit
+from tests.ci.recorder import Recorder
 
 pytestmark = pytest.mark.anyio
 TWO_O_CLOCK_IN_BERLIN = 1_782_907_200, 2 * 3600  # seconds
 
 
 @dataclass
-class Repository:
+class Repository(Recorder, of=(dagger.GitRepository, dagger.GitRef, dagger.Changeset, dagger.Directory)):
     """Dagger's GitRepository, GitRef and Changeset for a folder, as far as a commit needs them."""
 
     folder: Path
     digest: str
     clean: bool = True
 
-    def head(self) -> Repository:
-        return self
-
-    uncommitted = tree = head
-
-    def directory(self, name: str) -> Repository:
-        assert name == ".git"
-        return self
-
     async def commit(self) -> str:
+        if not self.digest:
+            raise dagger.QueryError([QueryErrorValue("no .git folder")], gql.GraphQLRequest("{ host }"))
         return self.digest
 
     async def is_empty(self) -> bool:
@@ -50,8 +44,9 @@ class Repository:
     async def export(self, path: str) -> None:
         shutil.copytree(self.folder / ".git", path)
 
-    async def read_commit(self) -> Commit:
-        return await Commit.of(cast("dagger.GitRepository", self))
+
+async def read_commit(repository: Repository) -> Commit:
+    return await Commit.of(cast("dagger.GitRepository", repository))
 
 
 @pytest.fixture
@@ -70,25 +65,19 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repo
 
 
 async def test_a_commit_has_its_time_in_utc(repository: Repository) -> None:
-    commit = await repository.read_commit()
+    commit = await read_commit(repository)
     assert commit == Commit(repository.digest, "2026-07-01T12:00:00Z", dirty=False)
     assert commit.revision == repository.digest
 
 
 async def test_what_is_more_than_a_commit_is_called_dirty(repository: Repository) -> None:
     repository.clean = False
-    assert (await repository.read_commit()).revision == f"{repository.digest}-dirty"
+    assert (await read_commit(repository)).revision == f"{repository.digest}-dirty"
 
 
-async def test_what_is_no_repository_is_refused_with_what_to_do(
-    repository: Repository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def refuse(self: Repository) -> str:
-        raise dagger.QueryError([QueryErrorValue("no .git folder")], gql.GraphQLRequest("{ host }"))
-
-    monkeypatch.setattr(Repository, "commit", refuse)
+async def test_what_is_no_repository_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InvalidRevision, match="a release is made from a commit: clone the repository"):
-        await repository.read_commit()
+        await read_commit(Repository(tmp_path, digest=""))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -13,9 +14,10 @@ import pytest
 import main
 from errors import InvalidReference, RegistryUnreachable
 from image import archive_reader
-from oci.repository import connect
+from oci.repository import Repository, connect
 from releasing import pins
 from releasing.pins import Moved
+from tests.ci.recorder import Recorder
 
 if TYPE_CHECKING:
     from tests.ci.conftest import Archive
@@ -61,18 +63,20 @@ def test_every_base_image_that_can_move_is_pinned_in_the_files_that_are_rewritte
 
 
 @pytest.mark.anyio
-async def test_a_tag_whose_digest_moved_is_found(
-    registry_url: str, archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_tag_whose_digest_moved_is_found(registry_url: str, archive: Archive) -> None:
     archive.index(archive.add_manifest(b"moved"))
     async with connect(registry_url, "library/base") as repository:
         await repository.publish(archive_reader.read(archive.write()), "1.0")
         now = await repository.digest("1.0")
-    monkeypatch.setattr(pins, "connect", lambda url, name: connect(registry_url, name))
-    assert await pins.find_moved([f"base:1.0@{OLD}", f"base:1.0@{now}"]) == [Moved("base:1.0", OLD, str(now))]
+
+    def connect_here(url: str, name: str) -> AbstractAsyncContextManager[Repository]:
+        return connect(registry_url, name)
+
+    images = [f"base:1.0@{OLD}", f"base:1.0@{now}"]
+    assert await pins.find_moved(images, connect_here) == [Moved("base:1.0", OLD, str(now))]
     assert str(Moved("base:1.0", OLD, str(now))) == f"base:1.0: {OLD} is {now} now"
     with pytest.raises(InvalidReference, match="has no library/base:2.0 any more"):
-        await pins.find_moved([f"base:2.0@{OLD}"])
+        await pins.find_moved([f"base:2.0@{OLD}"], connect_here)
 
 
 @pytest.mark.anyio
@@ -91,33 +95,30 @@ async def test_an_image_that_is_not_pinned_is_refused(image: str) -> None:
         ("ghcr.io/some/body:3", ("https://ghcr.io", "some/body")),
     ],
 )
-async def test_an_image_is_looked_up_at_its_own_registry(
-    image: str, expected: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*to: str) -> object:
+async def test_an_image_is_looked_up_at_its_own_registry(image: str, expected: tuple[str, str]) -> None:
+    def refuse(*to: str) -> AbstractAsyncContextManager[Repository]:
         raise RegistryUnreachable(json.dumps(to))
 
-    monkeypatch.setattr(pins, "connect", refuse)
     with pytest.raises(RegistryUnreachable) as raised:
-        await pins.find_moved([f"{image}@{OLD}"])
+        await pins.find_moved([f"{image}@{OLD}"], refuse)
     assert tuple(json.loads(raised.value.problem)) == expected
 
 
 @dataclass
-class Source:
+class Source(Recorder, of=(dagger.Directory, dagger.File)):
     """A directory with texts by name."""
 
     texts: dict[str, str]
     wanted: str = ""
 
-    def file(self, name: str) -> Source:
-        return Source(self.texts, name)
+    def file(self, path: str) -> Source:
+        return Source(self.texts, path)
 
     async def contents(self) -> str:
         return self.texts[self.wanted]
 
-    def with_new_file(self, name: str, text: str) -> Source:
-        return Source({**self.texts, name: text})
+    def with_new_file(self, path: str, contents: str) -> Source:
+        return Source({**self.texts, path: contents})
 
 
 @pytest.mark.anyio

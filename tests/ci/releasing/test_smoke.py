@@ -2,77 +2,43 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from errors import SmokeError
 from releasing import smoke
+from tests.ci.connections import serve
 
 pytestmark = pytest.mark.anyio
 CARD = {"features": [{"name": "a", "quantiles": {"0.5": 1.5}}, {"name": "b", "quantiles": {"0.5": 2.5}}]}
 ANSWER = {"prediction": 0.5, "model_version": "v1.0.0"}
+ROW = [1.5, 2.5]
 Service = Callable[..., str]
 
 
 @pytest.fixture
 def service() -> Iterator[Service]:
     """Yield a function that serves a card and an answer, with a status, and returns the address."""
-    servers: list[http.server.HTTPServer] = []
+    with ExitStack() as servers:
 
-    def serve(
-        card: object = CARD,
-        answer: object = ANSWER,
-        status: int = 200,
-        expected: Sequence[object] = (1.5, 2.5),
-    ) -> str:
-        class Handler(_Answers):
-            content: ClassVar[dict[str, object]] = {"/model": card, "/predict": answer}
-            code = status
-            row: ClassVar[list[object]] = list(expected)
+        def start(card: object = CARD, answer: object = ANSWER, status: int = 200, row: object = ROW) -> str:
+            async def respond(request: Request) -> Response:
+                assert request.method == "GET" or await request.json() == {"features": row}
+                content = card if request.url.path == "/model" else answer
+                return Response(content if isinstance(content, str) else json.dumps(content), status)
 
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, args=[0.01]).start()
-        return f"http://127.0.0.1:{server.server_port}"
+            routes = [Route("/model", respond), Route("/predict", respond, methods=["POST"])]
+            return servers.enter_context(serve(Starlette(routes=routes)))
 
-    yield serve
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-class _Answers(http.server.BaseHTTPRequestHandler):
-    content: ClassVar[dict[str, object]] = {}
-    code = 200
-    row: ClassVar[list[object]] = []
-
-    def do_GET(self) -> None:
-        """Answer with the path's content."""
-        self.respond()
-
-    def do_POST(self) -> None:
-        """Answer with the path's content when the body is the row."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        assert body == {"features": self.row}
-        self.respond()
-
-    def respond(self) -> None:
-        """Send the path's content, text as it is and everything else as JSON."""
-        content = self.content[self.path]
-        body = content if isinstance(content, str) else json.dumps(content)
-        self.send_response(self.code)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        yield start
 
 
 async def test_predict_sends_the_medians_and_returns_the_prediction(service: Service) -> None:
@@ -82,7 +48,7 @@ async def test_predict_sends_the_medians_and_returns_the_prediction(service: Ser
 async def test_predict_sends_the_first_category_and_an_empty_text_too(service: Service) -> None:
     known = {"kind": "boolean", "quantiles": {"0.5": 1.0}}, {"kind": "category", "categories": ["a", "b"]}
     card = {"features": [*known, {"kind": "text"}]}
-    assert await smoke.predict(service(card=card, expected=[True, "a", ""]), "v1.0.0") == 0.5
+    assert await smoke.predict(service(card=card, row=[True, "a", ""]), "v1.0.0") == 0.5
 
 
 async def test_predict_refuses_an_image_of_another_version(service: Service) -> None:

@@ -35,7 +35,7 @@ from image.archive_reader import Blob, Layout
 from oci.reference import Image, Release
 from oci.repository import Repository, connect
 from releasing import publishing, verify
-from tests.ci.sample_image import FILES, ORIGIN, built, layer
+from tests.ci.sample_image import FILES, ORIGIN, build, layer
 from tests.ci.sigstore_lab import UNSIGNED
 
 if TYPE_CHECKING:
@@ -100,14 +100,14 @@ async def attacker(
     registry_url: str, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Attacker]:
     monkeypatch.chdir(tmp_path)
-    release_files.write(built(archive, layer(FILES)), ORIGIN, tmp_path / "real")
+    release_files.write(build(archive, layer(FILES)), ORIGIN, tmp_path / "real")
     image: Layout = archive_reader.read(tmp_path / "real" / release_files.IMAGE)
     layers = [gzip.decompress(b"".join(image.chunks(each))) for each in image.layers]
     async with connect(registry_url, f"tests/{uuid.uuid4()}") as repository:
         yield Attacker(repository, tmp_path, layers, image.config)
 
 
-async def found(attacker: Attacker, **how: Any) -> str:
+async def reason(attacker: Attacker, **how: Any) -> str:
     """Return why what an attacker pushed is not verified."""
     released = await attacker.push(**how)
     with pytest.raises(NotVerified) as raised:
@@ -128,7 +128,7 @@ async def test_a_changed_file_is_named_though_the_documents_are_about_the_change
         text = (real / name).read_text()
         genuine = json.loads((real / release_files.PROVENANCE).read_text())["subject"][0]["digest"]["sha256"]
         (real / name).write_text(text.replace(genuine, "0" * 64))
-    complaint = await found(attacker, documents=real)
+    complaint = await reason(attacker, documents=real)
     assert re.search(
         r"sbom.cdx.json.components.\S*-service@v1.0.0.components.app/app/__init__.py: '", complaint
     )
@@ -154,19 +154,19 @@ async def test_another_configuration_is_named(
     attacker: Attacker, setting: str, value: object, complaint: str
 ) -> None:
     attacker.config["config"] |= {setting: value}
-    assert complaint in await found(attacker)
+    assert complaint in await reason(attacker)
 
 
 @pytest.mark.parametrize("variable", ["LD_PRELOAD=/app/model/x.so", "PYTHONPATH=/app/model", "MODEL_DIR=/x"])
 async def test_another_variable_is_named(attacker: Attacker, variable: str) -> None:
     attacker.config["config"]["Env"].append(variable)
     name, _, value = variable.partition("=")
-    assert f"variable.{name}: '{value}' in the registry, nothing by the rule" in await found(attacker)
+    assert f"variable.{name}: '{value}' in the registry, nothing by the rule" in await reason(attacker)
 
 
 async def test_another_platform_is_named(attacker: Attacker) -> None:
     attacker.config["architecture"] = "arm64"
-    assert "platform: 'linux/arm64' in the registry, 'linux/amd64' by the rule" in await found(attacker)
+    assert "platform: 'linux/arm64' in the registry, 'linux/amd64' by the rule" in await reason(attacker)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ async def test_a_mode_an_owner_a_time_or_a_capability_is_named(
             setattr(member, name, value)
 
     attacker.change(2, change)
-    assert f"layer 3 (service and model): app/app/__init__.py: {complaint}" in await found(attacker)
+    assert f"layer 3 (service and model): app/app/__init__.py: {complaint}" in await reason(attacker)
 
 
 async def test_an_extra_layer_is_named_with_what_it_hides(attacker: Attacker) -> None:
@@ -201,14 +201,14 @@ async def test_an_extra_layer_is_named_with_what_it_hides(attacker: Attacker) ->
             | {f"app/model/{name}": FILES[f"app/model/{name}"] for name in ("card.json", "model.joblib")}
         )
     )
-    complaint = await found(attacker)
+    complaint = await reason(attacker)
     assert "layer 4: is no layer of the canonical form" in complaint
     assert "layer 3 (service and model): app/app/__init__.py: size" in complaint
 
 
 async def test_a_layer_with_more_after_its_end_is_named(attacker: Attacker) -> None:
     attacker.layers[0] += b"\0" * 10_240
-    assert "layer 1 (interpreter): the same entries in another order, or with more after" in await found(
+    assert "layer 1 (interpreter): the same entries in another order, or with more after" in await reason(
         attacker
     )
 

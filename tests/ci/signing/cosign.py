@@ -25,7 +25,7 @@ from releasing.publishing import attachments
 from signing import bundles
 from signing.policy import GITHUB
 from tests.ci.conftest import Archive, serving_registry
-from tests.ci.sample_image import BASE, ORIGIN, built
+from tests.ci.sample_image import BASE, ORIGIN, build
 from tests.ci.sigstore_lab import TAG, Lab, sigstore_lab
 
 SIGNER = f"https://github.com/rehearsal/milestone2/.github/workflows/milestone2-ci.yml@refs/tags/{TAG}"
@@ -34,7 +34,7 @@ SIGNER = f"https://github.com/rehearsal/milestone2/.github/workflows/milestone2-
 async def publish(lab: Lab, registry: str, folder: Path) -> Release:
     """Publish a signed image to a registry and return it."""
     release = folder / "release"
-    archive = built(Archive(folder / "image.tar"), version=TAG)
+    archive = build(Archive(folder / "image.tar"), version=TAG)
     release_files.write(archive, Origin(ORIGIN.revision, ORIGIN.created, BASE), release)
     image = archive_reader.read(release / release_files.IMAGE)
     bundle = await lab.sign((release / release_files.PROVENANCE).read_bytes())

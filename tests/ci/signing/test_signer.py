@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-import anyio.lowlevel
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -19,22 +18,20 @@ from errors import SigningFailed
 from fakecloud.sigstore.paths import FULCIO
 from net.retry_policy import Retrying
 from net.tokens import Token
-from signing import signer
 from signing.signer import sign
 from signing.trust import Trust
-from tests.ci.sigstore_lab import RELEASE, Lab, provenance, serve, sigstore_lab
+from tests.ci.connections import no_wait, serve
+from tests.ci.sigstore_lab import RELEASE, Lab, provenance, sigstore_lab
 
 pytestmark = pytest.mark.anyio
 
 
-async def signed(trust: Trust, token: Token, statement: bytes = provenance()) -> bytes:
+async def try_signing(
+    trust: Trust, token: Token, statement: bytes = provenance(), seconds: float = 60
+) -> bytes:
     """Sign, without waiting between attempts."""
-
-    async def no_wait(seconds: float) -> None:
-        await anyio.lowlevel.checkpoint()
-
     async with httpx.AsyncClient() as http:
-        return await sign(trust, token, statement, Retrying(http, sleep=no_wait))
+        return await sign(trust, token, statement, Retrying(http, sleep=no_wait), seconds)
 
 
 def redirect(trust: Trust, name: str, url: str) -> Trust:
@@ -69,7 +66,7 @@ async def test_only_what_may_pass_is_tried_again_and_the_last_refusal_is_reporte
     service = Answering(path, [status], "the reason")
     refused = pytest.raises(SigningFailed, match=rf"{status}.*the reason")
     with sigstore_lab() as lab, serve(service.app) as address, refused:
-        await signed(redirect(lab.trust(), name, address), lab.token())
+        await try_signing(redirect(lab.trust(), name, address), lab.token())
     assert service.requests == attempts
 
 
@@ -80,12 +77,10 @@ async def test_a_service_that_is_not_there_is_tried_again_and_named() -> None:
         sigstore_lab() as lab,
         pytest.raises(SigningFailed, match=address.removeprefix("http://").split(":")[0]),
     ):
-        await signed(redirect(lab.trust(), "caUrls", address), lab.token())
+        await try_signing(redirect(lab.trust(), "caUrls", address), lab.token())
 
 
-async def test_a_service_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signer, "_SECONDS", 0.2)
-
+async def test_a_service_that_never_answers_is_given_up() -> None:
     async def never(request: Request) -> Response:
         while (await request.receive())["type"] != "http.disconnect":
             pass
@@ -97,12 +92,12 @@ async def test_a_service_that_never_answers_is_given_up(monkeypatch: pytest.Monk
         serve(app) as address,
         pytest.raises(SigningFailed, match="there is none after 0.2 s"),
     ):
-        await signed(redirect(lab.trust(), "caUrls", address), lab.token())
+        await try_signing(redirect(lab.trust(), "caUrls", address), lab.token(), seconds=0.2)
 
 
 async def test_without_a_timestamp_authority_a_signature_has_the_log_s_time() -> None:
     with sigstore_lab() as lab:
-        bundle = await signed(redirect(lab.trust(), "tsaUrls", f"{lab.base}/nowhere"), lab.token())
+        bundle = await try_signing(redirect(lab.trust(), "tsaUrls", f"{lab.base}/nowhere"), lab.token())
         assert lab.signatures.policy
         assert await lab.signatures.verify(bundle, RELEASE, provenance(), lab.signatures.policy)
         times = json.loads(bundle)["verificationMaterial"]["timestampVerificationData"]
@@ -113,14 +108,14 @@ async def test_a_certificate_of_a_foreign_log_is_not_signed_with() -> None:
     with sigstore_lab() as lab, sigstore_lab() as foreign:
         trust = Trust(foreign.trust().root, lab.trust().config)
         with pytest.raises(SigningFailed, match="SCT verify failed"):
-            await signed(trust, lab.token())
+            await try_signing(trust, lab.token())
 
 
 async def test_a_token_for_another_audience_is_not_sent_to_sigstore_and_never_printed() -> None:
     with sigstore_lab() as lab:
         token = lab.token("https://iam.googleapis.com/projects/1")
         with pytest.raises(SigningFailed, match="Audience doesn't match") as raised:
-            await signed(lab.trust(), token)
+            await try_signing(lab.trust(), token)
         assert token.reveal() not in str(raised.value)
         assert "\n  claims: iss='https://token.actions.githubusercontent.com', aud='https://iam." in str(
             raised.value
@@ -134,20 +129,20 @@ async def test_a_token_that_a_service_repeats_is_hidden() -> None:
         token = lab.token()
         echo = Answering(FULCIO, [400], f"not {token.reveal()}")
         with serve(echo.app) as address, pytest.raises(SigningFailed, match="not <token>"):
-            await signed(redirect(lab.trust(), "caUrls", address), token)
+            await try_signing(redirect(lab.trust(), "caUrls", address), token)
 
 
 async def test_what_is_no_statement_is_not_signed(lab: Lab) -> None:
     with pytest.raises(SigningFailed, match="malformed in-toto statement"):
-        await signed(lab.trust(), lab.token(), b"{}")
+        await try_signing(lab.trust(), lab.token(), b"{}")
 
 
 async def test_servers_are_verified_by_the_machine_s_store_unless_another_is_named(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/own.pem")
-    await signed(lab.trust(), lab.token())
+    await try_signing(lab.trust(), lab.token())
     assert os.environ["REQUESTS_CA_BUNDLE"] == "/etc/own.pem"
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-    await signed(lab.trust(), lab.token())
+    await try_signing(lab.trust(), lab.token())
     assert os.environ["REQUESTS_CA_BUNDLE"].startswith("/")

@@ -12,13 +12,10 @@ import httpx
 import pytest
 
 from errors import DataUnavailable
-from fakecloud import addresses
 from fakecloud.state.fixtures import BUCKET, World
-from keyless.endpoints import Endpoints
-from keyless.google_identity import Identity, Provider
-from keyless.oidc_sources import Given
+from keyless.google_identity import Identity
 from net.retry_policy import Retrying
-from net.tokens import Token
+from tests.ci.connections import job_identity, no_wait
 from tests.host import download_site
 from tests.host.download_site import Site
 from training_data.address import TableAddress
@@ -27,10 +24,6 @@ from training_data.download import ATTEMPTS, download
 pytestmark = pytest.mark.anyio
 TABLE = b"a,b,y\n1,2,yes\n" * 1000
 SHA256 = hashlib.sha256(TABLE).hexdigest()
-
-
-async def waiting(seconds: float) -> None:
-    """Wait for nothing."""
 
 
 @pytest.fixture
@@ -48,7 +41,7 @@ async def client(site: Site) -> AsyncIterator[Retrying]:
     context.check_hostname = False
     context.load_verify_locations(site.certificate)
     async with httpx.AsyncClient(verify=context) as http:
-        yield Retrying(http, sleep=waiting)
+        yield Retrying(http, sleep=no_wait)
 
 
 def at(site: Site, name: str = "rows.csv", sha256: str = SHA256) -> TableAddress:
@@ -87,7 +80,7 @@ async def test_a_redirection_to_an_open_connection_is_refused(tmp_path: Path) ->
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
         table = TableAddress("https://example.com/rows.csv", SHA256)
         with pytest.raises(DataUnavailable, match="leads to http://example.com"):
-            await download(table, None, Retrying(http, sleep=waiting), tmp_path / "table")
+            await download(table, None, Retrying(http, sleep=no_wait), tmp_path / "table")
 
 
 @pytest.mark.parametrize("breaks", [1, ATTEMPTS])
@@ -105,7 +98,7 @@ async def test_a_download_that_breaks_off_is_begun_again_some_times(breaks: int,
     async with httpx.AsyncClient(
         transport=httpx.MockTransport(lambda request: httpx.Response(200, content=half()))
     ) as http:
-        table, client = TableAddress("https://example.com/rows.csv", SHA256), Retrying(http, sleep=waiting)
+        table, client = TableAddress("https://example.com/rows.csv", SHA256), Retrying(http, sleep=no_wait)
         if breaks < ATTEMPTS:
             await download(table, None, client, tmp_path / "table")
             assert (tmp_path / "table").read_bytes() == TABLE
@@ -118,21 +111,19 @@ OBJECT = TableAddress(f"gs://{BUCKET}/2026/rows.csv", SHA256)
 
 
 @pytest.fixture
-def stored(world: World, start_google: Callable[..., str]) -> Identity:
+def identity(world: World, start_google: Callable[..., str]) -> Identity:
     """Return the identity of a job in a world with the table in Cloud Storage."""
     base = start_google(replace(world, objects={f"{BUCKET}/2026/rows.csv": TABLE}))
-    given = Given(addresses.request_url(base), Token(world.request_token))
-    elsewhere = Endpoints.of(addresses.endpoints(base, world))
-    return Identity(Provider.of(world.provider.resource), world.service_account, given, elsewhere)
+    return job_identity(base, world, world.service_account)
 
 
 async def fetch(table: TableAddress, identity: Identity | None, path: Path) -> None:
     async with httpx.AsyncClient() as http:
-        await download(table, identity, Retrying(http, sleep=waiting), path)
+        await download(table, identity, Retrying(http, sleep=no_wait), path)
 
 
-async def test_an_object_is_fetched_as_the_identity(stored: Identity, tmp_path: Path) -> None:
-    await fetch(OBJECT, stored, tmp_path / "table")
+async def test_an_object_is_fetched_as_the_identity(identity: Identity, tmp_path: Path) -> None:
+    await fetch(OBJECT, identity, tmp_path / "table")
     assert (tmp_path / "table").read_bytes() == TABLE
 
 
@@ -142,15 +133,15 @@ async def test_an_object_needs_an_identity(tmp_path: Path) -> None:
 
 
 async def test_a_missing_permission_to_read_the_bucket_is_reported_with_the_command(
-    stored: Identity, tmp_path: Path
+    identity: Identity, tmp_path: Path
 ) -> None:
     elsewhere = replace(OBJECT, url="gs://another-bucket/rows.csv")
     fix = r"add-iam-policy-binding gs://another-bucket .*serviceAccount:publisher@"
     with pytest.raises(DataUnavailable, match=rf"(?s)403 Forbidden: publisher@.*storage.objects.get.*{fix}"):
-        await fetch(elsewhere, stored, tmp_path / "table")
+        await fetch(elsewhere, identity, tmp_path / "table")
 
 
-async def test_an_object_that_is_not_there_is_named(stored: Identity, tmp_path: Path) -> None:
+async def test_an_object_that_is_not_there_is_named(identity: Identity, tmp_path: Path) -> None:
     missing = replace(OBJECT, url=f"gs://{BUCKET}/none.csv")
     with pytest.raises(DataUnavailable, match=f"404 Not Found: No such object: {BUCKET}/none.csv"):
-        await fetch(missing, stored, tmp_path / "table")
+        await fetch(missing, identity, tmp_path / "table")

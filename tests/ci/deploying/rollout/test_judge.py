@@ -16,7 +16,7 @@ from deploying.rollout.target import SHARES, WHOLE, Address, Observed, Seen
 from deploying.rollout.verdict import Limits
 from errors import ReleaseRejected, SmokeError
 from oci.reference import Image, Release
-from tests.ci.deploying.targets.fleet import GOLDEN, Fleet, Model
+from tests.ci.deploying.targets.labs.fleet import GOLDEN, Fleet, Model
 
 pytestmark = pytest.mark.anyio
 DIGEST = f"sha256:{'a' * 64}"
@@ -38,7 +38,7 @@ class Watched:
     slept: list[float] = field(default_factory=list)
 
     async def look(self) -> Seen:
-        attempt = Attempt("deploy", str(RELEASE), STAGE, "what runs", Lock("somebody", "key", "", ""))
+        attempt = Attempt("deploy", str(RELEASE), STAGE, "what runs", Lock("an operator", "key", "", ""))
         return Seen("1", Journal(attempt), candidate=Address("http://fleet/candidate"))
 
     def shares(self, snapshot: str) -> tuple[int, ...]:
@@ -72,9 +72,9 @@ async def judge_step(
 ) -> tuple[int, list[str]]:
     """Return how many golden rows were sent, and the printed lines."""
     printed: list[str] = []
-    before = fleet.running["candidate"].asked
+    before = fleet.running["candidate"].requests
     await judge(fleet, target, printed, **limits).judge(target, RELEASE, step)
-    return fleet.running["candidate"].asked - before, printed
+    return fleet.running["candidate"].requests - before, printed
 
 
 async def test_golden_rows_make_up_for_missing_requests_each_row_at_least_once(fleet: Fleet) -> None:
@@ -135,14 +135,14 @@ async def test_a_slow_candidate_gets_no_more_requests_than_the_verdict_needs(fle
         ReleaseRejected, match=r"golden 4 of 4 right, p95 \d+\.\d ms: p95 .* more than 10\.0 ms"
     ):
         await judge_step(fleet, target, requests=1000, p95_seconds=0.01)
-    assert fleet.running["candidate"].asked == 4
+    assert fleet.running["candidate"].requests == 4
 
 
 async def test_a_service_with_another_identity_gets_no_more_requests(fleet: Fleet) -> None:
     fleet.running["candidate"].sha256 = "another"
     with pytest.raises(ReleaseRejected, match="checked its identity: /model says artifact_sha256 'another'"):
         await judge_step(fleet, Watched([(Numbers(), Numbers())]))
-    assert fleet.running["candidate"].asked == 0
+    assert fleet.running["candidate"].requests == 0
 
 
 async def test_a_candidate_that_breaks_the_contract_is_refused(fleet: Fleet) -> None:

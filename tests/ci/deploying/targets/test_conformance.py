@@ -1,4 +1,4 @@
-"""What every target has to do, whichever it is."""
+"""Conformance of every target: deployments, rollbacks, two operators at once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from deploying.rollout.judge import Judging
 from deploying.rollout.target import Target
 from errors import NothingToRestore, ReleaseRejected, RolledBack, TakenOver, TargetChanged
 from oci.reference import Release
-from tests.ci.deploying.targets.fleet import Model
-from tests.ci.deploying.targets.labs import LIMITS, Lab, Worker, worker
+from tests.ci.deploying.targets.labs.fleet import Model
+from tests.ci.deploying.targets.labs.lab import LIMITS, Lab, Worker, worker
 
 pytestmark = pytest.mark.anyio
 
@@ -44,43 +44,43 @@ def outcomes(journal: Journal) -> list[tuple[str, str]]:
 
 async def test_a_first_release_and_one_over_it_go_live(lab: Lab) -> None:
     first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
-    async with worker(lab) as somebody:
+    async with worker(lab) as operator:
         for release, version in ((first, "v1.0.0"), (second, "v1.1.0")):
-            assert await somebody.deploy(release)
-            assert await live(somebody) == str(release)
-            assert await somebody.users(10) == {version: 10}
-        journal = (await somebody.target.look()).journal
+            assert await operator.deploy(release)
+            assert await live(operator) == str(release)
+            assert await operator.users(10) == {version: 10}
+        journal = (await operator.target.look()).journal
     assert journal.attempt is None
     assert outcomes(journal) == [("v1.1.0", "live"), ("v1.0.0", "live")]
 
 
 async def test_an_unchanged_release_changes_nothing_and_says_so(lab: Lab) -> None:
     release = await lab.release("v1.0.0")
-    async with worker(lab) as somebody:
-        await somebody.deploy(release)
+    async with worker(lab) as operator:
+        await operator.deploy(release)
     async with worker(lab) as another:
         assert not await another.deploy(release)
         assert another.mortal.changes == []
-        assert another.told == [f"{'':10}{another.target.name} runs {release} already; nothing to do"]
+        assert another.printed == [f"{'':10}{another.target.name} runs {release} already; nothing to do"]
 
 
 @pytest.mark.parametrize("fault", BAD)
 async def test_a_bad_release_undoes_itself_and_the_journal_says_why(lab: Lab, fault: str) -> None:
     model, why = BAD[fault]
     first, bad = await lab.release("v1.0.0"), await lab.release("v1.1.0", model)
-    async with worker(lab) as somebody:
-        await somebody.deploy(first)
+    async with worker(lab) as operator:
+        await operator.deploy(first)
     async with worker(
         lab, limits=replace(LIMITS, p95_seconds=0.5 if fault == "slowness" else 60)
-    ) as somebody:
+    ) as operator:
         with pytest.raises(RolledBack, match=why) as raised:
-            await somebody.deploy(bad)
+            await operator.deploy(bad)
         assert raised.value.message.endswith(f"\nlive: {first}")
-        seen = await somebody.target.look()
+        seen = await operator.target.look()
         assert (seen.live, seen.candidate, seen.journal.attempt) == (str(first), None, None)
         assert outcomes(seen.journal) == [("v1.1.0", "rolled back"), ("v1.0.0", "live")]
         assert re.search(why, seen.journal.entries[0].why)
-        assert await somebody.users(10) == {"v1.0.0": 10}
+        assert await operator.users(10) == {"v1.0.0": 10}
 
 
 @dataclass
@@ -101,39 +101,39 @@ class Used:
 
 
 async def test_a_model_that_is_wrong_for_users_is_undone_at_the_first_share(lab: Lab) -> None:
-    turning = Model("v1.1.0", offset=1, right=10)  # more than are asked without traffic
+    turning = Model("v1.1.0", offset=1, right=10)  # more requests than there are without traffic
     first, bad = await lab.release("v1.0.0"), await lab.release("v1.1.0", turning)
-    async with worker(lab) as somebody:
-        await somebody.deploy(first)
-        share = somebody.target.shares((await somebody.target.look()).snapshot)[0]
+    async with worker(lab) as operator:
+        await operator.deploy(first)
+        share = operator.target.shares((await operator.target.look()).snapshot)[0]
         assert share < 100
         with pytest.raises(RolledBack, match=rf"not fit at shift to {share} %.* predicts ") as raised:
-            await somebody.deployment.deploy(bad, Used(somebody.judge, somebody.client.http))
+            await operator.deployment.deploy(bad, Used(operator.judge, operator.client.http))
         assert f"\nat most {share} % of the traffic went to it\n" in str(raised.value)
-        said = "\n".join(somebody.told)
+        said = "\n".join(operator.printed)
         assert re.findall(r"shift to (\d+) %: v1.1.0", said) == [str(share)]
         assert f"v1.1.0 is undone; at most {share} % of the traffic went to it" in said
-        assert await somebody.users(10) == {"v1.0.0": 10}
+        assert await operator.users(10) == {"v1.0.0": 10}
 
 
 @pytest.mark.parametrize("fault", ["wrong predictions", "no start"])
 async def test_a_bad_first_release_leaves_nothing(lab: Lab, fault: str) -> None:
     bad = await lab.release("v1.1.0", BAD[fault][0])
-    async with worker(lab) as somebody:
+    async with worker(lab) as operator:
         with pytest.raises(RolledBack, match="live: nothing, as before"):
-            await somebody.deploy(bad)
-        assert not (await somebody.target.look()).version
+            await operator.deploy(bad)
+        assert not (await operator.target.look()).version
 
 
 async def test_a_release_that_was_bad_may_be_deployed_again(lab: Lab) -> None:
     first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0", Model("v1.1.0", starts=False))
-    async with worker(lab) as somebody:
-        await somebody.deploy(first)
+    async with worker(lab) as operator:
+        await operator.deploy(first)
         with pytest.raises(RolledBack):
-            await somebody.deploy(second)
+            await operator.deploy(second)
         lab.mend(second)
-        assert await somebody.deploy(second)
-        assert await somebody.users(10) == {"v1.1.0": 10}
+        assert await operator.deploy(second)
+        assert await operator.users(10) == {"v1.1.0": 10}
 
 
 @dataclass
@@ -176,14 +176,14 @@ async def test_a_rollback_takes_a_running_deployment_over_which_then_stops(lab: 
 
 async def test_a_rollback_restores_the_last_good_release_or_that_of_a_version(lab: Lab) -> None:
     releases = [await lab.release(tag) for tag in ("v1.0.0", "v1.1.0", "v1.2.0")]
-    async with worker(lab) as somebody:
+    async with worker(lab) as operator:
         for release in releases:
-            await somebody.deploy(release)
-        assert await somebody.rollback() == str(releases[1])
-        assert await somebody.users(10) == {"v1.1.0": 10}
-        assert await somebody.rollback("v1.0.0") == str(releases[0])
-        assert await somebody.users(10) == {"v1.0.0": 10}
-        journal = (await somebody.target.look()).journal
+            await operator.deploy(release)
+        assert await operator.rollback() == str(releases[1])
+        assert await operator.users(10) == {"v1.1.0": 10}
+        assert await operator.rollback("v1.0.0") == str(releases[0])
+        assert await operator.users(10) == {"v1.0.0": 10}
+        journal = (await operator.target.look()).journal
         assert outcomes(journal) == [
             ("v1.2.0", "rolled back"),
             ("v1.1.0", "rolled back"),
@@ -191,34 +191,34 @@ async def test_a_rollback_restores_the_last_good_release_or_that_of_a_version(la
         ]
         for version in (None, "v1.2.0", "v0.0.1"):
             with pytest.raises(NothingToRestore, match="there was no good release"):
-                await somebody.rollback(version)
+                await operator.rollback(version)
 
 
 async def test_nothing_is_restored_where_nothing_is(lab: Lab) -> None:
-    async with worker(lab) as somebody:
+    async with worker(lab) as operator:
         with pytest.raises(NothingToRestore, match="no good release before"):
-            await somebody.rollback()
+            await operator.rollback()
 
 
 async def test_what_was_changed_since_it_was_seen_is_not_written_over(lab: Lab) -> None:
     release = await lab.release("v1.0.0")
-    async with worker(lab) as somebody:
-        await somebody.deploy(release)
+    async with worker(lab) as operator:
+        await operator.deploy(release)
         for _ in range(20):  # a controller may write the status in between
-            seen = await somebody.target.look()
+            seen = await operator.target.look()
             with suppress(TargetChanged):
                 # Kubernetes takes what changes nothing at any version.
-                await somebody.target.record(seen, replace(seen.journal, entries=()))
+                await operator.target.record(seen, replace(seen.journal, entries=()))
                 break
         with pytest.raises(TargetChanged):
-            await somebody.target.record(seen, seen.journal)
+            await operator.target.record(seen, seen.journal)
         with pytest.raises(TargetChanged):
-            await somebody.target.create(release, seen.journal)
+            await operator.target.create(release, seen.journal)
 
 
-async def test_a_judge_has_somebody_to_ask(lab: Lab) -> None:
+async def test_a_judge_needs_a_candidate(lab: Lab) -> None:
     release = await lab.release("v1.0.0")
-    async with worker(lab) as somebody:
-        await somebody.deploy(release)
+    async with worker(lab) as operator:
+        await operator.deploy(release)
         with pytest.raises(ReleaseRejected, match="has no candidate to judge"):
-            await somebody.judge.judge(somebody.target, release, "stage")
+            await operator.judge.judge(operator.target, release, "stage")

@@ -1,4 +1,4 @@
-"""Whoever deploys may be killed before and after any change of a target: nothing is left half done."""
+"""Death of an operator before and after any change of a target: nothing is left half done."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 from errors import NothingToRestore, RolledBack, TargetBusy
 from oci.reference import Release
-from tests.ci.deploying.targets.fleet import Model
-from tests.ci.deploying.targets.labs import Killed, Lab, Worker, worker
+from tests.ci.deploying.targets.labs.fleet import Model
+from tests.ci.deploying.targets.labs.lab import Killed, Lab, Worker, worker
 
 pytestmark = pytest.mark.anyio
 Work = Callable[[Worker], Awaitable[object]]
@@ -22,7 +22,7 @@ Check = Callable[[Lab, str], Awaitable[None]]
 AT_ONCE = 8
 
 
-async def killed(lab: Lab, before: Work, work: Work, check: Check, *, judged: bool = False) -> None:
+async def check_each_death(lab: Lab, before: Work, work: Work, check: Check, *, judged: bool = False) -> None:
     """Check a fresh lab for each state in which work can be killed: before its first change, and after each.
 
     What is there before a change is what was there after the one before it.
@@ -48,30 +48,24 @@ async def killed(lab: Lab, before: Work, work: Work, check: Check, *, judged: bo
 
 async def _killed_at(lab: Lab, before: Work, work: Work, number: int, after: bool, judged: bool) -> list[str]:
     """Return the changes that were made until the work was killed, or done when there is no number."""
-    async with worker(lab, judged=False) as somebody:
-        await before(somebody)
+    async with worker(lab, judged=False) as operator:
+        await before(operator)
     async with worker(lab, "the dead", number, after=after, judged=judged) as dead:
-        died = False
-        try:
+        with pytest.raises(Killed) if number else suppress(RolledBack):
             await work(dead)
-        except Killed:
-            died = True
-        except RolledBack:
-            pass
-        assert died == bool(number)
         return dead.mortal.changes
 
 
 async def settle(lab: Lab, release: Release | None) -> None:
     """Check that one release has all of the traffic and nothing is under way."""
-    async with worker(lab) as somebody:
-        seen = await somebody.target.look()
+    async with worker(lab) as operator:
+        seen = await operator.target.look()
         assert (seen.journal.attempt, seen.candidate) == (None, None)
         if release is None:
             assert not seen.version
             return
         assert seen.live == str(release)
-        assert await somebody.users(5) == {release.image.tag: 5}
+        assert await operator.users(5) == {release.image.tag: 5}
 
 
 @pytest.fixture
@@ -84,32 +78,32 @@ async def second(lab: Lab) -> Release:
     return await lab.release("v1.1.0")
 
 
-def deploying(release: Release) -> Work:
-    return lambda somebody: somebody.deploy(release)
+def make_deploy(release: Release) -> Work:
+    return lambda operator: operator.deploy(release)
 
 
-async def nothing(somebody: Worker) -> None:
+async def do_nothing(operator: Worker) -> None:
     """Do nothing."""
 
 
-async def deployed_by_the_heir(release: Release, place: Lab, when: str) -> None:
+async def deploy_as_heir(release: Release, place: Lab, when: str) -> None:
     async with worker(place, "the heir", judged=False) as heir:
         await heir.deploy(release, takeover=True)
     await settle(place, release)
 
 
-async def test_who_deploys_again_goes_on(lab: Lab, first: Release, second: Release) -> None:
-    await killed(lab, deploying(first), deploying(second), partial(deployed_by_the_heir, second))
+async def test_the_same_deployment_goes_on(lab: Lab, first: Release, second: Release) -> None:
+    await check_each_death(lab, make_deploy(first), make_deploy(second), partial(deploy_as_heir, second))
 
 
-async def test_who_deploys_another_release_undoes_first_what_was_left(
+async def test_another_deployment_first_undoes_what_was_left(
     lab: Lab, first: Release, second: Release
 ) -> None:
     third = await lab.release("v1.2.0")
-    await killed(lab, deploying(first), deploying(second), partial(deployed_by_the_heir, third))
+    await check_each_death(lab, make_deploy(first), make_deploy(second), partial(deploy_as_heir, third))
 
 
-async def test_who_rolls_back_restores_what_was_before(lab: Lab, first: Release, second: Release) -> None:
+async def test_a_rollback_restores_what_was_before(lab: Lab, first: Release, second: Release) -> None:
     async def check(place: Lab, when: str) -> None:
         async with worker(place, "the heir") as heir:
             try:
@@ -118,10 +112,10 @@ async def test_who_rolls_back_restores_what_was_before(lab: Lab, first: Release,
                 assert when.startswith("before 1 ")
         await settle(place, first)
 
-    await killed(lab, deploying(first), deploying(second), check)
+    await check_each_death(lab, make_deploy(first), make_deploy(second), check)
 
 
-async def test_a_bad_release_is_undone_by_whoever_comes_next(lab: Lab, first: Release) -> None:
+async def test_a_bad_release_is_undone_by_the_next_deployment(lab: Lab, first: Release) -> None:
     bad = await lab.release("v1.1.0", Model("v1.1.0", offset=1))
 
     async def check(place: Lab, when: str) -> None:
@@ -130,11 +124,11 @@ async def test_a_bad_release_is_undone_by_whoever_comes_next(lab: Lab, first: Re
                 await heir.deploy(bad, takeover=True)
         await settle(place, first)
 
-    await killed(lab, deploying(first), deploying(bad), check, judged=True)
+    await check_each_death(lab, make_deploy(first), make_deploy(bad), check, judged=True)
 
 
-async def test_a_first_release_goes_live_for_whoever_deploys_again(lab: Lab, first: Release) -> None:
-    await killed(lab, nothing, deploying(first), partial(deployed_by_the_heir, first))
+async def test_a_first_release_goes_live_when_it_is_deployed_again(lab: Lab, first: Release) -> None:
+    await check_each_death(lab, do_nothing, make_deploy(first), partial(deploy_as_heir, first))
 
 
 async def test_a_first_release_that_is_rolled_back_leaves_nothing(lab: Lab, first: Release) -> None:
@@ -147,13 +141,13 @@ async def test_a_first_release_that_is_rolled_back_leaves_nothing(lab: Lab, firs
         assert not live or whole
         await settle(place, first if live else None)
 
-    await killed(lab, nothing, deploying(first), check)
+    await check_each_death(lab, do_nothing, make_deploy(first), check)
 
 
 async def test_a_rollback_that_was_killed_is_gone_on_with(lab: Lab, first: Release, second: Release) -> None:
-    async def both(somebody: Worker) -> None:
-        await somebody.deploy(first)
-        await somebody.deploy(second)
+    async def both(operator: Worker) -> None:
+        await operator.deploy(first)
+        await operator.deploy(second)
 
     async def check(place: Lab, when: str) -> None:
         async with worker(place, "the heir") as heir:
@@ -162,7 +156,7 @@ async def test_a_rollback_that_was_killed_is_gone_on_with(lab: Lab, first: Relea
                 assert await heir.rollback(takeover=True) == str(first)
         await settle(place, first)
 
-    await killed(lab, both, lambda dead: dead.rollback(), check)
+    await check_each_death(lab, both, lambda dead: dead.rollback(), check)
 
 
 async def test_what_was_left_is_held_until_its_time_is_up(lab: Lab, first: Release) -> None:

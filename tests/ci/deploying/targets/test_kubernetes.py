@@ -1,9 +1,10 @@
-"""What is Kubernetes' own: whose fields are whose, deadlines, refusals, and what the manifests say."""
+"""Kubernetes: owners of fields, deadlines, refusals, and the manifests."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -15,10 +16,10 @@ from deploying.rollout.target import Target
 from deploying.targets.manifests import Manifests
 from errors import InvalidEnvironment, RolledBack, TargetError
 from oci.reference import Release
-from tests.ci.deploying.targets.fleet import Model
-from tests.ci.deploying.targets.kubernetes_fake import TOKEN, Refused
-from tests.ci.deploying.targets.kubernetes_lab import MANIFESTS, ROOT, KubernetesLab
-from tests.ci.deploying.targets.labs import worker
+from tests.ci.deploying.targets.labs.fleet import Model
+from tests.ci.deploying.targets.labs.kubernetes_fake import TOKEN
+from tests.ci.deploying.targets.labs.kubernetes_lab import MANIFESTS, ROOT, KubernetesLab
+from tests.ci.deploying.targets.labs.lab import worker
 
 pytestmark = pytest.mark.anyio
 FILE = MANIFESTS.read_text()
@@ -27,7 +28,7 @@ POD = DEPLOYMENT["spec"]["template"]["spec"]
 
 
 def edit(lab: KubernetesLab, manager: str, change: dict[str, Any]) -> httpx.Request:
-    """Return somebody else's edit of the Deployment."""
+    """Return another client's edit of the Deployment."""
     return httpx.Request(
         "PATCH",
         "https://cluster.test/apis/apps/v1/namespaces/production/deployments/milestone2",
@@ -37,24 +38,24 @@ def edit(lab: KubernetesLab, manager: str, change: dict[str, Any]) -> httpx.Requ
     )
 
 
-async def test_what_somebody_else_has_set_is_not_written_over(kubernetes_lab: KubernetesLab) -> None:
+async def test_what_another_client_has_set_is_not_written_over(kubernetes_lab: KubernetesLab) -> None:
     first, second = await kubernetes_lab.release("v1.0.0"), await kubernetes_lab.release("v1.1.0")
-    async with worker(kubernetes_lab) as somebody:
-        await somebody.deploy(first)
+    async with worker(kubernetes_lab) as operator:
+        await operator.deploy(first)
         change = edit(kubernetes_lab, "kubectl-edit", {"spec": {"replicas": 5}})
         assert (await kubernetes_lab.cluster.answer(change)).status_code == 200
         with pytest.raises(RolledBack, match=r'conflict with "kubectl-edit" using apps/v1: \.spec\.replicas'):
-            await somebody.deploy(second)
-        assert await somebody.users(10) == {"v1.0.0": 10}
+            await operator.deploy(second)
+        assert await operator.users(10) == {"v1.0.0": 10}
 
 
 async def test_what_others_add_stays(kubernetes_lab: KubernetesLab) -> None:
     first, second = await kubernetes_lab.release("v1.0.0"), await kubernetes_lab.release("v1.1.0")
-    async with worker(kubernetes_lab) as somebody:
-        await somebody.deploy(first)
+    async with worker(kubernetes_lab) as operator:
+        await operator.deploy(first)
         note = {"metadata": {"annotations": {"team": "models"}}}
         await kubernetes_lab.cluster.answer(edit(kubernetes_lab, "kubectl-annotate", note))
-        await somebody.deploy(second)
+        await operator.deploy(second)
     found = kubernetes_lab.cluster.objects["deployments", "milestone2"]
     assert found["metadata"]["annotations"]["team"] == "models"
 
@@ -63,8 +64,8 @@ async def test_a_rollout_that_gets_stuck_is_undone_and_says_what_the_cluster_say
     kubernetes_lab: KubernetesLab,
 ) -> None:
     first, second = await kubernetes_lab.release("v1.0.0"), await kubernetes_lab.release("v1.1.0")
-    async with worker(kubernetes_lab) as somebody:
-        await somebody.deploy(first)
+    async with worker(kubernetes_lab) as operator:
+        await operator.deploy(first)
         started = 0
 
         def start(name: str, digest: str, environment: dict[str, str] | None = None) -> str:
@@ -79,56 +80,47 @@ async def test_a_rollout_that_gets_stuck_is_undone_and_says_what_the_cluster_say
             with pytest.raises(
                 RolledBack, match="milestone2 does not start: CrashLoopBackOff: back-off"
             ) as raised:
-                await somebody.deploy(second)
+                await operator.deploy(second)
         assert "CrashLoopBackOff: back-off" in str(raised.value)
-        assert await somebody.users(10) == {"v1.0.0": 10}
+        assert await operator.users(10) == {"v1.0.0": 10}
 
 
 async def test_a_rollout_that_never_ends_is_ended_at_its_deadline(
-    kubernetes_lab: KubernetesLab, monkeypatch: pytest.MonkeyPatch
+    kubernetes_lab: KubernetesLab,
 ) -> None:
     release = await kubernetes_lab.release("v1.0.0")
-    monkeypatch.setattr(kubernetes_lab.cluster, "_control", lambda name, deployment: None)
-    monkeypatch.setattr("deploying.targets.kubernetes._MARGIN", -120)
-    async with worker(kubernetes_lab) as somebody:
+    kubernetes_lab.cluster.stuck = True
+    async with worker(replace(kubernetes_lab, margin=-120)) as operator:
         with pytest.raises(RolledBack, match="milestone2-candidate does not start: its deadline has passed"):
-            await somebody.deploy(release)
+            await operator.deploy(release)
 
 
 async def test_what_cannot_be_changed_is_refused_by_name(kubernetes_lab: KubernetesLab) -> None:
     release = await kubernetes_lab.release("v1.0.0")
-    async with worker(kubernetes_lab) as somebody:
-        await somebody.deploy(release)
+    async with worker(kubernetes_lab) as operator:
+        await operator.deploy(release)
         found = kubernetes_lab.cluster.objects["deployments", "milestone2"]
         found["spec"]["selector"] = {"matchLabels": {"app": "another"}}
         with pytest.raises(RolledBack, match=r"422 .*Invalid: Deployment.apps .* field is immutable"):
-            await somebody.deploy(await kubernetes_lab.release("v1.1.0"))
+            await operator.deploy(await kubernetes_lab.release("v1.1.0"))
 
 
-async def test_who_has_no_token_is_told_so(
-    kubernetes_lab: KubernetesLab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tests.ci.deploying.targets.kubernetes_fake.TOKEN", "another")
-    async with worker(kubernetes_lab) as somebody:
+async def test_a_token_that_the_cluster_does_not_know_is_reported(kubernetes_lab: KubernetesLab) -> None:
+    kubernetes_lab.cluster.token = "another"
+    async with worker(kubernetes_lab) as operator:
         with pytest.raises(TargetError, match="Kubernetes: GET .* answered 401 Unauthorized: Unauthorized"):
-            await somebody.target.look()
+            await operator.target.look()
 
 
 async def test_what_runs_but_was_not_deployed_here_is_called_by_its_image(
     kubernetes_lab: KubernetesLab,
 ) -> None:
-    async with worker(kubernetes_lab) as somebody:
-        await somebody.deploy(await kubernetes_lab.release("v1.0.0"))
+    async with worker(kubernetes_lab) as operator:
+        await operator.deploy(await kubernetes_lab.release("v1.0.0"))
         template = kubernetes_lab.cluster.objects["deployments", "milestone2"]["spec"]["template"]
         del template["metadata"]["annotations"]
-        seen = await somebody.target.look()
+        seen = await operator.target.look()
         assert seen.live.startswith("registry.test/models/milestone2@sha256:")
-
-
-def test_an_apply_without_a_manager_is_refused_by_the_fake() -> None:
-    assert str(Refused(400, "BadRequest", "fieldManager is required for apply patch")).startswith(
-        "fieldManager"
-    )
 
 
 @pytest.mark.parametrize(
@@ -145,8 +137,8 @@ def test_an_apply_without_a_manager_is_refused_by_the_fake() -> None:
 async def test_shares_are_the_nearest_that_whole_pods_allow(
     kubernetes_lab: KubernetesLab, running: int, shares: tuple[int, ...]
 ) -> None:
-    async with worker(kubernetes_lab) as somebody:
-        assert somebody.target.shares(json.dumps({"replicas": running})) == shares
+    async with worker(kubernetes_lab) as operator:
+        assert operator.target.shares(json.dumps({"replicas": running})) == shares
 
 
 async def test_the_live_release_s_pods_stay_as_they_are_until_the_last_step(
@@ -160,9 +152,9 @@ async def test_the_live_release_s_pods_stay_as_they_are_until_the_last_step(
             pods = kubernetes_lab.cluster.pods.values()
             counts[step] = Counter(pod["metadata"]["annotations"][RELEASE].split(":")[1][:6] for pod in pods)
 
-    async with worker(kubernetes_lab) as somebody:
-        await somebody.deploy(first)
-        await somebody.deployment.deploy(second, Counting())
+    async with worker(kubernetes_lab) as operator:
+        await operator.deploy(first)
+        await operator.deployment.deploy(second, Counting())
     assert counts == {
         "stage": {"v1.0.0": 2, "v1.1.0": 1},
         "shift to 33 %": {"v1.0.0": 2, "v1.1.0": 1},
@@ -231,11 +223,11 @@ async def test_every_instance_s_numbers_are_counted_and_a_bad_model_is_found_by_
     kubernetes_lab: KubernetesLab,
 ) -> None:
     release = await kubernetes_lab.release("v1.0.0", Model("v1.0.0"))
-    async with worker(kubernetes_lab) as somebody:
-        await somebody.deploy(release)
-        await somebody.users(7)
-        seen = await somebody.target.look()
-        observed = await somebody.target.observe(seen, None)  # type: ignore[arg-type]
+    async with worker(kubernetes_lab) as operator:
+        await operator.deploy(release)
+        await operator.users(7)
+        seen = await operator.target.look()
+        observed = await operator.target.observe(seen, None)  # type: ignore[arg-type]
         assert len(observed["running"]) == 2
         assert sum(numbers.requests for numbers in observed["running"].values()) >= 7
         assert observed["candidate"] == {}

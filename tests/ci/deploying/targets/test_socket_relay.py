@@ -27,7 +27,7 @@ class Way:
     """The relay's address, and what came to the socket behind it."""
 
     port: int = 0
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     def client(self, authorization: str | None = f"Bearer {KEY}") -> httpx.Client:
         """Return a client that shows something."""
@@ -40,7 +40,7 @@ class Way:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
     """Yield the way to a daemon that says again what it is sent."""
     folder, way = tmp_path_factory.mktemp("relay"), Way()
 
@@ -48,7 +48,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            way.asked.append(f"{self.command} {self.path}")
+            way.requests.append(f"{self.command} {self.path}")
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
@@ -75,15 +75,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
         threading.Thread(target=server.serve_forever, args=[0.01]).start()
         with subprocess.Popen(words) as process:
             try:
-                listens(way.port)
+                wait_for_port(way.port)
                 yield way
             finally:
                 process.terminate()
                 server.shutdown()
 
 
-def listens(port: int) -> None:
-    """Return when somebody listens."""
+def wait_for_port(port: int) -> None:
+    """Return when the port is open."""
     until = time.monotonic() + PATIENCE
     while True:
         with closing(socket.socket()) as tried:
@@ -94,10 +94,10 @@ def listens(port: int) -> None:
 
 
 @pytest.fixture
-def way(running: Way) -> Way:
+def way(relay: Way) -> Way:
     """Return the way, on which nothing has come yet."""
-    running.asked.clear()
-    return running
+    relay.requests.clear()
+    return relay
 
 
 def test_who_has_the_key_talks_to_the_socket(way: Way) -> None:
@@ -105,14 +105,14 @@ def test_who_has_the_key_talks_to_the_socket(way: Way) -> None:
     with way.client() as client:
         assert client.post("/services/create", content=body).content == body
         assert client.get("/tasks").status_code == 200
-    assert way.asked == ["POST /services/create", "GET /tasks"]
+    assert way.requests == ["POST /services/create", "GET /tasks"]
 
 
 @pytest.mark.parametrize("given", [None, "Bearer another", KEY, f"Basic {KEY}"])
-def test_nobody_else_does(way: Way, given: str | None) -> None:
+def test_a_client_without_the_key_is_refused(way: Way, given: str | None) -> None:
     with way.client(given) as client:
         assert client.get("/info").status_code == 401
-    assert way.asked == []
+    assert way.requests == []
 
 
 def test_a_key_that_is_said_twice_is_none() -> None:
@@ -133,4 +133,4 @@ def test_who_says_nothing_or_too_much_is_hung_up_on(way: Way, said: bytes) -> No
         except OSError:
             rest = b""
     assert rest == b""
-    assert way.asked == []
+    assert way.requests == []

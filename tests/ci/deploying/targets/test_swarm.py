@@ -1,4 +1,4 @@
-"""What is Docker Swarm's own: ports, versions, and what the daemon says when something does not start."""
+"""Docker Swarm: ports, versions, and the daemon's messages when something does not start."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 
 from deploying.rollout.target import Target
 from deploying.targets.swarm import Settings, is_conflict, template
-from errors import InvalidEnvironment, NotStarted, RolledBack, TargetError
+from errors import InvalidEnvironment, RolledBack, TargetError
 from oci.reference import Release
-from tests.ci.deploying.targets.docker_fake import Object
-from tests.ci.deploying.targets.fleet import Model
-from tests.ci.deploying.targets.labs import worker
-from tests.ci.deploying.targets.swarm_lab import SERVICE, SwarmLab
+from tests.ci.deploying.targets.labs.docker_fake import Object
+from tests.ci.deploying.targets.labs.fleet import Model
+from tests.ci.deploying.targets.labs.lab import worker
+from tests.ci.deploying.targets.labs.swarm_lab import SERVICE, SwarmLab
 
 pytestmark = pytest.mark.anyio
 NOW = datetime.now(UTC)
@@ -34,7 +34,7 @@ Order = Literal["start-first", "stop-first"]
         (httpx.Response(404), False),
     ],
 )
-def test_somebody_was_faster_when_the_daemon_says_so(answer: httpx.Response, faster: bool) -> None:
+def test_a_conflict_is_recognised_by_the_daemon_s_message(answer: httpx.Response, faster: bool) -> None:
     assert is_conflict(answer) == faster
 
 
@@ -73,8 +73,8 @@ async def test_one_instance_goes_first_where_another_is_left(
     swarm_lab: SwarmLab, order: Order, replicas: int, shares: tuple[int, ...]
 ) -> None:
     settings = Settings("milestone2", order=order)
-    async with worker(replace(swarm_lab, settings=settings)) as somebody:
-        assert somebody.target.shares(json.dumps({"Mode": {"Replicated": {"Replicas": replicas}}})) == shares
+    async with worker(replace(swarm_lab, settings=settings)) as operator:
+        assert operator.target.shares(json.dumps({"Mode": {"Replicated": {"Replicas": replicas}}})) == shares
 
 
 @pytest.mark.parametrize(
@@ -101,10 +101,10 @@ async def test_with_a_share_the_candidate_has_the_service_s_port_on_a_node(
         return bool(task["DesiredState"] == "running" and published == port)
 
     settings = Settings("milestone2", replicas=2, order=order)
-    async with worker(replace(swarm_lab, settings=settings)) as somebody:
-        await somebody.deploy(first)
-        await somebody.deployment.deploy(second, Counting())
-        assert (await somebody.target.look()).live == str(second)
+    async with worker(replace(swarm_lab, settings=settings)) as operator:
+        await operator.deploy(first)
+        await operator.deployment.deploy(second, Counting())
+        assert (await operator.target.look()).live == str(second)
     share = next(step for step in seen if step != "stage")
     assert seen["stage"] == [("milestone2", 2)]
     assert seen[share] == sharing
@@ -116,16 +116,16 @@ async def test_with_a_share_the_candidate_has_the_service_s_port_on_a_node(
 async def test_a_service_that_cannot_share_its_traffic_says_so(swarm_lab: SwarmLab) -> None:
     first, second = await swarm_lab.release("v1.0.0"), await swarm_lab.release("v1.1.0")
     alone = replace(swarm_lab, settings=Settings("milestone2", replicas=1, order="stop-first"))
-    async with worker(alone) as somebody:
-        await somebody.deploy(first)
-        await somebody.deploy(second)
-        assert any("cannot share its traffic: it will shift all at once" in line for line in somebody.told)
+    async with worker(alone) as operator:
+        await operator.deploy(first)
+        await operator.deploy(second)
+        assert any("cannot share its traffic: it will shift all at once" in line for line in operator.printed)
 
 
 async def test_what_is_deployed_is_by_digest_with_ports_of_its_own(swarm_lab: SwarmLab) -> None:
     release = await swarm_lab.release("v1.0.0")
-    async with worker(swarm_lab) as somebody:
-        await somebody.deploy(release)
+    async with worker(swarm_lab) as operator:
+        await operator.deploy(release)
     spec = swarm_lab.swarm.services["milestone2"]["Spec"]
     assert (
         spec["TaskTemplate"]["ContainerSpec"]["Image"] == f"registry.test/models/milestone2@{release.digest}"
@@ -139,8 +139,8 @@ async def test_what_is_deployed_is_by_digest_with_ports_of_its_own(swarm_lab: Sw
 
 async def test_an_update_that_swarm_took_back_is_undone_and_says_why(swarm_lab: SwarmLab) -> None:
     first, second = await swarm_lab.release("v1.0.0"), await swarm_lab.release("v1.1.0")
-    async with worker(swarm_lab) as somebody:
-        await somebody.deploy(first)
+    async with worker(swarm_lab) as operator:
+        await operator.deploy(first)
         begin, started = swarm_lab.fleet.start, 0
 
         def start(name: str, digest: str, environment: dict[str, str] | None = None) -> str:
@@ -148,50 +148,35 @@ async def test_an_update_that_swarm_took_back_is_undone_and_says_why(swarm_lab: 
             started += 1  # the candidate starts, without traffic and with it, and nothing after that
             return begin(name, digest, environment) if started <= 2 else ""
 
+        async def restore(self: Target, seen: object, snapshot: str) -> None:
+            """Wait for nothing, as nothing starts any more."""
+
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(swarm_lab.fleet, "start", start)
-            patch.setattr(type(somebody.target), "restore", _unwatched(type(somebody.target)))
+            patch.setattr(type(operator.target), "restore", restore)
             with pytest.raises(RolledBack, match="update rolled back due to failure"):
-                await somebody.deploy(second)
+                await operator.deploy(second)
         assert swarm_lab.swarm.services["milestone2"]["UpdateStatus"]["State"] == "rollback_completed"
 
 
-def _unwatched(kind: type[Target]) -> object:
-    """Return a restoring that does not wait, as nothing starts any more."""
-
-    async def restore(self: Target, seen: object, snapshot: str) -> None:
-        """Do nothing."""
-
-    return restore
-
-
 async def test_an_update_that_never_ends_is_ended_at_its_deadline(
-    swarm_lab: SwarmLab, monkeypatch: pytest.MonkeyPatch
+    swarm_lab: SwarmLab,
 ) -> None:
-    monkeypatch.setattr(swarm_lab.swarm, "_orchestrate", lambda name, service: None)
+    swarm_lab.swarm.stuck = True
     release = await swarm_lab.release("v1.0.0")
-    async with worker(replace(swarm_lab, settings=Settings("milestone2", deadline=-1))) as somebody:
+    async with worker(replace(swarm_lab, settings=Settings("milestone2", deadline=-1))) as operator:
         with pytest.raises(RolledBack, match="milestone2-candidate does not start: its deadline has passed"):
-            await somebody.deploy(release)
-        seen = await somebody.target.look()
+            await operator.deploy(release)
+        seen = await operator.target.look()
         assert not seen.version
 
 
-async def test_an_instance_that_gives_no_numbers_is_named(
-    swarm_lab: SwarmLab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def refused(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused")
-
+async def test_an_instance_that_gives_no_numbers_is_named(swarm_lab: SwarmLab) -> None:
     release = await swarm_lab.release("v1.0.0", Model("v1.0.0"))
-    async with worker(swarm_lab) as somebody:
-        await somebody.deploy(release)
-        seen = await somebody.target.look()
-        assert len((await somebody.target.observe(seen, NOW))["running"]) == 2
-        monkeypatch.setattr(swarm_lab.swarm, "_published", refused)
+    async with worker(swarm_lab) as operator:
+        await operator.deploy(release)
+        seen = await operator.target.look()
+        assert len((await operator.target.observe(seen, NOW))["running"]) == 2
+        swarm_lab.swarm.silent = True
         with pytest.raises(TargetError, match=r"Swarm milestone2: no numbers from node-1:8080: ConnectError"):
-            await somebody.target.observe(seen, NOW)
-
-
-def test_what_does_not_start_is_a_target_s_error() -> None:
-    assert issubclass(NotStarted, TargetError)
+            await operator.target.observe(seen, NOW)

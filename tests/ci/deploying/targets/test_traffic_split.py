@@ -1,4 +1,4 @@
-"""Cloud Run's traffic list: nobody's part is lost, and the parts are 100 percent."""
+"""Cloud Run's traffic list: no revision's part is lost, and the parts are 100 percent."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ from deploying.targets.manifests import Manifests
 from net.retry_policy import Retrying
 from net.tokens import Token
 from oci.reference import Image, Release
-from tests.ci.deploying.targets.fleet import Fleet, Model
-from tests.ci.deploying.targets.kubernetes_fake import TOKEN, Cluster
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model
+from tests.ci.deploying.targets.labs.kubernetes_fake import TOKEN, Cluster
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[5]
 MANIFESTS = ROOT / "deploy/kubernetes/service.yaml"
 
 
@@ -28,6 +28,7 @@ class KubernetesLab:
 
     fleet: Fleet
     cluster: Cluster
+    margin: float = 30
 
     def fresh(self) -> KubernetesLab:
         """Return another cluster."""
@@ -44,15 +45,14 @@ class KubernetesLab:
 
         manifests = Manifests.of(MANIFESTS.read_text())
         api = Api("Kubernetes", "https://cluster.test", client, mint, conflict)
-        return Kubernetes(
-            Settings("https://cluster.test", "production", "milestone2"), manifests, api, pause=0
-        )
+        settings = Settings("https://cluster.test", "production", "milestone2")
+        return Kubernetes(settings, manifests, api, pause=0, margin=self.margin)
 
     def transport(self) -> httpx.AsyncBaseTransport:
         """Return what carries requests to the cluster."""
         return httpx.MockTransport(self.cluster.answer)
 
-    def changing(self, request: httpx.Request) -> bool:
+    def is_change(self, request: httpx.Request) -> bool:
         """Return whether a request changes the cluster."""
         return request.method != "GET" and "/proxy/" not in request.url.path
 

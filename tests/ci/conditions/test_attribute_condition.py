@@ -6,8 +6,8 @@ import celpy
 import pytest
 from celpy.adapter import json_to_cel
 
-from advice.attribute_condition import Condition
 from advice.attribute_mapping import MAPPING
+from conditions.attribute_condition import Condition
 from errors import InvalidCondition
 
 CLAIMS = {
@@ -51,27 +51,27 @@ def test_condition_names_numeric_ids_version_tags_and_github_s_machines() -> Non
 
 def test_condition_is_read_back_as_it_is_written() -> None:
     assert Condition.parse(TEXT) == CONDITION
-    assert Condition.parse(TEXT.replace("==", " != ").replace("'", '"')).failing(CLAIMS) == [
+    assert Condition.parse(TEXT.replace("==", " != ").replace("'", '"')).failing_clauses(CLAIMS) == [
         clause for clause in Condition.parse(TEXT.replace("==", "!=")).clauses if clause.test == "!="
     ]
 
 
 def test_condition_holds_for_a_version_tag_of_the_repository() -> None:
-    assert CONDITION.failing(CLAIMS) == []
+    assert CONDITION.failing_clauses(CLAIMS) == []
     assert in_cel(TEXT, CLAIMS)
 
 
 @pytest.mark.parametrize("claim", BREACHES)
 def test_each_clause_fails_alone_here_as_in_cel(claim: str) -> None:
     claims = CLAIMS | {claim: BREACHES[claim]}
-    assert [clause.claim for clause in CONDITION.failing(claims)] == [claim]
+    assert [clause.claim for clause in CONDITION.failing_clauses(claims)] == [claim]
     assert CONDITION.verdict(claims).endswith(f" fails on {BREACHES[claim]!r}")
     assert not in_cel(TEXT, claims)
 
 
 @pytest.mark.parametrize("claims", [{}, {"ref_type": 1}, {"ref_type": "Tag"}], ids=str)
 def test_a_claim_that_is_missing_no_text_or_of_other_case_fails(claims: dict[str, object]) -> None:
-    assert Condition.parse("assertion.ref_type=='tag'").failing(claims)
+    assert Condition.parse("assertion.ref_type=='tag'").failing_clauses(claims)
 
 
 @pytest.mark.parametrize("number", ["", "0", "12a", "1'||true||'", "\u0661"])

@@ -12,11 +12,11 @@ from deploying.targets.api_client import Api
 from deploying.targets.swarm import Settings, Swarm, is_conflict, template
 from net.retry_policy import Retrying
 from oci.reference import Release
-from tests.ci.deploying.targets.docker_fake import Swarm as Fake
-from tests.ci.deploying.targets.fleet import Fleet, Model
-from tests.ci.deploying.targets.kubernetes_lab import made_up
+from tests.ci.deploying.targets.labs.docker_fake import Swarm as Fake
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model
+from tests.ci.deploying.targets.labs.kubernetes_lab import made_up
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[5]
 SERVICE = ROOT / "deploy/swarm/service.yaml"
 
 
@@ -44,7 +44,7 @@ class SwarmLab:
         """Return what carries requests to the daemon and its node."""
         return httpx.MockTransport(self.swarm.answer)
 
-    def changing(self, request: httpx.Request) -> bool:
+    def is_change(self, request: httpx.Request) -> bool:
         """Return whether a request changes the swarm."""
         return request.method != "GET" and request.url.host == "docker"
 

@@ -17,13 +17,14 @@ from deploying.rollout.verdict import Limits
 from net.retry_policy import Retrying
 from net.step_log import Steps
 from oci.reference import Release
-from tests.ci.deploying.targets.fleet import GOLDEN, Model
+from tests.ci.connections import no_wait
+from tests.ci.deploying.targets.labs.fleet import GOLDEN, Model
 
 LIMITS = Limits(requests=6, p95_seconds=60)  # whatever else the machine does
 
 
 class Killed(BaseException):
-    """What happens to a process that is killed: nothing that it would do next is done."""
+    """The end of a process that is killed: nothing that it would do next is done."""
 
 
 @dataclass
@@ -31,14 +32,14 @@ class Mortal(httpx.AsyncBaseTransport):
     """Carries requests until the n-th that changes something: dies before it is sent, or after its answer."""
 
     inner: httpx.AsyncBaseTransport
-    changing: Callable[[httpx.Request], bool]
+    is_change: Callable[[httpx.Request], bool]
     number: int = 0
     after: bool = False
     changes: list[str] = field(default_factory=list)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carry a request, or die."""
-        if not self.changing(request):
+        if not self.is_change(request):
             return await self.inner.handle_async_request(request)
         self.changes.append(f"{request.method} {request.url.path}")
         dies = len(self.changes) == self.number
@@ -55,7 +56,7 @@ class Mortal(httpx.AsyncBaseTransport):
 
 
 class Lab(Protocol):
-    """What a driver is tried on."""
+    """A target to try a driver on."""
 
     def fresh(self) -> Lab:
         """Return one where nothing is deployed yet; the releases are those of this one."""
@@ -66,7 +67,7 @@ class Lab(Protocol):
     def transport(self) -> httpx.AsyncBaseTransport:
         """Return what carries requests to it."""
 
-    def changing(self, request: httpx.Request) -> bool:
+    def is_change(self, request: httpx.Request) -> bool:
         """Return whether a request changes the target."""
 
     def release(self, tag: str, model: Model | None = None) -> Awaitable[Release]:
@@ -81,14 +82,14 @@ class Lab(Protocol):
 
 @dataclass
 class Worker:
-    """Somebody who deploys, with what was told and changed."""
+    """An operator who deploys, with the printed lines and the changes."""
 
     target: Target
     deployment: Deployment
     judge: Judging
     client: Retrying
     mortal: Mortal
-    told: list[str]
+    printed: list[str]
 
     async def deploy(self, release: Release, *, takeover: bool = False) -> bool:
         """Deploy a release."""
@@ -117,10 +118,6 @@ class Lenient:
         """Let it pass."""
 
 
-async def no_wait(seconds: float) -> None:
-    """Wait for nothing."""
-
-
 @asynccontextmanager
 async def worker(
     lab: Lab,
@@ -132,13 +129,13 @@ async def worker(
     judged: bool = True,
     limits: Limits = LIMITS,
 ) -> AsyncIterator[Worker]:
-    """Yield somebody who deploys, and who dies at a change when it has a number."""
-    mortal = Mortal(lab.transport(), lab.changing, number, after)
+    """Yield an operator, who dies at a change when it has a number."""
+    mortal = Mortal(lab.transport(), lab.is_change, number, after)
     async with httpx.AsyncClient(transport=mortal, timeout=10) as http:
         client = Retrying(http, sleep=no_wait)
-        told: list[str] = []
-        judge = Judge(GOLDEN, http, told.append, seconds=0, limits=limits) if judged else Lenient()
+        printed: list[str] = []
+        judge = Judge(GOLDEN, http, printed.append, seconds=0, limits=limits) if judged else Lenient()
         target = lab.target(client)
         yield Worker(
-            target, Deployment(target, owner, Steps(told.append), lease), judge, client, mortal, told
+            target, Deployment(target, owner, Steps(printed.append), lease), judge, client, mortal, printed
         )

@@ -38,7 +38,7 @@ class Clause:
         return f"assertion.{self.claim}{self.test}'{self.value}'"
 
     def holds(self, claims: Mapping[str, object]) -> bool:
-        """Whether the claims satisfy it; case counts, and a claim that is not there or no text never does."""
+        """Return whether the claims satisfy it; case counts, and only a text can."""
         claim = claims.get(self.claim)
         return isinstance(claim, str) and _TESTS[self.test](claim, self.value)
 
@@ -82,13 +82,15 @@ class Condition:
     def __str__(self) -> str:
         return " && ".join(map(str, self.clauses))
 
-    def failing(self, claims: Mapping[str, object]) -> list[Clause]:
+    def failing_clauses(self, claims: Mapping[str, object]) -> list[Clause]:
         """Return the clauses that the claims do not satisfy."""
         return [clause for clause in self.clauses if not clause.holds(claims)]
 
     def verdict(self, claims: Mapping[str, object]) -> str:
         """Return which clauses fail and what the claims say instead, nothing when all hold."""
-        return "; ".join(f"{each} fails on {claims.get(each.claim)!r}" for each in self.failing(claims))
+        return "; ".join(
+            f"{each} fails on {claims.get(each.claim)!r}" for each in self.failing_clauses(claims)
+        )
 
 
 def _clause(text: str) -> Clause:

@@ -1,4 +1,4 @@
-"""Whoever starts the revisions that a stand-in for Cloud Run waits for, as a rehearsal does."""
+"""Starter of the revisions that the fake Cloud Run waits for, as a rehearsal has one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import httpx
 
 from fakecloud import addresses
 
-SECONDS = "0.2"  # that the stand-in waits for a revision before it is asked again
+SECONDS = "0.2"  # that the fake Cloud Run waits for a revision before it responds that there is none
 
 
 @contextmanager
-def starting(base: str, key: str, start: Callable[[dict[str, Any]], str]) -> Iterator[None]:
-    """Start whatever revision is told while the block runs; `start` returns where it answers."""
+def start_revisions(base: str, key: str, start: Callable[[dict[str, Any]], str]) -> Iterator[None]:
+    """Start each revision that it waits for while the block runs; `start` returns an instance's address."""
     over = threading.Event()
     thread = threading.Thread(target=_work, args=[base, key, start, over])
     thread.start()
@@ -33,6 +33,6 @@ def _work(base: str, key: str, start: Callable[[dict[str, Any]], str], over: thr
         while not over.is_set():
             waiting = http.get(f"{control}/pending", params={"seconds": SECONDS}).raise_for_status()
             if waiting.status_code == httpx.codes.OK:
-                told = waiting.json()
-                sent = {"instance": start(told)}
-                http.post(f"{control}/revisions/{told['revision']}", json=sent).raise_for_status()
+                revision = waiting.json()
+                sent = {"instance": start(revision)}
+                http.post(f"{control}/revisions/{revision['revision']}", json=sent).raise_for_status()

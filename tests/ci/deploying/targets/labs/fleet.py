@@ -5,8 +5,6 @@ They all live on one server, each below a path of its own.
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,20 +12,20 @@ from typing import Any
 
 import anyio
 import httpx
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from deploying.rollout.golden_rows import Golden, Row
+from tests.ci.connections import serve
 
 GOLDEN = Golden(tuple(Row((float(n), 1.0), n + 1.0) for n in range(4)), {"artifact_sha256": "the-model"})
 
 
 @dataclass
 class Model:
-    """What one release does: whether it starts, what it says it is, what it predicts and how fast."""
+    """A release's behaviour: whether it starts, what it says it is, what it predicts and how fast."""
 
     version: str
     digest: str | None = None
@@ -37,7 +35,7 @@ class Model:
     right: int = 0  # requests that are answered without the offset before it shows
     delay: float = 0.0
     failing: int = 0  # every so many requests
-    asked: int = 0
+    requests: int = 0
     failed: int = 0
 
 
@@ -51,15 +49,16 @@ class Fleet:
 
     def start(self, name: str, digest: str, environment: dict[str, str] | None = None) -> str:
         """Start a release and return its address, or nothing when it ends at once."""
-        told = (environment or {}).get("IMAGE_DIGEST")
-        self.running[name] = replace(self.known[digest], digest=told, asked=0, failed=0)
+        named = (environment or {}).get("IMAGE_DIGEST")
+        self.running[name] = replace(self.known[digest], digest=named, requests=0, failed=0)
         return f"{self.base}/{name}" if self.known[digest].starts else ""
 
-    def start_told(self, told: Mapping[str, Any]) -> str:
-        """Start the revision that a stand-in for Cloud Run tells of."""
-        return self.start(told["revision"], told["image"].partition("@")[2], told["environment"])
+    def start_revision(self, revision: Mapping[str, Any]) -> str:
+        """Start a revision that the fake Cloud Run waits for."""
+        digest = revision["image"].partition("@")[2]
+        return self.start(revision["revision"], digest, revision["environment"])
 
-    async def ask(self, request: httpx.Request, name: str, path: str) -> httpx.Response:
+    async def send(self, request: httpx.Request, name: str, path: str) -> httpx.Response:
         """Pass a request on to a service, without a server in between."""
         passed = httpx.Request(request.method, f"http://fleet/{name}{path}", content=request.content)
         passed.headers["Content-Type"] = "application/json"
@@ -82,29 +81,29 @@ class Fleet:
         model, body = self._model(request), await request.json()
         if not isinstance(body.get("features"), list):
             return _problem(400, "invalid_input")
-        model.asked += 1
-        fails = model.failing and model.asked % model.failing == 0
+        model.requests += 1
+        fails = model.failing and model.requests % model.failing == 0
         await anyio.sleep(model.delay)
         if fails:
             model.failed += 1
             return _problem(500, "model_failed")
-        total = sum(body["features"]) + (model.offset if model.asked > model.right else 0)
+        total = sum(body["features"]) + (model.offset if model.requests > model.right else 0)
         return JSONResponse({"prediction": total, "model_version": model.version})
 
     async def metrics(self, request: Request) -> Response:
         """Answer as Prometheus reads it."""
         model = self._model(request)
-        good = model.asked - model.failed
+        good = model.requests - model.failed
         bound = 0.001 if model.delay < 0.001 else 1.0
         lines = [
             "# TYPE http_requests_total counter",
             f'http_requests_total{{route="/predict",status="200"}} {good}',
             f'http_requests_total{{route="/predict",status="500"}} {model.failed}',
             *(
-                f'http_request_seconds_bucket{{route="/predict",le="{le}"}} {model.asked * (le >= bound)}'
+                f'http_request_seconds_bucket{{route="/predict",le="{le}"}} {model.requests * (le >= bound)}'
                 for le in (0.001, 1.0)
             ),
-            f'http_request_seconds_bucket{{route="/predict",le="+Inf"}} {model.asked}',
+            f'http_request_seconds_bucket{{route="/predict",le="+Inf"}} {model.requests}',
         ]
         return PlainTextResponse("\n".join(lines) + "\n")
 
@@ -120,7 +119,7 @@ class Fleet:
             for name in names
         ]
         refusals = {405: "method_not_allowed", 404: "not_found"}
-        handlers = {status: _refusing(status, code) for status, code in refusals.items()}
+        handlers = {status: _make_handler(status, code) for status, code in refusals.items()}
         return Starlette(routes=routes, exception_handlers=handlers)
 
 
@@ -128,7 +127,7 @@ def _problem(status: int, code: str) -> Response:
     return JSONResponse({"error": {"code": code, "message": "it is not as it has to be"}}, status)
 
 
-def _refusing(status: int, code: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _make_handler(status: int, code: str) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def refuse(request: Request, error: Exception) -> Response:
         return _problem(status, code)
 
@@ -136,16 +135,8 @@ def _refusing(status: int, code: str) -> Callable[[Request, Exception], Awaitabl
 
 
 @contextmanager
-def sailing() -> Iterator[Fleet]:
+def run_fleet() -> Iterator[Fleet]:
     """Run a fleet's server while the block runs."""
     fleet = Fleet()
-    server = uvicorn.Server(uvicorn.Config(fleet.app(), log_config=None, timeout_graceful_shutdown=1))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        fleet.base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield fleet
-        finally:
-            server.should_exit = True
-            thread.join()
+    with serve(fleet.app()) as fleet.base:
+        yield fleet

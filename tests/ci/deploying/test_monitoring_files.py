@@ -16,7 +16,7 @@ import yaml
 
 from deploying import alerts
 
-MONITORING = Path(__file__).resolve().parents[4] / "deploy/monitoring"
+MONITORING = Path(__file__).resolve().parents[3] / "deploy/monitoring"
 RULES = [
     rule
     for name in ("rules.yml", "no-traffic.yml")
@@ -79,8 +79,8 @@ def test_every_panel_has_a_number_and_a_place_of_its_own() -> None:
 
 
 def test_the_dashboard_shows_recorded_series_that_there_are_and_variables_that_it_has() -> None:
-    asked = " ".join(target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", []))
+    queries = " ".join(target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", []))
     recorded = {rule["record"] for rule in RULES if "record" in rule}
-    assert set(re.findall(r"\w+(?::\w+)+", asked)) <= recorded
+    assert set(re.findall(r"\w+(?::\w+)+", queries)) <= recorded
     variables = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
-    assert set(re.findall(r"\$(\w+)", asked)) == variables - {"datasource"} | {"__rate_interval"}
+    assert set(re.findall(r"\$(\w+)", queries)) == variables - {"datasource"} | {"__rate_interval"}

@@ -13,21 +13,17 @@ import httpx
 
 from deploying.rollout.target import Target
 from deploying.targets.cloud_run import CloudRun, Settings
-from fakecloud import addresses
 from fakecloud.state.fixtures import World, usual_world
 from image import archive_reader
-from keyless.endpoints import Endpoints
 from keyless.federation import Federation
-from keyless.google_identity import Identity, Provider
-from keyless.oidc_sources import Given
 from net.retry_policy import Retrying
-from net.tokens import Token
 from oci.reference import Image, Release
 from oci.repository import connect
 from tests.ci import discovery
 from tests.ci.conftest import Archive
-from tests.ci.deploying.targets.fleet import Fleet, Model
-from tests.ci.deploying.targets.starter import starting
+from tests.ci.connections import job_identity
+from tests.ci.deploying.targets.labs.fleet import Fleet, Model
+from tests.ci.deploying.targets.labs.revision_starter import start_revisions
 
 KEY = "the-control-key"
 _NUMBERS = count(1)
@@ -44,7 +40,7 @@ class Described(httpx.AsyncBaseTransport):
         """Carry a request."""
         answer = await self.inner.handle_async_request(request)
         await answer.aread()
-        discovery.checked(self.base, request, answer)
+        discovery.check(self.base, request, answer)
         return answer
 
     async def aclose(self) -> None:
@@ -61,6 +57,7 @@ class CloudRunLab:
     registry_url: str
     fleet: Fleet
     folder: Path
+    names: int = 9
     settings: Settings = field(default_factory=lambda: _settings(next(_NUMBERS)))
 
     def fresh(self) -> CloudRunLab:
@@ -74,22 +71,18 @@ class CloudRunLab:
         """Return what carries requests over the network, and holds them against Google's descriptions."""
         return Described(self.base, httpx.AsyncHTTPTransport(verify=False))
 
-    def changing(self, request: httpx.Request) -> bool:
+    def is_change(self, request: httpx.Request) -> bool:
         """Return whether a request changes Cloud Run."""
         path = request.url.path
         return request.method != "GET" and path.startswith("/run/") and not path.endswith(":wait")
 
     def federation(self, client: Retrying) -> Federation:
         """Return the job's identity in the usual world."""
-        world = self.world
-        given = Given(addresses.request_url(self.base), Token(world.request_token))
-        endpoints = Endpoints.of(addresses.endpoints(self.base, world))
-        provider = Provider.of(world.provider.resource)
-        return Federation(Identity(provider, world.service_account, given, endpoints), client)
+        return Federation(job_identity(self.base, self.world, self.world.service_account), client)
 
     def target(self, client: Retrying) -> Target:
         """Return the driver."""
-        return CloudRun.of(self.settings, self.federation(client), client)
+        return replace(CloudRun.of(self.settings, self.federation(client), client), names=self.names)
 
     async def release(self, tag: str, model: Model | None = None) -> Release:
         """Publish an image of its own content."""
@@ -119,7 +112,8 @@ def cloud_run_lab(
     start_google: Callable[..., str], registry_url: str, fleet: Fleet, folder: Path
 ) -> Iterator[CloudRunLab]:
     """Yield a lab."""
-    world = usual_world("the-request-token", control_key=KEY)
+    # New keys take longer than all the rest.
+    world = replace(usual_world("the-request-token", control_key=KEY), tokens_per_key=10_000)
     base = start_google(world)
-    with starting(base, KEY, fleet.start_told):
+    with start_revisions(base, KEY, fleet.start_revision):
         yield CloudRunLab(base, world, registry_url, fleet, folder)

@@ -1,6 +1,6 @@
 """A Swarm's Engine API, as far as a deployment asks it, and the orchestrator behind it.
 
-Updates take one step whenever a service is looked at. The real one is asked in tests/host.
+Updates take one step whenever a service is looked at. tests/host has the real one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from tests.ci.deploying.targets.fleet import Fleet
+from tests.ci.deploying.targets.labs.fleet import Fleet
 
 Object = dict[str, Any]
 NODES = ("node-1", "node-2", "node-3")
@@ -23,7 +23,7 @@ _SERVICE = re.compile(r"/services/(?P<name>[a-z0-9-]+)(?P<update>/update)?")
 
 
 class Refused(Exception):
-    """What the daemon answers instead."""
+    """Refusal of the daemon."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -38,26 +38,28 @@ class Swarm:
     services: dict[str, Object] = field(default_factory=dict)
     tasks: list[Object] = field(default_factory=list)
     index: int = 0
+    stuck: bool = False  # the orchestrator does nothing
+    silent: bool = False  # no node takes a connection
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         """Answer the daemon's requests, and those to a port of a node."""
         if request.url.host in NODES:
-            return await self._published(request)
+            return await self._pass_on(request)
         try:
-            content = self._answered(request)
+            content = self._respond(request)
         except Refused as refused:
             return httpx.Response(refused.code, json={"message": str(refused)})
         return httpx.Response(200, json=content)
 
-    def _answered(self, request: httpx.Request) -> object:
+    def _respond(self, request: httpx.Request) -> object:
         path, method = request.url.path, request.method
         if path == "/tasks":
-            return self._listed(json.loads(request.url.params["filters"]))
+            return self._list_tasks(json.loads(request.url.params["filters"]))
         if path.startswith("/nodes/"):
             node = path.rpartition("/")[2]
             return {"ID": node, "Status": {"State": "ready", "Addr": node}}
         if path == "/services/create":
-            return self._created(json.loads(request.content))
+            return self._create(json.loads(request.content))
         found = _SERVICE.fullmatch(path)
         assert found, path
         service = self._service(found["name"])
@@ -66,8 +68,9 @@ class Swarm:
             self.tasks = [task for task in self.tasks if task["ServiceID"] != found["name"]]
             return {}
         if found["update"]:
-            return self._updated(service, request)
-        self._orchestrate(found["name"], service)
+            return self._update(service, request)
+        if not self.stuck:
+            self._orchestrate(found["name"], service)
         return deepcopy(service)
 
     def _service(self, name: str) -> Object:
@@ -75,16 +78,16 @@ class Swarm:
             raise Refused(404, f"service {name} not found")
         return self.services[name]
 
-    def _created(self, spec: Object) -> object:
+    def _create(self, spec: Object) -> object:
         name = spec["Name"]
         if name in self.services:
-            told = f"name conflicts with an existing object: service {name} already exists"
-            raise Refused(409, f"rpc error: code = AlreadyExists desc = {told}")
+            why = f"name conflicts with an existing object: service {name} already exists"
+            raise Refused(409, f"rpc error: code = AlreadyExists desc = {why}")
         self.services[name] = {"ID": name, "Spec": spec}
         self._touch(self.services[name])
         return {"ID": name}
 
-    def _updated(self, service: Object, request: httpx.Request) -> object:
+    def _update(self, service: Object, request: httpx.Request) -> object:
         if request.url.params["version"] != str(service["Version"]["Index"]):
             raise Refused(500, "rpc error: code = Unknown desc = update out of sequence")
         spec = json.loads(request.content)
@@ -99,7 +102,7 @@ class Swarm:
         self.index += 1
         service["Version"] = {"Index": self.index}
 
-    def _listed(self, filters: Object) -> list[Object]:
+    def _list_tasks(self, filters: Object) -> list[Object]:
         for name in filters["service"]:
             self._service(name)
         return [
@@ -129,13 +132,13 @@ class Swarm:
         if len(new) < _replicas(spec) and not failed:
             for task in old[:1]:
                 task["DesiredState"] = "shutdown"
-            self.tasks += self._scheduled(name, spec)
+            self.tasks += self._schedule(name, spec)
         elif len(wanted) > _replicas(spec):
             wanted[-1]["DesiredState"] = "shutdown"
         elif updating:
             service["UpdateStatus"] = {"State": "completed", "Message": "update completed"}
 
-    def _scheduled(self, name: str, spec: Object) -> list[Object]:
+    def _schedule(self, name: str, spec: Object) -> list[Object]:
         """Return a new task, none while no node has its port free."""
         taken = {task["NodeID"] for task in self.tasks if _serves(task) and self._port(task) == _port(spec)}
         free = [node for node in NODES if node not in taken]
@@ -155,11 +158,11 @@ class Swarm:
             **{"Status": status, "DesiredState": "running" if started or again else "shutdown"},
         }
 
-    async def _published(self, request: httpx.Request) -> httpx.Response:
-        for task in self.tasks:
+    async def _pass_on(self, request: httpx.Request) -> httpx.Response:
+        for task in [] if self.silent else self.tasks:
             if _serves(task) and (task["NodeID"], self._port(task)) == (request.url.host, request.url.port):
-                return await self.fleet.ask(request, task["ID"], request.url.path)
-        raise httpx.ConnectError("nobody listens")
+                return await self.fleet.send(request, task["ID"], request.url.path)
+        raise httpx.ConnectError("connection refused")
 
 
 def _serves(task: Object) -> bool:

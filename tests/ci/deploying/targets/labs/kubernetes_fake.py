@@ -1,7 +1,7 @@
 """A Kubernetes API server, as far as a deployment asks one, and the controllers behind it.
 
 Every object is validated against Kubernetes' published schema. Controllers take one step whenever a
-Deployment is looked at, so that rollouts take a while without anybody waiting.
+Deployment is looked at, so that rollouts take a while without a wait.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import kubernetes_validate
 
-from tests.ci.deploying.targets.fleet import Fleet
+from tests.ci.deploying.targets.labs.fleet import Fleet
 
 VERSION = "1.33"
 TOKEN = "the-cluster-s-token"
@@ -37,7 +37,7 @@ _SELECTOR = re.compile(r"(?P<label>[a-z./]+)(?:=(?P<one>[a-z0-9-]+)| in \((?P<ma
 
 
 class Refused(Exception):
-    """What the API server answers instead; `cause` says more than the reason."""
+    """Refusal of the API server; `cause` says more than the reason."""
 
     def __init__(self, code: int, reason: str, message: str, cause: str = "") -> None:
         super().__init__(message)
@@ -55,27 +55,29 @@ class Cluster:
     ending: list[Object] = field(default_factory=list)
     counter: int = 0
     turns: int = 0
+    token: str = TOKEN
+    stuck: bool = False  # no controller does anything
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         """Answer a request."""
         try:
-            if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            if request.headers.get("Authorization") != f"Bearer {self.token}":
                 raise Refused(401, "Unauthorized", "Unauthorized")
             if proxied := _PROXY.fullmatch(request.url.path):
-                return await self._proxied(request, proxied)
+                return await self._pass_on(request, proxied)
             found = _OBJECT.fullmatch(request.url.path)
             assert found, request.url.path
             content = await self._object(request, found["kind"], found["name"])
             return httpx.Response(201 if content.pop("_created", False) else 200, json=content)
         except Refused as refused:
-            told: Object = {"kind": "Status", "status": "Failure", "message": refused.message}
+            status: Object = {"kind": "Status", "status": "Failure", "message": refused.message}
             causes = [{"reason": refused.cause, "message": refused.message}] if refused.cause else []
-            told |= {"reason": refused.reason, "code": refused.code, "details": {"causes": causes}}
-            return httpx.Response(refused.code, json=told)
+            status |= {"reason": refused.reason, "code": refused.code, "details": {"causes": causes}}
+            return httpx.Response(refused.code, json=status)
 
     async def _object(self, request: httpx.Request, kind: str, name: str | None) -> Object:
         if kind == "pods":
-            listed = self._selected(request.url.params["labelSelector"])
+            listed = self._select(request.url.params["labelSelector"])
             self._sweep()  # the real one's collector of garbage is late, too
             return {"kind": "PodList", "items": listed}
         assert name
@@ -84,9 +86,9 @@ class Cluster:
             del self.objects[kind, name], self.owners[kind, name]
             return {"kind": "Status", "status": "Success"}
         if request.method == "PATCH":
-            return self._patched(request, kind, name)
+            return self._patch(request, kind, name)
         found = self._there(kind, name)
-        if kind == "deployments":
+        if kind == "deployments" and not self.stuck:
             self._control(name, found)
         return deepcopy(found)
 
@@ -95,7 +97,7 @@ class Cluster:
             raise Refused(404, "NotFound", f'{_NAMED[kind]} "{name}" not found')
         return self.objects[kind, name]
 
-    def _patched(self, request: httpx.Request, kind: str, name: str) -> Object:
+    def _patch(self, request: httpx.Request, kind: str, name: str) -> Object:
         manager, patch = request.url.params.get("fieldManager"), json.loads(request.content)
         version = patch["metadata"].pop("resourceVersion", None)
         there = self.objects.get((kind, name))
@@ -103,17 +105,17 @@ class Cluster:
             changed = (
                 "the object has been modified; please apply your changes to the latest version and try again"
             )
-            told = f'Operation cannot be fulfilled on {_NAMED[kind]} "{name}": {changed}'
-            raise Refused(409 if there else 404, "Conflict" if there else "NotFound", told)
+            message = f'Operation cannot be fulfilled on {_NAMED[kind]} "{name}": {changed}'
+            raise Refused(409 if there else 404, "Conflict" if there else "NotFound", message)
         if request.headers["Content-Type"] == "application/apply-patch+yaml":
             if not manager:
                 raise Refused(400, "BadRequest", "fieldManager is required for apply patch")
-            return self._applied(kind, name, patch, manager)
+            return self._apply(kind, name, patch, manager)
         assert request.headers["Content-Type"] == "application/merge-patch+json"
         self._there(kind, name)
-        return self._merged(kind, name, patch, manager or "unknown")
+        return self._merge(kind, name, patch, manager or "unknown")
 
-    def _applied(self, kind: str, name: str, patch: Object, manager: str) -> Object:
+    def _apply(self, kind: str, name: str, patch: Object, manager: str) -> Object:
         """Apply as the server does: refuse what is another manager's, and remove what is applied no more."""
         owners = self.owners.setdefault((kind, name), {})
         wanted, there = _leaves(patch), _leaves(self.objects.get((kind, name), {}))
@@ -121,37 +123,37 @@ class Cluster:
             for other, owned in owners.items():
                 if other != manager and path in owned and there.get(path) != value:
                     using, field = patch["apiVersion"], path.replace("\0", ".")
-                    told = f'Apply failed with 1 conflict: conflict with "{other}" using {using}: {field}'
-                    raise Refused(409, "Conflict", told, "FieldManagerConflict")
+                    message = f'Apply failed with 1 conflict: conflict with "{other}" using {using}: {field}'
+                    raise Refused(409, "Conflict", message, "FieldManagerConflict")
         gone = set(owners.get(manager, {})) - set(wanted)
         kept = {path: value for path, value in there.items() if path not in gone}
         owners[manager] = wanted
-        return self._stored(kind, name, _tree({**kept, **wanted}))
+        return self._store(kind, name, _tree({**kept, **wanted}))
 
-    def _merged(self, kind: str, name: str, patch: Object, manager: str) -> Object:
+    def _merge(self, kind: str, name: str, patch: Object, manager: str) -> Object:
         changed, there = _leaves(patch), _leaves(self.objects[kind, name])
         for owned in self.owners[kind, name].values():
             for path in changed:
                 owned.pop(path, None)
         self.owners[kind, name].setdefault(manager, {}).update(changed)
-        return self._stored(kind, name, _tree({**there, **changed}))
+        return self._store(kind, name, _tree({**there, **changed}))
 
-    def _stored(self, kind: str, name: str, made: Object) -> Object:
+    def _store(self, kind: str, name: str, made: Object) -> Object:
         if len(json.dumps(made["metadata"].get("annotations", {}))) > _ANNOTATIONS:
-            told = (
+            message = (
                 f'Deployment.apps "{name}" is invalid: metadata.annotations: Too long: may not be more than'
             )
-            raise Refused(422, "Invalid", f"{told} {_ANNOTATIONS} bytes")
+            raise Refused(422, "Invalid", f"{message} {_ANNOTATIONS} bytes")
         before = self.objects.get((kind, name))
         status = made.pop("status", None)
-        _validate(json.dumps({**made, "metadata": _given(made["metadata"])}))
+        _validate(json.dumps({**made, "metadata": _own_metadata(made["metadata"])}))
         if (
             before
             and before["spec"].get("selector") != made["spec"].get("selector")
             and kind == "deployments"
         ):
-            told = f'Deployment.apps "{name}" is invalid: spec.selector: Invalid value: field is immutable'
-            raise Refused(422, "Invalid", told)
+            message = f'Deployment.apps "{name}" is invalid: spec.selector: Invalid value: field is immutable'
+            raise Refused(422, "Invalid", message)
         generation = before["metadata"]["generation"] if before else 0
         changed = before is None or before["spec"] != made["spec"]
         made["metadata"]["generation"] = generation + changed
@@ -231,7 +233,7 @@ class Cluster:
         pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         self.ending.append(pod)
 
-    def _selected(self, selector: str) -> list[Object]:
+    def _select(self, selector: str) -> list[Object]:
         wanted = _SELECTOR.fullmatch(selector)
         assert wanted, selector
         values = (wanted["one"] or wanted["many"]).split(",")
@@ -240,7 +242,7 @@ class Cluster:
         self.ending = [pod for pod in self.ending if pod not in found]
         return [{key: pod[key] for key in ("metadata", "status")} for pod in found]
 
-    async def _proxied(self, request: httpx.Request, to: re.Match[str]) -> httpx.Response:
+    async def _pass_on(self, request: httpx.Request, to: re.Match[str]) -> httpx.Response:
         name = to["name"]
         if to["kind"] == "services":
             selector = self._there("services", name)["spec"]["selector"].items()
@@ -252,7 +254,7 @@ class Cluster:
             name = ready[self.turns % len(ready)]
         if name not in self.pods:
             raise Refused(503, "ServiceUnavailable", "error trying to reach service: connection refused")
-        return await self.fleet.ask(request, name, to["path"])
+        return await self.fleet.send(request, name, to["path"])
 
 
 @cache
@@ -260,7 +262,7 @@ def _validate(text: str) -> None:
     kubernetes_validate.validate(json.loads(text), VERSION, strict=True)
 
 
-def _given(metadata: Object) -> Object:
+def _own_metadata(metadata: Object) -> Object:
     """Return what is not the server's own, nor the journal, which changes all the time."""
     given = {name: value for name, value in metadata.items() if name not in ("generation", "resourceVersion")}
     return {**given, "annotations": dict.fromkeys(metadata.get("annotations", {}), "a text")}
