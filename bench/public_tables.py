@@ -2,10 +2,10 @@
 
     python -m bench.public_tables [--requests 20000]
 
-Trains each table of tests/training/test_public_tables.py, starts the service with it, and sends its golden
-rows on one connection, with the header fields that Cloud Run adds. Prints the microseconds of processor time
-that the service used for a request, its log on, and ends with status 1 when one is above LIMIT. The native
-scorer is compiled first. Other programs on the machine add to the figures.
+Trains each table of tests/training/tables/test_public_tables.py, starts the service with it, and sends
+its golden rows on one connection, with the header fields that Cloud Run adds. Prints the microseconds of
+processor time that the service used for a request, its log on, and ends with status 1 when one is above
+LIMIT. The native scorer is compiled first. Other programs on the machine add to the figures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from unittest import mock
 import train_model
 from bench.service.load import CLOUD_RUN
 from bench.service.process import Request, Running, start_contestant
-from tests.training.test_public_tables import CASES, SETTINGS, raw_table
+from tests.training.tables.test_public_tables import CASES, SETTINGS, raw_table
 from training import command
 
 ROOT = Path(__file__).resolve().parent.parent

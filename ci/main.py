@@ -81,12 +81,12 @@ class Ci:
         needed = [*MODEL_FILES, "docker", "pytest.ini", "tests/*.py", *SERVICE_TESTS]
         service = prepared.with_directory(".", self.source.filter(include=needed))
         pipeline = prepared.with_directory(".", self.source).with_service_binding("registry", registry)
-        measured = ["--cov=app", "--cov=train_model", "--cov=training"]
-        beside = ["--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]
-        others = ["pytest", *REPOSITORY_TESTS, *beside, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
+        pytest = ["pytest", "--progress", "--numprocesses=auto", "--maxprocesses=4"]
+        measured = ["--dist=worksteal", "--cov=app", "--cov=train_model", "--cov=training"]
+        others = [*REPOSITORY_TESTS, "--dist=loadfile", "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
         reports = await together(
-            service.with_exec(["pytest", "--progress", *SERVICE_TESTS, *measured]).stdout,
-            pipeline.with_exec(others).stdout,
+            service.with_exec([*pytest, *SERVICE_TESTS, *measured]).stdout,
+            pipeline.with_exec([*pytest, *others]).stdout,
         )
         return "\n".join(reports)
 

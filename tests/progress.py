@@ -1,7 +1,8 @@
 """Progress of a test run on standard error, for those who wait: `123/729, 0 failed`, every two seconds.
 
 With `--progress`, as the pipeline runs tests: its engines show the last line that a step's command said. The
-report on standard output stays as it is.
+report on standard output stays as it is. Tests may run in several processes (pytest-xdist): the one that
+collects their reports counts.
 """
 
 from __future__ import annotations
@@ -25,16 +26,25 @@ class Counter:
         """Write to a file descriptor, which capturing leaves alone."""
         self._stream = stream
         self._total = self._ended = self._failed = 0
-        self._test, self._since = "", time.monotonic()
+        self._running: dict[str, float] = {}  # when each test that runs now has begun
         self._done = threading.Event()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Learn how many tests there are."""
         self._total = len(session.items)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Learn it from one of several processes, each of which collects all tests."""
+        self._total = len(ids)
+
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Remember the test that runs now."""
-        self._test, self._since = nodeid, time.monotonic()
+        """Remember a test that runs now."""
+        self._running[nodeid] = time.monotonic()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Forget it."""
+        self._running.pop(nodeid, None)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a failure, also of a fixture, and the test when its last part has ended."""
@@ -45,8 +55,9 @@ class Counter:
         """Return how far the run is."""
         if not self._total:
             return "collecting tests"
-        seconds = time.monotonic() - self._since
-        slow = f", {seconds:.0f} s in {self._test}" if self._test and seconds >= SLOW else ""
+        test, since = next(iter(self._running.copy().items()), ("", 0.0))  # the one that began first
+        seconds = time.monotonic() - since
+        slow = f", {seconds:.0f} s in {test}" if test and seconds >= SLOW else ""
         return f"{self._ended}/{self._total}, {self._failed} failed{slow}"
 
     @contextmanager

@@ -1,8 +1,8 @@
 """Long bodies: refused by counting before they are parsed, and batches read in slices.
 
 A slice is some rows of `instances`. Every body that can be read in slices is also accepted by the strict
-reading, as the same numbers: tests/service/test_batches.py compares the two. The native library, if there is
-one, reads most rows.
+reading, as the same numbers: tests/service/api/test_long_bodies.py compares the two. The native library, if
+there is one, reads most rows.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Only what is certain is answered here: a head that `head_pattern` matches, the whole of its body at once or in
 the next segments, features that `quick_features` or `quick_row` reads, and a model that answers on the event
 loop. All else (chunked bodies, Expect, HTTP/1.0, other paths, a wrong value) goes to uvicorn's parser from
-its first byte, and so to FastAPI, whose answer would have been the same: tests/service/test_differential.py
-compares them. HOT_PATH=0 turns it off.
+its first byte, and so to FastAPI, whose answer would have been the same. HOT_PATH=0 turns it off, and
+tests/service/connections/test_differential.py compares the two.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-TIMEOUT = 15.0
+TIMEOUT = 60.0  # a busy machine takes its time
 QUIET = (
     "--headless",
     "--no-sandbox",

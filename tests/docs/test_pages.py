@@ -29,7 +29,7 @@ ROOMS = [
     "app/modelling/portable",
     "ci",
     "training",
-    "tests/service",
+    "tests/service/connections",
     ".",
 ]
 FEW = 8  # words that two sentences may share by chance

@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from time import monotonic
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/deploying.md", "docs/monitoring.md", "docs/releasing.md"]
@@ -115,6 +116,7 @@ class Walk:
         if " up " in line:
             self.started.enter_context(_service(line, self.clone))
             return
+        began = monotonic()
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", line],
             cwd=self.clone,
@@ -123,6 +125,7 @@ class Walk:
             timeout=PATIENCE,
             check=False,
         )
+        print(f"  {monotonic() - began:.1f} s", flush=True)
         if done.returncode or (command.shown and not matches_page(command.shown, done.stdout, done.stderr)):
             shown = "\n".join(command.shown)
             sys.exit(f"{done.stderr}\n{done.stdout}\nstatus {done.returncode}; the page shows:\n{shown}")

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 
 TESTS = """
@@ -39,9 +41,12 @@ def run(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_run_says_how_many_tests_have_ended_and_failed_and_leaves_its_report_alone(tmp_path: Path) -> None:
-    done = run(tmp_path, "--progress")
+@pytest.mark.parametrize("processes", [[], ["--numprocesses=2"]], ids=["one process", "several"])
+def test_a_run_says_how_many_tests_have_ended_and_failed_and_leaves_its_report_alone(
+    tmp_path: Path, processes: list[str]
+) -> None:
+    done = run(tmp_path, "--progress", *processes)
     assert done.stderr.splitlines()[-1] == "2/2, 1 failed"
     assert "1 failed, 1 passed" in done.stdout
-    assert "2/2" not in done.stdout
-    assert run(tmp_path).stderr == ""
+    assert "2/2, " not in done.stdout
+    assert run(tmp_path, *processes).stderr == ""

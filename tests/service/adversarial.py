@@ -10,8 +10,6 @@ the latency of small requests alone is measured first.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
 import gzip
 import json
 import multiprocessing
@@ -20,15 +18,12 @@ import statistics
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from threading import Thread
 from time import monotonic, sleep
 
-import uvloop
-
 from tests.service.model import write_wide
-from tests.service.server import Server, run_service
+from tests.service.server import Server, connect, run_service
 
 LIMIT_MS = 20.0
 LONG = 1_490_000  # bytes of a body
@@ -89,61 +84,25 @@ def kinds(features: int) -> dict[str, bytes]:
     }
 
 
-@dataclass
-class Tally:
-    """Statuses of the expensive requests."""
-
-    statuses: Counter[bytes] = field(default_factory=Counter)
-
-
-class Attack(asyncio.Protocol):
-    """A connection that repeats one request, and reconnects when it is closed."""
-
-    def __init__(self, tally: Tally, request: bytes, port: int) -> None:
-        self.tally, self.request, self.port = tally, request, port
-        self.came = b""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Send the request."""
-        self.transport = transport
-        transport.write(self.request)
-
-    def data_received(self, data: bytes) -> None:
-        """Send the request again when the response is complete."""
-        self.came += data
-        answer, _, body = self.came.partition(b"\r\n\r\n")
-        if b"content-length: " not in answer:
-            return
-        if len(body) >= int(answer.split(b"content-length: ")[1].split(b"\r\n")[0]):
-            self.tally.statuses[answer[9:12]] += 1
-            self.came = b""
-            if not self.transport.is_closing():
-                self.transport.write(self.request)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Connect again."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            connect = asyncio.get_running_loop().create_connection
-            self.task = asyncio.ensure_future(
-                connect(partial(Attack, self.tally, self.request, self.port), "127.0.0.1", self.port)
-            )
-
-
 def attack(
     port: int, requests: list[bytes], connections: int, results: multiprocessing.Queue[Counter[bytes]]
 ) -> None:
-    """Send requests on many connections until the parent ends this process or the time is over."""
+    """Send requests on many connections until the parent ends this process, and put the statuses so far."""
+    statuses = Counter[bytes]()
 
-    async def run() -> None:
-        tally, loop = Tally(), asyncio.get_running_loop()
-        for number in range(connections):
-            request = requests[number % len(requests)]
-            await loop.create_connection(partial(Attack, tally, request, port), "127.0.0.1", port)
+    def repeat(request: bytes) -> None:
         while True:
-            await asyncio.sleep(0.5)
-            results.put(tally.statuses)
+            with connect(port) as wire:
+                wire.send(request)
+                while answer := wire.raw_reply():
+                    statuses[answer[9:12]] += 1
+                    wire.send(request)
 
-    uvloop.run(run())
+    for number in range(connections):
+        Thread(target=repeat, args=(requests[number % len(requests)],), daemon=True).start()
+    while True:
+        sleep(0.5)
+        results.put(statuses.copy())
 
 
 def measure_waits(server: Server, small: bytes, seconds: float) -> list[float]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 
 from app.api.asgi_app import AsgiApp
+from app.service import Service
+from app.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,12 @@ class Client:
     def post(self, path: str, **options: Any) -> httpx.Response:
         """Send a POST request."""
         return self.request("POST", path, **options)
+
+
+def client_of(folder: Path, **settings: Any) -> Client:
+    """Return a client of a service with the folder's model, if it has one; settings are those of Settings."""
+    chosen = Settings(model_version="v1.2.3", model_dir=folder, hot_path=False)
+    return Client(AsgiApp(Service.load(replace(chosen, **settings))))
 
 
 def error_of(response: httpx.Response, status: int) -> dict[str, Any]:

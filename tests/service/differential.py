@@ -38,6 +38,7 @@ class Pair:
 
     def __init__(self, hot: Server, cold: Server) -> None:
         self.servers = (hot, cold)
+        self._before = self._count()
         self._barriers = [server.connect() for server in self.servers]
         self._wires: list[Wire] = []
 
@@ -78,7 +79,13 @@ class Pair:
             assert barrier.reply().status == 200
 
     def counters(self) -> list[dict[str, float]]:
-        """Return what both count, without times and addresses of the process."""
+        """Return what both have counted since then, without times and addresses of the process."""
+        return [
+            {name: value - before.get(name, 0) for name, value in after.items()}
+            for before, after in zip(self._before, self._count(), strict=True)
+        ]
+
+    def _count(self) -> list[dict[str, float]]:
         found = [server.metrics() for server in self.servers]
         return [{name: value for name, value in each.items() if COUNTED.match(name)} for each in found]
 
@@ -101,7 +108,7 @@ def differences(
         yield from _difference(segments, pair.send_segments(segments))
     hot, cold = pair.counters()
     for name in sorted({*hot, *cold}):
-        if hot.get(name) != cold.get(name):
+        if hot.get(name, 0) != cold.get(name, 0):
             yield f"{name}: {hot.get(name)} with the hot path, {cold.get(name)} without"
 
 

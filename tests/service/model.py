@@ -80,13 +80,7 @@ def mixed_columns() -> tuple[Column, ...]:
 
 def write_mixed(folder: Path) -> Path:
     """Write a classifier of two classes with a column of each kind; return its folder."""
-    found = mixed_columns()
-    content, categories = binary_format.write(MIXED), columns.write(found)
-    assert categories
-    card = _card(("left", "stayed"), tuple(each.feature for each in found), content, 2)
-    card = replace(card, categories_sha256=artifact.sha256(categories))
-    artifact.save(folder, card, {artifact.BINARY_FILE: content, artifact.CATEGORIES_FILE: categories})
-    return folder
+    return _write_columns(folder, mixed_columns(), MIXED)
 
 
 def write_many_columns(folder: Path) -> Path:
@@ -102,6 +96,10 @@ def write_many_columns(folder: Path) -> Path:
     )
     impute = Impute("impute", tuple(range(60)), (0.0,) * 60)
     model = replace(MIXED, features=60, steps=(impute,), coefficients=doubles([0.002] * 60))
+    return _write_columns(folder, found, model)
+
+
+def _write_columns(folder: Path, found: tuple[Column, ...], model: Model) -> Path:
     content, categories = binary_format.write(model), columns.write(found)
     assert categories
     card = _card(("left", "stayed"), tuple(each.feature for each in found), content, 2)

@@ -134,14 +134,7 @@ def random_rows(chance: random.Random, model: Model, count: int) -> list[list[fl
         near = chance.choice(thresholds)
         beside = math.nextafter(near, chance.choice((-math.inf, math.inf)))
         halfway = near * (1 + chance.choice((-1, 1)) * 2.0**-24)
-        numbers = (
-            chance.gauss(0, 1),
-            float(chance.randint(-2, 130)),
-            chance.choice(ODD),
-            near,
-            beside,
-            halfway,
-        )
-        return chance.choice(numbers)
+        numbers = chance.gauss(0, 1), float(chance.randint(-2, 130)), chance.choice(ODD)
+        return chance.choice((*numbers, near, beside, halfway))
 
     return [[value() for _ in range(model.features)] for _ in range(count)]

@@ -18,7 +18,8 @@ from time import monotonic
 from types import MappingProxyType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.conftest import ROOT, without_coverage
+
 TIMEOUT = 60.0  # a busy machine takes its time
 LISTENING = re.compile(r"listening on http://(?:\[::\]|0\.0\.0\.0):(\d+), model ")
 HEAD = re.compile(rb"(?s).*?\r\n(?i:content-length): (?P<length>[0-9]+)\r\n(?:[^\r\n]+\r\n)*\r\n")
@@ -95,9 +96,7 @@ class Server:
 
     def connect(self) -> Wire:
         """Open a connection."""
-        wire = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT)
-        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return Wire(wire)
+        return connect(self.port)
 
     def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
         """Send a request on a new connection, as http.client does; underscores in names stand for hyphens."""
@@ -209,20 +208,30 @@ class Wire:
             return b""
 
 
+def connect(port: int) -> Wire:
+    """Open a connection to a port of this machine."""
+    wire = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return Wire(wire)
+
+
 @contextlib.contextmanager
 def run_service(
     folder: Path,
     *,
     program: tuple[str, ...] = PROGRAM,
-    environment: Mapping[str, str] = os.environ,
     settings: Mapping[str, str] = MappingProxyType({}),
+    measured: bool = False,
 ) -> Iterator[Server]:
-    """Run the service with the folder's model on a free port; settings are environment variables."""
+    """Run the service with the folder's model on a free port; settings are environment variables.
+
+    Coverage of a process doubles its start: it is measured where that finds lines that nothing else runs.
+    """
     chosen = {"PORT": "0", "MODEL_VERSION": "v1.2.3", "MODEL_DIR": str(folder), **settings}
     process = subprocess.Popen(
         [sys.executable, *program],
         cwd=ROOT,
-        env={**environment, **chosen},
+        env={**(os.environ if measured else without_coverage()), **chosen},
         stdout=subprocess.PIPE,
         text=True,
     )

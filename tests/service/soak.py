@@ -155,11 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=600)
     seconds = parser.parse_args(arguments).seconds
     memory: list[float] = []
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        run_service(write_model(Path(folder)), environment=environment) as server,
-    ):
+    with tempfile.TemporaryDirectory() as folder, run_service(write_model(Path(folder))) as server:
         warm = uvloop.run(send_requests(server.port, 0, [], server.process.pid))
         tally = uvloop.run(send_requests(server.port, seconds, memory, server.process.pid))
         tally.answers += warm.answers

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, without_coverage
 
 SETTINGS = """
 [tool.milestone2]
@@ -29,9 +29,14 @@ class Clone:
 
     @classmethod
     def at(cls, folder: Path) -> Clone:
-        """Make a clone in a new folder: forty rows of two classes, and no code yet."""
+        """Make a clone in a new folder: forty rows of two classes, and no code yet.
+
+        Its training compares a portable model on fewer rows.
+        """
         for name in ("app", "training"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, folder / name)
+        parity = folder / "training/portable_form/parity.py"
+        parity.write_text(parity.read_text() + "RANDOM_ROWS = 500\n")
         rows = (f"{i},{i % 7},{'no' if i < 20 else 'yes'}\n" for i in range(40))
         clone = cls(folder)
         clone.file("pyproject.toml", SETTINGS)
@@ -62,4 +67,7 @@ class Clone:
         """Start `python train_model.py`."""
         command = [sys.executable, "train_model.py", *options]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.folder, stdout=pipe, stderr=pipe, text=True)
+        environment = without_coverage()
+        return subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True
+        )

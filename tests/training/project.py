@@ -14,6 +14,8 @@ import train_model
 from app.modelling.model_loader import load
 from app.modelling.predictor import Predictor
 from training import command
+from training.reading.table import Data, read_data
+from training.settings import read_settings
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,17 @@ class Project:
             ["--settings", str(self.folder / "pyproject.toml"), "--output", str(self.folder / "model")]
         )
 
-    def predictor(self) -> Predictor:
+    def read(self) -> Data:
+        """Return the table as training reads it, for a classifier."""
+        return read_data(read_settings(self.folder / "pyproject.toml"), self.folder, regression=False)
+
+    def model(self) -> Path:
+        """Train, and return the model's folder."""
         assert self.train() == 0
-        return load(self.folder / "model")
+        return self.folder / "model"
+
+    def predictor(self) -> Predictor:
+        return load(self.model())
 
 
 def _toml(value: Any) -> str:

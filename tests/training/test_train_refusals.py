@@ -148,10 +148,7 @@ def test_a_missing_file_is_one_line_and_status_2(
         ({"minimum_score": "0.9"}, "[tool.milestone2] minimum_score: Input should be a valid number"),
         ({"minimum_score": None}, "minimum: expected a metric's least value, such as minimum = {accuracy = "),
         ({"minimum": {"r2": 0.5}}, "minimum: no metric 'r2' for this target; there are accuracy, balanced_"),
-        (
-            {"csv": {"separator": ";"}},
-            "one column with the separator ';', but it looks like a comma; leave",
-        ),
+        ({"csv": {"separator": ";"}}, "one column with the separator ';', but it looks like a comma; leave"),
         ({"csv": {"encoding": "utf-9"}}, "csv.encoding: Value error, Python knows no such encoding"),
         ({"csv": {"decimal": "."}, "columns": {"c": {"unit": "m"}}}, "data.csv: no column 'c'; there are a"),
         ({"columns": {"a": {"kind": "date"}}}, "columns.a.kind: Input should be 'number', 'integer', 'bool"),
@@ -171,18 +168,14 @@ def test_wrong_settings_are_one_line_and_status_2(
         (b"tool = 1\n", "no table [tool.milestone2]"),
         (b"[tool", "not readable as TOML: "),
         (b"\xff", "not readable as TOML: "),
+        (None, "pyproject.toml: not readable as TOML: [Errno 2] No such file"),
     ],
 )
 def test_a_settings_file_without_settings_is_one_line_and_status_2(
-    project: Project, capsys: pytest.CaptureFixture[str], content: bytes, message: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, message: str
 ) -> None:
-    assert_refused(project.file("pyproject.toml", content), capsys, message)
-
-
-def test_a_missing_settings_file_is_one_line_and_status_2(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert_refused(Project(tmp_path), capsys, "pyproject.toml: not readable as TOML: [Errno 2] No such file")
+    project = Project(tmp_path)
+    assert_refused(project.file("pyproject.toml", content) if content else project, capsys, message)
 
 
 @pytest.mark.parametrize(("rows", "value"), [(7, "{}"), (40, "1")])
@@ -201,13 +194,6 @@ def test_a_regression_needs_rows_and_different_values(
     )
 
 
-def test_an_estimator_that_cannot_be_fitted_is_one_line(
-    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make(monkeypatch, RandomForestRegressor(n_estimators=-1))
-    assert_refused(project.data(lambda i: i), capsys, "make_model()'s estimator cannot be fitted: ")
-
-
 class Fragile(LinearRegression):  # type: ignore[misc]
     """Predicts the rows held out and no others."""
 
@@ -215,53 +201,45 @@ class Fragile(LinearRegression):  # type: ignore[misc]
         return super().predict(x) if len(x) == 10 else 1 / 0
 
 
-def test_an_estimator_that_fails_on_what_it_learnt_from_is_one_line(
-    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make(monkeypatch, Fragile())
-    message = "make_model(): the estimator fails on rows that it was fitted to: the model failed: Zero"
-    assert_refused(project.data(lambda i: i), capsys, message)
+def halves(i: int) -> int:
+    return i // 20
 
 
-def test_two_classes_need_an_estimator_with_probabilities(
-    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make(monkeypatch, LinearSVC())
-    assert_refused(
-        project.data(lambda i: i // 20),
-        capsys,
-        "make_model(): two classes need an estimator with predict_proba",
-    )
+NO_FILE = "define that at the head of a module in features/, and import it from there"
+ESTIMATORS: dict[str, tuple[Any, Callable[[int], int], str]] = {
+    "unfit": (RandomForestRegressor(n_estimators=-1), int, "make_model()'s estimator cannot be fitted: "),
+    "fragile": (Fragile(), int, "the estimator fails on rows that it was fitted to: the model failed: Zero"),
+    "no probabilities": (LinearSVC(), halves, "two classes need an estimator with predict_proba"),
+    "sparse": (
+        make_pipeline(OneHotEncoder(), HistGradientBoostingRegressor()),
+        int,
+        "; have what comes before return dense columns: sparse_output=False",
+    ),
+    "a lambda": (make_pipeline(FunctionTransformer(lambda x: x), LinearRegression()), int, NO_FILE),
+    "an inner function": (
+        make_pipeline(FunctionTransformer((lambda: lambda x: x)()), LinearRegression()),
+        int,
+        NO_FILE,
+    ),
+    "no winner": (
+        GridSearchCV(Ridge(), {"alpha": [1.0, 2.0]}, refit=False),
+        int,
+        "make_model(): GridSearchCV(refit=False) has no estimator to serve; leave refit out",
+    ),
+}
 
 
-def test_an_estimator_that_takes_no_sparse_matrix_is_one_line_with_the_remedy(
-    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make(monkeypatch, make_pipeline(OneHotEncoder(), HistGradientBoostingRegressor()))
-    message = "cannot be fitted: TypeError: Sparse data was passed"
-    assert_refused(project.data(lambda i: i), capsys, message)
-    project.train()
-    assert "; have what comes before return dense columns: sparse_output=False" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("function", [lambda x: x, (lambda: lambda x: x)()], ids=["lambda", "inner"])
-def test_an_estimator_with_a_function_that_no_file_can_hold_is_one_line_with_the_remedy(
+@pytest.mark.parametrize(("estimator", "label", "message"), ESTIMATORS.values(), ids=list(ESTIMATORS))
+def test_an_estimator_that_cannot_be_served_is_one_line(
     project: Project,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    function: Callable[[Any], Any],
+    estimator: object,
+    label: Callable[[int], int],
+    message: str,
 ) -> None:
-    make(monkeypatch, make_pipeline(FunctionTransformer(function), LinearRegression()))
-    message = "define that at the head of a module in features/, and import it from there"
-    assert_refused(project.data(lambda i: i), capsys, message)
-
-
-def test_a_search_without_a_winner_is_one_line(
-    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make(monkeypatch, GridSearchCV(Ridge(), {"alpha": [1.0, 2.0]}, refit=False))
-    message = "make_model(): GridSearchCV(refit=False) has no estimator to serve; leave refit out"
-    assert_refused(project.data(lambda i: i), capsys, message)
+    make(monkeypatch, estimator)
+    assert_refused(project.data(label), capsys, message)
 
 
 def test_a_card_that_the_service_would_not_read_is_one_line(

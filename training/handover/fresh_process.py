@@ -38,7 +38,7 @@ def check(card: Card, files: Mapping[str, bytes | bytearray], estimator: Estimat
         artifact.save(place / "model", card, files)
         for name in IN_THE_IMAGE:
             (place / name).symlink_to(ROOT / name)
-        _run(place)
+        predict_golden_rows(place)
 
 
 def _check_names(estimator: Estimator) -> None:
@@ -53,7 +53,8 @@ def _check_names(estimator: Estimator) -> None:
             )
 
 
-def _run(place: Path) -> None:
+def predict_golden_rows(place: Path) -> None:
+    """Load the model of a folder in a process of its own. Raises BadData when it predicts otherwise."""
     environment = {name: value for name, value in os.environ.items() if name not in FIXED_ARITHMETIC}
     environment |= {"PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-P", golden_check.__file__, str(place / "model")]

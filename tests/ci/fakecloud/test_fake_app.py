@@ -20,7 +20,7 @@ import pytest
 from fakecloud.__main__ import main
 from fakecloud.state.fixtures import World
 from tests.ci.releaser import IMAGE, Releaser
-from tests.conftest import ROOT
+from tests.conftest import ROOT, without_coverage
 
 
 def test_the_job_s_identity_is_signed_and_says_what_github_says(releaser: Releaser) -> None:
@@ -141,12 +141,12 @@ def test_the_log_has_every_request_and_no_token(
         assert base64.b64encode(secret.encode()).decode().rstrip("=") not in own
 
 
-def test_the_program_serves_until_a_signal(tmp_path: Path, unmeasured: dict[str, str]) -> None:
+def test_the_program_serves_until_a_signal(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("the-request-token\n")
     command = [sys.executable, "-m", "fakecloud", "--host", "127.0.0.1", "--port", "0", "--tag", "v2.0.0"]
     command += ["--registry-url", "http://127.0.0.1:9", "--request-token-file", str(token)]
-    environment = unmeasured | {"PYTHONPATH": str(ROOT / "ci")}
+    environment = without_coverage() | {"PYTHONPATH": str(ROOT / "ci")}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -27,7 +27,7 @@ from tests.host.download_site import serve_files
 from tests.host.release.checkouts import Checkout
 from tests.host.release.google import end_afterwards, run_fake_cloud
 from tests.host.release.neighbour import ADDRESS, listen, neighbour
-from tests.training.test_public_tables import raw_table
+from tests.training.tables.test_public_tables import raw_table
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 PATIENCE = 1200.0  # for an engine that has to make its base images first

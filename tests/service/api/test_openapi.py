@@ -1,0 +1,40 @@
+"""Requests by schemathesis, valid and invalid by the service's OpenAPI document.
+
+The service has its hot path, as usual: test_differential.py compares it with the one that hasn't.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.service.model import write_model
+from tests.service.server import run_service
+
+EXAMPLES = 5  # for each operation, and again for each way to make them
+SECONDS = 120
+# A schema can't say that a tensor has as many numbers as its shape: a request that it allows may be refused.
+# A batch of too many rows can be too long first.
+CONFIGURATION = """
+[checks]
+negative_data_rejection.expected-statuses = [400, 404, 405, 413, 415]
+
+[[operations]]
+include-path-regex = "/infer$"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400]
+"""
+VERTEX = {"AIP_PREDICT_ROUTE": "/v1/models/1:predict", "AIP_HEALTH_ROUTE": "/v1/models/1"}
+
+
+def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
+    configuration = tmp_path / "schemathesis.toml"
+    configuration.write_text(CONFIGURATION)
+    with run_service(write_model(tmp_path / "model"), settings=VERTEX) as service:
+        command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(configuration)]
+        command += ["run", f"http://127.0.0.1:{service.port}/openapi.json", "--checks", "all"]
+        command += ["--max-examples", str(EXAMPLES), "--generation-deterministic", "--no-color"]
+        found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS)
+        assert found.returncode == 0, found.stdout[-5000:]
+        assert "Tested: 17" in found.stdout
+        assert not any(entry["severity"] == "ERROR" for entry in service.log.entries())
