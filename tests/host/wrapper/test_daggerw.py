@@ -211,6 +211,7 @@ def test_without_a_network_the_wanted_package_and_host_are_named(machine: Machin
     assert done.returncode == 1
     error = "ERROR: Could not find a version that satisfies the requirement attrs==26.1.0"
     assert f"could not install requirements-uv.txt from https://index.example; {error}" in done.stderr
+    assert "the network or the proxy does not respond" in done.stderr
 
 
 @needs_root
@@ -224,6 +225,7 @@ def test_packages_come_from_the_index_of_pip_s_configuration(machine: Machine) -
     both = "engine/requirements.txt and ci/requirements.txt"
     error = "error: Failed to fetch: https://mirror.example/simple/attrs/"
     assert f"could not install {both} from https://mirror.example; {error}" in done.stderr
+    assert "the network or the proxy does not respond" in done.stderr
     assert f"(all of it: {machine.folder}/home/.cache/daggerw/install.log)" in done.stderr
 
 
