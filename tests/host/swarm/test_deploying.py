@@ -161,17 +161,17 @@ def lab(node: Node, registry_url: str, base: bytes, tmp_path: Path) -> Iterator[
 
 async def test_a_release_that_does_not_start_is_undone_and_says_why(lab: Lab) -> None:
     first, bad = await lab.release("v1.0.0"), await lab.release("v1.1.0", Model("v1.1.0", starts=False))
-    async with worker(lab) as somebody:
-        await somebody.deploy(first)
+    async with worker(lab) as deployer:
+        await deployer.deploy(first)
         with pytest.raises(RolledBack, match=r"does not start: .*non-zero exit \(3\)"):
-            await somebody.deploy(bad)
-        assert await somebody.users(5) == {"v1.0.0": 5}
+            await deployer.deploy(bad)
+        assert await deployer.users(5) == {"v1.0.0": 5}
 
 
 async def test_a_deployment_that_was_killed_in_the_middle_of_an_update_is_gone_on_with(lab: Lab) -> None:
     first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
-    async with worker(lab) as somebody:
-        await somebody.deploy(first)
+    async with worker(lab) as deployer:
+        await deployer.deploy(first)
     async with worker(lab, "the dead", UPDATE, after=True) as dead:
         with pytest.raises(Killed):
             await dead.deploy(second)

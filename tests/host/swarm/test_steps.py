@@ -89,9 +89,9 @@ class Counting:
 async def test_one_node_is_first_and_the_rest_follows(lab: SwarmLab, nodes: list[Node]) -> None:
     first, second = await lab.release("v1.0.0"), await lab.release("v1.1.0")
     seen: dict[str, list[str]] = {}
-    async with worker(lab) as somebody:
-        await somebody.deploy(first)
-        await somebody.deployment.deploy(second, Counting(somebody.judge, nodes, seen))
+    async with worker(lab) as deployer:
+        await deployer.deploy(first)
+        await deployer.deployment.deploy(second, Counting(deployer.judge, nodes, seen))
         assert seen == {
             "stage": ["v1.0.0", "v1.0.0"],
             "shift to 50 %": ["v1.0.0", "v1.1.0"],
