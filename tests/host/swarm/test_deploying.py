@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -137,15 +138,20 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         yield node
 
 
-@pytest.fixture(scope="module")
-def registry_url(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the address of a registry that the node can pull from."""
+@contextmanager
+def run_registry(folder: Path) -> Iterator[str]:
+    """Run a registry that nodes can pull from; yields its address."""
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("Debian's docker-registry is not installed")
-    with serving_registry(
-        program, tmp_path_factory.mktemp("registry"), REGISTRY, REGISTRY_NAMESPACE
-    ) as address:
+    with serving_registry(program, folder, REGISTRY, REGISTRY_NAMESPACE) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def registry_url(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the address of a registry that the node can pull from."""
+    with run_registry(tmp_path_factory.mktemp("registry")) as address:
         yield address
 
 

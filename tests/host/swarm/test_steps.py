@@ -16,12 +16,11 @@ from deploying.rollout.target import Target
 from deploying.targets.swarm import Settings
 from engine_process import until
 from oci.reference import Release
-from tests.ci.conftest import serving_registry
 from tests.ci.deploying.targets import test_conformance as conformance
 from tests.ci.deploying.targets.labs.lab import worker
 from tests.host.swarm import test_deploying
-from tests.host.swarm.node import REGISTRY, REGISTRY_NAMESPACE, Node, swarm_nodes
-from tests.host.swarm.test_deploying import CANDIDATE_PORT, PORT, SwarmLab
+from tests.host.swarm.node import Node, swarm_nodes
+from tests.host.swarm.test_deploying import CANDIDATE_PORT, PORT, SwarmLab, run_registry
 
 pytestmark = [
     pytest.mark.anyio,
@@ -51,12 +50,7 @@ def lab(
     nodes: list[Node], base: bytes, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SwarmLab]:
     """Yield a lab, and leave none of its services."""
-    program = shutil.which("docker-registry")
-    if program is None:
-        pytest.skip("Debian's docker-registry is not installed")
-    with serving_registry(
-        program, tmp_path_factory.mktemp("registry"), REGISTRY, REGISTRY_NAMESPACE
-    ) as address:
+    with run_registry(tmp_path_factory.mktemp("registry")) as address:
         yield SwarmLab(nodes[0], address, base, tmp_path, TWO)
         with nodes[0].client() as client:
             for service in client.get("/services").json():

@@ -47,12 +47,20 @@ async def check_each_death(lab: Lab, before: Work, work: Work, check: Check, *, 
 
 
 async def _killed_at(lab: Lab, before: Work, work: Work, number: int, after: bool, judged: bool) -> list[str]:
-    """Return the changes that were made until the work was killed, or done when there is no number."""
+    """Return the changes that were made until the work was killed, or done when there is no number.
+
+    Where a controller changes an object meanwhile, the journal is written again. So another run may have
+    fewer changes than the number, and is then done.
+    """
     async with worker(lab, judged=False) as operator:
         await before(operator)
     async with worker(lab, "the dead", number, after=after, judged=judged) as dead:
-        with pytest.raises(Killed) if number else suppress(RolledBack):
-            await work(dead)
+        try:
+            with suppress(RolledBack):
+                await work(dead)
+            assert not number or len(dead.mortal.changes) < number
+        except Killed:
+            assert number
         return dead.mortal.changes
 
 
@@ -120,7 +128,7 @@ async def test_a_bad_release_is_undone_by_the_next_deployment(lab: Lab, first: R
 
     async def check(place: Lab, when: str) -> None:
         async with worker(place, "the heir") as heir:
-            with pytest.raises(RolledBack, match=r"predicts 2\.0"):
+            with pytest.raises(RolledBack, match=r"golden 0 of \d+ right.*predicts"):
                 await heir.deploy(bad, takeover=True)
         await settle(place, first)
 
