@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import anyio
-import anyio.lowlevel
 import httpx
 import pytest
 
@@ -38,20 +35,27 @@ async def test_users_ask_in_their_own_time_and_count_what_comes_back() -> None:
 
 
 async def test_users_who_wait_keep_others_from_asking_only_when_they_are_many() -> None:
-    begun, many = 0, anyio.Event()
+    waiting, most, many = 0, 0, anyio.Event()
 
     async def never(request: httpx.Request) -> httpx.Response:
-        nonlocal begun
-        begun += 1
-        if begun == AT_ONCE:
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        if waiting == AT_ONCE:
             many.set()
-        await anyio.sleep_forever()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            waiting -= 1
         raise AssertionError
+
+    async def until_others_could_have_asked() -> None:
+        await many.wait()
+        await anyio.wait_all_tasks_blocked()
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(never)) as http:
         users = Users(GOLDEN, http, Address("http://service.test"), rate=1000)
         with anyio.fail_after(30):
-            await beside(users.run, partial(many.wait))
-            await anyio.lowlevel.checkpoint()
-    assert begun == AT_ONCE
+            await beside(users.run, until_others_could_have_asked)
+    assert most == AT_ONCE
     assert (users.answered, users.lost) == ({}, [])
