@@ -228,10 +228,12 @@ class Kubernetes:
         """Wait until none of the pods is left; raises TargetError after their grace period and the margin."""
         selector, started = selector or self._every_pod, time.monotonic()
         while left := [pod["metadata"] for pod in await self._pods(selector) if is_left(pod)]:
-            grace = max(each.get("deletionGracePeriodSeconds", 0) for each in left)
-            if time.monotonic() - started > grace + self.margin:
+            time_given = max(each.get("deletionGracePeriodSeconds", 0) for each in left) + self.margin
+            if time.monotonic() - started > time_given:
                 names = ", ".join(sorted(each["name"] for each in left))
-                raise TargetError(f"{self.name}: {names}: still running, and should have ended")
+                raise TargetError(
+                    f"{self.name}: {names}: still running {time_given:.0f} s after their deletion"
+                )
             await anyio.sleep(self.pause)
 
     async def _remove(self, name: str, *kinds: str) -> None:

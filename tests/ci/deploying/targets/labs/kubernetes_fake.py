@@ -32,7 +32,7 @@ _PROXY = re.compile(
 _NAMED = {"deployments": "deployments.apps", "services": "services"}
 _NAMED |= {"poddisruptionbudgets": "poddisruptionbudgets.policy"}
 _ANNOTATIONS = 256 * 1024  # bytes, of all of an object's
-_LISTED = 3  # times that a pod that ends is still listed; it answers until the last but one
+LISTED = 3  # times that a pod that ends is still listed; it answers until the last but one
 _PODS = count(1)  # of all clusters, as they share a fleet
 _CRASHES = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}}
 _SELECTOR = re.compile(r"(?P<label>[a-z./]+)(?:=(?P<one>[a-z0-9-]+)| in \((?P<many>[a-z0-9,-]+)\))")
@@ -251,12 +251,12 @@ class Cluster:
         found = [pod for pod in listed if pod["metadata"]["labels"].get(wanted["label"]) in values]
         for pod in found:
             pod["listed"] += "deletionTimestamp" in pod["metadata"]
-        self.ending = {name: pod for name, pod in self.ending.items() if pod["listed"] < _LISTED}
+        self.ending = {name: pod for name, pod in self.ending.items() if pod["listed"] < LISTED}
         return [{key: pod[key] for key in ("metadata", "status")} for pod in found]
 
     async def _pass_on(self, request: httpx.Request, to: re.Match[str]) -> httpx.Response:
         name = to["name"]
-        ending = {each: pod for each, pod in self.ending.items() if pod["listed"] < _LISTED - 1}
+        ending = {each: pod for each, pod in self.ending.items() if pod["listed"] < LISTED - 1}
         serving = {**self.pods, **ending}
         if to["kind"] == "services":
             selector = self._there("services", name)["spec"]["selector"].items()
