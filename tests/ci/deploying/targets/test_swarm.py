@@ -162,10 +162,11 @@ async def test_an_update_that_swarm_took_back_is_undone_and_says_why(swarm_lab: 
 async def test_an_update_that_never_ends_is_ended_at_its_deadline(
     swarm_lab: SwarmLab,
 ) -> None:
-    swarm_lab.swarm.stuck = True
+    swarm_lab.swarm.state = "preparing"
     release = await swarm_lab.release("v1.0.0")
     async with worker(replace(swarm_lab, settings=Settings("milestone2", deadline=-1))) as operator:
-        with pytest.raises(RolledBack, match="milestone2-candidate does not start: its deadline has passed"):
+        reason = "milestone2-candidate does not start: -1 s were not enough, and its tasks are preparing"
+        with pytest.raises(RolledBack, match=reason):
             await operator.deploy(release)
         seen = await operator.target.look()
         assert not seen.version
