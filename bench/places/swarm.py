@@ -64,7 +64,17 @@ def swarm(folder: Path) -> Iterator[Place]:
     """Run a swarm of two nodes, with nothing deployed yet."""
     model = train_model(folder)
     packages = folder / "packages"
-    words = ["-m", "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target"]
+    words = [
+        "-m",
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+        "--compile-bytecode",
+        "--target",
+    ]
     subprocess.run(
         [sys.executable, *words, str(packages), "-r", "app/requirements.txt"], cwd=ROOT, check=True
     )
