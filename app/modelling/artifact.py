@@ -44,7 +44,7 @@ def describe(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Bins:
-    """Quantile bins of the training rows, to compare with what is asked of the service."""
+    """Quantile bins of the training rows, to compare with requests."""
 
     edges: tuple[float, ...] = field(metadata=describe("Each bin's largest value, but the last bin's."))
     shares: tuple[float, ...] = field(
