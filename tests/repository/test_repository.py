@@ -167,7 +167,7 @@ def test_the_module_s_lock_has_the_versions_of_its_tests_and_leaves_dagger_to_th
 
 def test_everything_runs_on_one_base_image() -> None:
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
-    stages = ["base", "packages", "base", "packages", "packages-full", "builder-full", "model"]
+    stages = ["base", "packages", "base", "packages", "packages-full", "packages-full", "model"]
     assert bases == [main.BASE, *stages, "scratch", "scratch"]
 
 
