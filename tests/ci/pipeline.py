@@ -71,6 +71,9 @@ class Check(Recorder, of=(dagger.Container, dagger.Directory)):
         self.done.append(self.name)
         return self
 
+    async def run(self) -> None:
+        await self.sync()
+
 
 @dataclass
 class Model(Check, of=(dagger.Directory, dagger.File)):
@@ -120,7 +123,7 @@ class Pipeline:
         test: Any = Check("test", self.checked)
         model: Any = Model("train", self.made)
         bundle: Any = Bundle(lambda: self.bundle(tag, commit))
-        return Draft(commit, lint, test, model, {model_card.FULL: bundle})
+        return Draft(commit, Check("parts", self.checked).run, lint, test, model, {model_card.FULL: bundle})
 
     def access(self, identity: Identity | None = None) -> RegistryAccess:
         """Return an identity's access to registries."""
