@@ -16,15 +16,13 @@ from releasing.git_commit import Commit
 IMAGE = f"{release_files.FOLDER}/{release_files.IMAGE}"
 
 
-def build_packages(source: dagger.Directory, target: str = "packages-full") -> dagger.Container:
-    """Return a stage of the Dockerfile with packages and without anything of the project's own."""
-    return source.filter(include=PACKAGE_FILES).docker_build(target=target, platform=PLATFORM)
+def build_packages(source: dagger.Directory) -> dagger.Container:
+    """Return the Dockerfile's stage with all packages and nothing of the project's own."""
+    return source.filter(include=PACKAGE_FILES).docker_build(target="packages-full", platform=PLATFORM)
 
 
 async def build_parts(source: dagger.Directory) -> None:
     """Build at the same time what a training needs: the packages and the scorer."""
-    # Buildah shares a stage with another build only if it is there already.
-    await build_packages(source, "base").sync()
     scorer = source.filter(include=SCORER_FILES).docker_build(target="scorer", platform=PLATFORM)
     await together(scorer.sync, build_packages(source).sync)
 
