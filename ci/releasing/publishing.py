@@ -39,7 +39,7 @@ class Draft:
     """
 
     commit: Commit
-    build_parts: Callable[[], Coroutine[object, object, None]]
+    build_parts: Callable[[], Coroutine[object, object, object]]
     lint: dagger.Container
     test: dagger.Container
     model: dagger.Directory

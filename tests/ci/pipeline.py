@@ -71,9 +71,6 @@ class Check(Recorder, of=(dagger.Container, dagger.Directory)):
         self.done.append(self.name)
         return self
 
-    async def run(self) -> None:
-        await self.sync()
-
 
 @dataclass
 class Model(Check, of=(dagger.Directory, dagger.File)):
@@ -119,11 +116,12 @@ class Pipeline:
 
     def draft(self, tag: str, commit: Commit = COMMIT) -> Draft:
         """Return what a version is released from."""
+        parts: Any = Check("parts", self.checked)
         lint: Any = Check("lint", self.checked)
         test: Any = Check("test", self.checked)
         model: Any = Model("train", self.made)
         bundle: Any = Bundle(lambda: self.bundle(tag, commit))
-        return Draft(commit, Check("parts", self.checked).run, lint, test, model, {model_card.FULL: bundle})
+        return Draft(commit, parts.sync, lint, test, model, {model_card.FULL: bundle})
 
     def access(self, identity: Identity | None = None) -> RegistryAccess:
         """Return an identity's access to registries."""
