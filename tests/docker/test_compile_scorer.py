@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import shutil
 import subprocess
@@ -38,13 +39,13 @@ def test_the_pinned_compiler_is_taken_before_the_system_s(monkeypatch: pytest.Mo
 
 
 def test_a_compiler_unpacked_from_its_wheel_writes_the_same_library(tmp_path: Path) -> None:
-    [package] = importlib.util.find_spec("ziglang").submodule_search_locations
+    package = Path(str(importlib.metadata.distribution("ziglang").locate_file("ziglang")))
+    headers = [path.relative_to(package) for path in package.glob("lib/include/*.h")]
+    others = map(Path, ("zig", "lib/std/std.zig", "lib/libc/include/generic-glibc/stdio.h"))
     (tmp_path / "wheels").mkdir()
     with zipfile.ZipFile(tmp_path / "wheels/ziglang.whl", "w") as wheel:
-        for path in ("zig", "lib/std/std.zig", "lib/libc/include/generic-glibc/stdio.h"):
-            wheel.write(Path(package, path), f"ziglang/{path}")
-        for path in Path(package, "lib/include").glob("*.h"):
-            wheel.write(path, f"ziglang/lib/include/{path.name}")
+        for path in (*others, *headers):
+            wheel.write(package / path, "ziglang" / path)
     command = compile_scorer.unpack_compiler(tmp_path / "wheels", tmp_path / "compiler")
     compile_scorer.compile_scorer(tmp_path / "one.so", command)
     compile_scorer.main(str(tmp_path / "other.so"))
