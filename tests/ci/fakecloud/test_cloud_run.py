@@ -260,7 +260,7 @@ def test_who_lacks_a_role_may_not(role: str, permission: str, start_google: Call
 def test_the_door_for_starting_revisions_is_shut_without_its_key(start_google: Callable[..., str]) -> None:
     world = usual_world("the-request-token")
     for given, shown in ((world, {}), (replace(world, control_key=KEY), {"Authorization": "Bearer another"})):
-        with httpx.Client(base_url=f"{start_google(given)}/control", headers=shown) as http:
+        with httpx.Client(base_url=f"{start_google(given)}/control", headers=shown, timeout=60) as http:
             for path in ("/pending", "/requests"):
                 assert http.get(path).status_code == 401
             assert http.post("/revisions/a").status_code == 401

@@ -49,7 +49,7 @@ def test_a_caller_without_a_request_token_has_no_identity(releaser: Releaser, he
 def test_the_issuer_s_metadata_names_it_and_its_keys(releaser: Releaser) -> None:
     metadata = releaser.http.get("/github/.well-known/openid-configuration").json()
     assert metadata["issuer"] == releaser.world.issuer
-    assert httpx.get(metadata["jwks_uri"]).json().keys() == {"keys"}
+    assert httpx.get(metadata["jwks_uri"], timeout=60).json().keys() == {"keys"}
 
 
 def test_each_endpoint_can_fail(release_in: Callable[..., Releaser], world: World) -> None:
@@ -145,7 +145,7 @@ def test_the_program_serves_until_a_signal(tmp_path: Path) -> None:
         assert process.stdout
         place = process.stdout.readline().split("listening on ")[1].strip()
         headers = {"Authorization": "Bearer the-request-token"}
-        answer = httpx.get(f"{place}/github/idtoken", headers=headers)
+        answer = httpx.get(f"{place}/github/idtoken", headers=headers, timeout=60)
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=60)
     claims = jwt.decode(answer.json()["value"], options={"verify_signature": False})

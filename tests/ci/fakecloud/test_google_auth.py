@@ -60,7 +60,7 @@ def refresh(found: Credentials) -> str:
 async def ours(releaser: Releaser, account: str | None = None) -> str:
     """Have our own client get a token."""
     identity = job_identity(str(releaser.http.base_url), releaser.world, account)
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         token = await Federation(identity, Retrying(http, attempts=1)).access_token()
     return token.authorization().removeprefix("Bearer ")
 

@@ -170,7 +170,7 @@ async def test_a_copy_within_the_registry_mounts_its_blobs(ours: Client, image: 
 
 
 async def test_a_copy_from_elsewhere_is_streamed(ours: Client, registry_url: str, image: Layout) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         source = open_with(Retrying(http), registry_url, f"tests/{uuid.uuid4()}")
         await source.publish(image, "v1.0.0")
         target = ours.repository()

@@ -117,7 +117,7 @@ class Changed(httpx.AsyncHTTPTransport):
 
 @asynccontextmanager
 async def through(transport: httpx.AsyncBaseTransport, repository: Repository) -> AsyncIterator[Repository]:
-    async with httpx.AsyncClient(transport=transport) as http:
+    async with httpx.AsyncClient(transport=transport, timeout=60) as http:
         yield open_with(Retrying(http), str(repository.wire.base), repository.name)
 
 

@@ -49,7 +49,9 @@ def ask(lab: Lab, token: str | None, request: bytes | None = None) -> httpx.Resp
     """Ask for a certificate."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     pem = base64.b64encode(request or signing_request()).decode()
-    return httpx.post(f"{lab.base}{FULCIO}", json={"certificateSigningRequest": pem}, headers=headers)
+    return httpx.post(
+        f"{lab.base}{FULCIO}", json={"certificateSigningRequest": pem}, headers=headers, timeout=60
+    )
 
 
 def forge(lab: Lab, ring: KeyRing | None = None, changed: Mapping[str, object] | None = None) -> str:
@@ -128,7 +130,7 @@ def test_a_request_that_proves_no_possession_has_no_certificate(lab: Lab) -> Non
 def test_a_body_that_is_no_request_is_refused(lab: Lab) -> None:
     headers = {"Authorization": f"Bearer {lab.token().reveal()}"}
     for body in (b"", b"[]", b'{"certificateSigningRequest": 1}'):
-        answer = httpx.post(f"{lab.base}{FULCIO}", content=body, headers=headers)
+        answer = httpx.post(f"{lab.base}{FULCIO}", content=body, headers=headers, timeout=60)
         assert (answer.status_code, answer.json()["message"]) == (400, UNPARSED)
 
 
@@ -148,7 +150,7 @@ def make_proposal(lab: Lab, **changed: object) -> dict[str, Any]:
 
 
 def add(lab: Lab, entry: object) -> httpx.Response:
-    return httpx.post(f"{lab.base}{REKOR}/api/v1/log/entries", json=entry)
+    return httpx.post(f"{lab.base}{REKOR}/api/v1/log/entries", json=entry, timeout=60)
 
 
 def test_an_entry_is_taken_once(lab: Lab) -> None:
@@ -186,7 +188,7 @@ def test_an_entry_of_another_kind_is_refused(lab: Lab) -> None:
 
 
 def timestamp(lab: Lab, content: bytes) -> httpx.Response:
-    return httpx.post(f"{lab.base}{TIMESTAMPS}/api/v1/timestamp", content=content)
+    return httpx.post(f"{lab.base}{TIMESTAMPS}/api/v1/timestamp", content=content, timeout=60)
 
 
 def test_a_timestamp_is_of_the_message_and_by_the_authority_s_certificate(lab: Lab) -> None:
