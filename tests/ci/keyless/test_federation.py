@@ -13,6 +13,7 @@ import dagger
 import httpx
 import pytest
 
+from conditions.attribute_condition import Condition
 from errors import (
     ExchangeRefused,
     GoogleError,
@@ -40,12 +41,7 @@ from tests.ci.recorder import Recorder
 pytestmark = pytest.mark.anyio
 
 DENIED = "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
-CONDITION = (
-    "assertion.repository_id=='123' && assertion.repository_owner_id=='45' && assertion.ref_type=='tag' "
-    "&& assertion.ref.startsWith('refs/tags/v') && assertion.runner_environment=='github-hosted' "
-    "&& assertion.event_name=='push' "
-    "&& assertion.workflow_ref.contains('/.github/workflows/milestone2-ci.yml@refs/tags/v')"
-)
+CONDITION = str(Condition.of("123", "45"))
 
 
 class Text(Recorder, of=(dagger.Secret, dagger.File)):

@@ -157,14 +157,13 @@ async def test_a_scenario_ends_with_the_good_release_live_and_no_user_lost_anyth
     run_scenario: RunScenario, name: str
 ) -> None:
     *steps, last = (await run_scenario(name)).splitlines()
-    released = re.search(r"over nothing$", "\n".join(steps), re.MULTILINE)
-    assert released
+    printed = "\n".join(steps)
+    assert re.search(r"over nothing$", printed, re.MULTILINE)
     good = ".2" if SCENARIOS[name].goes_live else ".1"
     assert re.fullmatch(
         rf"live: us-central1-docker\.pkg\.dev/\S+{re.escape(good)}@sha256:[0-9a-f]{{64}}", last
     )
     assert any(line.endswith(", 0 lost") for line in steps)
-    printed = "\n".join(steps)
     assert ("was rolled back" in printed) == (not SCENARIOS[name].goes_live)
     assert ("at most 0 % of the traffic went to it" in printed) == (not SCENARIOS[name].goes_live)
     assert ("killed; another machine goes on" in printed) == (name == "killed")

@@ -52,16 +52,10 @@ async def test_a_bundle_has_a_promise_a_proof_and_a_timestamp(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("job", "clause"),
     [
-        (
-            replace(JOB, repository_id="7"),
-            "repository id: the certificate says '7', the policy demands",
-        ),
+        (replace(JOB, repository_id="7"), "repository id: the certificate says '7', the policy demands"),
         (replace(JOB, owner_id="7"), "owner id: the certificate says '7', the policy demands '1001'"),
         (replace(JOB, ref="refs/tags/v1.0.1"), "ref: the certificate says 'refs/tags/v1.0.1'"),
-        (
-            replace(JOB, ref="refs/heads/main", ref_type="branch"),
-            "ref: the certificate says 'refs/heads/main'",
-        ),
+        (replace(JOB, ref="refs/heads/main"), "ref: the certificate says 'refs/heads/main'"),
         (
             replace(JOB, commit="d" * 40),
             f"commit: the certificate says '{'d' * 40}', the policy demands '{COMMIT}'",
