@@ -82,7 +82,7 @@ class AsgiApp:
             scope = {**scope, "method": "GET"}
         body, metrics = b"", self.service.metrics
         if limits := self._body_limits(scope):
-            body = await self._read_body(receive, reply.headers, *limits)
+            body = await self._read_body(receive, scope["headers"], *limits)
             reply.began = monotonic()
             if metrics.in_flight >= self.service.settings.limits.in_flight:
                 raise Overloaded(f"server: {metrics.in_flight} requests are in flight, try again later")
@@ -115,17 +115,15 @@ class AsgiApp:
             return limits.body_bytes, limits.batch_bytes
         return (limits.batch_bytes, limits.batch_bytes) if is_inference(scope["path"]) else None
 
-    async def _read_body(
-        self, receive: Receive, headers: Mapping[bytes, bytes], single: int, batch: int
-    ) -> bytes:
+    async def _read_body(self, receive: Receive, headers: Headers, single: int, batch: int) -> bytes:
         """Return the whole decoded body of at most `single` bytes, or `batch` if it starts as a batch does.
 
         Raises TooLarge as soon as it is known, UnknownEncoding, InvalidInput when it isn't encoded as
         its head says, and ClientLeft when the rest does not come.
         """
-        decoder = decoder_of(headers.get(b"content-encoding", b""))
+        decoder = decoder_of(b", ".join(value for name, value in headers if name == b"content-encoding"))
         body, more = bytearray(), True
-        coming = int(headers.get(b"content-length", 0))  # a chunked body has none
+        coming = int(dict(headers).get(b"content-length", 0))  # a chunked body has none
         if coming > batch:
             raise TooLarge("body", f"at most {batch} bytes", f"{coming} bytes")
         while more:

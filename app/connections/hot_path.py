@@ -161,6 +161,9 @@ class HotPathProtocol(LimitedProtocol):
 
     def _resume(self, data: bytes) -> None:
         """Go on with a request that was held, or had to wait for its turn, and with what is behind it."""
+        if self.request is not None and len(self.unread) + len(data) < self.request[1]:
+            self.unread += data  # the time for its body goes on
+            return
         request, self.request, self.receiving = self.request, None, "nothing"
         data = b"".join((self.unread, data))
         self.unread.clear()
@@ -233,9 +236,12 @@ class HotPathProtocol(LimitedProtocol):
         super()._close()
 
     def expire(self) -> None:
-        """Let a held request be refused like any other that does not come in time."""
-        self._hand_over()
-        super().expire()
+        """Refuse a held request like any other that does not come in time."""
+        if self.receiving == "held" and not (self.transport.is_closing() or self.flow.write_paused):
+            self._hand_over()
+            self._refuse_slow()
+        else:
+            super().expire()
 
     def shutdown(self) -> None:
         """Let a held request be answered like any other that is in flight."""

@@ -13,9 +13,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
+import sys
 from time import monotonic
 from typing import Any, ClassVar, Literal
 
+from httptools import HttpParserCallbackError
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -74,6 +76,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self.waiting_since = monotonic()
         self.deadline = self.waiting_since + seconds
 
+    def _seconds_to_receive(self) -> int:
+        """Return the time for what is being received: a head, or a body."""
+        return self.limits.head_seconds if self.receiving == "head" else self.limits.body_seconds
+
     def _rest(self) -> None:
         """Wait for the next request, or not for long if the server stops."""
         self._expect(FAREWELL_SECONDS if self.stopping else self.limits.idle_seconds)
@@ -117,8 +123,11 @@ class LimitedProtocol(HttpToolsProtocol):
         elif self.receiving == "nothing":
             self._close()
         else:
-            seconds = self.limits.head_seconds if self.receiving == "head" else self.limits.body_seconds
-            self._leave(TooSlow(self.receiving, f"all of it within {seconds} seconds", "less"))
+            self._refuse_slow()
+
+    def _refuse_slow(self) -> None:
+        expected = f"all of it within {self._seconds_to_receive()} seconds"
+        self._leave(TooSlow(self.receiving, expected, "less"))
 
     # What the parser finds.
 
@@ -134,11 +143,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to wait for the body."""
+        version = self.parser.get_http_version()
         try:
-            request_head.check_fields(self.parser.get_http_version(), self.headers)
+            request_head.check_fields(version, self.headers)
         except RequestError as error:
             self.refusal = error  # the parser ends on any exception, and uvicorn then calls send_400_response
             raise
+        if version == "1.0":
+            self.expect_100_continue = False  # RFC 9110, 10.1.1
         super().on_headers_complete()
         self.owed += 1
         self.receiving = "body"
@@ -228,7 +240,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _await_head(self) -> int:
         """Return where the head ends, or 0 and wait for the rest of it."""
         request_head.skip_empty_lines(self.unread)
-        if not self.unread:
+        if not self.unread or self.unread == b"\r":
             self._rest()
             return 0
         if self.receiving == "nothing":
@@ -259,7 +271,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """Go on where pause_writing stopped."""
         super().resume_writing()
-        if self.owed:
+        if self.receiving != "nothing":
+            self._expect(self._seconds_to_receive())
+        elif self.owed:
             self.deadline = math.inf
         else:
             self._rest()
@@ -280,8 +294,10 @@ class LimitedProtocol(HttpToolsProtocol):
     # How a request is refused before any application sees it.
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser doesn't take."""
-        self._leave(self.refusal or InvalidInput("request", "HTTP/1.1 in its form", "something else"))
+        """Refuse what the parser doesn't take; uvicorn calls this while it handles the parser's error."""
+        error = sys.exception()
+        fault = "a target that is no URL" if isinstance(error, HttpParserCallbackError) else str(error)
+        self._leave(self.refusal or InvalidInput("request", "HTTP/1.1 as RFC 9112 defines it", fault))
 
     def _leave(self, error: AppError | None) -> None:
         """End the connection behind the answers that are owed, with this error as the last one."""

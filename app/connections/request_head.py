@@ -9,6 +9,7 @@ from app.errors import HeadTooLarge, InvalidInput, UnknownCoding
 from app.settings import Limits
 
 SHOWN = 80  # bytes of a refused line or value that are sent back
+EMPTY_LINES = 8  # that are skipped at once; thousands of them would keep other clients waiting
 TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 HOST = rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*+"  # RFC 3986's host and port, without a look at their form
 
@@ -22,9 +23,10 @@ _upgrade_field = re.compile(rb"(?i)\r\nupgrade:")
 
 
 def skip_empty_lines(unread: bytearray) -> None:
-    """Remove the empty lines that a client may send before a request (RFC 9112, 2.2)."""
-    while unread.startswith(b"\r\n"):
-        del unread[:2]
+    """Remove the few empty lines that a client may send before a request (RFC 9112, 2.2)."""
+    for _ in range(EMPTY_LINES):
+        if unread.startswith(b"\r\n"):
+            del unread[:2]
 
 
 def head_end(unread: bytearray, limits: Limits) -> int:
