@@ -15,13 +15,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from app.connections.http_response import HttpResponse
-from app.errors import UnknownPath
-from app.modelling.artifact import PLOT_FILES, sha256
+from app.errors import ArtifactError, UnknownPath
+from app.modelling.artifact import PLOT_FILES, read_file, sha256
 from app.settings import Settings
 
 PAGES = {"/": "page.html", "/docs": "docs.html"}
 OURS = ("answer.js", "card.js", "docs.js", "icon.svg", "page.css", "page.js", "question.js")
 SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
+MAX_BYTES = 4 * 1024 * 1024  # of a file
 MEDIA_TYPES = {
     ".css": b"text/css; charset=utf-8",
     ".html": b"text/html; charset=utf-8",
@@ -61,12 +62,12 @@ class File:
     @cached_property
     def _gzipped(self) -> bytes:
         packed = self.path.with_name(f"{self.path.name}.gz")
-        if packed.exists():
-            return packed.read_bytes()
         try:
-            return gzip.compress(self.path.read_bytes(), mtime=0)
-        except OSError:
-            raise UnknownPath("path", "a file that there is", self.path.name) from None
+            if packed.exists():
+                return bytes(read_file(packed, MAX_BYTES))
+            return gzip.compress(read_file(self.path, MAX_BYTES), mtime=0)
+        except ArtifactError as error:
+            raise UnknownPath("path", "a file that can be read", self.path.name) from error
 
     @cached_property
     def _whole(self) -> bytes:
