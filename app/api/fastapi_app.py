@@ -133,12 +133,12 @@ def _add_inference(app: FastAPI, service: Service) -> None:
 
 
 async def openapi(request: Request) -> Response:
-    """Answer the OpenAPI document, made once and on a thread, as it takes long."""
+    """Answer the OpenAPI document, made once for all and on a thread, as it takes long."""
     state: State = request.app.state
     if not hasattr(state, "openapi"):
-        make = asyncio.get_running_loop().run_in_executor(None, request.app.openapi)
-        state.openapi = as_json(await make)
-    return Response(state.openapi, media_type="application/json")
+        loop = asyncio.get_running_loop()
+        state.openapi = loop.run_in_executor(None, lambda: as_json(request.app.openapi()))
+    return Response(await asyncio.shield(state.openapi), media_type="application/json")
 
 
 async def predict(request: Request, service: ServiceDep) -> Response:
