@@ -20,7 +20,7 @@ from app.api.routes import INVOCATIONS, Plain, plain_routes, predict_routes
 from app.api.schemas import InferenceProblem, ProblemBody, error_entries
 from app.api.scoring import Scoring
 from app.connections import request_body
-from app.connections.error_responses import problem
+from app.connections.error_responses import internal_error, problem
 from app.connections.http_response import HttpResponse, as_json
 from app.connections.row_reader import describe_value
 from app.errors import AppError, ArtifactError, InvalidInput, UnknownPath, WrongMethod
@@ -79,6 +79,7 @@ def create_app(service: Service) -> FastAPI:
     _add_inference(app, service)
     app.get("/openapi.json", include_in_schema=False)(openapi)
     app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(Exception, _internal_error)
     app.add_exception_handler(404, _not_found)
     app.add_exception_handler(405, _method_not_allowed)
     return app
@@ -234,6 +235,10 @@ def _response_of(answer: HttpResponse) -> Response:
 
 async def _app_error(request: Request, error: Exception) -> Response:
     return _response_of(problem(cast(AppError, error), request.url.path))
+
+
+async def _internal_error(request: Request, error: Exception) -> Response:
+    return _response_of(internal_error(request.url.path))  # Starlette raises the error again, for the log
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -215,6 +215,7 @@ def test_a_failure_of_the_service_itself_has_the_one_shape_and_is_logged(
     client = client_of_fake(model_dir, FakeModel(1.0))
     del client.app.service.model
     assert error_of(client.get("/model"), 500)["code"] == "internal_error"
+    assert error_of(client.post("/predict", json={"features": [1]}), 500)["code"] == "internal_error"
     assert client.get("/v2/health/ready").json() == {"error": "the service failed; its log says why"}
     assert "AttributeError" in caplog.text
 
