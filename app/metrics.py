@@ -32,13 +32,13 @@ class Route:
         self.seconds = 0.0
 
     def count_response(self, status: int, seconds: float) -> None:
-        """Count an answer."""
+        """Count a response."""
         self.statuses[status] += 1
         self.buckets[bisect_left(SECONDS, seconds)] += 1
         self.seconds += seconds
 
     def add(self, other: Route) -> None:
-        """Count the answers that another has counted."""
+        """Count the responses that another has counted."""
         for status, count in other.statuses.items():
             self.statuses[status] += count
         self.buckets = [*map(add, self.buckets, other.buckets)]

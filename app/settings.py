@@ -33,7 +33,7 @@ class Limits:
     idle_seconds: int = 75  # between two requests on a connection
     connections: int = 2000
     batches: int = 8  # long bodies that are worked on at once
-    in_flight: int = 256  # requests that have come whole and wait for their answer
+    in_flight: int = 256  # requests that have come whole and wait for their response
 
 
 @dataclass(frozen=True)

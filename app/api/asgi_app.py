@@ -63,7 +63,7 @@ class AsgiApp:
         self._framework: asyncio.Future[FastAPI] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Respond to one request."""
         reply = _Reply(self, scope, send)
         path: str = scope["path"]
         try:
@@ -98,7 +98,7 @@ class AsgiApp:
             metrics.in_flight -= 1
 
     async def _plain_answer(self, scope: Scope, headers: Mapping[bytes, bytes]) -> HttpResponse | None:
-        """Return what needs no framework to be answered."""
+        """Return a response that needs no framework, if there is one."""
         if scope["method"] != "GET":
             return None
         if plain := self.plain.get(scope["path"]):
@@ -209,7 +209,7 @@ class _Reply:
                 self._record()
 
     async def say(self, answer: HttpResponse) -> None:
-        """Send a whole answer."""
+        """Send a whole response."""
         await self.send({"type": "http.response.start", "status": answer.status, "headers": answer.headers()})
         await self.send({"type": "http.response.body", "body": answer.body})
 

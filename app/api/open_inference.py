@@ -50,7 +50,7 @@ def parse(body: bytes, reader: RowReader, max_rows: int) -> Question:
 
 
 def answer(card: Card, version: str, question: Question, predictions: Sequence[float]) -> dict[str, Any]:
-    """Return the answer's document."""
+    """Return the response's document."""
     output = {
         "name": OUTPUT,
         "shape": [len(predictions)],

@@ -51,7 +51,7 @@ class File:
         self.media_type = MEDIA_TYPES[path.suffix]
 
     def answer(self, headers: Mapping[bytes, bytes]) -> HttpResponse:
-        """Return the answer to a request with these headers. Raises UnknownPath when the file is missing."""
+        """Return the response to a request with these headers. Raises UnknownPath for a missing file."""
         extra = (*FIELDS, (b"etag", b'W/"%b"' % self._tag))
         if _names(headers.get(b"if-none-match", b""), self._tag):
             return HttpResponse(304, b"", self.media_type, extra)

@@ -25,7 +25,7 @@ NUMBER: Schema = {"type": "number", "minimum": -sys.float_info.max, "maximum": s
 
 
 class Problem(BaseModel):
-    """Why a request has no other answer."""
+    """Why a request failed."""
 
     code: Code
     message: str
@@ -35,7 +35,7 @@ class Problem(BaseModel):
 
 
 class ProblemBody(BaseModel):
-    """The body of every answer with status 400 and above."""
+    """The body of every response with status 400 and above."""
 
     error: Problem
 
@@ -47,7 +47,7 @@ class InferenceProblem(BaseModel):
 
 
 class Prediction(BaseModel):
-    """The answer to one row of features."""
+    """The prediction for one row of features."""
 
     prediction: int | float = Field(
         description="The value (regression), the probability of the card's positive class (two classes) "
@@ -61,7 +61,7 @@ class Prediction(BaseModel):
 
 
 class Predictions(BaseModel):
-    """The answer to many rows, in their order."""
+    """The predictions for many rows, in their order."""
 
     predictions: list[int | float]
     labels: list[str] | None = Field(default=None, description="With `details`: `label` of each row.")
@@ -71,7 +71,7 @@ class Predictions(BaseModel):
 
 
 class Health(BaseModel):
-    """The answer of a health check that passes."""
+    """The response of a health check that passes."""
 
     status: Literal["alive", "ready"]
 
@@ -90,7 +90,7 @@ class Ready(BaseModel):
 
 @dataclass(frozen=True)
 class Release:
-    """Which release answers."""
+    """The release that serves the model."""
 
     version: str
     digest: str | None
@@ -113,7 +113,7 @@ class TensorMetadata(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """What the model takes and gives."""
+    """The tensors that the model takes and gives."""
 
     name: str
     versions: list[str]
@@ -123,7 +123,7 @@ class ModelMetadata(BaseModel):
 
 
 class ServerMetadata(BaseModel):
-    """Who answers."""
+    """The server."""
 
     name: str
     version: str
@@ -131,7 +131,7 @@ class ServerMetadata(BaseModel):
 
 
 class ModelReady(BaseModel):
-    """That the model can be asked."""
+    """The response of a model that can predict."""
 
     name: str
     ready: Literal[True]
@@ -178,7 +178,7 @@ def predict_body(columns: Sequence[Column], limits: Limits) -> Schema:
         "in": "query",
         "required": False,
         "schema": {"type": "boolean", "default": False},
-        "description": "Whether to answer the class's name and the classes' probabilities as well.",
+        "description": "Whether to return the class's name and the classes' probabilities as well.",
     }
     return _json_body({"oneOf": [single, batch]} | example) | {"parameters": [details]}
 

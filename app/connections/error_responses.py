@@ -57,7 +57,7 @@ RETRY_SECONDS = b"1"
 
 
 def problem(error: AppError, path: str) -> HttpResponse:
-    """Return the answer to a request for the path that ended in the error."""
+    """Return the response to a request for the path that ended in the error."""
     status, code = ANSWERS[type(error)]
     refused = error if isinstance(error, RequestError) else None
     body = {
@@ -71,7 +71,7 @@ def problem(error: AppError, path: str) -> HttpResponse:
 
 
 def internal_error(path: str) -> HttpResponse:
-    """Return the answer to a request that the service itself failed at."""
+    """Return the response to a request that the service itself failed at."""
     message = "the service failed; its log says why"
     nothing = dict.fromkeys(("input", "expected", "received"))
     return HttpResponse(500, _in_shape({"code": "internal_error", "message": message, **nothing}, path))

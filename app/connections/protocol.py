@@ -3,7 +3,7 @@
 uvicorn's own class parses and runs the application. This one knows what it waits for on each connection and
 until when (`deadline`, looked at by app.server), has each head checked before it is parsed, makes room when
 there are too many connections, and refuses in the one shape of errors. It parses a request when the one
-before has its answer and reads on when it has parsed what it read, so that a client can't make it keep more
+before has its response and reads on when it has parsed what it read, so that a client can't make it keep more
 than that. It also lets a client end its side early, and says goodbye to connections that are idle when the
 server stops.
 """
@@ -57,10 +57,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self.waiting_since = monotonic()
         self.receiving: Receiving = "nothing"
         self.framing: Framing
-        self.unread = bytearray()  # has come, but waits for the answer to what came before
-        self.owed = 0  # answers to requests whose heads were parsed
-        self.leaving = False  # no more is read, and the connection ends behind the answers that are owed
-        self.refusal: AppError | None = None  # which is then the last answer
+        self.unread = bytearray()  # has come, but waits for the response to what came before
+        self.owed = 0  # responses to requests whose heads were parsed
+        self.leaving = False  # no more is read, and the connection ends behind the responses that are owed
+        self.refusal: AppError | None = None  # which is then the last response
         self.stopping = False
         self.waits_for_turn = False  # to read on
 
@@ -258,7 +258,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Answer what has come whole to a client that says no more; then the connection ends."""
+        """Respond to what has come whole from a client that sends no more; then end the connection."""
         self._leave(None)
         return not self.transport.is_closing()
 
@@ -281,7 +281,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.parse()
 
     def shutdown(self) -> None:
-        """End the connection: behind the answer that is being worked on, or very soon."""
+        """End the connection: behind the response that is being worked on, or very soon."""
         self.stopping = True
         if not self.owed:
             self.deadline = min(self.deadline, monotonic() + FAREWELL_SECONDS)
@@ -300,21 +300,21 @@ class LimitedProtocol(HttpToolsProtocol):
         self._leave(self.refusal or InvalidInput("request", "HTTP/1.1 as RFC 9112 defines it", fault))
 
     def _leave(self, error: AppError | None) -> None:
-        """End the connection behind the answers that are owed, with this error as the last one."""
+        """End the connection behind the responses that are owed, with this error as the last one."""
         if self.leaving:
             return
         self.leaving, self.refusal = True, error
         self.unread.clear()
         self._stall(True)
         if self.receiving == "body" and not self.owed:
-            self.refusal = None  # the request has its answer; only the rest of its body is missing
+            self.refusal = None  # the request has its response; only the rest of its body is missing
         elif self.receiving == "body":
             self._take_back()
         if not self.owed:
             self._depart()
 
     def _take_back(self) -> None:
-        """Owe no answer to the request whose body isn't all there."""
+        """Owe no response to the request whose body isn't all there."""
         self.owed -= 1
         if self.pipeline:
             self.pipeline.popleft()  # the application has not seen it yet

@@ -5,7 +5,7 @@
     model.joblib    the scikit-learn estimator, a pickle: reading it runs what is in it (estimator.py)
     model.json      the same as plain numbers, if it is a small linear model (portable/json_format.py)
     model.bin       the same as plain numbers, if it is any other (docs/model-format.md); both are absent
-                    when the card says why they can't be had
+                    when the card says why there is none
     golden.json     rows of features with what the service predicts for them
     roc.svg, …      plots for people (PLOT_FILES)
 
@@ -44,7 +44,7 @@ def describe(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Bins:
-    """Quantile bins of the training rows, to compare with what is asked of the service."""
+    """Quantile bins of the training rows, to compare with what the service receives."""
 
     edges: tuple[float, ...] = field(metadata=describe("Each bin's largest value, but the last bin's."))
     shares: tuple[float, ...] = field(
@@ -103,7 +103,7 @@ class Portable:
 
 @dataclass(frozen=True)
 class Spelling:
-    """How a file spells what isn't text, where it isn't as usual."""
+    """Spelling of numbers and missing values in a file, where it isn't the usual one."""
 
     decimal: Literal[".", ","]
     missing: tuple[str, ...] = field(metadata=describe("What stands for a missing value."))

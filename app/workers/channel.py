@@ -69,7 +69,7 @@ class Channel:
         try:
             return await asyncio.wait_for(asyncio.shield(self._collecting), ANSWER_SECONDS)
         except TimeoutError:
-            raise NotReady("metrics: the supervisor does not answer; try again later") from None
+            raise NotReady("metrics: the supervisor does not respond; try again later") from None
 
     async def close(self) -> None:
         """Send the last counts to a supervisor that still runs, and close the channel."""

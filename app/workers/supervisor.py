@@ -156,7 +156,7 @@ class Supervisor:
                 self._bury(worker, os.waitstatus_to_exitcode(status))
 
     def _stop(self, number: int) -> None:
-        """Have all workers answer what they have begun to read, and end."""
+        """Have all workers respond to what they have begun to read, and end."""
         if not self.stopping:
             self.stopping, self.kill_at = number, monotonic() + self.grace_seconds
             self.listener.close()  # when the workers have closed theirs, no client is left waiting
