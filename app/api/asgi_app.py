@@ -19,7 +19,7 @@ from app.api.routes import Labels, is_inference, plain_routes, predict_routes
 from app.connections.content_encoding import Plain, decoder_of
 from app.connections.error_responses import internal_error, problem
 from app.connections.http_response import Headers, HttpResponse
-from app.errors import AppError, ArtifactError, Overloaded, TooLarge
+from app.errors import AppError, ArtifactError, InvalidInput, Overloaded, TooLarge
 from app.logs import Exchange, log
 from app.service import PREDICT, Service
 from app.settings import Limits
@@ -32,6 +32,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+QUERY_FIELDS = 100  # thousands take milliseconds to parse
 # A batch; or a byte order mark, which is refused by its name at any size.
 _may_be_long = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"instances"|\xef\xbb\xbf|\xff\xfe|\xfe\xff').match
 
@@ -80,6 +81,8 @@ class AsgiApp:
     async def _answer(self, scope: Scope, receive: Receive, reply: _Reply) -> None:
         if scope["method"] == "HEAD":  # uvicorn leaves the body out
             scope = {**scope, "method": "GET"}
+        if scope["query_string"].count(b"&") >= QUERY_FIELDS:
+            raise InvalidInput("query", f"at most {QUERY_FIELDS} fields", "more")
         body, metrics = b"", self.service.metrics
         if limits := self._body_limits(scope):
             body = await self._read_body(receive, scope["headers"], *limits)

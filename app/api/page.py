@@ -9,6 +9,7 @@ request.
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.util import find_spec
@@ -23,6 +24,7 @@ PAGES = {"/": "page.html", "/docs": "docs.html"}
 OURS = ("answer.js", "card.js", "docs.js", "icon.svg", "page.css", "page.js", "question.js")
 SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
 MAX_BYTES = 4 * 1024 * 1024  # of a file
+_gzip = re.compile(rb"(?:^|,)[ \t]*gzip[ \t]*(?:;(?P<weight>[^,]*))?(?:,|$)").search
 MEDIA_TYPES = {
     ".css": b"text/css; charset=utf-8",
     ".html": b"text/html; charset=utf-8",
@@ -92,17 +94,15 @@ def file_routes(settings: Settings) -> dict[str, File]:
 
 def takes_gzip(accepted: bytes) -> bool:
     """Return whether an Accept-Encoding header names gzip, and not to refuse it (RFC 9110, 12.5.3)."""
-    for each in accepted.lower().split(b","):
-        coding, _, weight = each.partition(b";")
-        if coding.strip() == b"gzip":
-            return weight.strip().removeprefix(b"q=").strip(b"0.") != b"" or not weight
-    return False
+    named = _gzip(accepted.lower())
+    if named is None:
+        return False
+    return not named["weight"] or named["weight"].strip().removeprefix(b"q=").strip(b"0.") != b""
 
 
 def _names(given: bytes, tag: bytes) -> bool:
     """Return whether an If-None-Match header names the tag, weakly compared (RFC 9110, 13.1.2)."""
-    tags = [each.strip().removeprefix(b"W/") for each in given.split(b",")]
-    return b"*" in tags or b'"%b"' % tag in tags
+    return given.strip() == b"*" or re.search(rb'(?:^|[ \t,/])"%b"[ \t]*(?:,|$)' % tag, given) is not None
 
 
 def _package(name: str) -> Path:
