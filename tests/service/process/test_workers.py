@@ -18,7 +18,7 @@ import pytest
 
 from app.cpu_quota import usable_processors
 from app.errors import WorkerError
-from app.metrics import Metrics, RowCounts, Snapshot, together
+from app.metrics import Metrics, Route, RowCounts, Snapshot, together
 from app.modelling.artifact import load_card
 from app.workers import supervisor
 from app.workers.channel import Channel
@@ -211,6 +211,18 @@ def test_snapshots_pass_as_json_and_add_up(folder: Path) -> None:
     assert total.routes["/predict"].seconds == pytest.approx(60.006)
     assert together([Snapshot()]).bins == []
     assert isinstance(total.routes, defaultdict)
+
+
+def test_seconds_add_up_alike_in_any_order() -> None:
+    snapshots = []
+    for seconds in (0.1, 0.2, 0.3, 1e6):
+        route = Route()
+        route.count_response(200, seconds)
+        snapshots.append(Snapshot(routes={"/predict": route}, cpu_seconds=seconds))
+    ended = together(snapshots[:2])
+    totals = [together(order) for order in (snapshots, snapshots[::-1], [*snapshots[2:], ended])]
+    assert len({total.cpu_seconds for total in totals}) == 1
+    assert len({total.routes["/predict"].seconds for total in totals}) == 1
 
 
 QUOTA, PERIOD = "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"
