@@ -203,12 +203,12 @@ async def server_metadata(service: ServiceDep) -> Response:
 
 
 async def model_metadata(service: ServiceDep) -> Response:
-    """Return the tensors that the model takes and gives."""
+    """Return the shapes and types of the inputs and outputs of the model."""
     return JSONResponse(open_inference.metadata(service.predictor(), service.settings.model_version))
 
 
 async def model_ready(service: ServiceDep) -> Response:
-    """Report that the model can predict."""
+    """Report that the model is ready."""
     return JSONResponse({"name": service.predictor().card.name, "ready": True})
 
 

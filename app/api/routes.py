@@ -32,7 +32,7 @@ async def livez(service: Service) -> HttpResponse:
 
 
 async def readyz(service: Service) -> HttpResponse:
-    """Report whether the model can predict. Raises NotReady."""
+    """Report whether the model is ready. Raises NotReady."""
     _check_ready(service)
     return HttpResponse(200, as_json({"status": "ready"}))
 
@@ -43,7 +43,7 @@ async def v2_live(service: Service) -> HttpResponse:
 
 
 async def v2_ready(service: Service) -> HttpResponse:
-    """Report whether the model can predict, in the Open Inference Protocol's words. Raises NotReady."""
+    """Report whether the model is ready, in the Open Inference Protocol's words. Raises NotReady."""
     _check_ready(service)
     return HttpResponse(200, as_json({"ready": True}))
 
