@@ -121,7 +121,7 @@ class AsgiApp:
     async def _read_body(self, receive: Receive, headers: Headers, single: int, batch: int) -> bytes:
         """Return the whole decoded body of at most `single` bytes, or `batch` if it starts as a batch does.
 
-        Raises TooLarge as soon as it is known, UnknownEncoding, InvalidInput when it isn't encoded as
+        Raises TooLarge as soon as it is known, UnknownContentEncoding, InvalidInput when it isn't encoded as
         its head says, and ClientLeft when the rest does not come.
         """
         decoder = decoder_of(b", ".join(value for name, value in headers if name == b"content-encoding"))

@@ -16,9 +16,9 @@ from app.errors import (
     RequestError,
     TooLarge,
     TooSlow,
-    UnknownCoding,
-    UnknownEncoding,
+    UnknownContentEncoding,
     UnknownPath,
+    UnknownTransferEncoding,
     WrongMethod,
 )
 
@@ -43,16 +43,16 @@ ANSWERS: dict[type[AppError], tuple[int, Code]] = {
     WrongMethod: (405, "method_not_allowed"),
     TooSlow: (408, "too_slow"),
     TooLarge: (413, "too_large"),
-    UnknownEncoding: (415, "unsupported_encoding"),
+    UnknownContentEncoding: (415, "unsupported_encoding"),
     HeadTooLarge: (431, "head_too_large"),
     ArtifactError: (500, "model_unavailable"),
     ModelError: (500, "model_failed"),
     NotReady: (503, "model_unavailable"),
-    UnknownCoding: (501, "not_implemented"),
+    UnknownTransferEncoding: (501, "not_implemented"),
     Overloaded: (503, "overloaded"),
 }
 # What is left of such a request stays unread, which only the end of the connection can say.
-CLOSING = (TooSlow, TooLarge, UnknownEncoding, HeadTooLarge)
+CLOSING = (TooSlow, TooLarge, UnknownContentEncoding, HeadTooLarge)
 RETRY_SECONDS = b"1"
 
 
@@ -84,7 +84,7 @@ def _in_shape(body: dict[str, str | None], path: str) -> bytes:
 
 
 def _extra(error: AppError) -> tuple[tuple[bytes, bytes], ...]:
-    if isinstance(error, UnknownEncoding):
+    if isinstance(error, UnknownContentEncoding):
         return (b"accept-encoding", b"gzip"), (b"connection", b"close")
     if isinstance(error, CLOSING):
         return ((b"connection", b"close"),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from app.connections.http_response import Headers
-from app.errors import HeadTooLarge, InvalidInput, UnknownCoding
+from app.errors import HeadTooLarge, InvalidInput, UnknownTransferEncoding
 from app.settings import Limits
 
 SHOWN = 80  # bytes of a refused line or value that are sent back
@@ -62,7 +62,7 @@ def decline_upgrade(head: bytes) -> bytes:
 def check_fields(version: str, headers: Headers) -> None:
     """Check the fields for a message's host and length (RFC 9112, 3.2 and 6.1).
 
-    `headers` have names in small letters. Raises InvalidInput and UnknownCoding.
+    `headers` have names in small letters. Raises InvalidInput and UnknownTransferEncoding.
     """
     hosts = [value for name, value in headers if name == b"host"]
     if len(hosts) != 1 and (hosts or version != "1.0"):
@@ -73,7 +73,7 @@ def check_fields(version: str, headers: Headers) -> None:
     if codings and version == "1.0":
         raise InvalidInput("transfer-encoding", "HTTP/1.1", "HTTP/1.0")
     if codings and codings != [b"chunked"]:
-        raise UnknownCoding("transfer-encoding", "chunked", _shorten(b", ".join(codings)))
+        raise UnknownTransferEncoding("transfer-encoding", "chunked", _shorten(b", ".join(codings)))
 
 
 def _shorten(line: bytes) -> str:
