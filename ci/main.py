@@ -87,9 +87,9 @@ class Ci:
         service = prepared.with_directory(".", self.source.filter(include=needed))
         served = registry.as_service(use_entrypoint=True)
         pipeline = prepared.with_directory(".", self.source).with_service_binding("registry", served)
-        pytest = ["pytest", "--progress", "--numprocesses=auto", "--maxprocesses=4"]
-        measured = ["--dist=worksteal", "--cov=app", "--cov=train_model", "--cov=training"]
-        others = [*REPOSITORY_TESTS, "--dist=loadfile", "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
+        pytest = ["pytest", "--progress", "--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
+        measured = ["--cov=app", "--cov=train_model", "--cov=training"]
+        others = [*REPOSITORY_TESTS, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
         reports, _ = await together(
             lambda: together(
                 service.with_exec([*pytest, *SERVICE_TESTS, *measured]).stdout,
