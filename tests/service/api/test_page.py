@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import re
 from collections.abc import Iterator
 from itertools import chain
@@ -126,7 +127,7 @@ def test_no_other_file_is_reached(servers: list[Server], path: str) -> None:
 def test_a_plot_that_training_did_not_make_is_not_found(servers: list[Server]) -> None:
     reply = servers[0].request("GET", "/model/residuals.svg")
     assert reply.status == 404
-    assert reply.json()["error"]["message"] == "path: expected a file that there is, got residuals.svg"
+    assert reply.json()["error"]["message"] == "path: expected a file that can be read, got residuals.svg"
 
 
 def test_a_plot_is_the_model_folder_s(servers: list[Server]) -> None:
@@ -171,6 +172,14 @@ def test_a_file_that_is_missing_is_looked_for_again(tmp_path: Path) -> None:
         file.answer({})
     (tmp_path / "x.js").write_bytes(b"let x;")
     assert file.answer({}).body == b"let x;"
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "fifo", "."])
+def test_what_is_no_regular_file_is_not_found(target: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "roc.svg").symlink_to(target)
+    with pytest.raises(UnknownPath):
+        File(tmp_path / "roc.svg").answer({})
 
 
 def test_all_our_files_are_served_and_all_plots_have_a_place() -> None:
