@@ -24,6 +24,8 @@ TIMEOUT = 60.0  # a busy machine takes its time
 LISTENING = re.compile(r"listening on http://(?:\[::\]|0\.0\.0\.0):(\d+), model ")
 HEAD = re.compile(rb"(?s).*?\r\n(?i:content-length): (?P<length>[0-9]+)\r\n(?:[^\r\n]+\r\n)*\r\n")
 PROGRAM = ("-m", "app")
+# No request of a test is too slow on a busy machine, and no connection idle for too long.
+PATIENT = {"LIMIT_HEAD_SECONDS": "60", "LIMIT_BODY_SECONDS": "60", "LIMIT_IDLE_SECONDS": "100000"}
 
 Entry = dict[str, Any]
 
@@ -227,7 +229,7 @@ def run_service(
 
     Coverage of a process doubles its start: it is measured where that finds lines that nothing else runs.
     """
-    chosen = {"PORT": "0", "MODEL_VERSION": "v1.2.3", "MODEL_DIR": str(folder), **settings}
+    chosen = {"PORT": "0", "MODEL_VERSION": "v1.2.3", "MODEL_DIR": str(folder), **PATIENT, **settings}
     process = subprocess.Popen(
         [sys.executable, *program],
         cwd=ROOT,

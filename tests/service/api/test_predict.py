@@ -19,6 +19,7 @@ from app.modelling.estimator import EstimatorPredictor
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, client_of, error_of
+from tests.service.server import TIMEOUT
 
 HUGE = 1.7976931348623157e308
 MAX_BODY = Limits().body_bytes
@@ -228,7 +229,7 @@ class SlowModel(FakeModel):
 
     def predict(self, x: Any, /) -> Any:
         self.called.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(TIMEOUT)
         return [7.0]
 
 
@@ -245,7 +246,7 @@ async def test_a_slow_model_keeps_no_health_check_waiting_and_more_requests_than
             answers.append(await client.post("/predict", json={"features": [1, 2, 3]}))
 
         tasks.start_soon(send)
-        assert await anyio.to_thread.run_sync(slow.called.wait, 10), "the model was never called"
+        assert await anyio.to_thread.run_sync(slow.called.wait, TIMEOUT), "the model was never called"
         assert (await client.get("/livez")).status_code == 200
         assert "http_requests_in_flight 2" in (await client.get("/metrics")).text
         refused = await client.post("/predict", json={"features": [1, 2, 3]})

@@ -31,7 +31,7 @@ OFFERS = {"h2c": H2C, "websocket": WEBSOCKET, "TLS": TLS}
 
 @pytest.fixture(scope="module", params=["1", "0"], ids=["hot path", "FastAPI"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    settings = {"HOT_PATH": request.param, "AIP_PREDICT_ROUTE": ROUTE, "LIMIT_HEAD_SECONDS": "1"}
+    settings = {"HOT_PATH": request.param, "AIP_PREDICT_ROUTE": ROUTE}
     with run_service(
         write_model(tmp_path_factory.mktemp("model")), settings=settings, measured=True
     ) as server:

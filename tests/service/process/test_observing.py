@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from time import monotonic
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.service.server import Entry, Server, run_service
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
 BODY = b'{"features":[1,2,3]}'
+POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 LINE = re.compile(
     r'[a-z_]+(\{[a-z0-9]+="[^"\n]*"(,[a-z0-9]+="[^"\n]*")*\})? [0-9.e+-]+'  # as in promtool's grammar
     r"|# HELP [a-z_]+ [^\n]+|# TYPE [a-z_]+ (counter|gauge|histogram)"
@@ -158,24 +160,31 @@ def test_a_request_without_a_fit_id_gets_one_of_its_own(server: Server, given: s
     assert all(re.fullmatch("[0-9a-f]{28}", each) for each in ids)
 
 
-def test_so_many_successes_a_second_are_logged_and_every_failure(
-    server: Server, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a service that logs at most one success a second, and knows no project."""
     folder = write_model(tmp_path_factory.mktemp("model"))
-    with run_service(folder, settings={"ACCESS_LOG": "1"}) as other:
-        for _ in range(20):
-            assert other.predict([1, 2, 3]).status == 200
-            assert other.request("POST", "/predict", b"{}").status == 400
-        other.stop()
-        statuses = [entry["httpRequest"]["status"] for entry in other.log.all() if "httpRequest" in entry]
-    assert statuses.count(400) == 20
-    assert 1 <= statuses.count(200) < 10
+    with run_service(folder, settings={"ACCESS_LOG": "1"}) as server:
+        yield server
 
 
-def test_without_a_project_only_the_traceparent_is_logged(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = write_model(tmp_path_factory.mktemp("model"))
-    with run_service(folder) as server:
-        server.request("POST", "/predict", b"{}", X_Request_ID="traced-1", Traceparent=TRACEPARENT)
-        entry = find_entry(server, "traced-1")
-        assert entry["traceparent"] == TRACEPARENT
-        assert "logging.googleapis.com/trace" not in entry
+def test_so_many_successes_a_second_are_logged_and_every_failure(quiet: Server) -> None:
+    began, number = monotonic(), 100
+    bodies = [BODY, *[b"{}"] * number, *[BODY] * number]
+    with quiet.connect() as wire:
+        wire.send(b"".join(POST % len(body) + body for body in bodies))
+        statuses = [wire.reply().status for _ in bodies]
+    seconds = monotonic() - began
+    assert (statuses.count(200), statuses.count(400)) == (1 + number, number)
+    quiet.request("POST", "/predict", b"{}", X_Request_ID="last-1")
+    find_entry(quiet, "last-1")
+    logged = [entry["httpRequest"]["status"] for entry in quiet.log.entries() if "httpRequest" in entry]
+    assert logged.count(400) == number + 1
+    assert 1 <= logged.count(200) <= 1 + seconds
+
+
+def test_without_a_project_only_the_traceparent_is_logged(quiet: Server) -> None:
+    quiet.request("POST", "/predict", b"{}", X_Request_ID="traced-1", Traceparent=TRACEPARENT)
+    entry = find_entry(quiet, "traced-1")
+    assert entry["traceparent"] == TRACEPARENT
+    assert "logging.googleapis.com/trace" not in entry
