@@ -67,7 +67,7 @@ def children(pid: int) -> list[int]:
 
 
 def find_free_port() -> int:
-    """Return a free port of the loopback that no other process gets by chance: the kernel hands out higher ones."""
+    """Return a free port of the loopback, below those that the kernel hands out to other processes."""
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     for port in random.SystemRandom().sample(range(10_000, first), 100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):

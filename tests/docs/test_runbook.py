@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 from ruamel.yaml import YAML
 
-from tests.docs.commands import ROOT, problems
+from tests.docs.commands import ROOT
 from tests.repository.error_codes import GROUPS, own_codes
 
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
@@ -79,10 +79,6 @@ def test_every_entry_says_meaning_impact_diagnosis_and_mitigation(entry: Entry) 
 @pytest.mark.parametrize("entry", error_entries(), ids=lambda entry: entry.title)
 def test_every_error_entry_shows_its_message(entry: Entry) -> None:
     assert re.match(r"\nMessage: \S.*\n- Meaning: ", entry.text)
-
-
-def test_every_command_exists() -> None:
-    assert problems(RUNBOOK) == []
 
 
 def test_links_of_the_rules_lead_to_an_entry() -> None:

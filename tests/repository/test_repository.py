@@ -32,7 +32,7 @@ LISTS = (
 RUNNING = [ROOT / f"{name}.txt" for name in LISTS]
 LOCKED = [ROOT / "requirements-dev.txt", *RUNNING]
 ASSEMBLY = ("assemble", "compile_scorer", "package_record", "runtime_tree", "slim")
-# The rooms of each part, and the modules beside them, from the lowest: each imports only what stands before it.
+# The rooms of each part and the modules beside them, from the lowest: each imports only those before it.
 LEVELS = {
     "app": [
         *("app.errors", "app.cpu_quota", "app.settings", "app.logs", "app.modelling", "app.metrics"),
@@ -101,7 +101,7 @@ def imports(path: Path) -> set[str]:
 
 
 def ours(path: Path) -> set[str]:
-    """Return which modules of this repository a file imports, but for the estimator that training starts with."""
+    """Return which modules of this repository a file imports, but for the estimator that is trained."""
     starts = {"train_model"} if path == ROOT / "training/command.py" else set()
     return {name for name in imports(path) - starts if name.split(".")[0] in PRODUCT}
 

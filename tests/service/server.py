@@ -118,9 +118,7 @@ class Server:
 
     def metrics(self) -> dict[str, float]:
         """Return the value of each sample, by its name with labels."""
-        text = self.request("GET", "/metrics").body.decode()
-        samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, _, value in samples}
+        return samples(self.request("GET", "/metrics").body.decode())
 
     def maps(self, name: str) -> bool:
         """Return whether the process has mapped a file whose path holds the name."""
@@ -208,6 +206,12 @@ class Wire:
             return self.socket.recv(65536)
         except ConnectionResetError:
             return b""
+
+
+def samples(text: str) -> dict[str, float]:
+    """Return the value of each sample in Prometheus's format, by its name with labels."""
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
 
 
 def connect(port: int) -> Wire:

@@ -10,19 +10,21 @@ import pytest
 from app.errors import BadData
 from tests.conftest import known_estimator
 from tests.training.project import Project, make
-from training.handover import fresh_process, golden_check
+from training.handover import fresh_process, golden_check, pickle_contents
 from training.portable_form import parity
 
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_checks() -> Iterator[None]:
-    """Check a trained model in this process and on few rows.
+    """Check a trained model in this process and on few rows, and list the installed packages once.
 
     What training does itself takes seconds; the tests that start it as a process have that.
     """
+    packages = pickle_contents.metadata.packages_distributions()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(parity, "RANDOM_ROWS", 500)
         patched.setattr(parity, "MAX_SPLITS", 100)
+        patched.setattr(pickle_contents.metadata, "packages_distributions", lambda: packages)
         patched.setattr(fresh_process, "predict_golden_rows", predict_golden_rows_here)
         yield
 

@@ -115,8 +115,8 @@ def test_a_transformer_of_the_team_is_served_where_only_app_features_and_the_mod
         (
             "features/own.py",
             BESIDE,
-            "the model doesn't work in the service: cannot unpickle model/model.joblib: ModuleNotFoundError: No "
-            "module named 'beside'; the image has only app/, features/ and the installed libraries\n",
+            "the model doesn't work in the service: cannot unpickle model/model.joblib: ModuleNotFoundError: "
+            "No module named 'beside'; the image has only app/, features/ and the installed libraries\n",
         ),
         (
             "sklearn.py",

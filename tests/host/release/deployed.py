@@ -54,13 +54,8 @@ class Starter:
         """Run an image's model and return the address."""
         name, _, digest = revision["image"].partition("/")[2].partition("@")
         version, model = asyncio.run(self._unpack(name, digest))
-        port = find_free_port()
-        own = {
-            "PORT": str(port),
-            "MODEL_DIR": str(model),
-            "MODEL_VERSION": version,
-            "PATH": os.environ["PATH"],
-        }
+        port = str(find_free_port())
+        own = {"PORT": port, "MODEL_DIR": str(model), "MODEL_VERSION": version, "PATH": os.environ["PATH"]}
         words, environment = [sys.executable, "-m", "app"], {**revision["environment"], **own}
         process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
         started.callback(process.wait)

@@ -32,7 +32,7 @@ from tests.service.client import Client, client_of, error_of
 from tests.service.model import mixed_columns, number_reader, write_mixed, write_sum
 from tests.service.mutations import MIXED_TOKENS, NUMBERS, TOKENS
 
-ROWS, SWEEP = 50, 4000
+ROWS, SWEEP = 50, 1500
 PADDING = b" " * LONG_BYTES
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.service.model import write_model
 from tests.service.server import run_service
 
-EXAMPLES = 5  # for each operation, and again for each way to make them
+EXAMPLES = 2  # for each operation, and again for each way to make them
 SECONDS = 120
 # A schema can't say that a tensor has as many numbers as its shape: a request that it allows may be refused.
 # A batch of too many rows can be too long first.

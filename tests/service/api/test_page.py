@@ -134,23 +134,6 @@ def test_a_plot_is_the_model_folder_s(servers: list[Server]) -> None:
     assert (reply.headers["content-type"], reply.body) == ("image/svg+xml", PLOT)
 
 
-def test_pages_need_no_framework_and_are_counted_by_their_paths(tmp_path: Path) -> None:
-    with run_service(write_model(tmp_path)) as server:
-        for path in PATHS[:-1]:
-            assert server.request("GET", path).status == 200
-        counted = server.metrics()
-        assert not server.maps("pydantic_core")
-        assert all(counted[f'http_requests_total{{route="{path}",status="200"}}'] == 1 for path in PATHS[:-1])
-        assert server.request("GET", "/static/other").status == 404
-        assert server.metrics()['http_requests_total{route="other",status="404"}'] == 1
-
-
-def test_a_page_is_shown_also_when_there_is_no_model(tmp_path: Path) -> None:
-    with run_service(tmp_path) as server:
-        assert server.request("GET", "/").status == 200
-        assert server.request("GET", "/model").status == 500
-
-
 def test_a_file_that_lies_packed_is_sent_as_it_lies(tmp_path: Path) -> None:
     packed = gzip.compress(b"let x;", mtime=1)
     (tmp_path / "x.js.gz").write_bytes(packed)

@@ -16,7 +16,7 @@ from tests.service import soak
 from tests.service.model import write_model
 from tests.service.server import TIMEOUT, Server, run_service
 
-MANY = 5000
+MANY = 2500
 CLIENTS = 16
 
 

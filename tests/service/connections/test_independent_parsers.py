@@ -25,7 +25,7 @@ from tests.service.model import number_reader, write_model
 from tests.service.mutations import mutate_head
 from tests.service.server import Server, run_service
 
-STREAMS = 400  # the independent parsers take most of the time
+STREAMS = 200  # the independent parsers take most of the time
 # Versions and methods that the service doesn't have, a Host that is none, a head or a length beyond the
 # limits, a connection that a client wants closed by an old name, and an empty line before a request, which
 # RFC 9112 has skipped and both refuse.

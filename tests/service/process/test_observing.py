@@ -93,6 +93,9 @@ def test_a_prediction_is_counted(server: Server) -> None:
         ("GET", "/v2/models/known/versions/v1.2.3", "/v2/models/NAME", 200),
         ("GET", "/v2/models/unheard-of/ready", "/v2/models/NAME/ready", 404),
         ("GET", '/"}', "other", 404),
+        ("GET", "/docs", "/docs", 200),
+        ("GET", "/static/page.css", "/static/page.css", 200),
+        ("GET", "/static/other", "other", 404),
         ("GET", "/wp-login.php", "other", 404),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -17,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from app import server
-from app.modelling import artifact
-from app.settings import Limits
+from app.api import page
+from app.api.routes import plain_routes
+from app.settings import Limits, Settings
 from tests.conftest import ROOT
 from tests.service.model import write_model
 from tests.service.server import PROGRAM, TIMEOUT, Server, run_service
@@ -114,6 +114,7 @@ def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_exits_0(folder:
 def test_without_a_model_the_process_stays_up_and_says_why_until_ctrl_c(tmp_path: Path) -> None:
     with run_service(tmp_path) as service:
         for method, path, status in (
+            ("GET", "/", 200),
             ("GET", "/readyz", 503),
             ("GET", "/v2/health/ready", 503),
             ("POST", "/predict", 500),
@@ -125,19 +126,9 @@ def test_without_a_model_the_process_stays_up_and_says_why_until_ctrl_c(tmp_path
         assert service.stop(signal.SIGINT) == 130
 
 
-def test_a_corrupted_model_is_reported_and_the_process_stays_up(folder: Path, tmp_path: Path) -> None:
-    corrupted = shutil.copytree(folder, tmp_path / "model") / artifact.PORTABLE_FILE
-    corrupted.write_bytes(corrupted.read_bytes().replace(b"3", b"4"))
-    with run_service(corrupted.parent) as service:
-        for method, path, status in (("GET", "/readyz", 503), ("POST", "/predict", 500)):
-            error = service.request(method, path, BODY)
-            assert (error.status, error.json()["error"]["code"]) == (status, "model_unavailable")
-        assert service.request("GET", "/livez").status == 200
-
-
 def test_well_formed_questions_are_answered_before_fastapi_is_imported(folder: Path) -> None:
     with run_service(folder) as service:
-        for path in ("/livez", "/readyz", "/model", "/metrics", "/v2/health/live", "/v2/health/ready"):
+        for path in (*plain_routes(Settings()), *page.PAGES, "/static/page.css"):
             assert service.request("GET", path).status == 200
         assert json.loads(service.predict([1, 2, 3]).body)["model_version"] == "v1.2.3"
         assert not service.maps("pydantic_core")

@@ -58,8 +58,8 @@ def test_a_file_of_many_chunks_keeps_its_order(
 
 def test_categories_booleans_texts_and_missing_values_are_read(refusing_model: Path, csv_file: Path) -> None:
     predictor = load(refusing_model)
-    rows = [[0.0, 1.5, 2.0, 1.0, "of, 3 windows"], [-1.0, float("nan"), 2.0, 0.0, ""]]
-    rows[1][0] = float("nan")
+    two = predictor.columns[2].encode("2")
+    rows = [[0.0, 1.5, two, 1.0, "of, 3 windows"], [math.nan, math.nan, two, 0.0, ""]]
     found = score_file(
         refusing_model, csv_file, HEADER + 'north,1.5,2,true,"of, 3 windows",\nNA,,2,FALSE,,\n'
     )
