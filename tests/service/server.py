@@ -22,8 +22,11 @@ from tests.conftest import ROOT, without_coverage
 
 TIMEOUT = 60.0  # a busy machine takes its time
 LISTENING = re.compile(r"listening on http://(?:\[::\]|0\.0\.0\.0):(\d+), model ")
-HEAD = re.compile(rb"(?s).*?\r\n(?i:content-length): (?P<length>[0-9]+)\r\n(?:[^\r\n]+\r\n)*\r\n")
+ANSWER = re.compile(rb"(?s).*?\r\n(?i:content-length): (?P<length>[0-9]+)\r\n(?:[^\r\n]+\r\n)*\r\n")
 PROGRAM = ("-m", "app")
+BODY = b'{"features":[1,2,3]}'
+POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+HEAD = POST % len(BODY)
 # No request of a test is too slow on a busy machine, and no connection idle for too long.
 PATIENT = {"LIMIT_HEAD_SECONDS": "60", "LIMIT_BODY_SECONDS": "60", "LIMIT_IDLE_SECONDS": "100000"}
 
@@ -191,7 +194,7 @@ class Wire:
 
     def raw_reply(self) -> bytes:
         """Return the bytes of the next answer, or nothing at the connection's end."""
-        while not (head := HEAD.match(self._came)) or len(self._came) < head.end() + int(head["length"]):
+        while not (head := ANSWER.match(self._came)) or len(self._came) < head.end() + int(head["length"]):
             more = self.receive()
             if not more:
                 return b""

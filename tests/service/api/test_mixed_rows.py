@@ -10,7 +10,7 @@ import pytest
 
 from app.settings import Limits
 from tests.service.client import Client, client_of, error_of
-from tests.service.model import mixed_columns, write_classes, write_mixed, write_model, write_sum
+from tests.service.model import mixed_columns, write_classes, write_mixed, write_sum
 from tests.service.server import samples
 
 ROW = ["north", 81.5, 3, True, "red"]
@@ -25,8 +25,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
 
 
 @pytest.fixture(scope="module")
-def numbers(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    return client_of(write_model(tmp_path_factory.mktemp("numbers")))
+def numbers(number_model: Path) -> Client:
+    return client_of(number_model)
 
 
 def predict(client: Client, row: Any) -> float:

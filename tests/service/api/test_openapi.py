@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.service.model import write_model
 from tests.service.server import run_service
 
 EXAMPLES = 2  # for each operation, and again for each way to make them
@@ -27,10 +26,10 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 400]
 VERTEX = {"AIP_PREDICT_ROUTE": "/v1/models/1:predict", "AIP_HEALTH_ROUTE": "/v1/models/1"}
 
 
-def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
+def test_schemathesis_finds_nothing(number_model: Path, tmp_path: Path) -> None:
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION)
-    with run_service(write_model(tmp_path / "model"), settings=VERTEX) as service:
+    with run_service(number_model, settings=VERTEX) as service:
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(configuration)]
         command += ["run", f"http://127.0.0.1:{service.port}/openapi.json", "--checks", "all"]
         command += ["--max-examples", str(EXAMPLES), "--generation-deterministic", "--no-color"]

@@ -53,12 +53,6 @@ def client(model_dir: Path) -> Client:
     return client_of(model_dir)
 
 
-@pytest.fixture(scope="module")
-def no_model(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    """Return a client of a service without a model."""
-    return client_of(tmp_path_factory.mktemp("empty"))
-
-
 def client_of_fake(model_dir: Path, model: FakeModel, **limits: int) -> Client:
     """Return a client of a service whose model is a FakeModel for a regression."""
     card = replace(artifact.load_card(model_dir), classes=(), positive=None)
@@ -265,7 +259,8 @@ def test_health_and_card_of_a_loaded_model(client: Client, model_dir: Path) -> N
     assert client.get("/model").json() == card | {"release": release}
 
 
-def test_a_service_without_a_model_is_alive_and_says_why_it_is_not_ready(no_model: Client) -> None:
+def test_a_service_without_a_model_is_alive_and_says_why_it_is_not_ready(tmp_path: Path) -> None:
+    no_model = client_of(tmp_path)
     assert no_model.get("/livez").status_code == 200
     error = error_of(no_model.get("/readyz"), 503)
     assert error["code"] == "model_unavailable"

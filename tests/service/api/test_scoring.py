@@ -16,7 +16,6 @@ from app.modelling import columns
 from app.modelling.artifact import load_card
 from app.modelling.columns import Row
 from app.modelling.predictor import Result, ScorerKind
-from tests.service.model import write_sum
 from tests.service.server import TIMEOUT
 
 Rows = Sequence[Row]
@@ -54,8 +53,8 @@ class Model:
 
 
 @pytest.fixture
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return Model(write_sum(tmp_path_factory.mktemp("sum")))
+def model(sum_model: Path) -> Model:
+    return Model(sum_model)
 
 
 async def hold_first_row(model: Model, scoring: Scoring) -> asyncio.Future[Result]:

@@ -13,7 +13,7 @@ from app.connections import request_body
 from app.connections.row_reader import RowReader
 from app.errors import AppError
 from tests.service.differential import KINDS, Pair, differences
-from tests.service.model import mixed_columns, number_reader, write_sum
+from tests.service.model import mixed_columns, number_reader
 from tests.service.mutations import mutate_body, mutate_mixed_body
 from tests.service.server import Server, run_service
 
@@ -61,9 +61,9 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def cold(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def cold(sum_model: Path) -> Iterator[Server]:
     """Yield the service of a sum without the hot path."""
-    with run_service(write_sum(tmp_path_factory.mktemp("sum")), settings=COLD) as cold:
+    with run_service(sum_model, settings=COLD) as cold:
         yield cold
 
 
@@ -81,10 +81,10 @@ def test_the_hot_path_answers_as_fastapi_does(
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_a_wrong_hot_path_is_found(name: str, cold: Server, tmp_path: Path) -> None:
+def test_a_wrong_hot_path_is_found(name: str, cold: Server, sum_model: Path) -> None:
     bodies, heads, seed = (BODIES, 0, BODY_SEED) if name in BODY_MUTATIONS else (0, HEADS, HEAD_SEED)
     mutated = f"{IMPORTS}{MUTATIONS[name]}\nfrom app.__main__ import main; sys.exit(main())"
-    with run_service(write_sum(tmp_path), program=("-c", mutated)) as hot, Pair(hot, cold) as pair:
+    with run_service(sum_model, program=("-c", mutated)) as hot, Pair(hot, cold) as pair:
         assert next(differences(pair, Random(seed), bodies, heads), None)
 
 

@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.model import write_model
-from tests.service.server import TIMEOUT, Reply, Server, Wire, run_service
+from tests.service.server import BODY, HEAD, TIMEOUT, Reply, Server, Wire, run_service
 
-BODY = b'{"features":[1,2,3]}'
-HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 INFER = b"POST /v2/models/known/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
 UNASKED = b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
 NAMED = b"POST /predict HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow-1\r\nContent-Length: 9\r\n\r\n"
@@ -20,23 +17,16 @@ SECONDS = {"LIMIT_HEAD_SECONDS": "1", "LIMIT_BODY_SECONDS": "1", "LIMIT_IDLE_SEC
 LIMITS = {"LIMIT_HEAD_BYTES": "1000", "LIMIT_HEAD_FIELDS": "8", "LIMIT_CONNECTIONS": "20"}
 
 
-@pytest.fixture(scope="module", params=["1", "0"], ids=["hot path", "FastAPI"])
-def switch(request: pytest.FixtureRequest) -> dict[str, str]:
-    return {"HOT_PATH": request.param}
-
-
 @pytest.fixture(scope="module")
-def service(switch: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = write_model(tmp_path_factory.mktemp("model"))
-    with run_service(folder, settings=LIMITS | switch, measured=True) as service:
+def service(number_model: Path, switch: dict[str, str]) -> Iterator[Server]:
+    with run_service(number_model, settings=LIMITS | switch, measured=True) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def hurried(switch: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def hurried(number_model: Path, switch: dict[str, str]) -> Iterator[Server]:
     """Return a service that waits for no client longer than a second or two."""
-    folder = write_model(tmp_path_factory.mktemp("model"))
-    with run_service(folder, settings=SECONDS | switch, measured=True) as service:
+    with run_service(number_model, settings=SECONDS | switch, measured=True) as service:
         yield service
 
 

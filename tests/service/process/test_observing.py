@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic
 
 import pytest
 
 from app.metrics import SECONDS
-from tests.service.model import EDGES, write_model
-from tests.service.server import Entry, Server, run_service
+from tests.service.model import EDGES
+from tests.service.server import BODY, POST, Entry, Server, run_service
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
-BODY = b'{"features":[1,2,3]}'
-POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 LINE = re.compile(
     r'[a-z_]+(\{[a-z0-9]+="[^"\n]*"(,[a-z0-9]+="[^"\n]*")*\})? [0-9.e+-]+'  # as in promtool's grammar
     r"|# HELP [a-z_]+ [^\n]+|# TYPE [a-z_]+ (counter|gauge|histogram)"
 )
 
 
-@pytest.fixture(scope="module", params=["1", "0"], ids=["hot path", "FastAPI"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    settings = {
-        "HOT_PATH": request.param,
-        "ACCESS_LOG": "10000",
-        "GOOGLE_CLOUD_PROJECT": "my-project",
-        "IMAGE_DIGEST": "sha256:abc",
-    }
-    with run_service(
-        write_model(tmp_path_factory.mktemp("model")), settings=settings, measured=True
-    ) as server:
+@pytest.fixture(scope="module")
+def server(number_model: Path, switch: dict[str, str]) -> Iterator[Server]:
+    settings = {"ACCESS_LOG": "10000", "GOOGLE_CLOUD_PROJECT": "my-project", "IMAGE_DIGEST": "sha256:abc"}
+    with run_service(number_model, settings=settings | switch, measured=True) as server:
         yield server
 
 
@@ -164,10 +156,9 @@ def test_a_request_without_a_fit_id_gets_one_of_its_own(server: Server, given: s
 
 
 @pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def quiet(number_model: Path) -> Iterator[Server]:
     """Return a service that logs at most one success a second, and knows no project."""
-    folder = write_model(tmp_path_factory.mktemp("model"))
-    with run_service(folder, settings={"ACCESS_LOG": "1"}) as server:
+    with run_service(number_model, settings={"ACCESS_LOG": "1"}) as server:
         yield server
 
 
