@@ -24,6 +24,12 @@ TIMEOUT = 60.0  # a busy machine takes its time
 LISTENING = re.compile(r"listening on http://(?:\[::\]|0\.0\.0\.0):(\d+), model ")
 ANSWER = re.compile(rb"(?s).*?\r\n(?i:content-length): (?P<length>[0-9]+)\r\n(?:[^\r\n]+\r\n)*\r\n")
 PROGRAM = ("-m", "app")
+# The same, but stopping it may take longer than platforms allow: a busy machine takes its time there, too.
+SLOW_TO_STOP = (
+    "-c",
+    "import sys; from app import server; server.GRACE_SECONDS = 60\n"
+    "from app.__main__ import main; sys.exit(main())",
+)
 BODY = b'{"features":[1,2,3]}'
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 HEAD = POST % len(BODY)

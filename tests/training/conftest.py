@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from app.errors import BadData
 from tests.conftest import known_estimator
 from tests.training.project import Project, make
-from training.handover import fresh_process, golden_check, pickle_contents
+from training.handover import fresh_process, golden_check
 from training.portable_form import parity
 
 
@@ -20,11 +21,11 @@ def quick_checks() -> Iterator[None]:
 
     What training does itself takes seconds; the tests that start it as a process have that.
     """
-    packages = pickle_contents.metadata.packages_distributions()
+    packages = metadata.packages_distributions()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(parity, "RANDOM_ROWS", 500)
         patched.setattr(parity, "MAX_SPLITS", 100)
-        patched.setattr(pickle_contents.metadata, "packages_distributions", lambda: packages)
+        patched.setattr(metadata, "packages_distributions", lambda: packages)
         patched.setattr(fresh_process, "predict_golden_rows", predict_golden_rows_here)
         yield
 

@@ -79,7 +79,8 @@ def test_a_positive_class_is_refused_when_there_are_not_two(
 
 
 LABELS = "".join(f"{i},{i // 10}\n" for i in range(20))
-BAD_DATA: dict[str, tuple[str | bytes, str]] = {
+BAD_DATA: dict[str, tuple[str | bytes | None, str]] = {
+    "no file": (None, "data.csv: not readable as CSV: [Errno 2] No such file or directory"),
     "empty": (b"", "data.csv: no rows under a header line"),
     "only a header": ("a,y\n", "data.csv: no rows under a header line"),
     "not UTF-8": ("a,y\n1,é\n".encode("latin-1"), "data.csv: not readable as CSV in UTF-8: "),
@@ -126,15 +127,9 @@ BAD_DATA: dict[str, tuple[str | bytes, str]] = {
 
 @pytest.mark.parametrize(("content", "message"), BAD_DATA.values(), ids=list(BAD_DATA))
 def test_bad_data_is_one_line_and_status_2(
-    project: Project, capsys: pytest.CaptureFixture[str], content: str | bytes, message: str
+    project: Project, capsys: pytest.CaptureFixture[str], content: str | bytes | None, message: str
 ) -> None:
-    assert_refused(project.file("data.csv", content), capsys, message)
-
-
-def test_a_missing_file_is_one_line_and_status_2(
-    project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert_refused(project, capsys, "data.csv: not readable as CSV: [Errno 2] No such file or directory")
+    assert_refused(project if content is None else project.file("data.csv", content), capsys, message)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -60,8 +61,8 @@ async def test_a_service_returns_its_address(base: dagger.Container) -> None:
     await service.stop()
 
 
-async def test_a_started_service_serves_until_it_is_stopped(base: dagger.Container, free_port: int) -> None:
-    fresh = base.with_env_variable("WHICH", str(free_port))  # so that nothing is cached
+async def test_a_started_service_serves_until_it_is_stopped(base: dagger.Container) -> None:
+    fresh = base.with_env_variable("WHICH", uuid.uuid4().hex)  # so that nothing is cached
     service = await (await serve_text(fresh, "served").as_service().sync()).start()
     url = await service.endpoint(scheme="http")
     assert await fetch(fresh.with_service_binding("it", service), f"{url}/it.txt") == "served"

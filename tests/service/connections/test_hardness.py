@@ -13,7 +13,7 @@ import pytest
 
 from app.settings import Limits
 from tests.service import soak
-from tests.service.server import TIMEOUT, Server, run_service
+from tests.service.server import SLOW_TO_STOP, TIMEOUT, Server, run_service
 
 MANY = 2500
 CLIENTS = 16
@@ -44,7 +44,10 @@ def send_until_closed(server: Server, begun: threading.Barrier) -> int:
 
 def test_sigterm_under_load_loses_no_request(number_model: Path, switch: dict[str, str]) -> None:
     begun = threading.Barrier(CLIENTS + 1)
-    with run_service(number_model, settings=switch) as server, ThreadPoolExecutor(CLIENTS) as pool:
+    with (
+        run_service(number_model, program=SLOW_TO_STOP, settings=switch) as server,
+        ThreadPoolExecutor(CLIENTS) as pool,
+    ):
         clients = [pool.submit(send_until_closed, server, begun) for _ in range(CLIENTS)]
         begun.wait(TIMEOUT)
         assert server.stop() == 0

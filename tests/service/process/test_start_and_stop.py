@@ -19,7 +19,7 @@ from app.api import page
 from app.api.routes import plain_routes
 from app.settings import Limits, Settings
 from tests.conftest import ROOT
-from tests.service.server import BODY, HEAD, PROGRAM, TIMEOUT, Server, run_service
+from tests.service.server import BODY, HEAD, PROGRAM, SLOW_TO_STOP, TIMEOUT, Server, run_service
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,10 @@ def test_a_client_that_leaves_does_no_harm(service: Server, sent: bytes) -> None
 def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_exits_0(
     number_model: Path, switch: dict[str, str]
 ) -> None:
-    with run_service(number_model, settings=switch, measured=True) as service, service.connect() as wire:
+    with (
+        run_service(number_model, program=SLOW_TO_STOP, settings=switch, measured=True) as service,
+        service.connect() as wire,
+    ):
         wire.send(HEAD)
         assert service.request("GET", "/livez").status == 200  # so the head has been read
         service.process.send_signal(signal.SIGTERM)

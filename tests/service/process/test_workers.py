@@ -17,7 +17,7 @@ from app.cpu_quota import usable_processors
 from app.metrics import Metrics, RowCounts, Snapshot, together
 from app.modelling.artifact import load_card
 from tests.conftest import ROOT
-from tests.service.server import BODY, HEAD, TIMEOUT, Server, Wire, run_service
+from tests.service.server import BODY, HEAD, SLOW_TO_STOP, TIMEOUT, Server, Wire, run_service
 
 WORKERS = {"WORKERS": "2", "ACCESS_LOG": "0"}
 PREDICTED = 'http_requests_total{route="/predict",status="200"}'
@@ -95,9 +95,11 @@ def test_a_worker_that_ends_is_replaced_and_its_totals_are_kept(number_model: Pa
 
 
 def test_sigterm_answers_what_is_in_flight_in_all_workers(number_model: Path) -> None:
-    # Else FastAPI is imported while the time to end runs.
-    warm = WORKERS | {"HOT_PATH": "0"}
-    with run_service(number_model, settings=warm, measured=True) as server, one_wire_each(server) as wires:
+    warm = WORKERS | {"HOT_PATH": "0"}  # FastAPI is imported before the signal comes
+    with (
+        run_service(number_model, program=SLOW_TO_STOP, settings=warm, measured=True) as server,
+        one_wire_each(server) as wires,
+    ):
         for wire in wires:
             wire.send(HEAD)
             wire.send(BODY[:3])
