@@ -17,8 +17,8 @@ def render(snapshot: Snapshot, features: Sequence[Feature], info: dict[str, str]
     families += [
         _family("http_requests_in_flight", "gauge", "Requests without an answer.", [({}, in_flight)]),
         _family("http_connections", "gauge", "Open connections.", [({}, connections)]),
-        _family("model_info", "gauge", "What is served.", [(info, 1)] if info else []),
-        _family("model_ready", "gauge", "Whether the model can be asked.", [({}, int(info is not None))]),
+        _family("model_info", "gauge", "The model and release that are served.", [(info, 1)] if info else []),
+        _family("model_ready", "gauge", "Whether the model is ready.", [({}, int(info is not None))]),
     ]
     return "".join(families).encode()
 

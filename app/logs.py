@@ -1,7 +1,6 @@
 """The log: one JSON object a line on standard output, in the field names that Cloud Logging reads.
 
-https://cloud.google.com/logging/docs/structured-logging has the names, the W3C's Trace Context that of
-traceparent.
+https://cloud.google.com/logging/docs/structured-logging has the names; `traceparent` is W3C's Trace Context.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Counters: plain lists and integers that requests count up, and snapshots of them.
+"""Counters: plain lists and integers that requests increment, and snapshots of them.
 
 A prediction is counted in the bins of the training rows: input_bin_total beside input_bin_share shows whether
 requests differ from the rows that the model was trained on. app.exposition writes the counters as text.

@@ -1,9 +1,9 @@
 """Predictions for a file of rows: `python -m app score rows.csv`.
 
 The rows are predicted as POST /predict does, by the model in MODEL_DIR, some thousands at a time. A CSV file
-has a header line with the features' names in any order; other columns are left out. Numbers and missing
-values are spelled as in the file that was trained on. What is written is CSV:
-`prediction`, and `label` where the target has classes.
+has a header line with the features' names in any order; other columns are ignored. Numbers and missing
+values are read as in the file that the model was trained on. The output is CSV: `prediction`, and
+`label` where the target has classes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Turns on the event loop: a little of what takes long in each of its rounds, between the small requests."""
+"""Turns on the event loop: long work in short pieces, with small requests between them."""
 
 from __future__ import annotations
 

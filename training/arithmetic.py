@@ -1,4 +1,4 @@
-"""Arithmetic of training: variables that the libraries read when they are first imported, so none is here."""
+"""Arithmetic of training: variables that libraries read at their first import; so none is imported here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches and other long bodies: a bounded number at once, in pieces between which others are answered."""
+"""Batches and other long bodies: limited in number, processed in pieces, with other requests in between."""
 
 from __future__ import annotations
 

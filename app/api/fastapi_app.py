@@ -202,12 +202,12 @@ async def server_metadata(service: ServiceDep) -> Response:
 
 
 async def model_metadata(service: ServiceDep) -> Response:
-    """Answer what the model takes and gives."""
+    """Answer the shapes and types of the inputs and outputs of the model."""
     return JSONResponse(open_inference.metadata(service.predictor(), service.settings.model_version))
 
 
 async def model_ready(service: ServiceDep) -> Response:
-    """Answer that the model can be asked."""
+    """Answer that the model is ready."""
     return JSONResponse({"name": service.predictor().card.name, "ready": True})
 
 

@@ -43,7 +43,7 @@ async def v2_live(service: Service) -> HttpResponse:
 
 
 async def v2_ready(service: Service) -> HttpResponse:
-    """Answer whether the model can be asked, in the Open Inference Protocol's words. Raises NotReady."""
+    """Answer whether the model is ready, in the Open Inference Protocol's words. Raises NotReady."""
     _check_ready(service)
     return HttpResponse(200, as_json({"ready": True}))
 

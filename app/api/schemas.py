@@ -25,7 +25,7 @@ NUMBER: Schema = {"type": "number", "minimum": -sys.float_info.max, "maximum": s
 
 
 class Problem(BaseModel):
-    """Why a request has no other answer."""
+    """An error."""
 
     code: Code
     message: str
@@ -35,19 +35,19 @@ class Problem(BaseModel):
 
 
 class ProblemBody(BaseModel):
-    """The body of every answer with status 400 and above."""
+    """The body of every response with status 400 and above."""
 
     error: Problem
 
 
 class InferenceProblem(BaseModel):
-    """The same in the Open Inference Protocol's shape."""
+    """An error in the Open Inference Protocol's shape."""
 
     error: str
 
 
 class Prediction(BaseModel):
-    """The answer to one row of features."""
+    """The response for one row of features."""
 
     prediction: int | float = Field(
         description="The value (regression), the probability of the card's positive class (two classes) "
@@ -61,7 +61,7 @@ class Prediction(BaseModel):
 
 
 class Predictions(BaseModel):
-    """The answer to many rows, in their order."""
+    """The response for many rows, in their order."""
 
     predictions: list[int | float]
     labels: list[str] | None = Field(default=None, description="With `details`: `label` of each row.")
@@ -71,26 +71,26 @@ class Predictions(BaseModel):
 
 
 class Health(BaseModel):
-    """The answer of a health check that passes."""
+    """The response of a health check that passes."""
 
     status: Literal["alive", "ready"]
 
 
 class Live(BaseModel):
-    """The same in the Open Inference Protocol's words."""
+    """Liveness in the Open Inference Protocol's words."""
 
     live: Literal[True]
 
 
 class Ready(BaseModel):
-    """The same in the Open Inference Protocol's words."""
+    """Readiness in the Open Inference Protocol's words."""
 
     ready: Literal[True]
 
 
 @dataclass(frozen=True)
 class Release:
-    """Which release answers."""
+    """The release that is served."""
 
     version: str
     digest: str | None
@@ -113,7 +113,7 @@ class TensorMetadata(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """What the model takes and gives."""
+    """Inputs and outputs of the model."""
 
     name: str
     versions: list[str]
@@ -123,7 +123,7 @@ class ModelMetadata(BaseModel):
 
 
 class ServerMetadata(BaseModel):
-    """Who answers."""
+    """Name and version of the service."""
 
     name: str
     version: str
@@ -131,7 +131,7 @@ class ServerMetadata(BaseModel):
 
 
 class ModelReady(BaseModel):
-    """That the model can be asked."""
+    """Readiness of the model."""
 
     name: str
     ready: Literal[True]
@@ -158,7 +158,7 @@ def error_entries(model: type[BaseModel], *statuses: int | str) -> dict[int | st
 
 
 def description(card: Card) -> str:
-    """Return what the model predicts from what, in Markdown."""
+    """Return a description of the model's features and prediction, in Markdown."""
     lines = [f"- `{each.name}` ({each.kind}){_words(each)}" for each in card.features[:FEATURES_SHOWN]]
     more = len(card.features) - len(lines)
     lines += [f"- and {more} more, which `GET /model` lists"] if more > 0 else []

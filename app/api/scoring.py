@@ -1,7 +1,7 @@
-"""Scoring: on the event loop what takes microseconds, else on one thread, waiting rows together.
+"""Scoring: fast models on the event loop, others on one thread, which scores waiting rows together.
 
-scikit-learn takes about as long for some rows as for one. So the rows that came while it was busy are scored
-together, as many as take at most twice one row's time: each waits for at most one scoring besides its own.
+scikit-learn takes about as long for several rows as for one. So rows that arrive while it is busy are scored
+together, at most as many as take twice the time of one. Each waits for at most one scoring besides its own.
 """
 
 from __future__ import annotations

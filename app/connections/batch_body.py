@@ -1,4 +1,4 @@
-"""Long bodies: refused by counting before they are parsed, and batches read in slices.
+"""Long bodies: counted, and refused when too large, before they are parsed; batches are read in slices.
 
 A slice is some rows of `instances`. Every body that can be read in slices is also accepted by the strict
 reading, as the same numbers: tests/service/api/test_long_bodies.py compares the two. The native library, if

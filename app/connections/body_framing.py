@@ -1,4 +1,4 @@
-"""Framing of request bodies: number of the received bytes that still belong to a request.
+"""Framing of request bodies: how many of the received bytes still belong to a request.
 
 The parser gets only these, so that the next head is checked before the parser sees it.
 """

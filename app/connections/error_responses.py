@@ -1,4 +1,4 @@
-"""Error responses: the one shape of all of them, and the mapping from errors."""
+"""Error responses: their JSON shape, and the status and code of each error."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The hot path: POST /predict is answered from the bytes that came, before parser and framework are entered.
+"""Hot path: answers POST /predict from the received bytes, before parser and framework are entered.
 
-Only what is certain is answered here: a head that `head_pattern` matches, the whole of its body at once or in
-the next segments, features that `quick_features` or `quick_row` reads, and a model that answers on the event
-loop. All else (chunked bodies, Expect, HTTP/1.0, other paths, a wrong value) goes to uvicorn's parser from
+It answers only if it is certain: a head that `head_pattern` matches, the whole body at once or in the next
+segments, features that `quick_features` or `quick_row` reads, and a model that predicts on the event loop.
+All else (chunked bodies, Expect, HTTP/1.0, other paths, a wrong value) goes to uvicorn's parser from
 its first byte, and so to FastAPI, whose answer would have been the same. HOT_PATH=0 turns it off, and
 tests/service/connections/test_differential.py compares the two.
 """

@@ -1,11 +1,13 @@
 """uvicorn's HTTP protocol within limits: no client can hold up the service.
 
-uvicorn's own class parses and runs the application. This one knows what it waits for on each connection and
-until when (`deadline`, looked at by app.server), has each head checked before it is parsed, makes room when
-there are too many connections, and refuses in the one shape of errors. It parses a request when the one
-before has its answer and reads on when it has parsed what it read, so that a client can't make it keep more
-than that. It also lets a client end its side early, and says goodbye to connections that are idle when the
-server stops.
+uvicorn's own class parses requests and runs the application. This one adds:
+
+- a deadline for what each connection waits for, which app.server enforces;
+- a check of each head before it is parsed, and refusals in the service's own shape of errors;
+- room for new connections: when there are too many, those that wait for their clients are closed;
+- bounded memory: a request is parsed when the one before has its response, and the socket is read when all
+  that was read is parsed;
+- responses to clients that have closed their sending side, and the end of idle connections at shutdown.
 """
 
 from __future__ import annotations

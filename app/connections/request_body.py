@@ -1,8 +1,7 @@
-"""Read the body of POST /predict: what is accepted has one meaning.
+"""Readers of the body of POST /predict; every accepted body has one meaning.
 
-There are two readings. The strict one parses the body and reports what is wrong with it. The quick one, by
-orjson, costs a tenth of that and accepts only good bodies. The strict one accepts all of these too, as the
-same numbers.
+The strict reader parses the body and reports what is wrong with it. The quick one, by orjson, costs a tenth
+of that and accepts only good bodies. The strict one accepts all of these, too, as the same numbers.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     model.joblib    the scikit-learn estimator, a pickle: reading it runs what is in it (estimator.py)
     model.json      the same as plain numbers, if it is a small linear model (portable/json_format.py)
     model.bin       the same as plain numbers, if it is any other (docs/model-format.md); both are absent
-                    when the card says why they can't be had
+                    when the model isn't portable: the card has the reason
     golden.json     rows of features with what the service predicts for them
     roc.svg, …      plots for people (PLOT_FILES)
 
@@ -44,7 +44,7 @@ def describe(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Bins:
-    """Quantile bins of the training rows, to compare with what is asked of the service."""
+    """Quantile bins of the training rows, to compare with requests."""
 
     edges: tuple[float, ...] = field(metadata=describe("Each bin's largest value, but the last bin's."))
     shares: tuple[float, ...] = field(

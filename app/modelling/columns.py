@@ -1,7 +1,7 @@
-"""Encoding of a row: what clients and files say for each column, as the doubles that a model sees.
+"""Encoding of rows: values from clients and files as the doubles that a model takes.
 
-A number and an integer stand for themselves, a boolean is 0 or 1, a missing value is a NaN. A category is its
-place in the list of categories that the model knows, or -1. A text stays a text: no portable model has one.
+Numbers and integers stay as they are, a boolean is 0 or 1, a missing value is NaN. A category is its place in
+the model's list of categories, or -1 if it is not there. A text stays a text: no portable model has one.
 Training, the service and `python -m app score` share this.
 """
 

@@ -1,4 +1,4 @@
-"""Data frames as scikit-learn gets them, of encoded rows and back: with the names and dtypes of training.
+"""Conversion of encoded rows to scikit-learn's data frames and back, with the names and dtypes of training.
 
 Numbers are float64. Integers are int64 and booleans bool; where one is missing, or a client sends 2.5 for an
 integer, the column is float64, as NumPy has no other way to say so. Categories have pandas' category dtype,

@@ -1,4 +1,4 @@
-"""Predictions by scikit-learn, for a model that isn't portable; only this module imports it and pandas.
+"""Predictions by scikit-learn, for a model that isn't portable; only it and data_frame.py import pandas.
 
 A joblib file is a pickle: reading it runs what is in it, and other library versions may read something else
 from it. So the card names the file's SHA-256 and the versions, and both are checked before the first byte is

@@ -1,6 +1,6 @@
-"""Rows read from JSON, and counted in bins, by the library; rows.c has the code.
+"""Reader of rows from JSON, and counter of their bins, in the native library (rows.c).
 
-Python does the same where there is no library, and reads what this reader isn't certain of.
+Python does the same where there is no library, and for rows that this reader isn't certain of.
 """
 
 from __future__ import annotations

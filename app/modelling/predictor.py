@@ -1,4 +1,4 @@
-"""Predictions for encoded rows (columns.py): what every kind of model offers, and how it refuses a row."""
+"""Interface of every kind of model: predictions for encoded rows (columns.py), and refusals of a row."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Card: what is published of the columns, and golden rows; only `training.package` may import it."""
+"""Card: the published description of the columns, and golden rows; only `training.package` may import it."""

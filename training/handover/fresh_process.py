@@ -1,7 +1,7 @@
 """Fresh process that loads a trained model as the service will, and predicts its golden rows.
 
-There is nothing of this repository in it but `app` and `features`, as in the image: a model that needs
-train_model.py, or a module beside it, is found out in training.
+As in the image, it can import nothing of this repository but `app` and `features`: so training refuses a
+model that needs train_model.py or a module beside it.
 """
 
 from __future__ import annotations

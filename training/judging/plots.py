@@ -1,7 +1,7 @@
 """Plots of a model on the rows held out, as small SVG files.
 
 They draw in `currentColor`: within a page they take its text's colour, in light and dark. A plotting library
-would be the largest dependency of the project, and make other bytes on other machines.
+would be the largest dependency of the project, and write different bytes on different machines.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """Parity check of a portable model with the estimator that it was made of.
 
-Trees must give the same scores bit for bit; other scores may differ as `export.tolerance` says, and what is
-made of scores by TOLERANCE, as scikit-learn itself does between a row and a batch. Compared are
+Trees must give the same scores bit for bit. Other scores may differ by `export.tolerance`, predictions by
+TOLERANCE: scikit-learn itself differs so between a row and a batch. Compared are
 
 - the rows trained on;
-- up to RANDOM_ROWS rows, half of them even over one and a half times the features' ranges (over all
-  categories, and unknown ones where the model takes them), half with each feature's value from some row
-  trained on; where the model takes a missing value, a tenth of the former lacks it;
+- up to RANDOM_ROWS random rows. In half of them each value is drawn evenly from one and a half times its
+  feature's range, or from all categories, unknown ones included where the model takes them; a tenth of these
+  values is missing where the model takes that. In the other half each value is from some row trained on;
 - for trees, rows that reach a split with its feature at the threshold and at the numbers beside it, or at a
-  category of each side. They are given to a pipeline's last step by itself, as no scaler gives every double.
+  category of each side. They go directly to a pipeline's last step, as no scaler gives every double.
 
-A large model is kept in bounds: MAX_SPLITS limits the rows at splits, which are chosen evenly of all.
+For a large model MAX_SPLITS limits the number of splits, which are chosen evenly from all.
 """
 
 from __future__ import annotations

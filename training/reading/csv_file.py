@@ -1,7 +1,7 @@
 """CSV files: detection of the dialect (separator, decimal mark, encoding), and a check that it is one table.
 
-A first pass with the standard library's reader sees that every line has a value for each column, which pandas
-doesn't mind. pandas reads the values in a second pass.
+A first pass with the standard library's reader checks that every line has a value for each column, which
+pandas doesn't check. pandas reads the values in a second pass.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Kinds of columns: number, integer, boolean, category or text, inferred from the values or given.
 
-What only looks like a number (a decimal comma, thousands separators), and dates, are refused rather than
-taken for categories. A column of more numbers than other values is one of numbers with something wrong in it.
+Values that only look like numbers (a decimal comma, thousands separators) and dates are refused, not taken
+for categories. A column with more numbers than other values is one of numbers with something wrong in it.
 """
 
 from __future__ import annotations

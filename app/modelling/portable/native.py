@@ -1,4 +1,4 @@
-"""Native scorer: `libscorer.so` through ctypes, so it needs no header of Python's and runs on every one.
+"""Native scorer: `libscorer.so` through ctypes, so it needs no Python headers and runs on every Python.
 
 `python docker/compile_scorer.py` compiles it from scorer.c and rows.c, and so does the Dockerfile. Without
 the library, the Python scorer predicts the same.

@@ -1,4 +1,4 @@
-"""Table of preparation steps: what each may say, and what it does to a row (docs/model-format.md, "Steps").
+"""Table of preparation steps: the fields of each, and its effect on a row (docs/model-format.md, "Steps").
 
 To add one, write a class, add it to KINDS and its name to OPERATIONS, and a case to `apply` in scorer.c.
 """

@@ -1,4 +1,4 @@
-"""Form of OneHotEncoder: what it drops has no column, what it pools is made one category first."""
+"""Form of OneHotEncoder: categories that it drops have no column, those that it pools first become one."""
 
 from __future__ import annotations
 

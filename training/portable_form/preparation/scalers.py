@@ -1,4 +1,4 @@
-"""Forms of scalers, of limits, and of what does nothing."""
+"""Forms of scalers, of limits, and of transformers that do nothing."""
 
 from __future__ import annotations
 
