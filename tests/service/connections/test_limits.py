@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.service.mutations import PROBE
 from tests.service.server import BODY, HEAD, TIMEOUT, Reply, Server, Wire, run_service
 
 INFER = b"POST /v2/models/known/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
@@ -27,6 +28,7 @@ def service(number_model: Path, switch: dict[str, str]) -> Iterator[Server]:
 def hurried(number_model: Path, switch: dict[str, str]) -> Iterator[Server]:
     """Return a service that waits for no client longer than a second or two."""
     with run_service(number_model, settings=SECONDS | switch, measured=True) as service:
+        assert service.request("GET", "/nowhere").status == 404  # FastAPI is imported by now
         yield service
 
 
@@ -164,10 +166,11 @@ def test_a_new_connection_takes_the_place_of_one_that_waits(service: Server) -> 
 
 def test_a_connection_in_the_middle_of_a_request_gets_503_when_its_place_is_needed(service: Server) -> None:
     with contextlib.ExitStack() as stack:
-        slow = [stack.enter_context(service.connect()) for _ in range(30)]
-        for each in slow:
-            each.send(HEAD)
-        assert service.predict([1, 2, 3]).status == 200
+        slow = [stack.enter_context(service.connect())]
+        for _ in range(30):
+            slow[-1].send(PROBE + HEAD)
+            assert slow[-1].reply().status == 200  # so that the head behind it has been read
+            slow.append(stack.enter_context(service.connect()))
         assert last_reply(slow[0]).status == 503
 
 
