@@ -19,7 +19,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     if not arguments:
         return serve()
     if arguments[0] != "score":
-        print(f"app: no command {arguments[0]!r}; there is score, and none to serve", file=sys.stderr)
+        usage = "run `python -m app` to serve, or `python -m app score FILE`"
+        print(f"app: unknown command {arguments[0]!r}; {usage}", file=sys.stderr)
         return 2
     from app import score
 

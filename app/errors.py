@@ -1,26 +1,26 @@
 """Errors of training and of the service, as a tree.
 
-AppError                 (raised only as one of these)
-├── SettingsError        service.invalid_settings
-├── ListenError          service.port_unavailable
-├── WorkerError          service.worker_failed
-├── ArtifactError        service.model_unavailable
-├── ModelError           service.model_failed
-├── NotReady             service.not_ready
-├── Overloaded           service.overloaded
-├── TrainingError        (raised only as one of these)
-│   ├── BadData          training.unusable_data
-│   ├── BelowMinimum     training.below_minimum
-│   └── NotPortable      training.not_portable
-└── RequestError         (raised only as one of these)
-    ├── InvalidInput     service.invalid_input
-    ├── UnknownPath      service.not_found
-    ├── WrongMethod      service.method_not_allowed
-    ├── TooSlow          service.too_slow
-    ├── TooLarge         service.too_large
-    ├── UnknownEncoding  service.unsupported_encoding
-    ├── HeadTooLarge     service.head_too_large
-    └── UnknownCoding    service.not_implemented
+AppError                         (raised only as one of these)
+├── SettingsError                service.invalid_settings
+├── ListenError                  service.port_unavailable
+├── WorkerError                  service.worker_failed
+├── ArtifactError                service.model_unavailable
+├── ModelError                   service.model_failed
+├── NotReady                     service.not_ready
+├── Overloaded                   service.overloaded
+├── TrainingError                (raised only as one of these)
+│   ├── BadData                  training.unusable_data
+│   ├── BelowMinimum             training.below_minimum
+│   └── NotPortable              training.not_portable
+└── RequestError                 (raised only as one of these)
+    ├── InvalidInput             service.invalid_input
+    ├── UnknownPath              service.not_found
+    ├── WrongMethod              service.method_not_allowed
+    ├── TooSlow                  service.too_slow
+    ├── TooLarge                 service.too_large
+    ├── UnknownContentEncoding   service.unsupported_encoding
+    ├── HeadTooLarge             service.head_too_large
+    └── UnknownTransferEncoding  service.not_implemented
 
 A code is stable: docs/runbook.md has an entry for each, and tests match it. Messages may be reworded. The
 statuses and codes of HTTP responses are in connections/error_responses.py.
@@ -143,7 +143,7 @@ class TooLarge(RequestError):
     code = "service.too_large"
 
 
-class UnknownEncoding(RequestError):
+class UnknownContentEncoding(RequestError):
     """The body has an unsupported Content-Encoding."""
 
     code = "service.unsupported_encoding"
@@ -155,7 +155,7 @@ class HeadTooLarge(RequestError):
     code = "service.head_too_large"
 
 
-class UnknownCoding(RequestError):
+class UnknownTransferEncoding(RequestError):
     """The body has an unsupported Transfer-Encoding."""
 
     code = "service.not_implemented"

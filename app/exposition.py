@@ -15,7 +15,7 @@ def render(snapshot: Snapshot, features: Sequence[Feature], info: dict[str, str]
     families = [*_requests(snapshot), *_drift(snapshot, features), *_process(snapshot)]
     in_flight, connections = snapshot.in_flight, snapshot.connections
     families += [
-        _family("http_requests_in_flight", "gauge", "Requests without an answer.", [({}, in_flight)]),
+        _family("http_requests_in_flight", "gauge", "Requests without a response.", [({}, in_flight)]),
         _family("http_connections", "gauge", "Open connections.", [({}, connections)]),
         _family("model_info", "gauge", "The model and release that are served.", [(info, 1)] if info else []),
         _family("model_ready", "gauge", "Whether the model is ready.", [({}, int(info is not None))]),
@@ -45,14 +45,14 @@ def _requests(snapshot: Snapshot) -> Iterator[str]:
     yield _family(
         "http_requests_total",
         "counter",
-        "Requests answered.",
+        "Responses sent.",
         (
             ({"route": name, "status": str(status)}, count)
             for name, route in routes
             for status, count in sorted(route.statuses.items())
         ),
     )
-    name, head = "http_request_seconds", "Time from a whole request to its answer."
+    name, head = "http_request_seconds", "Time from a whole request to its response."
     lines = [f"# HELP {name} {head}", f"# TYPE {name} histogram"]
     lines += [line for path, route in routes for line in _histogram(name, path, route)]
     yield "\n".join(lines) + "\n"

@@ -43,7 +43,7 @@ class _Json(logging.Formatter):
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request and how it was answered; header names are in small letters."""
+    """A request and its response; header names are in small letters."""
 
     method: str
     target: str

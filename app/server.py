@@ -33,7 +33,7 @@ SPARE_FILES = 64  # that are no connections: modules while they are imported, th
 
 
 def serve(settings: Settings, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT; then accept nothing new and answer what is in flight.
+    """Serve until SIGTERM or SIGINT; then accept nothing new and respond to what is in flight.
 
     Where the signal ends this process uvicorn, or the supervisor, raises it again when it is done: the
     caller's handler decides how the process ends. Raises WorkerError if a worker can't begin.

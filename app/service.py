@@ -94,7 +94,7 @@ class Service:
         return together([own, *await self.channel.others()]) if self.channel else own
 
     def record_response(self, route: str, exchange: Exchange) -> None:
-        """Count an answered request, and log it if it is to be logged."""
+        """Count a response, and log it if it is due."""
         self.metrics.routes[route].count_response(exchange.status, exchange.seconds)
         if exchange.status >= 400 or monotonic() >= self.access_log.due:
             self.access_log.write(exchange)

@@ -33,7 +33,7 @@ class Limits:
     idle_seconds: int = 75  # between two requests on a connection
     connections: int = 2000
     batches: int = 8  # long bodies that are worked on at once
-    in_flight: int = 256  # requests that have come whole and wait for their answer
+    in_flight: int = 256  # requests that have come whole and wait for their response
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ class Settings:
         return cls(
             port=_port(given),
             workers=_workers(given),
-            model_version=given.get("MODEL_VERSION", cls.model_version),
-            image_digest=given.get("IMAGE_DIGEST"),
-            model_dir=Path(given.get("MODEL_DIR", cls.model_dir)),
+            model_version=_text(given, "MODEL_VERSION") or cls.model_version,
+            image_digest=_text(given, "IMAGE_DIGEST"),
+            model_dir=Path(_text(given, "MODEL_DIR") or cls.model_dir),
             predict_route=_route(given, "AIP_PREDICT_ROUTE"),
             health_route=_route(given, "AIP_HEALTH_ROUTE"),
-            project=given.get("GOOGLE_CLOUD_PROJECT"),
+            project=_text(given, "GOOGLE_CLOUD_PROJECT"),
             hot_path=_switch(given, "HOT_PATH", cls.hot_path),
             access_log=_integer(given, "ACCESS_LOG", cls.access_log, range(10_001)),
             limits=Limits(**{each.name: _limit(given, each.name, each.default) for each in fields(Limits)}),
@@ -95,6 +95,15 @@ def _integer(given: Mapping[str, str], name: str, default: int, allowed: range, 
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) in allowed):
         _refuse(name, text, f"a number from {allowed[0]} to {allowed[-1]}{other}")
     return int(text)
+
+
+def _text(given: Mapping[str, str], name: str) -> str | None:
+    text = given.get(name)
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError:  # it is sent back and logged
+        _refuse(name, str(text), "text in UTF-8")
+    return text
 
 
 def _route(given: Mapping[str, str], name: str) -> str | None:

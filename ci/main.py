@@ -81,9 +81,9 @@ class Ci:
         needed = [*MODEL_FILES, "docker", "pytest.ini", "tests/*.py", *SERVICE_TESTS]
         service = prepared.with_directory(".", self.source.filter(include=needed))
         pipeline = prepared.with_directory(".", self.source).with_service_binding("registry", registry)
-        pytest = ["pytest", "--progress", "--numprocesses=auto", "--maxprocesses=4"]
-        measured = ["--dist=worksteal", "--cov=app", "--cov=train_model", "--cov=training"]
-        others = [*REPOSITORY_TESTS, "--dist=loadfile", "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
+        pytest = ["pytest", "--progress", "--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
+        measured = ["--cov=app", "--cov=train_model", "--cov=training"]
+        others = [*REPOSITORY_TESTS, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
         reports = await together(
             service.with_exec([*pytest, *SERVICE_TESTS, *measured]).stdout,
             pipeline.with_exec([*pytest, *others]).stdout,

@@ -19,7 +19,7 @@ from app.api.routes import Labels, is_inference, plain_routes, predict_routes
 from app.connections.content_encoding import Plain, decoder_of
 from app.connections.error_responses import internal_error, problem
 from app.connections.http_response import Headers, HttpResponse
-from app.errors import AppError, ArtifactError, Overloaded, TooLarge
+from app.errors import AppError, ArtifactError, InvalidInput, Overloaded, TooLarge
 from app.logs import Exchange, log
 from app.service import PREDICT, Service
 from app.settings import Limits
@@ -32,6 +32,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+QUERY_FIELDS = 100  # thousands take milliseconds to parse
 # A batch; or a byte order mark, which is refused by its name at any size.
 _may_be_long = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"instances"|\xef\xbb\xbf|\xff\xfe|\xfe\xff').match
 
@@ -63,7 +64,7 @@ class AsgiApp:
         self._framework: asyncio.Future[FastAPI] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Respond to one request."""
         reply = _Reply(self, scope, send)
         path: str = scope["path"]
         try:
@@ -80,9 +81,11 @@ class AsgiApp:
     async def _answer(self, scope: Scope, receive: Receive, reply: _Reply) -> None:
         if scope["method"] == "HEAD":  # uvicorn leaves the body out
             scope = {**scope, "method": "GET"}
+        if scope["query_string"].count(b"&") >= QUERY_FIELDS:
+            raise InvalidInput("query", f"at most {QUERY_FIELDS} fields", "more")
         body, metrics = b"", self.service.metrics
         if limits := self._body_limits(scope):
-            body = await self._read_body(receive, reply.headers, *limits)
+            body = await self._read_body(receive, scope["headers"], *limits)
             reply.began = monotonic()
             if metrics.in_flight >= self.service.settings.limits.in_flight:
                 raise Overloaded(f"server: {metrics.in_flight} requests are in flight, try again later")
@@ -98,7 +101,7 @@ class AsgiApp:
             metrics.in_flight -= 1
 
     async def _plain_answer(self, scope: Scope, headers: Mapping[bytes, bytes]) -> HttpResponse | None:
-        """Return what needs no framework to be answered."""
+        """Return a response that needs no framework, if there is one."""
         if scope["method"] != "GET":
             return None
         if plain := self.plain.get(scope["path"]):
@@ -115,17 +118,15 @@ class AsgiApp:
             return limits.body_bytes, limits.batch_bytes
         return (limits.batch_bytes, limits.batch_bytes) if is_inference(scope["path"]) else None
 
-    async def _read_body(
-        self, receive: Receive, headers: Mapping[bytes, bytes], single: int, batch: int
-    ) -> bytes:
+    async def _read_body(self, receive: Receive, headers: Headers, single: int, batch: int) -> bytes:
         """Return the whole decoded body of at most `single` bytes, or `batch` if it starts as a batch does.
 
-        Raises TooLarge as soon as it is known, UnknownEncoding, InvalidInput when it isn't encoded as
+        Raises TooLarge as soon as it is known, UnknownContentEncoding, InvalidInput when it isn't encoded as
         its head says, and ClientLeft when the rest does not come.
         """
-        decoder = decoder_of(headers.get(b"content-encoding", b""))
+        decoder = decoder_of(b", ".join(value for name, value in headers if name == b"content-encoding"))
         body, more = bytearray(), True
-        coming = int(headers.get(b"content-length", 0))  # a chunked body has none
+        coming = int(dict(headers).get(b"content-length", 0))  # a chunked body has none
         if coming > batch:
             raise TooLarge("body", f"at most {batch} bytes", f"{coming} bytes")
         while more:
@@ -211,7 +212,7 @@ class _Reply:
                 self._record()
 
     async def say(self, answer: HttpResponse) -> None:
-        """Send a whole answer."""
+        """Send a whole response."""
         await self.send({"type": "http.response.start", "status": answer.status, "headers": answer.headers()})
         await self.send({"type": "http.response.body", "body": answer.body})
 

@@ -20,7 +20,7 @@ from app.api.routes import INVOCATIONS, Plain, plain_routes, predict_routes
 from app.api.schemas import InferenceProblem, ProblemBody, error_entries
 from app.api.scoring import Scoring
 from app.connections import request_body
-from app.connections.error_responses import problem
+from app.connections.error_responses import internal_error, problem
 from app.connections.http_response import HttpResponse, as_json
 from app.connections.row_reader import describe_value
 from app.errors import AppError, ArtifactError, InvalidInput, UnknownPath, WrongMethod
@@ -31,7 +31,7 @@ from app.service import Service
 
 ANYWHERE = error_entries(ProblemBody, 400, 404, 405, 408, 431, 500, 501, 503)
 INFERENCE = error_entries(InferenceProblem, 400, 404, 405, 413, 415, 500, 503)
-# What the OpenAPI document says about the plain answers; it leaves out those that aren't here, such as pages.
+# What the OpenAPI document says about the plain responses. Pages aren't here, and so are left out.
 PLAIN_ROUTES: dict[str, dict[str, Any]] = {
     "livez": {"response_model": schemas.Health},
     "readyz": {"response_model": schemas.Health},
@@ -79,6 +79,7 @@ def create_app(service: Service) -> FastAPI:
     _add_inference(app, service)
     app.get("/openapi.json", include_in_schema=False)(openapi)
     app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(Exception, _internal_error)
     app.add_exception_handler(404, _not_found)
     app.add_exception_handler(405, _method_not_allowed)
     return app
@@ -112,7 +113,7 @@ def _add_file(app: FastAPI, path: str, file: File) -> None:
     async def endpoint(request: Request) -> Response:
         return _response_of(file.answer(dict(reversed(request.headers.raw))))
 
-    # Not FastAPI's own kind of route, which keeps a schema for each of its answers.
+    # Not FastAPI's own kind of route, which keeps a schema for each of its responses.
     route = Route(path, endpoint, include_in_schema=False)
     route.methods = {"GET"}  # Starlette adds HEAD, which is a GET by now (see AsgiApp)
     app.router.routes.append(route)
@@ -133,16 +134,16 @@ def _add_inference(app: FastAPI, service: Service) -> None:
 
 
 async def openapi(request: Request) -> Response:
-    """Answer the OpenAPI document, made once and on a thread, as it takes long."""
+    """Return the OpenAPI document, made once for all and on a thread, as it takes long."""
     state: State = request.app.state
     if not hasattr(state, "openapi"):
-        make = asyncio.get_running_loop().run_in_executor(None, request.app.openapi)
-        state.openapi = as_json(await make)
-    return Response(state.openapi, media_type="application/json")
+        loop = asyncio.get_running_loop()
+        state.openapi = loop.run_in_executor(None, lambda: as_json(request.app.openapi()))
+    return Response(await asyncio.shield(state.openapi), media_type="application/json")
 
 
 async def predict(request: Request, service: ServiceDep) -> Response:
-    """Answer the model's prediction for one row, or for many; the body is JSON whatever Content-Type says."""
+    """Return the model's prediction for one row, or for many; the body is JSON whatever Content-Type says."""
     card, most = service.predictor().card, service.settings.limits.batch_rows
     explained = card if _wants_details(request) else None
     several = explained is not None and len(card.classes) > 2
@@ -162,7 +163,7 @@ async def predict(request: Request, service: ServiceDep) -> Response:
 
 
 async def _predictions(batches: Batches, predicted: Predicted, explained: Card | None) -> Response:
-    """Answer many predictions, with what they mean if a card is given."""
+    """Return many predictions, with what they mean if a card is given."""
     found = b'"predictions":%b' % await batches.write(predicted.values)
     if explained and explained.classes:
         rows = [*zip(predicted.values, predicted.shares or repeat(None), strict=False)]
@@ -182,7 +183,7 @@ def _wants_details(request: Request) -> bool:
 
 
 async def invocations(request: Request, service: ServiceDep) -> Response:
-    """Answer the predictions for rows in one of MLflow's scoring formats."""
+    """Return the predictions for rows in one of MLflow's scoring formats."""
     service.predictor()
     body, batches, most = await request.body(), _batches(request), service.settings.limits.batch_rows
     with batches.admission(body):
@@ -196,23 +197,23 @@ def _batches(request: Request) -> Batches:
 
 
 async def server_metadata(service: ServiceDep) -> Response:
-    """Answer what serves the model."""
+    """Return the name and the version of the server."""
     head = {"name": "milestone2", "version": service.settings.model_version}
     return JSONResponse(head | {"extensions": []})
 
 
 async def model_metadata(service: ServiceDep) -> Response:
-    """Answer the shapes and types of the inputs and outputs of the model."""
+    """Return the shapes and types of the inputs and outputs of the model."""
     return JSONResponse(open_inference.metadata(service.predictor(), service.settings.model_version))
 
 
 async def model_ready(service: ServiceDep) -> Response:
-    """Answer that the model is ready."""
+    """Report that the model is ready."""
     return JSONResponse({"name": service.predictor().card.name, "ready": True})
 
 
 async def infer(request: Request, service: ServiceDep) -> Response:
-    """Answer the predictions for a tensor of rows."""
+    """Return the predictions for a tensor of rows."""
     predictor = service.predictor()
     if "inference-header-content-length" in request.headers:
         raise InvalidInput("body", open_inference.BINARY, "a body with binary tensors")
@@ -234,6 +235,10 @@ def _response_of(answer: HttpResponse) -> Response:
 
 async def _app_error(request: Request, error: Exception) -> Response:
     return _response_of(problem(cast(AppError, error), request.url.path))
+
+
+async def _internal_error(request: Request, error: Exception) -> Response:
+    return _response_of(internal_error(request.url.path))  # Starlette raises the error again, for the log
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -19,8 +19,10 @@ from app.modelling.artifact import Card
 from app.modelling.columns import Column, Row
 from app.modelling.predictor import Predictor
 
+DIMENSIONS_SHOWN = 4
 INPUT, OUTPUT = "features", "prediction"
 LARGEST = {"FP64": math.inf, "FP32": 3.4028234663852886e38, "INT64": 2.0**63}
+_SURROGATES = frozenset(map(chr, range(0xD800, 0xE000)))  # half a character, which no response can hold
 BINARY = "JSON data: binary tensors are not supported (binary_data=False in Triton's client)"
 
 
@@ -36,8 +38,8 @@ def parse(body: bytes, reader: RowReader, max_rows: int) -> Question:
     """Return the question in a body. Raises InvalidInput."""
     document = parse_object(body)
     given_id = document.get("id")
-    if given_id is not None and not isinstance(given_id, str):
-        raise InvalidInput("id", "a string", describe_value(given_id))
+    if given_id is not None and not (isinstance(given_id, str) and _SURROGATES.isdisjoint(given_id)):
+        raise InvalidInput("id", "a string of Unicode characters", describe_value(given_id))
     _check_outputs(document.get("outputs"))
     inputs = document.get("inputs")
     if _is_by_column(inputs, reader):
@@ -48,7 +50,7 @@ def parse(body: bytes, reader: RowReader, max_rows: int) -> Question:
 
 
 def answer(card: Card, version: str, question: Question, predictions: Sequence[float]) -> dict[str, Any]:
-    """Return the answer's document."""
+    """Return the response's document."""
     output = {
         "name": OUTPUT,
         "shape": [len(predictions)],
@@ -138,7 +140,9 @@ def _column(place: str, tensor: dict[str, Any], column: Column, max_rows: int) -
         raise InvalidInput(f"{place}.data", "a list", describe_value(data))
     check_rows(f"{place}.data", len(data), max_rows)
     if shape not in ([len(data)], [len(data), 1]):
-        raise InvalidInput(f"{place}.shape", f"[{len(data)}], as there are so many values", str(shape)[:80])
+        raise InvalidInput(
+            f"{place}.shape", f"[{len(data)}], as there are so many values", _describe_shape(shape)
+        )
     if all(isinstance(each, list) and len(each) == 1 for each in data):
         data = [each[0] for each in data]
     found = []
@@ -181,7 +185,7 @@ def _row_count(shape: object, count: int) -> int:
     if shape == [count]:
         return 1
     if len(shape) != 2 or shape[1] != count or not shape[0].is_integer() or shape[0] < 0:
-        raise InvalidInput("inputs[0].shape", expected, str(shape)[:80])
+        raise InvalidInput("inputs[0].shape", expected, _describe_shape(shape))
     return int(shape[0])
 
 
@@ -203,6 +207,13 @@ def _check_number(name: str, value: object, kind: str) -> None:
         raise InvalidInput(name, "a finite number", describe_value(value))
     if abs(value) > LARGEST[kind] or (kind == "INT64" and not value.is_integer()):
         raise InvalidInput(name, f"a value of {kind}", repr(value))
+
+
+def _describe_shape(shape: object) -> str:
+    if not isinstance(shape, list):
+        return describe_value(shape)
+    more = ", …" if len(shape) > DIMENSIONS_SHOWN else ""
+    return f"[{', '.join(map(describe_value, shape[:DIMENSIONS_SHOWN]))}{more}]"
 
 
 def _describe(value: object) -> str:

@@ -9,19 +9,22 @@ request.
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
 from app.connections.http_response import HttpResponse
-from app.errors import UnknownPath
-from app.modelling.artifact import PLOT_FILES, sha256
+from app.errors import ArtifactError, UnknownPath
+from app.modelling.artifact import PLOT_FILES, read_file, sha256
 from app.settings import Settings
 
 PAGES = {"/": "page.html", "/docs": "docs.html"}
 OURS = ("answer.js", "card.js", "docs.js", "icon.svg", "page.css", "page.js", "question.js")
 SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
+MAX_BYTES = 4 * 1024 * 1024  # of a file
+_gzip = re.compile(rb"(?:^|,)[ \t]*gzip[ \t]*(?:;(?P<weight>[^,]*))?(?:,|$)").search
 MEDIA_TYPES = {
     ".css": b"text/css; charset=utf-8",
     ".html": b"text/html; charset=utf-8",
@@ -50,7 +53,7 @@ class File:
         self.media_type = MEDIA_TYPES[path.suffix]
 
     def answer(self, headers: Mapping[bytes, bytes]) -> HttpResponse:
-        """Return the answer to a request with these headers. Raises UnknownPath when the file is missing."""
+        """Return the response to a request with these headers. Raises UnknownPath for a missing file."""
         extra = (*FIELDS, (b"etag", b'W/"%b"' % self._tag))
         if _names(headers.get(b"if-none-match", b""), self._tag):
             return HttpResponse(304, b"", self.media_type, extra)
@@ -61,12 +64,12 @@ class File:
     @cached_property
     def _gzipped(self) -> bytes:
         packed = self.path.with_name(f"{self.path.name}.gz")
-        if packed.exists():
-            return packed.read_bytes()
         try:
-            return gzip.compress(self.path.read_bytes(), mtime=0)
-        except OSError:
-            raise UnknownPath("path", "a file that there is", self.path.name) from None
+            if packed.exists():
+                return bytes(read_file(packed, MAX_BYTES))
+            return gzip.compress(read_file(self.path, MAX_BYTES), mtime=0)
+        except ArtifactError as error:
+            raise UnknownPath("path", "a file that can be read", self.path.name) from error
 
     @cached_property
     def _whole(self) -> bytes:
@@ -91,17 +94,15 @@ def file_routes(settings: Settings) -> dict[str, File]:
 
 def takes_gzip(accepted: bytes) -> bool:
     """Return whether an Accept-Encoding header names gzip, and not to refuse it (RFC 9110, 12.5.3)."""
-    for each in accepted.lower().split(b","):
-        coding, _, weight = each.partition(b";")
-        if coding.strip() == b"gzip":
-            return weight.strip().removeprefix(b"q=").strip(b"0.") != b"" or not weight
-    return False
+    named = _gzip(accepted.lower())
+    if named is None:
+        return False
+    return not named["weight"] or named["weight"].strip().removeprefix(b"q=").strip(b"0.") != b""
 
 
 def _names(given: bytes, tag: bytes) -> bool:
     """Return whether an If-None-Match header names the tag, weakly compared (RFC 9110, 13.1.2)."""
-    tags = [each.strip().removeprefix(b"W/") for each in given.split(b",")]
-    return b"*" in tags or b'"%b"' % tag in tags
+    return given.strip() == b"*" or re.search(rb'(?:^|[ \t,/])"%b"[ \t]*(?:,|$)' % tag, given) is not None
 
 
 def _package(name: str) -> Path:

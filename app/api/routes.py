@@ -27,40 +27,40 @@ _V2_MODEL = re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?(/ready|/infer)?")
 
 
 async def livez(service: Service) -> HttpResponse:
-    """Answer that the process is up."""
+    """Report that the process is up."""
     return HttpResponse(200, as_json({"status": "alive"}))
 
 
 async def readyz(service: Service) -> HttpResponse:
-    """Answer whether POST /predict can be answered. Raises NotReady."""
+    """Report whether the model is ready. Raises NotReady."""
     _check_ready(service)
     return HttpResponse(200, as_json({"status": "ready"}))
 
 
 async def v2_live(service: Service) -> HttpResponse:
-    """Answer that the process is up, in the Open Inference Protocol's words."""
+    """Report that the process is up, in the Open Inference Protocol's words."""
     return HttpResponse(200, as_json({"live": True}))
 
 
 async def v2_ready(service: Service) -> HttpResponse:
-    """Answer whether the model is ready, in the Open Inference Protocol's words. Raises NotReady."""
+    """Report whether the model is ready, in the Open Inference Protocol's words. Raises NotReady."""
     _check_ready(service)
     return HttpResponse(200, as_json({"ready": True}))
 
 
 async def model(service: Service) -> HttpResponse:
-    """Answer the model's card and the release that serves it. Raises ArtifactError."""
+    """Return the model's card and the release that serves it. Raises ArtifactError."""
     return HttpResponse(200, as_json(asdict(service.predictor().card) | {"release": service.release()}))
 
 
 async def metrics(service: Service) -> HttpResponse:
-    """Answer all workers' counters in Prometheus's text format. Raises NotReady."""
+    """Return all workers' counters in Prometheus's text format. Raises NotReady."""
     text = render(await service.snapshot(), service.metrics.features, service.model_info())
     return HttpResponse(200, text, MEDIA_TYPE)
 
 
 def plain_routes(settings: Settings) -> dict[str, Plain]:
-    """Return the functions that answer GET, by their paths."""
+    """Return the functions that respond to GET, by their paths."""
     routes: dict[str, Plain] = {
         "/livez": livez,
         "/readyz": readyz,

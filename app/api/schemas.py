@@ -178,7 +178,7 @@ def predict_body(columns: Sequence[Column], limits: Limits) -> Schema:
         "in": "query",
         "required": False,
         "schema": {"type": "boolean", "default": False},
-        "description": "Whether to answer the class's name and the classes' probabilities as well.",
+        "description": "Whether to return the class's name and the classes' probabilities as well.",
     }
     return _json_body({"oneOf": [single, batch]} | example) | {"parameters": [details]}
 

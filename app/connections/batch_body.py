@@ -24,6 +24,7 @@ SLICE_BYTES = 32 * 1024
 SLICE_NUMBERS = 16 * 1024
 NATIVE_NUMBERS = 32 * 1024  # that the library reads at once, in about a millisecond
 SPARE = 16  # lists and numbers beside the rows'
+STRINGS_AT_ONCE = 1000  # that are passed over, in less than a millisecond
 STRINGS, OBJECTS, WORDS = 1000, 1000, 1000  # of a body that is worth a look at what is wrong with it
 
 Rows = Sequence[Row]
@@ -35,6 +36,7 @@ _parameters = rb'(?:,%b"parameters"%b:%b(?:null|\{%b\})%b)?' % ((_SPACE,) * 5)
 _end = re.compile(rb"\]" + _SPACE + _parameters + rb"\}" + _SPACE).fullmatch
 _integer_zero = re.compile(rb"-0(?=[\],\s])")
 _any_integer_zero = re.compile(rb"-0(?=[\],}\s])").search
+_string = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL).finditer  # one without an end, too
 _object = re.compile(_SPACE + rb"\{").match
 _comma = re.compile(_SPACE + rb",").match
 
@@ -50,17 +52,34 @@ def check_size(body: bytes, reader: RowReader, max_rows: int) -> Iterator[None]:
     """
     if reader.is_numbers_only and not _is_named(body):
         return _check_numbers(body, reader.count, max_rows)
-    return iter(()) if reader.has_texts else _check_values(body, reader.count, max_rows)
+    return _check_values(body, reader, max_rows)
 
 
-def _check_values(body: bytes, count: int, max_rows: int) -> Iterator[None]:
+def _check_values(body: bytes, reader: RowReader, max_rows: int) -> Iterator[None]:
     """Bound rows by name and rows with strings, in which brackets may stand too."""
-    most = max_rows * (count + 1)
-    for mark, share, noun in ((b"[", 1, "lists"), (b"{", 1, "objects"), (b'"', 2, "strings")):
-        found, limit = body.count(mark) // share, share * most + STRINGS
-        if found > limit:
-            raise InvalidInput("body", f"at most {limit} {noun}", f"{found}")
+    most = max_rows * (reader.count + 1)
+    strings, limit = body.count(b'"') // 2, 2 * most + STRINGS
+    if strings > limit and not reader.has_texts:  # which may have any number of quotes inside
+        raise InvalidInput("body", f"at most {limit} strings", f"{strings}")
+    yield
+    for mark, noun in ((b"[", "lists"), (b"{", "objects")):
+        if body.count(mark) > most + STRINGS:
+            yield from _check_outside_of_strings(body, mark, most + STRINGS, noun)
         yield
+
+
+def _check_outside_of_strings(body: bytes, mark: bytes, limit: int, noun: str) -> Iterator[None]:
+    at = found = 0
+    for number, string in enumerate(_string(body)):
+        found += body.count(mark, at, string.start())
+        at = string.end()
+        if found > limit:
+            break
+        if number % STRINGS_AT_ONCE == 0:
+            yield
+    found += body.count(mark, at)
+    if found > limit:
+        raise InvalidInput("body", f"at most {limit} {noun}", "more")
 
 
 def _check_numbers(body: bytes, count: int, max_rows: int) -> Iterator[None]:

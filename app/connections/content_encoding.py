@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from app.errors import InvalidInput, TooLarge, UnknownEncoding
+from app.errors import InvalidInput, TooLarge, UnknownContentEncoding
 
 PIECE = 64 * 1024  # bytes that are decoded at once
 MEMBERS = 100  # of a gzip stream; each takes time, however small
@@ -63,10 +63,10 @@ class Gzip:
 
 
 def decoder_of(encoding: bytes) -> Plain | Gzip:
-    """Return what decodes a body with such a Content-Encoding. Raises UnknownEncoding."""
+    """Return what decodes a body with such a Content-Encoding. Raises UnknownContentEncoding."""
     match encoding.strip().lower():
         case b"" | b"identity":
             return Plain()
         case b"gzip" | b"x-gzip":
             return Gzip()
-    raise UnknownEncoding("content-encoding", "gzip, or none", repr(encoding.decode("latin-1")[:80]))
+    raise UnknownContentEncoding("content-encoding", "gzip, or none", repr(encoding.decode("latin-1")[:80]))

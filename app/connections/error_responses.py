@@ -16,9 +16,9 @@ from app.errors import (
     RequestError,
     TooLarge,
     TooSlow,
-    UnknownCoding,
-    UnknownEncoding,
+    UnknownContentEncoding,
     UnknownPath,
+    UnknownTransferEncoding,
     WrongMethod,
 )
 
@@ -43,21 +43,21 @@ ANSWERS: dict[type[AppError], tuple[int, Code]] = {
     WrongMethod: (405, "method_not_allowed"),
     TooSlow: (408, "too_slow"),
     TooLarge: (413, "too_large"),
-    UnknownEncoding: (415, "unsupported_encoding"),
+    UnknownContentEncoding: (415, "unsupported_encoding"),
     HeadTooLarge: (431, "head_too_large"),
     ArtifactError: (500, "model_unavailable"),
     ModelError: (500, "model_failed"),
     NotReady: (503, "model_unavailable"),
-    UnknownCoding: (501, "not_implemented"),
+    UnknownTransferEncoding: (501, "not_implemented"),
     Overloaded: (503, "overloaded"),
 }
 # What is left of such a request stays unread, which only the end of the connection can say.
-CLOSING = (TooSlow, TooLarge, UnknownEncoding, HeadTooLarge)
+CLOSING = (TooSlow, TooLarge, UnknownContentEncoding, HeadTooLarge)
 RETRY_SECONDS = b"1"
 
 
 def problem(error: AppError, path: str) -> HttpResponse:
-    """Return the answer to a request for the path that ended in the error."""
+    """Return the response to a request for the path that ended in the error."""
     status, code = ANSWERS[type(error)]
     refused = error if isinstance(error, RequestError) else None
     body = {
@@ -71,7 +71,7 @@ def problem(error: AppError, path: str) -> HttpResponse:
 
 
 def internal_error(path: str) -> HttpResponse:
-    """Return the answer to a request that the service itself failed at."""
+    """Return the response to a request that the service itself failed at."""
     message = "the service failed; its log says why"
     nothing = dict.fromkeys(("input", "expected", "received"))
     return HttpResponse(500, _in_shape({"code": "internal_error", "message": message, **nothing}, path))
@@ -84,7 +84,7 @@ def _in_shape(body: dict[str, str | None], path: str) -> bytes:
 
 
 def _extra(error: AppError) -> tuple[tuple[bytes, bytes], ...]:
-    if isinstance(error, UnknownEncoding):
+    if isinstance(error, UnknownContentEncoding):
         return (b"accept-encoding", b"gzip"), (b"connection", b"close")
     if isinstance(error, CLOSING):
         return ((b"connection", b"close"),)

@@ -1,9 +1,9 @@
-"""Hot path: answers POST /predict from the received bytes, before parser and framework are entered.
+"""Hot path: responses to POST /predict from the received bytes, before parser and framework are entered.
 
-It answers only if it is certain: a head that `head_pattern` matches, the whole body at once or in the next
+It responds only if it is certain: a head that `head_pattern` matches, the whole body at once or in the next
 segments, features that `quick_features` or `quick_row` reads, and a model that predicts on the event loop.
 All else (chunked bodies, Expect, HTTP/1.0, other paths, a wrong value) goes to uvicorn's parser from
-its first byte, and so to FastAPI, whose answer would have been the same. HOT_PATH=0 turns it off, and
+its first byte, and so to FastAPI, whose response would have been the same. HOT_PATH=0 turns it off, and
 tests/service/connections/test_differential.py compares the two.
 """
 
@@ -42,7 +42,7 @@ ANSWER = (
     b"%scontent-length: %%d\r\ncontent-type: application/json\r\nx-request-id: %%b\r\n%%b\r\n%%b"
 )
 CLOSING = b"connection: close\r\n"
-ENOUGH_BYTES = 64 * 1024  # of answers to one connection, before others have their turn
+ENOUGH_BYTES = 64 * 1024  # of responses to one connection, before others have their turn
 Request = tuple[int, int, bytes | None]  # where its body begins and ends, and its id
 
 
@@ -67,7 +67,7 @@ class Responder:
         self.service, self.metrics, self.access_log = service, service.metrics, service.access_log
         self.route = service.metrics.routes[PREDICT]
         self.end = as_json({"model_version": service.settings.model_version}).replace(b"{", b",", 1).decode()
-        self.answered = 0.0  # when the last answer was made
+        self.answered = 0.0  # when the last response was made
         self._unsent: list[HotPathProtocol] = []
         self._fields: Headers = []
         self._form = b""
@@ -86,7 +86,7 @@ class Responder:
     def answer(
         self, data: bytes, position: int, request: Request, fields: Headers, last: bytes
     ) -> bytes | None:
-        """Return the answer, its head beginning and ending with these fields, or None if it is FastAPI's."""
+        """Return the response, its head beginning and ending with these fields; None if FastAPI responds."""
         began = monotonic()
         start, end, request_id = request
         body = data[start:end]
@@ -113,7 +113,7 @@ class Responder:
     def send_soon(self, connection: HotPathProtocol) -> None:
         """Send what a connection has to say at the end of this turn of the event loop, together with others.
 
-        A client that waits for several answers is woken once then and not for each: that halves their cost.
+        A client that waits for several responses is woken once then and not for each: that halves their cost.
         """
         if not self._unsent:
             connection.loop.call_soon(self._send)
@@ -144,7 +144,7 @@ class HotPathProtocol(LimitedProtocol):
     unsent = b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer the requests that are recognised; the parser gets the first other one and all behind it."""
+        """Respond to recognised requests; the parser gets the first other one and all behind it."""
         if self.request is not None:
             self._resume(data)
         elif self.unread or self.owed or self.leaving or self.receiving != "nothing":
@@ -161,6 +161,9 @@ class HotPathProtocol(LimitedProtocol):
 
     def _resume(self, data: bytes) -> None:
         """Go on with a request that was held, or had to wait for its turn, and with what is behind it."""
+        if self.request is not None and len(self.unread) + len(data) < self.request[1]:
+            self.unread += data  # the time for its body goes on
+            return
         request, self.request, self.receiving = self.request, None, "nothing"
         data = b"".join((self.unread, data))
         self.unread.clear()
@@ -169,7 +172,7 @@ class HotPathProtocol(LimitedProtocol):
             self._stall(False)
 
     def _answer(self, data: bytes, request: Request | None) -> None:
-        """Answer the request at the start of what came, and those behind it while they are recognised."""
+        """Respond to the request at the start of what came, and those behind it while they are recognised."""
         responder, fields = self.responder, self.server_state.default_headers
         done, unsent = 0, self.unsent
         while request is not None and request[1] <= len(data):
@@ -211,7 +214,7 @@ class HotPathProtocol(LimitedProtocol):
             self._expect(self.limits.body_seconds)
 
     def flush(self) -> None:
-        """Send the answers that were made, and go on."""
+        """Send the responses that were made, and go on."""
         unsent, self.unsent = self.unsent, b""
         if unsent and not self.transport.is_closing():
             self.transport.write(unsent)
@@ -233,9 +236,12 @@ class HotPathProtocol(LimitedProtocol):
         super()._close()
 
     def expire(self) -> None:
-        """Let a held request be refused like any other that does not come in time."""
-        self._hand_over()
-        super().expire()
+        """Refuse a held request like any other that does not come in time."""
+        if self.receiving == "held" and not (self.transport.is_closing() or self.flow.write_paused):
+            self._hand_over()
+            self._refuse_slow()
+        else:
+            super().expire()
 
     def shutdown(self) -> None:
         """Let a held request be answered like any other that is in flight."""

@@ -14,7 +14,7 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """A status, a body and its type; `extra` are header fields that only some answers have."""
+    """A status, a body and its type; `extra` are header fields that only some responses have."""
 
     status: int
     body: bytes
@@ -27,7 +27,7 @@ class HttpResponse:
         return [*self.extra, *length, (b"content-type", self.media_type)]
 
     def raw(self, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-        """Return the answer as HTTP/1.1 with these header fields."""
+        """Return the response as HTTP/1.1 with these header fields."""
         lines = b"".join(b"%s: %s\r\n" % field for field in fields)
         phrase = HTTPStatus(self.status).phrase.encode()
         return b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (self.status, phrase, lines, self.body)

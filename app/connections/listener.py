@@ -15,7 +15,7 @@ WITHOUT_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # not compiled in, or 
 def listen(port: int) -> socket.socket:
     """Return a socket that listens on every address, of IPv6 too where there is one.
 
-    Clients wait until the service accepts them. Raises ListenError when the port is not to be had.
+    Clients wait until the service accepts them. Raises ListenError when the port is not available.
     """
     try:
         return _listen_on_both(port) or socket.create_server(("0.0.0.0", port), backlog=BACKLOG)

@@ -15,9 +15,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
+import sys
 from time import monotonic
 from typing import Any, ClassVar, Literal
 
+from httptools import HttpParserCallbackError
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -57,10 +59,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self.waiting_since = monotonic()
         self.receiving: Receiving = "nothing"
         self.framing: Framing
-        self.unread = bytearray()  # has come, but waits for the answer to what came before
-        self.owed = 0  # answers to requests whose heads were parsed
-        self.leaving = False  # no more is read, and the connection ends behind the answers that are owed
-        self.refusal: AppError | None = None  # which is then the last answer
+        self.unread = bytearray()  # has come, but waits for the response to what came before
+        self.owed = 0  # responses to requests whose heads were parsed
+        self.leaving = False  # no more is read, and the connection ends behind the responses that are owed
+        self.refusal: AppError | None = None  # which is then the last response
         self.stopping = False
         self.waits_for_turn = False  # to read on
 
@@ -75,6 +77,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def _expect(self, seconds: float) -> None:
         self.waiting_since = monotonic()
         self.deadline = self.waiting_since + seconds
+
+    def _seconds_to_receive(self) -> int:
+        """Return the time for what is being received: a head, or a body."""
+        return self.limits.head_seconds if self.receiving == "head" else self.limits.body_seconds
 
     def _rest(self) -> None:
         """Wait for the next request, or not for long if the server stops."""
@@ -119,8 +125,11 @@ class LimitedProtocol(HttpToolsProtocol):
         elif self.receiving == "nothing":
             self._close()
         else:
-            seconds = self.limits.head_seconds if self.receiving == "head" else self.limits.body_seconds
-            self._leave(TooSlow(self.receiving, f"all of it within {seconds} seconds", "less"))
+            self._refuse_slow()
+
+    def _refuse_slow(self) -> None:
+        expected = f"all of it within {self._seconds_to_receive()} seconds"
+        self._leave(TooSlow(self.receiving, expected, "less"))
 
     # What the parser finds.
 
@@ -136,11 +145,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to wait for the body."""
+        version = self.parser.get_http_version()
         try:
-            request_head.check_fields(self.parser.get_http_version(), self.headers)
+            request_head.check_fields(version, self.headers)
         except RequestError as error:
             self.refusal = error  # the parser ends on any exception, and uvicorn then calls send_400_response
             raise
+        if version == "1.0":
+            self.expect_100_continue = False  # RFC 9110, 10.1.1
         super().on_headers_complete()
         self.owed += 1
         self.receiving = "body"
@@ -230,7 +242,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _await_head(self) -> int:
         """Return where the head ends, or 0 and wait for the rest of it."""
         request_head.skip_empty_lines(self.unread)
-        if not self.unread:
+        if not self.unread or self.unread == b"\r":
             self._rest()
             return 0
         if self.receiving == "nothing":
@@ -248,7 +260,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Answer what has come whole to a client that says no more; then the connection ends."""
+        """Respond to what has come whole from a client that sends no more; then end the connection."""
         self._leave(None)
         return not self.transport.is_closing()
 
@@ -261,7 +273,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """Go on where pause_writing stopped."""
         super().resume_writing()
-        if self.owed:
+        if self.receiving != "nothing":
+            self._expect(self._seconds_to_receive())
+        elif self.owed:
             self.deadline = math.inf
         else:
             self._rest()
@@ -269,7 +283,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.parse()
 
     def shutdown(self) -> None:
-        """End the connection: behind the answer that is being worked on, or very soon."""
+        """End the connection: behind the response that is being worked on, or very soon."""
         self.stopping = True
         if not self.owed:
             self.deadline = min(self.deadline, monotonic() + FAREWELL_SECONDS)
@@ -282,25 +296,27 @@ class LimitedProtocol(HttpToolsProtocol):
     # How a request is refused before any application sees it.
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser doesn't take."""
-        self._leave(self.refusal or InvalidInput("request", "HTTP/1.1 in its form", "something else"))
+        """Refuse what the parser doesn't take; uvicorn calls this while it handles the parser's error."""
+        error = sys.exception()
+        fault = "a target that is no URL" if isinstance(error, HttpParserCallbackError) else str(error)
+        self._leave(self.refusal or InvalidInput("request", "HTTP/1.1 as RFC 9112 defines it", fault))
 
     def _leave(self, error: AppError | None) -> None:
-        """End the connection behind the answers that are owed, with this error as the last one."""
+        """End the connection behind the responses that are owed, with this error as the last one."""
         if self.leaving:
             return
         self.leaving, self.refusal = True, error
         self.unread.clear()
         self._stall(True)
         if self.receiving == "body" and not self.owed:
-            self.refusal = None  # the request has its answer; only the rest of its body is missing
+            self.refusal = None  # the request has its response; only the rest of its body is missing
         elif self.receiving == "body":
             self._take_back()
         if not self.owed:
             self._depart()
 
     def _take_back(self) -> None:
-        """Owe no answer to the request whose body isn't all there."""
+        """Owe no response to the request whose body isn't all there."""
         self.owed -= 1
         if self.pipeline:
             self.pipeline.popleft()  # the application has not seen it yet

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from app.connections.http_response import Headers
-from app.errors import HeadTooLarge, InvalidInput, UnknownCoding
+from app.errors import HeadTooLarge, InvalidInput, UnknownTransferEncoding
 from app.settings import Limits
 
 SHOWN = 80  # bytes of a refused line or value that are sent back
+EMPTY_LINES = 8  # that are skipped at once; thousands of them would keep other clients waiting
 TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 HOST = rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*+"  # RFC 3986's host and port, without a look at their form
 
@@ -22,9 +23,10 @@ _upgrade_field = re.compile(rb"(?i)\r\nupgrade:")
 
 
 def skip_empty_lines(unread: bytearray) -> None:
-    """Remove the empty lines that a client may send before a request (RFC 9112, 2.2)."""
-    while unread.startswith(b"\r\n"):
-        del unread[:2]
+    """Remove the few empty lines that a client may send before a request (RFC 9112, 2.2)."""
+    for _ in range(EMPTY_LINES):
+        if unread.startswith(b"\r\n"):
+            del unread[:2]
 
 
 def head_end(unread: bytearray, limits: Limits) -> int:
@@ -60,7 +62,7 @@ def decline_upgrade(head: bytes) -> bytes:
 def check_fields(version: str, headers: Headers) -> None:
     """Check the fields for a message's host and length (RFC 9112, 3.2 and 6.1).
 
-    `headers` have names in small letters. Raises InvalidInput and UnknownCoding.
+    `headers` have names in small letters. Raises InvalidInput and UnknownTransferEncoding.
     """
     hosts = [value for name, value in headers if name == b"host"]
     if len(hosts) != 1 and (hosts or version != "1.0"):
@@ -71,7 +73,7 @@ def check_fields(version: str, headers: Headers) -> None:
     if codings and version == "1.0":
         raise InvalidInput("transfer-encoding", "HTTP/1.1", "HTTP/1.0")
     if codings and codings != [b"chunked"]:
-        raise UnknownCoding("transfer-encoding", "chunked", _shorten(b", ".join(codings)))
+        raise UnknownTransferEncoding("transfer-encoding", "chunked", _shorten(b", ".join(codings)))
 
 
 def _shorten(line: bytes) -> str:

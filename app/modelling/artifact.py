@@ -103,7 +103,7 @@ class Portable:
 
 @dataclass(frozen=True)
 class Spelling:
-    """How a file spells what isn't text, where it isn't as usual."""
+    """Spelling of numbers and missing values in a file, where it isn't the usual one."""
 
     decimal: Literal[".", ","]
     missing: tuple[str, ...] = field(metadata=describe("What stands for a missing value."))

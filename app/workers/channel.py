@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.errors import NotReady
+from app.logs import log
 from app.metrics import Snapshot
 
 Message = dict[str, Any]
@@ -48,7 +49,8 @@ class Channel:
                 self.report()
             elif self._collecting and not self._collecting.done():
                 self._collecting.set_result([Snapshot.of_document(each) for each in message["others"]])
-        os.kill(os.getpid(), signal.SIGTERM)  # without its supervisor a worker ends
+        log.error("the supervisor has ended, and so does worker %d", os.getpid())
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def report(self) -> None:
         """Send the current counts."""
@@ -67,10 +69,13 @@ class Channel:
         try:
             return await asyncio.wait_for(asyncio.shield(self._collecting), ANSWER_SECONDS)
         except TimeoutError:
-            raise NotReady("metrics: the supervisor does not answer; try again later") from None
+            raise NotReady("metrics: the supervisor does not respond; try again later") from None
 
     async def close(self) -> None:
-        """Send the last counts, and close the channel."""
+        """Send the last counts to a supervisor that still runs, and close the channel."""
+        if self._reading.done():
+            self._writer.close()
+            return
         self.report()
         self._reading.cancel()
         self._writer.close()

@@ -7,7 +7,6 @@ import os
 import selectors
 import signal
 import socket
-import sys
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -19,7 +18,7 @@ from app.workers.channel import as_line
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 COLLECT_SECONDS = 0.5  # for a worker to say what it has counted; else what it said last counts
-PAUSE_SECONDS = 1.0  # before another is begun, when one has ended before it was ready
+PAUSE_SECONDS = 1.0  # before another is begun, when one couldn't be, or has ended before it was ready
 SEND_SECONDS = 1.0
 
 
@@ -69,7 +68,8 @@ class Supervisor:
     def run(self) -> socket.socket | None:
         """Return, in each worker, its end of the channel; in the parent None when all have ended.
 
-        Raises KeyboardInterrupt after SIGINT, and WorkerError if a worker ended before all were ready.
+        Raises KeyboardInterrupt after SIGINT, and WorkerError if a worker can't be begun, or ended before all
+        were ready.
         """
         self._handlers = {number: signal.signal(number, _take_note) for number in SIGNALS}
         self._signals, wake = socket.socketpair()
@@ -103,9 +103,12 @@ class Supervisor:
         """Begin the workers that are missing; return, in a worker, its end of the channel."""
         while len(self.workers) < self.count and not self.stopping and monotonic() >= self.fork_at:
             ours, theirs = socket.socketpair()
-            sys.stdout.flush()
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the worker has left here
-            process = os.fork()
+            try:
+                process = os.fork()
+            except OSError as error:
+                self._put_off(error, ours, theirs)
+                return None
             if not process:
                 ours.close()
                 return theirs
@@ -116,6 +119,17 @@ class Supervisor:
             self.workers.append(worker)
             self.selector.register(ours, selectors.EVENT_READ, worker)
         return None
+
+    def _put_off(self, error: OSError, *ends: socket.socket) -> None:
+        """Begin a worker later that couldn't be forked. Raises WorkerError if it was one of the first."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        for end in ends:
+            end.close()
+        if not self.began:
+            self._end_all()
+            raise WorkerError(f"server: cannot start a worker: {error.strerror}") from error
+        log.error("cannot start a worker: %s; trying again", error.strerror)
+        self.fork_at = monotonic() + PAUSE_SECONDS
 
     def _wait(self) -> None:
         """Wait for the next message or signal, and handle it."""
@@ -142,7 +156,7 @@ class Supervisor:
                 self._bury(worker, os.waitstatus_to_exitcode(status))
 
     def _stop(self, number: int) -> None:
-        """Have all workers answer what they have begun to read, and end."""
+        """Have all workers respond to what they have begun to read, and end."""
         if not self.stopping:
             self.stopping, self.kill_at = number, monotonic() + self.grace_seconds
             self.listener.close()  # when the workers have closed theirs, no client is left waiting
@@ -155,7 +169,7 @@ class Supervisor:
     def _bury(self, worker: Worker, status: int) -> None:
         """Keep the totals of a worker that has ended. Raises WorkerError if it was one of the first."""
         self._read(worker)
-        self.selector.unregister(worker.channel)
+        self._stop_watching(worker)
         worker.channel.close()
         self.workers.remove(worker)
         self.ended = together([self.ended, worker.snapshot.totals()])
@@ -183,11 +197,16 @@ class Supervisor:
         try:
             while came := worker.channel.recv(1 << 20):
                 worker.unread += came
+            self._stop_watching(worker)  # it has closed its end, and may take a while to end itself
         except OSError:  # there is no more, or it has ended
             pass
         *lines, worker.unread = worker.unread.split(b"\n")
         for line in lines:
             self._take(worker, json.loads(line))
+
+    def _stop_watching(self, worker: Worker) -> None:
+        if worker.channel in self.selector.get_map():
+            self.selector.unregister(worker.channel)
 
     def _take(self, worker: Worker, message: dict[str, Any]) -> None:
         if "snapshot" in message:

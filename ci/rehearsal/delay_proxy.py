@@ -41,8 +41,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dela
 
 
 async def main(host: str, port: str, seconds: str, listening: str = "8080") -> None:
-    """Serve until a signal stops it."""
+    """Print the port and serve until a signal stops it."""
     server = await serve(host, int(port), float(seconds), int(listening))
+    print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 

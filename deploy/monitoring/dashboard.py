@@ -92,7 +92,7 @@ DASHBOARD: Mapping[str, list[Panel]] = {
         ),
         Panel(
             "Latency",
-            "Time from a whole request to its answer. SlowPredictions is about more than 5 % above 250 ms.",
+            "Time from a whole request to its response. SlowPredictions is about more than 5 % above 250 ms.",
             {f"{part:.0%}": _quantile(part) for part in (0.5, 0.95, 0.99)},
             unit="s",
             limits=((0.25, "red"),),
@@ -112,7 +112,7 @@ DASHBOARD: Mapping[str, list[Panel]] = {
         ),
         Panel(
             "Requests under way",
-            "Requests without an answer, and open connections.",
+            "Requests without a response, and open connections.",
             {each: f"sum(http_{each}{{{OURS}}})" for each in ("requests_in_flight", "connections")},
         ),
         Panel(

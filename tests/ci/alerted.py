@@ -39,7 +39,7 @@ class LabReach(Reach):
     @asynccontextmanager
     async def open_target(self, environment: Environment) -> AsyncIterator[tuple[Target, Retrying]]:
         """Open the lab's target."""
-        async with httpx.AsyncClient(transport=self.lab.transport(), timeout=10) as http:
+        async with httpx.AsyncClient(transport=self.lab.transport(), timeout=60) as http:
             client = Retrying(http, sleep=no_wait)
             yield self.lab.target(client), client
 

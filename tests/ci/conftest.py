@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import itertools
 import json
 import shutil
 import ssl
 import subprocess
+import sys
 import tarfile
 import threading
 import uuid
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from fakecloud.fake_app import application
 from fakecloud.state.faults import parse
@@ -27,6 +30,7 @@ from tests.ci.connections import serve
 from tests.ci.deploying.targets.labs.fleet import Fleet, run_fleet
 from tests.ci.releaser import Releaser
 
+KEYS = 4  # for a key ring of three and another issuer
 CONFIG = """
 version: 0.1
 log: {level: info, accesslog: {disabled: true}}
@@ -36,10 +40,17 @@ http: {addr: "%s:0"%s}
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_certificate_store() -> Iterator[None]:
-    """Read the system's certificates once: it takes longer than most tests do."""
+def _save_repeated_work() -> Iterator[None]:
+    """Read certificates once, make few keys, and end httpcore's search for a package that is not there.
+
+    Each takes longer than most tests do. Keys are given out in turn: two issuers have different ones.
+    """
+    make_key = functools.cache(lambda turn, **of: generate_key(**of))
+    turns, generate_key = itertools.cycle(range(KEYS)), rsa.generate_private_key
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        patch.setattr(rsa, "generate_private_key", lambda **of: make_key(next(turns), **of))
+        patch.setitem(sys.modules, "sniffio", None)  # looked for in every request
         yield
 
 

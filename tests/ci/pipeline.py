@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -166,3 +167,8 @@ class Engine(Recorder, of=(dagger.Client, dagger.CurrentModule, dagger.Directory
     def import_(self, source: Path) -> Any:
         self.imported.append(source)
         return Container(source)
+
+
+def tag_of(folder: Path) -> str:
+    """Return a version that no other test releases: all of them, in every process, push to one registry."""
+    return f"v1.0.0-{hashlib.sha256(bytes(folder)).hexdigest()[:16]}a"

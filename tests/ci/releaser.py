@@ -21,7 +21,7 @@ class Releaser:
 
     def __init__(self, address: str, world: World) -> None:
         """Send requests to the fake cloud at an address."""
-        self.http = httpx.Client(base_url=address, timeout=10)
+        self.http = httpx.Client(base_url=address, timeout=60)
         self.world = world
 
     def __enter__(self) -> Self:

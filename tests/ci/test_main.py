@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -15,8 +16,10 @@ from dagger import DefaultPath, Doc, Ignore
 
 from building import source_files
 from conditions.attribute_condition import Condition
-from errors import InvalidData, InvalidFault, InvalidIdentity, InvalidReference
+from errors import InvalidData, InvalidFault, InvalidIdentity, InvalidReference, PipelineError
 from main import Ci
+
+pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = Ci.__dagger_module__.get_object("Ci").functions  # type: ignore[attr-defined]
@@ -136,42 +139,24 @@ def test_the_source_is_the_repository_without_what_is_not_allowed() -> None:
     assert "**/gha-creds-*.json" in patterns[-5:]
 
 
-@pytest.mark.anyio
-async def test_publish_refuses_a_tag_that_is_no_version_before_anything_starts(pipeline: Ci) -> None:
-    with pytest.raises(InvalidReference, match="tag: "):
-        await pipeline.publish("v1.0", Unread())
-
-
-@pytest.mark.anyio
-async def test_publish_refuses_a_malformed_registry_before_anything_starts(pipeline: Ci) -> None:
-    with pytest.raises(InvalidReference, match="registry: "):
-        await pipeline.publish("v1.0.0", Unread(), "localhost:5001")
-
-
-@pytest.mark.anyio
-async def test_build_and_serve_refuse_a_tag_that_is_no_version_before_anything_starts(pipeline: Ci) -> None:
-    with pytest.raises(InvalidReference, match="'latest' moves"):
-        await pipeline.build("latest")
-    with pytest.raises(InvalidReference, match="'v1' is not"):
-        await pipeline.serve("v1")
-
-
-@pytest.mark.anyio
-async def test_rehearse_refuses_a_misspelt_fault_before_anything_starts(pipeline: Ci) -> None:
-    with pytest.raises(InvalidFault, match="'sts:5' is no fault"):
-        await pipeline.rehearse(Unread(), "v1.0.0", ["sts:5"])
-
-
-@pytest.mark.anyio
-async def test_verify_refuses_a_name_without_a_digest_before_anything_starts(pipeline: Ci) -> None:
-    with pytest.raises(InvalidReference, match=r"'localhost:5000/m:v1\.0\.0' is not HOST/NAME"):
-        await pipeline.verify("localhost:5000/m:v1.0.0")
-
-
-@pytest.mark.anyio
-async def test_doctor_requires_an_identity(pipeline: Ci) -> None:
-    with pytest.raises(InvalidIdentity, match="arguments of publish that say who releases"):
-        await pipeline.doctor("v1.0.0")
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda it: it.publish("v1.0", Unread()), InvalidReference, "tag: "),
+        (lambda it: it.publish("v1.0.0", Unread(), "localhost:5001"), InvalidReference, "registry: "),
+        (lambda it: it.build("latest"), InvalidReference, "'latest' moves"),
+        (lambda it: it.serve("v1"), InvalidReference, "'v1' is not"),
+        (lambda it: it.rehearse(Unread(), "v1.0.0", ["sts:5"]), InvalidFault, "'sts:5' is no fault"),
+        (lambda it: it.verify("r.test/m:v1.0.0"), InvalidReference, "'r.test/m:v1.0.0' is not HOST/NAME"),
+        (lambda it: it.doctor("v1.0.0"), InvalidIdentity, "arguments of publish that say who releases"),
+    ],
+    ids=["publish tag", "publish registry", "build", "serve", "rehearse", "verify", "doctor"],
+)
+async def test_wrong_arguments_are_refused_before_anything_starts(
+    pipeline: Ci, call: Callable[[Ci], Awaitable[object]], error: type[PipelineError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        await call(pipeline)
 
 
 def test_explain_prints_what_ends_a_known_error(pipeline: Ci) -> None:
@@ -202,7 +187,6 @@ class Source(dagger.Directory):
         return self
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("card", "target"), [('{"portable": {"nodes": 3}}', "runtime"), ('{"portable": null}', "runtime-full")]
 )
@@ -211,7 +195,6 @@ async def test_build_takes_the_image_that_the_trained_model_needs(card: str, tar
     assert built == target
 
 
-@pytest.mark.anyio
 async def test_a_table_without_its_hash_is_refused_before_anything_is_built() -> None:
     source = Source()
     text = '[tool.milestone2]\nname = "m"\ndata = "gs://bucket/rows.csv"\n'
@@ -220,7 +203,6 @@ async def test_a_table_without_its_hash_is_refused_before_anything_is_built() ->
         await Ci(source=source).train()  # type: ignore[call-arg]
 
 
-@pytest.mark.anyio
 async def test_setup_google_prints_the_script_with_the_condition_of_the_repository() -> None:
     pipeline = Ci(source=Source())  # type: ignore[call-arg]
     script = await pipeline.setup_google("my-project", "some/body", repository_id="12", owner_id="34")

@@ -6,7 +6,6 @@ import json
 import re
 import textwrap
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -97,19 +96,11 @@ def test_the_catalogue_is_of_many_different_threads() -> None:
 
 
 @pytest.mark.parametrize("seen", CATALOGUE, ids=lambda seen: seen["source"].removeprefix("https://"))
-@pytest.mark.parametrize(
-    "wrapped",
-    [
-        str,
-        json.dumps,
-        lambda text: json.dumps(json.dumps(text)),
-        wrap_at_blanks,
-        break_lines,
-    ],
-    ids=["as it was", "in JSON", "in JSON in JSON", "wrapped", "broken"],
-)
-def test_what_people_saw_has_one_explanation(seen: dict[str, str], wrapped: Callable[[str], str]) -> None:
-    assert [signal.name for signal in find_signals(wrapped(seen["text"]))] == [seen["explains"]]
+def test_what_people_saw_has_one_explanation_however_it_is_wrapped(seen: dict[str, str]) -> None:
+    text = seen["text"]
+    quoted = json.dumps(text)
+    for wrapped in (text, quoted, json.dumps(quoted), wrap_at_blanks(text), break_lines(text)):
+        assert [signal.name for signal in find_signals(wrapped)] == [seen["explains"]]
 
 
 def test_advice_names_what_is_known() -> None:

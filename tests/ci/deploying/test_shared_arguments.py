@@ -18,6 +18,8 @@ from keyless.google_identity import Identity
 from tests.ci.google_answers import ACCOUNT, PROVIDER
 from tests.ci.recorder import Recorder
 
+pytestmark = pytest.mark.anyio
+
 MODULE = Module("Pipeline")
 
 if TYPE_CHECKING:
@@ -63,32 +65,27 @@ class Pipeline:
         return f"{identity.service_account if identity else None} {operator.by} {operator.takeover}"
 
 
-@pytest.mark.anyio
 async def test_a_function_gets_who_deploys_beside_the_identity() -> None:
     given = {"workload_identity_provider": PROVIDER, "service_account": ACCOUNT}
     assert await Pipeline().deploy(**given, by="me", takeover=True) == f"{ACCOUNT} me True"
     assert await Pipeline().deploy() == "None None False"
 
 
-@pytest.mark.anyio
 async def test_a_function_gets_the_identity_that_its_arguments_describe() -> None:
     printed = await Pipeline().publish("v1.0.0", workload_identity_provider=PROVIDER, service_account=ACCOUNT)
     assert printed == f"v1.0.0 1 {ACCOUNT}"
 
 
-@pytest.mark.anyio
 async def test_a_function_gets_no_identity_when_none_is_described() -> None:
     assert await Pipeline().publish("v1.0.0", copies=2) == "v1.0.0 2 None"
     assert await Pipeline().publish(tag="v1.0.0", service_account=None) == "v1.0.0 1 None"
 
 
-@pytest.mark.anyio
 async def test_an_identity_without_a_provider_is_refused() -> None:
     with pytest.raises(InvalidIdentity, match="needs --workload-identity-provider, too"):
         await Pipeline().publish("v1.0.0", service_account=ACCOUNT)
 
 
-@pytest.mark.anyio
 async def test_a_secret_that_dagger_cannot_read_is_explained() -> None:
     with pytest.raises(IdentityError, match=r"not found: .*\n  cause: .*\n  fix: write in the job: "):
         await identity(workload_identity_provider=PROVIDER, oidc_token=Secret(None))  # type: ignore[arg-type]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,101 +13,16 @@ import pytest
 
 from fakecloud.cloud_run.serving import turn
 from fakecloud.state.fixtures import usual_world
-from image import archive_reader
-from tests.ci.conftest import Archive
 from tests.ci.deploying.targets.labs.cloud_run_lab import KEY
 from tests.ci.deploying.targets.labs.fleet import Fleet, Model
-from tests.ci.deploying.targets.labs.revision_starter import start_revisions
-from tests.ci.releaser import Releaser
+from tests.ci.fakecloud.conftest import IMAGE, SERVICES, Run
 
-SERVICES = "v2/projects/rehearsal-project/locations/us-central1/services"
-IMAGE = "us-central1-docker.pkg.dev/rehearsal-project/models/run"
+pytestmark = pytest.mark.anyio
+
 REVISION = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION"
 LATEST = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
 
 
-class Run(Releaser):
-    """A job that deploys, by plain requests."""
-
-    digest = ""
-    token = ""
-
-    def ask(self, method: str, path: str, body: object = None, **params: str) -> httpx.Response:
-        """Ask the Admin API."""
-        self.token = self.token or self.impersonate()
-        url = f"{path}?{httpx.QueryParams(params)}" if params else path
-        sent = {} if body is None else {"json": body}
-        return self.call(method, "run", url, self.token, **sent)
-
-    def done(self, answer: httpx.Response) -> dict[str, Any]:
-        """Return an operation once it is done."""
-        operation: dict[str, Any] = answer.raise_for_status().json()
-        while not operation.get("done"):
-            waited = self.ask("POST", f"v2/{operation['name']}:wait", {"timeout": "5s"})
-            operation = waited.raise_for_status().json()
-        return operation
-
-    def template(self, revision: str = "", **changes: Any) -> dict[str, Any]:
-        """Return a template of the release."""
-        probe = {"httpGet": {"path": "/readyz"}, "periodSeconds": 1, "failureThreshold": 20}
-        container = {"image": f"{IMAGE}@{self.digest}", "startupProbe": probe, **changes}
-        return {"containers": [container], **({"revision": revision} if revision else {})}
-
-    def create(self, name: str, **fields: Any) -> dict[str, Any]:
-        """Make a service."""
-        body = {"template": self.template(), **fields}
-        return self.done(self.ask("POST", SERVICES, body, serviceId=name))
-
-    def patch(self, name: str, mask: str = "", **fields: Any) -> httpx.Response:
-        """Change a service."""
-        return self.ask("PATCH", f"{SERVICES}/{name}", fields, **({"updateMask": mask} if mask else {}))
-
-    def get(self, name: str) -> dict[str, Any]:
-        """Return a service."""
-        found: dict[str, Any] = self.ask("GET", f"{SERVICES}/{name}").raise_for_status().json()
-        return found
-
-    def users(self, url: str, times: int = 1) -> Counter[str]:
-        """Ask as the service account and count versions, or statuses."""
-        account = url.rpartition("---")[2].rpartition("/")[2]
-        audience = f"{str(self.http.base_url).rstrip('/')}/run.app/{account}"
-        token = self.act("generateIdToken", self.federate(), audience=audience, includeEmail=True).json()[
-            "token"
-        ]
-        headers = {"Authorization": f"Bearer {token}"}
-        answers = [
-            self.http.post(f"{url}/predict", json={"features": [1]}, headers=headers) for _ in range(times)
-        ]
-        return Counter(
-            each.json()["model_version"] if each.is_success else str(each.status_code) for each in answers
-        )
-
-
-@pytest.fixture
-async def digest(registry_url: str, tmp_path: Path) -> str:
-    """Return the digest of an image that is published."""
-    from oci.repository import connect
-
-    archive = Archive(tmp_path / "image.tar")
-    archive.index(archive.add_manifest(b"run"))
-    image = archive_reader.read(archive.write())
-    async with connect(registry_url, IMAGE.partition("/")[2]) as place:
-        await replace(place, say=lambda line: None).publish(image, "v1.0.0")
-    return image.digest
-
-
-@pytest.fixture
-def run(fleet: Fleet, digest: str, start_google: Callable[..., str]) -> Iterator[Run]:
-    """Yield a job, and start what it deploys; new keys take longer than all the rest."""
-    world = replace(usual_world("the-request-token", control_key=KEY), tokens_per_key=10_000)
-    base = start_google(world)
-    fleet.known[digest] = Model("v1.0.0")
-    with Run(base, world) as job, start_revisions(base, KEY, fleet.start_revision):
-        job.digest = digest
-        yield job
-
-
-@pytest.mark.anyio
 async def test_a_service_is_made_with_all_traffic_to_its_first_revision(run: Run) -> None:
     made = run.create("first", annotations={"a": "b"})["response"]
     assert made["annotations"] == {"a": "b"}
@@ -119,7 +33,6 @@ async def test_a_service_is_made_with_all_traffic_to_its_first_revision(run: Run
     assert run.users(made["uri"], 3) == {"v1.0.0": 3}
 
 
-@pytest.mark.anyio
 async def test_a_candidate_has_an_address_of_its_own_and_no_traffic(run: Run, fleet: Fleet) -> None:
     run.create("pair", template=run.template("pair-a"))
     traffic: list[dict[str, Any]] = [
@@ -150,7 +63,6 @@ def test_any_hundred_requests_are_split_as_the_list_says_and_evenly(parts: dict[
             assert abs(chosen[begin : begin + 50].count(name) - part / 2) <= 1
 
 
-@pytest.mark.anyio
 async def test_an_etag_that_is_old_is_refused_and_none_at_all_is_not(run: Run) -> None:
     old = run.create("etag")["response"]["etag"]
     run.done(run.patch("etag", "annotations", annotations={"a": "1"}))
@@ -165,7 +77,6 @@ async def test_an_etag_that_is_old_is_refused_and_none_at_all_is_not(run: Run) -
     assert run.get("etag")["annotations"] == {"a": "1"}
 
 
-@pytest.mark.anyio
 async def test_changes_of_other_fields_make_no_revision(run: Run) -> None:
     first = run.create("same")["response"]["latestCreatedRevision"]
     changed = run.done(run.patch("same", "annotations,labels", annotations={"a": "1"}, labels={"b": "2"}))
@@ -175,7 +86,6 @@ async def test_changes_of_other_fields_make_no_revision(run: Run) -> None:
     assert "annotations" not in unmasked["response"]
 
 
-@pytest.mark.anyio
 async def test_a_revision_s_name_is_for_one_configuration(run: Run) -> None:
     run.create("named", template=run.template("named-a"))
     again = run.done(run.patch("named", "template", template=run.template("named-a")))
@@ -191,7 +101,6 @@ async def test_a_revision_s_name_is_for_one_configuration(run: Run) -> None:
     assert [each["name"].rpartition("/")[2] for each in listed] == ["named-a"]
 
 
-@pytest.mark.anyio
 async def test_what_does_not_start_fails_and_those_who_are_served_stay_served(run: Run, fleet: Fleet) -> None:
     run.create("fails", template=run.template("fails-a"))
     fleet.known[run.digest] = Model("v1.1.0", starts=False)
@@ -211,14 +120,12 @@ async def test_what_does_not_start_fails_and_those_who_are_served_stay_served(ru
     assert [each["revision"] for each in run.get("fails")["trafficStatuses"]] == ["fails-a"]
 
 
-@pytest.mark.anyio
 async def test_what_starts_but_is_not_ready_fails_its_probe(run: Run, fleet: Fleet) -> None:
     probe = {"httpGet": {"path": "/nowhere"}, "periodSeconds": 1, "failureThreshold": 1}
     failed = run.create("unready", template=run.template(startupProbe=probe))
     assert "the configured startup probe checks" in failed["error"]["message"]
 
 
-@pytest.mark.anyio
 async def test_an_image_that_is_not_in_the_registry_is_missing(run: Run) -> None:
     template = run.template(image=f"{IMAGE}@sha256:{'0' * 64}")
     failed = run.create("missing", template=template)
@@ -226,64 +133,41 @@ async def test_an_image_that_is_not_in_the_registry_is_missing(run: Run) -> None
 
 
 CONTAINER = "Violation in service.template.containers"
-WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "no container": ({"template": {}}, f"{CONTAINER}: at least one"),
-    "no image": ({"template": {"containers": [{}]}}, f"{CONTAINER}[0].image: image is required."),
-    "ports": ({"ports": [{"containerPort": 1}, {"containerPort": 2}]}, "ports should contain 0 or 1 port."),
-    "PORT": (
-        {"env": [{"name": "PORT", "value": "1"}]},
-        "The following reserved env names were provided: PORT.",
-    ),
-    "probe": (
-        {"livenessProbe": {"timeoutSeconds": 9, "periodSeconds": 3}},
-        "timeout_seconds must be smaller",
-    ),
-    "revision": (
-        {"template": {"revision": "other-a", "containers": [{"image": "a"}]}},
-        "must be prefixed by",
-    ),
-    "annotation": ({"annotations": {"run.googleapis.com/x": "y"}}, "is of a reserved namespace"),
-    "annotations": ({"annotations": {"a": "x" * 300_000}}, "may have 262144 bytes"),
-    "sum": ({"traffic": [{"type": LATEST, "percent": 90}]}, "percents sum up to 90, not to 100."),
-    "percent": ({"traffic": [{"type": LATEST, "percent": 101}]}, "percent 101 is not between 0 and 100."),
-    "named latest": (
-        {"traffic": [{"type": LATEST, "revision": "wrong-a", "percent": 100}]},
-        "by revision, and only",
-    ),
-    "nameless": ({"traffic": [{"type": REVISION, "percent": 100}]}, "by revision, and only then."),
-    "tag": ({"traffic": [{"type": LATEST, "percent": 100, "tag": "A"}]}, "tag 'A' is invalid."),
-    "twice": (
-        {
-            "traffic": [
-                {"type": LATEST, "percent": 50, "tag": "a"},
-                {"type": LATEST, "percent": 50, "tag": "a"},
-            ]
-        },
-        "tag 'a' is there more than once.",
-    ),
-    "unknown": ({"trafic": []}, 'has no field named "trafic"'),
-    "enum": ({"traffic": [{"type": "SOME", "percent": 100}]}, "Invalid enum value SOME"),
-    "type": ({"traffic": {}}, "Invalid JSON payload received."),
-}
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"template": {}}, f"{CONTAINER}: at least one"),
+    ({"template": {"containers": [{}]}}, f"{CONTAINER}[0].image: image is required."),
+    ({"ports": [{"containerPort": 1}, {"containerPort": 2}]}, "ports should contain 0 or 1 port."),
+    ({"env": [{"name": "PORT", "value": "1"}]}, "The following reserved env names were provided: PORT."),
+    ({"livenessProbe": {"timeoutSeconds": 9, "periodSeconds": 3}}, "timeout_seconds must be smaller"),
+    ({"template": {"revision": "other-a", "containers": [{"image": "a"}]}}, "must be prefixed by"),
+    ({"annotations": {"run.googleapis.com/x": "y"}}, "is of a reserved namespace"),
+    ({"annotations": {"a": "x" * 300_000}}, "may have 262144 bytes"),
+    ({"traffic": [{"type": LATEST, "percent": 90}]}, "percents sum up to 90, not to 100."),
+    ({"traffic": [{"type": LATEST, "percent": 101}]}, "percent 101 is not between 0 and 100."),
+    ({"traffic": [{"type": LATEST, "revision": "wrong-a", "percent": 100}]}, "by revision, and only"),
+    ({"traffic": [{"type": REVISION, "percent": 100}]}, "by revision, and only then."),
+    ({"traffic": [{"type": LATEST, "percent": 100, "tag": "A"}]}, "tag 'A' is invalid."),
+    ({"traffic": [{"type": LATEST, "percent": 50, "tag": "a"}] * 2}, "tag 'a' is there more than once."),
+    ({"trafic": []}, 'has no field named "trafic"'),
+    ({"traffic": [{"type": "SOME", "percent": 100}]}, "Invalid enum value SOME"),
+    ({"traffic": {}}, "Invalid JSON payload received."),
+]
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize("wrong", WRONG)
-async def test_a_service_that_cannot_be_is_refused(run: Run, wrong: str) -> None:
-    fields, message = WRONG[wrong]
-    own = {name: fields.pop(name) for name in ("ports", "env", "livenessProbe") if name in fields}
-    body = {"template": run.template(**own), **fields}
+async def test_a_service_that_cannot_be_is_refused(run: Run) -> None:
     headers = {"Authorization": f"Bearer {run.impersonate()}"}
-    refused = run.http.post(f"/run/{SERVICES}", params={"serviceId": "wrong"}, json=body, headers=headers)
-    error = refused.json()["error"]
-    assert (error["code"], error["status"]) == (400, "INVALID_ARGUMENT")
-    assert message in error["message"]
-    if "Violation" in error["message"]:
-        violation = error["details"][0]["fieldViolations"][0]
-        assert error["message"] == f"{violation['field']}: {violation['description']}"
+    for fields, message in WRONG:
+        own = {name: fields.pop(name) for name in ("ports", "env", "livenessProbe") if name in fields}
+        body = {"template": run.template(**own), **fields}
+        refused = run.http.post(f"/run/{SERVICES}?serviceId=wrong", json=body, headers=headers)
+        error = refused.json()["error"]
+        assert (error["code"], error["status"]) == (400, "INVALID_ARGUMENT")
+        assert message in error["message"]
+        if "Violation" in error["message"]:
+            violation = error["details"][0]["fieldViolations"][0]
+            assert error["message"] == f"{violation['field']}: {violation['description']}"
 
 
-@pytest.mark.anyio
 async def test_what_there_is_not_is_not_found_and_what_there_is_is_not_made_again(run: Run) -> None:
     run.create("there")
     where = "in region 'us-central1' in project 'rehearsal-project' does not exist."
@@ -304,7 +188,6 @@ async def test_what_there_is_not_is_not_found_and_what_there_is_is_not_made_agai
     assert "Violation in service_id" in bad.text
 
 
-@pytest.mark.anyio
 async def test_a_service_is_deleted_with_its_addresses(run: Run) -> None:
     uri = run.create("short")["response"]["uri"]
     run.done(run.ask("DELETE", f"{SERVICES}/short"))
@@ -312,7 +195,6 @@ async def test_a_service_is_deleted_with_its_addresses(run: Run) -> None:
     assert run.ask("GET", f"{SERVICES}/short").status_code == 404
 
 
-@pytest.mark.anyio
 async def test_a_wait_for_an_operation_lasts_as_long_as_requested(run: Run) -> None:
     operation = run.ask("POST", SERVICES, {"template": run.template()}, serviceId="slow").json()
     assert "done" not in operation
@@ -321,7 +203,6 @@ async def test_a_wait_for_an_operation_lasts_as_long_as_requested(run: Run) -> N
     assert run.done(run.ask("POST", f"v2/{operation['name']}:wait", {}))["done"] is True
 
 
-@pytest.mark.anyio
 async def test_a_private_service_lets_in_who_has_an_id_token_for_it_and_may(run: Run) -> None:
     uri = run.create("private")["response"]["uri"]
     federated, account = run.federate(), run.world.service_account
@@ -341,7 +222,6 @@ async def test_a_private_service_lets_in_who_has_an_id_token_for_it_and_may(run:
     assert ask(mint(uri, includeEmail=True)[:-4] + "AAAA") == 401
 
 
-@pytest.mark.anyio
 async def test_a_public_service_lets_in_everybody_and_what_it_has_not_is_not_found(run: Run) -> None:
     uri = run.create("public", invokerIamDisabled=True)["response"]["uri"]
     assert run.http.get(f"{uri}/readyz").text == "ready"
@@ -349,7 +229,6 @@ async def test_a_public_service_lets_in_everybody_and_what_it_has_not_is_not_fou
     assert run.http.get(uri.replace("/public", "/none---public") + "/readyz").status_code == 404
 
 
-@pytest.mark.anyio
 async def test_an_instance_that_is_gone_is_an_error_that_counts(run: Run, fleet: Fleet) -> None:
     made = run.create("gone", invokerIamDisabled=True, template=run.template("gone-a"))["response"]
     control = {"Authorization": f"Bearer {KEY}"}
@@ -360,45 +239,39 @@ async def test_an_instance_that_is_gone_is_an_error_that_counts(run: Run, fleet:
 
 
 @pytest.mark.parametrize(
-    "role", ["roles/run.developer", "roles/iam.serviceAccountUser", "roles/monitoring.viewer"]
+    ("role", "permission"),
+    [
+        ("run.developer", "run.services.create"),
+        ("iam.serviceAccountUser", "iam.serviceaccounts.actAs"),
+        ("monitoring.viewer", "monitoring.timeSeries.list"),
+    ],
 )
-def test_who_lacks_a_role_may_not(role: str, start_google: Callable[..., str]) -> None:
+def test_who_lacks_a_role_may_not(role: str, permission: str, start_google: Callable[..., str]) -> None:
     world = usual_world("the-request-token")
-    kept = tuple(each for each in world.bindings if each.role != role)
+    kept = tuple(each for each in world.bindings if each.role != f"roles/{role}")
     with Run(start_google(replace(world, bindings=kept)), world) as job:
-        if role == "roles/monitoring.viewer":
-            headers = {"Authorization": f"Bearer {job.impersonate()}"}
-            refused = job.http.get("/monitoring/v3/projects/rehearsal-project/timeSeries", headers=headers)
-        else:
-            refused = job.ask(
-                "POST", SERVICES, {"template": {"containers": [{"image": "a"}]}}, serviceId="service"
-            )
+        made = job.ask("POST", SERVICES, {"template": {"containers": [{"image": "a"}]}}, serviceId="service")
+        counted = job.call("GET", "monitoring", "v3/projects/rehearsal-project/timeSeries", job.token)
+    refused = counted if role == "monitoring.viewer" else made
     assert refused.status_code == 403
-    permission = {
-        "roles/run.developer": "run.services.create",
-        "roles/iam.serviceAccountUser": "iam.serviceaccounts.actAs",
-        "roles/monitoring.viewer": "monitoring.timeSeries.list",
-    }[role]
     assert permission in refused.json()["error"]["message"]
 
 
 def test_the_door_for_starting_revisions_is_shut_without_its_key(start_google: Callable[..., str]) -> None:
     world = usual_world("the-request-token")
     for given, shown in ((world, {}), (replace(world, control_key=KEY), {"Authorization": "Bearer another"})):
-        with httpx.Client(base_url=f"{start_google(given)}/control", headers=shown) as http:
+        with httpx.Client(base_url=f"{start_google(given)}/control", headers=shown, timeout=60) as http:
             for path in ("/pending", "/requests"):
                 assert http.get(path).status_code == 401
             assert http.post("/revisions/a").status_code == 401
 
 
-@pytest.mark.anyio
 async def test_the_door_says_when_nothing_is_to_be_started_and_what_it_does_not_know(run: Run) -> None:
     control = {"Authorization": f"Bearer {KEY}"}
     assert run.http.get("/control/pending", params={"seconds": "0"}, headers=control).status_code == 204
     assert run.http.post("/control/revisions/none", json={}, headers=control).status_code == 404
 
 
-@pytest.mark.anyio
 async def test_monitoring_counts_by_revision_and_class_and_knows_no_other_question(run: Run) -> None:
     uri = run.create("counted", template=run.template("counted-a"))["response"]["uri"]
     run.users(uri, 6)

@@ -12,9 +12,8 @@ from google.oauth2.credentials import Credentials
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from tests.ci.deploying.targets.labs.fleet import Fleet, Model
-from tests.ci.fakecloud.test_cloud_run import IMAGE, SERVICES, Run, digest, run
+from tests.ci.fakecloud.conftest import IMAGE, SERVICES, Run
 
-__all__ = ["digest", "run"]  # fixtures
 PARENT = SERVICES.removeprefix("v2/").removesuffix("/services")
 KINDS = run_v2.TrafficTargetAllocationType
 pytestmark = pytest.mark.anyio

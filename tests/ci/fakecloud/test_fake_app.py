@@ -49,28 +49,19 @@ def test_a_caller_without_a_request_token_has_no_identity(releaser: Releaser, he
 def test_the_issuer_s_metadata_names_it_and_its_keys(releaser: Releaser) -> None:
     metadata = releaser.http.get("/github/.well-known/openid-configuration").json()
     assert metadata["issuer"] == releaser.world.issuer
-    assert httpx.get(metadata["jwks_uri"]).json().keys() == {"keys"}
+    assert httpx.get(metadata["jwks_uri"], timeout=60).json().keys() == {"keys"}
 
 
-@pytest.mark.parametrize(
-    ("fault", "ask"),
-    [
-        ("oidc:401", lambda releaser: releaser.identity()),
-        ("iam:403", lambda releaser: releaser.act("generateAccessToken", "x")),
-        ("artifacts:500", lambda releaser: releaser.call("GET", "artifactregistry", "v1/projects")),
-        ("token:503", lambda releaser: releaser.registry_token("")),
-        ("registry:504", lambda releaser: releaser.registry("GET", f"/v2/{IMAGE}/tags/list")),
-    ],
-)
-def test_each_endpoint_can_fail(
-    release_in: Callable[..., Releaser],
-    world: World,
-    fault: str,
-    ask: Callable[[Releaser], httpx.Response],
-) -> None:
-    answer = ask(release_in(world, fault))
-    code = int(fault.rpartition(":")[2])
-    assert (answer.status_code, answer.json()["error"]["code"]) == (code, code)
+def test_each_endpoint_can_fail(release_in: Callable[..., Releaser], world: World) -> None:
+    releaser = release_in(world, "oidc:401", "iam:403", "artifacts:500", "token:503", "registry:504")
+    for answer, code in (
+        (releaser.identity(), 401),
+        (releaser.act("generateAccessToken", "x"), 403),
+        (releaser.call("GET", "artifactregistry", "v1/projects"), 500),
+        (releaser.registry_token(""), 503),
+        (releaser.registry("GET", f"/v2/{IMAGE}/tags/list"), 504),
+    ):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (code, code)
 
 
 def test_too_many_requests_says_when_to_come_back(release_in: Callable[..., Releaser], world: World) -> None:
@@ -83,7 +74,7 @@ def test_a_time_out_never_answers_and_the_next_request_does(
 ) -> None:
     releaser = release_in(world, "oidc:timeout")
     with pytest.raises(httpx.ReadTimeout):
-        releaser.http.get("/github/idtoken", timeout=0.2)
+        releaser.http.get("/github/idtoken", timeout=httpx.Timeout(60, read=0.2))
     assert releaser.identity().status_code == 200
 
 
@@ -110,9 +101,9 @@ def test_an_upload_that_is_cut_must_begin_again(release_in: Callable[..., Releas
 def test_google_s_date_shows_how_far_this_machine_s_clock_is_ahead(
     release_in: Callable[..., Releaser], world: World, ahead: int
 ) -> None:
-    answer = release_in(world, f"clock:{ahead:+}s").registry("GET", "/v2/")
-    (date,) = answer.headers.get_list("Date")
-    assert abs(time.time() - parsedate_to_datetime(date).timestamp() - ahead) < 5
+    releaser, before = release_in(world, f"clock:{ahead:+}s"), time.time()
+    (date,) = releaser.registry("GET", "/v2/").headers.get_list("Date")
+    assert before - 1 <= parsedate_to_datetime(date).timestamp() + ahead <= time.time()
 
 
 def test_what_is_served_nowhere_is_not_found(releaser: Releaser) -> None:
@@ -129,11 +120,12 @@ def test_the_log_has_every_request_and_no_token(
     place = releaser.registry("POST", f"/v2/{IMAGE}/blobs/uploads/", visitor).headers["Location"]
     with pytest.raises(httpx.TransportError):
         releaser.registry("PUT", place, visitor, content=b"cut")
+    while "/uploads/… cut" not in caplog.text:  # logged when the server is done with it, after the client is
+        time.sleep(0.01)
     releaser.registry_token("ya29.forged")
     said = "\n".join(record.getMessage() for record in caplog.records)
     for line in ("oidc: GET /github/idtoken 200", "sts: POST /sts/v1/token 200", "token: GET /v2/token 401"):
         assert line in said
-    assert "/uploads/… cut" in said
     own = "\n".join(record.getMessage() for record in caplog.records if record.name == "fakecloud")
     secrets = [identity, federated, visitor, account, world.request_token, "ya29.forged"]
     for secret in (*secrets, place.rpartition("/")[2]):
@@ -153,9 +145,9 @@ def test_the_program_serves_until_a_signal(tmp_path: Path) -> None:
         assert process.stdout
         place = process.stdout.readline().split("listening on ")[1].strip()
         headers = {"Authorization": "Bearer the-request-token"}
-        answer = httpx.get(f"{place}/github/idtoken", headers=headers)
+        answer = httpx.get(f"{place}/github/idtoken", headers=headers, timeout=60)
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=10)
+        _, log = process.communicate(timeout=60)
     claims = jwt.decode(answer.json()["value"], options={"verify_signature": False})
     assert claims["ref"] == "refs/tags/v2.0.0"
     assert [line.rpartition(",")[0] for line in log.splitlines()] == ["oidc: GET /github/idtoken 200"]

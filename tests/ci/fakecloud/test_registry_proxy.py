@@ -214,7 +214,7 @@ def test_each_of_several_accept_headers_counts(releaser: Releaser, tag: str, goo
     token = releaser.visitor()
     push(releaser, token, tag, b"accepted")
     headers = [("Accept", MANIFEST), ("Accept", "text/plain"), ("Authorization", f"Bearer {token}")]
-    answer = httpx.get(f"{google}/v2/{IMAGE}/manifests/{tag}", headers=headers)
+    answer = httpx.get(f"{google}/v2/{IMAGE}/manifests/{tag}", headers=headers, timeout=60)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, MANIFEST)
 
 

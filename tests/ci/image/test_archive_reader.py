@@ -52,15 +52,12 @@ def test_read_refuses_more_indexes_than_anyone_needs(archive: Archive) -> None:
         archive_reader.read(archive.write())
 
 
-def test_read_refuses_an_archive_with_several_images(archive: Archive) -> None:
-    archive.index(archive.add_manifest(b"one"), archive.add_manifest(b"two"))
-    with pytest.raises(InvalidLayout, match="has 2 images"):
-        archive_reader.read(archive.write())
-
-
-def test_read_refuses_an_archive_without_an_image(archive: Archive) -> None:
-    archive.index()
-    with pytest.raises(InvalidLayout, match="has 0 images"):
+@pytest.mark.parametrize("layers", [(), (b"one", b"two")])
+def test_read_refuses_an_archive_without_an_image_or_with_several(
+    archive: Archive, layers: tuple[bytes, ...]
+) -> None:
+    archive.index(*(archive.add_manifest(each) for each in layers))
+    with pytest.raises(InvalidLayout, match=f"has {len(layers)} images"):
         archive_reader.read(archive.write())
 
 

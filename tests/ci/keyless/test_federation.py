@@ -13,13 +13,13 @@ import dagger
 import httpx
 import pytest
 
+from conditions.attribute_condition import Condition
 from errors import (
     ExchangeRefused,
     GoogleError,
     IdentityError,
     ImpersonationRefused,
     InvalidIdentity,
-    NoAnswer,
 )
 from keyless.federation import Federation
 from keyless.google_identity import Identity, Provider
@@ -38,13 +38,10 @@ from tests.ci.google_answers import (
 )
 from tests.ci.recorder import Recorder
 
+pytestmark = pytest.mark.anyio
+
 DENIED = "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
-CONDITION = (
-    "assertion.repository_id=='123' && assertion.repository_owner_id=='45' && assertion.ref_type=='tag' "
-    "&& assertion.ref.startsWith('refs/tags/v') && assertion.runner_environment=='github-hosted' "
-    "&& assertion.event_name=='push' "
-    "&& assertion.workflow_ref.contains('/.github/workflows/milestone2-ci.yml@refs/tags/v')"
-)
+CONDITION = str(Condition.of("123", "45"))
 
 
 class Text(Recorder, of=(dagger.Secret, dagger.File)):
@@ -68,7 +65,6 @@ def date(**ahead: float) -> dict[str, str]:
     return {"Date": format_datetime(datetime.now(UTC) + timedelta(**ahead), usegmt=True)}
 
 
-@pytest.mark.anyio
 async def test_direct_federation_sends_two_requests_as_google_describes() -> None:
     world = well()
     token = await world.federation().access_token()
@@ -86,7 +82,6 @@ async def test_direct_federation_sends_two_requests_as_google_describes() -> Non
     assert "Authorization" not in world.requests[1].headers
 
 
-@pytest.mark.anyio
 async def test_impersonation_sends_three_requests_as_google_describes() -> None:
     world = well()
     token = await world.federation(ACCOUNT).access_token()
@@ -97,7 +92,6 @@ async def test_impersonation_sends_three_requests_as_google_describes() -> None:
     assert f"/serviceAccounts/{ACCOUNT}:" in world.requests[2].url.path
 
 
-@pytest.mark.anyio
 async def test_a_token_is_minted_once_while_it_lasts() -> None:
     world = well()
     federation = world.federation(ACCOUNT)
@@ -105,10 +99,8 @@ async def test_a_token_is_minted_once_while_it_lasts() -> None:
     assert len(world.requests) == 3
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize("left", [0, 50])
-async def test_a_token_is_minted_anew_when_less_than_a_minute_is_left(left: int) -> None:
-    body = success("sts").json() | {"expires_in": left}
+async def test_a_token_is_minted_anew_when_less_than_a_minute_is_left() -> None:
+    body = success("sts").json() | {"expires_in": 50}
     world = well(sts=httpx.Response(200, json=body))
     federation = world.federation()
     await federation.access_token()
@@ -116,7 +108,6 @@ async def test_a_token_is_minted_anew_when_less_than_a_minute_is_left(left: int)
     assert world.called == ["sts.token"] * 2
 
 
-@pytest.mark.anyio
 async def test_how_long_a_token_lasts_is_read_by_google_s_clock_not_by_ours() -> None:
     body = {"accessToken": "ya29.impersonated", "expireTime": "2020-01-01T01:00:00Z"}
     world = well(iam=httpx.Response(200, json=body, headers={"Date": "Wed, 01 Jan 2020 00:00:00 GMT"}))
@@ -124,7 +115,6 @@ async def test_how_long_a_token_lasts_is_read_by_google_s_clock_not_by_ours() ->
     assert await federation.access_token() is await federation.access_token()
 
 
-@pytest.mark.anyio
 async def test_an_id_token_names_the_service_account_to_a_service() -> None:
     world = well()
     token = await world.federation(ACCOUNT).id_token("https://service.test")
@@ -136,7 +126,6 @@ async def test_an_id_token_names_the_service_account_to_a_service() -> None:
     }
 
 
-@pytest.mark.anyio
 async def test_an_id_token_needs_a_service_account() -> None:
     with pytest.raises(
         InvalidIdentity, match="generateIdToken is of a service account; give --service-account"
@@ -144,7 +133,6 @@ async def test_an_id_token_needs_a_service_account() -> None:
         await well().federation().id_token("https://service.test")
 
 
-@pytest.mark.anyio
 async def test_no_identity_says_what_a_job_lacks() -> None:
     with pytest.raises(
         IdentityError, match=r"no identity is given.*\n  cause: GitHub gives.*\n  fix: write in the job"
@@ -152,45 +140,45 @@ async def test_no_identity_says_what_a_job_lacks() -> None:
         await well().federation(given=Given()).access_token()
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("code", "message", "explanation"),
+    ("code", "message", "explanations"),
     [
-        ("invalid_target", "The target service …", "providers describe github --location=global"),
-        ("invalid_request", 'Invalid value for "audience".', "providers list --location=global"),
-        ("invalid_grant", "The audience in ID Token [a] does not match.", f"--allowed-audiences={AUDIENCE}"),
-        ("invalid_grant", "The issuer in ID Token a does not match.", f"--issuer-uri={CLAIMS['iss']}"),
-        ("invalid_grant", "Error connecting to the given credential's issuer.", "--jwk-json-path=jwks.json"),
-        (
-            "invalid_grant",
-            "The issuer in ID Token a does not match the expected one.",
-            "  claims: iss='https://tok",
-        ),
-        ("invalid_grant", "The audience in ID Token [a] does not match.", f"claims: aud='{AUDIENCE}'"),
+        ("invalid_target", "The target service …", ["providers describe github --location=global"]),
+        ("invalid_request", 'Invalid value for "audience".', ["providers list --location=global"]),
         (
             "invalid_grant",
             "The audience in ID Token [a] does not match.",
-            f"with the audience {AUDIENCE}, or",
+            [f"--allowed-audiences={AUDIENCE}", f"claims: aud='{AUDIENCE}'", f"the audience {AUDIENCE}, or"],
+        ),
+        (
+            "invalid_grant",
+            "The issuer in ID Token a does not match.",
+            [f"--issuer-uri={CLAIMS['iss']}", "  claims: iss='https://tok"],
+        ),
+        (
+            "invalid_grant",
+            "Error connecting to the given credential's issuer.",
+            ["--jwk-json-path=jwks.json"],
         ),
         (
             "invalid_grant",
             "ID Token issued at 1 is stale to sign-in.",
-            "iat=1795489200, nbf=1795488600, exp=",
+            ["iat=1795489200, nbf=1795488600, exp="],
         ),
-        ("invalid_grant", "Unable to verify the ID Token signature.", "publishes, or the JWKS"),
+        ("invalid_grant", "Unable to verify the ID Token signature.", ["publishes, or the JWKS"]),
     ],
 )
-async def test_an_exchange_that_is_refused_is_explained(code: str, message: str, explanation: str) -> None:
+async def test_an_exchange_that_is_refused_is_explained(
+    code: str, message: str, explanations: list[str]
+) -> None:
     with pytest.raises(ExchangeRefused) as caught:
         await well(sts=sts_error(code, message)).federation().access_token()
     error = str(caught.value)
     start = f"sts: exchanging the identity at //iam.googleapis.com/{PROVIDER} answered 400 Bad Request: "
     assert error.startswith(f"{start}{code}: {message}\n")
-    assert explanation in error
-    assert "\n  fix: " in error
+    assert all(explanation in error for explanation in [*explanations, "\n  fix: "])
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("claims", "explanation"),
     [
@@ -217,7 +205,6 @@ async def test_a_false_condition_is_reported_clause_by_clause(
     assert explanation in str(caught.value)
 
 
-@pytest.mark.anyio
 async def test_a_missing_binding_is_reported_with_the_command_that_binds() -> None:
     with pytest.raises(ImpersonationRefused) as caught:
         await well(iam=api_error(403, "PERMISSION_DENIED", DENIED)).federation(ACCOUNT).access_token()
@@ -232,7 +219,6 @@ async def test_a_missing_binding_is_reported_with_the_command_that_binds() -> No
     ) in error
 
 
-@pytest.mark.anyio
 async def test_an_unknown_service_account_is_recognised_by_an_empty_answer() -> None:
     with pytest.raises(
         ImpersonationRefused, match=r"404 Not Found with an empty body\n(.*\n)*  cause: there is no"
@@ -240,7 +226,6 @@ async def test_an_unknown_service_account_is_recognised_by_an_empty_answer() -> 
         await well(iam=httpx.Response(404)).federation(ACCOUNT).access_token()
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("account", [None, ACCOUNT])
 async def test_clocks_that_differ_are_named(account: str | None) -> None:
     stale = sts_error("invalid_grant", "ID Token issued at 1 is stale to sign-in.")
@@ -251,7 +236,6 @@ async def test_clocks_that_differ_are_named(account: str | None) -> None:
         await well(sts=stale).federation(account).access_token()
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     "broken", [{}, {"access_token": 1}, {"access_token": "x"}, {"access_token": "x", "expires_in": "1"}]
 )
@@ -262,7 +246,6 @@ async def test_an_exchange_s_answer_that_is_no_token_is_refused(broken: dict[str
         await world.federation().access_token()
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("time", ["soon", "2026-11-24T03:00:00", ""])
 async def test_an_impersonation_s_answer_that_is_no_token_is_refused(time: str) -> None:
     body = {"accessToken": "ya29.impersonated", "expireTime": time}
@@ -293,7 +276,6 @@ FAILURES: list[dict[str, httpx.Response | httpx.TransportError]] = [
 ]
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("changed", [{}, *FAILURES], ids=str)
 async def test_no_token_shows_in_errors_tracebacks_or_the_loudest_log(
     changed: dict[str, httpx.Response | httpx.TransportError], caplog: pytest.LogCaptureFixture
@@ -307,24 +289,12 @@ async def test_no_token_shows_in_errors_tracebacks_or_the_loudest_log(
             assert text not in caplog.text
 
 
-@pytest.mark.anyio
-async def test_who_does_not_answer_is_named() -> None:
-    with pytest.raises(
-        NoAnswer, match=r"iamcredentials.googleapis.com: no answer to POST .*:generateAccessToken in 1"
-    ):
-        await well(iam=httpx.ReadTimeout("")).federation(ACCOUNT).access_token()
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (
-            "projects/my-app/locations/global/workloadIdentityPools/pool/providers/github",
-            "'my-app' is no project number",
-        ),
-        (
-            "projects/my-app/locations/global/workloadIdentityPools/pool/providers/github",
-            "gcloud projects describe my-app",
+            PROVIDER.replace("123456", "my-app"),
+            "(?s)'my-app' is no project number.*gcloud projects describe my-app",
         ),
         ("projects/12/locations/global/workloadIdentityPools/pool", "it is a pool; add /providers/PROVIDER"),
         (f"https://iam.googleapis.com/{PROVIDER}", "`dagger call setup-google` prints it"),
@@ -337,7 +307,6 @@ def test_a_provider_s_name_that_is_none_is_refused(text: str, message: str) -> N
         Provider.of(text)
 
 
-@pytest.mark.anyio
 async def test_an_identity_is_made_of_the_arguments_that_every_function_takes() -> None:
     url, token, file = Text("https://github.test/oidc\n"), Text("t\n"), Text('sts = "http://g:1"')
     identity = await Identity.of(PROVIDER, ACCOUNT, url, token, file)
@@ -349,7 +318,6 @@ async def test_an_identity_is_made_of_the_arguments_that_every_function_takes() 
     assert (await Identity.of(PROVIDER)).given == Given()
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     "account", ["releaser", "a@b.test", "a/b@p.iam.gserviceaccount.com", "A@p.iam.gserviceaccount.com"]
 )
@@ -361,6 +329,5 @@ async def test_an_identity_with_an_account_that_is_none_is_refused(account: str)
 @pytest.mark.parametrize(
     "account", [ACCOUNT, "123-compute@developer.gserviceaccount.com", "p@appspot.gserviceaccount.com"]
 )
-@pytest.mark.anyio
 async def test_an_identity_takes_every_kind_of_service_account(account: str) -> None:
     assert (await Identity.of(PROVIDER, account)).service_account == account

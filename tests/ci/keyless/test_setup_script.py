@@ -18,6 +18,8 @@ from keyless.setup_script import PLACE, Setup, github_ids, script
 from net.retry_policy import Retrying
 from signing.policy import Policy
 
+pytestmark = pytest.mark.anyio
+
 TEMPLATE = (Path(__file__).parents[3] / "deploy/google/setup.sh").read_text()
 SETUP = Setup("my-project", "acme/model")
 CONDITION = str(Condition.of("123", "45"))
@@ -60,7 +62,7 @@ class Cloud:
         env = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "LOG": str(log)}
         env["STATE"] = str(self.folder / "state")
         done = subprocess.run(
-            ["bash", "-c", text], env=env, capture_output=True, text=True, check=True, timeout=20
+            ["bash", "-c", text], env=env, capture_output=True, text=True, check=True, timeout=300
         )
         return done.stdout, log.read_text().splitlines()
 
@@ -71,14 +73,22 @@ def cloud(tmp_path: Path) -> Cloud:
     return Cloud(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str]]:
+    """Return what the script prints for a project without anything in it, and the commands that it gave."""
+    return Cloud(tmp_path_factory.mktemp("cloud")).run(script(TEMPLATE, SETUP, "123", "45"))
+
+
 def verbs(commands: list[str]) -> set[str]:
     """Return which commands change something, other than to what is so already."""
     changing = ("create", "undelete", "deploy")
     return {word for command in commands for word in command.split()[:4] if word.startswith(changing)}
 
 
-def test_a_project_is_set_up_with_the_condition_that_rehearsals_enforce(cloud: Cloud) -> None:
-    printed, commands = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
+def test_a_project_is_set_up_with_the_condition_that_rehearsals_enforce(
+    first_run: tuple[str, list[str]],
+) -> None:
+    printed, commands = first_run
     (created,) = [line for line in commands if "create-oidc" in line]
     assert f"--attribute-condition={CONDITION}" in created.replace("\\", "")
     assert (
@@ -110,6 +120,7 @@ def test_a_second_run_creates_nothing_and_sets_everything_again(cloud: Cloud) ->
     assert verbs(commands) == set()
     assert any(" update-oidc github " in line for line in commands)
     assert any(" repositories update models " in line and "--immutable-tags" in line for line in commands)
+    assert any("delete-cleanup-policies models" in line and "=untagged" in line for line in commands)
 
 
 @pytest.mark.parametrize(
@@ -138,8 +149,10 @@ def bindings(commands: list[str]) -> set[tuple[str, str, str]]:
     return found
 
 
-def test_each_account_may_do_one_thing_and_be_used_by_its_own_jobs_only(cloud: Cloud) -> None:
-    _, commands = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
+def test_each_account_may_do_one_thing_and_be_used_by_its_own_jobs_only(
+    first_run: tuple[str, list[str]],
+) -> None:
+    _, commands = first_run
     staging, production = "serviceAccount:staging-deployer", "serviceAccount:production-deployer"
     deploying = {
         (f"run {service}", role, member)
@@ -166,30 +179,27 @@ def test_each_account_may_do_one_thing_and_be_used_by_its_own_jobs_only(cloud: C
     }
 
 
-def test_the_wider_rights_of_earlier_versions_are_taken_back(cloud: Cloud) -> None:
-    _, commands = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
+def test_the_wider_rights_of_earlier_versions_are_taken_back(first_run: tuple[str, list[str]]) -> None:
+    _, commands = first_run
     taken = [line.partition("--role=roles/")[2].split()[:2] for line in commands if " remove-iam-" in line]
     member = "--member=serviceAccount:releaser@my-project.iam.gserviceaccount.com"
     roles = ("run.developer", "run.invoker", "monitoring.viewer", "iam.serviceAccountUser")
     assert taken == [[role, member] for role in roles]
 
 
-def test_services_are_made_as_private_ones_that_run_as_an_account_of_their_own(cloud: Cloud) -> None:
-    _, commands = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
+def test_services_are_made_as_private_ones_that_run_as_an_account_of_their_own(
+    first_run: tuple[str, list[str]],
+) -> None:
+    _, commands = first_run
     made = [line for line in commands if line.startswith("run deploy ")]
     assert [line.split()[2] for line in made] == ["milestone2-staging", "milestone2"]
     assert all("--no-allow-unauthenticated --service-account=runtime@my-project" in line for line in made)
 
 
-def test_a_policy_that_would_take_what_is_attached_to_a_release_is_taken_back(cloud: Cloud) -> None:
-    text = script(TEMPLATE, SETUP, "123", "45")
-    cloud.run(text)
-    _, commands = cloud.run(text)
-    assert any("delete-cleanup-policies models" in line and "=untagged" in line for line in commands)
-
-
-def test_rules_for_tags_and_for_production_are_printed_as_calls_of_github_s_api(cloud: Cloud) -> None:
-    printed, _ = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
+def test_rules_for_tags_and_for_production_are_printed_as_calls_of_github_s_api(
+    first_run: tuple[str, list[str]],
+) -> None:
+    printed, _ = first_run
     calls = re.findall(r"^gh api (.*)$", printed, re.MULTILINE)
     assert [call.split()[2] for call in calls] == [
         "repos/acme/model/rulesets",
@@ -206,8 +216,8 @@ def test_rules_for_tags_and_for_production_are_printed_as_calls_of_github_s_api(
     assert printed.count("Without it, ") == 3
 
 
-def test_the_table_of_who_has_to_sign_is_printed_filled(cloud: Cloud) -> None:
-    printed, _ = cloud.run(script(TEMPLATE, SETUP, "123", "45"))
+def test_the_table_of_who_has_to_sign_is_printed_filled(first_run: tuple[str, list[str]]) -> None:
+    printed, _ = first_run
     table = printed[printed.index("[signature]\n") :]
     assert Environments.of(table).policy() == Policy("123", "45")
 
@@ -273,13 +283,11 @@ def github(answer: httpx.Response) -> Retrying:
     return Retrying(httpx.AsyncClient(transport=httpx.MockTransport(lambda request: answer)))
 
 
-@pytest.mark.anyio
 async def test_ids_come_from_github() -> None:
     client = github(httpx.Response(200, json={"id": 123, "owner": {"id": 45}}))
     assert await github_ids("acme/model", "https://api.github.com", client) == ("123", "45")
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     "answer", [httpx.Response(404, json={"message": "Not Found"}), httpx.Response(200, json={})]
 )

@@ -19,6 +19,7 @@ URL = "https://google.test/v1/token"
 DATE = "Tue, 24 Nov 2026 03:00:00 GMT"
 EPOCH = 1795489200.0
 Outcome = httpx.Response | Exception
+Jitter = Callable[[float, float], float]
 
 
 @dataclass
@@ -41,7 +42,11 @@ class World:
         self.waits.append(seconds)
         self.now += seconds
 
-    def client(self, jitter: Callable[[float, float], float] = lambda low, high: high) -> Retrying:
+    async def send(self, jitter: Jitter = max, **how: bool) -> httpx.Response:
+        client = self.client(jitter)
+        return await client.send(request(client), **how)
+
+    def client(self, jitter: Jitter = max) -> Retrying:
         http = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
         return Retrying(http, sleep=self.sleep, jitter=jitter, monotonic=lambda: self.now)
 
@@ -64,16 +69,14 @@ def request(client: Retrying) -> httpx.Request:
 )
 async def test_what_may_pass_is_sent_again_as_it_was(outcome: Outcome) -> None:
     world = World([outcome, httpx.Response(200)])
-    client = world.client()
-    assert (await client.send(request(client))).status_code == 200
+    assert (await world.send()).status_code == 200
     assert world.bodies == [b'{"token":"ya29.c.secret"}'] * 2
 
 
 @pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 409, 412])
 async def test_any_other_answer_is_final(status: int) -> None:
     world = World([httpx.Response(status)])
-    client = world.client()
-    assert (await client.send(request(client))).status_code == status
+    assert (await world.send()).status_code == status
     assert world.waits == []
 
 
@@ -88,9 +91,8 @@ async def test_any_other_answer_is_final(status: int) -> None:
 )
 async def test_what_cannot_pass_is_not_sent_again(error: httpx.TransportError) -> None:
     world = World([error])
-    client = world.client()
     with pytest.raises(NoAnswer, match=r"google.test: no answer to POST /v1/token in 1 attempt and 0 s: "):
-        await client.send(request(client))
+        await world.send()
     assert world.waits == []
 
 
@@ -106,8 +108,7 @@ async def test_a_stream_is_sent_once_because_it_is_gone_then() -> None:
 
 async def test_waits_double_and_attempts_end() -> None:
     world = World([httpx.Response(503) for _ in range(5)])
-    client = world.client()
-    assert (await client.send(request(client))).status_code == 503
+    assert (await world.send()).status_code == 503
     assert world.waits == [0.5, 1, 2, 4]
 
 
@@ -119,8 +120,7 @@ async def test_waits_are_anything_between_nothing_and_the_bound() -> None:
         return 0.25
 
     world = World([httpx.Response(503), httpx.Response(503), httpx.Response(200)])
-    client = world.client(jitter)
-    await client.send(request(client))
+    await world.send(jitter)
     assert (bounds, world.waits) == ([(0, 0.5), (0, 1)], [0.25, 0.25])
 
 
@@ -136,34 +136,30 @@ async def test_waits_are_anything_between_nothing_and_the_bound() -> None:
 )
 async def test_the_server_s_wish_for_a_longer_wait_is_honoured(after: str, wait: float) -> None:
     world = World([httpx.Response(429, headers={"Retry-After": after, "Date": DATE}), httpx.Response(200)])
-    client = world.client()
-    await client.send(request(client))
+    await world.send()
     assert world.waits == [wait]
 
 
 async def test_a_wait_that_ends_after_the_time_there_is_is_not_begun() -> None:
     world = World([httpx.Response(503, headers={"Retry-After": "61"})])
-    client = world.client()
-    assert (await client.send(request(client))).status_code == 503
+    assert (await world.send()).status_code == 503
     assert world.waits == []
 
 
 async def test_no_answer_says_what_was_tried_and_how_to_look_into_it() -> None:
     world = World([httpx.ReadTimeout("") for _ in range(5)])
-    client = world.client()
     message = (
         r"google.test: no answer to POST /v1/token in 5 attempts and 8 s: ReadTimeout\n"
         r"  cause: google.test is down, or a firewall .*\n  fix: curl -sSI https://google.test "
     )
     with pytest.raises(NoAnswer, match=message):
-        await client.send(request(client))
+        await world.send()
 
 
 async def test_no_answer_holds_nothing_that_was_sent_not_even_in_its_traceback_s_variables() -> None:
     world = World([httpx.ReadError("reset")] * 5)
-    client = world.client()
     with pytest.raises(NoAnswer) as caught:
-        await client.send(request(client))
+        await world.send()
     shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert SECRET not in "".join(shown.format())
     assert caught.value.__context__ is None
@@ -171,8 +167,7 @@ async def test_no_answer_holds_nothing_that_was_sent_not_even_in_its_traceback_s
 
 async def test_each_attempt_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     world = World([httpx.Response(503), httpx.ReadError("reset"), httpx.Response(200)])
-    client = world.client()
-    await client.send(request(client))
+    await world.send()
     assert [record.getMessage() for record in caplog.records if record.name == "net.retry_policy"] == [
         "google.test: 503; trying again in 0.5 s",
         "google.test: ReadError: reset; trying again in 1.0 s",
@@ -219,8 +214,7 @@ def test_a_server_without_a_date_has_no_clock_to_compare(date: str | None) -> No
 
 async def test_a_streamed_answer_is_sent_for_again_before_anything_of_it_is_read() -> None:
     world = World([httpx.Response(503), httpx.Response(200, content=b"content")])
-    client = world.client()
-    answer = await client.send(request(client), stream=True)
+    answer = await world.send(stream=True)
     assert [piece async for piece in answer.aiter_bytes()] == [b"content"]
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,33 +189,28 @@ BODIES = [
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: body[:60].decode(errors="replace"))
-@pytest.mark.parametrize("status", [200, 401, 404, 500])
-async def test_malformed_json_of_any_shape_is_a_registry_error(
-    body: bytes, status: int, tmp_path: Path
-) -> None:
-    def handler(request: httpx.Request) -> httpx.Response:
+async def test_malformed_json_of_any_shape_is_a_registry_error(body: bytes, tmp_path: Path) -> None:
+    def answer(status: int, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/tokens":
             return httpx.Response(200, content=body)
         challenge = {"WWW-Authenticate": 'Bearer realm="https://registry.test/tokens"'}
         return httpx.Response(status, content=body, headers=challenge)
 
-    place = repository(handler)
-    tried = 0
-    for work in (
-        lambda: place.tags(),
-        lambda: place.digest("v1.0.0"),
-        lambda: place.referrers(DIGEST),
-        lambda: place.document(digest(body)),
-        lambda: pull(place, digest(body), tmp_path / "pulled.tar"),
-        lambda: registry_listing.list_releases(place),
-        lambda: place.copy(place, digest(body), "v1.0.0", [DIGEST]),
-        lambda: place.check(),
-    ):
-        # Anything else than the pipeline's own errors would be a traceback.
-        with suppress(PipelineError):
-            await work()
-        tried += 1
-    assert tried == 8
+    for status in (200, 401, 404, 500):
+        place = repository(partial(answer, status))
+        for work in (
+            partial(place.tags),
+            partial(place.digest, "v1.0.0"),
+            partial(place.referrers, DIGEST),
+            partial(place.document, digest(body)),
+            partial(pull, place, digest(body), tmp_path / "pulled.tar"),
+            partial(registry_listing.list_releases, place),
+            partial(place.copy, place, digest(body), "v1.0.0", [DIGEST]),
+            partial(place.check),
+        ):
+            # Anything else than the pipeline's own errors would be a traceback.
+            with suppress(PipelineError):
+                await work()
 
 
 @pytest.mark.parametrize(
@@ -249,11 +245,3 @@ async def test_nothing_compressed_is_requested() -> None:
 
     await repository(handler).tags()
     assert seen == ["identity"]
-
-
-async def test_too_many_redirections_end() -> None:
-    def handler(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(307, headers={"Location": f"{request.url}x"})
-
-    with pytest.raises(RegistryError, match="more than 5 redirections"):
-        await repository(handler).digest("v1.0.0")

@@ -15,6 +15,7 @@ from image.archive_reader import INDEX, MANIFEST, Layout
 from oci.manifests import EMPTY, Parcel, Referrer
 from oci.repository import Repository, connect
 from tests.ci.connections import open_repository
+from tests.ci.oci.test_manifests import put
 from tests.ci.oci.test_repository_fakecloud import client
 
 if TYPE_CHECKING:
@@ -57,13 +58,6 @@ async def test_documents_are_found_by_the_image_s_digest_and_read_back(
     assert b"".join([piece async for piece in repository.blob(about[0].blobs[1].digest, 7)]) == b'{"a":1}'
 
 
-async def test_what_is_published_again_is_found_and_not_pushed(
-    repository: Repository, image: Layout, about: list[Parcel]
-) -> None:
-    assert await repository.publish(image, "v1.0.0", about)
-    assert not await repository.publish(image, "v1.0.0", about)
-
-
 async def test_documents_that_are_missing_are_added_to_an_image_that_is_there(
     repository: Repository, image: Layout, about: list[Parcel]
 ) -> None:
@@ -75,24 +69,11 @@ async def test_documents_that_are_missing_are_added_to_an_image_that_is_there(
 async def test_what_others_attached_stays_listed_as_they_listed_it(
     repository: Repository, image: Layout, about: list[Parcel]
 ) -> None:
-    theirs = {"mediaType": INDEX, "artifactType": "theirs", "digest": f"sha256:{'1' * 64}", "size": 2}
-    theirs["annotations"] = {"a": "b"}
-    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
-    await repository.wire.send(
-        "PUT",
-        f"/v2/{repository.name}/manifests/empty",
-        201,
-        headers={"Content-Type": INDEX},
-        content=json.dumps(index).encode(),
-    )
-    described = {**theirs, "digest": await repository.digest("empty"), "size": len(json.dumps(index))}
-    await repository.wire.send(
-        "PUT",
-        f"/v2/{repository.name}/manifests/{image.digest.replace(':', '-')}",
-        201,
-        headers={"Content-Type": INDEX},
-        content=json.dumps({**index, "manifests": [described]}).encode(),
-    )
+    theirs = {"mediaType": INDEX, "artifactType": "theirs", "annotations": {"a": "b"}}
+    index: dict[str, object] = {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
+    digest = await put(repository, "empty", INDEX, index)
+    described = {**theirs, "digest": digest, "size": len(json.dumps(index))}
+    await put(repository, image.digest.replace(":", "-"), INDEX, {**index, "manifests": [described]})
     await repository.publish(image, "v1.0.0", about)
     listed = json.loads(await repository.manifest(image.digest.replace(":", "-")))["manifests"]
     assert described in listed
@@ -106,23 +87,9 @@ async def test_the_list_s_tag_is_not_among_the_tags(
     assert await repository.tags() == ["v1.0.0"]
 
 
-async def test_nothing_shows_before_everything_is_there(image: Layout, about: list[Parcel]) -> None:
-    put: list[str] = []
-
-    def handler(request: httpx.Request) -> httpx.Response:
-        if request.method == "PUT" and "/manifests/" in request.url.path:
-            put.append(request.url.path.rpartition("/")[2])
-        status = {"GET": 404, "HEAD": 200, "PUT": 201}[request.method]
-        return httpx.Response(status)
-
-    async with open_repository(handler) as repository:
-        await repository.publish(image, "v1.0.0", about)
-    digests = [each.manifest.digest for each in about]
-    assert put == [image.digest, *digests, image.digest.replace(":", "-"), "v1.0.0"]
-
-
-async def test_a_registry_that_keeps_the_list_itself_is_given_none(
-    image: Layout, about: list[Parcel]
+@pytest.mark.parametrize("kept", [False, True], ids=["by tag", "by the registry"])
+async def test_nothing_shows_before_everything_is_there_and_who_keeps_the_list_is_given_none(
+    image: Layout, about: list[Parcel], kept: bool
 ) -> None:
     put: list[str] = []
 
@@ -130,11 +97,13 @@ async def test_a_registry_that_keeps_the_list_itself_is_given_none(
         if request.method == "PUT" and "/manifests/" in request.url.path:
             put.append(request.url.path.rpartition("/")[2])
         status = {"GET": 404, "HEAD": 200, "PUT": 201}[request.method]
-        return httpx.Response(status, headers={"OCI-Subject": image.digest})
+        return httpx.Response(status, headers={"OCI-Subject": image.digest} if kept else {})
 
     async with open_repository(handler) as repository:
         await repository.publish(image, "v1.0.0", about)
-    assert put == [image.digest, *(each.manifest.digest for each in about), "v1.0.0"]
+    digests = [each.manifest.digest for each in about]
+    fallback = [] if kept else [image.digest.replace(":", "-")]
+    assert put == [image.digest, *digests, *fallback, "v1.0.0"]
 
 
 async def test_immutable_tags_accept_the_list_once_and_find_it_identical(

@@ -37,6 +37,12 @@ def other(archive: Archive, image: Layout) -> Layout:
     return archive_reader.read(archive.write())
 
 
+def accept(request: httpx.Request, **headers: str) -> httpx.Response:
+    """Answer as a registry that has nothing and takes everything."""
+    status = {"GET": 404, "HEAD": 404, "POST": 202, "PUT": 201}[request.method]
+    return httpx.Response(status, headers={"Location": "/upload"} | headers)
+
+
 def answers(*responses: httpx.Response) -> Handler:
     """Answer with the responses in turn."""
     left = iter(responses)
@@ -177,8 +183,7 @@ async def test_publish_keeps_the_parameters_of_an_upload_s_address(image: Layout
     def handler(request: httpx.Request) -> httpx.Response:
         if request.method == "PUT":
             seen.append(request.url.params)
-        status = {"GET": 404, "HEAD": 404, "POST": 202, "PUT": 201}[request.method]
-        return httpx.Response(status, headers={"Location": "/upload?_state=secret"})
+        return accept(request, Location="/upload?_state=secret")
 
     async with open_repository(handler) as repository:
         await repository.publish(image, "v1.0.0")
@@ -191,13 +196,33 @@ async def test_publish_announces_each_blob_s_length(image: Layout) -> None:
     async def handler(request: httpx.Request) -> httpx.Response:
         if request.method == "PUT":
             sent.append((request.headers["Content-Length"], len(await request.aread())))
-        status = {"GET": 404, "HEAD": 404, "POST": 202, "PUT": 201}[request.method]
-        return httpx.Response(status, headers={"Location": "/upload"})
+        return accept(request)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
         await open_with(Retrying(http), "https://r.test", "m").publish(image, "v1.0.0")
     assert all(int(announced) == length for announced, length in sent)
     assert len(sent) == len(image.blobs) + 2  # the manifest goes by its digest, then by its tag
+
+
+async def test_blobs_are_pushed_four_at_a_time(archive: Archive) -> None:
+    archive.index(archive.add_manifest(*(bytes([number]) for number in range(9))))
+    running, most, four = 0, 0, anyio.Event()
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        nonlocal running, most
+        if request.method == "PUT" and request.url.path == "/upload":
+            running, most = running + 1, max(most, running + 1)
+            if running == 4:
+                await anyio.wait_all_tasks_blocked()  # a fifth would have come by now
+                four.set()
+            await four.wait()
+            running -= 1
+        return accept(request)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
+        image = archive_reader.read(archive.write())
+        await open_with(Retrying(http), "https://r.test", "m").publish(image, "v1.0.0")
+    assert most == 4
 
 
 async def test_publish_refuses_a_registry_that_stored_something_else(image: Layout) -> None:
@@ -232,8 +257,7 @@ async def test_an_upload_that_the_registry_forgot_is_begun_again(image: Layout) 
         if request.url.path == "/upload" and len(begun) == 1:
             error = {"code": "BLOB_UPLOAD_UNKNOWN", "message": "blob upload unknown to registry"}
             return httpx.Response(404, json={"errors": [error]})
-        status = {"GET": 404, "HEAD": 404, "POST": 202, "PUT": 201}[request.method]
-        return httpx.Response(status, headers={"Location": "/upload"})
+        return accept(request)
 
     async with open_repository(handler) as repository:
         one = replace(repository, _turns=anyio.CapacityLimiter(1))

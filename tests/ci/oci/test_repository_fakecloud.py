@@ -56,7 +56,7 @@ class Client:
 @asynccontextmanager
 async def client(base: str, world: World) -> AsyncIterator[Client]:
     """Open a client that mints its tokens at the fake cloud."""
-    async with httpx.AsyncClient(timeout=5) as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         retrying = Retrying(http, sleep=no_wait)
         identity = job_identity(base, world, world.service_account)
         made = Client(retrying, base, Federation(identity, retrying).access_token)
@@ -90,15 +90,8 @@ async def test_publish_follows_the_challenge_with_a_minted_token(ours: Client, i
     assert len(ours.requests_of("GET", "/v2/token")) == 1
     requests_of = next(each for each in ours.sent if each.url.path == "/v2/token").url.params
     assert requests_of["scope"] == f"repository:{repository.name}:pull,push"
-
-
-async def test_minting_adds_three_requests_to_a_release_and_the_registry_s_token_one(
-    ours: Client, image: Layout
-) -> None:
-    await ours.repository().publish(image, "v1.0.0")
-    google = [each for each in ours.sent if not each.url.path.startswith(("/v2/", "/artifacts-"))]
-    assert len(google) == 3
-    assert len(ours.requests_of("GET", "/v2/token")) <= 2
+    minting = [each for each in ours.sent if not each.url.path.startswith(("/v2/", "/artifacts-"))]
+    assert len(minting) == 3
 
 
 async def test_a_missing_permission_to_push_fails_before_anything_is_built(google: str, world: World) -> None:
@@ -109,18 +102,6 @@ async def test_a_missing_permission_to_push_fails_before_anything_is_built(googl
             r'"artifactregistry.repositories.uploadArtifacts" denied.*cause: the writer role is missing',
         ):
             await ours.repository("rehearsal-project/elsewhere/m").check()
-
-
-async def test_an_unchanged_push_moves_no_blob(ours: Client, image: Layout) -> None:
-    repository = ours.repository()
-    await repository.publish(image, "v1.0.0")
-    ours.sent.clear()
-    assert not await repository.publish(image, "v1.0.0")
-    assert [each.method for each in ours.sent] == ["GET"]
-    assert await repository.publish(image, "v1.0.1")
-    assert ours.requests_of("POST") == []
-    assert len(ours.requests_of("PUT")) == 2  # the manifest by its digest, then by its tag
-    assert len(ours.requests_of("HEAD")) == len(image.blobs)
 
 
 async def test_an_upload_whose_connection_is_lost_is_begun_again(
@@ -149,9 +130,9 @@ async def test_uploads_that_are_always_lost_end_after_some_attempts(
     assert not ours.requests_of("PUT", "/manifests/")
 
 
-@pytest.mark.parametrize("fault", ["registry:503x3", "token:503x2", "token:reset"])
-async def test_what_passes_is_survived(start_google: Start, world: World, image: Layout, fault: str) -> None:
-    async with client(start_google(world, fault), world) as ours:
+async def test_what_passes_is_survived(start_google: Start, world: World, image: Layout) -> None:
+    faults = ("registry:503x3", "token:503x2", "token:reset")
+    async with client(start_google(world, *faults), world) as ours:
         assert await ours.repository().publish(image, "v1.0.0")
 
 
@@ -168,25 +149,6 @@ async def test_a_lasting_failure_is_reported_with_its_cause(
     async with client(start_google(world, fault), world) as ours:
         with pytest.raises(RegistryError, match=complaint):
             await ours.repository().check()
-
-
-async def test_blobs_are_pushed_four_at_a_time(ours: Client, image: Layout) -> None:
-    running, most = 0, 0
-
-    async def begin(request: httpx.Request) -> None:
-        nonlocal running, most
-        if request.method == "PUT" and "/artifacts-uploads/" in request.url.path:
-            running += 1
-            most = max(most, running)
-
-    async def end(answer: httpx.Response) -> None:
-        nonlocal running
-        running -= answer.request.method == "PUT" and "/artifacts-uploads/" in answer.request.url.path
-
-    hooks = ours.retrying.http.event_hooks
-    ours.retrying.http.event_hooks = {"request": [*hooks["request"], begin], "response": [end]}
-    await ours.repository().publish(image, "v1.0.0")
-    assert 2 <= most <= 4
 
 
 async def test_every_blob_has_its_line_of_bytes_and_seconds(ours: Client, image: Layout) -> None:
@@ -208,7 +170,7 @@ async def test_a_copy_within_the_registry_mounts_its_blobs(ours: Client, image: 
 
 
 async def test_a_copy_from_elsewhere_is_streamed(ours: Client, registry_url: str, image: Layout) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         source = open_with(Retrying(http), registry_url, f"tests/{uuid.uuid4()}")
         await source.publish(image, "v1.0.0")
         target = ours.repository()

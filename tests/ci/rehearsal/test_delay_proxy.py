@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +14,6 @@ from starlette.routing import Route
 
 from rehearsal import delay_proxy
 from tests.ci.connections import serve
-from tests.ci.deploying.targets.test_socket_relay import wait_for_port
 
 SECONDS = 0.2
 
@@ -25,18 +23,22 @@ async def respond(request: Request) -> PlainTextResponse:
 
 
 def test_one_request_in_four_is_answered_some_time_later() -> None:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port = bound.getsockname()[1]
     with serve(Starlette(routes=[Route("/", respond)])) as base:
-        behind = base.rpartition(":")[2]
-        words = [sys.executable, delay_proxy.__file__, "127.0.0.1", behind, str(SECONDS), str(port)]
-        with subprocess.Popen(words) as process:
+        words = [
+            sys.executable,
+            delay_proxy.__file__,
+            "127.0.0.1",
+            base.rpartition(":")[2],
+            str(SECONDS),
+            "0",
+        ]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
             try:
-                wait_for_port(port)
+                assert process.stdout
+                url = f"http://127.0.0.1:{process.stdout.readline().strip()}/"
                 for turn in range(8):
                     started = time.monotonic()
-                    assert httpx.get(f"http://127.0.0.1:{port}/").text == "ok"
+                    assert httpx.get(url, timeout=60).text == "ok"
                     assert turn % 4 != 3 or time.monotonic() - started >= SECONDS
             finally:
                 process.terminate()

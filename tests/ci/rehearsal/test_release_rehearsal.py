@@ -38,7 +38,7 @@ from releasing.publishing import Allowed
 from releasing.publishing import release as made_release
 from signing.release_signature import Signing
 from tests.ci.connections import job_identity
-from tests.ci.pipeline import COMMIT, Container, Engine, Pipeline, Service
+from tests.ci.pipeline import COMMIT, Container, Engine, Pipeline, Service, tag_of
 from tests.ci.sample_image import FILES, build, layer
 from tests.ci.sigstore_lab import UNSIGNED
 
@@ -71,7 +71,7 @@ def predictions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 def pipeline(archive: Archive, registry_url: str, tmp_path: Path) -> Pipeline:
     """Return a pipeline whose image no other test has."""
     archive.path = tmp_path / "built.tar"
-    image = build(archive, layer({**FILES, "app/own": tmp_path.name.encode()}), version=tag_of(tmp_path))
+    image = build(archive, layer({**FILES, "app/own": bytes(tmp_path)}), version=tag_of(tmp_path))
     return Pipeline(Container(image), Service(lambda: registry_url))
 
 
@@ -112,11 +112,6 @@ async def release(
     """Release from a pipeline that has no engine."""
     draft, access = pipeline.draft(target.tag, commit), pipeline.access(identity)
     return await made_release(draft, target, access, Steps(printed), Allowed(**allowed), Signing(UNSIGNED))
-
-
-def tag_of(folder: Path) -> str:
-    """Return a version that no other test releases: all push to one registry."""
-    return f"v1.0.0-{folder.name.replace('_', '-')}"
 
 
 def image(registry: str, tag: str) -> reference.Image:

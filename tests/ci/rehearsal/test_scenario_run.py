@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import dagger
 import gql
 import pytest
 from dagger._exceptions import QueryErrorValue
 
 from deploying.rollout.judge import Judging
-from errors import InvalidScenario, PipelineError, RehearsalFailed
+from errors import InvalidScenario, RehearsalFailed
 from image import archive_reader
 from rehearsal.release_rehearsal import Rehearsal
 from rehearsal.scenario_run import USUAL, Judgement
@@ -28,7 +29,7 @@ from releasing.git_commit import Commit
 from tests.ci.conftest import Archive
 from tests.ci.deploying.targets.labs.fleet import Fleet, Model
 from tests.ci.deploying.targets.labs.lab import Lenient
-from tests.ci.pipeline import Container, Engine, Pipeline, Service
+from tests.ci.pipeline import Container, Engine, Pipeline, Service, tag_of
 from tests.ci.recorder import Recorder
 from tests.ci.sample_image import FILES, MODEL, build, layer
 
@@ -133,7 +134,7 @@ def run_scenario(
     monkeypatch.setattr(smoke, "predict", predict)
 
     async def run_scenario(name: str, judging: Callable[[Judging], Judging] = lambda judge: judge) -> str:
-        tag = f"v1.0.0-{tmp_path.name.replace('_', '-')}.1"
+        tag = f"{tag_of(tmp_path)}.1"
         engine = Engines(start_google, tag)
         engine.fleet = fleet
         for module in ("rehearsal.release_rehearsal", "releasing.publishing", "rehearsal.revision_starter"):
@@ -156,43 +157,29 @@ async def test_a_scenario_ends_with_the_good_release_live_and_no_user_lost_anyth
     run_scenario: RunScenario, name: str
 ) -> None:
     *steps, last = (await run_scenario(name)).splitlines()
-    released = re.search(r"over nothing$", "\n".join(steps), re.MULTILINE)
-    assert released
+    printed = "\n".join(steps)
+    assert re.search(r"over nothing$", printed, re.MULTILINE)
     good = ".2" if SCENARIOS[name].goes_live else ".1"
     assert re.fullmatch(
         rf"live: us-central1-docker\.pkg\.dev/\S+{re.escape(good)}@sha256:[0-9a-f]{{64}}", last
     )
     assert any(line.endswith(", 0 lost") for line in steps)
-    printed = "\n".join(steps)
     assert ("was rolled back" in printed) == (not SCENARIOS[name].goes_live)
     assert ("at most 0 % of the traffic went to it" in printed) == (not SCENARIOS[name].goes_live)
     assert ("killed; another machine goes on" in printed) == (name == "killed")
     assert any("100 % us-central1" in line for line in steps)
 
 
-@pytest.mark.parametrize("name", ["wrong-model", "slow"])
 async def test_with_the_judge_switched_off_the_bad_release_goes_live_and_the_rehearsal_fails(
-    run_scenario: RunScenario, name: str
+    run_scenario: RunScenario,
 ) -> None:
     with pytest.raises(RehearsalFailed, match=r"live: \S+\.2@sha256:\S+\n\S+\.1@sha256:\S+ was to be live"):
-        await run_scenario(name, lambda judge: Lenient())
+        await run_scenario("wrong-model", lambda judge: Lenient())
 
 
 async def test_what_does_not_start_goes_live_for_no_judge_at_all(run_scenario: RunScenario) -> None:
     printed = await run_scenario("no-start", lambda judge: Lenient())
     assert re.search(r"\nlive: \S+\.1@sha256:\S+$", printed)
-
-
-async def test_a_judge_who_finds_fault_with_everything_fails_the_good_scenario(
-    run_scenario: RunScenario,
-) -> None:
-    class Strict:
-        async def judge(self, target: object, release: Any, step: str) -> None:
-            if release.image.tag.endswith(".2"):
-                raise PipelineError("judge: no")
-
-    with pytest.raises(RehearsalFailed, match=r"live: \S+\.1@"):
-        await run_scenario("good", lambda judge: Strict())
 
 
 async def test_requests_that_users_lose_fail_the_rehearsal(run_scenario: RunScenario, fleet: Fleet) -> None:
@@ -201,9 +188,8 @@ async def test_requests_that_users_lose_fail_the_rehearsal(run_scenario: RunScen
             if step == "shift to 50 %":
                 for model in fleet.running.values():
                     model.failing = 1
-                import anyio
-
-                await anyio.sleep(0.2)
+                while not any(model.failed for model in fleet.running.values()):
+                    await anyio.sleep(0.01)
 
     with pytest.raises(RehearsalFailed, match="requests of users were lost: HTTPStatusError"):
         await run_scenario("good", lambda judge: Careless())

@@ -22,6 +22,8 @@ from tests.ci.recorder import Recorder
 if TYPE_CHECKING:
     from tests.ci.conftest import Archive
 
+pytestmark = pytest.mark.anyio
+
 ROOT = Path(__file__).parents[3]
 OLD = f"sha256:{'0' * 64}"
 
@@ -62,7 +64,6 @@ def test_every_base_image_that_can_move_is_pinned_in_the_files_that_are_rewritte
         assert pinned in texts
 
 
-@pytest.mark.anyio
 async def test_a_tag_whose_digest_moved_is_found(registry_url: str, archive: Archive) -> None:
     archive.index(archive.add_manifest(b"moved"))
     async with connect(registry_url, "library/base") as repository:
@@ -79,14 +80,12 @@ async def test_a_tag_whose_digest_moved_is_found(registry_url: str, archive: Arc
         await pins.find_moved([f"base:2.0@{OLD}"], connect_here)
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("image", ["python", "python:3", f"python@{OLD}"])
 async def test_an_image_that_is_not_pinned_is_refused(image: str) -> None:
     with pytest.raises(InvalidReference, match=r"is not NAME:TAG@sha256:"):
         await pins.find_moved([image])
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("image", "expected"),
     [
@@ -121,7 +120,6 @@ class Source(Recorder, of=(dagger.Directory, dagger.File)):
         return Source({**self.texts, path: contents})
 
 
-@pytest.mark.anyio
 async def test_a_file_is_rewritten_where_it_pins_what_moved() -> None:
     source = Source(dict.fromkeys(pins.PINNING, f"FROM base:1@{OLD} AS a\nFROM other@sha256:1"))
     found = await pins.repin(cast("dagger.Directory", source), [Moved("base:1", OLD, "sha256:new")])
@@ -139,7 +137,6 @@ def test_the_team_s_pins_leave_out_what_training_has_already() -> None:
     assert pins.without(NUMPY, NUMPY) == ""
 
 
-@pytest.mark.anyio
 async def test_a_package_is_added_to_the_team_s_list_once() -> None:
     source = Source({pins.TEAM_LIST: "# how\nlightgbm\n"})
     named = await pins.with_packages(cast("dagger.Directory", source), ["lightgbm", "xgboost-cpu<4"])

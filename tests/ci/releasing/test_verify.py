@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tests.ci.conftest import Archive
 
 pytestmark = pytest.mark.anyio
-PLACES = 100
 Publish = Callable[..., Awaitable[Release]]
 
 
@@ -118,11 +117,11 @@ class Changed(httpx.AsyncHTTPTransport):
 
 @asynccontextmanager
 async def through(transport: httpx.AsyncBaseTransport, repository: Repository) -> AsyncIterator[Repository]:
-    async with httpx.AsyncClient(transport=transport) as http:
+    async with httpx.AsyncClient(transport=transport, timeout=60) as http:
         yield open_with(Retrying(http), str(repository.wire.base), repository.name)
 
 
-async def test_one_changed_byte_is_found_and_named_at_a_hundred_places(
+async def test_one_changed_byte_is_found_and_named_in_every_content(
     repository: Repository, publish: Publish
 ) -> None:
     released, transport, chance = await publish(), Changed(), random.Random(6)
@@ -131,10 +130,7 @@ async def test_one_changed_byte_is_found_and_named_at_a_hundred_places(
         # Two manifests, a list of referrers, the image by digest and by tag; four blobs of it, two documents.
         contents = dict(transport.contents)
         assert len(contents) == 11
-        for path, size in [
-            *contents.items(),
-            *chance.choices(list(contents.items()), k=PLACES - len(contents)),
-        ]:
+        for path, size in [*contents.items()] * 2:
             transport.place = path, chance.randrange(size)
             complaint = await refusal(changed, released)
             assert "has the content of sha256:" in complaint

@@ -269,7 +269,7 @@ async def test_a_bundle_that_cannot_be_read_makes_no_valid_one_fail(
     change(manifest)
     async with httpx.AsyncHTTPTransport() as real:
         lying = Lying(real, json.dumps(manifest).encode())
-        async with httpx.AsyncClient(transport=httpx.MockTransport(lying.answer)) as http:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(lying.answer), timeout=60) as http:
             wire = publisher.repository.wire
             repository = open_with(Retrying(http), str(wire.base), publisher.repository.name)
             assert len(await repository.referrers(publisher.image.digest)) == 2

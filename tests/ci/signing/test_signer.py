@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -59,77 +59,64 @@ class Answering:
 @pytest.mark.parametrize(
     ("name", "path"), [("caUrls", FULCIO), ("rekorTlogUrls", "/api/v1/log/entries")], ids=["fulcio", "rekor"]
 )
-@pytest.mark.parametrize(("status", "attempts"), [(503, 3), (429, 3), (400, 1), (401, 1), (409, 1)])
+@pytest.mark.parametrize(("status", "attempts"), [(503, 3), (400, 1), (409, 1)])
 async def test_only_what_may_pass_is_tried_again_and_the_last_refusal_is_reported(
-    name: str, path: str, status: int, attempts: int
+    lab: Lab, name: str, path: str, status: int, attempts: int
 ) -> None:
     service = Answering(path, [status], "the reason")
-    refused = pytest.raises(SigningFailed, match=rf"{status}.*the reason")
-    with sigstore_lab() as lab, serve(service.app) as address, refused:
+    with serve(service.app) as address, pytest.raises(SigningFailed, match=rf"{status}.*the reason"):
         await try_signing(redirect(lab.trust(), name, address), lab.token())
     assert service.requests == attempts
 
 
-async def test_a_service_that_is_not_there_is_tried_again_and_named() -> None:
-    with ExitStack() as gone:
-        address = gone.enter_context(serve(Starlette()))
-    with (
-        sigstore_lab() as lab,
-        pytest.raises(SigningFailed, match=address.removeprefix("http://").split(":")[0]),
-    ):
-        await try_signing(redirect(lab.trust(), "caUrls", address), lab.token())
+async def test_a_service_that_is_not_there_is_tried_again_and_named(lab: Lab) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        address = "http://{}:{}".format(*silent.getsockname())
+        with pytest.raises(SigningFailed, match="127.0.0.1"):
+            await try_signing(redirect(lab.trust(), "caUrls", address), lab.token())
 
 
-async def test_a_service_that_never_answers_is_given_up() -> None:
+async def test_a_service_that_never_answers_is_given_up(lab: Lab) -> None:
     async def never(request: Request) -> Response:
         while (await request.receive())["type"] != "http.disconnect":
             pass
         return Response()
 
     app = Starlette(routes=[Route(FULCIO, never, methods=["POST"])])
-    with (
-        sigstore_lab() as lab,
-        serve(app) as address,
-        pytest.raises(SigningFailed, match="there is none after 0.2 s"),
-    ):
+    with serve(app) as address, pytest.raises(SigningFailed, match="there is none after 0.2 s"):
         await try_signing(redirect(lab.trust(), "caUrls", address), lab.token(), seconds=0.2)
 
 
-async def test_without_a_timestamp_authority_a_signature_has_the_log_s_time() -> None:
-    with sigstore_lab() as lab:
-        bundle = await try_signing(redirect(lab.trust(), "tsaUrls", f"{lab.base}/nowhere"), lab.token())
-        assert lab.signatures.policy
-        assert await lab.signatures.verify(bundle, RELEASE, provenance(), lab.signatures.policy)
-        times = json.loads(bundle)["verificationMaterial"]["timestampVerificationData"]
-        assert times == {"rfc3161Timestamps": []}
+async def test_without_a_timestamp_authority_a_signature_has_the_log_s_time(lab: Lab) -> None:
+    bundle = await try_signing(redirect(lab.trust(), "tsaUrls", f"{lab.base}/nowhere"), lab.token())
+    assert lab.signatures.policy
+    assert await lab.signatures.verify(bundle, RELEASE, provenance(), lab.signatures.policy)
+    times = json.loads(bundle)["verificationMaterial"]["timestampVerificationData"]
+    assert times == {"rfc3161Timestamps": []}
 
 
-async def test_a_certificate_of_a_foreign_log_is_not_signed_with() -> None:
-    with sigstore_lab() as lab, sigstore_lab() as foreign:
-        trust = Trust(foreign.trust().root, lab.trust().config)
-        with pytest.raises(SigningFailed, match="SCT verify failed"):
-            await try_signing(trust, lab.token())
+async def test_a_certificate_of_a_foreign_log_is_not_signed_with(lab: Lab) -> None:
+    with sigstore_lab() as foreign, pytest.raises(SigningFailed, match="SCT verify failed"):
+        await try_signing(Trust(foreign.trust().root, lab.trust().config), lab.token())
 
 
-async def test_a_token_for_another_audience_is_not_sent_to_sigstore_and_never_printed() -> None:
-    with sigstore_lab() as lab:
-        token = lab.token("https://iam.googleapis.com/projects/1")
-        with pytest.raises(SigningFailed, match="Audience doesn't match") as raised:
-            await try_signing(lab.trust(), token)
-        assert token.reveal() not in str(raised.value)
-        assert "\n  claims: iss='https://token.actions.githubusercontent.com', aud='https://iam." in str(
-            raised.value
-        )
-        assert "\n  fix: on GitHub, publish requests it; elsewhere, make one" in str(raised.value)
-        assert raised.value.__cause__ is raised.value.__context__ is None
+async def test_a_token_for_another_audience_is_not_sent_to_sigstore_and_never_printed(lab: Lab) -> None:
+    token = lab.token("https://iam.googleapis.com/projects/1")
+    with pytest.raises(SigningFailed, match="Audience doesn't match") as raised:
+        await try_signing(lab.trust(), token)
+    printed = str(raised.value)
+    assert token.reveal() not in printed
+    assert "\n  claims: iss='https://token.actions.githubusercontent.com', aud='https://iam." in printed
+    assert "\n  fix: on GitHub, publish requests it; elsewhere, make one" in printed
+    assert raised.value.__cause__ is raised.value.__context__ is None
 
 
-async def test_a_token_that_a_service_repeats_is_hidden() -> None:
-    with sigstore_lab() as lab:
-        token = lab.token()
-        echo = Answering(FULCIO, [400], f"not {token.reveal()}")
-        with serve(echo.app) as address, pytest.raises(SigningFailed, match="not <token>"):
-            await try_signing(redirect(lab.trust(), "caUrls", address), token)
+async def test_a_token_that_a_service_repeats_is_hidden(lab: Lab) -> None:
+    token = lab.token()
+    echo = Answering(FULCIO, [400], f"not {token.reveal()}")
+    with serve(echo.app) as address, pytest.raises(SigningFailed, match="not <token>"):
+        await try_signing(redirect(lab.trust(), "caUrls", address), token)
 
 
 async def test_what_is_no_statement_is_not_signed(lab: Lab) -> None:

@@ -40,7 +40,7 @@ async def client(site: Site) -> AsyncIterator[Retrying]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.load_verify_locations(site.certificate)
-    async with httpx.AsyncClient(verify=context) as http:
+    async with httpx.AsyncClient(verify=context, timeout=60) as http:
         yield Retrying(http, sleep=no_wait)
 
 
@@ -118,7 +118,7 @@ def identity(world: World, start_google: Callable[..., str]) -> Identity:
 
 
 async def fetch(table: TableAddress, identity: Identity | None, path: Path) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         await download(table, identity, Retrying(http, sleep=no_wait), path)
 
 

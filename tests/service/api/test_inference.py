@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +112,8 @@ def test_what_the_answer_does_not_depend_on_is_taken(client: Client, more: dict[
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no inputs": ({}, "inputs: expected a list of one tensor, got null"),
     "two inputs": ({"inputs": [TENSOR, TENSOR]}, "inputs: expected a list of one tensor, got a list of 2"),
-    "an id that is none": (tensor() | {"id": 1}, "id: expected a string, got 1.0"),
+    "an id that is none": (tensor() | {"id": 1}, "id: expected a string of Unicode characters, got 1.0"),
+    "half a character": (tensor() | {"id": "\ud83d"}, 'of Unicode characters, got "\\ud83d"'),
     "another output": (tensor() | {"outputs": [{"name": "x"}]}, 'name: expected "prediction", got "x"'),
     "two outputs": (tensor() | {"outputs": [1, 2]}, "outputs: expected a list of at most one output"),
     "no name": (tensor(name=None), "inputs[0].name: expected a string, got null"),
@@ -135,7 +137,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("document", "message"), REFUSED.values(), ids=list(REFUSED))
 def test_what_cannot_be_answered_is_refused(client: Client, document: dict[str, Any], message: str) -> None:
-    response = client.post(INFER, json=document)
+    response = client.post(INFER, content=json.dumps(document))
     assert response.status_code == 400
     assert list(response.json()) == ["error"]
     assert message in response.json()["error"]

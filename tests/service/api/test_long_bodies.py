@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -216,6 +217,27 @@ def test_what_is_too_much_of_is_refused_unparsed(
     error = response.json()["error"]
     message = error if isinstance(error, str) else error["message"]
     assert message == f"body: expected {expected}, got {received}"
+
+
+BRACKETS = {
+    "lists": (b"[]," * 2000, True),
+    "lists between strings": (b'[""],' * 2000, True),
+    "lists behind strings": (b'"",' * 2000 + b"[" * 2000, True),
+    "objects": (b"{}," * 2000, True),
+    "in a string": (b'"' + b"[{" * 2000 + b'"', False),
+    "behind an escaped quote": (b'"\\"' + b"[{" * 2000 + b'"', False),
+    "in a string without end": (b'["' + b"[{" * 2000, False),
+}
+
+
+@pytest.mark.parametrize(("much", "is_refused"), BRACKETS.values(), ids=list(BRACKETS))
+def test_brackets_are_counted_outside_of_strings(much: bytes, is_refused: bool) -> None:
+    town, size, *others = mixed_columns()
+    note = replace(size, feature=replace(size.feature, name="note", kind="text"))
+    for columns in ((town, size, *others), (town, size, note)):
+        checks = batch_body.check_size(b'{"instances":[' + much, RowReader(columns), ROWS)
+        with pytest.raises(InvalidInput) if is_refused else contextlib.nullcontext():
+            list(checks)
 
 
 @pytest.mark.anyio

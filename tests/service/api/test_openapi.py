@@ -1,14 +1,22 @@
-"""Requests by schemathesis, valid and invalid by the service's OpenAPI document.
+"""The service's OpenAPI document, and requests by schemathesis, valid and invalid by it.
 
 The service has its hot path, as usual: test_differential.py compares it with the one that hasn't.
 """
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import anyio
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tests.service.client import client_of
 from tests.service.server import run_service
 
 EXAMPLES = 2  # for each operation, and again for each way to make them
@@ -39,3 +47,20 @@ def test_schemathesis_finds_nothing(number_model: Path, tmp_path: Path) -> None:
         assert found.returncode == 0, found.stdout[-5000:]
         assert "Tested: 17" in found.stdout
         assert not any(entry["severity"] == "ERROR" for entry in service.log.entries())
+
+
+def test_the_document_is_made_once_for_clients_that_wait_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, made, make = client_of(tmp_path), [], FastAPI.openapi
+
+    def openapi(app: FastAPI) -> dict[str, Any]:
+        made.append(app)
+        return make(app)
+
+    async def read() -> list[httpx.Response]:
+        async with client.open() as connection:
+            return await asyncio.gather(*(connection.get("/openapi.json") for _ in range(4)))
+
+    monkeypatch.setattr(FastAPI, "openapi", openapi)
+    assert len({reply.json()["openapi"] for reply in anyio.run(read)}) == len(made) == 1

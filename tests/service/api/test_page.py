@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import re
 from collections.abc import Iterator
 from itertools import chain
@@ -141,10 +142,18 @@ def test_many_slow_clients_hold_one_copy_of_a_file() -> None:
 
 def test_a_file_that_is_missing_is_looked_for_again(tmp_path: Path) -> None:
     file = File(tmp_path / "x.js")
-    with pytest.raises(UnknownPath, match=r"path: expected a file that there is, got x\.js"):
+    with pytest.raises(UnknownPath, match=r"path: expected a file that can be read, got x\.js"):
         file.answer({})
     (tmp_path / "x.js").write_bytes(b"let x;")
     assert file.answer({}).body == b"let x;"
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "fifo", "."])
+def test_what_is_no_regular_file_is_not_found(target: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "roc.svg").symlink_to(target)
+    with pytest.raises(UnknownPath):
+        File(tmp_path / "roc.svg").answer({})
 
 
 def test_all_our_files_are_served_and_all_plots_have_a_place() -> None:

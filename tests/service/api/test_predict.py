@@ -196,6 +196,12 @@ async def test_a_client_that_left_before_its_body_was_there_gets_no_answer(clien
     assert sent == []
 
 
+def test_a_query_of_many_fields_is_refused(client: Client) -> None:
+    error = error_of(client.post(f"/predict?{'a&' * 100}", json={"features": [1, 2, 3]}), 400)
+    assert (error["input"], error["expected"]) == ("query", "at most 100 fields")
+    assert client.post(f"/predict?{'a&' * 99}", json={"features": [1, 2, 3]}).status_code == 200
+
+
 def test_predict_says_why_the_model_failed(model_dir: Path) -> None:
     client = client_of_fake(model_dir, FakeModel(RuntimeError("out of trees")))
     error = error_of(client.post("/predict", json={"features": [1, 2, 3]}), 500)
@@ -210,6 +216,7 @@ def test_a_failure_of_the_service_itself_has_the_one_shape_and_is_logged(
     client = client_of_fake(model_dir, FakeModel(1.0))
     del client.app.service.model
     assert error_of(client.get("/model"), 500)["code"] == "internal_error"
+    assert error_of(client.post("/predict", json={"features": [1]}), 500)["code"] == "internal_error"
     assert client.get("/v2/health/ready").json() == {"error": "the service failed; its log says why"}
     assert "AttributeError" in caplog.text
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
 
+from app.api.asgi_app import AsgiApp
 from app.connections.hot_path import HotPathProtocol, head_pattern, protocol_of
 from app.connections.protocol import LimitedProtocol
 from app.modelling import model_loader
@@ -67,6 +72,24 @@ def test_the_last_request_of_a_segment_may_come_in_parts(server: Server) -> None
         assert [wire.reply().status for _ in range(2)] == [200, 200]
         wire.send(request[-5:] + request)
         assert [wire.reply().status for _ in range(2)] == [200, 200]
+
+
+def test_a_client_that_pauses_reading_has_no_more_time_for_its_body(number_model: Path) -> None:
+    service = Service.load(Settings(model_dir=number_model))
+    head, transport = b"POST /predict HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n", Mock(spec=asyncio.Transport)
+    transport.configure_mock(**{"is_closing.return_value": False, "get_extra_info.return_value": None})
+
+    async def pause() -> LimitedProtocol:
+        connection = protocol_of(service)(Config(AsgiApp(service), log_config=None), ServerState(), {})
+        connection.connection_made(transport)
+        connection.data_received(head % b"Content-Length: 20" + BODY + head % b"Transfer-Encoding: chunked")
+        connection.pause_writing()
+        connection.resume_writing()
+        connection.connection_lost(None)
+        return connection
+
+    paused = asyncio.run(pause())
+    assert paused.deadline - paused.waiting_since == service.settings.limits.body_seconds
 
 
 MORE = [b"Transfer-Encoding: chunked", b"Expect: 100-continue", b"Connection: close", b"UPGRADE: h2c"]

@@ -155,6 +155,11 @@ def test_another_encoding_is_415_and_named(server: Server, coding: str) -> None:
     assert coding in error["received"]
 
 
+def test_two_fields_that_name_encodings_are_one_list(wire: Wire) -> None:
+    wire.send(post(gzip.compress(gzip.compress(BODY)), b"Content-Encoding: gzip", b"Content-Encoding: gzip"))
+    assert wire.reply().json()["error"]["received"] == "'gzip, gzip'"
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -192,6 +197,7 @@ def test_a_bomb_of_many_members_is_refused(server: Server) -> None:
 
 
 LINE = "a method, a target and HTTP/1.1"
+POST = b"POST /predict HTTP/1.1"
 CODED = b"POST /predict HTTP/1.%d\r\nHost: x\r\nTransfer-Encoding: %b\r\n\r\n"
 REFUSED = {
     "no Host": (b"GET /livez HTTP/1.1\r\n\r\n", 400, "host", "one Host field"),
@@ -205,6 +211,7 @@ REFUSED = {
     "two more": (head(b"GET /livez  HTTP/1.1"), 400, "request line", LINE),
     "a space behind": (head(b"GET /livez HTTP/1.1 "), 400, "request line", LINE),
     "a tab": (head(b"GET\t/livez HTTP/1.1"), 400, "request line", LINE),
+    "empty lines without end": (b"\r\n" * 1000, 400, "request line", LINE),
     "a leading LF": (b"\n" + head(b"GET /livez HTTP/1.1"), 400, "request line", LINE),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "request line", LINE),
     "LF for CR LF": (b"GET /livez HTTP/1.1\r\nHost: x\n\r\n", 400, "head", "lines that end in CR LF"),
@@ -226,17 +233,24 @@ def test_what_rfc_9112_forbids_is_refused_at_once_and_the_connection_closed(
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("line", "fields", "fault"),
     [
-        b"Transfer-Encoding: chunked\r\nContent-Length: 5",
-        b"Transfer-Encoding: chunked, chunked",
-        b"No colon",
-        b"X : y",
+        (POST, b"Transfer-Encoding: chunked\r\nContent-Length: 5", "Content-Length"),
+        (POST, b"Transfer-Encoding: chunked, chunked", "Transfer-Encoding"),
+        (POST, b"Content-Length: 5\r\nContent-Length: 5", "Duplicate Content-Length"),
+        (POST, b"No colon", "Invalid header token"),
+        (POST, b"X : y", "Invalid header token"),
+        (b"NONSENSE / HTTP/1.1", b"X: y", "Invalid method"),
+        (b"GET http:///livez HTTP/1.1", b"X: y", "a target that is no URL"),
     ],
 )
-def test_what_the_parser_refuses_is_400(wire: Wire, fields: bytes) -> None:
-    wire.send(head(b"POST /predict HTTP/1.1", fields) + b"0\r\n\r\n")
-    assert wire.reply().status == 400
+def test_what_the_parser_refuses_is_400_and_its_fault_named(
+    wire: Wire, line: bytes, fields: bytes, fault: str
+) -> None:
+    wire.send(head(line, fields) + b"0\r\n\r\n")
+    reply = wire.reply()
+    assert refusal(reply) == (400, "request", "HTTP/1.1 as RFC 9112 defines it")
+    assert fault in reply.json()["error"]["received"]
     assert wire.rest() == b""
 
 
@@ -277,14 +291,14 @@ def test_many_small_chunks_and_what_follows_them_are_read(wire: Wire) -> None:
 
 def test_empty_lines_before_a_request_are_skipped(server: Server, wire: Wire) -> None:
     for _ in range(2):
-        wire.send(b"\r\n")
+        wire.send(b"\r\n\r")
         wait_until_read(server)
-        wire.send(b"\r\n" + post(BODY) + b"\r\n")
+        wire.send(b"\n" + post(BODY) + b"\r\n")
         assert wire.reply().status == 200
 
 
-def test_http_1_0_needs_no_host(wire: Wire) -> None:
-    wire.send(b"GET /livez HTTP/1.0\r\n\r\n")
+def test_http_1_0_needs_no_host_and_gets_no_100_continue(wire: Wire) -> None:
+    wire.send(b"POST /predict HTTP/1.0\r\nContent-Length: 20\r\nExpect: 100-continue\r\n\r\n" + BODY)
     assert wire.reply().status == 200
 
 

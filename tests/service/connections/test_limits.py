@@ -93,9 +93,12 @@ def test_a_head_up_to_the_limits_is_read(wire: Wire) -> None:
     assert wire.reply().status == 200
 
 
-def test_a_head_that_trickles_is_408_all_the_same(hurried: Server) -> None:
+@pytest.mark.parametrize(
+    "start", [b"POST /predict HTTP/1.1\r\nX: ", HEAD.replace(b": 20", b": 20000")], ids=["a head", "a body"]
+)
+def test_what_trickles_is_408_all_the_same(hurried: Server, start: bytes) -> None:
     with hurried.connect() as wire:
-        wire.send(b"POST /predict HTTP/1.1\r\nX: ")
+        wire.send(start)
         wire.socket.settimeout(0.1)
         reply = b""
         for _ in range(10 * round(TIMEOUT)):

@@ -79,6 +79,10 @@ def test_settings_refuse_a_port_that_is_none(port: str) -> None:
         ("WORKERS", "many", "a number from 1 to 64 or auto"),
         ("ACCESS_LOG", "0.5", "a number from 0 to 10000"),
         ("LIMIT_CONNECTIONS", "0", "a number from 1 to 1000000000"),
+        *(
+            (name, "v\udcff", "text in UTF-8")
+            for name in ("MODEL_VERSION", "IMAGE_DIGEST", "MODEL_DIR", "GOOGLE_CLOUD_PROJECT")
+        ),
     ],
 )
 def test_settings_refuse_what_cannot_be_used(name: str, value: str, expected: str) -> None:

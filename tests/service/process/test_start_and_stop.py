@@ -37,7 +37,7 @@ def run_to_end(**settings: str) -> tuple[int, str, str]:
 
 def test_sigterm_before_the_service_is_up_exits_0(tmp_path: Path) -> None:
     card = tmp_path / "card.json"
-    os.mkfifo(card)  # the service waits here for its card
+    os.mkfifo(card)  # to open it below waits until the service reads its card
     command = [sys.executable, *PROGRAM]
     settings = {"PORT": "0", "MODEL_DIR": str(tmp_path)}
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stderr=subprocess.PIPE)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections import defaultdict
@@ -14,8 +17,12 @@ from pathlib import Path
 import pytest
 
 from app.cpu_quota import usable_processors
-from app.metrics import Metrics, RowCounts, Snapshot, together
+from app.errors import WorkerError
+from app.metrics import Metrics, Route, RowCounts, Snapshot, together
 from app.modelling.artifact import load_card
+from app.workers import supervisor
+from app.workers.channel import Channel
+from app.workers.supervisor import Supervisor
 from tests.conftest import ROOT
 from tests.service.server import BODY, HEAD, SLOW_TO_STOP, TIMEOUT, Server, Wire, run_service
 
@@ -130,6 +137,39 @@ def test_workers_without_their_supervisor_end(number_model: Path) -> None:
         server.wait_until_refused()
 
 
+def test_a_worker_without_its_supervisor_closes_its_channel_without_an_error() -> None:
+    async def lose_supervisor() -> None:
+        ours, theirs = socket.socketpair()
+        channel, is_told_to_end = Channel(Snapshot), asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, is_told_to_end.set)
+        await channel.open(theirs)
+        ours.close()
+        await asyncio.wait_for(is_told_to_end.wait(), TIMEOUT)
+        await channel.close()
+
+    asyncio.run(lose_supervisor())
+
+
+@pytest.mark.parametrize("began", [False, True], ids=["at the start", "later"])
+def test_a_worker_that_cannot_be_forked_fails_the_start_and_is_tried_again_later(
+    began: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, tries = Supervisor(socket.socket(), 2, 1.0), []
+
+    def fork() -> int:
+        tries.append(1)
+        service.stopping = signal.SIGTERM if len(tries) == 2 else None
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    monkeypatch.setattr(supervisor, "PAUSE_SECONDS", 0.0)
+    service.began = began
+    reason = "cannot start a worker: Resource temporarily unavailable"
+    with service.listener, contextlib.nullcontext() if began else pytest.raises(WorkerError, match=reason):
+        service.run()
+    assert len(tries) == 1 + began
+
+
 def test_a_start_that_fails_ends_all_with_the_reason(number_model: Path) -> None:
     environment = os.environ | WORKERS | {"PORT": "0", "MODEL_DIR": str(number_model)}
     ended = subprocess.run(
@@ -165,6 +205,18 @@ def test_snapshots_pass_as_json_and_add_up(number_model: Path) -> None:
     assert total.routes["/predict"].seconds == pytest.approx(60.006)
     assert together([Snapshot()]).bins == []
     assert isinstance(total.routes, defaultdict)
+
+
+def test_seconds_add_up_alike_in_any_order() -> None:
+    snapshots = []
+    for seconds in (0.1, 0.2, 0.3, 1e6):
+        route = Route()
+        route.count_response(200, seconds)
+        snapshots.append(Snapshot(routes={"/predict": route}, cpu_seconds=seconds))
+    ended = together(snapshots[:2])
+    totals = [together(order) for order in (snapshots, snapshots[::-1], [*snapshots[2:], ended])]
+    assert len({total.cpu_seconds for total in totals}) == 1
+    assert len({total.routes["/predict"].seconds for total in totals}) == 1
 
 
 QUOTA, PERIOD = "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"

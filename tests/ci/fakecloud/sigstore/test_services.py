@@ -49,14 +49,16 @@ def ask(lab: Lab, token: str | None, request: bytes | None = None) -> httpx.Resp
     """Ask for a certificate."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     pem = base64.b64encode(request or signing_request()).decode()
-    return httpx.post(f"{lab.base}{FULCIO}", json={"certificateSigningRequest": pem}, headers=headers)
+    return httpx.post(
+        f"{lab.base}{FULCIO}", json={"certificateSigningRequest": pem}, headers=headers, timeout=60
+    )
 
 
 def forge(lab: Lab, ring: KeyRing | None = None, changed: Mapping[str, object] | None = None) -> str:
-    """Return a token with some of its claims changed."""
+    """Return a token with some of its claims changed, and without those that are None."""
     claims = {**jwt.decode(lab.token().reveal(), options={"verify_signature": False}), **(changed or {})}
-    now = time.time()
-    return (ring or lab.github.ring).sign(claims, now=now, until=now + 300)
+    present, now = {name: value for name, value in claims.items() if value is not None}, time.time()
+    return (ring or lab.github.ring).sign(present, now=now, until=now + 300)
 
 
 def test_a_certificate_says_what_the_token_says_and_lasts_ten_minutes(lab: Lab) -> None:
@@ -86,6 +88,7 @@ def test_a_certificate_says_what_the_token_says_and_lasts_ten_minutes(lab: Lab) 
         {"aud": ["sigstore"]},
         {"aud": {"sigstore": 1}},
         {"iss": "https://gitlab.com"},
+        {"job_workflow_ref": None},  # as another provider's has none
         {"exp": 1},
         {"exp": "later"},
         {"nbf": 2**40},
@@ -93,14 +96,6 @@ def test_a_certificate_says_what_the_token_says_and_lasts_ten_minutes(lab: Lab) 
 )
 def test_a_token_that_is_not_for_sigstore_has_no_certificate(lab: Lab, changed: dict[str, object]) -> None:
     answer = ask(lab, forge(lab, changed=changed))
-    assert (answer.status_code, answer.json()["message"]) == (401, IDENTITY)
-
-
-def test_a_token_of_another_provider_s_has_no_certificate(lab: Lab) -> None:
-    claims = jwt.decode(lab.token().reveal(), options={"verify_signature": False})
-    del claims["job_workflow_ref"]
-    now = time.time()
-    answer = ask(lab, lab.github.ring.sign(claims, now=now, until=now + 300))
     assert (answer.status_code, answer.json()["message"]) == (401, IDENTITY)
 
 
@@ -135,7 +130,7 @@ def test_a_request_that_proves_no_possession_has_no_certificate(lab: Lab) -> Non
 def test_a_body_that_is_no_request_is_refused(lab: Lab) -> None:
     headers = {"Authorization": f"Bearer {lab.token().reveal()}"}
     for body in (b"", b"[]", b'{"certificateSigningRequest": 1}'):
-        answer = httpx.post(f"{lab.base}{FULCIO}", content=body, headers=headers)
+        answer = httpx.post(f"{lab.base}{FULCIO}", content=body, headers=headers, timeout=60)
         assert (answer.status_code, answer.json()["message"]) == (400, UNPARSED)
 
 
@@ -155,7 +150,7 @@ def make_proposal(lab: Lab, **changed: object) -> dict[str, Any]:
 
 
 def add(lab: Lab, entry: object) -> httpx.Response:
-    return httpx.post(f"{lab.base}{REKOR}/api/v1/log/entries", json=entry)
+    return httpx.post(f"{lab.base}{REKOR}/api/v1/log/entries", json=entry, timeout=60)
 
 
 def test_an_entry_is_taken_once(lab: Lab) -> None:
@@ -193,7 +188,7 @@ def test_an_entry_of_another_kind_is_refused(lab: Lab) -> None:
 
 
 def timestamp(lab: Lab, content: bytes) -> httpx.Response:
-    return httpx.post(f"{lab.base}{TIMESTAMPS}/api/v1/timestamp", content=content)
+    return httpx.post(f"{lab.base}{TIMESTAMPS}/api/v1/timestamp", content=content, timeout=60)
 
 
 def test_a_timestamp_is_of_the_message_and_by_the_authority_s_certificate(lab: Lab) -> None:
