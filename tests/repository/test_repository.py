@@ -21,13 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 MODULE = tomllib.loads((ROOT / "ci/pyproject.toml").read_text())
 LISTS = (
-    "app/requirements",
-    "app/requirements-full",
-    "ci/requirements",
-    "docker/requirements",
-    "engine/requirements",
-    "requirements-test",
-    "requirements-uv",
+    *("app/requirements", "app/requirements-full", "ci/requirements", "docker/requirements"),
+    *("engine/requirements", "requirements-test", "requirements-uv"),
 )
 RUNNING = [ROOT / f"{name}.txt" for name in LISTS]
 LOCKED = [ROOT / "requirements-dev.txt", *RUNNING]
