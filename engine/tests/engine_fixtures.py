@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import pytest
 
 from daggerw_engine.command.modules import engine_types, module
 from daggerw_engine.command.modules.typedefs import Catalogue
+from engine_process import find_free_port
 
 TESTS = Path(__file__).resolve().parent
 DISTRIBUTION = TESTS.parent
@@ -94,7 +94,4 @@ def anyio_backend() -> str:
 @pytest.fixture
 def free_port() -> int:
     """Return a free port of the host's loopback."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
+    return find_free_port()

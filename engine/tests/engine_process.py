@@ -5,15 +5,17 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import random
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,15 @@ def children(pid: int) -> list[int]:
         return []
     found = [int(child) for words in lists for child in words]
     return [*found, *(below for child in found for below in children(child))]
+
+
+def find_free_port() -> int:
+    """Return a free port of the loopback, below those that the kernel hands out to other processes."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.SystemRandom().sample(range(10_000, first), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError(f"no port from 10000 to {first} is free")
 
 
 def words_of(pid: int) -> str:
@@ -180,7 +191,7 @@ class Engine:
             assert stream is not None
             stream.close()
 
-    def leftovers(self, patience: float = 5.0) -> list[str]:
+    def leftovers(self, patience: float = 60.0) -> list[str]:
         """Return the remaining processes and mounts of the engine after a while; ideally an empty list."""
         deadline = time.monotonic() + patience
         for pid in (found := children(os.getpid())):

@@ -90,7 +90,7 @@ def test_on_a_terminal_the_seconds_tick(monkeypatch: pytest.MonkeyPatch) -> None
     with Progress(terminal).step("exec sleep"):
         for _ in range(3):
             terminal.drawn.clear()
-            assert terminal.drawn.wait(10)
+            assert terminal.drawn.wait(60)
     assert len(screen(terminal.getvalue())) == 1
 
 
@@ -197,7 +197,7 @@ def test_through_a_pipe_a_running_step_has_a_line_whenever_its_command_says_some
         for line in ("1/9, 0 failed", "2/9, 1 failed"):
             pipe.written.clear()
             step.hear(2, f"{line}\n".encode())
-            assert pipe.written.wait(10)
+            assert pipe.written.wait(60)
     assert [shown(line) for line in pipe.getvalue().splitlines()] == [
         "running    0.0s  exec pytest: 1/9, 0 failed",
         "running    0.0s  exec pytest: 2/9, 1 failed",

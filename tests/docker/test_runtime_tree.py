@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import runtime_tree
-from tests.docker import rooted
 
 REPORT = """/usr/local/bin/python3.11:
 \tlinux-vdso.so.1 (0x00007ffe0d5f2000)
@@ -90,12 +89,6 @@ def test_gather_puts_an_interpreter_where_it_was_whatever_its_prefix(tmp_path: P
     assert (copied / "bin/python3.11").is_file()
     assert sorted(path.name for path in (copied / "lib/python3.11").iterdir()) == ["json.py"]
     assert list(tree.glob("lib*/**/libc.so.6"))
-
-
-@rooted.needed
-def test_the_running_interpreter_starts_from_its_tree_alone(tmp_path: Path) -> None:
-    printed, _ = rooted.run(runtime_tree.__file__, tmp_path, "import ssl, sqlite3, lzma, ctypes; print('up')")
-    assert printed == "up"
 
 
 def test_the_standard_library_is_the_base_interpreter_s_also_in_a_virtual_environment() -> None:

@@ -20,9 +20,10 @@ PACKAGES = Path(sysconfig.get_path("platlib"))
 LOOP = "import uvloop, asyncio; print(uvloop.run(asyncio.sleep(0, 'ran')), uvloop.__file__)"
 
 
-@pytest.fixture
-def packages(tmp_path: Path) -> Path:
-    """Return a folder with copies of installed packages and a package of our own."""
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with copies of installed packages and a package of our own, reduced."""
+    tmp_path = tmp_path_factory.mktemp("packages")
     for found in (*PACKAGES.glob("uvloop*"), *PACKAGES.glob("fastapi_swagger*")):
         shutil.copytree(found, tmp_path / found.name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in (
@@ -36,53 +37,37 @@ def packages(tmp_path: Path) -> Path:
         "own/__init__.py,sha256=x,0\nown/fast.c,sha256=x,0\nown/tests/test_a.py,,\nown-1.dist-info/RECORD,,\n"
     )
     (tmp_path / "own-1.dist-info/RECORD").write_text(record)
+    slim.slim(tmp_path)
     return tmp_path
 
 
-def test_tests_stubs_and_c_sources_go(packages: Path) -> None:
-    slim.slim(packages)
+def test_tests_stubs_and_c_sources_go_and_records_name_what_is_left(packages: Path) -> None:
     assert sorted(path.name for path in (packages / "own").rglob("*")) == ["__init__.py", "tests.py"]
-
-
-def test_records_name_what_is_left(packages: Path) -> None:
-    slim.slim(packages)
     left = (packages / "own-1.dist-info/RECORD").read_text()
     assert left == "own/__init__.py,sha256=x,0\nown-1.dist-info/RECORD,,\n"
 
 
-def test_records_have_the_sums_of_what_changed(packages: Path) -> None:
-    slim.slim(packages)
-    (record,) = packages.glob("uvloop-*.dist-info/RECORD")
-    rows = {name: (digest, size) for name, digest, size in csv.reader(record.read_text().splitlines())}
-    (library,) = packages.glob(slim.SYMBOLS)
-    digest = urlsafe_b64encode(hashlib.sha256(library.read_bytes()).digest()).decode().rstrip("=")
-    assert rows[f"uvloop/{library.name}"] == (f"sha256={digest}", str(library.stat().st_size))
-
-
-def test_uvloop_works_without_its_symbols_and_is_a_fraction_of_itself(packages: Path) -> None:
-    (library,) = packages.glob(slim.SYMBOLS)
-    whole = library.stat().st_size
-    slim.slim(packages)
-    assert library.stat().st_size < whole / 5
+def test_uvloop_works_without_its_symbols_is_a_fraction_of_itself_and_has_its_sum_recorded(
+    packages: Path,
+) -> None:
+    (whole,), (library,) = PACKAGES.glob(slim.SYMBOLS), packages.glob(slim.SYMBOLS)
+    content = library.read_bytes()
+    assert len(content) < whole.stat().st_size / 5
+    assert slim.strip_sections(content) == content
     command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(packages)!r}); {LOOP}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["ran", str(packages / "uvloop/__init__.py")], done.stderr
-
-
-def test_a_library_without_its_symbols_stays_as_it_is(packages: Path) -> None:
-    (library,) = packages.glob(slim.SYMBOLS)
-    once = slim.strip_sections(library.read_bytes())
-    assert slim.strip_sections(once) == once
+    (record,) = packages.glob("uvloop-*.dist-info/RECORD")
+    rows = {name: (digest, size) for name, digest, size in csv.reader(record.read_text().splitlines())}
+    digest = urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+    assert rows[f"uvloop/{library.name}"] == (f"sha256={digest}", str(len(content)))
 
 
 def test_what_browsers_are_sent_is_packed_always_the_same(packages: Path) -> None:
-    script = packages / "fastapi_swagger/resources/swagger-ui-bundle.js"
-    content = script.read_bytes()
-    slim.slim(packages)
-    packed = slim.packed_name(script).read_bytes()
-    assert not script.exists()
-    assert gzip.decompress(packed) == content
-    assert packed == gzip.compress(content, mtime=0)
+    script = "fastapi_swagger/resources/swagger-ui-bundle.js"
+    packed = slim.packed_name(packages / script).read_bytes()
+    assert not (packages / script).exists()
+    assert packed == gzip.compress((PACKAGES / script).read_bytes(), mtime=0)
     (record,) = packages.glob("fastapi_swagger-*.dist-info/RECORD")
     names = [name for name, *_ in csv.reader(record.read_text().splitlines())]
     assert [name for name in names if "swagger-ui" in name] == [

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import pytest
-from ruamel.yaml import YAML
 
-from tests.docs.commands import ROOT, problems
+from tests.docs.commands import ROOT
 from tests.repository.error_codes import GROUPS, own_codes
 
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
@@ -44,20 +43,10 @@ def error_entries() -> list[Entry]:
 
 
 def alerts() -> set[str]:
-    files = (ROOT / "deploy/monitoring").glob("*.yml")
-    rules = (
-        YAML(typ="safe").load(path.read_text())
-        for path in files
-        if path.name in ("rules.yml", "no-traffic.yml")
+    rules = "".join(
+        (ROOT / "deploy/monitoring" / name).read_text() for name in ("rules.yml", "no-traffic.yml")
     )
-    named = {
-        rule["alert"]
-        for each in rules
-        for group in each["groups"]
-        for rule in group["rules"]
-        if "alert" in rule
-    }
-    return named | {"DeploymentFailed"}
+    return {*re.findall(r"^ *- alert: (\w+)$", rules, re.MULTILINE), "DeploymentFailed"}
 
 
 def test_every_error_code_has_exactly_one_entry() -> None:
@@ -79,10 +68,6 @@ def test_every_entry_says_meaning_impact_diagnosis_and_mitigation(entry: Entry) 
 @pytest.mark.parametrize("entry", error_entries(), ids=lambda entry: entry.title)
 def test_every_error_entry_shows_its_message(entry: Entry) -> None:
     assert re.match(r"\nMessage: \S.*\n- Meaning: ", entry.text)
-
-
-def test_every_command_exists() -> None:
-    assert problems(RUNBOOK) == []
 
 
 def test_links_of_the_rules_lead_to_an_entry() -> None:

@@ -7,8 +7,7 @@ import json
 import re
 import sys
 import tomllib
-from collections import Counter
-from collections.abc import Mapping
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -22,69 +21,61 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 MODULE = tomllib.loads((ROOT / "ci/pyproject.toml").read_text())
 LISTS = (
-    "app/requirements",
-    "app/requirements-full",
-    "ci/requirements",
-    "docker/requirements",
-    "engine/requirements",
-    "requirements-test",
-    "requirements-uv",
+    *("app/requirements", "app/requirements-full", "ci/requirements", "docker/requirements"),
+    *("engine/requirements", "requirements-test", "requirements-uv"),
 )
 RUNNING = [ROOT / f"{name}.txt" for name in LISTS]
 LOCKED = [ROOT / "requirements-dev.txt", *RUNNING]
 ASSEMBLY = ("assemble", "compile_scorer", "package_record", "runtime_tree", "slim")
-# The pipeline's rooms from the lowest to the highest: each imports only what stands before it, and `errors`.
-ROOMS = [
-    "advice",
-    "conditions",
-    "net",
-    "image",
-    "oci",
-    "keyless",
-    "training_data",
-    "signing",
-    "releasing",
-    "building",
-    "deploying.rollout",
-    "deploying.targets",
-]
-ROOMS += [
-    "deploying",
-    "fakecloud.state",
-    "fakecloud.identity",
-    "fakecloud.sigstore",
-    "fakecloud.registry",
-    "fakecloud.cloud_run",
-]
-ROOMS += ["fakecloud", "rehearsal"]
-TOP_ROOMS = {room.partition(".")[0] for room in ROOMS}
-PIPELINE = sorted(path for room in TOP_ROOMS for path in (ROOT / "ci" / room).rglob("*.py"))
+# The rooms of each part and the modules beside them, from the lowest: each imports only those before it.
+LEVELS = {
+    "app": [
+        *("app.errors", "app.cpu_quota", "app.settings", "app.logs", "app.modelling", "app.metrics"),
+        *("app.exposition", "app.turns", "app.workers", "app.service", "app.score"),
+        *("app.connections", "app.api", "app.server", "app.__main__"),
+    ],
+    "training": [
+        *("training.arithmetic", "training.settings", "training.team_code", "training.reproducibility"),
+        *("training.reading", "training.judging", "training.fit", "training.card"),
+        *("training.portable_form.preparation", "training.portable_form", "training.handover"),
+        *("training.package", "training.report", "training.command", "training.launch", "train_model"),
+    ],
+    "pipeline": [
+        *("errors", "advice", "conditions", "net", "image", "oci", "keyless", "training_data", "signing"),
+        *("releasing", "building", "deploying.rollout", "deploying.targets", "deploying"),
+        *("fakecloud.state", "fakecloud.identity", "fakecloud.sigstore", "fakecloud.registry"),
+        *("fakecloud.cloud_run", "fakecloud", "rehearsal"),
+    ],
+}
+TOP_ROOMS = {room.partition(".")[0] for room in LEVELS["pipeline"]} - {"errors"}
 PRODUCT = ["app", "features", "train_model", "training", "errors", "main", *TOP_ROOMS, "daggerw_engine"]
-# The service from below: what stands first may be imported by what stands behind it.
-SERVICE_ROOMS = ("modelling", "modelling/portable", "workers", "connections", "api")
-LEVELS = [
-    *("app.errors", "app.cpu_quota", "app.settings", "app.logs", "app.modelling", "app.metrics"),
-    *("app.exposition", "app.turns", "app.workers", "app.service", "app.score"),
-    *("app.connections", "app.api", "app.server", "app.__main__"),
-]
-SERVICE = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
-    for path in (ROOT / "app").rglob("*.py")
-    if path.name != "__init__.py"
+
+
+def modules_below(base: Path, *folders: str) -> dict[str, Path]:
+    """Return the modules in folders, by their dotted names from the base on."""
+    paths = sorted(path for folder in folders for path in (base / folder).rglob("*.py"))
+    return {".".join(path.relative_to(base).with_suffix("").parts): path for path in paths}
+
+
+CODE = {
+    "app": modules_below(ROOT, "app"),
+    "training": modules_below(ROOT, "training") | {"train_model": ROOT / "train_model.py"},
+    "pipeline": modules_below(ROOT / "ci", *TOP_ROOMS),
 }
-TRAINING = [ROOT / "train_model.py", *sorted((ROOT / "training").rglob("*.py"))]
-# Training from below, rooms and the modules beside them.
-TRAINING_LEVELS = [
-    *("training.arithmetic", "training.settings", "training.team_code", "training.reproducibility"),
-    *("training.reading", "training.judging", "training.fit", "training.card"),
-    *("training.portable_form.preparation", "training.portable_form", "training.handover"),
-    *("training.package", "training.report", "training.command", "training.launch", "train_model"),
-]
-TRAINING_MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
-    for path in TRAINING
-    if path.name != "__init__.py"
+# What modules may import of ours.
+MAY_IMPORT = {
+    "app": ("app.",),
+    "app.modelling.portable.": ("app.errors.", "app.modelling.portable.", "app.modelling.strict_json."),
+    "training.": ("training.", "app.errors.", "app.modelling."),
+    "train_model": ("training.", "app.modelling.", "features."),
+    "advice.": ("advice.",),
+    "fakecloud.": ("fakecloud.", "conditions.", "advice.", "errors."),
+    "": tuple(f"{name}." for name in (*TOP_ROOMS, "errors")),
 }
+MODULES = {name: path for modules in CODE.values() for name, path in modules.items()}
+ROOMS = {path.parent for path in MODULES.values()} - {ROOT}
+TESTED = ("ci", "host", "service", "training")
+TESTS = {path.parent for name in TESTED for path in (ROOT / "tests" / name).rglob("*.py")}
 
 
 def pins(path: Path) -> dict[str, str]:
@@ -92,6 +83,7 @@ def pins(path: Path) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", path.read_text(), re.MULTILINE))
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Return the modules that a file imports, at its head or inside a function, as dotted names."""
     found: set[str] = set()
@@ -104,13 +96,9 @@ def imports(path: Path) -> set[str]:
 
 
 def ours(path: Path) -> set[str]:
-    """Return which modules of this repository a file imports."""
-    return {name for name in imports(path) if name.split(".")[0] in PRODUCT}
-
-
-def level(name: str) -> str:
-    """Return the room of a name in the service, or the module beside the rooms."""
-    return ".".join(name.split(".")[:2])
+    """Return which modules of this repository a file imports, but for the estimator that is trained."""
+    starts = {"train_model"} if path == ROOT / "training/command.py" else set()
+    return {name for name in imports(path) - starts if name.split(".")[0] in PRODUCT}
 
 
 def test_dagger_has_one_version() -> None:
@@ -147,8 +135,7 @@ def test_the_module_bounds_python_once_because_dagger_makes_an_image_s_tag_of_it
 def test_every_room_of_the_pipeline_is_installed_with_it() -> None:
     setuptools = MODULE["tool"]["setuptools"]
     assert setuptools["py-modules"] == sorted(path.stem for path in (ROOT / "ci").glob("*.py"))
-    folders = {path.parent.relative_to(ROOT / "ci") for path in (ROOT / "ci").glob("*/__init__.py")}
-    assert {str(folder) for folder in folders} == TOP_ROOMS
+    assert {path.parent.name for path in (ROOT / "ci").glob("*/__init__.py")} == TOP_ROOMS
     included = {pattern.rstrip("*") for pattern in setuptools["packages"]["find"]["include"]}
     assert included == TOP_ROOMS
 
@@ -205,127 +192,40 @@ def test_what_is_tested_is_what_runs(pinned: Path) -> None:
     assert pins(pinned) == {name: tested[name] for name in pins(pinned)}
 
 
-@pytest.mark.parametrize("module", sorted(SERVICE))
-def test_a_module_of_the_service_imports_only_what_stands_below_it(
-    module: str,
-) -> None:
-    found = ours(SERVICE[module])
-    assert {name for name in found if name.split(".")[0] != "app"} == set()
-    others = {level(name) for name in found} - {level(module)}
-    assert {each for each in others if LEVELS.index(each) >= LEVELS.index(level(module))} == set()
+@pytest.mark.parametrize("part", LEVELS)
+def test_a_module_imports_only_what_stands_below_it(part: str) -> None:
+    def level(name: str) -> int:
+        """Return the place of a name's room."""
+        rooms = (name.rsplit(".", cut)[0] for cut in range(name.count(".") + 1))
+        return next((LEVELS[part].index(room) for room in rooms if room in LEVELS[part]), -1)
+
+    assert {module for module in CODE[part] if level(module) < 0} <= {f"{part}.__init__"}
+    found = {(module, name) for module, path in CODE[part].items() for name in ours(path)}
+    assert {(module, name) for module, name in found if level(name) > level(module) >= 0} == set()
 
 
-def test_the_portable_model_needs_nothing_else_of_the_room_that_it_is_in() -> None:
-    found = {name for module, path in SERVICE.items() if ".portable." in module for name in ours(path)}
-    others = {name for name in found if level(name) == "app.modelling" and ".portable" not in name}
-    assert others == {"app.modelling.strict_json"}
+@pytest.mark.parametrize("start", MAY_IMPORT)
+def test_a_module_imports_of_ours_only_what_it_may(start: str) -> None:
+    names = [name for name in (MODULES if start else CODE["pipeline"]) if name.startswith(start)]
+    found = {(name, each) for name in names for each in ours(MODULES[name])}
+    assert found
+    assert {(name, each) for name, each in found if not f"{each}.".startswith(MAY_IMPORT[start])} == set()
 
 
-def test_no_modules_of_the_service_import_each_other_in_a_circle_not_even_for_types() -> None:
+@pytest.mark.parametrize("part", CODE)
+def test_no_modules_import_each_other_in_a_circle_not_even_for_types(part: str) -> None:
+    modules = CODE[part]
     graph = {
-        module: {name if name in SERVICE else name.rpartition(".")[0] for name in ours(path)}
-        for module, path in SERVICE.items()
+        module: {name for each in ours(path) for name in (each, each.rpartition(".")[0]) if name in modules}
+        for module, path in modules.items()
     }
-    assert len([*TopologicalSorter(graph).static_order()]) >= len(SERVICE)
-
-
-@pytest.mark.parametrize("room", SERVICE_ROOMS)
-def test_a_room_of_the_service_says_what_lives_there_and_has_a_dozen_modules_at_most(room: str) -> None:
-    modules = sorted((ROOT / "app" / room).glob("*.py"))
-    assert len(modules) <= 13  # and its __init__
-    assert ast.get_docstring(ast.parse((ROOT / "app" / room / "__init__.py").read_text()))
-
-
-@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.name)
-def test_training_imports_of_the_service_what_a_model_is_and_how_it_predicts(path: Path) -> None:
-    found = {".".join(name.split(".")[:2]) for name in ours(path) if name.split(".")[0] != "training"}
-    starts = {"train_model"} if path == ROOT / "training/command.py" else set()
-    assert found <= {"app.errors", "app.modelling", *starts}
-
-
-def training_level(name: str) -> str:
-    """Return the level that a dotted name of training stands on."""
-    while name not in TRAINING_LEVELS:
-        name = name.rpartition(".")[0]
-    return name
-
-
-@pytest.mark.parametrize("module", sorted(TRAINING_MODULES))
-def test_a_module_of_training_imports_only_what_stands_below_it(module: str) -> None:
-    found = {name for name in ours(TRAINING_MODULES[module]) if name.startswith("training.")}
-    place = TRAINING_LEVELS.index(training_level(module))
-    higher = {name for name in found if TRAINING_LEVELS.index(training_level(name)) > place}
-    assert higher == set()
-
-
-def test_no_modules_of_training_import_each_other_in_a_circle_not_even_for_types() -> None:
-    graph = {name: targets(path, TRAINING_MODULES) for name, path in TRAINING_MODULES.items()}
-    graph["training.command"].discard("train_model")  # which starts it, and has the estimator
     TopologicalSorter(graph).prepare()
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in TRAINING[1:]}), ids=lambda path: path.name)
-def test_a_room_of_training_says_what_lives_there_and_has_a_dozen_modules_at_most(folder: Path) -> None:
+@pytest.mark.parametrize("folder", sorted(ROOMS | TESTS), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_says_what_lives_there_and_is_small_enough_to_look_around_in(folder: Path) -> None:
     assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12
-    assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
-
-
-def room_of(module: str) -> str:
-    """Return the room of a module of the pipeline, given by its dotted name."""
-    while module not in ROOMS:
-        module = module.rpartition(".")[0]
-    return module
-
-
-@pytest.mark.parametrize("path", PIPELINE, ids=lambda path: str(path.relative_to(ROOT / "ci")))
-def test_a_room_of_the_pipeline_imports_only_lower_ones(path: Path) -> None:
-    room = room_of(".".join(path.relative_to(ROOT / "ci").with_suffix("").parts))
-    lower = ROOMS[: ROOMS.index(room) + 1]
-    found = {name for name in ours(path) if name.split(".")[0] != "errors"}
-    assert {name for name in found if name.split(".")[0] not in TOP_ROOMS} == set()
-    assert {room_of(name) for name in found} <= set(lower)
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "ci/advice").rglob("*.py")), ids=lambda path: path.name)
-def test_advice_imports_nothing_of_what_imports_it(path: Path) -> None:
-    assert {name.split(".")[0] for name in ours(path)} <= {"advice"}
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "ci/fakecloud").rglob("*.py")), ids=lambda path: path.name)
-def test_the_fake_cloud_imports_nothing_of_the_pipeline_that_could_hide_a_fault_of_it(path: Path) -> None:
-    assert {name.split(".")[0] for name in ours(path)} <= {"fakecloud", "conditions", "advice", "errors"}
-
-
-def test_no_module_imports_itself_through_others() -> None:
-    modules = {".".join(path.relative_to(ROOT / "ci").with_suffix("").parts): path for path in PIPELINE}
-    TopologicalSorter({name: targets(path, modules) for name, path in modules.items()}).prepare()
-
-
-def targets(path: Path, modules: Mapping[str, Path]) -> set[str]:
-    """Return which of these modules a file imports, also for types only."""
-    return {name for found in ours(path) for name in (found, found.rpartition(".")[0]) if name in modules}
-
-
-@pytest.mark.parametrize(
-    "folder",
-    sorted({path.parent for path in (*PIPELINE, *(ROOT / "tests/host").rglob("*.py"))}),
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
-def test_a_room_is_small_enough_to_look_around_in(folder: Path) -> None:
-    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12
-
-
-@pytest.mark.parametrize("room", ["tests/ci", "tests/service", "tests/training"])
-def test_a_folder_of_tests_is_small_enough_to_look_around_in(room: str) -> None:
-    modules = Counter(str(path.parent) for path in (ROOT / room).rglob("*.py"))
-    assert {folder: count for folder, count in modules.items() if count > 12} == {}
-
-
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "engine/daggerw_engine").rglob("*.py")), ids=lambda path: path.name
-)
-def test_the_engine_imports_nothing_of_ours_but_itself(path: Path) -> None:
-    assert {name.split(".")[0] for name in ours(path)} <= {"daggerw_engine"}
+    assert folder in TESTS or ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
 
 
 def test_the_small_image_has_what_the_full_one_has_but_scikit_learn() -> None:

@@ -22,8 +22,19 @@ from tests.conftest import ROOT, without_coverage
 
 TIMEOUT = 60.0  # a busy machine takes its time
 LISTENING = re.compile(r"listening on http://(?:\[::\]|0\.0\.0\.0):(\d+), model ")
-HEAD = re.compile(rb"(?s).*?\r\n(?i:content-length): (?P<length>[0-9]+)\r\n(?:[^\r\n]+\r\n)*\r\n")
+ANSWER = re.compile(rb"(?s).*?\r\n(?i:content-length): (?P<length>[0-9]+)\r\n(?:[^\r\n]+\r\n)*\r\n")
 PROGRAM = ("-m", "app")
+# The same, but stopping it may take longer than platforms allow: a busy machine takes its time there, too.
+SLOW_TO_STOP = (
+    "-c",
+    "import sys; from app import server; server.GRACE_SECONDS = 60\n"
+    "from app.__main__ import main; sys.exit(main())",
+)
+BODY = b'{"features":[1,2,3]}'
+POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+HEAD = POST % len(BODY)
+# No request of a test is too slow on a busy machine, and no connection idle for too long.
+PATIENT = {"LIMIT_HEAD_SECONDS": "60", "LIMIT_BODY_SECONDS": "60", "LIMIT_IDLE_SECONDS": "100000"}
 
 Entry = dict[str, Any]
 
@@ -116,9 +127,7 @@ class Server:
 
     def metrics(self) -> dict[str, float]:
         """Return the value of each sample, by its name with labels."""
-        text = self.request("GET", "/metrics").body.decode()
-        samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, _, value in samples}
+        return samples(self.request("GET", "/metrics").body.decode())
 
     def maps(self, name: str) -> bool:
         """Return whether the process has mapped a file whose path holds the name."""
@@ -191,7 +200,7 @@ class Wire:
 
     def raw_reply(self) -> bytes:
         """Return the bytes of the next answer, or nothing at the connection's end."""
-        while not (head := HEAD.match(self._came)) or len(self._came) < head.end() + int(head["length"]):
+        while not (head := ANSWER.match(self._came)) or len(self._came) < head.end() + int(head["length"]):
             more = self.receive()
             if not more:
                 return b""
@@ -206,6 +215,12 @@ class Wire:
             return self.socket.recv(65536)
         except ConnectionResetError:
             return b""
+
+
+def samples(text: str) -> dict[str, float]:
+    """Return the value of each sample in Prometheus's format, by its name with labels."""
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
 
 
 def connect(port: int) -> Wire:
@@ -227,7 +242,7 @@ def run_service(
 
     Coverage of a process doubles its start: it is measured where that finds lines that nothing else runs.
     """
-    chosen = {"PORT": "0", "MODEL_VERSION": "v1.2.3", "MODEL_DIR": str(folder), **settings}
+    chosen = {"PORT": "0", "MODEL_VERSION": "v1.2.3", "MODEL_DIR": str(folder), **PATIENT, **settings}
     process = subprocess.Popen(
         [sys.executable, *program],
         cwd=ROOT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,15 @@ from training.portable_form import parity
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_checks() -> Iterator[None]:
-    """Check a trained model in this process and on few rows.
+    """Check a trained model in this process and on few rows, and list the installed packages once.
 
     What training does itself takes seconds; the tests that start it as a process have that.
     """
+    packages = metadata.packages_distributions()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(parity, "RANDOM_ROWS", 500)
         patched.setattr(parity, "MAX_SPLITS", 100)
+        patched.setattr(metadata, "packages_distributions", lambda: packages)
         patched.setattr(fresh_process, "predict_golden_rows", predict_golden_rows_here)
         yield
 

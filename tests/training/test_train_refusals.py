@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from sklearn.svm import LinearSVC
 
 from app.modelling import artifact
 from tests.training.project import Project, assert_refused, make
+from training import team_code
 from training.handover import fresh_process
 
 
@@ -76,7 +79,8 @@ def test_a_positive_class_is_refused_when_there_are_not_two(
 
 
 LABELS = "".join(f"{i},{i // 10}\n" for i in range(20))
-BAD_DATA: dict[str, tuple[str | bytes, str]] = {
+BAD_DATA: dict[str, tuple[str | bytes | None, str]] = {
+    "no file": (None, "data.csv: not readable as CSV: [Errno 2] No such file or directory"),
     "empty": (b"", "data.csv: no rows under a header line"),
     "only a header": ("a,y\n", "data.csv: no rows under a header line"),
     "not UTF-8": ("a,y\n1,é\n".encode("latin-1"), "data.csv: not readable as CSV in UTF-8: "),
@@ -123,15 +127,9 @@ BAD_DATA: dict[str, tuple[str | bytes, str]] = {
 
 @pytest.mark.parametrize(("content", "message"), BAD_DATA.values(), ids=list(BAD_DATA))
 def test_bad_data_is_one_line_and_status_2(
-    project: Project, capsys: pytest.CaptureFixture[str], content: str | bytes, message: str
+    project: Project, capsys: pytest.CaptureFixture[str], content: str | bytes | None, message: str
 ) -> None:
-    assert_refused(project.file("data.csv", content), capsys, message)
-
-
-def test_a_missing_file_is_one_line_and_status_2(
-    project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert_refused(project, capsys, "data.csv: not readable as CSV: [Errno 2] No such file or directory")
+    assert_refused(project if content is None else project.file("data.csv", content), capsys, message)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +245,55 @@ def test_a_card_that_the_service_would_not_read_is_one_line(
 ) -> None:
     monkeypatch.setattr(artifact, "MAX_CARD_BYTES", 100)
     message = "card.json would be longer than 100 bytes; name fewer features in pyproject.toml"
+    assert_refused(project.data(lambda i: i // 20), capsys, message)
+
+
+HALF = "\n\ndef half(x):\n    return x / 2\n"
+HALVED = """
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+
+def make_model():
+    return make_pipeline(FunctionTransformer(half), KNeighborsClassifier())
+"""
+MISTAKES = {
+    "a function in train_model.py": (
+        f"{HALVED}{HALF}",
+        "'half' is defined in train_model.py, which the image doesn't have; move it to a module in features/",
+    ),
+    "a module beside train_model.py": (
+        f"from beside import half\n{HALVED}",
+        "'half' is defined in beside.py, which the image doesn't have; move it to a module in features/",
+    ),
+    "a library that isn't installed": (
+        "from lightgbm_that_is_missing import LGBMClassifier\n",
+        "train_model.py cannot be imported: train_model.py:1: No module named 'lightgbm_that_is_missing'; "
+        "add a library with `./daggerw call lock --add lightgbm_that_is_missing`, or move code",
+    ),
+    "an error in make_model()": (
+        "from sklearn.svm import SVC\n\n\ndef make_model():\n    return SVC(1, 2)\n",
+        "make_model() failed: train_model.py:5: TypeError: SVC.__init__() takes",
+    ),
+}
+
+
+@pytest.mark.parametrize(("program", "message"), MISTAKES.values(), ids=list(MISTAKES))
+def test_a_mistake_in_the_team_s_files_is_one_line_with_its_place_and_remedy(
+    project: Project,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    program: str,
+    message: str,
+) -> None:
+    for module in (fresh_process, team_code):
+        monkeypatch.setattr(module, "ROOT", project.folder)
+    monkeypatch.syspath_prepend(project.folder)
+    for name in ("beside", "train_model"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+        del sys.modules[name]  # until it is imported from the project
+    project.file("beside.py", HALF).file("train_model.py", program)
     assert_refused(project.data(lambda i: i // 20), capsys, message)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from engine_fixtures import Command, Run
-from engine_process import children
+from engine_process import PATIENCE, children
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 
@@ -171,10 +171,10 @@ def test_a_signal_ends_everything_with_one_line(
         assert below
         ends = [os.pidfd_open(pid) for pid in below]
         process.send_signal(sent)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=PATIENCE)
     assert (process.returncode, stderr) == (status, message)
     for end in ends:
-        assert select.select([end], [], [], 10)[0], "a process is left"
+        assert select.select([end], [], [], PATIENCE)[0], "a process is left"
         os.close(end)
 
 
@@ -190,7 +190,7 @@ def test_a_reader_that_goes_away_is_no_error(command: Command, example: Path) ->
         stderr=subprocess.PIPE,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagger
 
-FETCH = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=20).read().decode(), end='')"
+FETCH = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=60).read().decode(), end='')"
 ANY, FAILURE = dagger.ReturnType.ANY, dagger.ReturnType.FAILURE
 
 

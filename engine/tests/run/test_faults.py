@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from engine_fixtures import TESTS
-from engine_process import Engine, adopt_orphans, run_engine, small_root, until
+from engine_process import Engine, adopt_orphans, find_free_port, run_engine, small_root, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a session needs root")
 UNPLUGGED = ("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
@@ -236,8 +236,7 @@ def test_up_leads_to_the_service_until_it_is_interrupted(home: Path, root: Path,
     shutil.copytree(root, tmp_path / "example/source/root")
     (tmp_path / "example/source/root/serve.pl").write_text(SERVER)
     dockerfile = 'FROM scratch\nCOPY source/root /\nEXPOSE 80\nCMD ["perl", "/serve.pl"]\n'
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = find_free_port()
     words = ("sources", "with-new-file", "--path", "Dockerfile", "--contents", dockerfile)
     engine = Engine(
         home,

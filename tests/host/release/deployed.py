@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from engine_process import find_free_port
 from image import layer_tree
 from oci.image_download import pull
 from oci.repository import connect
@@ -54,8 +54,7 @@ class Starter:
         """Run an image's model and return the address."""
         name, _, digest = revision["image"].partition("/")[2].partition("@")
         version, model = asyncio.run(self._unpack(name, digest))
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = str(taken.getsockname()[1])
+        port = str(find_free_port())
         own = {"PORT": port, "MODEL_DIR": str(model), "MODEL_VERSION": version, "PATH": os.environ["PATH"]}
         words, environment = [sys.executable, "-m", "app"], {**revision["environment"], **own}
         process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +20,7 @@ import pytest
 
 import main
 from engine_fixtures import Command
-from engine_process import until
+from engine_process import find_free_port, until
 from fakecloud import addresses
 from tests.host import download_site
 from tests.host.release.deployed import ENVIRONMENTS, Starter
@@ -51,9 +50,7 @@ def address() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def registry(command: Command, example: Path) -> Iterator[str]:
     """Yield the address of a registry that has nothing yet: a service of the embedded engine."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
+    port = find_free_port()
     words = ["call", "image", "--address", main.REGISTRY, "with-exposed-port", "--port", "5000"]
     line, environment = command(*words, "as-service", "--use-entrypoint", "up", "--ports", f"{port}:5000")
     address = f"http://127.0.0.1:{port}"

@@ -43,7 +43,7 @@ class Node:
     def client(self) -> httpx.Client:
         """Return a client of the daemon."""
         return httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://docker", timeout=30
+            transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://docker", timeout=60
         )
 
 

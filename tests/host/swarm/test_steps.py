@@ -70,7 +70,7 @@ class Counting:
 
     async def judge(self, target: Target, release: Release, step: str) -> None:
         """Ask, then let the verdict fall."""
-        async with httpx.AsyncClient(timeout=10) as http:
+        async with httpx.AsyncClient(timeout=60) as http:
             self.seen[step] = sorted([await self._version(http, node) for node in self.nodes])
         await self.inner.judge(target, release, step)
 

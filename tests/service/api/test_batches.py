@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from app.settings import Limits
 from tests.service.client import Client, client_of, error_of
-from tests.service.model import write_sum
 
 ROUTE = "/v1/endpoints/1/deployedModels/2"
 LIMITS = Limits(batch_rows=3, batch_bytes=200, body_bytes=60)
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    folder = write_sum(tmp_path_factory.mktemp("sum"))
-    return client_of(folder, predict_route=f"{ROUTE}:predict", health_route=ROUTE, limits=LIMITS)
+def client(sum_model: Path) -> Client:
+    return client_of(sum_model, predict_route=f"{ROUTE}:predict", health_route=ROUTE, limits=LIMITS)
 
 
 @pytest.mark.parametrize("path", ["/predict", f"{ROUTE}:predict"])

@@ -17,7 +17,6 @@ from app.api.asgi_app import AsgiApp
 from app.service import Service
 from app.settings import Limits
 from tests.service.client import Client, client_of
-from tests.service.model import write_sum
 from tests.service.server import run_service
 
 INFER = "/v2/models/known/infer"
@@ -26,18 +25,13 @@ TENSOR = {"name": "features", "shape": [2, 3], "datatype": "FP64", "data": ROWS}
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    return client_of(write_sum(tmp_path_factory.mktemp("sum")), limits=Limits(batch_rows=3))
+def client(sum_model: Path) -> Client:
+    return client_of(sum_model, limits=Limits(batch_rows=3))
 
 
 @pytest.fixture(scope="module")
-def no_model(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    return client_of(tmp_path_factory.mktemp("empty"))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.InferenceServerClient]:
-    with run_service(write_sum(tmp_path_factory.mktemp("sum"))) as service:
+def server(sum_model: Path) -> Iterator[triton.InferenceServerClient]:
+    with run_service(sum_model) as service:
         client = triton.InferenceServerClient(f"127.0.0.1:{service.port}")
         yield client
         client.close()
@@ -67,7 +61,8 @@ def test_health_is_reported(client: Client) -> None:
         assert client.get(path).json() == {"name": "known", "ready": True}
 
 
-def test_without_a_model_only_the_process_is_well(no_model: Client) -> None:
+def test_without_a_model_only_the_process_is_well(tmp_path: Path) -> None:
+    no_model = client_of(tmp_path)
     assert no_model.get("/v2/health/live").status_code == 200
     for method, path, status in (
         ("GET", "/v2/health/ready", 503),
@@ -156,7 +151,7 @@ def test_other_models_versions_and_paths_are_404(client: Client, path: str) -> N
     assert response.json()["error"].endswith(f"/v2/models/known/versions/v1.2.3/infer, got {path}")
 
 
-def test_classes_are_integers(client: Client, tmp_path: Path) -> None:
+def test_classes_are_integers(client: Client) -> None:
     service = client.app.service
     card = replace(service.predictor().card, classes=("a", "b", "c"))
     several = Client(AsgiApp(Service(service.settings, replace(service.predictor(), card=card))))  # type: ignore[type-var]

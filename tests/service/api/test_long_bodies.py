@@ -30,16 +30,16 @@ from app.modelling.predictor import ScorerKind
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, client_of, error_of
-from tests.service.model import mixed_columns, number_reader, write_mixed, write_sum
+from tests.service.model import mixed_columns, number_reader, write_mixed
 from tests.service.mutations import MIXED_TOKENS, NUMBERS, TOKENS
 
-ROWS, SWEEP = 50, 4000
+ROWS, SWEEP = 50, 1500
 PADDING = b" " * LONG_BYTES
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    return client_of(write_sum(tmp_path_factory.mktemp("sum")), limits=Limits(batch_rows=10_000))
+def client(sum_model: Path) -> Client:
+    return client_of(sum_model, limits=Limits(batch_rows=10_000))
 
 
 def batch(rows: int) -> bytes:
@@ -183,8 +183,8 @@ def test_every_row_of_a_long_batch_is_counted_in_its_bins(client: Client) -> Non
     assert (metrics.predictions - before[0], sum(metrics.bins[0]) - before[1]) == (3000, 3000)
 
 
-def test_more_rows_than_the_limit_are_refused_also_in_slices(tmp_path: Path) -> None:
-    client = client_of(write_sum(tmp_path), limits=Limits(batch_rows=1000))
+def test_more_rows_than_the_limit_are_refused_also_in_slices(sum_model: Path) -> None:
+    client = client_of(sum_model, limits=Limits(batch_rows=1000))
     assert client.post("/predict", content=batch(1000)).status_code == 200
     error = error_of(client.post("/predict", content=batch(1001)), 400)
     assert (error["input"], error["expected"], error["received"]) == ("instances", "1 to 1000 rows", "1001")
@@ -207,9 +207,9 @@ TOO_MUCH = {
 @pytest.mark.parametrize(("much", "expected", "received"), TOO_MUCH.values(), ids=list(TOO_MUCH))
 @pytest.mark.parametrize("path", ["/predict", "/v2/models/known/infer"])
 def test_what_is_too_much_of_is_refused_unparsed(
-    path: str, much: bytes, expected: str, received: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, much: bytes, expected: str, received: str, sum_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = client_of(write_sum(tmp_path), limits=Limits(batch_rows=ROWS))
+    client = client_of(sum_model, limits=Limits(batch_rows=ROWS))
     monkeypatch.setattr(request_body, "_parse", None)
     monkeypatch.setattr(orjson, "loads", None)
     response = client.post(path, content=b'{"instances":' + much + PADDING)
@@ -241,8 +241,8 @@ def test_brackets_are_counted_outside_of_strings(much: bytes, is_refused: bool) 
 
 
 @pytest.mark.anyio
-async def test_more_batches_at_once_than_the_limit_get_a_retry_after(tmp_path: Path) -> None:
-    client = client_of(write_sum(tmp_path), limits=Limits(batches=2))
+async def test_more_batches_at_once_than_the_limit_get_a_retry_after(sum_model: Path) -> None:
+    client = client_of(sum_model, limits=Limits(batches=2))
     answers: list[httpx.Response] = []
     async with client.open() as opened:
         assert (await opened.post("/predict", content=b"{}")).status_code == 400  # FastAPI is imported
@@ -262,7 +262,7 @@ async def test_more_batches_at_once_than_the_limit_get_a_retry_after(tmp_path: P
 
 
 def test_a_long_batch_is_answered_and_counted_alike_with_the_library(
-    tmp_path: Path, native_library: Path, monkeypatch: pytest.MonkeyPatch
+    sum_model: Path, native_library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "native_rows", partial(native_rows, path=native_library))
     rows = b"[5e-324,-0,1e3],".join([b"[1.5, 2, 3e-1],[12,-7.25,99],"] * 3000)
@@ -270,7 +270,7 @@ def test_a_long_batch_is_answered_and_counted_alike_with_the_library(
     seen = []
     kinds: tuple[ScorerKind, ...] = ("python", "native")
     for kind in kinds:
-        predictor = cast(PortablePredictor, model_loader.load(write_sum(tmp_path)))
+        predictor = cast(PortablePredictor, model_loader.load(sum_model))
         service = Service(Settings(), replace(predictor, scorer=kind))
         answer = Client(AsgiApp(service)).post("/predict", content=body)
         seen.append((answer.status_code, answer.text, service.metrics.predictions, service.metrics.bins))

@@ -11,8 +11,8 @@ import pytest
 
 from app.settings import Limits
 from tests.service.client import Client, client_of, error_of
-from tests.service.model import mixed_columns, write_classes, write_mixed, write_model, write_sum
-from tests.service.server import run_service
+from tests.service.model import mixed_columns, write_classes, write_mixed, write_sum
+from tests.service.server import samples
 
 ROW = ["north", 81.5, 3, True, "red"]
 NAMES = [each.feature.name for each in mixed_columns()]
@@ -26,8 +26,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
 
 
 @pytest.fixture(scope="module")
-def numbers(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    return client_of(write_model(tmp_path_factory.mktemp("numbers")))
+def numbers(number_model: Path) -> Client:
+    return client_of(number_model)
 
 
 def predict(client: Client, row: Any) -> float:
@@ -95,10 +95,10 @@ def test_a_model_of_numbers_takes_names_too(numbers: Client) -> None:
 def test_missing_values_and_unknown_categories_have_bins_of_their_own(tmp_path: Path) -> None:
     rows = (ROW, [None, None, 3, True, "red"], ["nowhere", 1, 2, False, "blue"])
     bodies = [*({"features": row} for row in rows), {"instances": [ROW, [None, 5, 1, True, "red"]]}]
-    with run_service(write_mixed(tmp_path)) as server:
-        for body in bodies:
-            assert server.request("POST", "/predict", json.dumps(body).encode()).status == 200
-        metrics = server.metrics()
+    client = client_of(write_mixed(tmp_path))
+    for body in bodies:
+        assert client.post("/predict", json=body).status_code == 200
+    metrics = samples(client.get("/metrics").text)
     bins = {
         name: metrics[f'input_bin_total{{feature="town",bin="{name}"}}'] for name in (*"01234", "missing")
     }

@@ -19,6 +19,7 @@ from app.modelling.estimator import EstimatorPredictor
 from app.service import Service
 from app.settings import Limits, Settings
 from tests.service.client import Client, client_of, error_of
+from tests.service.server import TIMEOUT
 
 HUGE = 1.7976931348623157e308
 MAX_BODY = Limits().body_bytes
@@ -50,12 +51,6 @@ class FakeModel:
 @pytest.fixture(scope="module")
 def client(model_dir: Path) -> Client:
     return client_of(model_dir)
-
-
-@pytest.fixture(scope="module")
-def no_model(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    """Return a client of a service without a model."""
-    return client_of(tmp_path_factory.mktemp("empty"))
 
 
 def client_of_fake(model_dir: Path, model: FakeModel, **limits: int) -> Client:
@@ -235,7 +230,7 @@ class SlowModel(FakeModel):
 
     def predict(self, x: Any, /) -> Any:
         self.called.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(TIMEOUT)
         return [7.0]
 
 
@@ -252,7 +247,7 @@ async def test_a_slow_model_keeps_no_health_check_waiting_and_more_requests_than
             answers.append(await client.post("/predict", json={"features": [1, 2, 3]}))
 
         tasks.start_soon(send)
-        assert await anyio.to_thread.run_sync(slow.called.wait, 10), "the model was never called"
+        assert await anyio.to_thread.run_sync(slow.called.wait, TIMEOUT), "the model was never called"
         assert (await client.get("/livez")).status_code == 200
         assert "http_requests_in_flight 2" in (await client.get("/metrics")).text
         refused = await client.post("/predict", json={"features": [1, 2, 3]})
@@ -271,7 +266,8 @@ def test_health_and_card_of_a_loaded_model(client: Client, model_dir: Path) -> N
     assert client.get("/model").json() == card | {"release": release}
 
 
-def test_a_service_without_a_model_is_alive_and_says_why_it_is_not_ready(no_model: Client) -> None:
+def test_a_service_without_a_model_is_alive_and_says_why_it_is_not_ready(tmp_path: Path) -> None:
+    no_model = client_of(tmp_path)
     assert no_model.get("/livez").status_code == 200
     error = error_of(no_model.get("/readyz"), 503)
     assert error["code"] == "model_unavailable"

@@ -16,7 +16,7 @@ from app.modelling import columns
 from app.modelling.artifact import load_card
 from app.modelling.columns import Row
 from app.modelling.predictor import Result, ScorerKind
-from tests.service.model import write_sum
+from tests.service.server import TIMEOUT
 
 Rows = Sequence[Row]
 
@@ -43,7 +43,7 @@ class Model:
         """Return the sums."""
         self.batches.append(len(rows))
         self.begun.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(TIMEOUT)
         if errors := [error for error in map(self.fails, rows) if error]:
             raise errors[0]
         return [sum(row) for row in rows]
@@ -53,15 +53,15 @@ class Model:
 
 
 @pytest.fixture
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return Model(write_sum(tmp_path_factory.mktemp("sum")))
+def model(sum_model: Path) -> Model:
+    return Model(sum_model)
 
 
 async def hold_first_row(model: Model, scoring: Scoring) -> asyncio.Future[Result]:
     """Have the model score a first row for so long as the test wants."""
     model.go_on.clear()
     first = asyncio.ensure_future(scoring.predict([0.0]))
-    assert await asyncio.to_thread(model.begun.wait, 10)
+    assert await asyncio.to_thread(model.begun.wait, TIMEOUT)
     return first
 
 

@@ -13,21 +13,10 @@ import pytest
 
 from app.settings import Limits
 from tests.service import soak
-from tests.service.model import write_model
-from tests.service.server import TIMEOUT, Server, run_service
+from tests.service.server import SLOW_TO_STOP, TIMEOUT, Server, run_service
 
-MANY = 5000
+MANY = 2500
 CLIENTS = 16
-
-
-@pytest.fixture(scope="module", params=["1", "0"], ids=["hot path", "FastAPI"])
-def switch(request: pytest.FixtureRequest) -> dict[str, str]:
-    return {"HOT_PATH": request.param}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -53,9 +42,12 @@ def send_until_closed(server: Server, begun: threading.Barrier) -> int:
     raise AssertionError("the service goes on")
 
 
-def test_sigterm_under_load_loses_no_request(folder: Path, switch: dict[str, str]) -> None:
+def test_sigterm_under_load_loses_no_request(number_model: Path, switch: dict[str, str]) -> None:
     begun = threading.Barrier(CLIENTS + 1)
-    with run_service(folder, settings=switch) as server, ThreadPoolExecutor(CLIENTS) as pool:
+    with (
+        run_service(number_model, program=SLOW_TO_STOP, settings=switch) as server,
+        ThreadPoolExecutor(CLIENTS) as pool,
+    ):
         clients = [pool.submit(send_until_closed, server, begun) for _ in range(CLIENTS)]
         begun.wait(TIMEOUT)
         assert server.stop() == 0
@@ -63,12 +55,12 @@ def test_sigterm_under_load_loses_no_request(folder: Path, switch: dict[str, str
 
 
 def test_others_are_served_beside_thousands_of_connections(
-    folder: Path, switch: dict[str, str], open_files: int
+    number_model: Path, switch: dict[str, str], open_files: int
 ) -> None:
     limits = Limits()
     many = min(MANY, open_files - 200)
     assert many > limits.connections
-    with run_service(folder, settings=switch) as server, contextlib.ExitStack() as stack:
+    with run_service(number_model, settings=switch) as server, contextlib.ExitStack() as stack:
         for number in range(many):
             wire = stack.enter_context(server.connect())
             wire.send((b"", b"POST /predict HTTP/1.1\r\nX: ", soak.SINGLE[:-5])[number % 3])
@@ -79,9 +71,9 @@ def test_others_are_served_beside_thousands_of_connections(
         assert metrics["process_resident_memory_bytes"] < 150e6
 
 
-def test_slow_clients_hold_up_no_others_and_get_an_error(folder: Path, switch: dict[str, str]) -> None:
+def test_slow_clients_hold_up_no_others_and_get_an_error(number_model: Path, switch: dict[str, str]) -> None:
     seconds = {"LIMIT_HEAD_SECONDS": "1", "LIMIT_BODY_SECONDS": "1", "LIMIT_IN_FLIGHT": "5"}
-    with run_service(folder, settings=switch | seconds) as server, contextlib.ExitStack() as stack:
+    with run_service(number_model, settings=switch | seconds) as server, contextlib.ExitStack() as stack:
         slow = [stack.enter_context(server.connect()) for _ in range(100)]
         for wire in slow[:50]:
             wire.send(b"GET /livez HTTP/1.1\r\nX: ")
@@ -94,8 +86,8 @@ def test_slow_clients_hold_up_no_others_and_get_an_error(folder: Path, switch: d
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path, switch: dict[str, str]) -> Iterator[Server]:
-    with run_service(folder, settings=switch) as server:
+def server(number_model: Path, switch: dict[str, str]) -> Iterator[Server]:
+    with run_service(number_model, settings=switch) as server:
         yield server
 
 

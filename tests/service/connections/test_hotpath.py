@@ -19,10 +19,8 @@ from app.modelling import model_loader
 from app.service import Service
 from app.settings import Settings
 from tests.service import mutations
-from tests.service.model import write_model
-from tests.service.server import Server, run_service
+from tests.service.server import BODY, Server, run_service
 
-BODY = b'{"features":[1,2,3]}'
 CURL = b"Host: localhost:8080\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\nContent-Length: 20\r\n" + (
     b"Content-Type: application/x-www-form-urlencoded\r\n"
 )
@@ -36,8 +34,8 @@ HEADS |= {"wrk": WRK}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with run_service(write_model(tmp_path_factory.mktemp("model")), measured=True) as server:
+def server(number_model: Path) -> Iterator[Server]:
+    with run_service(number_model, measured=True) as server:
         yield server
         assert not server.maps("pydantic_core"), "FastAPI has answered one of these tests' requests"
 
@@ -76,8 +74,8 @@ def test_the_last_request_of_a_segment_may_come_in_parts(server: Server) -> None
         assert [wire.reply().status for _ in range(2)] == [200, 200]
 
 
-def test_a_client_that_pauses_reading_has_no_more_time_for_its_body(tmp_path: Path) -> None:
-    service = Service.load(Settings(model_dir=write_model(tmp_path)))
+def test_a_client_that_pauses_reading_has_no_more_time_for_its_body(number_model: Path) -> None:
+    service = Service.load(Settings(model_dir=number_model))
     head, transport = b"POST /predict HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n", Mock(spec=asyncio.Transport)
     transport.configure_mock(**{"is_closing.return_value": False, "get_extra_info.return_value": None})
 
@@ -107,8 +105,10 @@ def test_a_head_that_means_more_is_left_to_the_parser(field: bytes) -> None:
     assert not matches(head % (field + b"\r\n"))
 
 
-def test_without_model_without_portable_model_and_by_setting_there_is_no_hot_path(tmp_path: Path) -> None:
-    model = model_loader.load(write_model(tmp_path / "model"))
+def test_without_model_without_portable_model_and_by_setting_there_is_no_hot_path(
+    number_model: Path, tmp_path: Path
+) -> None:
+    model = model_loader.load(number_model)
     assert issubclass(protocol_of(Service(Settings(), model)), HotPathProtocol)
     for service in (
         Service(Settings(hot_path=False), model),

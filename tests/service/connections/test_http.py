@@ -6,6 +6,7 @@ import gzip
 import socket
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,10 +16,8 @@ from app.connections.body_framing import LINE_BYTES, TRAILER_FIELDS
 from app.connections.content_encoding import MEMBERS, Gzip
 from app.errors import ListenError
 from app.settings import Limits, Settings
-from tests.service.model import write_model
-from tests.service.server import TIMEOUT, Reply, Server, Wire, run_service
+from tests.service.server import BODY, TIMEOUT, Reply, Server, Wire, run_service
 
-BODY = b'{"features":[1,2,3]}'
 ROUTE = "/v1/models/m:predict"
 TENSOR = b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP64","data":[1,2,3]}]}'
 POSTS = {"/predict": BODY, ROUTE: BODY, "/v2/models/known/infer": TENSOR}
@@ -29,12 +28,10 @@ TLS = b"connection: upgrade\r\nUPGRADE:TLS/1.0, HTTP/2.0\r\n"
 OFFERS = {"h2c": H2C, "websocket": WEBSOCKET, "TLS": TLS}
 
 
-@pytest.fixture(scope="module", params=["1", "0"], ids=["hot path", "FastAPI"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    settings = {"HOT_PATH": request.param, "AIP_PREDICT_ROUTE": ROUTE, "LIMIT_HEAD_SECONDS": "1"}
-    with run_service(
-        write_model(tmp_path_factory.mktemp("model")), settings=settings, measured=True
-    ) as server:
+@pytest.fixture(scope="module")
+def server(number_model: Path, switch: dict[str, str]) -> Iterator[Server]:
+    settings = switch | {"AIP_PREDICT_ROUTE": ROUTE}
+    with run_service(number_model, settings=settings, measured=True) as server:
         yield server
 
 

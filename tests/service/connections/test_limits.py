@@ -8,21 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.model import write_model
-from tests.service.server import TIMEOUT, Reply, Server, Wire, run_service
+from tests.service.mutations import PROBE
+from tests.service.server import BODY, HEAD, TIMEOUT, Reply, Server, Wire, run_service
 
-BODY = b'{"features":[1,2,3]}'
-HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 INFER = b"POST /v2/models/known/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
 UNASKED = b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+NAMED = b"POST /predict HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow-1\r\nContent-Length: 9\r\n\r\n"
 SECONDS = {"LIMIT_HEAD_SECONDS": "1", "LIMIT_BODY_SECONDS": "1", "LIMIT_IDLE_SECONDS": "2"}
-LIMITS = SECONDS | {"LIMIT_HEAD_BYTES": "1000", "LIMIT_HEAD_FIELDS": "8", "LIMIT_CONNECTIONS": "20"}
+LIMITS = {"LIMIT_HEAD_BYTES": "1000", "LIMIT_HEAD_FIELDS": "8", "LIMIT_CONNECTIONS": "20"}
 
 
-@pytest.fixture(scope="module", params=["1", "0"], ids=["hot path", "FastAPI"])
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = write_model(tmp_path_factory.mktemp("model"))
-    with run_service(folder, settings=LIMITS | {"HOT_PATH": request.param}, measured=True) as service:
+@pytest.fixture(scope="module")
+def service(number_model: Path, switch: dict[str, str]) -> Iterator[Server]:
+    with run_service(number_model, settings=LIMITS | switch, measured=True) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def hurried(number_model: Path, switch: dict[str, str]) -> Iterator[Server]:
+    """Return a service that waits for no client longer than a second or two."""
+    with run_service(number_model, settings=SECONDS | switch, measured=True) as service:
         assert service.request("GET", "/nowhere").status == 404  # FastAPI is imported by now
         yield service
 
@@ -34,11 +39,11 @@ def wire(service: Server) -> Iterator[Wire]:
 
 
 @pytest.fixture(scope="module")
-def slow(service: Server) -> Iterator[dict[bytes, Wire]]:
+def slow(hurried: Server) -> Iterator[dict[bytes, Wire]]:
     """Send parts of requests and no more, all at the same time; return the connections by what was sent."""
-    parts = [INFER, UNASKED, HEAD + BODY, *(part for part, _ in SLOW.values())]
+    parts = [INFER, UNASKED, NAMED, HEAD + BODY, *(part for part, _ in SLOW.values())]
     with contextlib.ExitStack() as stack:
-        wires = {part: stack.enter_context(service.connect()) for part in parts}
+        wires = {part: stack.enter_context(hurried.connect()) for part in parts}
         for part, wire in wires.items():
             wire.send(part)
         yield wires
@@ -91,16 +96,17 @@ def test_a_head_up_to_the_limits_is_read(wire: Wire) -> None:
 @pytest.mark.parametrize(
     "start", [b"POST /predict HTTP/1.1\r\nX: ", HEAD.replace(b": 20", b": 20000")], ids=["a head", "a body"]
 )
-def test_what_trickles_is_408_all_the_same(wire: Wire, start: bytes) -> None:
-    wire.send(start)
-    wire.socket.settimeout(0.1)
-    reply = b""
-    for _ in range(10 * round(TIMEOUT)):
-        wire.send(b"x")
-        with contextlib.suppress(TimeoutError):
-            reply = reply or wire.receive()
-        if reply:
-            break
+def test_what_trickles_is_408_all_the_same(hurried: Server, start: bytes) -> None:
+    with hurried.connect() as wire:
+        wire.send(start)
+        wire.socket.settimeout(0.1)
+        reply = b""
+        for _ in range(10 * round(TIMEOUT)):
+            wire.send(b"x")
+            with contextlib.suppress(TimeoutError):
+                reply = reply or wire.receive()
+            if reply:
+                break
     assert reply.startswith(b"HTTP/1.1 408 ")
 
 
@@ -163,12 +169,12 @@ def test_a_new_connection_takes_the_place_of_one_that_waits(service: Server) -> 
 
 def test_a_connection_in_the_middle_of_a_request_gets_503_when_its_place_is_needed(service: Server) -> None:
     with contextlib.ExitStack() as stack:
-        slow = [stack.enter_context(service.connect()) for _ in range(30)]
-        for each in slow:
-            each.send(HEAD)
-        assert service.predict([1, 2, 3]).status == 200
-        statuses = {each.raw_reply()[9:12] for each in slow}
-    assert statuses >= {b"503", b"408"}
+        slow = [stack.enter_context(service.connect())]
+        for _ in range(30):
+            slow[-1].send(PROBE + HEAD)
+            assert slow[-1].reply().status == 200  # so that the head behind it has been read
+            slow.append(stack.enter_context(service.connect()))
+        assert last_reply(slow[0]).status == 503
 
 
 def test_refusals_are_counted(service: Server) -> None:
@@ -180,16 +186,13 @@ def test_refusals_are_counted(service: Server) -> None:
     assert service.metrics()[name] == before.get(name, 0) + 1
 
 
-def test_refusals_are_logged(service: Server) -> None:
-    with service.connect() as wire:
-        wire.send(b"POST /predict HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow-1\r\nContent-Length: 9\r\n\r\n")
-        assert last_reply(wire).headers["x-request-id"] == "slow-1"
-    entry = service.log.entry(lambda entry: entry.get("requestId") == "slow-1")
+def test_refusals_are_logged(hurried: Server, slow: dict[bytes, Wire]) -> None:
+    assert last_reply(slow[NAMED]).headers["x-request-id"] == "slow-1"
+    entry = hurried.log.entry(lambda entry: entry.get("requestId") == "slow-1")
     assert (entry["severity"], entry["httpRequest"]["status"]) == ("WARNING", 408)
 
 
-def test_the_process_may_open_as_many_files_as_connections_need(tmp_path: Path) -> None:
-    with run_service(write_model(tmp_path)) as service:
-        limits = Path(f"/proc/{service.process.pid}/limits").read_text()
-        soft, hard = next(line for line in limits.splitlines() if "open files" in line).split()[3:5]
-        assert soft == hard
+def test_the_process_may_open_as_many_files_as_connections_need(service: Server) -> None:
+    limits = Path(f"/proc/{service.process.pid}/limits").read_text()
+    soft, hard = next(line for line in limits.splitlines() if "open files" in line).split()[3:5]
+    assert soft == hard

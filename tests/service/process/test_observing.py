@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from app.metrics import SECONDS
-from tests.service.model import EDGES, write_model
-from tests.service.server import Entry, Server, run_service
+from tests.service.model import EDGES
+from tests.service.server import BODY, POST, Entry, Server, run_service
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
-BODY = b'{"features":[1,2,3]}'
 LINE = re.compile(
     r'[a-z_]+(\{[a-z0-9]+="[^"\n]*"(,[a-z0-9]+="[^"\n]*")*\})? [0-9.e+-]+'  # as in promtool's grammar
     r"|# HELP [a-z_]+ [^\n]+|# TYPE [a-z_]+ (counter|gauge|histogram)"
 )
 
 
-@pytest.fixture(scope="module", params=["1", "0"], ids=["hot path", "FastAPI"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    settings = {
-        "HOT_PATH": request.param,
-        "ACCESS_LOG": "10000",
-        "GOOGLE_CLOUD_PROJECT": "my-project",
-        "IMAGE_DIGEST": "sha256:abc",
-    }
-    with run_service(
-        write_model(tmp_path_factory.mktemp("model")), settings=settings, measured=True
-    ) as server:
+@pytest.fixture(scope="module")
+def server(number_model: Path, switch: dict[str, str]) -> Iterator[Server]:
+    settings = {"ACCESS_LOG": "10000", "GOOGLE_CLOUD_PROJECT": "my-project", "IMAGE_DIGEST": "sha256:abc"}
+    with run_service(number_model, settings=settings | switch, measured=True) as server:
         yield server
 
 
@@ -91,6 +85,9 @@ def test_a_prediction_is_counted(server: Server) -> None:
         ("GET", "/v2/models/known/versions/v1.2.3", "/v2/models/NAME", 200),
         ("GET", "/v2/models/unheard-of/ready", "/v2/models/NAME/ready", 404),
         ("GET", '/"}', "other", 404),
+        ("GET", "/docs", "/docs", 200),
+        ("GET", "/static/page.css", "/static/page.css", 200),
+        ("GET", "/static/other", "other", 404),
         ("GET", "/wp-login.php", "other", 404),
     ],
 )
@@ -158,24 +155,30 @@ def test_a_request_without_a_fit_id_gets_one_of_its_own(server: Server, given: s
     assert all(re.fullmatch("[0-9a-f]{28}", each) for each in ids)
 
 
-def test_so_many_successes_a_second_are_logged_and_every_failure(
-    server: Server, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = write_model(tmp_path_factory.mktemp("model"))
-    with run_service(folder, settings={"ACCESS_LOG": "1"}) as other:
-        for _ in range(20):
-            assert other.predict([1, 2, 3]).status == 200
-            assert other.request("POST", "/predict", b"{}").status == 400
-        other.stop()
-        statuses = [entry["httpRequest"]["status"] for entry in other.log.all() if "httpRequest" in entry]
-    assert statuses.count(400) == 20
-    assert 1 <= statuses.count(200) < 10
+@pytest.fixture(scope="module")
+def quiet(number_model: Path) -> Iterator[Server]:
+    """Return a service that logs at most one success a second, and knows no project."""
+    with run_service(number_model, settings={"ACCESS_LOG": "1"}) as server:
+        yield server
 
 
-def test_without_a_project_only_the_traceparent_is_logged(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = write_model(tmp_path_factory.mktemp("model"))
-    with run_service(folder) as server:
-        server.request("POST", "/predict", b"{}", X_Request_ID="traced-1", Traceparent=TRACEPARENT)
-        entry = find_entry(server, "traced-1")
-        assert entry["traceparent"] == TRACEPARENT
-        assert "logging.googleapis.com/trace" not in entry
+def test_so_many_successes_a_second_are_logged_and_every_failure(quiet: Server) -> None:
+    began, before, number = monotonic(), len(quiet.log.lines), 100
+    bodies = [BODY, *[b"{}"] * number, *[BODY] * number]
+    with quiet.connect() as wire:
+        wire.send(b"".join(POST % len(body) + body for body in bodies))
+        statuses = [wire.reply().status for _ in bodies]
+    seconds = monotonic() - began
+    assert (statuses.count(200), statuses.count(400)) == (1 + number, number)
+    quiet.request("POST", "/predict", b"{}", X_Request_ID="last-1")
+    find_entry(quiet, "last-1")
+    logged = [entry["httpRequest"]["status"] for entry in quiet.log.entries()[before:]]
+    assert logged.count(400) == number + 1
+    assert 1 <= logged.count(200) <= 1 + seconds
+
+
+def test_without_a_project_only_the_traceparent_is_logged(quiet: Server) -> None:
+    quiet.request("POST", "/predict", b"{}", X_Request_ID="traced-1", Traceparent=TRACEPARENT)
+    entry = find_entry(quiet, "traced-1")
+    assert entry["traceparent"] == TRACEPARENT
+    assert "logging.googleapis.com/trace" not in entry

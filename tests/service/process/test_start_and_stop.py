@@ -4,52 +4,35 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app import server
-from app.modelling import artifact
-from app.settings import Limits
+from app.api import page
+from app.api.routes import plain_routes
+from app.settings import Limits, Settings
 from tests.conftest import ROOT
-from tests.service.model import write_model
-from tests.service.server import PROGRAM, TIMEOUT, Server, run_service
-
-BODY = b'{"features":[1,2,3]}'
-POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+from tests.service.server import BODY, HEAD, PROGRAM, SLOW_TO_STOP, TIMEOUT, Server, run_service
 
 
 @pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
-        yield write_model(Path(name))
-
-
-@pytest.fixture(scope="module")
-def service(folder: Path) -> Iterator[Server]:
-    with run_service(folder, measured=True) as service:
+def service(number_model: Path) -> Iterator[Server]:
+    with run_service(number_model, measured=True) as service:
         yield service
 
 
 def run_to_end(**settings: str) -> tuple[int, str, str]:
     """Run the service until it ends; return its exit status and what it wrote to stdout and stderr."""
-    run_to_end = subprocess.run(
-        [sys.executable, *PROGRAM],
-        cwd=ROOT,
-        env=os.environ | settings,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-    )
-    return run_to_end.returncode, run_to_end.stdout, run_to_end.stderr
+    command, environment = [sys.executable, *PROGRAM], os.environ | settings
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT)
+    return done.returncode, done.stdout, done.stderr
 
 
 def test_sigterm_before_the_service_is_up_exits_0(tmp_path: Path) -> None:
@@ -79,8 +62,8 @@ def test_a_stopping_server_waits_longer_than_for_a_body() -> None:
 
 
 LEAVING = {
-    "in the middle of its body": POST + b"{",
-    "before its answer": POST + BODY,
+    "in the middle of its body": HEAD + b"{",
+    "before its answer": HEAD + BODY,
     "before many answers": b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 20,
 }
 
@@ -94,11 +77,14 @@ def test_a_client_that_leaves_does_no_harm(service: Server, sent: bytes) -> None
     assert not any(entry["severity"] == "ERROR" for entry in service.log.entries())
 
 
-@pytest.mark.parametrize("switch", ["0", "1"])
-def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_exits_0(folder: Path, switch: str) -> None:
-    settings = {"HOT_PATH": switch, "LIMIT_BODY_SECONDS": "60"}  # a busy machine takes longer than 5
-    with run_service(folder, settings=settings, measured=True) as service, service.connect() as wire:
-        wire.send(POST)
+def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_exits_0(
+    number_model: Path, switch: dict[str, str]
+) -> None:
+    with (
+        run_service(number_model, program=SLOW_TO_STOP, settings=switch, measured=True) as service,
+        service.connect() as wire,
+    ):
+        wire.send(HEAD)
         assert service.request("GET", "/livez").status == 200  # so the head has been read
         service.process.send_signal(signal.SIGTERM)
         service.wait_until_refused()
@@ -112,6 +98,7 @@ def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_exits_0(folder:
 def test_without_a_model_the_process_stays_up_and_says_why_until_ctrl_c(tmp_path: Path) -> None:
     with run_service(tmp_path) as service:
         for method, path, status in (
+            ("GET", "/", 200),
             ("GET", "/readyz", 503),
             ("GET", "/v2/health/ready", 503),
             ("POST", "/predict", 500),
@@ -123,19 +110,9 @@ def test_without_a_model_the_process_stays_up_and_says_why_until_ctrl_c(tmp_path
         assert service.stop(signal.SIGINT) == 130
 
 
-def test_a_corrupted_model_is_reported_and_the_process_stays_up(folder: Path, tmp_path: Path) -> None:
-    corrupted = shutil.copytree(folder, tmp_path / "model") / artifact.PORTABLE_FILE
-    corrupted.write_bytes(corrupted.read_bytes().replace(b"3", b"4"))
-    with run_service(corrupted.parent) as service:
-        for method, path, status in (("GET", "/readyz", 503), ("POST", "/predict", 500)):
-            error = service.request(method, path, BODY)
-            assert (error.status, error.json()["error"]["code"]) == (status, "model_unavailable")
-        assert service.request("GET", "/livez").status == 200
-
-
-def test_well_formed_questions_are_answered_before_fastapi_is_imported(folder: Path) -> None:
-    with run_service(folder) as service:
-        for path in ("/livez", "/readyz", "/model", "/metrics", "/v2/health/live", "/v2/health/ready"):
+def test_well_formed_questions_are_answered_before_fastapi_is_imported(number_model: Path) -> None:
+    with run_service(number_model) as service:
+        for path in (*plain_routes(Settings()), *page.PAGES, "/static/page.css"):
             assert service.request("GET", path).status == 200
         assert json.loads(service.predict([1, 2, 3]).body)["model_version"] == "v1.2.3"
         assert not service.maps("pydantic_core")

@@ -24,12 +24,9 @@ from app.workers import supervisor
 from app.workers.channel import Channel
 from app.workers.supervisor import Supervisor
 from tests.conftest import ROOT
-from tests.service.model import write_model
-from tests.service.server import TIMEOUT, Server, Wire, run_service
+from tests.service.server import BODY, HEAD, SLOW_TO_STOP, TIMEOUT, Server, Wire, run_service
 
 WORKERS = {"WORKERS": "2", "ACCESS_LOG": "0"}
-BODY = b'{"features":[1,2,3]}'
-POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 PREDICTED = 'http_requests_total{route="/predict",status="200"}'
 FAILING = (
     "import os, sys; from app.api import asgi_app\n"
@@ -41,13 +38,8 @@ FAILING = (
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
-    with run_service(folder, settings=WORKERS, measured=True) as server:
+def server(number_model: Path) -> Iterator[Server]:
+    with run_service(number_model, settings=WORKERS, measured=True) as server:
         yield server
 
 
@@ -64,7 +56,7 @@ def one_wire_each(server: Server) -> Iterator[list[Wire]]:
     with contextlib.ExitStack() as stack:
         for _ in range(500):
             wire = stack.enter_context(server.connect())
-            wire.send(POST + BODY)
+            wire.send(HEAD + BODY)
             found.setdefault(wire.reply().headers["x-request-id"][:16], wire)
             if len(found) == 2:
                 break
@@ -78,7 +70,7 @@ def test_all_workers_answer_and_are_counted_together(server: Server) -> None:
     before = server.metrics().get(PREDICTED, 0), server.metrics()["predictions_total"]
     with one_wire_each(server) as wires:
         for wire in wires * 5:
-            wire.send(POST + BODY)
+            wire.send(HEAD + BODY)
             assert wire.reply().status == 200
         for _ in range(10):
             after = server.metrics()
@@ -88,8 +80,8 @@ def test_all_workers_answer_and_are_counted_together(server: Server) -> None:
             assert after["model_ready"] == 1
 
 
-def test_a_worker_that_ends_is_replaced_and_its_totals_are_kept(folder: Path) -> None:
-    with run_service(folder, settings=WORKERS, measured=True) as server:
+def test_a_worker_that_ends_is_replaced_and_its_totals_are_kept(number_model: Path) -> None:
+    with run_service(number_model, settings=WORKERS, measured=True) as server:
         with one_wire_each(server):
             before = server.metrics()
         first = workers(server)
@@ -109,12 +101,14 @@ def test_a_worker_that_ends_is_replaced_and_its_totals_are_kept(folder: Path) ->
         ] * 2
 
 
-def test_sigterm_answers_what_is_in_flight_in_all_workers(folder: Path) -> None:
-    # Else FastAPI is imported while the time to end runs, and a busy machine takes longer than 5 seconds.
-    warm = WORKERS | {"HOT_PATH": "0", "LIMIT_BODY_SECONDS": "60"}
-    with run_service(folder, settings=warm, measured=True) as server, one_wire_each(server) as wires:
+def test_sigterm_answers_what_is_in_flight_in_all_workers(number_model: Path) -> None:
+    warm = WORKERS | {"HOT_PATH": "0"}  # FastAPI is imported before the signal comes
+    with (
+        run_service(number_model, program=SLOW_TO_STOP, settings=warm, measured=True) as server,
+        one_wire_each(server) as wires,
+    ):
         for wire in wires:
-            wire.send(POST)
+            wire.send(HEAD)
             wire.send(BODY[:3])
         for _ in range(2):
             assert server.metrics()  # of all workers, so that they have read the heads
@@ -127,16 +121,16 @@ def test_sigterm_answers_what_is_in_flight_in_all_workers(folder: Path) -> None:
         assert server.process.wait(TIMEOUT) == 0
 
 
-def test_ctrl_c_ends_all(folder: Path) -> None:
-    with run_service(folder, settings=WORKERS, measured=True) as server:
+def test_ctrl_c_ends_all(number_model: Path) -> None:
+    with run_service(number_model, settings=WORKERS, measured=True) as server:
         assert server.request("GET", "/readyz").status == 200
         children = workers(server)
         assert server.stop(signal.SIGINT) == 130
         assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
-def test_workers_without_their_supervisor_end(folder: Path) -> None:
-    with run_service(folder, settings=WORKERS, measured=True) as server:
+def test_workers_without_their_supervisor_end(number_model: Path) -> None:
+    with run_service(number_model, settings=WORKERS, measured=True) as server:
         assert server.request("GET", "/readyz").status == 200
         server.process.kill()
         server.process.wait(TIMEOUT)
@@ -176,8 +170,8 @@ def test_a_worker_that_cannot_be_forked_fails_the_start_and_is_tried_again_later
     assert len(tries) == 1 + began
 
 
-def test_a_start_that_fails_ends_all_with_the_reason(folder: Path) -> None:
-    environment = os.environ | WORKERS | {"PORT": "0", "MODEL_DIR": str(folder)}
+def test_a_start_that_fails_ends_all_with_the_reason(number_model: Path) -> None:
+    environment = os.environ | WORKERS | {"PORT": "0", "MODEL_DIR": str(number_model)}
     ended = subprocess.run(
         [sys.executable, "-c", FAILING],
         cwd=ROOT,
@@ -191,11 +185,11 @@ def test_a_start_that_fails_ends_all_with_the_reason(folder: Path) -> None:
     assert "server: a worker ended with status 1 before it was ready; its error is above" in ended.stderr
 
 
-def test_snapshots_pass_as_json_and_add_up(folder: Path) -> None:
-    features = load_card(folder).features
+def test_snapshots_pass_as_json_and_add_up(number_model: Path) -> None:
+    features = load_card(number_model).features
     snapshots = []
     for rows in (1, 2):
-        metrics, counts = Metrics(load_card(folder)), RowCounts(features)
+        metrics, counts = Metrics(load_card(number_model)), RowCounts(features)
         counts.count([[1.0, 9.0, 100.0]] * rows)
         metrics.count_predictions(counts)
         metrics.routes["/predict"].count_response(200, 0.002)

@@ -95,9 +95,8 @@ def test_a_category_that_the_encoder_refuses_is_reported_with_the_known_ones(ref
     assert town.encode("nowhere") is None
 
 
-def test_kinds_descriptions_and_units_can_be_given(mixed_project: Project) -> None:
-    rooms = {"kind": "category", "description": "Rooms with a window", "unit": "rooms"}
-    feature = mixed_project.settings(columns={"rooms": rooms}, **LENIENT).predictor().card.features[2]
+def test_kinds_descriptions_and_units_can_be_given(refusing_model: Path) -> None:
+    feature = load(refusing_model).card.features[2]
     assert (feature.kind, sorted(feature.categories)) == ("category", list("01234"))
     assert (feature.description, feature.unit) == ("Rooms with a window", "rooms")
 

@@ -47,8 +47,6 @@ minimum = {r2 = 0.3}""",
 }
 CASES = [
     ("titanic_all.csv", ONE_HOT),
-    ("titanic_all.csv", HistGradientBoostingClassifier()),
-    ("penguins.csv", ONE_HOT),
     ("penguins.csv", HistGradientBoostingClassifier()),
     ("elements.csv", HistGradientBoostingRegressor()),
 ]

@@ -58,8 +58,8 @@ def test_a_file_of_many_chunks_keeps_its_order(
 
 def test_categories_booleans_texts_and_missing_values_are_read(refusing_model: Path, csv_file: Path) -> None:
     predictor = load(refusing_model)
-    rows = [[0.0, 1.5, 2.0, 1.0, "of, 3 windows"], [-1.0, float("nan"), 2.0, 0.0, ""]]
-    rows[1][0] = float("nan")
+    two = predictor.columns[2].encode("2")
+    rows = [[0.0, 1.5, two, 1.0, "of, 3 windows"], [math.nan, math.nan, two, 0.0, ""]]
     found = score_file(
         refusing_model, csv_file, HEADER + 'north,1.5,2,true,"of, 3 windows",\nNA,,2,FALSE,,\n'
     )
@@ -90,14 +90,6 @@ def test_a_parquet_file_is_scored_alike(mixed_model: Path, csv_file: Path) -> No
     pd.read_csv(io.StringIO(MIXED)).drop(columns="y").to_parquet(buffer)
     found = score_file(mixed_model, csv_file.with_suffix(".parquet"), buffer.getvalue())
     assert found == score_file(mixed_model, csv_file, MIXED)
-
-
-def test_a_regression_has_no_labels(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    make(monkeypatch, LinearRegression())
-    assert project.data(lambda i: 2 * i).train() == 0
-    (found,) = score_file(project.folder / "model", project.folder / "rows.csv", "a,b\n7,0\n")
-    assert list(found) == ["prediction"]
-    assert float(found["prediction"]) == pytest.approx(14)
 
 
 def test_a_label_with_a_comma_is_quoted(project: Project) -> None:
@@ -141,13 +133,16 @@ def test_an_unknown_category_is_refused_with_the_known_ones(
     assert 'row 1, column \'town\': expected one of "north", "east"' in capsys.readouterr().err
 
 
-def test_a_row_without_a_finite_result_is_reported_by_its_line(
+def test_a_regression_has_no_labels_and_a_row_without_a_finite_result_is_reported_by_its_line(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make(monkeypatch, LinearRegression())
-    assert project.data(lambda i: 3 * i).train() == 0
-    project.file("rows.csv", "a,b\n1,1\n1.7e308,0\n")
-    assert score.main([str(project.folder / "rows.csv")], project.folder / "model") == 1
+    folder, path = project.data(lambda i: 2 * i).model(), project.folder / "rows.csv"
+    (found,) = score_file(folder, path, "a,b\n7,0\n")
+    assert found == {"prediction": found["prediction"]}
+    assert float(found["prediction"]) == pytest.approx(14)
+    path.write_text("a,b\n1,1\n1.7e308,0\n")
+    assert score.main([str(path)], folder) == 1
     assert "score: line 3: expected values that the model has a finite result" in capsys.readouterr().err
 
 
