@@ -125,7 +125,7 @@ class Ci:
 
     @function(cache="session")
     async def release(self, git: Git, tag: Tag = "v0.0.0-dev") -> dagger.Directory:
-        """Build one version into files: the image as it is published, and what proves where it comes from."""
+        """Return the files of one version: image, bill of materials, provenance and checksums."""
         return (await self._build_bundle(tag, git)).directory(release_files.FOLDER)
 
     @function(cache="session")
@@ -137,7 +137,7 @@ class Ci:
             bool, Doc("Build it twice without any cache, and fail when the digests differ")
         ] = False,
     ) -> str:
-        """Print the digest that one version has wherever this commit is built, without publishing it."""
+        """Print the digest that this commit has as one version, without publishing it."""
         if not twice:
             return (await (await self._build_bundle(tag, git)).stdout()).strip()
         commit = await Commit.of(git)
@@ -152,7 +152,7 @@ class Ci:
         other: Annotated[dagger.File, Doc("The other image, as an OCI layout in a tar archive")],
         tag: Tag = "v0.0.0-dev",
     ) -> str:
-        """Say which file of which layer differs, and how, from another build of one version."""
+        """Compare one version with another build of it; fail with the layers and files that differ."""
         ours = (await self._build_bundle(tag, git)).file(images.IMAGE)
         return await images.compare_images(self._programs(), ours, other)
 
@@ -193,7 +193,7 @@ class Ci:
             list[str] | None, Doc("Packages to add to features/requirements.in: lightgbm, xgboost-cpu, …")
         ] = None,
     ) -> dagger.Changeset:
-        """Return the changes that pin what the lists of packages name; other pins stay as they are."""
+        """Return the changes that pin packages newly named in the *.in lists; other pins stay."""
         named = await pins.with_packages(self.source, add or ())
         return (await pins.compile_lists(named, self._installer())).changes(self.source)
 
@@ -255,7 +255,8 @@ class Ci:
             Doc("Faults to inject: sts:503x2, iam:timeout, registry:reset, clock:+90s, …"),
         ] = None,
         scenario: Annotated[
-            str, Doc("Deploy it, too, and another over it: good, wrong-model, no-start, slow, killed")
+            str,
+            Doc("Deploy it, then a second release over it: good, wrong-model, no-start, slow, killed"),
         ] = "",
     ) -> str:
         """Release one version to a fake GitHub and Google, pull it, run it and send requests to it."""
@@ -273,7 +274,7 @@ class Ci:
     async def deploy(
         self, environment: EnvironmentName, image: Named, *, identity: Identity | None, operator: Operator
     ) -> str:
-        """Bring a published image to an environment in steps, each judged, and print what is live."""
+        """Deploy a published image to an environment in steps, judging each, and print what is live."""
         return await (await self._operations(identity, operator)).deploy(environment, image)
 
     @function(cache="never")
@@ -281,13 +282,13 @@ class Ci:
     @operated
     async def promote(
         self,
-        origin: Annotated[str, Name("from"), Doc("The environment where it runs well")],
-        to: Annotated[str, Doc("The environment to bring it to")],
+        origin: Annotated[str, Name("from"), Doc("The environment to take it from")],
+        to: Annotated[str, Doc("The environment to deploy it to")],
         *,
         identity: Identity | None,
         operator: Operator,
     ) -> str:
-        """Bring what runs well in one environment to another, with its digest, and print what is live."""
+        """Deploy what is live in one environment in another, by its digest, and print what is live."""
         return await (await self._operations(identity, operator)).promote(origin, to)
 
     @function(cache="never")
@@ -301,7 +302,7 @@ class Ci:
         identity: Identity | None,
         operator: Operator,
     ) -> str:
-        """Restore what was good before in an environment, without building, and print what is live."""
+        """Restore the last good release or one version, without building, and print what is live."""
         return await (await self._operations(identity, operator)).rollback(environment, to)
 
     @function(cache="never")
@@ -316,7 +317,7 @@ class Ci:
         identity: Identity | None,
         operator: Operator,
     ) -> str:
-        """List what was deployed, what is live where, and why the last one was rolled back."""
+        """List past releases, what is live in each environment, and why one was rolled back."""
         return await (await self._operations(identity, operator)).history(environment)
 
     @function(cache="never")
@@ -353,7 +354,7 @@ class Ci:
 
     @function()
     def explain(self, text: Annotated[str, Doc("An error, or a log with one in it")]) -> str:
-        """Explain the known errors of releases in a text: why they come and what ends them."""
+        """Find known errors in a text; print the cause and the fix of each."""
         return explanation.explain(text)
 
     @function(cache="never")
@@ -381,7 +382,7 @@ class Ci:
         repository_id: Annotated[str, Doc("The GitHub repository's number, when it is private")] = "",
         owner_id: Annotated[str, Doc("Its owner's number, when it is private")] = "",
     ) -> str:
-        """Print the script that sets Google up for releases, once; nothing of it is run."""
+        """Print the script that sets Google up for releases; you run it."""
         accounts = (service_account, runtime_account, staging_account, production_account)
         services = (region, staging_service, production_service)
         setup = Setup(project, repository, location, images, pool, provider, *accounts, *services)

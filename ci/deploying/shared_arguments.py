@@ -37,12 +37,12 @@ async def identity(
     workload_identity_provider: Annotated[
         str | None,
         Doc(
-            "Who vouches for this job to Google: projects/NUMBER/locations/global/workloadIdentityPools/POOL/"
+            "The workload identity provider: projects/NUMBER/locations/global/workloadIdentityPools/POOL/"
             "providers/PROVIDER"
         ),
     ] = None,
     service_account: Annotated[
-        str | None, Doc("The service account to work as; the federated identity itself without one")
+        str | None, Doc("The service account to use; without one, the federated identity itself")
     ] = None,
     oidc_url: Annotated[
         dagger.Secret | None,
@@ -75,12 +75,15 @@ async def operator(
     by: Annotated[
         str | None, Doc("The operator's name, for the journal; by default the job's run, from its identity")
     ] = None,
-    takeover: Annotated[bool, Doc("Go on with, or undo, what another operator left half done")] = False,
+    takeover: Annotated[
+        bool, Doc("Take over another operator's unfinished deployment before its lock expires")
+    ] = False,
     docker: Annotated[
-        dagger.Socket | None, Doc("A manager's Docker, for a swarm: unix:///var/run/docker.sock")
+        dagger.Socket | None, Doc("The Docker socket of a Swarm manager: unix:///var/run/docker.sock")
     ] = None,
     kubernetes_token: Annotated[
-        dagger.Secret | None, Doc("A token of the cluster's API; else Google's, as for GKE")
+        dagger.Secret | None,
+        Doc("A token for the cluster's API; without one, Google's identity (GKE)"),
     ] = None,
     alertmanager: Annotated[
         str | None, Doc("Alertmanager's address, for alerts when a deployment fails or is rolled back")
@@ -97,7 +100,7 @@ async def consent(
         Doc("An identity token for Sigstore, where the CI system issues none on request: env:SIGSTORE_TOKEN"),
     ] = None,
     sign_private: Annotated[
-        bool, Doc("Sign for a private repository, too, whose name the public log then shows for ever")
+        bool, Doc("Also sign for a private repository; the public log then shows its name for ever")
     ] = False,
 ) -> Consent:
     """Return the consent to sign a release."""

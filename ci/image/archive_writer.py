@@ -1,4 +1,4 @@
-"""Write an image into a tar archive as an OCI layout; `archive_reader.py` reads such archives.
+"""Writer of an image into a tar archive as an OCI layout, which `archive_reader.py` reads.
 
 The archive of an image is the same whenever it is written: its own entries have no times and no owners.
 """

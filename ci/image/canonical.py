@@ -1,4 +1,4 @@
-"""An image written anew, so that equal content has one digest whatever engine built it, when and where.
+"""Canonical form of an image: equal content has one digest, whichever engine built it, when and where.
 
 The rule; to change a part of it changes every digest:
 

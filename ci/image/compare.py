@@ -1,9 +1,9 @@
-"""Say how two images differ: which part of the configuration, which file in which layer, from which byte on.
+"""Comparison of two images: configuration, files in layers, and the first byte that differs.
 
     python compare.py OURS.tar THEIRS.tar
 
-Prints the differences, with exit status 1 when there are any. What only packing makes (an engine's own
-layers, times, owners) is named as such: `canonical.py` takes it away.
+Prints the differences, with exit status 1 when there are any. Differences that only
+packing makes (an engine's own layers, times, owners) are marked: `canonical.py` removes them.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Checks of every step of a release before anything is built.
 
-Each check is a step that a release takes, or a setting that it relies on, tried by itself. It returns what
-came, or raises a GoogleError, whose message says what is wrong and ends with the command that puts it right.
+Each check is a step that a release takes, or a setting that it relies on, tried by itself. It returns its
+finding, or raises a GoogleError, whose message ends with the command that fixes it.
 """
 
 import time

@@ -1,7 +1,7 @@
 """Sources of identity tokens: GitHub, Buildkite, and tokens that the caller gives.
 
-A source returns a token for an audience; None when what it goes by is not given; it raises IdentityError when
-that is given but broken. Dagger reads variables, files and commands, so that two arguments serve everyone:
+A source returns a token for an audience, or None when its arguments are missing. It raises IdentityError when
+they are unusable. Dagger reads variables, files and commands, so that two arguments serve everyone:
 
     GitHub      --oidc-url env:ACTIONS_ID_TOKEN_REQUEST_URL  --oidc-token env:ACTIONS_ID_TOKEN_REQUEST_TOKEN
     Buildkite   --oidc-url env:URL  --oidc-token env:BUILDKITE_AGENT_ACCESS_TOKEN

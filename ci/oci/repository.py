@@ -1,7 +1,7 @@
 """OCI registry client: publish an image, copy one, see what is published.
 
-Nothing is rewritten on the way, so an image keeps its digest. What goes wrong is a RegistryError
-(`errors.py`). How to get in is `authentication.py`'s, how to ask `transport.py`'s.
+Nothing is rewritten on the way, so an image keeps its digest. Every error is a RegistryError
+(`errors.py`). `authentication.py` gets tokens, `transport.py` sends requests.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Scenarios of a rehearsal: what is wrong with its second release, which is made so from outside."""
+"""Scenarios of a rehearsal: the fault of its second release, added to the image from outside."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,9 +1,9 @@
-"""Match a bill of materials against advisories in the OSV format, and fail when a grave one fits.
+"""Matcher of a bill of materials with advisories in the OSV format; fails at or above a severity.
 
     python advisories.py sbom.cdx.json ADVISORIES... [--fail-on high]
 
 ADVISORIES are files as OSV publishes them: a record or a list of records in JSON, or a zip archive of records
-(https://ossf.github.io/osv-schema/). Prints what fits. Ends with 1 when something at least as grave as
+(https://ossf.github.io/osv-schema/). Prints what fits. Ends with 1 when one at least as severe as
 --fail-on does, and with 2 when the sources say nothing of a part's ecosystem: unknown is not safe.
 """
 

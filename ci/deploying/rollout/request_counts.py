@@ -1,4 +1,4 @@
-"""Requests, errors and latencies as they were counted, wherever that was."""
+"""Counts of requests, errors and latencies, from any target."""
 
 import math
 import re

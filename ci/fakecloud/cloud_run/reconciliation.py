@@ -1,7 +1,7 @@
 """Reconciliation: a requested change takes effect after a while, or fails.
 
-Error texts are the real service's where reports show them. A revision that failed stays so, and who was
-served stays served when a later revision fails, as the documentation has it. Whether an operation on a
+Error texts are the real service's where reports show them. A failed revision stays failed,
+and traffic stays on the revisions that had it, as the documentation says. Whether an operation on a
 service whose latest revision has failed may succeed was never seen: here it fails, though it is done.
 """
 

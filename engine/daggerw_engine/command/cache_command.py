@@ -10,7 +10,7 @@ from daggerw_engine.errors import UsageError
 from daggerw_engine.store import cache, pruning
 
 COMMAND = "daggerw cache"
-PAGE = f"""Show what this engine keeps on this machine, and remove it: a command that Dagger's own has not.
+PAGE = f"""Show or remove what this engine keeps on this machine; the dagger CLI has no such command.
 
 USAGE
   {COMMAND}                     Show what it holds, by kind
