@@ -2,8 +2,11 @@
 # scikit-learn). It is built from the repository alone and by BuildKit and Buildah alike, so nothing here is used
 # that only one of them has (heredocs, COPY --link).
 
-# base: the interpreter, and uv, which installs packages.
-FROM python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91 AS base
+# interpreter: the base image.
+FROM python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91 AS interpreter
+
+# base: with uv, which installs packages.
+FROM interpreter AS base
 COPY requirements-uv.txt /build/
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --disable-pip-version-check --root-user-action ignore --no-compile --only-binary :all: \
@@ -11,36 +14,38 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 # packages: what every image needs, in a virtual environment.
 FROM base AS packages
-# The virtual environment gives every base image's Python the same path, /venv/bin/python. Of the base image's own,
-# beside which uv lies, only the standard library goes on.
-RUN python -m venv --without-pip /venv
 # Dependencies come before any code, so that they are installed again only when they change.
 COPY app/requirements.txt /build/
+# The virtual environment gives every base image's Python the same path, /venv/bin/python. Of the base image's own,
+# beside which uv lies, only the standard library goes on.
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv pip install --python /venv/bin/python --system-certs --link-mode copy --only-binary :all: \
+    python -m venv --without-pip /venv \
+    && uv pip install --python /venv/bin/python --system-certs --link-mode copy --only-binary :all: \
         --no-deps --require-hashes --requirement /build/requirements.txt
 
-# packages-full: with scikit-learn and the team's libraries, too; the team's tests run here.
+# packages-full: with scikit-learn and the team's libraries, too; training and the team's tests run here.
 FROM packages AS packages-full
 COPY app/requirements-full.txt docker/runtime_tree.py docker/shared_libraries.py /build/
 COPY features/requirements.txt /build/requirements-team.txt
+# What a package of the team's is linked with and the base image lacks, a wheel may bring: libgomp.so.1, for example.
+# The import leaves the byte-code that every training and test needs; that of all packages takes ten times as long.
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --python /venv/bin/python --system-certs --link-mode copy --only-binary :all: \
         --no-deps --require-hashes --requirement /build/requirements-full.txt --requirement /build/requirements-team.txt \
-    && uv pip check --python /venv/bin/python
-# What a package of the team's is linked with and the base image lacks, a wheel may bring: libgomp.so.1, for example.
-RUN /venv/bin/python -B /build/shared_libraries.py /build/requirements-team.txt
+    && uv pip check --python /venv/bin/python \
+    && /venv/bin/python -B /build/shared_libraries.py /build/requirements-team.txt \
+    && /venv/bin/python -c "import pandas, sklearn.ensemble, sklearn.inspection"
 
 # scorer: the native scorer of portable models.
-FROM base AS scorer
+FROM interpreter AS scorer
 COPY docker/compile_scorer.py docker/requirements.txt /build/docker/
 COPY app/modelling/portable/*.c /build/app/modelling/portable/
-# The compiler is linked to where uv keeps it: to write it into a layer takes longer than to run it.
-RUN --mount=type=cache,target=/root/.cache/uv \
-    uv pip install --system --target /compiler --system-certs --link-mode symlink \
-        --only-binary :all: --no-deps --require-hashes --requirement /build/docker/requirements.txt \
-    && PYTHONPATH=/compiler python -B /build/docker/compile_scorer.py /libscorer.so \
-    && rm -r /compiler
+# Of the compiler's wheel, a tenth of a gigabyte, little is unpacked; uv, which unpacks all, is not waited for.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip download --disable-pip-version-check --only-binary :all: --no-deps --require-hashes \
+        --dest /wheels --requirement /build/docker/requirements.txt \
+    && python -B /build/docker/compile_scorer.py /libscorer.so /wheels \
+    && rm -r /wheels
 
 # builder: the packages without what is never run, and what the interpreter needs besides.
 FROM packages AS builder
@@ -53,7 +58,7 @@ COPY docker /build/
 RUN /venv/bin/python -B /build/assemble.py /tree
 
 # model: trained with the very libraries that may serve it, on what pyproject.toml names.
-FROM builder-full AS model
+FROM packages-full AS model
 WORKDIR /app
 COPY . .
 COPY --from=scorer /libscorer.so app/modelling/portable/libscorer.so

@@ -3,6 +3,7 @@
 import secrets
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import dagger
@@ -71,22 +72,30 @@ class Ci:
     @checks
     async def test(self) -> str:
         """Test what a release depends on: the service with this model, and the team's own tests."""
-        return await tools.prepare_team_tests(self.source, await self.train()).stdout()
+        source, files = await self._with_table(), self._team_files()
+        await images.build_parts(source)
+        model = images.build_model(source)
+        await together(model.sync, files.sync)
+        return await tools.prepare_team_tests(files, model.directory("model")).stdout()
 
     @function()
     @checks
     async def test_pipeline(self) -> str:
         """Test the machinery: the service with any model, training, the pipeline, and this repository."""
-        prepared, registry = self._prepare(), _registry().as_service(use_entrypoint=True)
+        prepared, registry = self._prepare(), _registry()
         needed = [*MODEL_FILES, "docker", "pytest.ini", "tests/*.py", *SERVICE_TESTS]
         service = prepared.with_directory(".", self.source.filter(include=needed))
-        pipeline = prepared.with_directory(".", self.source).with_service_binding("registry", registry)
+        served = registry.as_service(use_entrypoint=True)
+        pipeline = prepared.with_directory(".", self.source).with_service_binding("registry", served)
         pytest = ["pytest", "--progress", "--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
         measured = ["--cov=app", "--cov=train_model", "--cov=training"]
         others = [*REPOSITORY_TESTS, "--cov=ci", f"--registry-url={TEST_REGISTRY}"]
-        reports = await together(
-            service.with_exec([*pytest, *SERVICE_TESTS, *measured]).stdout,
-            pipeline.with_exec([*pytest, *others]).stdout,
+        reports, _ = await together(
+            lambda: together(
+                service.with_exec([*pytest, *SERVICE_TESTS, *measured]).stdout,
+                pipeline.with_exec([*pytest, *others]).stdout,
+            ),
+            registry.sync,  # at once; the tests would only start it after all packages are there
         )
         return "\n".join(reports)
 
@@ -449,18 +458,22 @@ class Ci:
 
     def _draft(self, name: str, tag: str, commit: Commit, source: dagger.Directory) -> publishing.Draft:
         """Return what one version is released from; the source has the table to train on."""
-        lint = linters.lint(tools.prepare_team_files(self.source), linters.PYTHON_LINTERS)
+        files = self._team_files()
+        lint = linters.lint(files, linters.PYTHON_LINTERS)
         model = images.build_model(source).directory("model")
         built = images.build_images(source, tag, name)
         bundles = {target: self._bundle(image, commit) for target, image in built.items()}
-        test = tools.prepare_team_tests(self.source, model)
-        return publishing.Draft(commit, lint, test, model, bundles)
+        test = tools.prepare_team_tests(files, model)
+        return publishing.Draft(commit, partial(images.build_parts, source), lint, test, model, bundles)
 
     def _ingredients(self, project: Project, source: dagger.Directory) -> scenarios.Ingredients:
         """Return what a rehearsal's bad releases are made with."""
         program = self.source.file(scenarios.DELAY_PROGRAM)
         proxy = _base().with_file(scenarios.DELAY_PATH, program)
         return scenarios.Ingredients(project.settings, images.build_model(source), proxy)
+
+    def _team_files(self) -> dagger.Container:
+        return tools.prepare_team_files(self.source, images.build_packages(self.source))
 
     def _prepare(self) -> dagger.Container:
         return tools.prepare_development(self.source, _base())

@@ -37,6 +37,7 @@ def compile_all(folder: Path, prefix: Path) -> None:
     """Compile the Python files below a folder, which tracebacks will say lies at the prefix."""
     done = compileall.compile_dir(
         folder,
+        force=True,  # also where a program that ran has left its own
         quiet=1,
         workers=1,
         invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,

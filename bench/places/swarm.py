@@ -64,10 +64,9 @@ def swarm(folder: Path) -> Iterator[Place]:
     """Run a swarm of two nodes, with nothing deployed yet."""
     model = train_model(folder)
     packages = folder / "packages"
-    words = ["-m", "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target"]
-    subprocess.run(
-        [sys.executable, *words, str(packages), "-r", "app/requirements.txt"], cwd=ROOT, check=True
-    )
+    installing = ["-m", "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    words = [*installing, "--compile-bytecode", "--target", str(packages), "-r", "app/requirements.txt"]
+    subprocess.run([sys.executable, *words], cwd=ROOT, check=True)
     base = layer({}, {".": python_tree(folder), "packages": packages})
     own = layer({}, {"app": ROOT / "app", "model": model})
     (folder / "swarm").mkdir()

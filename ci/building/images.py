@@ -5,14 +5,26 @@ from collections.abc import Mapping
 import dagger
 from dagger import BuildArg
 
-from building.source_files import IMAGE_FILES
+from building.source_files import IMAGE_FILES, PACKAGE_FILES, SCORER_FILES
 from building.tools import PLATFORM
 from errors import ImagesDiffer
 from image import compare, release_files
+from net.concurrency import together
 from releasing import model_card
 from releasing.git_commit import Commit
 
 IMAGE = f"{release_files.FOLDER}/{release_files.IMAGE}"
+
+
+def build_packages(source: dagger.Directory) -> dagger.Container:
+    """Return the Dockerfile's stage with all packages and nothing of the project's own."""
+    return source.filter(include=PACKAGE_FILES).docker_build(target="packages-full", platform=PLATFORM)
+
+
+async def build_parts(source: dagger.Directory) -> None:
+    """Build at the same time what a training needs: the packages and the scorer."""
+    scorer = source.filter(include=SCORER_FILES).docker_build(target="scorer", platform=PLATFORM)
+    await together(scorer.sync, build_packages(source).sync)
 
 
 def build_model(source: dagger.Directory) -> dagger.Container:

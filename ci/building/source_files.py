@@ -7,6 +7,12 @@ IMAGE_FILES = [*MODEL_FILES, ".dockerignore", "Dockerfile", "docker", "requireme
 TEAM_PACKAGES = ["docker/runtime_tree.py", "docker/shared_libraries.py", "features/requirements.txt"]
 PACKAGE_FILES = ["Dockerfile", "app/requirements.txt", "app/requirements-full.txt", "requirements-uv.txt"]
 PACKAGE_FILES += TEAM_PACKAGES
+SCORER_FILES = [
+    "Dockerfile",
+    "app/modelling/portable/*.c",
+    "docker/compile_scorer.py",
+    "docker/requirements.txt",
+]
 CHECKED_FILES = [".ci", ".github", "bench", "ci", "dagger.json", "daggerw", "deploy", "pytest.ini", "tests"]
 CHECKED_FILES += [".gitignore", "*.md", "docs", "engine", "requirements-*.in", "requirements-*.txt"]
 SOURCE = ["*", *(f"!{path}" for path in (*IMAGE_FILES, *CHECKED_FILES))]

@@ -6,7 +6,7 @@ Each starts from the pinned base image, which the caller passes; what is install
 import dagger
 from dagger import dag
 
-from building.source_files import MACHINERY_TESTS, MODEL_FILES, PACKAGE_FILES, TEAM_PACKAGES
+from building.source_files import MACHINERY_TESTS, MODEL_FILES, TEAM_PACKAGES
 from image import conformance, release_files
 
 # Of every container; elsewhere the Dagger engine emulates it. Of tools, too: shellcheck, for one, comes as a
@@ -45,9 +45,8 @@ def prepare_programs(source: dagger.Directory, base: dagger.Container) -> dagger
     return runner.with_directory(".", source.filter(include=release_files.FILES))
 
 
-def prepare_team_files(source: dagger.Directory) -> dagger.Container:
+def prepare_team_files(source: dagger.Directory, packages: dagger.Container) -> dagger.Container:
     """Return the team's files with the packages that the full image has, and the tools to test them."""
-    packages = source.filter(include=PACKAGE_FILES).docker_build(target="packages-full", platform=PLATFORM)
     uv = ["uv", "pip", "install", "--python", "/venv/bin/python", "--no-deps", "--require-hashes"]
     files = source.filter(include=[*MODEL_FILES, "pytest.ini", "tests"], exclude=MACHINERY_TESTS)
     return (
@@ -59,9 +58,9 @@ def prepare_team_files(source: dagger.Directory) -> dagger.Container:
     )
 
 
-def prepare_team_tests(source: dagger.Directory, model: dagger.Directory) -> dagger.Container:
+def prepare_team_tests(team_files: dagger.Container, model: dagger.Directory) -> dagger.Container:
     """Return the container that tests what a release depends on, with a trained model."""
-    tested = prepare_team_files(source).with_directory("model", model)
+    tested = team_files.with_directory("model", model)
     return tested.with_exec(["python", "-m", "pytest", "--progress", "--model=model"])
 
 

@@ -1,6 +1,6 @@
 """Publication of one release: lint, test, build, try, push."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,15 +33,22 @@ _FILES = Path("release")
 class Draft:
     """One version of a commit before its release: what checks it, and what it is made of.
 
-    Nothing of it has run: Dagger runs a container when its result is needed. `bundles` has a container for
-    each target of the Dockerfile, which makes that image into a release's files; the model decides which one.
+    Nothing of it has run: Dagger runs a container when its result is needed. `build_parts` builds what lint
+    and training need. `bundles` has a container for each target of the Dockerfile, which makes that image
+    into a release's files; the model decides which one.
     """
 
     commit: Commit
+    build_parts: Callable[[], Coroutine[object, object, object]]
     lint: dagger.Container
     test: dagger.Container
     model: dagger.Directory
     bundles: Mapping[str, dagger.Container]
+
+    async def check(self) -> None:
+        """Lint the team's files, after what they and the model need is built at the same time."""
+        await self.build_parts()
+        await self.lint.sync()
 
     async def files(self) -> dagger.Directory:
         """Return the folder of the release's files, when they are made."""
@@ -71,7 +78,7 @@ async def release(
             return repository
 
         host = f"mint a token for {target.host}" if access.identity else f"ask {target.host}"
-        repository, _ = await together(steps.wrap(host, reach), steps.wrap("lint", draft.lint.sync))
+        repository, _ = await together(steps.wrap(host, reach), steps.wrap("lint", draft.check))
         with steps.step("train"):
             await draft.model.sync()
         files, _ = await together(steps.wrap("build", draft.files), steps.wrap("test", draft.test.sync))

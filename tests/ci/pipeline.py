@@ -117,11 +117,12 @@ class Pipeline:
 
     def draft(self, tag: str, commit: Commit = COMMIT) -> Draft:
         """Return what a version is released from."""
+        parts: Any = Check("parts", self.checked)
         lint: Any = Check("lint", self.checked)
         test: Any = Check("test", self.checked)
         model: Any = Model("train", self.made)
         bundle: Any = Bundle(lambda: self.bundle(tag, commit))
-        return Draft(commit, lint, test, model, {model_card.FULL: bundle})
+        return Draft(commit, parts.sync, lint, test, model, {model_card.FULL: bundle})
 
     def access(self, identity: Identity | None = None) -> RegistryAccess:
         """Return an identity's access to registries."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -21,6 +22,8 @@ def test_byte_code_is_made_of_the_sources_alone_and_never_checked(tmp_path: Path
         (tmp_path / folder / "package").mkdir(parents=True)
         (tmp_path / folder / "package/module.py").write_text("WORDS = {'a', 'b', 'c'}\n")
         os.utime(tmp_path / folder / "package/module.py", (0, len(folder)))
+    compileall.compile_dir(tmp_path / "one", quiet=1)  # as a program that imports it would
+    for folder in ("one", "other"):
         assemble.compile_all(tmp_path / folder, prefix=Path("/lib"))
     one, other = (path.read_bytes() for path in sorted(tmp_path.rglob("*.pyc")))
     assert one == other

@@ -154,8 +154,8 @@ def test_the_module_s_lock_has_the_versions_of_its_tests_and_leaves_dagger_to_th
 
 def test_everything_runs_on_one_base_image() -> None:
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
-    stages = ["base", "packages", "base", "packages", "packages-full", "builder-full", "model"]
-    assert bases == [main.BASE, *stages, "scratch", "scratch"]
+    stages = ["interpreter", "base", "packages", "interpreter", "packages", "packages-full", "packages-full"]
+    assert bases == [main.BASE, *stages, "model", "scratch", "scratch"]
 
 
 def test_the_engine_is_tested_on_the_base_image() -> None:

@@ -11,7 +11,7 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -72,6 +72,11 @@ class Kubernetes:
     def _candidate(self) -> str:
         return f"{self.settings.name}-candidate"
 
+    @property
+    def _every_pod(self) -> str:
+        """The selector of the pods of both Deployments."""
+        return f"{NAME} in ({self.settings.name},{self._candidate})"
+
     def shares(self, snapshot: str) -> tuple[int, ...]:
         """Return the shares that whole pods come nearest to; one candidate is the least."""
         running = json.loads(snapshot)["replicas"]
@@ -125,6 +130,7 @@ class Kubernetes:
         """Start one instance beside the others, without traffic."""
         await self._apply(self.manifests.make("Service", self._candidate, INSTANCE))
         await self._start_candidates(release, 1, self._candidate)
+        await self._wait_for_end(_may_still_answer)  # the last deployment's candidates
 
     async def shift(self, seen: Seen, release: Release, snapshot: str, percent: int) -> None:
         """Start as many candidates as make the share, in the end roll the Deployment over."""
@@ -136,13 +142,17 @@ class Kubernetes:
         made = self.manifests.deployment(self.settings.name, release, self.settings.replicas)
         await self._apply(made, seen.version)
         await self._rolled_out(self.settings.name, _progress(seen.raw))
+        await self._wait_for_end(_may_still_answer)
 
     async def tidy(self, seen: Seen, release: Release) -> None:
         """Remove the candidate."""
         await self._remove_candidate()
 
     async def restore(self, seen: Seen, snapshot: str) -> None:
-        """Remove the candidate, and roll the Deployment back; what holds the journal goes last."""
+        """Remove the candidate, and roll the Deployment back; what holds the journal goes last.
+
+        Returns once no request can reach what was undone.
+        """
         await self._remove_candidate()
         if snapshot:
             before = json.loads(snapshot)
@@ -151,15 +161,16 @@ class Kubernetes:
             if not _holds(seen.raw["spec"], before):
                 await self._apply(made, seen.version)
             await self._rolled_out(self.settings.name, _progress(seen.raw))
+            await self._wait_for_end(_may_still_answer)
         else:
             await self._remove(self.settings.name, "Service", "PodDisruptionBudget", "Deployment")
+            await self._wait_for_end(_has_passed_its_probe)
 
     async def observe(self, seen: Seen, since: datetime) -> Observed:
         """Return what every ready instance counts; the candidate's are those of what is being deployed."""
-        names = f"{NAME} in ({self.settings.name},{self._candidate})"
         attempt = seen.journal.attempt
         found: dict[str, dict[str, Numbers]] = {"candidate": {}, "running": {}}
-        for pod in await self._pods(names):
+        for pod in await self._pods(self._every_pod):
             if not _is_ready(pod):
                 continue  # one that is ending may answer no more, and users are not sent there
             name, marks = pod["metadata"]["name"], pod["metadata"].get("annotations", {})
@@ -209,12 +220,20 @@ class Kubernetes:
         return f"{_PATHS[kind].format(self.settings.namespace)}/{name}"
 
     async def _remove_candidate(self) -> None:
-        """Remove the candidate and wait until no request is sent to its pods any more."""
+        """Remove the candidate and wait until its pods are being deleted: garbage is collected later."""
         await self._remove(self._candidate, "Service", "Deployment")
-        until = time.monotonic() + self.margin
-        while any(_is_kept(pod) for pod in await self._pods(f"{INSTANCE}={self._candidate}")):
-            if time.monotonic() > until:
-                raise TargetError(f"{self.name}: {self._candidate} is deleted, but its pods still run")
+        await self._wait_for_end(_is_kept, f"{INSTANCE}={self._candidate}")
+
+    async def _wait_for_end(self, is_left: Callable[[Object], bool], selector: str = "") -> None:
+        """Wait until none of the pods is left; raises TargetError after their grace period and the margin."""
+        selector, started = selector or self._every_pod, time.monotonic()
+        while left := [pod["metadata"] for pod in await self._pods(selector) if is_left(pod)]:
+            time_given = max(each.get("deletionGracePeriodSeconds", 0) for each in left) + self.margin
+            if time.monotonic() - started > time_given:
+                names = ", ".join(sorted(each["name"] for each in left))
+                raise TargetError(
+                    f"{self.name}: {names}: still running {time_given:.0f} s after their deletion"
+                )
             await anyio.sleep(self.pause)
 
     async def _remove(self, name: str, *kinds: str) -> None:
@@ -334,9 +353,22 @@ def _is_kept(pod: Object) -> bool:
     return "deletionTimestamp" not in pod["metadata"]
 
 
-def _is_ready(pod: Object) -> bool:
+def _has_passed_its_probe(pod: Object) -> bool:
     conditions = pod.get("status", {}).get("conditions", [])
-    return _is_kept(pod) and any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
+    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
+
+
+def _is_ready(pod: Object) -> bool:
+    return _is_kept(pod) and _has_passed_its_probe(pod)
+
+
+def _may_still_answer(pod: Object) -> bool:
+    """Return whether a pod is being deleted and serves, as all do while requests are still sent to it.
+
+    A pod of a lost node stays in the list, but is not ready.
+    https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination-flow
+    """
+    return not _is_kept(pod) and _has_passed_its_probe(pod)
 
 
 def _holds(spec: Mapping[str, Any], before: Mapping[str, Any]) -> bool:

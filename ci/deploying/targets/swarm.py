@@ -248,10 +248,12 @@ class Swarm:
 
     async def _reason(self, name: str, spec: Object, service: Object) -> str:
         tasks = await self._tasks(name, every=True)
-        said = [task["Status"].get("Err") for task in tasks if _same({"TaskTemplate": task["Spec"]}, spec)]
-        reasons = sorted({reason for reason in said if reason})
+        new = [task["Status"] for task in tasks if _same({"TaskTemplate": task["Spec"]}, spec)]
+        reasons = sorted({status["Err"] for status in new if status.get("Err")})
+        states = ", ".join(sorted({status["State"] for status in new})) or "not there"
+        late = f"{self.settings.deadline} s were not enough, and its tasks are {states}"
         message = service.get("UpdateStatus", {}).get("Message")
-        return "; ".join(filter(None, [message, *reasons])) or "its deadline has passed"
+        return "; ".join(filter(None, [message, *reasons])) or late
 
     async def _tasks(self, name: str, *, every: bool = False) -> list[Object]:
         """Return a service's tasks, also those that have ended or are to end when every one is wanted."""

@@ -24,6 +24,10 @@ class Files(Recorder, of=(dagger.Container, dagger.Directory, dagger.File)):
     async def stdout(self) -> str:
         return "no difference\n"
 
+    async def sync(self) -> Files:
+        self.calls.append(("sync",))
+        return self
+
     async def exit_code(self) -> int:
         return self.status
 
@@ -46,9 +50,18 @@ def test_development_packages_are_installed_before_anything_of_the_team_s(files:
 
 
 def test_a_release_depends_on_the_team_s_tests_with_its_model(files: Any) -> None:
-    tools.prepare_team_tests(files, files)
+    tools.prepare_team_tests(tools.prepare_team_files(files, images.build_packages(files)), files)
     assert commands(files)[-1] == "python -m pytest --progress --model=model"
     assert ("docker_build", {"target": "packages-full", "platform": "linux/amd64"}) in files.calls
+
+
+@pytest.mark.anyio
+async def test_packages_and_scorer_are_built_at_the_same_time() -> None:
+    files: Any = Files()
+    await images.build_parts(files)
+    steps = [call[-1]["target"] if call[0] == "docker_build" else call[0] for call in files.calls]
+    found = [step for step in steps if step != "filter"]
+    assert found == ["scorer", "packages-full", "sync", "sync"]
 
 
 def test_an_image_becomes_files_that_name_the_commit_and_the_base(files: Any) -> None:

@@ -148,7 +148,7 @@ async def test_a_rehearsal_ends_with_what_it_released(
         "          refused: production from staging: attribute.environment/2002:staging",
         "check that other runs are refused",
     ]
-    assert (pipeline.made, pipeline.checked) == (["train", f"build {tag}"], ["lint", "test"])
+    assert (pipeline.made, pipeline.checked) == (["train", f"build {tag}"], ["parts", "lint", "test"])
     assert predictions == [tag, tag]
     assert [file.name for file in engine.imported] == ["image.tar", "verified.tar"]
 

@@ -15,8 +15,9 @@ import yaml
 from deploying.rollout.journal import RELEASE
 from deploying.rollout.target import Target
 from deploying.targets.manifests import Manifests
-from errors import InvalidEnvironment, RolledBack, TargetError
+from errors import InvalidEnvironment, ReleaseRejected, RolledBack, TargetError
 from oci.reference import Release
+from tests.ci.deploying.targets.labs import kubernetes_fake
 from tests.ci.deploying.targets.labs.fleet import Model
 from tests.ci.deploying.targets.labs.kubernetes_fake import TOKEN
 from tests.ci.deploying.targets.labs.kubernetes_lab import MANIFESTS, ROOT, KubernetesLab
@@ -238,6 +239,52 @@ async def test_the_live_release_s_pods_stay_as_they_are_until_the_last_step(
         "shift to 50 %": {"v1.0.0": 2, "v1.1.0": 2},
         "shift to 100 %": {"v1.1.0": 4},
     }
+
+
+async def test_a_first_release_that_is_undone_has_ended_when_its_failure_is_reported(
+    kubernetes_lab: KubernetesLab,
+) -> None:
+    class Refusing:
+        async def judge(self, target: Target, release: Release, step: str) -> None:
+            if step == "shift to 100 %":
+                raise ReleaseRejected("not fit")
+
+    async with worker(kubernetes_lab) as deployer:
+        with pytest.raises(RolledBack, match="not fit"):
+            await deployer.deployment.deploy(await kubernetes_lab.release("v1.0.0"), Refusing())
+    assert (kubernetes_lab.cluster.pods, kubernetes_lab.cluster.ending) == ({}, {})
+
+
+async def test_pods_that_do_not_end_in_time_are_named(
+    kubernetes_lab: KubernetesLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await kubernetes_lab.release("v1.0.0"), await kubernetes_lab.release("v1.1.0")
+    monkeypatch.setattr(kubernetes_fake, "LISTED", 1_000_000)
+    async with worker(replace(kubernetes_lab, margin=-40)) as deployer:  # so that no time is left
+        await deployer.deploy(first)
+        named = r"milestone2-candidate-\d+: still running 0 s after their deletion"
+        with pytest.raises(TargetError, match=named):
+            await deployer.deploy(second)
+
+
+async def test_the_pods_of_a_lost_node_are_not_waited_for(
+    kubernetes_lab: KubernetesLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await kubernetes_lab.release("v1.0.0"), await kubernetes_lab.release("v1.1.0")
+    cluster, end = kubernetes_lab.cluster, kubernetes_lab.cluster._end
+
+    def lose(name: str) -> None:
+        cluster.pods[name]["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+        cluster.pods[name]["ready"] = False
+        end(name)
+
+    monkeypatch.setattr(kubernetes_fake, "LISTED", 1_000_000)
+    monkeypatch.setattr(cluster, "_end", lose)
+    async with worker(replace(kubernetes_lab, margin=-40)) as deployer:
+        await deployer.deploy(first)
+        await deployer.deploy(second)
+        assert await deployer.users(10) == {"v1.1.0": 10}
+    assert {pod["metadata"]["annotations"][RELEASE] for pod in cluster.ending.values()} >= {str(first)}
 
 
 def test_pods_pass_the_restricted_standard() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,11 +12,16 @@ from typing import Literal
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from deploying.rollout.target import Target
 from deploying.targets.swarm import Settings, is_conflict, template
 from errors import InvalidEnvironment, RolledBack, TargetError
 from oci.reference import Release
+from tests.ci.connections import serve
 from tests.ci.deploying.targets.labs.docker_fake import Object
 from tests.ci.deploying.targets.labs.fleet import Model
 from tests.ci.deploying.targets.labs.lab import worker
@@ -44,10 +51,22 @@ def test_a_service_without_a_container_is_refused(text: str) -> None:
         template(text)
 
 
-def test_the_service_checks_its_health_and_goes_back_by_itself() -> None:
+@pytest.mark.parametrize(("status", "exit_status"), [(200, 0), (503, 1)])
+def test_an_instance_is_healthy_as_long_as_it_is_ready(status: int, exit_status: int) -> None:
+    async def readyz(request: Request) -> Response:
+        return Response(status_code=status)
+
+    container = template(SERVICE.read_text())["TaskTemplate"]["ContainerSpec"]
+    kind, program, *words = container["Healthcheck"]["Test"]
+    assert (kind, program) == ("CMD", "/venv/bin/python")
+    with serve(Starlette(routes=[Route("/readyz", readyz)])) as address:
+        words[-1] = words[-1].replace("8080", address.rpartition(":")[2])
+        assert subprocess.run([sys.executable, *words], check=False).returncode == exit_status
+
+
+def test_the_service_has_no_privileges_and_goes_back_by_itself() -> None:
     service = template(SERVICE.read_text())
     container = service["TaskTemplate"]["ContainerSpec"]
-    assert "http://127.0.0.1:8080/readyz" in container["Healthcheck"]["Test"][-1]
     assert (service["UpdateConfig"]["FailureAction"], service["UpdateConfig"]["Monitor"]) == (
         "rollback",
         3 * 10**9,
@@ -162,10 +181,11 @@ async def test_an_update_that_swarm_took_back_is_undone_and_says_why(swarm_lab: 
 async def test_an_update_that_never_ends_is_ended_at_its_deadline(
     swarm_lab: SwarmLab,
 ) -> None:
-    swarm_lab.swarm.stuck = True
+    swarm_lab.swarm.state = "preparing"
     release = await swarm_lab.release("v1.0.0")
     async with worker(replace(swarm_lab, settings=Settings("milestone2", deadline=-1))) as operator:
-        with pytest.raises(RolledBack, match="milestone2-candidate does not start: its deadline has passed"):
+        reason = "milestone2-candidate does not start: -1 s were not enough, and its tasks are preparing"
+        with pytest.raises(RolledBack, match=reason):
             await operator.deploy(release)
         seen = await operator.target.look()
         assert not seen.version

@@ -38,7 +38,7 @@ class Swarm:
     services: dict[str, Object] = field(default_factory=dict)
     tasks: list[Object] = field(default_factory=list)
     index: int = 0
-    stuck: bool = False  # the orchestrator does nothing
+    state: str = "running"  # that tasks of a release that starts get to
     silent: bool = False  # no node takes a connection
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
@@ -69,8 +69,7 @@ class Swarm:
             return {}
         if found["update"]:
             return self._update(service, request)
-        if not self.stuck:
-            self._orchestrate(found["name"], service)
+        self._orchestrate(found["name"], service)
         return deepcopy(service)
 
     def _service(self, name: str) -> Object:
@@ -152,7 +151,7 @@ class Swarm:
         variables = dict(each.split("=", 1) for each in container["Env"])
         again = template["RestartPolicy"]["Condition"] != "none"
         started = self.fleet.start(task_name, container["Image"].partition("@")[2], variables)
-        status = {"State": "running"} if started else {"State": "failed", "Err": "task: non-zero exit (3)"}
+        status = {"State": self.state} if started else {"State": "failed", "Err": "task: non-zero exit (3)"}
         return {
             **{"ID": task_name, "ServiceID": name, "NodeID": node, "Spec": deepcopy(template)},
             **{"Status": status, "DesiredState": "running" if started or again else "shutdown"},

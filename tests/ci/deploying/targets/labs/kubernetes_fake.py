@@ -32,6 +32,7 @@ _PROXY = re.compile(
 _NAMED = {"deployments": "deployments.apps", "services": "services"}
 _NAMED |= {"poddisruptionbudgets": "poddisruptionbudgets.policy"}
 _ANNOTATIONS = 256 * 1024  # bytes, of all of an object's
+LISTED = 3  # times that a pod that ends is still listed; it answers until the last but one
 _PODS = count(1)  # of all clusters, as they share a fleet
 _CRASHES = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}}
 _SELECTOR = re.compile(r"(?P<label>[a-z./]+)(?:=(?P<one>[a-z0-9-]+)| in \((?P<many>[a-z0-9,-]+)\))")
@@ -53,7 +54,7 @@ class Cluster:
     objects: dict[tuple[str, str], Object] = field(default_factory=dict)
     owners: dict[tuple[str, str], dict[str, dict[str, str]]] = field(default_factory=dict)
     pods: dict[str, Object] = field(default_factory=dict)
-    ending: list[Object] = field(default_factory=list)
+    ending: dict[str, Object] = field(default_factory=dict)
     counter: int = 0
     turns: int = 0
     token: str = TOKEN
@@ -223,7 +224,7 @@ class Cluster:
         status["conditions"] = [{"type": "Ready", "status": str(bool(started))}]
         metadata = {**deepcopy(template["metadata"]), "name": pod_name}
         pod = {"metadata": metadata, "status": status, "ready": bool(started), "template": deepcopy(template)}
-        pod["owner"] = name
+        pod |= {"owner": name, "listed": 0}
         self.pods[pod_name] = pod
         return pod
 
@@ -237,31 +238,35 @@ class Cluster:
                 self._end(name)
 
     def _end(self, name: str) -> None:
-        """Let a pod end: it is still listed, and answers no more."""
+        """Let a pod end: it answers for a while, and has not left the EndpointSlice yet."""
         pod = self.pods.pop(name)
-        pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-        self.ending.append(pod)
+        pod["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 40}
+        self.ending[name] = pod
 
     def _select(self, selector: str) -> list[Object]:
         wanted = _SELECTOR.fullmatch(selector)
         assert wanted, selector
         values = (wanted["one"] or wanted["many"]).split(",")
-        listed = [*self.pods.values(), *self.ending]
+        listed = [*self.pods.values(), *self.ending.values()]
         found = [pod for pod in listed if pod["metadata"]["labels"].get(wanted["label"]) in values]
-        self.ending = [pod for pod in self.ending if pod not in found]
+        for pod in found:
+            pod["listed"] += "deletionTimestamp" in pod["metadata"]
+        self.ending = {name: pod for name, pod in self.ending.items() if pod["listed"] < LISTED}
         return [{key: pod[key] for key in ("metadata", "status")} for pod in found]
 
     async def _pass_on(self, request: httpx.Request, to: re.Match[str]) -> httpx.Response:
         name = to["name"]
+        ending = {each: pod for each, pod in self.ending.items() if pod["listed"] < LISTED - 1}
+        serving = {**self.pods, **ending}
         if to["kind"] == "services":
             selector = self._there("services", name)["spec"]["selector"].items()
-            chosen = [pod for pod in self.pods.values() if selector <= pod["metadata"]["labels"].items()]
+            chosen = [pod for pod in serving.values() if selector <= pod["metadata"]["labels"].items()]
             ready = [pod["metadata"]["name"] for pod in chosen if pod["ready"]]
             if not ready:
                 raise Refused(503, "ServiceUnavailable", f'no endpoints available for service "{name}"')
             self.turns += 1
             name = ready[self.turns % len(ready)]
-        if name not in self.pods:
+        if name not in serving:
             raise Refused(503, "ServiceUnavailable", "error trying to reach service: connection refused")
         return await self.fleet.send(request, name, to["path"])
 
