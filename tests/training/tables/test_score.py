@@ -176,7 +176,7 @@ def test_the_command_reads_standard_input_and_writes_standard_output(model_dir: 
 
 def test_another_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve"]) == 2
-    assert "app: no command 'serve'; there is score" in capsys.readouterr().err
+    assert "app: unknown command 'serve'; run `python -m app` to serve" in capsys.readouterr().err
 
 
 def test_a_wrong_setting_is_reported_before_anything_is_scored(
