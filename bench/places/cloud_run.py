@@ -18,7 +18,7 @@ from bench.places.place import ROOT, Place, run_program, train_model
 from deploying.rollout.target import Address, Target
 from deploying.targets.cloud_run import CloudRun, Settings
 from fakecloud import addresses
-from fakecloud.state.fixtures import World, usual_world, with_deployers
+from fakecloud.state.fixtures import CloudSetup, usual_setup, with_deployers
 from image import archive_reader
 from keyless.endpoints import Endpoints
 from keyless.federation import Federation
@@ -38,7 +38,7 @@ class CloudRunPlace:
     """The fake cloud and the services behind it."""
 
     base: str
-    world: World
+    setup: CloudSetup
     key: str
     registry_url: str
     folder: Path
@@ -49,12 +49,12 @@ class CloudRunPlace:
     @asynccontextmanager
     async def open_target(self) -> AsyncIterator[tuple[Target, Retrying]]:
         """Open the driver, as the account that deploys to production."""
-        world = self.world
-        given = Given(addresses.request_url(self.base), Token(world.request_token))
-        endpoints = Endpoints.of(addresses.endpoints(self.base, world))
-        provider = Provider.of(world.provider.resource)
-        identity = Identity(provider, world.deployers[ENVIRONMENT], given, endpoints)
-        settings = Settings(world.repository.project, world.repository.location, "bench", lag=0)
+        setup = self.setup
+        given = Given(addresses.request_url(self.base), Token(setup.request_token))
+        endpoints = Endpoints.of(addresses.endpoints(self.base, setup))
+        provider = Provider.of(setup.provider.resource)
+        identity = Identity(provider, setup.deployers[ENVIRONMENT], given, endpoints)
+        settings = Settings(setup.repository.project, setup.repository.location, "bench", lag=0)
         async with patient(30) as client:
             yield CloudRun.of(settings, Federation(identity, client), client), client
 
@@ -63,11 +63,11 @@ class CloudRunPlace:
         archive = Archive(self.folder / f"{tag}.tar")
         archive.index(archive.add_manifest(tag.encode()))
         image = archive_reader.read(archive.write())
-        repository = f"{self.world.repository.project}/{self.world.repository.name}/bench"
+        repository = f"{self.setup.repository.project}/{self.setup.repository.name}/bench"
         async with connect(self.registry_url, repository) as place:
             await replace(place, say=lambda line: None).publish(image, tag)
         self.versions[image.digest] = tag
-        return Release(Image(self.world.repository.host, repository, tag), image.digest)
+        return Release(Image(self.setup.repository.host, repository, tag), image.digest)
 
     async def users_address(self, target: Target) -> Address:
         """Return the service's own address."""
@@ -114,10 +114,10 @@ def cloud_run(folder: Path) -> Iterator[Place]:
         process = stack.enter_context(run_program(*words, environment=environment, stdout=subprocess.PIPE))
         assert process.stdout
         base = process.stdout.readline().decode().rpartition(" ")[2].strip()
-        world = with_deployers(usual_world(ticket, control_key=key))
+        setup = with_deployers(usual_setup(ticket, control_key=key))
         run = {"ref": "refs/tags/v1.0.0", "environment": ENVIRONMENT}
         headers = {"Authorization": f"Bearer {key}"}
         httpx.post(f"{base}{addresses.CONTROL}/runs", json=run, headers=headers).raise_for_status()
-        place = CloudRunPlace(base, world, key, registry_url, folder, model, stack)
+        place = CloudRunPlace(base, setup, key, registry_url, folder, model, stack)
         threading.Thread(target=place.start_revisions, daemon=True).start()
         yield place

@@ -13,7 +13,7 @@ from fakecloud import addresses
 from fakecloud.connection_faults import server
 from fakecloud.fake_app import application
 from fakecloud.state import faults
-from fakecloud.state.fixtures import Job, usual_world, with_deployers
+from fakecloud.state.fixtures import Job, usual_setup, with_deployers
 
 Value = TypeVar("Value")
 
@@ -27,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
     job = replace(Job(), ref=f"refs/tags/{given.tag}")
     key = given.control_key_file.read_text().strip() if given.control_key_file else ""
-    world = with_deployers(usual_world(given.request_token_file.read_text().strip(), job, key))
-    world = replace(world, objects=_objects(given.objects) if given.objects else {})
-    app = application(world, given.registry_url, given.fault)
+    setup = with_deployers(usual_setup(given.request_token_file.read_text().strip(), job, key))
+    setup = replace(setup, objects=_objects(given.objects) if given.objects else {})
+    app = application(setup, given.registry_url, given.fault)
     with socket.create_server((given.host, given.port)) as listener:
         print(f"rehearsal: listening on http://{given.host}:{listener.getsockname()[1]}", flush=True)
         server(app).run(sockets=[listener])

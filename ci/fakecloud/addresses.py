@@ -1,13 +1,13 @@
 """Addresses of the fake cloud's services; standard library only, as the pipeline imports it, too."""
 
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 
 OIDC, STS, IAM, ARTIFACTS = "/github", "/sts", "/iamcredentials", "/artifactregistry"
 RUN, MONITORING, STORAGE, CONTROL = "/run", "/monitoring", "/storage-api", "/control"
 PORT = 8080
 
 
-def endpoints(base: str, world: World) -> str:
+def endpoints(base: str, setup: CloudSetup) -> str:
     """Return the text for --google-endpoints when the fake cloud is at a base such as http://google:8080."""
     lines = [
         f'sts = "{base}{STS}"',
@@ -17,7 +17,7 @@ def endpoints(base: str, world: World) -> str:
         f'monitoring = "{base}{MONITORING}"',
         f'storage = "{base}{STORAGE}"',
         "[registries]",
-        f'"{world.repository.host}" = "{base}"',
+        f'"{setup.repository.host}" = "{base}"',
     ]
     return "\n".join(lines) + "\n"
 

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fakecloud.state.fixtures import World, bucket_resource
+from fakecloud.state.fixtures import CloudSetup, bucket_resource
 from fakecloud.state.ledger import Ledger
 from fakecloud.state.policy import LIST_OBJECTS, READ_OBJECT, ServiceAccount, allows
 from fakecloud.state.refusals import ApiRefusal, PlainRefusal
@@ -15,9 +15,9 @@ from fakecloud.state.refusals import ApiRefusal, PlainRefusal
 
 @dataclass(frozen=True)
 class Storage:
-    """The service, for the objects of the world."""
+    """The service, for the objects of the setup."""
 
-    world: World
+    setup: CloudSetup
     ledger: Ledger
 
     @property
@@ -31,14 +31,14 @@ class Storage:
         resource = bucket_resource(bucket)
         if request.query_params.get("alt") != "media":
             raise ApiRefusal("INVALID_ARGUMENT", "Only the content of an object is served here: alt=media.")
-        if not grant.unrestricted or not allows(self.world, grant.principal, READ_OBJECT, resource):
+        if not grant.unrestricted or not allows(self.setup, grant.principal, READ_OBJECT, resource):
             raise _denied_error(grant.principal)
         key = f"{bucket}/{_name(request)}"
-        if key not in self.world.objects:
-            if not allows(self.world, grant.principal, LIST_OBJECTS, resource):
+        if key not in self.setup.objects:
+            if not allows(self.setup, grant.principal, LIST_OBJECTS, resource):
                 raise _denied_error(grant.principal)
             raise PlainRefusal(404, f"No such object: {key}")
-        return Response(self.world.objects[key], media_type="application/octet-stream")
+        return Response(self.setup.objects[key], media_type="application/octet-stream")
 
 
 def _name(request: Request) -> str:

@@ -37,7 +37,7 @@ from fakecloud.registry.upstream_registry import Relay
 from fakecloud.sigstore import paths
 from fakecloud.sigstore.sigstore_services import Sigstore
 from fakecloud.state.faults import ClockSkew, Fault, Faults, skew
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 from fakecloud.state.ledger import Clock, Ledger
 from fakecloud.state.refusals import Refusal
 
@@ -71,20 +71,20 @@ _SECRET = re.compile(r"/(uploads|downloads)/[^/]+$")
 
 
 def application(
-    world: World, registry_url: str, faults: Sequence[Fault | ClockSkew] = (), *, seconds: float = 0.1
+    setup: CloudSetup, registry_url: str, faults: Sequence[Fault | ClockSkew] = (), *, seconds: float = 0.1
 ) -> ASGIApp:
-    """Return the fake cloud's application for a world, in front of the real registry at a URL.
+    """Return the fake cloud's application for a setup, in front of the real registry at a URL.
 
     A change of a Cloud Run service takes some seconds.
     """
     ledger = Ledger(Clock(skew(faults)))
     behind, instances = _make_clients(registry_url)
-    github = GitHub(world, ledger.clock, KeyRing(world.tokens_per_key))
-    google = TokenService(world, ledger, github.ring, Evaluator.of(world.provider))
-    credentials = Credentials(world, ledger, KeyRing(world.tokens_per_key))
+    github = GitHub(setup, ledger.clock, KeyRing(setup.tokens_per_key))
+    google = TokenService(setup, ledger, github.ring, Evaluator.of(setup.provider))
+    credentials = Credentials(setup, ledger, KeyRing(setup.tokens_per_key))
     relay, state = Relay(behind), State()
-    serving = Serving(world, ledger, state, credentials)
-    admin = Admin(world, ledger, state, Reconciler(state, relay, instances, seconds))
+    serving = Serving(setup, ledger, state, credentials)
+    admin = Admin(setup, ledger, state, Reconciler(state, relay, instances, seconds))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -98,13 +98,13 @@ def application(
         Mount(addresses.OIDC, routes=github.routes),
         Mount(addresses.STS, routes=google.routes),
         Mount(addresses.IAM, routes=credentials.routes),
-        Mount(addresses.ARTIFACTS, routes=Artifacts(world, ledger).routes),
+        Mount(addresses.ARTIFACTS, routes=Artifacts(setup, ledger).routes),
         Mount(addresses.RUN, routes=admin.routes),
-        Mount(addresses.MONITORING, routes=Monitoring(world, ledger, state).routes),
-        Mount(addresses.STORAGE, routes=Storage(world, ledger).routes),
-        Mount(addresses.CONTROL, routes=[*Control(state, world.control_key).routes, *github.control]),
-        *Sigstore.of(world.issuer, github.ring, ledger.clock.google).routes,
-        *RegistryHost(world, ledger, relay, TokenEndpoint(world, ledger)).routes,
+        Mount(addresses.MONITORING, routes=Monitoring(setup, ledger, state).routes),
+        Mount(addresses.STORAGE, routes=Storage(setup, ledger).routes),
+        Mount(addresses.CONTROL, routes=[*Control(state, setup.control_key).routes, *github.control]),
+        *Sigstore.of(setup.issuer, github.ring, ledger.clock.google).routes,
+        *RegistryHost(setup, ledger, relay, TokenEndpoint(setup, ledger)).routes,
     ]
     app = Starlette(routes=routes, exception_handlers={Refusal: respond_to_refusal}, lifespan=lifespan)
     return Gate(app, serving, ledger.clock, Faults.of(faults))

@@ -12,7 +12,7 @@ from errors import PipelineError, RehearsalFailed
 from fakecloud import addresses
 from fakecloud.sigstore import paths
 from fakecloud.state import faults
-from fakecloud.state.fixtures import Job, usual_world, with_deployers
+from fakecloud.state.fixtures import Job, usual_setup, with_deployers
 from keyless.endpoints import Endpoints
 from keyless.google_identity import Identity, Provider
 from keyless.oidc_sources import Given
@@ -86,7 +86,7 @@ class Rehearsal:
         steps = Steps(tell_and_keep, tell)
         try:
             async with self._start_fake_cloud(programs, registry, steps) as cloud:
-                targets = [reference.image(cloud.world.repository.uri, name, tag) for tag in self.tags]
+                targets = [reference.image(cloud.setup.repository.uri, name, tag) for tag in self.tags]
                 last = await self._run(ScenarioRun(ingredients, steps, cloud), drafts, targets)
         except PipelineError as error:
             failed = f"rehearsal: {self.tag} would not be released"
@@ -114,7 +114,7 @@ class Rehearsal:
         """Start the fake cloud, in front of a registry that is empty at each run."""
         ticket, key = Token(secrets.token_urlsafe()), Token(secrets.token_urlsafe())
         job = Job(ref=f"refs/tags/{self.tag}")
-        world = with_deployers(usual_world(ticket.reveal(), job, key.reveal()))
+        setup = with_deployers(usual_setup(ticket.reveal(), job, key.reveal()))
         fresh = registry.with_env_variable("REHEARSAL", secrets.token_hex()).as_service(use_entrypoint=True)
         stand_in = (
             programs.with_env_variable("PYTHONPATH", "ci")
@@ -129,11 +129,11 @@ class Rehearsal:
         try:
             base = await stand_in.endpoint(port=addresses.PORT, scheme="http")
             given = Given(addresses.request_url(base), ticket)
-            elsewhere = Endpoints.of(addresses.endpoints(base, world))
-            provider = Provider.of(world.provider.resource)
-            identity = Identity(provider, world.service_account, given, elsewhere)
-            signing = await _make_signing(base, world.job)
-            yield FakeCloud(base, key, world, identity, RegistryAccess(identity, fresh), signing)
+            elsewhere = Endpoints.of(addresses.endpoints(base, setup))
+            provider = Provider.of(setup.provider.resource)
+            identity = Identity(provider, setup.service_account, given, elsewhere)
+            signing = await _make_signing(base, setup.job)
+            yield FakeCloud(base, key, setup, identity, RegistryAccess(identity, fresh), signing)
         finally:
             await stand_in.stop()
 

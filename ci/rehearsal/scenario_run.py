@@ -17,7 +17,7 @@ from deploying.rollout.verdict import Limits
 from deploying.targets.cloud_run import CloudRun, Settings
 from errors import RehearsalFailed, RolledBack
 from fakecloud import addresses
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 from keyless.federation import Federation
 from keyless.google_identity import Identity
 from net.concurrency import beside
@@ -59,7 +59,7 @@ class FakeCloud:
 
     base: str
     key: Token
-    world: World
+    setup: CloudSetup
     identity: Identity
     access: RegistryAccess
     signing: Signing
@@ -67,7 +67,7 @@ class FakeCloud:
     @property
     def deployer(self) -> Identity:
         """Identity that deploys to production; Google grants it only to jobs of that environment."""
-        return replace(self.identity, service_account=self.world.deployers[ENVIRONMENT])
+        return replace(self.identity, service_account=self.setup.deployers[ENVIRONMENT])
 
     async def start_run(self, tag: str, **job: str) -> None:
         """Have a job run for a tag from now on, which may also have another commit, environment or event."""
@@ -155,7 +155,7 @@ class Deployments:
         return self.rows[release]
 
     def _target(self, release: Release) -> Target:
-        place, name = self.run.cloud.world.repository, release.image.repository.rpartition("/")[2]
+        place, name = self.run.cloud.setup.repository, release.image.repository.rpartition("/")[2]
         settings = Settings(place.project, place.location, name, lag=0)
         return CloudRun.of(settings, Federation(self.run.cloud.deployer, self.client), self.client)
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from fakecloud.fake_app import application
 from fakecloud.state.faults import parse
-from fakecloud.state.fixtures import World, usual_world
+from fakecloud.state.fixtures import CloudSetup, usual_setup
 from oci.repository import Repository, connect
 from tests.ci.connections import serve
 from tests.ci.deploying.targets.labs.fleet import Fleet, run_fleet
@@ -111,50 +111,50 @@ def _address(log: IO[str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def world() -> World:
-    """Return the usual world of a rehearsal; the job's request token is in it."""
-    return usual_world("the-request-token")
+def setup() -> CloudSetup:
+    """Return the usual setup of a rehearsal; the job's request token is in it."""
+    return usual_setup("the-request-token")
 
 
 @pytest.fixture(scope="session")
-def google(registry_url: str, world: World) -> Iterator[str]:
-    """Yield the address of a fake cloud with the usual world."""
-    with _serve_google(world, registry_url) as address:
+def google(registry_url: str, setup: CloudSetup) -> Iterator[str]:
+    """Yield the address of a fake cloud with the usual setup."""
+    with _serve_google(setup, registry_url) as address:
         yield address
 
 
 @pytest.fixture
 def start_google(registry_url: str) -> Iterator[Callable[..., str]]:
-    """Yield a function that starts a fake cloud, from a world and faults, and returns its address."""
+    """Yield a function that starts a fake cloud, from a setup and faults, and returns its address."""
     with ExitStack() as started:
 
-        def start(world: World, *faults: str, registry_url: str = registry_url) -> str:
-            return started.enter_context(_serve_google(world, registry_url, *faults))
+        def start(setup: CloudSetup, *faults: str, registry_url: str = registry_url) -> str:
+            return started.enter_context(_serve_google(setup, registry_url, *faults))
 
         yield start
 
 
 @pytest.fixture
-def releaser(google: str, world: World) -> Iterator[Releaser]:
-    """Yield a job in the usual world."""
-    with Releaser(google, world) as releaser:
+def releaser(google: str, setup: CloudSetup) -> Iterator[Releaser]:
+    """Yield a job in the usual setup."""
+    with Releaser(google, setup) as releaser:
         yield releaser
 
 
 @pytest.fixture
 def release_in(start_google: Callable[..., str]) -> Iterator[Callable[..., Releaser]]:
-    """Yield a function that starts a fake cloud, from a world and faults, and returns a job there."""
+    """Yield a function that starts a fake cloud, from a setup and faults, and returns a job there."""
     with ExitStack() as started:
 
-        def start(world: World, *faults: str, **options: str) -> Releaser:
-            return started.enter_context(Releaser(start_google(world, *faults, **options), world))
+        def start(setup: CloudSetup, *faults: str, **options: str) -> Releaser:
+            return started.enter_context(Releaser(start_google(setup, *faults, **options), setup))
 
         yield start
 
 
 @contextmanager
-def _serve_google(world: World, registry_url: str, *faults: str) -> Iterator[str]:
-    app = application(world, registry_url, [parse(fault) for fault in faults], seconds=0.01)
+def _serve_google(setup: CloudSetup, registry_url: str, *faults: str) -> Iterator[str]:
+    app = application(setup, registry_url, [parse(fault) for fault in faults], seconds=0.01)
     with serve(app) as address:
         yield address
 

@@ -12,7 +12,7 @@ import httpx
 from starlette.types import ASGIApp
 
 from fakecloud import addresses, connection_faults
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 from keyless.endpoints import Endpoints
 from keyless.google_identity import Identity, Provider
 from keyless.oidc_sources import Given
@@ -29,11 +29,11 @@ async def no_wait(seconds: float) -> None:
     await anyio.lowlevel.checkpoint()
 
 
-def job_identity(base: str, world: World, account: str | None = None) -> Identity:
-    """Return the identity of a world's job at the fake cloud: a service account's, or its federated self."""
-    given = Given(addresses.request_url(base), Token(world.request_token))
-    endpoints = Endpoints.of(addresses.endpoints(base, world))
-    return Identity(Provider.of(world.provider.resource), account, given, endpoints)
+def job_identity(base: str, setup: CloudSetup, account: str | None = None) -> Identity:
+    """Return the identity of a setup's job at the fake cloud: a service account's, or its federated self."""
+    given = Given(addresses.request_url(base), Token(setup.request_token))
+    endpoints = Endpoints.of(addresses.endpoints(base, setup))
+    return Identity(Provider.of(setup.provider.resource), account, given, endpoints)
 
 
 @asynccontextmanager

@@ -121,7 +121,7 @@ def identity(account: str | None = None, given: Given | None = None) -> Identity
 
 
 def well(**changed: httpx.Response | httpx.TransportError) -> Google:
-    """Return a world in which all is well but what is changed: github, sts, iam, permissions, …"""
+    """Return Google with all well but what is changed: github, sts, iam, permissions, …"""
     names = {
         "github": "github.test",
         "sts": STS,

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagger
 
-from fakecloud.state.fixtures import Job, usual_world, with_deployers
+from fakecloud.state.fixtures import Job, usual_setup, with_deployers
 from image import release_files
 from image.canonical import Origin
 from keyless.google_identity import Identity
@@ -147,10 +147,10 @@ class Engine(Recorder, of=(dagger.Client, dagger.CurrentModule, dagger.Directory
         job = Job(ref=f"refs/tags/{tag}")
 
         def begin() -> str:
-            world = with_deployers(
-                usual_world(self.secrets["request-token"], job, self.secrets["control-key"])
+            setup = with_deployers(
+                usual_setup(self.secrets["request-token"], job, self.secrets["control-key"])
             )
-            return start_google(replace(world, tokens_per_key=10_000), *faults)
+            return start_google(replace(setup, tokens_per_key=10_000), *faults)
 
         self.programs = Container(Path(), Service(begin))
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import httpx
 
 from fakecloud.identity.sts import GRANT
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 from fakecloud.state.policy import CLOUD_PLATFORM
 from tests.ci import discovery
 
@@ -17,12 +17,12 @@ IMAGE = "rehearsal-project/models/milestone2"
 
 
 class Releaser:
-    """A job in a world, at a fake cloud's address."""
+    """A job in a setup, at a fake cloud's address."""
 
-    def __init__(self, address: str, world: World) -> None:
+    def __init__(self, address: str, setup: CloudSetup) -> None:
         """Send requests to the fake cloud at an address."""
         self.http = httpx.Client(base_url=address, timeout=60)
-        self.world = world
+        self.setup = setup
 
     def __enter__(self) -> Self:
         return self
@@ -32,8 +32,8 @@ class Releaser:
 
     def identity(self, audience: str | None = None, token: str | None = None) -> httpx.Response:
         """Ask GitHub who this is."""
-        audience = audience or f"https://iam.googleapis.com/{self.world.provider.resource}"
-        headers = {"Authorization": f"Bearer {token or self.world.request_token}"}
+        audience = audience or f"https://iam.googleapis.com/{self.setup.provider.resource}"
+        headers = {"Authorization": f"Bearer {token or self.setup.request_token}"}
         return self.http.get(
             "/github/idtoken", params={"api-version": "2.0", "audience": audience}, headers=headers
         )
@@ -42,7 +42,7 @@ class Releaser:
         """Exchange the identity, as JSON in the names of Google's description."""
         content = {
             "grantType": GRANT,
-            "audience": f"//iam.googleapis.com/{self.world.provider.resource}",
+            "audience": f"//iam.googleapis.com/{self.setup.provider.resource}",
             "scope": scope,
             "requestedTokenType": f"{TOKEN_TYPE}access_token",
             "subjectTokenType": f"{TOKEN_TYPE}jwt",
@@ -56,7 +56,7 @@ class Releaser:
 
     def act(self, verb: str, token: str | None, email: str = "", **content: Any) -> httpx.Response:
         """Ask for one of a service account's tokens."""
-        account = f"projects/-/serviceAccounts/{email or self.world.service_account}"
+        account = f"projects/-/serviceAccounts/{email or self.setup.service_account}"
         return self.call("POST", "iamcredentials", f"v1/{account}:{verb}", token, json=content)
 
     def impersonate(self, **content: Any) -> str:
@@ -82,7 +82,7 @@ class Releaser:
         self, password: str, scope: str = f"repository:{IMAGE}:pull,push", user: str = "oauth2accesstoken"
     ) -> httpx.Response:
         """Ask the registry's token endpoint, as Docker does."""
-        service = self.world.repository.host
+        service = self.setup.repository.host
         return self.http.get("/v2/token", params={"service": service, "scope": scope}, auth=(user, password))
 
     def visitor(self) -> str:

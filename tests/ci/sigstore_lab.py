@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from fakecloud.fake_app import respond_to_refusal
 from fakecloud.identity.github import GitHub
 from fakecloud.sigstore.sigstore_services import Sigstore, signing_config
-from fakecloud.state.fixtures import Job, usual_world
+from fakecloud.state.fixtures import Job, usual_setup
 from fakecloud.state.ledger import Clock
 from fakecloud.state.refusals import Refusal
 from net.retry_policy import patient
@@ -66,7 +66,7 @@ class Lab:
 
     def token(self, audience: str = "sigstore", job: Job = JOB) -> Token:
         """Return an identity token of a job."""
-        return Token(replace(self.github, world=replace(self.github.world, job=job)).token(audience))
+        return Token(replace(self.github, setup=replace(self.github.setup, job=job)).token(audience))
 
     async def sign(self, statement: bytes = provenance(), job: Job = JOB) -> bytes:
         """Return a job's bundle of a statement."""
@@ -77,9 +77,9 @@ class Lab:
 @contextmanager
 def sigstore_lab(now: Callable[[], float] = time.time, **parts: Any) -> Iterator[Lab]:
     """Start a Sigstore by a clock, with some of its parts exchanged, and yield it."""
-    world = usual_world("the-request-token", JOB)
-    github = GitHub(world, Clock())
-    sigstore = replace(Sigstore.of(world.issuer, github.ring, now), **parts)
+    setup = usual_setup("the-request-token", JOB)
+    github = GitHub(setup, Clock())
+    sigstore = replace(Sigstore.of(setup.issuer, github.ring, now), **parts)
     app = Starlette(routes=sigstore.routes, exception_handlers={Refusal: respond_to_refusal})
     with serve(app) as address:
         yield Lab(sigstore, github, address)

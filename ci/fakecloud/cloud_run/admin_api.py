@@ -18,7 +18,7 @@ from fakecloud.cloud_run import service_validation
 from fakecloud.cloud_run.reconciliation import KIND, Reconciler
 from fakecloud.cloud_run.resources import Message, Operation, Revision, Service, State, as_json
 from fakecloud.identity.iam import read_content
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 from fakecloud.state.ledger import Grant, Ledger
 from fakecloud.state.policy import ACT_AS, allows
 from fakecloud.state.refusals import ApiRefusal, permission_denied
@@ -33,7 +33,7 @@ _SERVICE = f"{_LOCATION}/services/{{service}}"
 class Admin:
     """The API; `tasks` run what takes its time."""
 
-    world: World
+    setup: CloudSetup
     ledger: Ledger
     state: State
     reconciler: Reconciler
@@ -130,15 +130,15 @@ class Admin:
 
     def _authorize(self, request: Request, permission: str) -> Grant:
         grant, project = self.ledger.bearer(request.headers), f"projects/{request.path_params['project']}"
-        if not grant.unrestricted or not allows(self.world, grant.principal, permission, project):
+        if not grant.unrestricted or not allows(self.setup, grant.principal, permission, project):
             name = request.path_params.get("service", "")
             raise permission_denied(permission, f"{_parent(request)}/services/{name}")
         return grant
 
     def _check_account(self, grant: Grant, template: Message) -> None:
         """Refuse a caller who may not let a revision run as its service account."""
-        account = template.service_account or self.world.default_account
-        if not allows(self.world, grant.principal, ACT_AS, account):
+        account = template.service_account or self.setup.default_account
+        if not allows(self.setup, grant.principal, ACT_AS, account):
             text = f"Permission 'iam.serviceaccounts.actAs' denied on service account {account}"
             raise ApiRefusal("PERMISSION_DENIED", f"{text} (or it may not exist).")
 

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from fakecloud.cloud_run.request_log import Request as Served
 from fakecloud.cloud_run.request_log import distribution
 from fakecloud.cloud_run.resources import State
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 from fakecloud.state.ledger import Ledger
 from fakecloud.state.policy import TIME_SERIES, allows
 from fakecloud.state.refusals import ApiRefusal, permission_denied
@@ -29,7 +29,7 @@ _METRICS = ("run.googleapis.com/request_count", "run.googleapis.com/request_late
 class Monitoring:
     """The API; what happened is seen `lag` seconds later."""
 
-    world: World
+    setup: CloudSetup
     ledger: Ledger
     state: State
     lag: float = 0
@@ -42,7 +42,7 @@ class Monitoring:
     async def series(self, request: Request) -> Response:
         """Answer with the series of one metric."""
         grant, project = self.ledger.bearer(request.headers), f"projects/{request.path_params['project']}"
-        if not grant.unrestricted or not allows(self.world, grant.principal, TIME_SERIES, project):
+        if not grant.unrestricted or not allows(self.setup, grant.principal, TIME_SERIES, project):
             raise permission_denied(TIME_SERIES, project)
         parameters, terms = request.query_params, dict(_TERM.findall(request.query_params.get("filter", "")))
         metric = terms.get("metric.type", "")

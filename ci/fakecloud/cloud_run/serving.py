@@ -13,7 +13,7 @@ from fakecloud.cloud_run.admin_api import base
 from fakecloud.cloud_run.instance_client import Answer, InstanceFailed, Upstream
 from fakecloud.cloud_run.resources import SERVED, Revision, Service, State
 from fakecloud.identity.iam import Credentials
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 from fakecloud.state.ledger import Ledger
 from fakecloud.state.policy import INVOKE, ServiceAccount, allows
 from fakecloud.state.refusals import PlainRefusal
@@ -33,7 +33,7 @@ _KEPT_HERE = frozenset(
 class Serving:
     """Front end of all services; `verified` has audience, address and end of tokens by their hash."""
 
-    world: World
+    setup: CloudSetup
     ledger: Ledger
     state: State
     credentials: Credentials
@@ -80,7 +80,7 @@ class Serving:
         if audience != f"{base(request)}{SERVED}/{service.name}":
             raise _unauthorized_error()
         project = service.message.name.partition("/locations")[0]
-        if not allows(self.world, ServiceAccount(email), INVOKE, project):
+        if not allows(self.setup, ServiceAccount(email), INVOKE, project):
             raise PlainRefusal(403, _FORBIDDEN)
 
     def _verify_token(self, token: str) -> tuple[str, str]:

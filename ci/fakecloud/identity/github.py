@@ -15,7 +15,7 @@ from starlette.routing import Route
 from fakecloud.identity.iam import read_content
 from fakecloud.identity.keys import KeyRing
 from fakecloud.state import control_key
-from fakecloud.state.fixtures import Job, World
+from fakecloud.state.fixtures import CloudSetup, Job
 from fakecloud.state.ledger import Clock
 from fakecloud.state.refusals import PlainRefusal
 
@@ -27,14 +27,14 @@ _LIFETIME, _BACKDATED = 300, 600
 class GitHub:
     """The identity provider of one job."""
 
-    world: World
+    setup: CloudSetup
     clock: Clock
     ring: KeyRing = field(default_factory=KeyRing)
     job: Job = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin with the world's job."""
-        self.job = self.world.job
+        """Begin with the setup's job."""
+        self.job = self.setup.job
 
     @property
     def routes(self) -> list[Route]:
@@ -53,7 +53,7 @@ class GitHub:
     async def identity(self, request: Request) -> Response:
         """Respond to a job's request for its identity token."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        known = secrets.compare_digest(token.encode(), self.world.request_token.encode())
+        known = secrets.compare_digest(token.encode(), self.setup.request_token.encode())
         if scheme.lower() != "bearer" or not known:
             raise PlainRefusal(401, "the request token is missing or not this job's\n")
         audience = request.query_params.get("audience") or f"https://github.com/{self.job.owner}"
@@ -61,17 +61,17 @@ class GitHub:
         return JSONResponse({"count": len(value), "value": value})
 
     async def start_run(self, request: Request) -> Response:
-        """Run another job from now on: what is said of it replaces the world's job."""
-        control_key.check(request, self.world.control_key)
+        """Run another job from now on: what is said of it replaces the setup's job."""
+        control_key.check(request, self.setup.control_key)
         kinds = dict.fromkeys(("ref", "commit", "environment", "event", "workflow"), str)
-        self.job = replace(self.world.job, **read_content(await request.body(), kinds))
+        self.job = replace(self.setup.job, **read_content(await request.body(), kinds))
         return Response(status_code=204)
 
     def token(self, audience: str) -> str:
         """Return a signed token with the job's claims."""
         now = int(self.clock.here())
         times = {"iat": now, "nbf": now - _BACKDATED, "exp": now + _LIFETIME}
-        issued = {"iss": self.world.issuer, "aud": audience, "jti": secrets.token_hex(16)}
+        issued = {"iss": self.setup.issuer, "aud": audience, "jti": secrets.token_hex(16)}
         claims = {**self.job.claims, **issued, **times}
         return self.ring.sign(claims, now=now, until=times["exp"])
 
@@ -80,7 +80,7 @@ class GitHub:
         jwks = str(request.url).removesuffix("openid-configuration") + "jwks"
         return JSONResponse(
             {
-                "issuer": self.world.issuer,
+                "issuer": self.setup.issuer,
                 "jwks_uri": jwks,
                 "subject_types_supported": ["public", "pairwise"],
                 "response_types_supported": ["id_token"],

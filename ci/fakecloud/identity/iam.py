@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fakecloud.identity.keys import KeyRing
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 from fakecloud.state.ledger import Grant, Ledger
 from fakecloud.state.policy import ACCESS_TOKEN, CLOUD_PLATFORM, ID_TOKEN, ServiceAccount, allows
 from fakecloud.state.refusals import ApiRefusal, PlainRefusal, permission_denied
@@ -36,7 +36,7 @@ _TOO_LONG = (
 class Credentials:
     """The service, for the service accounts that exist."""
 
-    world: World
+    setup: CloudSetup
     ledger: Ledger
     ring: KeyRing = field(default_factory=KeyRing)
 
@@ -89,9 +89,9 @@ class Credentials:
         _check_scopes(grant)
         if request.path_params["project"] != "-":
             raise _invalid()
-        if email not in self.world.accounts:
+        if email not in self.setup.accounts:
             raise ApiRefusal("NOT_FOUND", f"Not found; Gaia id not found for email {email}")
-        if not allows(self.world, grant.principal, permission, email):
+        if not allows(self.setup, grant.principal, permission, email):
             raise permission_denied(permission, "")
         return email
 

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from fakecloud.identity.attribute_mapping import Evaluator
 from fakecloud.identity.keys import KeyRing
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 from fakecloud.state.ledger import Ledger
 from fakecloud.state.refusals import OAuthRefusal
 
@@ -51,7 +51,7 @@ _NO_PROVIDER = (
 class TokenService:
     """The service, for the one provider that exists; its issuer's key set is at hand."""
 
-    world: World
+    setup: CloudSetup
     ledger: Ledger
     issuer: KeyRing
     evaluator: Evaluator
@@ -78,14 +78,14 @@ class TokenService:
     def _check_audience(self, audience: str) -> None:
         if not _AUDIENCE.fullmatch(audience):
             raise OAuthRefusal("invalid_request", _NOT_A_PROVIDER)
-        provider = self.world.provider
+        provider = self.setup.provider
         if audience != f"//iam.googleapis.com/{provider.resource}" or not provider.enabled:
             raise OAuthRefusal("invalid_target", _NO_PROVIDER)
 
     def _verify(self, token: str) -> dict[str, Any]:
         """Return the claims of a token that is the issuer's, for this provider, and of this time."""
         claims = _decode_unverified(token)
-        issuer, expected = claims.get("iss", "null"), self.world.provider.issuer
+        issuer, expected = claims.get("iss", "null"), self.setup.provider.issuer
         if issuer != expected:
             raise _grant_error(
                 f"The issuer in ID Token {issuer} does not match the expected one in config: {expected}."
@@ -110,7 +110,7 @@ class TokenService:
 
     def _check_token_audience(self, audience: object) -> None:
         given = audience if isinstance(audience, list) else [audience] if audience else []
-        accepted = self.world.provider.accepted_audiences
+        accepted = self.setup.provider.accepted_audiences
         if not any(isinstance(each, str) and each in accepted for each in given):
             shown = ", ".join(f"{each}"[:_SHOWN] for each in given[:_SHOWN])
             raise _grant_error(f"The audience in ID Token [{shown}] does not match the expected audience.")

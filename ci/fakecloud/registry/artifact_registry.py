@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fakecloud.identity.iam import read_content
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 from fakecloud.state.ledger import Ledger
 from fakecloud.state.policy import allows
 from fakecloud.state.refusals import ApiRefusal, permission_denied
@@ -19,7 +19,7 @@ _GET = "artifactregistry.repositories.get"
 class Artifacts:
     """The service, for the one repository that exists."""
 
-    world: World
+    setup: CloudSetup
     ledger: Ledger
 
     @property
@@ -33,9 +33,9 @@ class Artifacts:
 
     async def settings(self, request: Request) -> Response:
         """Respond with the repository if the caller may see it."""
-        grant, repository = self.ledger.bearer(request.headers), self.world.repository
+        grant, repository = self.ledger.bearer(request.headers), self.setup.repository
         resource = _resource(request)
-        if not grant.unrestricted or not allows(self.world, grant.principal, _GET, resource):
+        if not grant.unrestricted or not allows(self.setup, grant.principal, _GET, resource):
             raise permission_denied(_GET, f"//artifactregistry.googleapis.com/{resource}")
         answer: dict[str, object] = {"name": resource, "format": "DOCKER", "mode": "STANDARD_REPOSITORY"}
         # False is left out, as JSON of protocol buffers does.
@@ -49,7 +49,7 @@ class Artifacts:
         requested = read_content(await request.body(), {"permissions": list}).get("permissions", [])
         if any(not isinstance(name, str) or "*" in name for name in requested):
             raise ApiRefusal("INVALID_ARGUMENT", "Request contains an invalid argument.")
-        held = [name for name in requested if allows(self.world, grant.principal, name, resource)]
+        held = [name for name in requested if allows(self.setup, grant.principal, name, resource)]
         return JSONResponse({"permissions": held} if held and grant.unrestricted else {})
 
 

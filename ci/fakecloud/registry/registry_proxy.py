@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from fakecloud.registry.token_endpoint import RegistryTarget, TokenEndpoint, full_name
 from fakecloud.registry.upstream_registry import Relay, local
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 from fakecloud.state.ledger import Grant, Ledger, Upload, handle
 from fakecloud.state.policy import DELETE, DOWNLOAD, UPLOAD
 from fakecloud.state.refusals import REGISTRY_VERSION, RegistryRefusal
@@ -30,7 +30,7 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 class RegistryHost:
     """The registry host of the one repository that exists."""
 
-    world: World
+    setup: CloudSetup
     ledger: Ledger
     relay: Relay
     tokens: TokenEndpoint
@@ -123,7 +123,7 @@ class RegistryHost:
         async with self.tagging:
             present = await self.relay.digest(target.image, target.tag)
             same = present == f"sha256:{hashlib.sha256(body).hexdigest()}"
-            if self.world.repository.immutable_tags and present and not same:
+            if self.setup.repository.immutable_tags and present and not same:
                 verb = "update" if request.method == "PUT" else "delete"
                 message = f"cannot {verb} tag {target.tag}. The repository has enabled tag immutability"
                 raise RegistryRefusal(400, "MANIFEST_INVALID", message)

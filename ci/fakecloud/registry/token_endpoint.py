@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from fakecloud.state.fixtures import HOST_SUFFIX, World
+from fakecloud.state.fixtures import HOST_SUFFIX, CloudSetup
 from fakecloud.state.ledger import Grant, Ledger
 from fakecloud.state.policy import DOWNLOAD, UPLOAD, allows
 from fakecloud.state.refusals import REGISTRY_VERSION, RegistryRefusal
@@ -47,7 +47,7 @@ class RegistryTarget:
 class TokenEndpoint:
     """Token endpoint and its checks; anonymous callers are None."""
 
-    world: World
+    setup: CloudSetup
     ledger: Ledger
     visitors: dict[str, Grant | None] = field(default_factory=dict)
 
@@ -83,7 +83,7 @@ class TokenEndpoint:
         """Return whether a caller has a permission on the repository that a target is in."""
         if grant is None or not grant.unrestricted:
             return False
-        return allows(self.world, grant.principal, permission, target.resource)
+        return allows(self.setup, grant.principal, permission, target.resource)
 
     def authorize(self, grant: Grant | None, permission: str, target: RegistryTarget) -> None:
         """Refuse a caller who lacks a permission."""
@@ -101,7 +101,7 @@ class TokenEndpoint:
         for name in (request.url.hostname or "", request.query_params.get("service", "")):
             if name.endswith(HOST_SUFFIX):
                 return name.removesuffix(HOST_SUFFIX)
-        return self.world.repository.location
+        return self.setup.repository.location
 
     def _basic(self, header: str, refusal: str) -> Grant | None:
         """Return the principal of a user and password; an empty password makes the caller anonymous."""

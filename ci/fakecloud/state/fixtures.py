@@ -139,7 +139,7 @@ class Binding:
 
 
 @dataclass(frozen=True)
-class World:
+class CloudSetup:
     """State of the fake cloud before the first request; the issuer signs the job's identity tokens."""
 
     provider: Provider
@@ -161,8 +161,8 @@ class World:
         return frozenset({self.service_account, *self.deployers.values()})
 
 
-def usual_world(request_token: str, job: Job | None = None, control_key: str = "") -> World:
-    """Return a world set up as `setup-google` sets one up, for a job and its request token."""
+def usual_setup(request_token: str, job: Job | None = None, control_key: str = "") -> CloudSetup:
+    """Return a setup as `setup-google` makes it, for a job and its request token."""
     job = job or Job()
     provider = Provider(
         number="123456789012",
@@ -182,31 +182,31 @@ def usual_world(request_token: str, job: Job | None = None, control_key: str = "
         Binding(bucket_resource(BUCKET), "roles/storage.objectViewer", f"serviceAccount:{account}"),
         *_deployer_bindings(repository.project, f"serviceAccount:{account}"),
     )
-    return World(provider, repository, account, bindings, request_token, job, control_key=control_key)
+    return CloudSetup(provider, repository, account, bindings, request_token, job, control_key=control_key)
 
 
-def with_deployers(world: World) -> World:
-    """Return a world in which deploying is the right of other accounts, as `setup-google` separates them.
+def with_deployers(setup: CloudSetup) -> CloudSetup:
+    """Return a setup in which deploying is the right of other accounts, as `setup-google` separates them.
 
     Each is for the repository's jobs in one environment of GitHub's. Unlike there, an account may make its
     service, which a rehearsal begins without.
     """
-    project, repository = world.repository.project, world.repository.resource
-    given_up = _deployer_bindings(project, f"serviceAccount:{world.service_account}")
-    kept = [each for each in world.bindings if each not in given_up]
-    members = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}/attribute.environment"
+    project, repository = setup.repository.project, setup.repository.resource
+    given_up = _deployer_bindings(project, f"serviceAccount:{setup.service_account}")
+    kept = [each for each in setup.bindings if each not in given_up]
+    members = f"principalSet://iam.googleapis.com/{setup.provider.pool_resource}/attribute.environment"
     deployers = {
         name: f"{name}-deployer@{project}.iam.gserviceaccount.com" for name in ("staging", "production")
     }
     for name, account in deployers.items():
         member = f"serviceAccount:{account}"
-        runs = f"{members}/{world.job.repository_id}:{name}"
+        runs = f"{members}/{setup.job.repository_id}:{name}"
         kept += [
             Binding(account, "roles/iam.workloadIdentityUser", runs),
             Binding(repository, "roles/artifactregistry.reader", member),
             *_deployer_bindings(project, member),
         ]
-    return replace(world, bindings=tuple(kept), deployers=deployers)
+    return replace(setup, bindings=tuple(kept), deployers=deployers)
 
 
 def bucket_resource(bucket: str) -> str:
@@ -220,5 +220,5 @@ def _deployer_bindings(project: str, member: str) -> tuple[Binding, ...]:
     account = "roles/iam.serviceAccountUser"
     return (
         *(Binding(f"projects/{project}", role, member) for role in roles),
-        Binding(World.default_account, account, member),
+        Binding(CloudSetup.default_account, account, member),
     )

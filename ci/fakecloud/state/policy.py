@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 DOWNLOAD = "artifactregistry.repositories.downloadArtifacts"
@@ -85,11 +85,11 @@ class ServiceAccount:
 Principal = Federated | ServiceAccount
 
 
-def allows(world: World, principal: Principal, permission: str, resource: str) -> bool:
+def allows(setup: CloudSetup, principal: Principal, permission: str, resource: str) -> bool:
     """Return whether some binding on the resource gives the principal the permission."""
     return any(
         binding.resource == resource
         and binding.member in principal.members
         and permission in _ROLES[binding.role]
-        for binding in world.bindings
+        for binding in setup.bindings
     )

@@ -98,7 +98,7 @@ class Place:
             await replace(place, say=lambda line: None).publish(image, tag, attachments(image, folder))
         self.folders[image.digest] = folder
         self.lab.fleet.known[image.digest] = replace(model or Model(tag), sha256=SHA256)
-        return Release(Image(self.lab.world.repository.host, repository, tag), image.digest)
+        return Release(Image(self.lab.setup.repository.host, repository, tag), image.digest)
 
     async def sign(self, sigstore: Lab, release: Release, job: Job = JOB) -> bytes:
         """Attach a job's signature to a release and return it."""

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fakecloud.state.fixtures import usual_world
+from fakecloud.state.fixtures import usual_setup
 from image import archive_reader
 from oci.repository import connect
 from tests.ci.conftest import Archive
@@ -95,9 +95,9 @@ async def digest(registry_url: str, tmp_path: Path) -> str:
 @pytest.fixture
 def run(fleet: Fleet, digest: str, start_google: Callable[..., str]) -> Iterator[Run]:
     """Yield a job, and start what it deploys; new keys take longer than all the rest."""
-    world = replace(usual_world("the-request-token", control_key=KEY), tokens_per_key=10_000)
-    base = start_google(world)
+    setup = replace(usual_setup("the-request-token", control_key=KEY), tokens_per_key=10_000)
+    base = start_google(setup)
     fleet.known[digest] = Model("v1.0.0")
-    with Run(base, world) as job, start_revisions(base, KEY, fleet.start_revision):
+    with Run(base, setup) as job, start_revisions(base, KEY, fleet.start_revision):
         job.digest = digest
         yield job

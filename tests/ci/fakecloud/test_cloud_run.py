@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from fakecloud.cloud_run.serving import turn
-from fakecloud.state.fixtures import usual_world
+from fakecloud.state.fixtures import usual_setup
 from tests.ci.deploying.targets.labs.cloud_run_lab import KEY
 from tests.ci.deploying.targets.labs.fleet import Fleet, Model
 from tests.ci.fakecloud.conftest import IMAGE, SERVICES, Run
@@ -205,7 +205,7 @@ async def test_a_wait_for_an_operation_lasts_as_long_as_requested(run: Run) -> N
 
 async def test_a_private_service_lets_in_who_has_an_id_token_for_it_and_may(run: Run) -> None:
     uri = run.create("private")["response"]["uri"]
-    federated, account = run.federate(), run.world.service_account
+    federated, account = run.federate(), run.setup.service_account
 
     def ask(token: str) -> int:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -247,9 +247,9 @@ async def test_an_instance_that_is_gone_is_an_error_that_counts(run: Run, fleet:
     ],
 )
 def test_who_lacks_a_role_may_not(role: str, permission: str, start_google: Callable[..., str]) -> None:
-    world = usual_world("the-request-token")
-    kept = tuple(each for each in world.bindings if each.role != f"roles/{role}")
-    with Run(start_google(replace(world, bindings=kept)), world) as job:
+    setup = usual_setup("the-request-token")
+    kept = tuple(each for each in setup.bindings if each.role != f"roles/{role}")
+    with Run(start_google(replace(setup, bindings=kept)), setup) as job:
         made = job.ask("POST", SERVICES, {"template": {"containers": [{"image": "a"}]}}, serviceId="service")
         counted = job.call("GET", "monitoring", "v3/projects/rehearsal-project/timeSeries", job.token)
     refused = counted if role == "monitoring.viewer" else made
@@ -258,8 +258,8 @@ def test_who_lacks_a_role_may_not(role: str, permission: str, start_google: Call
 
 
 def test_the_door_for_starting_revisions_is_shut_without_its_key(start_google: Callable[..., str]) -> None:
-    world = usual_world("the-request-token")
-    for given, shown in ((world, {}), (replace(world, control_key=KEY), {"Authorization": "Bearer another"})):
+    setup = usual_setup("the-request-token")
+    for given, shown in ((setup, {}), (replace(setup, control_key=KEY), {"Authorization": "Bearer another"})):
         with httpx.Client(base_url=f"{start_google(given)}/control", headers=shown, timeout=60) as http:
             for path in ("/pending", "/requests"):
                 assert http.get(path).status_code == 401

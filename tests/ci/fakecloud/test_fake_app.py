@@ -18,7 +18,7 @@ import jwt
 import pytest
 
 from fakecloud.__main__ import main
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 from tests.ci.releaser import IMAGE, Releaser
 from tests.conftest import ROOT, without_coverage
 
@@ -34,7 +34,7 @@ def test_the_job_s_identity_is_signed_and_says_what_github_says(releaser: Releas
 
 
 def test_without_an_audience_the_owner_is_it(releaser: Releaser) -> None:
-    headers = {"Authorization": f"Bearer {releaser.world.request_token}"}
+    headers = {"Authorization": f"Bearer {releaser.setup.request_token}"}
     token = releaser.http.get("/github/idtoken", headers=headers).json()["value"]
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["aud"] == "https://github.com/rehearsal"
@@ -48,12 +48,12 @@ def test_a_caller_without_a_request_token_has_no_identity(releaser: Releaser, he
 
 def test_the_issuer_s_metadata_names_it_and_its_keys(releaser: Releaser) -> None:
     metadata = releaser.http.get("/github/.well-known/openid-configuration").json()
-    assert metadata["issuer"] == releaser.world.issuer
+    assert metadata["issuer"] == releaser.setup.issuer
     assert httpx.get(metadata["jwks_uri"], timeout=60).json().keys() == {"keys"}
 
 
-def test_each_endpoint_can_fail(release_in: Callable[..., Releaser], world: World) -> None:
-    releaser = release_in(world, "oidc:401", "iam:403", "artifacts:500", "token:503", "registry:504")
+def test_each_endpoint_can_fail(release_in: Callable[..., Releaser], setup: CloudSetup) -> None:
+    releaser = release_in(setup, "oidc:401", "iam:403", "artifacts:500", "token:503", "registry:504")
     for answer, code in (
         (releaser.identity(), 401),
         (releaser.act("generateAccessToken", "x"), 403),
@@ -64,29 +64,33 @@ def test_each_endpoint_can_fail(release_in: Callable[..., Releaser], world: Worl
         assert (answer.status_code, answer.json()["error"]["code"]) == (code, code)
 
 
-def test_too_many_requests_says_when_to_come_back(release_in: Callable[..., Releaser], world: World) -> None:
-    answer = release_in(world, "sts:429").exchange()
+def test_too_many_requests_says_when_to_come_back(
+    release_in: Callable[..., Releaser], setup: CloudSetup
+) -> None:
+    answer = release_in(setup, "sts:429").exchange()
     assert (answer.headers["Retry-After"], answer.json()["error"]["status"]) == ("1", "RESOURCE_EXHAUSTED")
 
 
 def test_a_time_out_never_answers_and_the_next_request_does(
-    release_in: Callable[..., Releaser], world: World
+    release_in: Callable[..., Releaser], setup: CloudSetup
 ) -> None:
-    releaser = release_in(world, "oidc:timeout")
+    releaser = release_in(setup, "oidc:timeout")
     with pytest.raises(httpx.ReadTimeout):
         releaser.http.get("/github/idtoken", timeout=httpx.Timeout(60, read=0.2))
     assert releaser.identity().status_code == 200
 
 
-def test_a_reset_cuts_the_connection(release_in: Callable[..., Releaser], world: World) -> None:
-    releaser = release_in(world, "sts:reset")
+def test_a_reset_cuts_the_connection(release_in: Callable[..., Releaser], setup: CloudSetup) -> None:
+    releaser = release_in(setup, "sts:reset")
     with pytest.raises((httpx.ReadError, httpx.WriteError)):
         releaser.exchange()
     assert releaser.exchange().status_code == 200
 
 
-def test_an_upload_that_is_cut_must_begin_again(release_in: Callable[..., Releaser], world: World) -> None:
-    releaser = release_in(world, "registry:reset")
+def test_an_upload_that_is_cut_must_begin_again(
+    release_in: Callable[..., Releaser], setup: CloudSetup
+) -> None:
+    releaser = release_in(setup, "registry:reset")
     token, content = releaser.visitor(), bytes(3_000_000)
     begin = f"/v2/{IMAGE}/blobs/uploads/"
     place = releaser.registry("POST", begin, token).headers["Location"]
@@ -99,9 +103,9 @@ def test_an_upload_that_is_cut_must_begin_again(release_in: Callable[..., Releas
 
 @pytest.mark.parametrize("ahead", [90, -400])
 def test_google_s_date_shows_how_far_this_machine_s_clock_is_ahead(
-    release_in: Callable[..., Releaser], world: World, ahead: int
+    release_in: Callable[..., Releaser], setup: CloudSetup, ahead: int
 ) -> None:
-    releaser, before = release_in(world, f"clock:{ahead:+}s"), time.time()
+    releaser, before = release_in(setup, f"clock:{ahead:+}s"), time.time()
     (date,) = releaser.registry("GET", "/v2/").headers.get_list("Date")
     assert before - 1 <= parsedate_to_datetime(date).timestamp() + ahead <= time.time()
 
@@ -111,10 +115,10 @@ def test_what_is_served_nowhere_is_not_found(releaser: Releaser) -> None:
 
 
 def test_the_log_has_every_request_and_no_token(
-    release_in: Callable[..., Releaser], world: World, caplog: pytest.LogCaptureFixture
+    release_in: Callable[..., Releaser], setup: CloudSetup, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    releaser = release_in(world, "registry:reset")
+    releaser = release_in(setup, "registry:reset")
     identity, federated = releaser.identity().json()["value"], releaser.federate()
     visitor, account = releaser.visitor(), releaser.impersonate()
     place = releaser.registry("POST", f"/v2/{IMAGE}/blobs/uploads/", visitor).headers["Location"]
@@ -127,7 +131,7 @@ def test_the_log_has_every_request_and_no_token(
     for line in ("oidc: GET /github/idtoken 200", "sts: POST /sts/v1/token 200", "token: GET /v2/token 401"):
         assert line in said
     own = "\n".join(record.getMessage() for record in caplog.records if record.name == "fakecloud")
-    secrets = [identity, federated, visitor, account, world.request_token, "ya29.forged"]
+    secrets = [identity, federated, visitor, account, setup.request_token, "ya29.forged"]
     for secret in (*secrets, place.rpartition("/")[2]):
         assert secret not in own
         assert base64.b64encode(secret.encode()).decode().rstrip("=") not in own
@@ -160,9 +164,9 @@ def test_the_program_refuses_a_misspelt_fault(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_rehearsal_starts_another_run_of_the_job_with_its_key(
-    release_in: Callable[..., Releaser], world: World
+    release_in: Callable[..., Releaser], setup: CloudSetup
 ) -> None:
-    releaser = release_in(replace(world, control_key="the-key"))
+    releaser = release_in(replace(setup, control_key="the-key"))
     run = {"ref": "refs/tags/v2.0.0", "commit": "d" * 40}
     for key, status in (("guessed", 401), ("the-key", 204)):
         headers = {"Authorization": f"Bearer {key}"}

@@ -17,7 +17,7 @@ from googleapiclient.discovery import build
 
 from errors import PipelineError
 from fakecloud import addresses
-from fakecloud.state.fixtures import Job, World
+from fakecloud.state.fixtures import CloudSetup, Job
 from fakecloud.state.policy import CLOUD_PLATFORM
 from keyless.federation import Federation
 from net.retry_policy import Retrying
@@ -31,16 +31,16 @@ DENIED = "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or
 
 def credentials(releaser: Releaser, account: str | None = None) -> Credentials:
     """Return google-auth's credentials, from a configuration as gcloud writes it."""
-    base, world = str(releaser.http.base_url), releaser.world
+    base, setup = str(releaser.http.base_url), releaser.setup
     url = addresses.request_url(base)
     configuration: dict[str, Any] = {
         "type": "external_account",
-        "audience": f"//iam.googleapis.com/{world.provider.resource}",
+        "audience": f"//iam.googleapis.com/{setup.provider.resource}",
         "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
         "token_url": f"{base}/sts/v1/token",
         "credential_source": {
-            "url": f"{url}&audience=https://iam.googleapis.com/{world.provider.resource}",
-            "headers": {"Authorization": f"Bearer {world.request_token}"},
+            "url": f"{url}&audience=https://iam.googleapis.com/{setup.provider.resource}",
+            "headers": {"Authorization": f"Bearer {setup.request_token}"},
             "format": {"type": "json", "subject_token_field_name": "value"},
         },
     }
@@ -59,7 +59,7 @@ def refresh(found: Credentials) -> str:
 
 async def ours(releaser: Releaser, account: str | None = None) -> str:
     """Have our own client get a token."""
-    identity = job_identity(str(releaser.http.base_url), releaser.world, account)
+    identity = job_identity(str(releaser.http.base_url), releaser.setup, account)
     async with httpx.AsyncClient(timeout=60) as http:
         token = await Federation(identity, Retrying(http, attempts=1)).access_token()
     return token.authorization().removeprefix("Bearer ")
@@ -67,47 +67,47 @@ async def ours(releaser: Releaser, account: str | None = None) -> str:
 
 @pytest.mark.parametrize("impersonated", [False, True], ids=["direct", "impersonated"])
 async def test_a_token_is_minted_that_may_push(releaser: Releaser, impersonated: bool) -> None:
-    account = releaser.world.service_account if impersonated else None
+    account = releaser.setup.service_account if impersonated else None
     for token in (refresh(credentials(releaser, account)), await ours(releaser, account)):
         scope = f"repository:{IMAGE}:pull,push"
         assert releaser.registry_token(token, scope).status_code == 200
 
 
-Change = Callable[[World], World]
+Change = Callable[[CloudSetup], CloudSetup]
 REFUSALS: dict[str, tuple[Change, str]] = {
     "condition": (
-        lambda world: replace(world, job=Job(ref="refs/heads/main", ref_type="branch")),
+        lambda setup: replace(setup, job=Job(ref="refs/heads/main", ref_type="branch")),
         "The given credential is rejected by the attribute condition.",
     ),
     "disabled provider": (
-        lambda world: replace(world, provider=replace(world.provider, enabled=False)),
+        lambda setup: replace(setup, provider=replace(setup.provider, enabled=False)),
         'The target service indicated by the "audience" parameters is invalid.',
     ),
     "issuer": (
-        lambda world: replace(world, issuer="https://github.example.com"),
+        lambda setup: replace(setup, issuer="https://github.example.com"),
         "The issuer in ID Token https://github.example.com does not match the expected one in config",
     ),
-    "missing binding": (lambda world: replace(world, bindings=()), DENIED),
+    "missing binding": (lambda setup: replace(setup, bindings=()), DENIED),
 }
 
 
 @pytest.mark.parametrize(("change", "message"), REFUSALS.values(), ids=REFUSALS)
 async def test_what_is_refused_to_one_is_refused_to_both(
-    release_in: Callable[..., Releaser], world: World, change: Change, message: str
+    release_in: Callable[..., Releaser], setup: CloudSetup, change: Change, message: str
 ) -> None:
-    releaser = release_in(change(world))
+    releaser = release_in(change(setup))
     with pytest.raises((OAuthError, RefreshError)) as theirs:
-        refresh(credentials(releaser, world.service_account))
+        refresh(credentials(releaser, setup.service_account))
     with pytest.raises(PipelineError) as our:
-        await ours(releaser, world.service_account)
+        await ours(releaser, setup.service_account)
     assert message in " ".join(theirs.value.args).replace('\\"', '"')
     assert message in str(our.value)
 
 
 async def test_a_clock_that_is_ahead_is_stale_to_both(
-    release_in: Callable[..., Releaser], world: World
+    release_in: Callable[..., Releaser], setup: CloudSetup
 ) -> None:
-    releaser = release_in(world, "clock:+90s")
+    releaser = release_in(setup, "clock:+90s")
     with pytest.raises(OAuthError, match="is stale to sign-in"):
         refresh(credentials(releaser))
     with pytest.raises(PipelineError, match="is stale to sign-in"):
@@ -116,10 +116,10 @@ async def test_a_clock_that_is_ahead_is_stale_to_both(
 
 def test_requests_that_google_s_client_builds_from_its_descriptions_are_answered(releaser: Releaser) -> None:
     place = {"api_endpoint": f"{releaser.http.base_url}/artifactregistry/"}
-    found = credentials(releaser, releaser.world.service_account)
+    found = credentials(releaser, releaser.setup.service_account)
     options = {"credentials": found, "client_options": place, "static_discovery": True}
     with build("artifactregistry", "v1", **options) as service:
-        repositories, name = service.projects().locations().repositories(), releaser.world.repository.resource
+        repositories, name = service.projects().locations().repositories(), releaser.setup.repository.resource
         assert repositories.get(name=name).execute()["dockerConfig"]["immutableTags"]
         wanted = {"permissions": ["artifactregistry.repositories.uploadArtifacts"]}
         assert repositories.testIamPermissions(resource=name, body=wanted).execute() == wanted

@@ -12,7 +12,7 @@ import httpx
 import jwt
 import pytest
 
-from fakecloud.state.fixtures import Binding, World, with_deployers
+from fakecloud.state.fixtures import Binding, CloudSetup, with_deployers
 from fakecloud.state.policy import CLOUD_PLATFORM
 from tests.ci.releaser import Releaser
 
@@ -36,15 +36,15 @@ def reason(answer: httpx.Response) -> str:
     return str(answer.json()["error"]["details"][0]["reason"])
 
 
-def test_who_publishes_deploys_nothing_and_who_deploys_publishes_nothing(world: World) -> None:
-    separate = with_deployers(world)
+def test_who_publishes_deploys_nothing_and_who_deploys_publishes_nothing(setup: CloudSetup) -> None:
+    separate = with_deployers(setup)
     held = {
         account: {each.role for each in separate.bindings if each.member == f"serviceAccount:{account}"}
         for account in separate.accounts
     }
     deploying = {"artifactregistry.reader", "iam.serviceAccountUser", "monitoring.viewer", "run.developer"}
     assert held == {
-        world.service_account: {"roles/artifactregistry.writer", "roles/storage.objectViewer"},
+        setup.service_account: {"roles/artifactregistry.writer", "roles/storage.objectViewer"},
         **{
             each: {f"roles/{role}" for role in deploying | {"run.invoker"}}
             for each in separate.deployers.values()
@@ -56,10 +56,10 @@ def test_who_publishes_deploys_nothing_and_who_deploys_publishes_nothing(world: 
     ("environment", "status"), [("production", 200), ("staging", 403), ("", 403), ("Production", 403)]
 )
 def test_an_account_for_production_takes_jobs_of_that_environment_only(
-    release_in: Callable[..., Releaser], world: World, environment: str, status: int
+    release_in: Callable[..., Releaser], setup: CloudSetup, environment: str, status: int
 ) -> None:
-    world = with_deployers(replace(world, job=replace(world.job, environment=environment)))
-    releaser, account = release_in(world), world.deployers["production"]
+    setup = with_deployers(replace(setup, job=replace(setup.job, environment=environment)))
+    releaser, account = release_in(setup), setup.deployers["production"]
     answer = releaser.act("generateAccessToken", releaser.federate(), account, scope=[CLOUD_PLATFORM])
     assert answer.status_code == status
     if status == 403:
@@ -81,7 +81,7 @@ def test_an_id_token_is_google_s_for_the_audience(releaser: Releaser) -> None:
     key = keys[jwt.get_unverified_header(token)["kid"]]
     claims = jwt.decode(token, key, ["RS256"], audience="https://model.run.app")
     assert claims["iss"] == "https://accounts.google.com"
-    assert (claims["email"], claims["email_verified"]) == (releaser.world.service_account, True)
+    assert (claims["email"], claims["email_verified"]) == (releaser.setup.service_account, True)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_an_id_token_needs_an_audience(releaser: Releaser) -> None:
 
 @pytest.mark.parametrize("body", ["{", "[]"])
 def test_a_malformed_request_is_an_invalid_argument(releaser: Releaser, body: str) -> None:
-    path = f"v1/projects/-/serviceAccounts/{releaser.world.service_account}:generateAccessToken"
+    path = f"v1/projects/-/serviceAccounts/{releaser.setup.service_account}:generateAccessToken"
     answer = releaser.call("POST", "iamcredentials", path, releaser.federate(), content=body)
     assert error(answer) == (400, "INVALID_ARGUMENT", "Invalid JSON payload received.")
 
@@ -129,7 +129,7 @@ def test_a_malformed_request_is_an_invalid_argument(releaser: Releaser, body: st
 def test_missing_and_unknown_tokens_are_unauthenticated(
     releaser: Releaser, api: str, token: str | None, message: str, why: str
 ) -> None:
-    path = f"v1/projects/-/serviceAccounts/{releaser.world.service_account}:generateAccessToken"
+    path = f"v1/projects/-/serviceAccounts/{releaser.setup.service_account}:generateAccessToken"
     arguments = ("POST", api, path, token) if api == "iamcredentials" else ("GET", api, REPOSITORY, token)
     answer = releaser.call(*arguments)
     code, status, said = error(answer)
@@ -142,10 +142,10 @@ def test_missing_and_unknown_tokens_are_unauthenticated(
 
 
 def test_an_expired_access_token_is_unauthenticated(
-    release_in: Callable[..., Releaser], world: World
+    release_in: Callable[..., Releaser], setup: CloudSetup
 ) -> None:
     # By Google's clock the identity, and so the token for it, has less than a second left.
-    releaser = release_in(world, "clock:-299s")
+    releaser = release_in(setup, "clock:-299s")
     answer = releaser.call("GET", "artifactregistry", REPOSITORY, releaser.federate())
     assert error(answer)[1] == "UNAUTHENTICATED"
     assert reason(answer) == "ACCESS_TOKEN_EXPIRED"
@@ -175,17 +175,17 @@ def test_what_is_no_service_account_s_address_is_404_without_a_word(releaser: Re
 
 
 def test_a_project_in_the_place_of_the_dash_is_an_invalid_argument(releaser: Releaser) -> None:
-    path = f"v1/projects/rehearsal-project/serviceAccounts/{releaser.world.service_account}"
+    path = f"v1/projects/rehearsal-project/serviceAccounts/{releaser.setup.service_account}"
     content = {"scope": [CLOUD_PLATFORM]}
     token = releaser.federate()
     answer = releaser.call("POST", "iamcredentials", f"{path}:generateAccessToken", token, json=content)
     assert error(answer) == (400, "INVALID_ARGUMENT", INVALID)
 
 
-def bind(world: World, role: str, member: str) -> World:
-    """Return the world with one binding on the service account."""
-    pool = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}"
-    return replace(world, bindings=(Binding(world.service_account, role, member.replace("POOL", pool)),))
+def bind(setup: CloudSetup, role: str, member: str) -> CloudSetup:
+    """Return the setup with one binding on the service account."""
+    pool = f"principalSet://iam.googleapis.com/{setup.provider.pool_resource}"
+    return replace(setup, bindings=(Binding(setup.service_account, role, member.replace("POOL", pool)),))
 
 
 @pytest.mark.parametrize(
@@ -208,14 +208,14 @@ def bind(world: World, role: str, member: str) -> World:
 )
 def test_without_the_right_binding_permission_is_denied(
     release_in: Callable[..., Releaser],
-    world: World,
+    setup: CloudSetup,
     role: str,
     member: str,
     verb: str,
     permission: str,
     content: dict[str, Any],
 ) -> None:
-    releaser = release_in(bind(world, role, member))
+    releaser = release_in(bind(setup, role, member))
     answer = releaser.act(verb, releaser.federate(), **content)
     assert error(answer) == (403, "PERMISSION_DENIED", DENIED.format(permission))
     assert answer.json()["error"]["details"] == [
@@ -230,9 +230,9 @@ def test_without_the_right_binding_permission_is_denied(
 
 @pytest.mark.parametrize("member", ["POOL/attribute.ref/refs/tags/v1.0.0", "POOL/*"])
 def test_a_binding_on_any_mapped_attribute_or_the_whole_pool_is_one(
-    release_in: Callable[..., Releaser], world: World, member: str
+    release_in: Callable[..., Releaser], setup: CloudSetup, member: str
 ) -> None:
-    other = bind(world, "roles/iam.workloadIdentityUser", member)
+    other = bind(setup, "roles/iam.workloadIdentityUser", member)
     assert release_in(other).impersonate()
 
 
@@ -243,9 +243,9 @@ def test_the_repository_s_settings_are_returned(releaser: Releaser) -> None:
 
 
 def test_tags_that_may_move_are_not_said_to_be_immutable(
-    release_in: Callable[..., Releaser], world: World
+    release_in: Callable[..., Releaser], setup: CloudSetup
 ) -> None:
-    mutable = replace(world, repository=replace(world.repository, immutable_tags=False))
+    mutable = replace(setup, repository=replace(setup.repository, immutable_tags=False))
     releaser = release_in(mutable)
     assert (
         releaser.call("GET", "artifactregistry", REPOSITORY, releaser.federate()).json()["dockerConfig"] == {}

@@ -12,7 +12,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from fakecloud.state.fixtures import Binding, World
+from fakecloud.state.fixtures import Binding, CloudSetup
 from tests.ci.releaser import IMAGE, Releaser, realm
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -142,9 +142,9 @@ def test_a_credential_that_is_not_good_is_refused_without_a_challenge(
     assert "WWW-Authenticate" not in answer.headers
 
 
-def test_expired_tokens_are_refused(release_in: Callable[..., Releaser], world: World) -> None:
+def test_expired_tokens_are_refused(release_in: Callable[..., Releaser], setup: CloudSetup) -> None:
     # By Google's clock the identity, and so the token for it, has less than a second left.
-    releaser = release_in(world, "clock:-299s")
+    releaser = release_in(setup, "clock:-299s")
     token = releaser.federate()
     assert error(releaser.registry("GET", "/v2/", token))[2] == "No valid credential was supplied."
     assert error(releaser.registry_token(token)) == (401, "UNAUTHORIZED", "authentication failed")
@@ -173,10 +173,10 @@ def test_another_region_s_host_is_denied(releaser: Releaser) -> None:
     assert error(answer) == denial(DOWNLOAD, RESOURCE.replace("us-central1", "europe-west1"))
 
 
-def test_a_reader_may_not_push(release_in: Callable[..., Releaser], world: World) -> None:
-    member = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}/*"
+def test_a_reader_may_not_push(release_in: Callable[..., Releaser], setup: CloudSetup) -> None:
+    member = f"principalSet://iam.googleapis.com/{setup.provider.pool_resource}/*"
     reader = Binding(RESOURCE, "roles/artifactregistry.reader", member)
-    releaser = release_in(replace(world, bindings=(reader,)))
+    releaser = release_in(replace(setup, bindings=(reader,)))
     token = releaser.registry_token(releaser.federate(), f"repository:{IMAGE}:pull").json()["token"]
     assert error(begin(releaser, token)) == denial(UPLOAD)
 
@@ -315,9 +315,9 @@ def test_a_tag_cannot_be_moved_but_its_own_image_can_be_pushed_again(releaser: R
 
 
 def test_tags_of_a_mutable_repository_can_be_moved(
-    release_in: Callable[..., Releaser], world: World, tag: str
+    release_in: Callable[..., Releaser], setup: CloudSetup, tag: str
 ) -> None:
-    releaser = release_in(replace(world, repository=replace(world.repository, immutable_tags=False)))
+    releaser = release_in(replace(setup, repository=replace(setup.repository, immutable_tags=False)))
     pushed = [push(releaser, releaser.visitor(), tag, layer).status_code for layer in (b"one", b"two")]
     assert pushed == [201, 201]
 
@@ -333,11 +333,11 @@ def test_tags_of_a_mutable_repository_can_be_moved(
     ],
 )
 def test_a_tag_cannot_be_deleted(
-    release_in: Callable[..., Releaser], world: World, tag: str, role: str, refusal: tuple[int, str, str]
+    release_in: Callable[..., Releaser], setup: CloudSetup, tag: str, role: str, refusal: tuple[int, str, str]
 ) -> None:
-    member = f"principalSet://iam.googleapis.com/{world.provider.pool_resource}/*"
+    member = f"principalSet://iam.googleapis.com/{setup.provider.pool_resource}/*"
     releaser = release_in(
-        replace(world, bindings=(Binding(RESOURCE, f"roles/artifactregistry.{role}", member),))
+        replace(setup, bindings=(Binding(RESOURCE, f"roles/artifactregistry.{role}", member),))
     )
     token = releaser.visitor()
     push(releaser, token, tag, b"kept")
@@ -345,8 +345,10 @@ def test_a_tag_cannot_be_deleted(
     assert error(answer) == (*refusal[:2], refusal[2].replace("%s", tag))
 
 
-def test_a_registry_that_does_not_answer_is_named(release_in: Callable[..., Releaser], world: World) -> None:
-    releaser = release_in(world, registry_url="http://127.0.0.1:9")
+def test_a_registry_that_does_not_answer_is_named(
+    release_in: Callable[..., Releaser], setup: CloudSetup
+) -> None:
+    releaser = release_in(setup, registry_url="http://127.0.0.1:9")
     answer = releaser.registry("GET", f"/v2/{IMAGE}/tags/list", releaser.visitor())
     status, code, message = error(answer)
     assert (status, code, message[:20]) == (502, "UNAVAILABLE", "the registry behind:")

@@ -17,7 +17,7 @@ from fakecloud.fake_app import respond_to_refusal
 from fakecloud.identity.attribute_mapping import Evaluator
 from fakecloud.identity.github import GitHub
 from fakecloud.identity.sts import GRANT, TokenService
-from fakecloud.state.fixtures import GITHUB, Job, Provider, World
+from fakecloud.state.fixtures import GITHUB, CloudSetup, Job, Provider
 from fakecloud.state.ledger import Clock, Ledger
 from fakecloud.state.policy import Federated
 from fakecloud.state.refusals import Refusal
@@ -37,24 +37,24 @@ Change = Callable[[dict[str, Any]], object]
 class Exchange:
     """A job's identity, and the service that it is shown to."""
 
-    world: World
+    setup: CloudSetup
     ledger: Ledger
     github: GitHub
 
     @classmethod
-    def of(cls, world: World, ahead: float = 0) -> "Exchange":
+    def of(cls, setup: CloudSetup, ahead: float = 0) -> "Exchange":
         """Return an exchange whose identity provider's clock is ahead of Google's."""
         ledger = Ledger(Clock(ahead))
-        return cls(world, ledger, GitHub(world, ledger.clock))
+        return cls(setup, ledger, GitHub(setup, ledger.clock))
 
     @property
     def audience(self) -> str:
-        return f"https://iam.googleapis.com/{self.world.provider.resource}"
+        return f"https://iam.googleapis.com/{self.setup.provider.resource}"
 
     def request(self, token: str | None = None) -> dict[str, str]:
         return {
             "grant_type": GRANT,
-            "audience": f"//iam.googleapis.com/{self.world.provider.resource}",
+            "audience": f"//iam.googleapis.com/{self.setup.provider.resource}",
             "scope": "https://www.googleapis.com/auth/cloud-platform",
             "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
             "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
@@ -69,8 +69,8 @@ class Exchange:
         return self.github.ring.sign(present, now=time.time(), until=time.time() + 60)
 
     async def post(self, request: dict[str, str] | None = None, **sent: Any) -> httpx.Response:
-        evaluator = Evaluator.of(self.world.provider)
-        service = TokenService(self.world, self.ledger, self.github.ring, evaluator)
+        evaluator = Evaluator.of(self.setup.provider)
+        service = TokenService(self.setup, self.ledger, self.github.ring, evaluator)
         app = Starlette(routes=service.routes, exception_handlers={Refusal: respond_to_refusal})
         sent = sent or {"data": request or self.request()}
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sts") as http:
@@ -85,17 +85,17 @@ class Exchange:
 
 
 @pytest.fixture
-def exchange(world: World) -> Exchange:
-    """Return an exchange in the usual world."""
-    return Exchange.of(world)
+def exchange(setup: CloudSetup) -> Exchange:
+    """Return an exchange in the usual setup."""
+    return Exchange.of(setup)
 
 
-def with_job(world: World, **changes: str) -> World:
-    return replace(world, job=replace(world.job, **changes))
+def with_job(setup: CloudSetup, **changes: str) -> CloudSetup:
+    return replace(setup, job=replace(setup.job, **changes))
 
 
-def with_provider(world: World, **changes: Any) -> World:
-    return replace(world, provider=replace(world.provider, **changes))
+def with_provider(setup: CloudSetup, **changes: Any) -> CloudSetup:
+    return replace(setup, provider=replace(setup.provider, **changes))
 
 
 async def test_a_token_is_exchanged_for_one_that_lasts_as_long(exchange: Exchange) -> None:
@@ -129,8 +129,8 @@ async def test_an_hour_is_the_longest(exchange: Exchange) -> None:
     assert (await exchange.post(exchange.request(token))).json()["expires_in"] == 3600
 
 
-async def test_a_token_is_still_good_in_the_minute_after_it_expired(world: World) -> None:
-    assert (await Exchange.of(world, ahead=-330).post()).status_code == 200
+async def test_a_token_is_still_good_in_the_minute_after_it_expired(setup: CloudSetup) -> None:
+    assert (await Exchange.of(setup, ahead=-330).post()).status_code == 200
 
 
 async def test_rotated_keys_verify_the_tokens_that_they_signed(exchange: Exchange) -> None:
@@ -186,8 +186,8 @@ async def test_an_audience_that_names_no_provider_is_refused(
     assert error == "invalid_request" or found[1] == NO_TARGET
 
 
-async def test_a_disabled_provider_is_no_target(world: World) -> None:
-    disabled = Exchange.of(with_provider(world, enabled=False))
+async def test_a_disabled_provider_is_no_target(setup: CloudSetup) -> None:
+    disabled = Exchange.of(with_provider(setup, enabled=False))
     assert await disabled.refusal() == ("invalid_target", NO_TARGET)
 
 
@@ -205,9 +205,9 @@ async def test_json_that_is_no_text_is_refused(exchange: Exchange) -> None:
     assert (error, description) == ("invalid_request", 'Invalid value for "grant_type".')
 
 
-async def test_another_issuer_is_refused_with_both_named(world: World) -> None:
+async def test_another_issuer_is_refused_with_both_named(setup: CloudSetup) -> None:
     enterprise = "https://github.example.com/_services/token"
-    assert await Exchange.of(replace(world, issuer=enterprise)).refusal() == (
+    assert await Exchange.of(replace(setup, issuer=enterprise)).refusal() == (
         "invalid_grant",
         f"The issuer in ID Token {enterprise} does not match the expected one in config: {GITHUB}.",
     )
@@ -221,8 +221,8 @@ async def test_another_audience_is_refused_with_that_one_named(exchange: Exchang
     )
 
 
-async def test_the_usual_audience_is_refused_where_others_are_set(world: World) -> None:
-    error, description = await Exchange.of(with_provider(world, audiences=("release",))).refusal()
+async def test_the_usual_audience_is_refused_where_others_are_set(setup: CloudSetup) -> None:
+    error, description = await Exchange.of(with_provider(setup, audiences=("release",))).refusal()
     assert (error, description[:26]) == ("invalid_grant", "The audience in ID Token [")
 
 
@@ -256,8 +256,8 @@ async def test_an_unsigned_token_is_refused(exchange: Exchange) -> None:
 
 
 @pytest.mark.parametrize("ahead", [90, -400], ids=["not yet valid", "expired"])
-async def test_a_token_out_of_its_time_is_stale(world: World, ahead: float) -> None:
-    error, description = await Exchange.of(world, ahead).refusal()
+async def test_a_token_out_of_its_time_is_stale(setup: CloudSetup, ahead: float) -> None:
+    error, description = await Exchange.of(setup, ahead).refusal()
     assert (error, description[:19], description[-21:]) == (
         "invalid_grant",
         "ID Token issued at ",
@@ -328,13 +328,13 @@ async def test_a_subject_of_127_bytes_is_taken(exchange: Exchange) -> None:
     assert (await exchange.post(exchange.request(token))).status_code == 200
 
 
-async def test_the_condition_is_enforced(world: World) -> None:
-    dispatched = with_job(world, event="workflow_dispatch")
+async def test_the_condition_is_enforced(setup: CloudSetup) -> None:
+    dispatched = with_job(setup, event="workflow_dispatch")
     assert await Exchange.of(dispatched).refusal() == ("unauthorized_client", REJECTED)
 
 
-async def test_a_renamed_repository_is_still_itself(world: World) -> None:
-    renamed = with_job(world, owner="renamed", repository="milestone3")
+async def test_a_renamed_repository_is_still_itself(setup: CloudSetup) -> None:
+    renamed = with_job(setup, owner="renamed", repository="milestone3")
     assert (await Exchange.of(renamed).post()).status_code == 200
 
 
@@ -349,8 +349,8 @@ async def test_a_renamed_repository_is_still_itself(world: World) -> None:
         "assertion.repository_id",
     ],
 )
-async def test_a_condition_that_is_false_or_fails_rejects(world: World, condition: str) -> None:
-    exchange = Exchange.of(with_provider(world, condition=condition))
+async def test_a_condition_that_is_false_or_fails_rejects(setup: CloudSetup, condition: str) -> None:
+    exchange = Exchange.of(with_provider(setup, condition=condition))
     assert await exchange.refusal() == ("unauthorized_client", REJECTED)
 
 
@@ -358,12 +358,12 @@ async def test_a_condition_that_is_false_or_fails_rejects(world: World, conditio
     "condition",
     ["attribute.repository_id == '2002'", "google.subject.startsWith('2002:')", "'x' in ['x'] && true"],
 )
-async def test_a_condition_may_ask_for_what_is_mapped(world: World, condition: str) -> None:
-    assert (await Exchange.of(with_provider(world, condition=condition)).post()).status_code == 200
+async def test_a_condition_may_ask_for_what_is_mapped(setup: CloudSetup, condition: str) -> None:
+    assert (await Exchange.of(with_provider(setup, condition=condition)).post()).status_code == 200
 
 
-async def test_the_subject_of_a_long_name_is_refused_where_it_is_mapped_whole(world: World) -> None:
-    whole = with_provider(world, mapping={"google.subject": "assertion.sub"})
+async def test_the_subject_of_a_long_name_is_refused_where_it_is_mapped_whole(setup: CloudSetup) -> None:
+    whole = with_provider(setup, mapping={"google.subject": "assertion.sub"})
     error, description = await Exchange.of(with_job(whole, repository="m" * 90)).refusal()
     assert (error, description) == (
         "invalid_request",

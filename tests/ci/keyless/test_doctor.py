@@ -33,15 +33,15 @@ def github(**claims: object) -> httpx.Response:
 
 
 async def examine(
-    world: Google,
+    google: Google,
     account: str | None = ACCOUNT,
     registry: str = REGISTRY,
     given: Given | None = None,
     condition: str | None = None,
     signer: Signer | None = None,
 ) -> dict[str, CheckResult]:
-    world.answers.setdefault("github.test", github())
-    doctor = Doctor(identity(account, given), registry, world.client(), condition, signer=signer)
+    google.answers.setdefault("github.test", github())
+    doctor = Doctor(identity(account, given), registry, google.client(), condition, signer=signer)
     return {finding.check: finding for finding in await doctor.examine()}
 
 
@@ -51,11 +51,11 @@ def healthy(**changed: httpx.Response | httpx.TransportError) -> Google:
 
 @pytest.mark.parametrize("account", [None, ACCOUNT])
 async def test_all_is_well(account: str | None) -> None:
-    world = healthy()
-    findings = await examine(world, account)
+    google = healthy()
+    findings = await examine(google, account)
     assert list(findings) == CHECKS
     assert report(list(findings.values())).endswith("\na release would work")
-    assert world.called[-2:] == [
+    assert google.called[-2:] == [
         "artifactregistry.projects.locations.repositories.testIamPermissions",
         "artifactregistry.projects.locations.repositories.get",
     ]
@@ -139,11 +139,11 @@ SIGNER = Signer(SERVICES, "123", "45")
 
 
 def with_sigstore(**changed: httpx.Response | httpx.TransportError) -> Google:
-    """Return a world with Sigstore, parts of it changed: fulcio, rekor, github."""
-    world = healthy(**{name: changed.pop(name) for name in ("github",) if name in changed})
+    """Return Google with Sigstore, parts of it changed: fulcio, rekor, github."""
+    google = healthy(**{name: changed.pop(name) for name in ("github",) if name in changed})
     services = {"fulcio": httpx.Response(404), "rekor": httpx.Response(200)} | changed
-    world.answers |= {f"{name}.sigstore.dev": answer for name, answer in services.items()}
-    return world
+    google.answers |= {f"{name}.sigstore.dev": answer for name, answer in services.items()}
+    return google
 
 
 async def test_a_release_that_has_to_be_signed_can_be() -> None:
@@ -181,8 +181,8 @@ async def test_a_policy_for_another_repository_is_found() -> None:
 async def test_a_service_of_sigstore_s_that_does_not_answer_is_found(
     changed: dict[str, httpx.Response | httpx.TransportError], came: str, fix: str
 ) -> None:
-    world = with_sigstore(github=github(repository_visibility="public"), **changed)
-    found = (await examine(world, signer=Signer(SERVICES)))["Sigstore"]
+    google = with_sigstore(github=github(repository_visibility="public"), **changed)
+    found = (await examine(google, signer=Signer(SERVICES)))["Sigstore"]
     assert found.good is False
     assert came in found.came
     assert f"fix: curl -sSI https:{fix}" in found.came
@@ -196,12 +196,12 @@ async def test_a_ci_system_that_issues_no_token_for_sigstore_is_reported() -> No
 
 
 async def test_checks_that_build_on_a_failed_one_are_not_made() -> None:
-    world = healthy(sts=REJECTED)
-    findings = await examine(world)
+    google = healthy(sts=REJECTED)
+    findings = await examine(google)
     assert str(findings["impersonation"]) == "--  impersonation: skipped: requires token exchange"
     assert findings["permissions"].good is None
     assert findings["registry"].good
-    assert world.called == ["sts.token"]
+    assert google.called == ["sts.token"]
 
 
 async def test_a_clause_that_fails_is_named_with_what_to_do_instead() -> None:

@@ -66,12 +66,12 @@ def date(**ahead: float) -> dict[str, str]:
 
 
 async def test_direct_federation_sends_two_requests_as_google_describes() -> None:
-    world = well()
-    token = await world.federation().access_token()
+    google = well()
+    token = await google.federation().access_token()
     assert token.reveal() == "ya29.federated"
-    assert world.called == ["sts.token"]
-    assert len(world.requests) == 2
-    assert json.loads(world.requests[1].content) == {
+    assert google.called == ["sts.token"]
+    assert len(google.requests) == 2
+    assert json.loads(google.requests[1].content) == {
         "grantType": "urn:ietf:params:oauth:grant-type:token-exchange",
         "audience": f"//iam.googleapis.com/{PROVIDER}",
         "scope": "https://www.googleapis.com/auth/cloud-platform",
@@ -79,48 +79,48 @@ async def test_direct_federation_sends_two_requests_as_google_describes() -> Non
         "subjectTokenType": "urn:ietf:params:oauth:token-type:jwt",
         "subjectToken": jwt(),
     }
-    assert "Authorization" not in world.requests[1].headers
+    assert "Authorization" not in google.requests[1].headers
 
 
 async def test_impersonation_sends_three_requests_as_google_describes() -> None:
-    world = well()
-    token = await world.federation(ACCOUNT).access_token()
+    google = well()
+    token = await google.federation(ACCOUNT).access_token()
     assert token.reveal() == "ya29.impersonated"
-    assert world.called == ["sts.token", "iamcredentials.projects.serviceAccounts.generateAccessToken"]
-    assert len(world.requests) == 3
-    assert world.requests[2].headers["Authorization"] == "Bearer ya29.federated"
-    assert f"/serviceAccounts/{ACCOUNT}:" in world.requests[2].url.path
+    assert google.called == ["sts.token", "iamcredentials.projects.serviceAccounts.generateAccessToken"]
+    assert len(google.requests) == 3
+    assert google.requests[2].headers["Authorization"] == "Bearer ya29.federated"
+    assert f"/serviceAccounts/{ACCOUNT}:" in google.requests[2].url.path
 
 
 async def test_a_token_is_minted_once_while_it_lasts() -> None:
-    world = well()
-    federation = world.federation(ACCOUNT)
+    google = well()
+    federation = google.federation(ACCOUNT)
     assert await federation.access_token() is await federation.access_token()
-    assert len(world.requests) == 3
+    assert len(google.requests) == 3
 
 
 async def test_a_token_is_minted_anew_when_less_than_a_minute_is_left() -> None:
     body = success("sts").json() | {"expires_in": 50}
-    world = well(sts=httpx.Response(200, json=body))
-    federation = world.federation()
+    google = well(sts=httpx.Response(200, json=body))
+    federation = google.federation()
     await federation.access_token()
     await federation.access_token()
-    assert world.called == ["sts.token"] * 2
+    assert google.called == ["sts.token"] * 2
 
 
 async def test_how_long_a_token_lasts_is_read_by_google_s_clock_not_by_ours() -> None:
     body = {"accessToken": "ya29.impersonated", "expireTime": "2020-01-01T01:00:00Z"}
-    world = well(iam=httpx.Response(200, json=body, headers={"Date": "Wed, 01 Jan 2020 00:00:00 GMT"}))
-    federation = world.federation(ACCOUNT)
+    google = well(iam=httpx.Response(200, json=body, headers={"Date": "Wed, 01 Jan 2020 00:00:00 GMT"}))
+    federation = google.federation(ACCOUNT)
     assert await federation.access_token() is await federation.access_token()
 
 
 async def test_an_id_token_names_the_service_account_to_a_service() -> None:
-    world = well()
-    token = await world.federation(ACCOUNT).id_token("https://service.test")
+    google = well()
+    token = await google.federation(ACCOUNT).id_token("https://service.test")
     assert token.claims()["aud"] == "https://service.test"
-    assert world.called[-1] == "iamcredentials.projects.serviceAccounts.generateIdToken"
-    assert json.loads(world.requests[-1].content) == {
+    assert google.called[-1] == "iamcredentials.projects.serviceAccounts.generateIdToken"
+    assert json.loads(google.requests[-1].content) == {
         "audience": "https://service.test",
         "includeEmail": True,
     }
@@ -240,10 +240,10 @@ async def test_clocks_that_differ_are_named(account: str | None) -> None:
     "broken", [{}, {"access_token": 1}, {"access_token": "x"}, {"access_token": "x", "expires_in": "1"}]
 )
 async def test_an_exchange_s_answer_that_is_no_token_is_refused(broken: dict[str, object]) -> None:
-    world = well(sts=httpx.Response(200, json=broken))
-    world.strict = False
+    google = well(sts=httpx.Response(200, json=broken))
+    google.strict = False
     with pytest.raises(ExchangeRefused, match="without a text 'access_token'|which is no number of seconds"):
-        await world.federation().access_token()
+        await google.federation().access_token()
 
 
 @pytest.mark.parametrize("time", ["soon", "2026-11-24T03:00:00", ""])

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from errors import GoogleError, NotReady
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 from keyless.doctor import CheckResult, Doctor, report
 from keyless.federation import Federation
 from keyless.google_identity import Identity
@@ -42,7 +42,7 @@ def first_line(text: str) -> str:
     return re.sub(r"\d+", "#", text.partition("\n")[0])
 
 
-async def test_what_passes_is_survived(start_google: Start, world: World) -> None:
+async def test_what_passes_is_survived(start_google: Start, setup: CloudSetup) -> None:
     faults = ("oidc:503", "oidc:reset", "sts:503x2", "sts:429", "iam:reset")
     sent: list[httpx.Request] = []
 
@@ -51,7 +51,7 @@ async def test_what_passes_is_survived(start_google: Start, world: World) -> Non
 
     async with client() as retrying:
         retrying.http.event_hooks = {"request": [note]}
-        identity = job_identity(start_google(world, *faults), world, world.service_account)
+        identity = job_identity(start_google(setup, *faults), setup, setup.service_account)
         assert await Federation(identity, retrying).access_token()
     assert len(sent) == 3 + 6  # those of a mint, and one again for each fault
 
@@ -67,13 +67,13 @@ async def test_what_passes_is_survived(start_google: Start, world: World) -> Non
     ],
 )
 async def test_what_does_not_pass_is_explained_as_doctor_explains_it(
-    start_google: Start, world: World, fault: str, explanation: str
+    start_google: Start, setup: CloudSetup, fault: str, explanation: str
 ) -> None:
-    identity = job_identity(start_google(world, fault), world, world.service_account)
+    identity = job_identity(start_google(setup, fault), setup, setup.service_account)
     async with client() as retrying:
         with pytest.raises(GoogleError, match=explanation) as caught:
             await Federation(identity, retrying).access_token()
-    identity = job_identity(start_google(world, fault), world, world.service_account)
+    identity = job_identity(start_google(setup, fault), setup, setup.service_account)
     found = await findings(identity)
     bad = [first_line(finding.came) for finding in found.values() if finding.good is False]
     assert first_line(str(caught.value)) in bad
@@ -81,20 +81,20 @@ async def test_what_does_not_pass_is_explained_as_doctor_explains_it(
         report(list(found.values()))
 
 
-async def test_doctor_finds_what_is_set_up_wrongly(start_google: Start, world: World) -> None:
-    kept = tuple(each for each in world.bindings if each.role != "roles/artifactregistry.writer")
-    base = start_google(replace(world, bindings=kept))
-    found = (await findings(job_identity(base, world, world.service_account)))["permissions"]
+async def test_doctor_finds_what_is_set_up_wrongly(start_google: Start, setup: CloudSetup) -> None:
+    kept = tuple(each for each in setup.bindings if each.role != "roles/artifactregistry.writer")
+    base = start_google(replace(setup, bindings=kept))
+    found = (await findings(job_identity(base, setup, setup.service_account)))["permissions"]
     assert found.good is False
     assert "artifactregistry.repositories.uploadArtifacts" in found.came
     assert "--role=roles/artifactregistry.writer" in found.came.partition("\n  fix: ")[2]
 
 
 @pytest.mark.parametrize("direct", [True, False])
-async def test_doctor_finds_nothing_where_all_is_well(google: str, world: World, direct: bool) -> None:
+async def test_doctor_finds_nothing_where_all_is_well(google: str, setup: CloudSetup, direct: bool) -> None:
     text = report(
         list(
-            (await findings(job_identity(google, world, None if direct else world.service_account))).values()
+            (await findings(job_identity(google, setup, None if direct else setup.service_account))).values()
         )
     )
     assert text.endswith("a release would work")

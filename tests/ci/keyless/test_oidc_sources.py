@@ -28,21 +28,21 @@ def issue(answer: httpx.Response) -> Google:
 
 
 async def test_a_request_to_github_has_the_audience_and_the_job_s_own_token() -> None:
-    world = issue(httpx.Response(200, json={"count": 1, "value": jwt()}))
-    token = await identity_token(Given(GITHUB, TICKET), AUDIENCE, world.client())
+    google = issue(httpx.Response(200, json={"count": 1, "value": jwt()}))
+    token = await identity_token(Given(GITHUB, TICKET), AUDIENCE, google.client())
     assert token
     assert token.reveal() == jwt()
-    (request,) = world.requests
+    (request,) = google.requests
     assert (request.method, request.headers["Authorization"]) == ("GET", "Bearer request-token")
     assert dict(request.url.params) == {"api-version": "2.0", "audience": AUDIENCE}
 
 
 async def test_a_request_to_buildkite_s_agent_api_is_as_its_agent_sends_it() -> None:
-    world = issue(httpx.Response(200, json={"token": jwt()}))
-    token = await identity_token(Given(BUILDKITE, TICKET), AUDIENCE, world.client())
+    google = issue(httpx.Response(200, json={"token": jwt()}))
+    token = await identity_token(Given(BUILDKITE, TICKET), AUDIENCE, google.client())
     assert token
     assert token.reveal() == jwt()
-    (request,) = world.requests
+    (request,) = google.requests
     assert (request.method, request.headers["Authorization"]) == ("POST", "Token request-token")
     assert request.content == f'{{"audience":"{AUDIENCE}"}}'.encode()
 
@@ -51,11 +51,11 @@ async def test_a_request_to_buildkite_s_agent_api_is_as_its_agent_sends_it() -> 
     "text", [GITLAB, CIRCLECI, jwt(), f"{KUBERNETES}\n"], ids=["GitLab", "CircleCI", "variable", "file"]
 )
 async def test_a_token_that_is_given_is_taken_without_asking_anyone(text: str) -> None:
-    world = Google({})
-    token = await identity_token(Given(None, Token(text)), AUDIENCE, world.client())
+    google = Google({})
+    token = await identity_token(Given(None, Token(text)), AUDIENCE, google.client())
     assert token
     assert token.reveal() == text.strip()
-    assert world.requests == []
+    assert google.requests == []
 
 
 @pytest.mark.parametrize("source", [github, buildkite, take_given_token])
@@ -79,11 +79,11 @@ async def test_an_address_that_is_none_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("url", [GITHUB, BUILDKITE])
 async def test_a_refusal_is_reported_with_the_fix_and_without_the_token(url: str) -> None:
-    world = issue(httpx.Response(401, text="who is request-token?"))
+    google = issue(httpx.Response(401, text="who is request-token?"))
     with pytest.raises(
         IdentityError, match=r"answered 401 Unauthorized: who is <token>\?\n  cause: .*\n  fix: pass "
     ):
-        await identity_token(Given(url, TICKET), AUDIENCE, world.client())
+        await identity_token(Given(url, TICKET), AUDIENCE, google.client())
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ Jitter = Callable[[float, float], float]
 
 
 @dataclass
-class World:
+class ScriptedServer:
     """A server with given responses, and time that passes only in waits."""
 
     outcomes: list[Outcome]
@@ -68,16 +68,16 @@ def request(client: Retrying) -> httpx.Request:
     ids=repr,
 )
 async def test_what_may_pass_is_sent_again_as_it_was(outcome: Outcome) -> None:
-    world = World([outcome, httpx.Response(200)])
-    assert (await world.send()).status_code == 200
-    assert world.bodies == [b'{"token":"ya29.c.secret"}'] * 2
+    server = ScriptedServer([outcome, httpx.Response(200)])
+    assert (await server.send()).status_code == 200
+    assert server.bodies == [b'{"token":"ya29.c.secret"}'] * 2
 
 
 @pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 409, 412])
 async def test_any_other_answer_is_final(status: int) -> None:
-    world = World([httpx.Response(status)])
-    assert (await world.send()).status_code == status
-    assert world.waits == []
+    server = ScriptedServer([httpx.Response(status)])
+    assert (await server.send()).status_code == status
+    assert server.waits == []
 
 
 @pytest.mark.parametrize(
@@ -90,26 +90,26 @@ async def test_any_other_answer_is_final(status: int) -> None:
     ids=repr,
 )
 async def test_what_cannot_pass_is_not_sent_again(error: httpx.TransportError) -> None:
-    world = World([error])
+    server = ScriptedServer([error])
     with pytest.raises(NoAnswer, match=r"google.test: no answer to POST /v1/token in 1 attempt and 0 s: "):
-        await world.send()
-    assert world.waits == []
+        await server.send()
+    assert server.waits == []
 
 
 async def test_a_stream_is_sent_once_because_it_is_gone_then() -> None:
     async def stream() -> AsyncIterator[bytes]:
         yield b"blob"
 
-    world = World([httpx.Response(503)])
-    client = world.client()
+    server = ScriptedServer([httpx.Response(503)])
+    client = server.client()
     answer = await client.send(client.http.build_request("PUT", URL, content=stream()))
     assert answer.status_code == 503
 
 
 async def test_waits_double_and_attempts_end() -> None:
-    world = World([httpx.Response(503) for _ in range(5)])
-    assert (await world.send()).status_code == 503
-    assert world.waits == [0.5, 1, 2, 4]
+    server = ScriptedServer([httpx.Response(503) for _ in range(5)])
+    assert (await server.send()).status_code == 503
+    assert server.waits == [0.5, 1, 2, 4]
 
 
 async def test_waits_are_anything_between_nothing_and_the_bound() -> None:
@@ -119,9 +119,9 @@ async def test_waits_are_anything_between_nothing_and_the_bound() -> None:
         bounds.append((low, high))
         return 0.25
 
-    world = World([httpx.Response(503), httpx.Response(503), httpx.Response(200)])
-    await world.send(jitter)
-    assert (bounds, world.waits) == ([(0, 0.5), (0, 1)], [0.25, 0.25])
+    server = ScriptedServer([httpx.Response(503), httpx.Response(503), httpx.Response(200)])
+    await server.send(jitter)
+    assert (bounds, server.waits) == ([(0, 0.5), (0, 1)], [0.25, 0.25])
 
 
 @pytest.mark.parametrize(
@@ -135,39 +135,41 @@ async def test_waits_are_anything_between_nothing_and_the_bound() -> None:
     ],
 )
 async def test_the_server_s_wish_for_a_longer_wait_is_honoured(after: str, wait: float) -> None:
-    world = World([httpx.Response(429, headers={"Retry-After": after, "Date": DATE}), httpx.Response(200)])
-    await world.send()
-    assert world.waits == [wait]
+    server = ScriptedServer(
+        [httpx.Response(429, headers={"Retry-After": after, "Date": DATE}), httpx.Response(200)]
+    )
+    await server.send()
+    assert server.waits == [wait]
 
 
 async def test_a_wait_that_ends_after_the_time_there_is_is_not_begun() -> None:
-    world = World([httpx.Response(503, headers={"Retry-After": "61"})])
-    assert (await world.send()).status_code == 503
-    assert world.waits == []
+    server = ScriptedServer([httpx.Response(503, headers={"Retry-After": "61"})])
+    assert (await server.send()).status_code == 503
+    assert server.waits == []
 
 
 async def test_no_answer_says_what_was_tried_and_how_to_look_into_it() -> None:
-    world = World([httpx.ReadTimeout("") for _ in range(5)])
+    server = ScriptedServer([httpx.ReadTimeout("") for _ in range(5)])
     message = (
         r"google.test: no answer to POST /v1/token in 5 attempts and 8 s: ReadTimeout\n"
         r"  cause: google.test is down, or a firewall .*\n  fix: curl -sSI https://google.test "
     )
     with pytest.raises(NoAnswer, match=message):
-        await world.send()
+        await server.send()
 
 
 async def test_no_answer_holds_nothing_that_was_sent_not_even_in_its_traceback_s_variables() -> None:
-    world = World([httpx.ReadError("reset")] * 5)
+    server = ScriptedServer([httpx.ReadError("reset")] * 5)
     with pytest.raises(NoAnswer) as caught:
-        await world.send()
+        await server.send()
     shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert SECRET not in "".join(shown.format())
     assert caught.value.__context__ is None
 
 
 async def test_each_attempt_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    world = World([httpx.Response(503), httpx.ReadError("reset"), httpx.Response(200)])
-    await world.send()
+    server = ScriptedServer([httpx.Response(503), httpx.ReadError("reset"), httpx.Response(200)])
+    await server.send()
     assert [record.getMessage() for record in caplog.records if record.name == "net.retry_policy"] == [
         "google.test: 503; trying again in 0.5 s",
         "google.test: ReadError: reset; trying again in 1.0 s",
@@ -213,13 +215,13 @@ def test_a_server_without_a_date_has_no_clock_to_compare(date: str | None) -> No
 
 
 async def test_a_streamed_answer_is_sent_for_again_before_anything_of_it_is_read() -> None:
-    world = World([httpx.Response(503), httpx.Response(200, content=b"content")])
-    answer = await world.send(stream=True)
+    server = ScriptedServer([httpx.Response(503), httpx.Response(200, content=b"content")])
+    answer = await server.send(stream=True)
     assert [piece async for piece in answer.aiter_bytes()] == [b"content"]
 
 
 async def test_who_sends_again_by_themselves_waits_as_long() -> None:
-    world = World([])
+    server = ScriptedServer([])
     for attempt in (1, 2, 9):
-        await world.client().pause(attempt)
-    assert world.waits == [0.5, 1, 16]
+        await server.client().pause(attempt)
+    assert server.waits == [0.5, 1, 16]

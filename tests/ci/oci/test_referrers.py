@@ -19,7 +19,7 @@ from tests.ci.oci.test_manifests import put
 from tests.ci.oci.test_repository_fakecloud import client
 
 if TYPE_CHECKING:
-    from fakecloud.state.fixtures import World
+    from fakecloud.state.fixtures import CloudSetup
     from tests.ci.conftest import Archive
 
 pytestmark = pytest.mark.anyio
@@ -107,9 +107,9 @@ async def test_nothing_shows_before_everything_is_there_and_who_keeps_the_list_i
 
 
 async def test_immutable_tags_accept_the_list_once_and_find_it_identical(
-    google: str, world: World, image: Layout, about: list[Parcel]
+    google: str, setup: CloudSetup, image: Layout, about: list[Parcel]
 ) -> None:
-    async with client(google, world) as ours:
+    async with client(google, setup) as ours:
         repository = ours.repository()
         assert await repository.publish(image, "v1.0.0-list", about)
         assert not await repository.publish(image, "v1.0.0-list", about)

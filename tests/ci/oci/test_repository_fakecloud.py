@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from errors import RegistryDenied, RegistryError, RegistryUnreachable
-from fakecloud.state.fixtures import World
+from fakecloud.state.fixtures import CloudSetup
 from image import archive_reader
 from image.archive_reader import Layout
 from keyless.federation import Federation
@@ -43,7 +43,7 @@ class Client:
     said: list[str] = field(default_factory=list)
 
     def repository(self, name: str = "") -> Repository:
-        """Open a repository, an empty one of the world's unless it is named."""
+        """Open a repository, an empty one of the setup's unless it is named."""
         name = name or f"{REPOSITORY}/{uuid.uuid4()}"
         there = open_with(self.retrying, self.base, name, token=self.token, names=NAMES)
         return replace(there, say=self.said.append)
@@ -54,11 +54,11 @@ class Client:
 
 
 @asynccontextmanager
-async def client(base: str, world: World) -> AsyncIterator[Client]:
+async def client(base: str, setup: CloudSetup) -> AsyncIterator[Client]:
     """Open a client that mints its tokens at the fake cloud."""
     async with httpx.AsyncClient(timeout=60) as http:
         retrying = Retrying(http, sleep=no_wait)
-        identity = job_identity(base, world, world.service_account)
+        identity = job_identity(base, setup, setup.service_account)
         made = Client(retrying, base, Federation(identity, retrying).access_token)
 
         async def note(request: httpx.Request) -> None:
@@ -69,9 +69,9 @@ async def client(base: str, world: World) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def ours(google: str, world: World) -> AsyncIterator[Client]:
-    """Yield a client of the usual world's."""
-    async with client(google, world) as made:
+async def ours(google: str, setup: CloudSetup) -> AsyncIterator[Client]:
+    """Yield a client of the usual setup's."""
+    async with client(google, setup) as made:
         yield made
 
 
@@ -94,8 +94,10 @@ async def test_publish_follows_the_challenge_with_a_minted_token(ours: Client, i
     assert len(minting) == 3
 
 
-async def test_a_missing_permission_to_push_fails_before_anything_is_built(google: str, world: World) -> None:
-    async with client(google, world) as ours:
+async def test_a_missing_permission_to_push_fails_before_anything_is_built(
+    google: str, setup: CloudSetup
+) -> None:
+    async with client(google, setup) as ours:
         with pytest.raises(
             RegistryDenied,
             match=r"(?s)token endpoint http://\S+/v2/token answered 403: DENIED: Permission "
@@ -105,9 +107,9 @@ async def test_a_missing_permission_to_push_fails_before_anything_is_built(googl
 
 
 async def test_an_upload_whose_connection_is_lost_is_begun_again(
-    start_google: Start, world: World, image: Layout
+    start_google: Start, setup: CloudSetup, image: Layout
 ) -> None:
-    async with client(start_google(world, "registry:resetx3"), world) as ours:
+    async with client(start_google(setup, "registry:resetx3"), setup) as ours:
         repository = ours.repository()
         assert await repository.publish(image, "v1.0.0")
         for blob in image.blobs:
@@ -118,11 +120,11 @@ async def test_an_upload_whose_connection_is_lost_is_begun_again(
 
 
 async def test_uploads_that_are_always_lost_end_after_some_attempts(
-    start_google: Start, world: World, archive: Archive
+    start_google: Start, setup: CloudSetup, archive: Archive
 ) -> None:
     archive.index(archive.add_manifest(os.urandom(3_000_000)))
     image = archive_reader.read(archive.write())
-    async with client(start_google(world, "registry:resetx99"), world) as ours:
+    async with client(start_google(setup, "registry:resetx99"), setup) as ours:
         with pytest.raises(RegistryUnreachable, match=r"no answer to PUT /artifacts-uploads/") as lost:
             await ours.repository().publish(image, "v1.0.0")
         assert "the release again" in str(lost.value)
@@ -130,9 +132,9 @@ async def test_uploads_that_are_always_lost_end_after_some_attempts(
     assert not ours.requests_of("PUT", "/manifests/")
 
 
-async def test_what_passes_is_survived(start_google: Start, world: World, image: Layout) -> None:
+async def test_what_passes_is_survived(start_google: Start, setup: CloudSetup, image: Layout) -> None:
     faults = ("registry:503x3", "token:503x2", "token:reset")
-    async with client(start_google(world, *faults), world) as ours:
+    async with client(start_google(setup, *faults), setup) as ours:
         assert await ours.repository().publish(image, "v1.0.0")
 
 
@@ -144,9 +146,9 @@ async def test_what_passes_is_survived(start_google: Start, world: World, image:
     ],
 )
 async def test_a_lasting_failure_is_reported_with_its_cause(
-    start_google: Start, world: World, fault: str, complaint: str
+    start_google: Start, setup: CloudSetup, fault: str, complaint: str
 ) -> None:
-    async with client(start_google(world, fault), world) as ours:
+    async with client(start_google(setup, fault), setup) as ours:
         with pytest.raises(RegistryError, match=complaint):
             await ours.repository().check()
 

@@ -43,7 +43,7 @@ from tests.ci.sample_image import FILES, build, layer
 from tests.ci.sigstore_lab import UNSIGNED
 
 if TYPE_CHECKING:
-    from fakecloud.state.fixtures import World
+    from fakecloud.state.fixtures import CloudSetup
     from tests.ci.conftest import Archive
 
 pytestmark = pytest.mark.anyio
@@ -62,7 +62,7 @@ def predictions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         return 0.5
 
     monkeypatch.setattr(smoke, "predict", predict)
-    monkeypatch.setattr("releasing.publishing.dag", Engine(lambda world: "", "v1.0.0"))
+    monkeypatch.setattr("releasing.publishing.dag", Engine(lambda setup: "", "v1.0.0"))
     monkeypatch.chdir(tmp_path)
     return predictions
 
@@ -178,20 +178,25 @@ async def test_an_identity_is_of_no_use_to_the_local_registry(pipeline: Pipeline
 
 
 async def test_a_release_without_the_identity_that_it_speaks_of_ends_before_anything_is_made(
-    pipeline: Pipeline, world: World
+    pipeline: Pipeline, setup: CloudSetup
 ) -> None:
-    without_source = Identity(Provider.of(world.provider.resource), None, Given(), Endpoints())
-    target = image(world.repository.uri, "v1.0.0")
+    without_source = Identity(Provider.of(setup.provider.resource), None, Given(), Endpoints())
+    target = image(setup.repository.uri, "v1.0.0")
     with pytest.raises(IdentityError, match=r"no identity is given[^$]*id-token: write"):
         await release(pipeline, target, without_source)
     assert not pipeline.made
 
 
 async def test_what_is_made_from_a_stand_in_goes_to_a_remote_registry_only_if_allowed(
-    pipeline: Pipeline, predictions: list[str], archive: Archive, google: str, world: World, tmp_path: Path
+    pipeline: Pipeline,
+    predictions: list[str],
+    archive: Archive,
+    google: str,
+    setup: CloudSetup,
+    tmp_path: Path,
 ) -> None:
     build(archive, version=tag_of(tmp_path), labels={archive_reader.STAND_IN_LABEL: "python:3.11"})
-    target, identity = image(world.repository.uri, tag_of(tmp_path)), job_identity(google, world)
+    target, identity = image(setup.repository.uri, tag_of(tmp_path)), job_identity(google, setup)
     printed: list[str] = []
     with pytest.raises(StandInRefused, match="--allow-stand-in"):
         await release(pipeline, target, identity)
@@ -201,9 +206,9 @@ async def test_what_is_made_from_a_stand_in_goes_to_a_remote_registry_only_if_al
 
 
 async def test_what_is_more_than_a_commit_goes_to_no_remote_registry_unless_rehearsed(
-    pipeline: Pipeline, predictions: list[str], google: str, world: World, tmp_path: Path
+    pipeline: Pipeline, predictions: list[str], google: str, setup: CloudSetup, tmp_path: Path
 ) -> None:
-    target, identity = image(world.repository.uri, tag_of(tmp_path)), job_identity(google, world)
+    target, identity = image(setup.repository.uri, tag_of(tmp_path)), job_identity(google, setup)
     dirty = replace(COMMIT, dirty=True)
     with pytest.raises(DirtyRefused, match="changes that commit cccccccccccc has not, which only the local"):
         await release(pipeline, target, identity, commit=dirty)

@@ -13,7 +13,7 @@ import pytest
 from errors import NotVerified, RegistryError
 from fakecloud import addresses
 from fakecloud.sigstore import paths
-from fakecloud.state.fixtures import Job, usual_world
+from fakecloud.state.fixtures import Job, usual_setup
 from image import archive_reader, canonical_json
 from image.archive_reader import INDEX, MANIFEST, Layout
 from keyless.oidc_sources import Given
@@ -64,7 +64,7 @@ class Publisher:
     def make_given(self) -> Given:
         """Return what the CI system gives the job."""
         address = str(self.google.http.base_url).rstrip("/")
-        return Given(addresses.request_url(address), Token(self.google.world.request_token))
+        return Given(addresses.request_url(address), Token(self.google.setup.request_token))
 
     async def bundle(
         self, signing: Signing, given: Given | None = None, release: Release | None = None
@@ -86,7 +86,7 @@ def publish_as(
     """Return what starts a fake cloud for a job."""
     archive.index(archive.add_manifest(b"one"))
     image = archive_reader.read(archive.write())
-    return lambda job: Publisher(release_in(usual_world("ticket", job)), repository, image)
+    return lambda job: Publisher(release_in(usual_setup("ticket", job)), repository, image)
 
 
 async def test_a_public_repository_signs_and_keeps_its_signature(

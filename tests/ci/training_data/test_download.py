@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from errors import DataUnavailable
-from fakecloud.state.fixtures import BUCKET, World
+from fakecloud.state.fixtures import BUCKET, CloudSetup
 from keyless.google_identity import Identity
 from net.retry_policy import Retrying
 from tests.ci.connections import job_identity, no_wait
@@ -111,10 +111,10 @@ OBJECT = TableAddress(f"gs://{BUCKET}/2026/rows.csv", SHA256)
 
 
 @pytest.fixture
-def identity(world: World, start_google: Callable[..., str]) -> Identity:
-    """Return the identity of a job in a world with the table in Cloud Storage."""
-    base = start_google(replace(world, objects={f"{BUCKET}/2026/rows.csv": TABLE}))
-    return job_identity(base, world, world.service_account)
+def identity(setup: CloudSetup, start_google: Callable[..., str]) -> Identity:
+    """Return the identity of a job in a setup with the table in Cloud Storage."""
+    base = start_google(replace(setup, objects={f"{BUCKET}/2026/rows.csv": TABLE}))
+    return job_identity(base, setup, setup.service_account)
 
 
 async def fetch(table: TableAddress, identity: Identity | None, path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from fakecloud import addresses
-from fakecloud.state.fixtures import World, usual_world, with_deployers
+from fakecloud.state.fixtures import CloudSetup, usual_setup, with_deployers
 from tests.host.release.neighbour import ADDRESS, NAME
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,20 +35,20 @@ class Google:
     """The fake cloud for GitHub and Google, its state, and the real registry behind it."""
 
     base: str
-    world: World
+    setup: CloudSetup
     registry: str
 
     @property
     def variables(self) -> dict[str, str]:
         """Return the repository's settings that the set-up prints."""
         return {
-            "REGISTRY": self.world.repository.uri,
-            "WORKLOAD_IDENTITY_PROVIDER": self.world.provider.resource,
-            "SERVICE_ACCOUNT": self.world.service_account,
+            "REGISTRY": self.setup.repository.uri,
+            "WORKLOAD_IDENTITY_PROVIDER": self.setup.provider.resource,
+            "SERVICE_ACCOUNT": self.setup.service_account,
             "STAGING": "staging",
-            "STAGING_ACCOUNT": self.world.deployers["staging"],
+            "STAGING_ACCOUNT": self.setup.deployers["staging"],
             "PRODUCTION": "production",
-            "PRODUCTION_ACCOUNT": self.world.deployers["production"],
+            "PRODUCTION_ACCOUNT": self.setup.deployers["production"],
         }
 
     @property
@@ -56,13 +56,13 @@ class Google:
         """Return the environment by which a job of GitHub requests its identity."""
         return {
             "ACTIONS_ID_TOKEN_REQUEST_URL": addresses.request_url(self.base),
-            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": self.world.request_token,
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": self.setup.request_token,
         }
 
     def start_run(self, tag: str, environment: str) -> None:
         """Let the job run for a tag in an environment of GitHub's from now on."""
         run = {"ref": f"refs/tags/{tag}", "environment": environment}
-        headers = {"Authorization": f"Bearer {self.world.control_key}"}
+        headers = {"Authorization": f"Bearer {self.setup.control_key}"}
         url = f"{self.base}{addresses.CONTROL}/runs"
         httpx.post(url, json=run, headers=headers, trust_env=False).raise_for_status()
 
@@ -71,10 +71,10 @@ class Google:
 
         Writes the file of endpoints.
         """
-        endpoints.write_text(addresses.endpoints(self.base, self.world))
+        endpoints.write_text(addresses.endpoints(self.base, self.setup))
         given = {
-            "workload-identity-provider": self.world.provider.resource,
-            "service-account": account or self.world.service_account,
+            "workload-identity-provider": self.setup.provider.resource,
+            "service-account": account or self.setup.service_account,
             "oidc-url": "env:ACTIONS_ID_TOKEN_REQUEST_URL",
             "oidc-token": "env:ACTIONS_ID_TOKEN_REQUEST_TOKEN",
             "google-endpoints": str(endpoints),
@@ -83,7 +83,7 @@ class Google:
 
     def digest(self, reference: str) -> str | None:
         """Return the digest of the released image, None when there is none."""
-        place = f"{self.world.repository.project}/{self.world.repository.name}/milestone2"
+        place = f"{self.setup.repository.project}/{self.setup.repository.name}/milestone2"
         headers = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
         url = f"{self.registry}/v2/{place}/manifests/{reference}"
         found: str | None = httpx.head(url, headers=headers, trust_env=False).headers.get(DIGEST)
@@ -96,9 +96,9 @@ def run_fake_cloud(registry: str, folder: Path, tag: str, *options: str) -> Iter
 
     The options are those of `python -m fakecloud`.
     """
-    world = with_deployers(usual_world(secrets.token_urlsafe(), control_key=secrets.token_urlsafe()))
-    (folder / "ticket").write_text(world.request_token)
-    (folder / "key").write_text(world.control_key)
+    setup = with_deployers(usual_setup(secrets.token_urlsafe(), control_key=secrets.token_urlsafe()))
+    (folder / "ticket").write_text(setup.request_token)
+    (folder / "key").write_text(setup.control_key)
     words = ["-c", FAKE_CLOUD, "--host", ADDRESS, "--port", "0", "--registry-url", registry]
     words += ["--request-token-file", f"{folder}/ticket", "--control-key-file", f"{folder}/key"]
     process = subprocess.Popen(
@@ -109,7 +109,7 @@ def run_fake_cloud(registry: str, folder: Path, tag: str, *options: str) -> Iter
     )
     with end_afterwards(process):
         assert process.stdout is not None
-        yield Google(process.stdout.readline().rpartition(" ")[2].strip(), world, registry)
+        yield Google(process.stdout.readline().rpartition(" ")[2].strip(), setup, registry)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from engine_fixtures import Command
 from fakecloud import addresses
 from fakecloud.connection_faults import server
 from fakecloud.fake_app import application
-from fakecloud.state.fixtures import World, usual_world
+from fakecloud.state.fixtures import CloudSetup, usual_setup
 from tests.host.release.neighbour import NAME, listen
 from tests.host.release.test_release import ROOT, address, registry
 from tests.host.release.witness import Witness, shapes
@@ -77,8 +77,8 @@ def serve(app: ASGIApp) -> Iterator[str]:
 
 
 @pytest.fixture
-def world() -> World:
-    return usual_world(secrets.token_urlsafe())
+def setup() -> CloudSetup:
+    return usual_setup(secrets.token_urlsafe())
 
 
 def files_changed_since(folder: Path, since: float) -> Iterator[Path]:
@@ -115,18 +115,18 @@ def files_with(files: list[Path], wanted: set[bytes]) -> list[Path]:
 
 
 def test_a_release_leaves_no_token_anywhere(
-    command: Command, engine_home: Path, registry: str, world: World, tmp_path: Path
+    command: Command, engine_home: Path, registry: str, setup: CloudSetup, tmp_path: Path
 ) -> None:
     witness, commands, endpoints = Witness(), Commands(), tmp_path / "google.toml"
-    with serve(witness.of(application(world, registry))) as base, commands.record():
-        endpoints.write_text(addresses.endpoints(base, world))
+    with serve(witness.of(application(setup, registry))) as base, commands.record():
+        endpoints.write_text(addresses.endpoints(base, setup))
         words, environment = command(
             *("call", "--verbose", "--progress=plain", "publish", "--tag=v1.0.0", "--allow-stand-in"),
-            *(f"--registry={world.repository.uri}", f"--service-account={world.service_account}"),
-            f"--workload-identity-provider={world.provider.resource}",
+            *(f"--registry={setup.repository.uri}", f"--service-account={setup.service_account}"),
+            f"--workload-identity-provider={setup.provider.resource}",
             *("--oidc-url=env:URL", "--oidc-token=env:TICKET", f"--google-endpoints={endpoints}"),
         )
-        environment |= {"URL": addresses.request_url(base), "TICKET": world.request_token}
+        environment |= {"URL": addresses.request_url(base), "TICKET": setup.request_token}
         started = time.time()
         done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[-2000:]

@@ -92,7 +92,7 @@ def release_line(job: Job) -> str:
 def at(google: Google, job: Job) -> Job:
     """Return a job that uses a fake cloud."""
     endpoints = job.folder / f"google-{httpx.URL(google.base).port}.toml"
-    endpoints.write_text(addresses.endpoints(google.base, google.world))
+    endpoints.write_text(addresses.endpoints(google.base, google.setup))
     return replace(job, machine={**job.machine, "REHEARSAL": str(endpoints)}, identity=google.identity)
 
 
@@ -115,7 +115,7 @@ def has_answered_or_ended(url: str, process: subprocess.Popen[str]) -> bool:
 
 
 def test_a_tag_ends_in_a_push_to_google(job: Job, release_line: str, google: Google) -> None:
-    image = re.escape(f"{google.world.repository.uri}/milestone2:{TAG}")
+    image = re.escape(f"{google.setup.repository.uri}/milestone2:{TAG}")
     match = re.fullmatch(rf"{image}@(sha256:[0-9a-f]{{64}})\n", release_line)
     assert match, release_line
     assert job.outputs() == {"image": release_line.strip()}
@@ -139,7 +139,7 @@ def deploy_job(
     shutil.copytree(job.folder, own.folder, symlinks=True, dirs_exist_ok=True)
     (own.workspace / "deploy/environments.toml").write_text(ENVIRONMENTS)
     models = tmp_path_factory.mktemp("models")
-    with Starter(google.base, google.world.control_key, google.registry, models).start_revisions():
+    with Starter(google.base, google.setup.control_key, google.registry, models).start_revisions():
         yield own
 
 
@@ -151,7 +151,7 @@ def test_a_release_goes_to_staging_and_from_there_to_production(
         done = replace(deploy_job, name=name).line(CALL)
         assert (done.returncode, done.stdout) == (0, f"live: {release_line}"), done.stderr
         assert re.search(r"judge, shift to 100 %: .* golden \d+ of \d+ right, .*: fit", done.stderr)
-        assert google.world.request_token not in done.stdout + done.stderr
+        assert google.setup.request_token not in done.stdout + done.stderr
     refused = replace(deploy_job, name="deploy-staging").line(CALL)
     assert refused.returncode == 1
     assert "attribute.environment/2002:production" in refused.stderr
@@ -178,7 +178,7 @@ def test_what_is_live_is_listed_and_answers_and_is_not_rolled_back_to_nothing(
 
 def call(job: Job, google: Google, *words: str) -> subprocess.CompletedProcess[str]:
     """Call a function by hand, with the account that deploys to production."""
-    account = google.world.deployers["production"]
+    account = google.setup.deployers["production"]
     who = google.arguments(Path(job.machine["REHEARSAL"]), account)
     return subprocess.run(
         [str(job.workspace / "daggerw"), "call", *words, *who],

@@ -13,7 +13,7 @@ import httpx
 
 from deploying.rollout.target import Target
 from deploying.targets.cloud_run import CloudRun, Settings
-from fakecloud.state.fixtures import World, usual_world
+from fakecloud.state.fixtures import CloudSetup, usual_setup
 from image import archive_reader
 from keyless.federation import Federation
 from net.retry_policy import Retrying
@@ -53,7 +53,7 @@ class CloudRunLab:
     """A stand-in of its own, in front of a real registry."""
 
     base: str
-    world: World
+    setup: CloudSetup
     registry_url: str
     fleet: Fleet
     folder: Path
@@ -77,8 +77,8 @@ class CloudRunLab:
         return request.method != "GET" and path.startswith("/run/") and not path.endswith(":wait")
 
     def federation(self, client: Retrying) -> Federation:
-        """Return the job's identity in the usual world."""
-        return Federation(job_identity(self.base, self.world, self.world.service_account), client)
+        """Return the job's identity in the usual setup."""
+        return Federation(job_identity(self.base, self.setup, self.setup.service_account), client)
 
     def target(self, client: Retrying) -> Target:
         """Return the driver."""
@@ -92,11 +92,11 @@ class CloudRunLab:
         )
         archive.index(archive.add_manifest(configuration=configuration.encode()))
         made = archive_reader.read(archive.write())
-        repository = f"{self.world.repository.project}/{self.world.repository.name}/{self.folder.name}"
+        repository = f"{self.setup.repository.project}/{self.setup.repository.name}/{self.folder.name}"
         async with connect(self.registry_url, repository) as place:
             await replace(place, say=lambda line: None).publish(made, tag)
         self.fleet.known[made.digest] = model or Model(tag)
-        return Release(Image(self.world.repository.host, repository, tag), made.digest)
+        return Release(Image(self.setup.repository.host, repository, tag), made.digest)
 
     def mend(self, release: Release) -> None:
         """Let a release start from now on."""
@@ -113,7 +113,7 @@ def cloud_run_lab(
 ) -> Iterator[CloudRunLab]:
     """Yield a lab."""
     # New keys take longer than all the rest.
-    world = replace(usual_world("the-request-token", control_key=KEY), tokens_per_key=10_000)
-    base = start_google(world)
+    setup = replace(usual_setup("the-request-token", control_key=KEY), tokens_per_key=10_000)
+    base = start_google(setup)
     with start_revisions(base, KEY, fleet.start_revision):
-        yield CloudRunLab(base, world, registry_url, fleet, folder)
+        yield CloudRunLab(base, setup, registry_url, fleet, folder)
